@@ -20,7 +20,7 @@ const TABLES = [1, 10_000, 100_000];
 
 const TRACK = 'conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 3600';
 
-/** Sends one datagram to each of a number of addresses and ports, in a namespace that tracks. */
+/** Enables connection tracking in a namespace, and sends one datagram to each of many addresses and ports. */
 const FILL = `
 import socket, sys
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -35,7 +35,7 @@ function sourcesOf(netns: NetnsRegistry, bpf: BpfSource): ConntrackSources {
   return { paths: DEFAULT_PATHS, netns, netlink, bpf, cpus: cpusOf('/sys'), errors, warn: () => undefined };
 }
 
-/** Entries and counters of namespaces that all track something, by the walk and by netlink. */
+/** Compares the walk with netlink for the entries and counters of namespaces that all track connections. */
 async function benchReaders(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES, TRACK);
   await scanner.refresh();
@@ -56,7 +56,7 @@ async function benchReaders(bpf: BpfSource, registry: NetnsRegistry, scanner: Sc
   ];
 }
 
-/** Entries by protocol and state, for tables of several lengths. */
+/** Measures counting entries by protocol and state, for tables of several lengths. */
 async function benchStates(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   using netns = new TestNetns();
   netns.ip('link set lo up');

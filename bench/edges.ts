@@ -9,7 +9,7 @@ import { cpuMs, median, type Row } from './measure.ts';
 
 const PODS = 110;
 const SHOWN = 64;
-/** Addresses of a Service, each with its row, which form one edge. */
+/** Addresses of one Service. Each has its own row, and all of them form one edge. */
 const ADDRESSES = 4;
 const COUNTERS = 11;
 const RUNS = 30;
@@ -39,7 +39,7 @@ interface Flow {
   readonly subject: NetnsId;
   readonly key: number;
   readonly labels: Readonly<Record<string, string>>;
-  /** Bytes per collection. */
+  /** Returns the number of bytes that a collection allocates. */
   readonly speed: number;
 }
 
@@ -124,7 +124,7 @@ function memory(): number {
   return heapUsed + arrayBuffers;
 }
 
-/** A joint limit over the labels of edges, with as many edges as are shown, and with half more than that. */
+/** Measures the joint limit of edge labels, with as many edges as the limit allows and with 50 % more. */
 export async function benchEdges(): Promise<Row[]> {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;

@@ -22,7 +22,7 @@ const RUNS = 20;
 const SECONDS = 20;
 const TICKS_PER_SECOND = 100;
 
-/** CPU of an event on its way from the kernel thread into a push, and of the whole agent at 100 events a second. */
+/** Measures the CPU time of an event from the kernel thread to a push request, and of the whole agent at 100 events a second. */
 export async function benchEvents(): Promise<Row[]> {
   return [...benchPipeline(), ...(await benchAgent())];
 }
@@ -44,7 +44,7 @@ function benchPipeline(): Row[] {
   lane.configure({ limit: 100_000, foldMs: 5_000, foldBy: 'connection', history: 1_000 });
   const costs: number[] = [];
   for (let run = 0; run < RUNS; run++) {
-    // Different events, of many Pods, so that none is folded or limited.
+    // The events differ and come from many Pods, so that none is folded or limited.
     const events = makeEvents(EVENTS).map((event, index) => ({
       ...event,
       namespace: 'shop',
@@ -83,7 +83,7 @@ async function benchAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve(['--config', config]);
   await wait(3_000);
   const idle = await shareOf(agent.pid, async () => undefined);
-  // Ten different datagrams every 100 ms.
+  // Each of the ten datagrams has another source port, so their events are not folded.
   const busy = await shareOf(agent.pid, async () => {
     for (let count = 0; count < 10; count++) {
       await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
@@ -103,7 +103,7 @@ async function benchAgent(): Promise<Row[]> {
   ];
 }
 
-/** CPU of a process, as a share of one core, while `act` runs every 100 ms. */
+/** Runs `act` every 100 ms, and returns the share of one core that the process uses meanwhile. */
 async function shareOf(pid: number, act: () => Promise<void>): Promise<number> {
   const before = cpuSeconds(pid);
   const startMs = performance.now();
@@ -114,7 +114,7 @@ async function shareOf(pid: number, act: () => Promise<void>): Promise<number> {
   return (cpuSeconds(pid) - before) / ((performance.now() - startMs) / 1_000);
 }
 
-/** utime and stime (man 5 proc). */
+/** Returns the sum of utime and stime (man 5 proc). */
 function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;

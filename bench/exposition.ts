@@ -15,15 +15,15 @@ const DEVICES = ['eth0', 'eth1'];
 const RUNS = 60;
 const COLD_RUNS = 15;
 const PROM_RUNS = 5;
-/** One sample in this number changes from one collection to the next. */
+/** One in ten samples changes between two collections. */
 const CHANGED = 10;
-/** Bytes that exceed the caches of a CPU. */
+/** Size of a buffer that does not fit into the CPU's caches. */
 const OTHER_MEMORY = 64 * 1024 * 1024;
 const CACHE_LINE = 64;
-/** Long enough for the machine to do something else. */
+/** A pause in which other processes use the CPU and its caches. */
 const REST_MS = 700;
 
-/** 36 plain metrics, and 6 by device, as the default probes have. */
+/** Returns as many metrics as the default probes have: 36 without labels and 6 with a device label. */
 function metricSet(): MetricSet {
   const metric = (name: string, labels: MetricSet[string]['labels']) =>
     ({ name, type: 'counter', help: 'A counter.', source: 'bench', scope: 'pod', detail: 'core', labels }) as const;
@@ -39,7 +39,7 @@ function metricSet(): MetricSet {
   return Object.fromEntries([...plain, ...labelled]);
 }
 
-/** A page with this number of Pods; each collection changes a tenth of its values. */
+/** Returns netsonde's writer for a page with this number of Pods. Each collection changes a tenth of the values. */
 function ours(pods: number): { collect: () => void; render: () => Promise<Uint8Array[]> } {
   const aggregator = new Aggregator(['bench'], () => false);
   aggregator.addProbe('bench', metricSet(), 'full');
@@ -101,7 +101,10 @@ function promClient(pods: number): Registry {
   return registry;
 }
 
-/** Pages of a full node and of 100,000 series: taken and written in a loop, with hot code and data, and cold, as a scraper gets them. */
+/**
+ * Measures collecting and writing the page of a full node, and a page of 100,000 series: in a loop, with code and data in the CPU's caches, and
+ * after pauses that evict both, as between two scrapes.
+ */
 export async function benchExposition(): Promise<Row[]> {
   return [...(await measure(FULL_NODE)), ...(await measure(MANY))];
 }

@@ -14,7 +14,7 @@ function residentMb(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000;
 }
 
-/** A bundle with everything that it imports before it runs. */
+/** Returns the size of a bundle, including all bundles that it imports statically. */
 function sizeMb(name: string, seen = new Set<string>()): number {
   if (seen.has(name)) return 0;
   seen.add(name);
@@ -23,14 +23,14 @@ function sizeMb(name: string, seen = new Set<string>()): number {
   return [...imports].reduce((sum, [, chunk = '']) => sum + sizeMb(chunk, seen), statSync(path).size / 1e6);
 }
 
-/** The main thread starts with `main.js`, which loads the command. */
+/** Returns the size of the bundles that the main thread loads: `main.js` and the command `serve`. */
 function mainMb(): number {
   const [command = ''] = globSync('serve-*.js', { cwd: DIST });
   const seen = new Set<string>();
   return sizeMb('main.js', seen) + sizeMb(command, seen);
 }
 
-/** Needs of the agent on a node of 110 Pods: memory, disk, and time until it serves. */
+/** Measures the agent's memory, its size on disk, and its start time on a node with 110 Pods. */
 export async function benchFootprint(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const starts = await wallMs(STARTS, async () => {

@@ -13,18 +13,17 @@ import { median, type Row } from './measure.ts';
 
 const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 
-/** Default BPF probes. */
 const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
 
-/** A probe that is off by default, and measured per hit like those; by its tracepoints where functions cannot be hooked. */
+/** This probe is off by default, and its cost per hit is measured as well. It uses tracepoints if the kernel allows no function hooks. */
 const MEASURED = 'kernellatency';
 
 const FLOOD_PACKETS = 192_000;
 const PAIRS = 15;
-/** A closed port. */
+/** A port on which no socket listens. */
 const CLOSED = 7_001;
 
-/** Load that fires the hooks, often enough to measure nanoseconds. */
+/** Traffic that fires each hook often enough to resolve nanoseconds. */
 const LOAD = `
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
@@ -56,7 +55,7 @@ time.sleep(1.5)
 undrop(B)
 `;
 
-/** Costs of the probes' programs: each by itself, and a flood of small packets with and without them. */
+/** Measures each BPF program's time per hit, and the time per packet in a flood of small packets with and without the probes. */
 export async function benchKernel(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
@@ -94,7 +93,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
   );
 }
 
-/** Executed programs, and requests to a loop device: each is work for a queue of the kernel. */
+/** Executes programs and reads from a loop device, because both cause work in kernel queues. */
 function makeWork(): void {
   run('sh', '-c', 'for i in $(seq 3000); do /bin/true; done');
   using device = new LoopDevice();

@@ -11,21 +11,21 @@ import { cpuMsOf, ThreadTimes } from './lived/threads.ts';
 import { median, quantile, type Row } from './measure.ts';
 
 export interface LatencyOptions {
-  /** Seconds before the single event whose latency is measured alone. */
+  /** Seconds without events before a single event whose latency is measured. */
   readonly silenceSeconds: number;
-  /** Other built checkouts, measured in turn with this one. */
+  /** Directories of other built checkouts, which are measured alternately with this one. */
   readonly baselines: readonly string[];
 }
 
 const TREE = fileURLToPath(new URL('..', import.meta.url));
-/** Drops per second, and drops made at once. */
+/** Packets to drop per second, and per burst. */
 const RATES = [
   { perSecond: 10, atOnce: 1 },
   { perSecond: 1_000, atOnce: 20 },
   { perSecond: 100_000, atOnce: 5_000 },
 ];
 const RUN_MS = 5_000;
-/** Long enough for all events to arrive; later ones are lost. */
+/** An event that has not arrived after this time counts as lost. */
 const SETTLE_MS = 3_000;
 const START_MS = 8_000;
 const LIMIT = 100_000;
@@ -38,8 +38,8 @@ interface Run {
 }
 
 /**
- * Latency of an event of a running agent, from the drop in the kernel to the reader of the agent's standard output, its CPU
- * in all threads of the agent, and the number of events that do not arrive.
+ * Measures a running agent's events: the latency from the drop in the kernel to the reader of the agent's stdout, the CPU time in all of the
+ * agent's threads, and the number of events that do not arrive.
  */
 export async function benchLatency({ silenceSeconds, baselines }: LatencyOptions): Promise<Row[]> {
   await using pair = await HostPair.create();
@@ -128,7 +128,7 @@ class Listener implements AsyncDisposable {
     await this.#folder[Symbol.asyncDispose]();
   }
 
-  /** @returns milliseconds of CPU of all threads, from the start of an act until some time after it */
+  /** @returns CPU milliseconds of all threads, from the start of `act` until its events have arrived */
   async #used(ms: number, act: () => Promise<void>): Promise<number> {
     const before = ThreadTimes.of(this.#agent.pid);
     const endMs = performance.now() + ms;
@@ -139,7 +139,7 @@ class Listener implements AsyncDisposable {
 
   #hear(text: string): void {
     const nowMs = performance.timeOrigin + performance.now();
-    // Other namespaces of the machine may have events as well, for hours.
+    // Other namespaces on this machine may cause events at any time.
     this.#agent.stdout = '';
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';

@@ -2,8 +2,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints the delay of its event loop since the last
- * time, the 99th percentile in milliseconds, and starts again.
+ * Is preloaded into each thread of an agent. On SIGUSR2, each thread prints the 99th percentile of its event-loop delay in milliseconds since the
+ * last signal, and resets the histogram.
  */
 
 const RESOLUTION_MS = 1;

@@ -21,7 +21,10 @@ import { benchScrape } from './scrape.ts';
 import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
 
-/** `npm run bench`: all groups; `npm run bench -- mib exposition`: these; options are those of `lived`, and `--attack TEXT` for `attacks`. Prints a table, then the same as JSON. */
+/**
+ * `npm run bench` runs all groups, and `npm run bench -- mib exposition` runs only the named ones. The options belong to `lived` and `latency`, except
+ * `--attack TEXT`, which belongs to `attacks`. Prints a table, then the same figures as JSON.
+ */
 
 const { values: given, positionals: wanted } = parseArgs({
   options: { ...LIVED_ARGUMENTS, attack: { type: 'string' } },
@@ -49,7 +52,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   lived: () => benchLived(livedOptions(given)),
 };
 
-/** Spread of several values: median [quartiles], mean, n. */
+/** Renders a spread as `median [quartiles], mean, n`. */
 function figure({ value, unit, spread }: Row): string {
   const shown = `${value.toFixed(2)} ${unit}`.trim();
   if (spread === undefined) return shown;

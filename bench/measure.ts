@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** One line of the table. Figures that were not measured are left out. */
+/** One row of the table. A figure that was not measured has no row. */
 export interface Row {
   readonly bench: string;
   readonly what: string;
   readonly value: number;
   readonly unit: string;
-  /** Spread, where the value is the median of several. */
+  /** Present if `value` is the median of several measurements. */
   readonly spread?: Spread;
-  /** Bound that the value must not exceed, or must reach, where one is required. */
+  /** Required maximum or minimum of the value. */
   readonly bound?: { readonly atMost?: number; readonly atLeast?: number };
 }
 
@@ -38,7 +38,7 @@ export function spreadOf(values: readonly number[]): Spread {
   };
 }
 
-/** Milliseconds of CPU that a piece of work takes in this process, in all threads, for each run. */
+/** Returns the CPU milliseconds that each run of `work` takes in all threads of this process. */
 export async function cpuMs(runs: number, work: () => Promise<unknown> | unknown): Promise<number[]> {
   const times: number[] = [];
   for (let run = 0; run < runs; run++) {
@@ -60,7 +60,7 @@ export async function wallMs(runs: number, work: () => Promise<unknown> | unknow
   return times;
 }
 
-/** Network namespaces with a process each, gone when disposed. */
+/** Network namespaces with one process each. Disposing removes them. */
 export class Namespaces implements AsyncDisposable {
   readonly #shell: ChildProcess;
 
@@ -68,7 +68,7 @@ export class Namespaces implements AsyncDisposable {
     this.#shell = shell;
   }
 
-  /** @param setUp first command of each, a line of sh without single quotes */
+  /** @param setUp shell command that runs first in each namespace; one line without single quotes */
   static async create(count: number, setUp = 'ip link set lo up'): Promise<Namespaces> {
     const script = `for i in $(seq ${count}); do unshare -n sh -c '${setUp}; exec sleep 3600' & done; wait`;
     const shell = spawn('sh', ['-c', script], { stdio: 'ignore', detached: true });
@@ -78,7 +78,7 @@ export class Namespaces implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = new Promise((resolve) => this.#shell.once('exit', resolve));
-    // The shell leads a process group of its own.
+    // `detached` made the shell the leader of a new process group, which contains all of its children.
     process.kill(-(this.#shell.pid ?? 0), 'SIGKILL');
     await gone;
   }

@@ -11,7 +11,7 @@ const PROBE = fileURLToPath(new URL('./memory_probe.mjs', import.meta.url));
 const KB = 1024;
 const MB = 1e6;
 
-/** Resident bytes of a process by mapped file (man 5 proc, smaps); empty: memory without a file. */
+/** Returns the resident bytes of a process by mapped file (man 5 proc, smaps). The key of anonymous memory is the empty string. */
 function residentByMapping(pid: number): { readonly name: string; readonly bytes: number }[] {
   const mappings: { name: string; bytes: number }[] = [];
   for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
@@ -24,7 +24,7 @@ function residentByMapping(pid: number): { readonly name: string; readonly bytes
   return mappings;
 }
 
-/** Bytes that the kernel holds for the BPF maps and programs of a process (fdinfo: `memlock`), each once. */
+/** Returns the bytes that the kernel holds for a process's BPF maps and programs (`memlock` in fdinfo). Duplicate descriptors count once. */
 function lockedBytes(pid: number, kind: 'map' | 'prog'): number {
   const byId = new Map<string, number>();
   for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
@@ -59,7 +59,7 @@ async function threadsOf(agent: AgentProcess): Promise<Readonly<Record<'main' | 
   return eventually(() => ({ main: read('main'), kernel: read('kernel') }));
 }
 
-/** Memory of the running agent: resident pages by content, and the kernel's memory for it. */
+/** Measures the running agent's resident memory by content, and the kernel memory of its BPF objects. */
 export async function benchMemory(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${PROBE}` });

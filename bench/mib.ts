@@ -19,7 +19,6 @@ import { cpuMs, median, Namespaces, type Row } from './measure.ts';
 const NAMESPACES = 250;
 const RUNS = 60;
 
-/** Converts every field of the four tables to a number for every namespace. */
 function decode(snapshot: MibSnapshot, fields: readonly { table: MibTable; field: string }[]): number {
   const columns = fields.flatMap(({ table, field }) => snapshot.column(table, field) ?? []);
   let sum = 0;
@@ -39,7 +38,7 @@ function fieldsOf(tables: readonly MibTable[]): { table: MibTable; field: string
   );
 }
 
-/** Counters of all namespaces by the walk in the kernel, compared with our reader of the files. */
+/** Compares the kernel walk with the file reader for the counters of all namespaces. */
 export async function benchMib(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const bpf = new BpfSource(OBJECTS, '/sys');

@@ -16,11 +16,11 @@ import { cpuMs, median, Namespaces, type Row } from './measure.ts';
 const NAMESPACES = 110;
 const HOT_RUNS = 60;
 const COLD_RUNS = 12;
-/** Bytes that exceed the caches of the CPU; and time for other processes to use them. */
+/** Size of a buffer that does not fit into the CPU's caches, and a pause in which other processes use them. */
 const COLD_BYTES = 64 * 1024 * 1024;
 const COLD_MS = 700;
 
-/** Columns shown with `detail: core`. */
+/** Columns that are read with `detail: core`. */
 const COLUMNS: readonly DeviceColumn[] = [
   'receivedBytes',
   'sentBytes',
@@ -30,7 +30,7 @@ const COLUMNS: readonly DeviceColumn[] = [
   'sentDrops',
 ];
 
-/** Devices of all namespaces by the walk, compared with the file of each: loopback and both ends of a veth in each namespace. */
+/** Compares the walk over the devices of all namespaces with the files of /proc. Each namespace has a loopback device and both ends of a veth pair. */
 export async function benchNetdev(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(
     NAMESPACES,
@@ -87,7 +87,7 @@ export async function benchNetdev(): Promise<Row[]> {
   ];
 }
 
-/** Medians of both ways, taken in turn. */
+/** Runs both readers alternately, and returns the median of each. */
 async function alternate(
   runs: number,
   [first, second]: readonly [() => unknown, () => unknown],

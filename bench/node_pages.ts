@@ -6,19 +6,19 @@ import type { AgentProcess } from '../test/support/agent_process.ts';
 
 const INTERVAL_MS = 1_000;
 const TEAMS = 10;
-/** Name of the process in each Pod, by which ours are recognised. */
+/** Process name in this bench's Pods, which distinguishes them from other Pods on the machine. */
 export const PROCESS = 'sizing';
 const OWNER = /[{,]pod="([^"]*)"/;
-/** Labels of a Pod outside Kubernetes. */
+/** Matches the labels of a Pod without a Kubernetes namespace. */
 const UNNAMED = /namespace="",pod="([^"]+)"/g;
 
-/** A page as a scraper gets it. */
+/** A metrics page, and the same page as it is sent. */
 export interface Page {
   readonly text: string;
   readonly gzip: Buffer;
 }
 
-/** The page with only the lines of our Pods and the node. */
+/** Removes the lines of Pods that do not belong to this bench. */
 export function ownPods(page: string): string {
   return page
     .split('\n')
@@ -29,7 +29,7 @@ export function ownPods(page: string): string {
     .join('\n');
 }
 
-/** Gives names as long as those in a cluster, because they are in every series. */
+/** Replaces Pod names with names as long as those in a cluster, because every series contains them. */
 export class Names {
   readonly #known = new Map<string, string>();
 
@@ -49,8 +49,8 @@ export class Names {
 }
 
 /**
- * Scrapes one agent every second and serves its page to a Prometheus as many nodes: each path is one.
- * The pages are therefore real, and the machine need not run as many agents.
+ * Scrapes one agent every second, and serves its page to Prometheus under many paths, one for each simulated node. Prometheus thus gets real pages
+ * although the machine runs only one agent.
  */
 export class NodePages implements AsyncDisposable {
   readonly #agent: AgentProcess;
@@ -60,7 +60,7 @@ export class NodePages implements AsyncDisposable {
   #isClosed = false;
   #page: Page | undefined;
   #type = '';
-  /** Whether it serves pages; before, it answers 503. */
+  /** Until this is true, every request gets a 503 response. */
   isOpen = false;
 
   private constructor(agent: AgentProcess, server: Server) {
@@ -84,7 +84,7 @@ export class NodePages implements AsyncDisposable {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** The last page. */
+  /** @throws if the agent has not returned a page yet */
   get page(): Page {
     if (this.#page === undefined) throw new Error('the agent has given no page');
     return this.#page;

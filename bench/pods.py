@@ -1,4 +1,6 @@
-"""Makes Pods without a cluster: python3 pods.py CGROUP PODS PROCESSES DESCRIPTORS. Prints a line when all are there; ends with its process group."""
+"""python3 pods.py CGROUP PODS PROCESSES DESCRIPTORS
+
+Creates Pods without a cluster: namespaces with processes in cgroups. Prints a line when all exist, and runs until its process group is killed."""
 
 import ctypes
 import os
@@ -18,14 +20,14 @@ def sleep():
 
 
 def pod(ready):
-    """Opens descriptors, half of which are sockets; all processes of a Pod have the same ones open, each in its own table."""
+    """Opens descriptors, half of which are sockets. The Pod's processes inherit them, each with its own descriptor table."""
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
         sys.exit("unshare failed")
     folders = [f"{cgroup}/kubepods/pod{uuid.uuid4()}/{os.urandom(32).hex()}"]
     folders += [f"{os.path.dirname(folders[0])}/{os.urandom(32).hex()}" for _ in range(CONTAINERS - 1)]
     for folder in folders:
         os.makedirs(folder)
-    own = 4  # 0, 1, 2, and the pipe
+    own = 4  # stdin, stdout, stderr and the pipe are already open
     kept = [socket.socket() for _ in range(descriptors // 2)]
     kept += [open("/dev/null") for _ in range(descriptors - len(kept) - own)]
     for one in kept:

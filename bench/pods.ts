@@ -8,10 +8,10 @@ export const PODS = 110;
 const PROCESSES = 20;
 const SOCKETS = 50;
 const RUNS = 60;
-/** Time in which the owners of new namespaces are looked up again and again. */
+/** Time for which the agent repeats its scans after a new namespace appears. */
 const YOUNG_MS = 11_000;
 
-/** Opens sockets of which half listen or wait, and half are the two ends of connections over the loopback device. */
+/** Opens ten listening and UDP sockets; the remaining sockets are the two ends of connections over the loopback device. */
 const POD = `
 import os, signal, socket, sys, time
 held = [socket.create_server(('127.0.0.1', 0), backlog=100) for _ in range(5)]
@@ -27,8 +27,8 @@ signal.pause()
 `;
 
 /**
- * Makes as many namespaces as a full node has, with processes and sockets in each. Gone when disposed.
- * @param program Python program that each runs; it prints `ready`
+ * Creates as many namespaces as a full node has, with processes and sockets in each. Disposing the result removes them.
+ * @param program Python program that runs in each namespace and prints `ready`
  */
 export async function createPods(program = POD): Promise<AsyncDisposable> {
   const script = `for i in $(seq ${PODS}); do unshare -n sh -c 'ip link set lo up; exec python3 -c "$POD"' & done; wait`;
@@ -47,14 +47,14 @@ export async function createPods(program = POD): Promise<AsyncDisposable> {
   });
   return {
     [Symbol.asyncDispose]: async () => {
-      // The shell leads a process group of its own.
+      // `detached` made the shell the leader of a new process group, which contains all of its children.
       process.kill(-(shell.pid ?? 0), 'SIGKILL');
       await gone;
     },
   };
 }
 
-/** CPU of a scrape of a full node, step by step, with and without the walks in the kernel. */
+/** Measures the CPU time of each step of a scrape on a full node, with and without the kernel walks. */
 export async function benchPods(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods, ${PROCESSES} processes and ${SOCKETS} sockets each`;
@@ -112,7 +112,7 @@ async function measure(
   return rows;
 }
 
-/** Wall-clock time of each probe, including other work of the event loop meanwhile. */
+/** Measures the elapsed time of each probe, which includes other work on the event loop. */
 async function byProbe({ kernel }: TestKernel, bench: string, suffix: string): Promise<Row[]> {
   const times = new Map<string, number[]>();
   for (let run = 0; run < RUNS; run++) {

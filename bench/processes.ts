@@ -25,7 +25,7 @@ const RUNS = 20;
 
 const SCRIPT = fileURLToPath(new URL('./pods.py', import.meta.url));
 
-/** Makes Pods with processes in their own cgroups, gone when disposed. */
+/** Creates Pods whose processes are in the Pods' own cgroups. Disposing the result removes them. */
 async function createPods(): Promise<AsyncDisposable> {
   const cgroup = join(CGROUP_V2, `bench-${process.pid}`);
   mkdirSync(cgroup);
@@ -49,7 +49,7 @@ function removeBelow(folder: string): void {
   rmdirSync(folder);
 }
 
-/** CPU of a scrape with only one probe on, or none. */
+/** Measures the CPU time of a scrape with at most one probe enabled. */
 async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
   const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
   const on = probe === undefined ? {} : { [probe]: { enabled: true, ...options } };
@@ -59,7 +59,7 @@ async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
   return median(await cpuMs(RUNS, scrape));
 }
 
-/** CPU of finding the owners of processes: by the Pods' cgroups, or by reading each process of the machine. */
+/** Measures the CPU time of finding the owners of processes, through the Pods' cgroups or by reading every process on the machine. */
 async function listMs(cgroup: string): Promise<number> {
   using kernel = await openKernel();
   const registry = new NetnsRegistry(DEFAULT_PATHS);
@@ -70,7 +70,7 @@ async function listMs(cgroup: string): Promise<number> {
   return median(await cpuMs(RUNS, read));
 }
 
-/** CPU of a scan for new namespaces while there is a young one without a container: each scan reads all processes. */
+/** Measures the CPU time of a scan while a new namespace has no container yet, in which case each scan reads all processes. */
 async function refreshMs(open: () => Promise<NetnsKernel & Disposable>): Promise<number> {
   using kernel = await open();
   using netns = new TestNetns();
@@ -87,7 +87,7 @@ function openKernel(): Promise<BpfNetnsKernel> {
   return BpfNetnsKernel.open(new BpfSource(OBJECTS, '/sys'), DEFAULT_PATHS.proc, () => undefined);
 }
 
-/** A kernel source that cannot list processes. */
+/** A fake source without the process walk, so that the agent reads /proc. */
 async function openWithoutWalk(): Promise<NetnsKernel & Disposable> {
   const kernel = await openKernel();
   return {
@@ -98,7 +98,7 @@ async function openWithoutWalk(): Promise<NetnsKernel & Disposable> {
   };
 }
 
-/** Costs of discovery, and of the probes that read each process. */
+/** Measures discovery, and the probes that read each process. */
 export async function benchProcesses(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods of ${PROCESSES} processes of ${DESCRIPTORS} descriptors, CPU (median)`;

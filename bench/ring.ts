@@ -7,12 +7,12 @@ import { benchRingRates } from './ring_rates.ts';
 const ADDON = fileURLToPath(new URL('../bpf-napi', import.meta.url));
 const RECORD_BYTES = 128;
 const RING_BYTES = 4 * 1024 * 1024;
-/** Number of records that fit the ring: each has a header of eight bytes there. */
+/** Number of records that fit into the ring. Each has a header of eight bytes. */
 const RECORDS = Math.floor(RING_BYTES / (RECORD_BYTES + 8)) - 1;
 const RUNS = 40;
 const NEVER_MS = 2 ** 30;
 
-/** Records of the size of an event, from the ring into JavaScript: CPU of draining a full ring, and at several rates. */
+/** Measures the CPU time of reading event-sized records from a ring into JavaScript: from a full ring, and at several rates. */
 export async function benchRing(): Promise<Row[]> {
   return [...(await benchFullRing()), ...(await benchRingRates())];
 }

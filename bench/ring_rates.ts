@@ -12,9 +12,9 @@ const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 const RATES = [0, 10, 1_000, 100_000];
 const ROUNDS = 5;
 const RUN_MS = 2_000;
-/** The settings of src/probe/ebpf.ts. */
+/** The same values as in src/probe/ebpf.ts. */
 const RING = { intervalMs: 25, bufferBytes: 256 * 1024, recordBytesMax: 256 };
-/** BPF_RB_NO_WAKEUP: how programs submit to a ring that only a timer drains. */
+/** BPF_RB_NO_WAKEUP, the flag with which programs submit to a ring that only a timer drains. */
 const NO_WAKEUP = 1n;
 
 interface Run {
@@ -26,7 +26,7 @@ interface Run {
   readonly producerNs: number;
 }
 
-/** Records at several rates, from the kernel into JavaScript: drained by the timer alone, and as the agent does it. */
+/** Measures reading records at several rates, with a ring that only a timer drains and with a ring as the agent uses it. */
 export async function benchRingRates(): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   const producer = await Producer.start(folder);
@@ -133,7 +133,7 @@ function lostOf(object: BpfObject): number {
   return Number(count[0]);
 }
 
-/** The process whose calls make the records. */
+/** The process whose system calls cause the records. */
 class Producer implements Disposable {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;

@@ -10,10 +10,10 @@ const SCRAPES = 50;
 const YOUNG_MS = 11_000;
 const LOOP_PROBE = fileURLToPath(new URL('./loop_probe.ts', import.meta.url));
 
-/** CPU of a scrape of many namespaces, and the delay that it causes in the agent's two event loops. */
+/** Measures the CPU time of a scrape of many namespaces, and how much it delays the agent's two event loops. */
 export async function benchScrape(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
-  // The owners of new namespaces are looked up again and again.
+  // The agent repeats its scans for some time after new namespaces appear.
   await wait(YOUNG_MS);
   return [...(await inProcess()), ...(await asAgent())];
 }
@@ -50,7 +50,7 @@ async function byProbe(agent: TestKernel, bench: string): Promise<Row[]> {
   }));
 }
 
-/** Delays of both event loops of the real agent, scraped over HTTP with compression, as by Prometheus. */
+/** Measures the delays of both event loops in a real agent, which is scraped over HTTP with compression as by Prometheus. */
 async function asAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${LOOP_PROBE}` });
   const scrape = async () => {
@@ -77,7 +77,7 @@ async function asAgent(): Promise<Row[]> {
   ];
 }
 
-/** p99 by thread since the last request for it. */
+/** Returns the 99th percentile of each thread's delay since the previous call. */
 function loopDelays(agent: AgentProcess, from = 0): Map<string, number> {
   const found = [...agent.stderr.slice(from).matchAll(/^loop (\w+) (\S+)$/gm)];
   if (found.length < 2) throw new Error('not all threads have answered');

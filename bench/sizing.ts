@@ -21,9 +21,9 @@ import { createPods, PODS } from './pods.ts';
 import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingFigures } from './sizing_figures.ts';
 
 const FIGURES = new URL('./sizing.json', import.meta.url);
-/** As many scrapes as two hours have at 30 s, so that the block is like one of a Prometheus that runs for long. */
+/** Number of scrapes in two hours at an interval of 30 s, so that the block is as long as Prometheus normally makes them. */
 const SCRAPES = 240;
-/** Numbers of nodes that give some 100,000 series. */
+/** Numbers of nodes that have about 100,000 series together. */
 const NODES = { core: 16, full: 3 } as const;
 /** Minimum number of series for which an agent metric gets its own row. */
 const MANY = 20;
@@ -32,8 +32,8 @@ const EVENT_SECONDS = 20;
 const BATCH = 100;
 
 /**
- * A Pod that has a device and a port, talks over its loopback device, sends over the other, and is refused now and then: five
- * times a second each.
+ * A Pod with a network device and an open port. About five times a second it exchanges data over loopback and sends a datagram over the
+ * device; in two of a hundred rounds, a connection is refused.
  */
 const BUSY_POD = `
 import os, random, socket, time
@@ -62,7 +62,7 @@ while True:
 
 type Detail = keyof typeof NODES;
 
-/** Needs of a node at a Prometheus and a Loki. With UPDATE_FIGURES=1 bench/sizing.json is rewritten. */
+/** Measures the resources that a node takes in Prometheus and Loki. UPDATE_FIGURES=1 writes the figures to bench/sizing.json. */
 export async function benchSizing(): Promise<Row[]> {
   const events = await measureEvents();
   await using _pods = await createPods(BUSY_POD);
@@ -149,7 +149,7 @@ async function measureDetail(detail: Detail) {
   };
 }
 
-/** A metric of a Prometheus itself. */
+/** Returns the value of one of Prometheus' own metrics. */
 function stateOf(page: Exposition) {
   const value = (name: string, labels = {}) => {
     const found = sampleValue(page, name, labels);
@@ -179,7 +179,7 @@ function diskOf(snapshot: string): Pick<PrometheusFigures, 'diskBytesASample' | 
   };
 }
 
-/** Bytes of all files of a folder. */
+/** Returns the size of all files in a directory. */
 function sizeOf(folder: string): number {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
@@ -198,7 +198,7 @@ function probeOf(sample: string): string {
   return PROBE_OF.get(sample) ?? PROBE_OF.get(sample.replace(/_(bucket|count|sum)$/, '')) ?? 'agent';
 }
 
-/** Series by probe. */
+/** Counts the series of each probe. */
 function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
   const counts = new Map<string, Map<string, number>>(
     [...PROBES.map(({ name }) => name), 'agent'].map((name) => [name, new Map()]),
@@ -219,7 +219,7 @@ function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
   );
 }
 
-/** Series of the agent's own metrics, by metric, the most first. */
+/** Counts the series of the agent's own metrics, and sorts the metrics by that number, largest first. */
 function countAgent({ samples }: Exposition): Record<string, number> {
   const counts = new Map<string, number>();
   for (const { name } of samples) {
@@ -230,7 +230,7 @@ function countAgent({ samples }: Exposition): Record<string, number> {
   return Object.fromEntries([...counts].filter(([, count]) => count >= MANY).sort(([, a], [, b]) => b - a));
 }
 
-/** Real events, with names like those in a cluster. */
+/** Collects real events, and gives them names as long as those in a cluster. */
 async function measureEvents(): Promise<Readonly<Record<string, EventFigures>>> {
   await using pair = await HostPair.create();
   await using loki = await LokiServer.start();
@@ -270,7 +270,7 @@ function figuresOf(lines: readonly LaneRecord[]): EventFigures {
   };
 }
 
-/** Bytes of names and values, as Loki counts them. */
+/** Returns the size of names and values, as Loki counts it. */
 function metadataBytes(body: string): number {
   const { streams } = JSON.parse(body) as { streams: { values: [string, string, Record<string, string>][] }[] };
   const metadata = streams[0]?.values[0]?.[2] ?? {};

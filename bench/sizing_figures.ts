@@ -2,20 +2,20 @@
 
 /** Series of one probe on a page. */
 export interface SeriesCount {
-  /** Series of a Pod, the median. */
+  /** Median number of series of a Pod. */
   readonly pod: number;
-  /** Series of the node. */
+  /** Number of series of the node. */
   readonly node: number;
 }
 
 export interface PrometheusFigures {
   readonly series: number;
   readonly samples: number;
-  /** Resident bytes, less those before the first page. */
+  /** Resident memory minus that before the first scrape. */
   readonly memoryBytesASeries: number;
   readonly headChunksASeries: number;
   readonly cpuMicrosecondsASample: number;
-  /** Bytes of a block with as many samples per series as one of two hours has at 30 s: chunks and index. */
+  /** Size of chunks and index in a block that holds as many samples per series as two hours at an interval of 30 s. */
   readonly diskBytesASample: number;
   readonly chunkBytesASample: number;
   readonly walBytesASample: number;
@@ -29,10 +29,11 @@ export interface PageFigures {
 
 export interface EventFigures {
   readonly events: number;
-  /** Bytes of the text, and of the data that Loki counts beside it. */
+  /** Size of the log line. */
   readonly lineBytes: number;
+  /** Size of the structured metadata, as Loki counts it. */
   readonly metadataBytes: number;
-  /** Bytes of a push, for each event in it. */
+  /** Size of a push request divided by its number of events. */
   readonly pushBytes: number;
   readonly gzipBytes: number;
   readonly gzipBytesAlone: number;
@@ -46,15 +47,15 @@ export interface SizingFigures {
     readonly prometheus: string;
     readonly pods: number;
     readonly scrapes: number;
-    /** Memory of a Prometheus without data. */
+    /** Memory of a Prometheus server without data. */
     readonly idleBytes: number;
   };
-  /** Series by probe; `agent` has the agent's own. `all`: every probe on, core. */
+  /** Series by probe; the key `agent` has the agent's own. `all` was measured with every probe on and `detail: core`. */
   readonly series: Readonly<Record<string, Readonly<Record<'core' | 'full' | 'all', SeriesCount>>>>;
-  /** Series of the agent's own metrics, by metric. */
+  /** Number of series of each of the agent's own metrics. */
   readonly agent: Readonly<Record<string, number>>;
   readonly page: Readonly<Record<'core' | 'full', PageFigures>>;
   readonly prometheus: Readonly<Record<'core' | 'full', PrometheusFigures>>;
-  /** Figures by type. */
+  /** Figures by event type. */
   readonly events: Readonly<Record<string, EventFigures>>;
 }

@@ -1,4 +1,4 @@
-"""Makes TCP sockets in network namespaces, on request of the bench: reads a JSON object from each line, and writes one when it is done."""
+"""Opens TCP sockets in network namespaces for the bench: reads one request per line from stdin as JSON, and responds with a JSON line."""
 
 import ctypes
 import json
@@ -39,7 +39,7 @@ def make(netns, connections, time_wait):
     for nth in range(time_wait):
         if nth % PORTS_OF_AN_ADDRESS == 0:
             listener = listen(f"127.0.0.{2 + nth // PORTS_OF_AN_ADDRESS}")
-        # The end that closes first gets TIME_WAIT.
+        # The end that closes first enters TIME_WAIT.
         for one in connect(listener):
             one.close()
 

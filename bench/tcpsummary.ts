@@ -32,7 +32,7 @@ const TIME_WAIT = 100_000;
 const RUNS = 60;
 const PROGRAM = fileURLToPath(new URL('./tcp_sockets.py', import.meta.url));
 
-/** Holds sockets in namespaces until disposed. */
+/** Keeps sockets open in namespaces until disposed. */
 class Holder implements AsyncDisposable {
   readonly #process: ChildProcess = spawn('python3', [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
   readonly #answers: AsyncIterator<string>;
@@ -55,7 +55,7 @@ class Holder implements AsyncDisposable {
   }
 }
 
-/** The parts of an agent that the measurements need. */
+/** The parts of the agent that the measurements use. */
 class Bench {
   readonly #collect: () => Promise<void>;
   readonly #walk: TcpWalk;
@@ -89,7 +89,7 @@ class Bench {
     ];
   }
 
-  /** The program's own measurements of its calls. */
+  /** Reads the kernel's run-time statistics of the program. */
   async #walks(): Promise<{ sockets: number; walkMs: number; longestMs: number }> {
     const progress = new Uint8Array(tcpProgress.SIZE);
     const view = new DataView(progress.buffer);
@@ -105,7 +105,7 @@ class Bench {
   }
 }
 
-/** Sockets of many namespaces by one walk, compared with SOCK_DIAG in each. */
+/** Compares one walk over the sockets of many namespaces with SOCK_DIAG in each namespace. */
 export async function benchTcpsummary(): Promise<Row[]> {
   await using resources = new AsyncDisposableStack();
   const namespaces = Array.from({ length: NAMESPACES + 2 }, () => resources.use(new TestNetns()));
@@ -119,7 +119,7 @@ export async function benchTcpsummary(): Promise<Row[]> {
   rows.push(...(await bench.measure(`${NAMESPACES} namespaces of ${2 * CONNECTIONS} sockets`, { collectMs: 2 })));
   await holder.make(crowded, MANY);
   rows.push(...(await bench.measure(`and ${2 * MANY} sockets in one more`, { collectMs: 5 })));
-  // Over the loopback device a port in TIME_WAIT would be reused.
+  // The kernel would reuse a port in TIME_WAIT if the connection used the loopback device.
   closing.exec('sysctl -qw net.ipv4.tcp_tw_reuse=0');
   await holder.make(closing, 0, TIME_WAIT);
   rows.push(...(await bench.measure(`and ${TIME_WAIT} sockets in TIME_WAIT in one more`, {})));

@@ -1,6 +1,6 @@
 import { declaredAlerts } from '../dashboards/netsonde/probe_alerts.ts';
 
-/** The sections of docs/runbook.md on alerts that probes declare. */
+/** Renders the sections of docs/runbook.md for the alerts that probes declare. */
 export function alertSections(): string {
   return declaredAlerts()
     .map(({ probe, alert: { name, severity, runbook } }) => {

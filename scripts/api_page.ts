@@ -102,7 +102,7 @@ function routeSection({ path, summary, query, answer, isStream, statuses }: Rout
 /** Returns the anchor that GitHub gives to a heading. */
 const anchor = (path: string) => path.replaceAll('/', '');
 
-/** docs/api.md */
+/** Renders docs/api.md, without the notice. */
 export function apiPage(): string {
   const routes = ROUTES.map(({ path, summary }) => [`[\`${path}\`](#${anchor(path)})`, summary]);
   return [

@@ -3,13 +3,13 @@ import { Btf, type BtfType, KIND } from '#sources/bpf/btf.ts';
 import { elfSection } from '#sources/bpf/elf.ts';
 
 /**
- * Renders src/bpf/generated from the compiled objects, so that nothing is written in C and again in TypeScript: the structs and enums that cross to user space,
- * and the names of maps, programs and constants.
+ * Renders src/bpf/generated from the compiled objects: the structs and enums that BPF programs share with user space, and the names of maps,
+ * programs and constants. No such definition has to be repeated in TypeScript.
  */
 
-/** Variables that keep an enum in the BTF; src/bpf/common/shared.bpf.h. */
+/** Section of the variables that keep shared enums in the BTF (src/bpf/common/shared.bpf.h). */
 const SHARED_SECTION = 'shared';
-/** Variables that keep the record of a ring in the BTF; src/bpf/common/events.bpf.h. */
+/** Name suffix of the variables that keep ring record structs in the BTF (src/bpf/common/events.bpf.h). */
 const RECORD_SUFFIX = '_record';
 
 const NOTICE = '// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.';
@@ -32,15 +32,18 @@ interface MapDefinition {
   readonly name: string;
   /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
   readonly type: number;
-  /** Undefined for a map without a size: the storage of sockets. */
+  /** Undefined for socket storage, the only map type here without a size. */
   readonly maxEntries: number | undefined;
-  /** Bytes of a key and of a value; 0 if there is none. */
+  /** Sizes in bytes; 0 if the map has no key or value. */
   readonly keyBytes: number;
   readonly valueBytes: number;
   readonly structs: readonly BtfType[];
 }
 
-/** Describes a map: a variable of a struct whose members are pointers to a type, or, for a number, to an array of that length. */
+/**
+ * Describes the maps of an object. A map is a variable in `.maps`. Each member of its struct is a pointer, to a type or to an array whose length
+ * encodes a number.
+ */
 export function mapsOf(btf: Btf): MapDefinition[] {
   return variables(btf, '.maps').map(({ name, variable }) => {
     const members = btf.members(btf.resolve(variable.sizeOrType));
@@ -96,7 +99,7 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name.localeCompare(b.name);
 }
 
-/** Renders a field as a reader: `(view, at) => …`, with an index for an array. */
+/** A field of a struct. `reader` is the source of a function `(view, at) => …`, which has an additional index parameter for an array. */
 interface Field {
   readonly name: string;
   readonly offset: number;
@@ -110,7 +113,7 @@ function fieldsOf(btf: Btf, struct: BtfType, shared: readonly string[], base = 0
     const path = prefix === '' ? member.name : `${prefix}_${member.name}`;
     const name = camel(path);
     const type = btf.resolve(member.type);
-    // A struct that has its own readers is read with them, at its offset.
+    // A nested struct with its own readers is represented by its offset.
     if (type.kind === KIND.struct && shared.includes(type.name)) return [{ name, offset }];
     if (type.kind === KIND.struct) return fieldsOf(btf, type, shared, offset, path);
     if (type.kind !== KIND.array)
@@ -162,7 +165,7 @@ function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): str
   ].join('\n');
 }
 
-/** Returns the common prefix of all names, up to a `_`; for a single name that of its enum. */
+/** Returns the common prefix of all names, which ends with `_`. The prefix of a single name is the name of its enum. */
 function commonPrefix(enumName: string, names: readonly string[]): string {
   const [first = '', ...others] = names;
   if (others.length === 0) return first.startsWith(`${enumName.toUpperCase()}_`) ? `${enumName}_` : '';
@@ -173,7 +176,7 @@ function commonPrefix(enumName: string, names: readonly string[]): string {
   return first.slice(0, length);
 }
 
-/** Renders an enum. Its members have their names in lower case, without the common prefix: KIND_RTO is `rto`. */
+/** Renders an enum. Member names lose their common prefix and become lower case: KIND_RTO becomes `rto`. */
 function renderEnum(btf: Btf, type: BtfType): string {
   const values = [...btf.enumValues(type)];
   const prefix = commonPrefix(
@@ -193,7 +196,7 @@ function renderEntries(maps: readonly Pick<MapDefinition, 'name' | 'maxEntries'>
   return sized.length === 0
     ? []
     : [
-        '/** Entries of each map, or bytes of a ring, as the file has it. */',
+        '/** Number of entries of each map, or size of a ring in bytes, as in the object file. */',
         'export const MAX_ENTRIES = {',
         ...sized.map(({ name, maxEntries }) => `  ${name}: ${maxEntries},`),
         '} as const;',
@@ -216,13 +219,16 @@ export interface CompiledObject {
   readonly programs: readonly string[];
 }
 
-/** @throws if the file is no object with BTF */
+/** @throws if the file is not an object file with BTF */
 export function readCompiledObject(file: string, bytes: Uint8Array): CompiledObject {
   const btf = new Btf(elfSection(bytes, '.BTF'));
   return { file, btf, programs: programsOf(btf, elfSection(bytes, '.BTF.ext')) };
 }
 
-/** Returns the functions in a section of a hook; functions that they call are in .text. Kernel: Documentation/bpf/btf.rst, .BTF.ext. */
+/**
+ * Returns the names of the programs, which are the functions outside of .text; .text contains the functions that programs call.
+ * Kernel: Documentation/bpf/btf.rst, .BTF.ext.
+ */
 function programsOf(btf: Btf, extension: Uint8Array): string[] {
   const view = new DataView(extension.buffer, extension.byteOffset, extension.byteLength);
   const word = (at: number) => view.getUint32(at, true);
@@ -244,7 +250,7 @@ function programsOf(btf: Btf, extension: Uint8Array): string[] {
 interface Described extends CompiledObject {
   readonly maps: readonly MapDefinition[];
   readonly constants: readonly string[];
-  /** Text of each enum and struct, by its name. */
+  /** Rendered TypeScript of each enum and struct, by name. */
   readonly types: ReadonlyMap<string, string>;
 }
 
@@ -267,8 +273,8 @@ function describe(object: CompiledObject): Described {
 }
 
 /**
- * Returns the entries that several objects have, sorted by name; they come from the common headers and are written once.
- * @throws if they differ
+ * Returns the entries that occur in several objects, sorted by name. They come from common headers, and are written only to common.ts.
+ * @throws if two objects have different entries of the same name
  */
 function inSeveral<T>(what: string, objects: readonly ReadonlyMap<string, T>[]): Map<string, T> {
   const seen = new Map<string, T>();
@@ -316,7 +322,7 @@ function renderCommon({ types, maps, constants }: Common): string {
     NOTICE,
     ...importsOf(body.join()),
     '',
-    '/** Names in several objects. */',
+    '/** Names that several objects share. */',
     'export interface CommonLayout {',
     `  readonly constant: ${renderUnion([...constants.keys()])};`,
     `  readonly map: ${renderUnion([...maps.keys()])};`,
@@ -328,8 +334,8 @@ function renderCommon({ types, maps, constants }: Common): string {
 }
 
 /**
- * Returns the generated files by name: one for each object, and common.ts for entries that several of them share.
- * @throws if a type or a map of one name differs between objects
+ * Returns the generated files by name: one for each object, and common.ts for the entries that several objects share.
+ * @throws if two objects have different types or maps of the same name
  */
 export function renderLayouts(objects: readonly CompiledObject[]): Map<string, string> {
   const described = objects.map(describe);

@@ -7,8 +7,8 @@ import { bundleAgent } from './bundle_agent.ts';
 const WEB = 'dist/web';
 
 /**
- * Builds the page at `/` into dist/web: its script and its style with a hash in the name, and a compressed copy of each file.
- * Returns the bundled files.
+ * Builds the web page into dist/web: the script and the style sheet, with hashes in their names, and a gzip copy of each file.
+ * Returns the paths of the bundled sources.
  */
 async function bundlePage(): Promise<string[]> {
   const { outputFiles, metafile } = await build({
@@ -40,14 +40,14 @@ async function bundlePage(): Promise<string[]> {
 }
 
 const metafile = await bundleAgent();
-// A test reads which inputs are in which file.
+// test/unit/bundle.test.ts reads this file.
 mkdirSync('.cache', { recursive: true });
 writeFileSync('.cache/bundle.json', JSON.stringify(metafile));
 for (const name of globSync('dist/*.js{,.map}')) if (!(name in metafile.outputs)) rmSync(name);
 
 const inputs = [...Object.keys(metafile.inputs), ...(await bundlePage())];
 
-/** Returns the licences of the bundled packages, which must accompany the bundle. */
+// The bundle must be accompanied by the licences of the packages in it.
 const packages = new Set(inputs.flatMap((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
 const licences = [...packages].sort().map((path) => {
   const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));

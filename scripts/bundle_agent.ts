@@ -6,8 +6,8 @@ import { build, type Metafile, type Plugin } from 'esbuild';
 const KUBERNETES = 'kubernetes';
 
 /**
- * The client library of Kubernetes is in a separate bundle, loaded only to use the API. It does nothing on import, but does not
- * declare that: the unused ones of its 600 types can be left out.
+ * Puts the Kubernetes client library into a separate bundle, which is loaded only if the API is used. Importing the library has no side effects,
+ * although its package.json does not declare that. esbuild can therefore leave out most of its 600 types.
  */
 const kubernetesApart: Plugin = {
   name: 'kubernetes-apart',
@@ -15,7 +15,7 @@ const kubernetesApart: Plugin = {
     context.onResolve({ filter: /[/#]kubernetes\/session\.ts$/, namespace: 'file' }, ({ kind }) =>
       kind === 'dynamic-import' ? { path: `./${KUBERNETES}.js`, external: true } : undefined,
     );
-    // Its files name each other in full, 10,000 times: resolving each by esbuild takes more than half of the build.
+    // The library's 10,000 relative imports are complete paths, so they need no resolution, which would take more than half of the build time.
     context.onResolve({ filter: /^\.\.?\/.*\.js$/, namespace: 'file' }, ({ path, importer }) =>
       importer.split('/node_modules/').at(-1)?.startsWith('@kubernetes/client-node/')
         ? { path: join(dirname(importer), path), sideEffects: false }
@@ -29,19 +29,19 @@ const kubernetesApart: Plugin = {
   },
 };
 
-/** Types of content that the agent serves. Types that no table names, such as NDJSON, are served as they are. */
+/** Content types that the agent serves and mime-db describes. The agent sets a type such as NDJSON itself. */
 const SERVED = ['application/json', 'text/css', 'text/event-stream', 'text/html', 'text/javascript', 'text/plain'];
 
-/** Files of packages that are replaced, by their place in node_modules, with their replacement. */
+/** Replacements for files of packages, by path below node_modules. */
 const REPLACED = new Map([
-  // Express parses bodies of requests, with tables of all encodings, and nested queries, and sends files. The interface is read-only, its
-  // queries are flat, and the page's files are sent by src/web.
+  // These parts of Express parse request bodies and nested queries, and serve files. The agent's API is read-only and has no nested queries,
+  // and src/web serves the files of the page.
   ['body-parser/index.js', ''],
   ['qs/lib/index.js', ''],
   ['send/index.js', ''],
   ['serve-static/index.js', ''],
   ['mime-db/index.js', `module.exports = ${JSON.stringify(servedTypes())};`],
-  // The log goes to stderr. Traces of winston itself, in colours, are for its developers.
+  // The log goes only to stderr. The replacement of @dabh/diagnostics removes coloured debug output of winston itself.
   ['winston/lib/winston/transports/file.js', ''],
   ['winston/lib/winston/transports/http.js', ''],
   ['winston/lib/winston/transports/stream.js', ''],
@@ -56,8 +56,8 @@ function servedTypes(): Record<string, unknown> {
 const IMPORT = /^import (?:(\w+)|\{([^{}]*)\}) from ['"]([\w:/]+)['"];?$/gm;
 
 /**
- * Loads built-in modules of Node.js by name. An import statement reads all exports of a module, which loads the code behind them: fetch(),
- * the Web's cryptography, reports.
+ * Replaces imports of built-in modules by calls of process.getBuiltinModule(). An import statement reads all exports of a module, which makes
+ * Node.js load the code behind lazy exports, such as fetch() and Web Crypto.
  * @param code an ECMAScript module
  */
 function takeBuiltInsByName(code: string): string {
@@ -70,12 +70,12 @@ function takeBuiltInsByName(code: string): string {
         ? []
         : [`const ${as} = /* @__PURE__ */ netsondeBuiltIn('${module}').${name};`],
     );
-    // The number of lines stays, because stacks name them.
+    // The replacement keeps the number of lines, so that line numbers in stack traces remain correct.
     return constants.join(' ') + statement.replace(/[^\n]/g, '');
   });
 }
 
-/** @param replaced collects the files that were replaced */
+/** @param replaced receives the path of each replaced file */
 const lighter = (replaced: Set<string>): Plugin => ({
   name: 'lighter',
   setup(context) {
@@ -92,10 +92,10 @@ const lighter = (replaced: Set<string>): Plugin => ({
 });
 
 /**
- * Bundles the agent into dist/: starting from the sources takes twice the memory and three times as long. Names are kept, so
- * that stacks and profiles can be read.
- * @returns the inputs of each file
- * @throws if nothing imports a file of the replacements
+ * Bundles the agent into dist/, because a start from the sources takes three times as long and twice the memory. Identifiers are not minified,
+ * so that stack traces and profiles remain readable.
+ * @returns esbuild's metafile, which names the inputs of each output
+ * @throws if a file in `REPLACED` is not imported
  */
 export async function bundleAgent(): Promise<Metafile> {
   const replaced = new Set<string>();
@@ -108,7 +108,7 @@ export async function bundleAgent(): Promise<Metafile> {
     plugins: [kubernetesApart, lighter(replaced)],
     outdir: 'dist',
     bundle: true,
-    // Code that only some configurations need is in a separate file, loaded on demand.
+    // Dynamically imported code, which only some configurations need, gets its own file.
     splitting: true,
     chunkNames: '[name]-[hash]',
     platform: 'node',
@@ -121,7 +121,7 @@ export async function bundleAgent(): Promise<Metafile> {
     legalComments: 'none',
     logLevel: 'warning',
     metafile: true,
-    // Packages in the older module format call require() for built-in modules of Node.js.
+    // CommonJS packages call require() for built-in modules.
     banner: {
       js: [
         'const netsondeBuiltIn = process.getBuiltinModule;',

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { surveyWallClock } from './wall_clock.ts';
 
-/** Fails if the wall clock is read outside of the listed places; prints its counts. */
+/** Prints how many places read the wall clock, and fails if one of them is not listed. */
 
 const { files, reads, violations } = surveyWallClock(fileURLToPath(new URL('..', import.meta.url)));
 for (const violation of violations) console.error(violation);

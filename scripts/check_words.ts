@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { READ, surveyWords } from './words.ts';
 
 /**
- * Fails where a sentence breaks a rule of `scripts/words.ts`.
+ * Fails if a sentence breaks a rule of `scripts/words.ts`.
  *
- *   node scripts/check_words.ts [PATH]…   checks these files and folders instead of those that were read already
+ *   node scripts/check_words.ts [PATH]…   checks these files and directories instead of those listed in `READ`
  */
 
 const root = fileURLToPath(new URL('..', import.meta.url));

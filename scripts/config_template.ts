@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 
-/** The internals of a schema that describe it: zod has no public way to walk one. */
+/** The parts of zod's internal schema definition that this file reads, because zod has no public API to traverse a schema. */
 interface Inside {
   readonly type: string;
   readonly innerType?: z.ZodType;
@@ -12,26 +12,26 @@ interface Inside {
   readonly defaultValue?: unknown;
 }
 
-/** An option, or a section of them. */
+/** An option, or a section of options. */
 interface Option {
   readonly description: string;
-  /** Default value; undefined: the option is off, or not set. */
+  /** The default value; undefined if there is none. */
   readonly value: unknown;
-  /** Options in a section. */
+  /** The options in a section; undefined for an option. */
   readonly children: ReadonlyMap<string, Option> | undefined;
   /** Allowed values, if there are few. */
   readonly choices: readonly string[];
 }
 
 const WIDTH = 118;
-/** Number of probes from which on a key with the same description is described once for all. */
+/** If at least this number of probes describe a key in the same words, the template describes it only once. */
 const SHARED_BY = 3;
 
 function insideOf(schema: z.ZodType): Inside {
   return schema.def as unknown as Inside;
 }
 
-/** Returns the side of a preprocessed or transformed schema that describes what a person may write. */
+/** Returns the side of a preprocessed or transformed schema that describes the value in the document. */
 function written({ in: before, out }: Inside): z.ZodType {
   const side = before !== undefined && insideOf(before).type !== 'transform' ? before : out;
   if (side === undefined) throw new Error('a pipe without sides');
@@ -55,7 +55,7 @@ function childrenOf(
   return new Map(Object.entries(shape).map(([key, schema]) => [key, optionOf(schema, '', given?.[key])]));
 }
 
-/** Wraps a comment; indents lines after the first by `hanging` more. */
+/** Wraps a comment. `hanging` is additional indentation for all lines but the first. */
 function comment(text: string, indent: string, hanging = ''): string[] {
   const lines: string[] = [];
   let line = `${indent}#`;
@@ -73,7 +73,7 @@ function flow(value: unknown): string {
   return stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trim();
 }
 
-/** Renders an option. One without a default is a comment within the comment: removing only the outer one leaves the defaults. */
+/** Renders an option. An option without a default is commented out twice, so that uncommenting a section once gives its defaults. */
 function render(key: string, option: Option, indent: string): string[] {
   const { description, value, children, choices } = option;
   const about = description === '' ? [] : comment(description, indent);
@@ -83,7 +83,7 @@ function render(key: string, option: Option, indent: string): string[] {
     return [...about, ...(value === undefined ? section.map((line) => unset(line, indent)) : section)];
   }
   if (value !== undefined) return [...about, `${indent}${key}: ${flow(value)}`];
-  // An option without a description cannot be set by a person.
+  // Options without a description are internal.
   return description === '' ? [] : [...about, unset(`${indent}${key}: ${choices.join(' | ') || '…'}`, indent)];
 }
 
@@ -91,7 +91,7 @@ function unset(line: string, indent: string): string {
   return `${indent}# ${line.slice(indent.length)}`;
 }
 
-/** Returns the keys that several probes have with the same description. */
+/** Returns the keys that several probes describe in the same words. */
 function sharedKeys(probes: ReadonlyMap<string, Option>): Map<string, Option[]> {
   const found = new Map<string, Option[]>();
   for (const { children } of probes.values()) {
@@ -106,7 +106,7 @@ function sharedKeys(probes: ReadonlyMap<string, Option>): Map<string, Option[]> 
   return found;
 }
 
-/** Renders the value in one line. */
+/** Renders a value as YAML in one line. */
 function valueText({ value, children, choices }: Option): string {
   const inner = [...(children ?? [])].map(([key, child]) => `${key}: ${valueText(child)}`);
   if (inner.length > 0) return `{ ${inner.join(', ')} }`;
@@ -144,9 +144,9 @@ function renderProbes(section: Option, summaries: ReadonlyMap<string, string>, i
 }
 
 /**
- * Renders the configuration document with every option of the schema, at its default and commented out; only the first one is not a
- * comment, because an empty document is a fault.
- * @param summaries of the probes, by name
+ * Renders a configuration document with every option of the schema at its default. All options but the first are commented out; an empty document
+ * would be invalid.
+ * @param summaries the summary of each probe, by name
  */
 export function configTemplate(schema: z.ZodType, summaries: ReadonlyMap<string, string>): string {
   const { children = new Map<string, Option>() } = optionOf(schema);

@@ -8,7 +8,7 @@ import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { table } from './markdown.ts';
 import { optionTable } from './option_table.ts';
 
-/** docs/configuration.md, from the schema. */
+/** Renders docs/configuration.md from the schema. */
 
 interface KeySchema {
   readonly description?: string;

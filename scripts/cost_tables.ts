@@ -3,9 +3,9 @@ import type { Measured } from '#probe/measured.ts';
 import { PROBES } from '#probes/index.ts';
 import { table } from './markdown.ts';
 
-/** Tables of bench/README.md, and the same figures in words for docs/probes.md. */
+/** Renders the cost tables of bench/README.md, and the same figures as text for docs/probes.md. */
 
-/** Programs of discovery, which run whether or not probes do: nanoseconds per hit above an empty program, by `npm run bench:kernel`. */
+/** Costs of the discovery programs, which run even if all probes are off, in nanoseconds per hit more than an empty program (`npm run bench:kernel`). */
 const DISCOVERY_NS: Readonly<Record<string, string>> = {
   'tp_btf/sched_process_exec': '153',
   'tp_btf/workqueue_queue_work': '59',
@@ -20,7 +20,7 @@ function ms(value: number): string {
   return `${value} ms`;
 }
 
-/** The probe and those that were measured together with it. */
+/** Names of the probe and of all probes that were measured together with it. */
 function together({ name }: AnyProbe): string[] {
   return [name, ...PROBES.filter(({ measured }) => measured.with === name).map((probe) => probe.name)];
 }
@@ -94,7 +94,7 @@ function programText({ measured: { programs } }: AnyProbe): string[] {
   return [`[In the kernel](${README}#programs-in-the-kernel), for each hit, in a loop${note}: ${each.join(', ')}.`];
 }
 
-/** Says in words what was measured of a probe. */
+/** Renders a probe's measured cost as text. */
 export function costsOf(probe: AnyProbe): string {
   const { note } = probe.measured;
   const parts = [...collectText(probe), ...processText(probe), ...programText(probe)];

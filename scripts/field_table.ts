@@ -16,7 +16,7 @@ interface Schema {
   readonly required?: readonly string[];
 }
 
-/** Renders the fields of a JSON value, nested ones included: path, type and meaning. */
+/** Renders a table of the fields of a JSON value, including nested fields: path, type and meaning. */
 export function fieldTable(schema: z.ZodType): string {
   return table(['field', 'type', 'meaning'], fieldRows(z.toJSONSchema(schema) as Schema, ''));
 }

@@ -1,14 +1,14 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 
-/** A file or a folder of src/ that imports only from the floors below it. */
+/** A file or a directory of src/ that may import only from lower floors. */
 export interface Floor {
   readonly name: string;
-  /** Rooms that this one may import, if not all below it. */
+  /** Rooms that this floor may import; undefined allows all lower floors. */
   readonly only?: readonly string[];
 }
 
-/** Top to bottom. */
+/** From top to bottom. */
 export const FLOORS: readonly Floor[] = [
   { name: 'main.ts' },
   { name: 'commands' },
@@ -41,20 +41,20 @@ export interface Import {
 export interface Survey {
   readonly files: readonly string[];
   readonly imports: readonly Import[];
-  /** Sentences, each with the file that it is about. */
+  /** Messages that start with the path of the file. */
   readonly violations: readonly string[];
-  /** Files that import each other, type imports included. */
+  /** Groups of files that import each other, including type imports. */
   readonly circles: readonly (readonly string[])[];
 }
 
-/** `import … from '…'`, `export … from '…'`, `import '…'` and `import('…')`, in code and in types. */
+/** Matches `import … from '…'`, `export … from '…'`, `import '…'` and `import('…')`, in code and in types. */
 const SPECIFIER = /(?:\bfrom\s*|\bimport\s*\(?\s*)'([^'\n]+)'/g;
 const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
 
 /**
- * Checks the imports of a source tree against the floors. Tests stand outside of the rooms and may import from each.
- * @param root folder of the rooms
+ * Checks the imports of a source tree against the floors. Tests belong to no room, and may import from every room.
+ * @param root directory that contains the rooms
  */
 export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): Survey {
   const files = codeBelow(root);
@@ -73,7 +73,7 @@ export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): S
   return { files, imports, violations, circles: circlesOf(files, imports) };
 }
 
-/** Returns the folder of src/ that a file is in, or the file's own name if it is in none. */
+/** Returns the directory of src/ that contains a file, or the file's own name if it is directly in src/. */
 function roomOf(path: string): string {
   return path.split('/', 1)[0] ?? '';
 }
@@ -93,7 +93,7 @@ function* misplaced(root: string, floors: readonly Floor[]): Generator<string> {
   }
 }
 
-/** `#server` stands for server.ts; every other name begins with its room. */
+/** Resolves an import by name. `#server` is server.ts; every other name starts with the name of a room. */
 function resolve(from: string, specifier: string): string {
   if (specifier === '#server') return 'server.ts';
   return specifier.startsWith('#') ? specifier.slice(1) : normalize(join(dirname(from), specifier));
@@ -114,7 +114,7 @@ function faultOf(from: string, to: string, specifier: string, floors: readonly F
   return undefined;
 }
 
-/** Strongly connected files (R. Tarjan, Depth-first search and linear graph algorithms, 1972). */
+/** Returns the strongly connected components of the import graph (R. Tarjan, Depth-first search and linear graph algorithms, 1972). */
 function circlesOf(files: readonly string[], imports: readonly Import[]): string[][] {
   const targets = new Map<string, string[]>(files.map((file) => [file, []]));
   for (const { from, to } of imports) targets.get(from)?.push(to);

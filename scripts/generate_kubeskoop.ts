@@ -73,7 +73,7 @@ function probeSection({ probe, remark, metrics }: KubeskoopProbe): string[] {
   ];
 }
 
-/** A line for each reason. */
+/** Lists the metrics that netsonde does not have, with one line for each reason. */
 function missingNames(): string[] {
   const entries = KUBESKOOP.flatMap(({ metrics }) => Object.entries(metrics));
   const lacking = entries.flatMap(([name, entry]) => (isMissing(entry) ? [{ name, reason: entry.missing }] : []));
@@ -82,7 +82,7 @@ function missingNames(): string[] {
   );
 }
 
-/** Returns the entries of `fields` that show the metrics behind a probe of KubeSkoop. Only labels with listed values can select. */
+/** Returns the entries of `fields` that show the equivalents of a KubeSkoop probe's metrics. Only labels with listed values can select series. */
 function fieldsOf({ metrics }: KubeskoopProbe): string[] {
   const equivalents = Object.values(metrics).filter((entry): entry is Equivalent => !isMissing(entry));
   return [...Map.groupBy(equivalents, ({ metric }) => metric)].map(([metric, group]) => {
@@ -91,14 +91,14 @@ function fieldsOf({ metrics }: KubeskoopProbe): string[] {
       Object.entries(only).filter(([label]) => labels[label] !== undefined && isClosed(labels[label])),
     );
     const [first] = chosen.flat();
-    // A label of one of them only would leave out what another counts.
+    // If the metrics select by different labels, a selection by one label would leave out series that another metric needs.
     if (first === undefined || !chosen.every((pairs) => pairs.length === 1 && pairs[0]?.[0] === first[0]))
       return metric;
     return selector({ metric, only: { [first[0]]: chosen.flatMap((pairs) => pairs[0]?.[1] ?? []) as [string] } });
   });
 }
 
-/** As biome formats it. */
+/** Renders the file in biome's format. */
 function fieldsFile(): string {
   const entries = KUBESKOOP.flatMap((probe) => {
     const fields = fieldsOf(probe).map((field) => `'${field}'`);
@@ -111,7 +111,7 @@ function fieldsFile(): string {
   return [
     `// ${NOTICE}`,
     '',
-    "/** By probe: the series that give the numbers of KubeSkoop's metrics, as `fields` of its section takes them. */",
+    "/** The option `fields` of each probe that shows the series behind KubeSkoop's metrics. */",
     'export const FIELDS: Readonly<Record<string, readonly string[]>> = {',
     ...entries,
     '};',

@@ -11,7 +11,7 @@ import { PORTS_A_ROW, TCP_ROWS_MAX } from '#sources/sockets/tcp_walk.ts';
 import { mapsOf, readCompiledObject } from './bpf_layouts.ts';
 import { table } from './markdown.ts';
 
-/** Computes the bytes that the maps of each compiled object may take, from the objects. */
+/** Computes the maximum memory of each BPF map from the compiled objects. */
 
 const OBJECTS = fileURLToPath(new URL('../dist/bpf', import.meta.url));
 
@@ -19,12 +19,12 @@ const OBJECTS = fileURLToPath(new URL('../dist/bpf', import.meta.url));
 const TYPE = { hash: 1, array: 2, percpuHash: 5, percpuArray: 6, lruHash: 9, lruPercpuHash: 10, ring: 27 } as const;
 const PER_CPU: readonly number[] = [TYPE.percpuHash, TYPE.percpuArray, TYPE.lruPercpuHash];
 const HASHES: readonly number[] = [TYPE.hash, TYPE.percpuHash, TYPE.lruHash, TYPE.lruPercpuHash];
-/** Kernel: kernel/bpf/hashtab.c, struct htab_elem before the key, and struct bucket. */
+/** Kernel: kernel/bpf/hashtab.c, struct htab_elem up to its key, and struct bucket. */
 const ELEMENT_BYTES = 48;
 const BUCKET_BYTES = 16;
 const POINTER_BYTES = 8;
 
-/** Maximum entries that the agent ever requests for a map, if more than in the object file. */
+/** Maximum number of entries that the agent requests, for maps where it exceeds that in the object file. */
 const ENTRIES: Readonly<Record<string, (cpus: number) => number>> = {
   counts: () => COUNTS_MAX,
   kernel_histograms: () => NAMESPACES_MAX + SLOTS,
@@ -44,7 +44,7 @@ export interface MapSize {
   readonly map: string;
   readonly isPerCpu: boolean;
   readonly entries: number;
-  /** Bytes of an entry for all CPUs, with the kernel's own data for it. */
+  /** Size of an entry on all CPUs, including the kernel's header. */
   readonly entryBytes: number;
   readonly bytes: number;
 }
@@ -54,14 +54,14 @@ function eight(bytes: number): number {
 }
 
 /**
- * Returns the bytes that each map takes when it is full.
+ * Returns the size of each map when it is full.
  * @param cpus number of possible CPUs
  */
 export function mapSizes(cpus: number): MapSize[] {
   const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
   return files.flatMap((file) =>
     mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf).flatMap((map) => {
-      // The storage of a socket is memory of the socket.
+      // Socket storage is allocated with each socket, so the map itself has no size.
       if (map.maxEntries === undefined) return [];
       const { name, type, keyBytes, valueBytes } = map;
       const entries = ENTRIES[name]?.(cpus) ?? map.maxEntries;
@@ -80,9 +80,9 @@ export function mapSizes(cpus: number): MapSize[] {
 const PODS = 110;
 const CPUS = [2, 256] as const;
 const MB = 1e6;
-/** Bytes below which a map is only in the sum. */
+/** Smaller maps have no row of their own, and only count in the sum. */
 const SHOWN_BYTES = 0.5 * MB;
-/** Rows for each Pod in maps that grow with Pods. */
+/** Maps with one entry per Pod. */
 const OF_PODS: readonly string[] = ['kernel_histograms', 'socket_histograms', 'transmit_histograms'];
 
 function mb(bytes: number): string {
@@ -90,7 +90,7 @@ function mb(bytes: number): string {
   return `${amount < 10 ? amount.toPrecision(2) : Math.round(amount)} MB`;
 }
 
-/** The table of docs/scale.md. */
+/** The table of map sizes in docs/scale.md. */
 export const MAP_TABLES: Readonly<Record<string, string>> = {
   'map sizes': (() => {
     const [few, many] = CPUS.map(mapSizes) as [MapSize[], MapSize[]];

@@ -1,4 +1,4 @@
-/** As it is, where Markdown would take it for markup: `/proc/<pid>`. Not for what is in backticks. */
+/** Escapes text that Markdown would interpret as markup, such as `/proc/<pid>`, except in backticks. */
 export function plain(text: string): string {
   return text
     .split('`')

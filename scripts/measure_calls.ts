@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { PROBES } from '#probes/index.ts';
 
 /**
- * Runs the built agent under strace, with every probe on and a sink of each kind that needs no server, and writes its system calls
- * into scripts/measured_calls.json, from which scripts/seccomp_profile.ts makes the profile. Run it as root: `node scripts/measure_calls.ts`.
+ * Runs the built agent under strace, with every probe and every sink that needs no server, and writes its system calls to
+ * scripts/measured_calls.json, from which scripts/seccomp_profile.ts builds the profile. Run it as root: `node scripts/measure_calls.ts`.
  */
 
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));
@@ -35,7 +35,7 @@ const documentOf = (level: string) =>
   ].join('\n');
 writeFileSync(config, documentOf('info'));
 
-/** A stream of events has no end. */
+/** Requests a URL for a limited time, because a stream of events does not end. */
 function look(url: string): Promise<unknown> {
   return fetch(url, { signal: AbortSignal.timeout(EVERY_MS) })
     .then((answer) => answer.text())

@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { newProbe } from './probe_skeleton.ts';
 
-/** `npm run new-probe NAME`: writes the files of a probe that runs, to be changed into the one that is wanted. */
+/** `npm run new-probe NAME` writes the files of a working probe, which the author then changes. */
 
 const USAGE = `usage: npm run new-probe NAME [-- --bpf] [-- --folder]
 
   NAME      snake_case: file, configuration key and label of the probe
   --bpf     a BPF program with a label and an event, instead of a file of /proc
-  --folder  a folder of its own, for a probe with companion files: the reader of /proc has its parser there`;
+  --folder  a directory of its own, for a probe with companion files, such as a parser`;
 
 const ROOT = new URL('../', import.meta.url);
 
@@ -22,7 +22,7 @@ function write(path: string, text: string): void {
   process.stdout.write(`${path}\n`);
 }
 
-/** Wraps lines, which are longer or shorter by the name, and sorts imports. */
+/** Formats the files, because line lengths and the order of imports depend on the probe's name. */
 function format(paths: readonly string[]): void {
   const isC = (path: string) => path.endsWith('.c');
   const commands = [

@@ -12,7 +12,7 @@ interface Def {
   readonly defaultValue?: unknown;
 }
 
-/** Facts about an option, from its schema and the schemas within. */
+/** Facts about an option, collected from its schema and the schemas that it wraps. */
 interface Option {
   readonly shape: Readonly<Record<string, Schema>> | undefined;
   readonly byDefault: unknown;
@@ -32,7 +32,7 @@ function optionOf(schema: Schema): Option {
   };
 }
 
-/** Returns name, default and effect of each option, nested ones included. */
+/** Returns the name, default and description of each option, including nested options. */
 export function optionRows(shape: Readonly<Record<string, Schema>>, path = ''): string[][] {
   return Object.entries(shape).flatMap(([key, schema]) => {
     const { shape: inner, byDefault, isOptional, help } = optionOf(schema);
@@ -49,7 +49,7 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** Renders the options of a section of the configuration, from its schema. */
+/** Renders a table of a configuration section's options from its schema. */
 export function optionTable(schema: Schema): string {
   return table(['option', 'default', 'what it does'], optionRows(optionOf(schema).shape ?? {}));
 }

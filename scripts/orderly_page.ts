@@ -11,7 +11,7 @@ function row({ title, twin, families, needs }: Pattern): string[] {
   ];
 }
 
-/** Renders docs/orderly-traffic.md: the catalogue of traffic in which nothing is lost. */
+/** Renders docs/orderly-traffic.md, the catalogue of traffic in which nothing is lost. */
 export function orderlyPage(): string {
   return [
     '# Orderly traffic',

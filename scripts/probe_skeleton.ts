@@ -2,19 +2,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 export interface NewProbe {
   readonly name: string;
-  /** It has a BPF program. */
+  /** Whether the probe has a BPF program. */
   readonly bpf: boolean;
-  /** It has a folder of its own. */
+  /** Whether the probe gets its own directory. */
   readonly folder: boolean;
 }
 
-/** Text of a file of the project, by its path from the root; undefined where there is none. */
+/** Reads a file by its path from the project's root; returns undefined if it does not exist. */
 export type Read = (path: string) => string | undefined;
 
 const INDEX = 'src/probes/index.ts';
-/** Characters of a name: it is part of each metric of the probe, and the head of a column in tables. */
+/** Maximum length of a probe's name, because it is part of each metric name and a column heading in tables. */
 const NAME_MAX = 24;
-/** Rows of /api/v1/probes and metrics that are no probe's. */
+/** Names that /api/v1/probes or metrics use for something else than a probe. */
 const RESERVED = ['agent', 'discovery', 'index'];
 
 const SKELETONS = new URL('skeletons/', import.meta.url);
@@ -23,12 +23,12 @@ function skeleton(name: string): string {
   return readFileSync(new URL(`${name}.txt`, SKELETONS), 'utf8');
 }
 
-/** `conntrack_pressure` to `conntrackPressure` */
+/** Converts `conntrack_pressure` to `conntrackPressure`. */
 function camelCase(name: string): string {
   return name.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Whether the name may be that of a variable. */
+/** Returns whether the name is valid for a variable, so no reserved word. */
 function isIdentifier(name: string): boolean {
   try {
     new Function(`'use strict'; const ${name} = 0;`);
@@ -38,11 +38,11 @@ function isIdentifier(name: string): boolean {
   }
 }
 
-/** `import { tcp } from './tcp.ts';` and `['net_softirq', 'softirq'],` in the list of probes. */
+/** Match an import such as `import { tcp } from './tcp.ts';`, and an alias such as `['net_softirq', 'softirq'],`, in src/probes/index.ts. */
 const LISTED = /^import \{ \w+ \} from '\.\/(?:\w+\/)?(?<name>\w+)\.ts';$/gm;
 const ALIASES = /\['(?<alias>\w+)', '(?<of>\w+)'\]/g;
 
-/** Why a probe cannot have the name; undefined where it can. */
+/** Returns why a probe cannot have this name, or undefined if it can. */
 function faultOf(name: string, index: string): string | undefined {
   if (!/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name)) {
     return 'it must be snake_case: lower-case letters and digits, in words joined by single underscores';
@@ -62,7 +62,7 @@ function faultOf(name: string, index: string): string | undefined {
   return undefined;
 }
 
-/** Puts the probe into the list: an import, in its place, and an entry at the end. */
+/** Adds the probe to src/probes/index.ts: a sorted import, and an entry at the end of the list. */
 function listed(index: string, { name }: NewProbe, module: string): string {
   const line = `import { ${camelCase(name)} } from './${module}.ts';`;
   const lines = index.split('\n');
@@ -105,8 +105,8 @@ function sourcesOf({ name, bpf, folder }: NewProbe, directory: string): [path: s
 }
 
 /**
- * Writes the files of a probe that runs, by path from the root of the project: to be formatted.
- * @throws where the name cannot be one
+ * Returns the files of a working probe, by path from the project's root. They are not formatted yet.
+ * @throws if a probe cannot have this name
  */
 export function newProbe(wish: NewProbe, read: Read): ReadonlyMap<string, string> {
   const { name, bpf, folder } = wish;

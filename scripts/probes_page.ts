@@ -10,7 +10,7 @@ import { costsOf } from './cost_tables.ts';
 import { plain, table } from './markdown.ts';
 import { optionRows } from './option_table.ts';
 
-/** docs/probes.md */
+/** Renders docs/probes.md. */
 
 const LEAD = `# Probes
 
@@ -38,7 +38,7 @@ const PANELS: readonly Panel[] = MODELS.flatMap((model) =>
   })),
 );
 
-/** Names the panels that query one of the probe's metrics. */
+/** Lists the dashboard panels that query one of the probe's metrics. */
 function panelsFor({ metrics }: AnyProbe): string {
   const names = Object.values(metrics as MetricSet).map(
     ({ name }) => new RegExp(`\\b${name}(_bucket|_count|_sum)?\\b`),
@@ -47,7 +47,7 @@ function panelsFor({ metrics }: AnyProbe): string {
   return [...new Set(found.map(({ name }) => `*${name}*`))].join(', ') || 'none';
 }
 
-/** Lists the ways to observe one thing, the best first; ways that lack the same are joined. */
+/** Lists the hook kinds for one hook point in order of preference. Kinds with the same limitation are joined. */
 function waysOf({ what, optional, choices }: HookPoint): string {
   const ways = new Map<string, Set<string>>();
   for (const { hooks, lacks = '' } of choices) {
@@ -113,7 +113,7 @@ function section(probe: AnyProbe): string {
   ].join('\n');
 }
 
-/** Renders the facts without escaping asterisks, which mark titles of panels. */
+/** Renders the table of facts. Asterisks are not escaped, because they mark panel titles. */
 function factTable(rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(['', '']), line(['---', '---']), ...rows.map(line)].join('\n');

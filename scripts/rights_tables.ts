@@ -3,21 +3,21 @@ import { RIGHTS } from '#core/rights.ts';
 import { table } from './markdown.ts';
 import { SEEN_ONLY, STATED } from './seccomp_profile.ts';
 
-/** Effect on probes if a set of rights lacks something, measured with every probe on. */
+/** Effect of a missing capability on probes, measured with every probe on. */
 export interface Loss {
-  /** Set of rights in addition to `default`. */
+  /** The set that the agent was given; `packets` and `processes` include `default`. */
   readonly set: 'default' | 'packets' | 'processes';
-  /** Capability that is missing from the set; empty: none. */
+  /** The capability that was removed from the set; empty if the set was complete. */
   readonly without: string;
   readonly probes: readonly string[];
   readonly state: string;
-  /** Name of the fallback that reads instead. */
+  /** Name of the reader that the probe falls back to. */
   readonly reader?: string;
-  /** Part of the reason that the probe shows. */
+  /** The significant part of the probe's reason. */
   readonly reason: string;
 }
 
-/** As `npm run rights` saw it on Linux 6.18. */
+/** Results of `npm run rights` on Linux 6.18. */
 export const MEASURED_FILE = new URL('measured_rights.json', import.meta.url);
 export const LOSSES: readonly Loss[] = JSON.parse(readFileSync(MEASURED_FILE, 'utf8'));
 

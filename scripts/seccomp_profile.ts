@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** System calls that the agent made in a run of `scripts/measure_calls.ts`. */
+/** System calls that the agent made when `scripts/measure_calls.ts` ran. */
 const MEASURED: readonly string[] = JSON.parse(readFileSync(new URL('measured_calls.json', import.meta.url), 'utf8'));
 
 interface Family {
@@ -8,7 +8,7 @@ interface Family {
   readonly calls: readonly string[];
 }
 
-/** Calls that were not seen but must be allowed, in families with a reason each. */
+/** Groups of system calls that are allowed for a common reason, whether or not the measurement saw them. */
 export const STATED: readonly Family[] = [
   {
     why: 'The runtime, between the filter and the first instruction of the agent.',
@@ -233,14 +233,14 @@ export const STATED: readonly Family[] = [
   },
 ];
 
-/** Calls that were seen and are still refused: libuv tries once and continues without; operations of an io_uring bypass every filter. */
+/** Calls that were seen but are refused, because operations of an io_uring bypass seccomp. libuv works without io_uring. */
 const REFUSED = new Set(['io_uring_setup', 'io_uring_enter', 'io_uring_register']);
 
 const ALLOWED = [...new Set([...MEASURED, ...STATED.flatMap(({ calls }) => calls)])]
   .filter((name) => !REFUSED.has(name))
   .sort();
 
-/** Profile as a runtime reads it: https://kubernetes.io/docs/reference/node/seccomp/, in the format of Docker's profiles. */
+/** A profile in the format of container runtimes (https://kubernetes.io/docs/reference/node/seccomp/), which is that of Docker. */
 export interface SeccompProfile {
   readonly defaultAction: string;
   readonly defaultErrnoRet: number;
@@ -248,14 +248,14 @@ export interface SeccompProfile {
   readonly syscalls: readonly { readonly names: readonly string[]; readonly action: string }[];
 }
 
-/** Calls that were seen and belong to no family. */
+/** Calls that were seen and belong to no group. */
 export const SEEN_ONLY = MEASURED.filter(
   (name) => ALLOWED.includes(name) && !STATED.some(({ calls }) => calls.includes(name)),
 );
 
 const EPERM = 1;
 
-/** Allows the calls of the agent; any other call fails with EPERM. */
+/** Allows the agent's system calls. Every other call fails with EPERM. */
 export const SECCOMP_PROFILE: SeccompProfile = {
   defaultAction: 'SCMP_ACT_ERRNO',
   defaultErrnoRet: EPERM,

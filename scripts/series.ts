@@ -1,7 +1,7 @@
 import { renderTable } from '#commands/table.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
-/** Prints the number of series of a Pod, by probe, and fails if a Pod has too many by default. */
+/** Prints how many series each probe adds to a Pod, and fails if the defaults add up to too many. */
 
 const CORE_MAX = 60;
 

@@ -4,13 +4,13 @@ import { isClosed, type MetricDescriptor, type MetricSet } from '#probe/metric.t
 import { PROBES } from '#probes/index.ts';
 
 const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1, port: 1 };
-/** Combinations that a healthy Pod has: two reasons for resets, two kinds of retransmits. */
+/** Number of label combinations in a healthy Pod, such as two reset reasons and two kinds of retransmissions. */
 const USUAL_IN_ALL: Readonly<Record<string, number>> = {
   netsonde_tcp_resets_total: 2,
   netsonde_tcp_retransmits_total: 2,
 };
 
-/** Series of a histogram in addition to its buckets: +Inf, sum and count. */
+/** Series of a histogram in addition to its finite buckets: the +Inf bucket, sum and count. */
 const OF_HISTOGRAM = 3;
 
 function seriesOf(
@@ -28,9 +28,9 @@ function seriesOf(
 }
 
 /**
- * Returns the number of series that a Pod has of one probe.
- * @param fields metrics that are shown; undefined: the probe's core
- * @param buckets buckets of a histogram that are shown; undefined: all
+ * Returns the number of series that one probe adds to a Pod.
+ * @param fields the metrics that are shown; undefined shows the core metrics
+ * @param buckets the histogram buckets that are shown; undefined shows all
  */
 export function seriesOfPod(probe: AnyProbe, fields: readonly string[] | undefined, buckets?: number): number {
   const metrics = Object.values<MetricDescriptor>(probe.metrics as MetricSet).filter(({ scope }) => scope === 'pod');
@@ -48,8 +48,8 @@ function sum(metrics: readonly MetricDescriptor[]): number {
 }
 
 /**
- * Series of a Pod, by probe: a label with listed values counts with all of them, a label whose values come from the kernel
- * with a typical number, and a histogram with all of its buckets.
+ * The number of series of a Pod, by probe. The number assumes all values of a label with listed values, a typical number of values of a label whose
+ * values come from the kernel, and all buckets of a histogram.
  */
 export const DECLARED_SERIES = PROBES.map(({ name, metrics, enabledByDefault }) => {
   const ofPod = Object.values(metrics as MetricSet).filter(({ scope }) => scope === 'pod');

@@ -128,7 +128,7 @@ and its records wait. If an administrator has set \`block_ingestion_status_code:
 const OTLP = `The body of a log record is \`message\`, or the whole JSON if a kind has no message. Its attributes are the other fields, its severity that of the record, and its resource has \`service.name\` and \`host.name\`. If a collector accepts a request but not all of its records, it
 reports their number, but not which: that many of the batch count as \`rejected\`, and the sink shows the reason. An answer that is neither empty nor JSON, such as a login page, is no delivery.`;
 
-/** docs/sinks.md */
+/** Renders docs/sinks.md, without the notice. */
 export function sinksPage(): string {
   const { events, sinks } = sections(KINDS);
   const { stdout, file, loki, otlp } = sinks.def.innerType.shape;

@@ -9,7 +9,7 @@ import { table } from './markdown.ts';
 import { LOSSES } from './rights_tables.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
-/** The tables of docs/scale.md, computed from what `npm run bench -- sizing` has measured. */
+/** Computes the tables of docs/scale.md from the results of `npm run bench -- sizing`. */
 
 const FIGURES = JSON.parse(readFileSync(new URL('../bench/sizing.json', import.meta.url), 'utf8')) as SizingFigures;
 const CONFIG = new ConfigReader(PROBES).parse('sinks: { loki: { url: "https://loki.example:3100" } }');
@@ -18,23 +18,23 @@ const { events, sinks } = CONFIG;
 const DAY = 86_400;
 const INTERVAL = 30;
 const RETENTION_DAYS = 15;
-/** Prometheus cuts a block from its head when that is three hours old. */
+/** Prometheus writes a two-hour block when its head spans three hours. */
 const HEAD_HOURS = 3;
-/** Each Pod is replaced once a day: its old series stay in the head for so long. */
+/** Assumes that each Pod is replaced once a day. Its old series remain in the head for `HEAD_HOURS`. */
 const REPLACED_A_DAY = 1;
-/** For queries, rules and compaction. */
+/** Factors of safety, for queries, rules and compaction. */
 const MEMORY_ROOM = 1.5;
 const DISK_ROOM = 1.2;
-/** A server of Prometheus can hold several million series; with these it needs no attention. */
+/** Number of series that one Prometheus server holds without tuning. Several million are possible. */
 const SERIES_A_SERVER = 2e6;
-/** Mimir, planning capacity. */
+/** From the page "Planning capacity" of Mimir's documentation. */
 const MIMIR = { replicas: 3, seriesACore: 300_000, bytesAThat: 2.5e9, samplesACore: 25_000, bytesOfThat: 1e9 };
-/** Series beyond which shards of Prometheus are more work than Mimir. */
+/** Number of series from which Mimir is less work to operate than several Prometheus servers. */
 const MIMIR_FROM = 10e6;
-/** Loki, deployment modes. */
+/** Maximum GB per day by deployment mode, from Loki's documentation. */
 const LOKI_SINGLE_GB = 20;
 const LOKI_SCALABLE_GB = 3_000;
-/** Loki's default, counted with structured metadata. */
+/** Loki's default ingestion rate limit in bytes per second, which includes structured metadata. */
 const LOKI_RATE = 4e6;
 
 const NODES = [10, 100, 1_000, 10_000];
@@ -58,7 +58,7 @@ function bytes(value: number): string {
 
 const OFF = new Set(PROBES.filter(({ enabledByDefault }) => !enabledByDefault).map(({ name }) => name));
 
-/** Series of a node with the default probes. */
+/** Returns the number of series of a Pod and of the node with the default probes. */
 function seriesOf(detail: Detail): { readonly pod: number; readonly node: number } {
   const rows = Object.entries(FIGURES.series)
     .filter(([name]) => !OFF.has(name))
@@ -69,7 +69,7 @@ function seriesOf(detail: Detail): { readonly pod: number; readonly node: number
 
 const COSTS: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, cost }) => [name, cost]));
 
-/** Returns the sets of rights that a probe needs to show everything. */
+/** Returns the capability sets that a probe needs to run without losses. */
 function rightsOf(name: string): string {
   const isLost = LOSSES.some(
     ({ set, without, probes }) => set === 'default' && without === '' && probes.includes(name),
@@ -82,7 +82,7 @@ function rightsOf(name: string): string {
 function byProbe(): string {
   const rows = DECLARED_SERIES.map(({ name, isOn, core, full }) => {
     const seen = FIGURES.series[name];
-    // A probe that is off by default was measured at core only; a new one not yet.
+    // Probes that are off by default were measured only with `detail: core`; new probes have no figures yet.
     const shown = isOn ? seen?.core : seen?.all;
     const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
     return {
@@ -263,20 +263,20 @@ function ofEvents(): string {
   );
 }
 
-/** Bytes that Loki counts for an event: the largest one. */
+/** Size of the largest event, as Loki counts it. */
 const EVENT_BYTES = Math.max(
   ...Object.values(FIGURES.events).map(({ lineBytes, metadataBytes }) => lineBytes + metadataBytes),
 );
 
 const NODE_PODS = 110;
-/** Events a second of a node. */
+/** Events per second of a node. */
 const RATES: readonly (readonly [what: string, rate: number])[] = [
   ['quiet: one event a Pod and hour', NODE_PODS / 3_600],
   ['busy: one event a Pod and minute', NODE_PODS / 60],
   ['one Pod of each node at its limit', events.limit],
   ['worst: all Pods and the node at their limits', (NODE_PODS + 1) * events.limit],
 ];
-/** Assumed for a node: namespaces that have events, and types of events in each. */
+/** Assumes that five namespaces of a node have events, of three types each. */
 const STREAMS = 5 * 3;
 
 function lokiMode(gigabytes: number): string {

@@ -1,16 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** A place that reads the wall clock, with the reason. */
+/** A file that may read the wall clock. */
 export interface Place {
+  /** Number of reads in the file. */
   readonly reads: number;
   readonly why: string;
 }
 
-/** Places by file, from the root of the repository. All other code takes its time from a clock that nobody sets. */
+/** Places by path from the root of the repository. All other code uses a monotonic clock. */
 export const PLACES: Readonly<Record<string, Place>> = {
   'bench/sizing.ts': { reads: 1, why: 'the date of a measurement' },
-  'src/agent/agent.ts': { reads: 1, why: 'when the agent was started, for people' },
+  'src/agent/agent.ts': { reads: 1, why: 'displays when the agent was started' },
   'src/agent/config_loop.ts': { reads: 2, why: 'when a document was applied or rejected, for people and for alerts' },
   'src/agent/log_loki.ts': { reads: 1, why: 'the time of a line of the log' },
   'src/collectors/supervisor.ts': {
@@ -53,19 +54,19 @@ export const PLACES: Readonly<Record<string, Place>> = {
 const FOLDERS = ['bench', 'bpf-napi/lib', 'scripts', 'src', 'test'];
 const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
-/** Matches reads, including mere references: `now = Date.now`. `new Date(time)` reads no clock, `Date()` does. */
+/** Matches reads, including references such as `now = Date.now`. `Date()` reads the clock, but `new Date(time)` does not. */
 const READS = /\bDate\s*\.\s*now\b|\bnew\s+Date\b(?!\s*\(\s*[^\s)])|(?<!\bnew\s+)(?<![\w.])Date\s*\(/g;
 const COMMENTS_AND_TEXTS = /\/\*[\s\S]*?\*\/|(?<![:'"`\\])\/\/[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g;
 
 export interface WallClockSurvey {
   readonly files: number;
   readonly reads: number;
-  /** Sentences, each with the file that it is about. */
+  /** Messages that start with the path of the file. */
   readonly violations: readonly string[];
 }
 
 /**
- * Checks the reads of the wall clock against the list of places. Tests may read it, since they check displayed times.
+ * Compares the reads of the wall clock with the list of places. Tests may read it, because they check displayed times.
  * @param root root of the repository
  */
 export function surveyWallClock(root: string, places: Readonly<Record<string, Place>> = PLACES): WallClockSurvey {
@@ -91,7 +92,7 @@ function tooManyOf(file: string, lines: readonly number[], allowed: number): str
   return `${file}: reads the wall clock in line ${lines.join(', ')}${may}; take performance.now() for how long something takes, or add the place with its reason to scripts/wall_clock.ts`;
 }
 
-/** Numbers of the lines. */
+/** Returns the line number of each read. */
 function readsOf(text: string): number[] {
   const code = text.replace(COMMENTS_AND_TEXTS, (part) => part.replace(/[^\n]/g, ' '));
   return [...code.matchAll(READS)].map(({ index }) => code.slice(0, index).split('\n').length);

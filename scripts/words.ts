@@ -1,17 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 
-/** A way of writing that a reader stumbles over, and what to write in its place. */
+/** A pattern of hard-to-read wording, with advice for better wording. */
 export interface WordRule {
   readonly name: string;
-  /** Matched against one sentence, which begins where its first word does. */
+  /** Is matched against one sentence without leading space. */
   readonly pattern: RegExp;
   readonly advice: string;
 }
 
 /**
- * Sentences start with a named subject or a verb, and use the standard term. Add a rule when a review finds another kind of odd sentence:
- * the list is the memory of those reviews.
+ * The rules require that sentences start with a named subject or a verb, and use the standard term. Add a rule when a review finds another kind
+ * of odd sentence.
  */
 export const RULES: readonly WordRule[] = [
   {
@@ -46,15 +46,15 @@ export const RULES: readonly WordRule[] = [
   },
 ];
 
-/** Files with text for people: comments, documents, help texts and messages. */
+/** Files with comments, documentation, help texts or messages. */
 const PROSE = /\.(?:md|tsx?|c|cc|h|py|sh)$/;
-/** Texts of others, and sentences that break a rule on purpose. */
+/** Third-party files, and files whose sentences break a rule on purpose. */
 const EXEMPT =
   /^(?:src\/bpf\/(?:LICENSE|generated\/)|test\/fixtures\/|test\/golden\/|test\/unit\/words\.test\.ts$|node_modules\/|CHANGELOG\.md$|scripts\/words\.ts$)/;
-/** Files that `scripts/generate_*.ts` writes from texts in checked files. */
+/** Generated files, whose texts are checked in their sources. */
 const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|drop-reasons|capabilities|sinks)\.md$/;
 
-/** Parts of the tree whose sentences were all read; the rest is not checked yet. */
+/** Parts of the tree that are checked. All of their sentences were reviewed. */
 export const READ: readonly string[] = [
   'CONTRIBUTING.md',
   'README.md',
@@ -120,7 +120,7 @@ export interface WordFinding {
   readonly sentence: string;
 }
 
-/** Holds every sentence of the given files against the rules. @param files paths from the root */
+/** Checks every sentence of the given files against the rules. @param files paths from the root */
 export function surveyWords(root: string, files: readonly string[], read: readonly string[] = READ): WordFinding[] {
   return files
     .filter((file) => PROSE.test(file) && !EXEMPT.test(file) && !GENERATED.test(file))
@@ -138,7 +138,7 @@ export function findingsIn(file: string, text: string): WordFinding[] {
 }
 
 interface Block {
-  /** Number of its first line. */
+  /** Number of the block's first line. */
   readonly line: number;
   readonly words: string;
 }
@@ -151,7 +151,7 @@ function sentencesOf(words: string): string[] {
     .filter((sentence) => sentence !== '');
 }
 
-/** Joins the lines of a comment, and takes each string literal of a line as a block of its own. */
+/** Joins the lines of each comment into a block, and returns each string literal as its own block. */
 function blocksOfCode(text: string, file: string): Block[] {
   const comment = /\.(?:py|sh)$/.test(file)
     ? /(?:^|\s)#(?!!)\s?(.*)$/
@@ -179,7 +179,7 @@ function blocksOfCode(text: string, file: string): Block[] {
   return blocks;
 }
 
-/** Paragraphs, items of lists and cells of tables; headings and code are left out. */
+/** Returns paragraphs, list items and table cells; leaves out headings and code. */
 function blocksOfMarkdown(text: string): Block[] {
   const blocks: Block[] = [];
   let open: { line: number; words: string } | undefined;

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
-/** Writes a file only if its content differs, so that files built from it stay newer. */
+/** Writes a file only if its content differs, so that make does not rebuild files that depend on it. */
 export function writeGenerated(file: URL, text: string): void {
   if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
 /**
- * Writes the sections between `<!-- generated: NAME -->` and `<!-- end -->` of an otherwise hand-written file.
- * @throws if the file has no such section
+ * Replaces the sections between `<!-- generated: NAME -->` and `<!-- end -->` in a file that is otherwise written by hand.
+ * @throws if the file lacks a section
  */
 export function writeSections(file: URL, sections: Readonly<Record<string, string>>): void {
   const text = Object.entries(sections).reduce(

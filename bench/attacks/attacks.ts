@@ -17,22 +17,22 @@ import { Looks, residentKiB } from './looks.ts';
 const NEIGHBORS = 110;
 const BEFORE_SCRAPES = 20;
 const BEFORE_EVERY_MS = 250;
-/** Long enough for new namespaces to get their owners. */
+/** The agent scans new namespaces repeatedly for ten seconds, until their owners are final. */
 const SETTLE_MS = 11_000;
-/** Memory must fall back within this time; the agent is scraped meanwhile as usual. */
+/** Time after an attack in which the agent's memory must return to its previous size, while scrapes continue. */
 const AFTER_MS = 60_000;
 const AFTER_EVERY_MS = 15_000;
 const READY_MS = 120_000;
-/** No network of the machine has addresses with this second byte. */
+/** No address on this machine has this second byte, so the oracle counts only packets whose namespace is known. */
 const NO_SUBNET = [255, 255] as const;
-/** Every packet that the kernel frees unused is in one of these. */
+/** Metrics that together count every packet that the kernel frees without delivering it. */
 const FREES = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
-/** Packets whose rows have gone, or do not exist yet. */
+/** Metrics that count packets whose rows were removed or do not exist yet. */
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
 /**
- * Costs of hostile Pods, clients and files for the agent and its other users, at full scale; each attack has its own agent.
- * @param only runs the attacks whose name contains this
+ * Measures how much hostile Pods, clients and files cost the agent and its other users, at full scale. Each attack runs against a new agent.
+ * @param only runs only the attacks whose names contain this text
  */
 export async function benchAttacks(only = ''): Promise<Row[]> {
   await using many = await ManyNetns.create(NEIGHBORS);
@@ -42,13 +42,13 @@ export async function benchAttacks(only = ''): Promise<Row[]> {
 }
 
 async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
-  // Each attack has its own: the kernel gives the numbers of removed namespaces to new ones.
+  // The kernel reuses the inode numbers of removed namespaces, so each attack needs a new oracle.
   using oracle = await FreesOracle.open(NO_SUBNET);
   await using held = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), 'attacks-'));
   held.defer(() => rmSync(folder, { recursive: true, force: true }));
   const config = join(folder, 'config.yaml');
-  // The port is closed, so that events are spooled.
+  // Nothing listens on this port, so the events go to the spool.
   const loki = { url: 'http://127.0.0.1:9', batch: { age: '0s' }, spool: { directory: join(folder, 'spool') } };
   writeFileSync(config, JSON.stringify({ events: { fold: '0s' }, sinks: { stdout: {}, loki } }));
   using victim = new TestNetns();
@@ -77,10 +77,10 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
     const begun = attack.begin({ agent, folder, config, resources });
     await looks.during(ATTACK_MS / 2);
     const losses = await begun;
-    // The second half comes while the attack goes on.
+    // The attack continues during the second half.
     await looks.during(ATTACK_MS / 2);
     await losses?.ended;
-    // Read while the namespaces exist: their numbers are given to new ones.
+    // The oracle must be read before the namespaces are removed, because the kernel reuses their inode numbers.
     freed = losses === undefined ? 0 : oracleOf(losses.inums);
     isCounted = losses !== undefined;
   }
@@ -133,7 +133,7 @@ function isOf({ name }: TestNetns): (pod: string) => boolean {
   return (pod) => pod === name;
 }
 
-/** Drops and discards of all rows of these Pods; packets in no row belong to no Pod. */
+/** Adds up the drops and discards in the rows of the selected Pods. Packets that are in no row count as those of a Pod without a name. */
 function sumOf({ samples }: Exposition, isMeant: (pod: string) => boolean): number {
   return samples
     .filter(

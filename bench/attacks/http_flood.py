@@ -1,6 +1,8 @@
 """
-Clients that send and take nothing: http_flood.py HOST PORT CONNECTIONS AHEAD ROUTE... Sends so many requests ahead for each route on a connection
-of its own, opens so many connections that ask for the first route once each, says so, and holds what is left of them until its input ends.
+http_flood.py HOST PORT CONNECTIONS AHEAD ROUTE...
+
+Sends requests and never reads the responses. Opens one connection per route and pipelines AHEAD requests on it, then opens CONNECTIONS connections
+that each request the first route once. Prints `sent`, and keeps the connections open until stdin closes.
 """
 
 import socket
@@ -19,7 +21,7 @@ def send(text: str) -> None:
         client.setblocking(False)
         client.send(text.encode())
     except OSError:
-        # Refused, closed, or its buffer is full: the bytes sent so far are enough.
+        # The agent refused or closed the connection, or the send buffer is full. The bytes sent so far are enough.
         pass
 
 

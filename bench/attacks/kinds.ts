@@ -18,20 +18,20 @@ export interface Scene {
   readonly agent: AgentProcess;
   readonly folder: string;
   readonly config: string;
-  /** Resources that end with the attack. */
+  /** Resources that are released when the attack ends. */
   readonly resources: AsyncDisposableStack;
 }
 
-/** Packets that an attack loses, in namespaces with these inode numbers. */
+/** Packets that an attack loses in its namespaces, which are identified by inode number. */
 interface Losses {
   readonly inums: ReadonlySet<number>;
-  /** Resolves when the last one is lost. */
+  /** Resolves when the last packet is lost. */
   readonly ended: Promise<void>;
 }
 
 export interface Attack {
   readonly name: string;
-  /** Begins the attack; returns its losses, if any. */
+  /** Starts the attack; returns the packets that it loses, or undefined if it loses none. */
   readonly begin: (scene: Scene) => Promise<Losses | undefined>;
 }
 

@@ -6,32 +6,32 @@ import type { TestNetns } from '../../test/support/hosts.ts';
 import { cpuMsOf, ThreadTimes } from '../lived/threads.ts';
 
 const LOOK_EVERY_MS = 250;
-/** The victim loses a packet at each reading; a scrape is made at each eighth. */
+/** Number of measurements per scrape. The victim loses a packet at each measurement. */
 const SCRAPE_EVERY = 8;
 const LOSE = "import socket; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', 9))";
 
-/** Measurements of the agent's users at a moment, in milliseconds, bytes and kB. */
+/** Latencies and sizes that a user of the agent sees at one moment. */
 interface Look {
-  /** Time over a new connection, as a kubelet asks. */
+  /** Response time of `/healthz` over a new connection, as a kubelet opens it. */
   readonly newMs: number;
-  /** Time over a kept connection. */
+  /** Response time of `/healthz` over a keep-alive connection. */
   readonly keptMs: number;
   readonly scrapeMs: number;
-  /** CPU of all threads of the agent during the scrape: less than its duration where the machine has much else to do. */
+  /** CPU time of all of the agent's threads during the scrape. It is less than the duration of the scrape if other processes use the CPUs. */
   readonly scrapeCpuMs: number;
   readonly pageBytes: number;
   readonly rssKiB: number;
 }
 
-/** A user of the agent, and a victim on its node that loses a packet again and again. */
+/** Measures the agent as its user sees it, and makes a victim on its node lose a packet at each measurement. */
 export class Looks implements Disposable {
   readonly #agent: AgentProcess;
   readonly #victim: TestNetns;
   readonly #kept = new Agent({ keepAlive: true, maxSockets: 1 });
   readonly #all: Look[] = [];
-  /** Packets that the victim has lost. */
+  /** Number of packets that the victim has lost. */
   lost = 0;
-  /** Connections that were closed before they were answered, and reopened. */
+  /** Number of connections that the agent closed before it responded, and that were reopened. */
   reopened = 0;
 
   constructor(agent: AgentProcess, victim: TestNetns) {
@@ -69,7 +69,7 @@ export class Looks implements Disposable {
     this.#kept.destroy();
   }
 
-  /** @param agent false: a new connection */
+  /** @param agent `false` opens a new connection */
   #health(agent: Agent | false): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = request(`${this.#agent.url}/healthz`, { agent }, (response) => {
@@ -82,7 +82,7 @@ export class Looks implements Disposable {
     });
   }
 
-  /** Repeats until the answer came: a connection that is closed for lack of room is reopened. */
+  /** Times `work`, including its retries: the agent may close a connection because it has too many. */
   async #timed(work: () => Promise<void>): Promise<number> {
     const startMs = performance.now();
     for (;;) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Does nothing at the hooks of the probes: the cost of a probe's program is
- * its time above this one's. */
+/* Empty programs at the hooks that the probes use. The cost of a probe's program is
+ * its run time minus that of the empty program at the same hook. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

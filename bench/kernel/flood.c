@@ -2,9 +2,8 @@
 /*
  * flood NETNS_A NETNS_B ADDRESS_B PORT PACKETS READ
  *
- * Sends datagrams of 32 bytes from one network namespace to the other, on one
- * CPU, in batches; with READ 1 each batch is received too, otherwise the port is closed.
- * Prints nanoseconds per packet.
+ * Sends datagrams of 32 bytes in batches from NETNS_A to NETNS_B, on one CPU. With READ 1, a socket
+ * receives each batch; otherwise no socket listens on the port. Prints nanoseconds per packet.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Submits a record for each getppid() of one process: with the size of an event, and its time. */
+/* Submits an event-sized record with a timestamp for each getppid() call of one process. */
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-const volatile __u32 producer = 0; /* its process */
-const volatile __u64 call = 0; /* the number of getppid() */
-const volatile __u64 flags = 0; /* of the submit */
+const volatile __u32 producer = 0; /* ID of the calling process */
+const volatile __u64 call = 0; /* system call number of getppid() */
+const volatile __u64 flags = 0; /* flags of bpf_ringbuf_submit() */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -21,7 +21,7 @@ struct {
 } lost SEC(".maps");
 
 struct record {
-	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 time; /* from bpf_ktime_get_ns() */
 	__u64 rest[15];
 };
 

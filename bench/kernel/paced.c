@@ -2,8 +2,8 @@
 /*
  * paced
  *
- * Prints the number of the system call getppid(). For each line `RATE MILLISECONDS` of its input it calls getppid()
- * RATE times a second for that time, evenly, and prints the number of calls and the nanoseconds of CPU that they took.
+ * Prints the system call number of getppid(). For each line `RATE MILLISECONDS` on stdin, calls getppid() RATE times a
+ * second, evenly spaced, and prints the number of calls and the CPU nanoseconds that they took.
  */
 #include <stdio.h>
 #include <sys/syscall.h>

@@ -2,7 +2,7 @@ import type { ParseArgsOptionsConfig } from 'node:util';
 import type { LatencyOptions } from '../latency.ts';
 import type { LivedOptions } from './lived.ts';
 
-/** Options of `npm run bench -- lived` and `latency`, as node:util's parseArgs takes them. */
+/** Options of `npm run bench -- lived` and `latency`, in the format of parseArgs from node:util. */
 export const LIVED_ARGUMENTS = {
   bed: { type: 'string', default: 'namespaces' },
   count: { type: 'string', default: '110' },
@@ -19,12 +19,11 @@ type Given = {
   readonly [Name in Exclude<keyof typeof LIVED_ARGUMENTS, 'baseline'>]?: string | undefined;
 } & { readonly baseline?: readonly string[] | undefined };
 
-/** @throws where the option does not take a value */
 export function latencyOptions({ silence, baseline = [] }: Given): LatencyOptions {
   return { silenceSeconds: positive('silence', silence), baselines: baseline };
 }
 
-/** @throws where the option does not take a value */
+/** @throws if a value is invalid */
 export function livedOptions(given: Given): LivedOptions {
   const { bed, baseline = [] } = given;
   if (bed !== 'namespaces' && bed !== 'pods') throw new Error(`--bed ${bed}: namespaces or pods`);

@@ -13,10 +13,10 @@ const STARTED_AT_ONCE = 8;
 
 export type BedKind = 'namespaces' | 'pods';
 
-/** Surroundings of the agents: a number of namespaces or Pods, each with twenty sockets and light traffic. Gone when disposed. */
+/** An environment for agents: many namespaces or Pods, each with twenty sockets and light traffic. Disposing it removes them. */
 export interface Bed extends AsyncDisposable {
   readonly what: string;
-  /** Arguments and environment of an agent there. */
+  /** Arguments and environment variables of an agent in this environment. */
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
 }
@@ -31,7 +31,10 @@ async function bareNamespaces(count: number): Promise<Bed> {
   return bed(`${count} namespaces`, [], {}, resources);
 }
 
-/** Makes Pods by containerd, runc and CNI, named by an API server. Talkers run in the sandbox of each, which halves the time to start. */
+/**
+ * Starts Pods with containerd, runc and CNI, and an API server that knows their names. The traffic runs in each Pod's sandbox container; Pods
+ * without a second container start in half the time.
+ */
 async function realPods(count: number): Promise<Bed> {
   const missing = missingForContainerd();
   if (missing !== undefined) throw new Error(`no Pods without ${missing}: scripts/setup --test installs it`);
@@ -56,7 +59,7 @@ function bed(what: string, args: readonly string[], env: NodeJS.ProcessEnv, reso
   return { what, args, env, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
-/** PID of a process of each Pod. @throws where a Pod has none */
+/** Returns the PID of one process of each Pod. @throws if a Pod has no process */
 function processesOf(uids: readonly string[]): string[] {
   const byUid = new Map<string, string>();
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
@@ -64,7 +67,7 @@ function processesOf(uids: readonly string[]): string[] {
       const [, uid] = /\/pod([0-9a-f-]{36})\//.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8')) ?? [];
       if (uid !== undefined) byUid.set(uid, pid);
     } catch (error) {
-      // The process has ended since the folder was listed.
+      // The process exited after /proc was listed.
       if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
   }
@@ -79,7 +82,7 @@ async function talkIn(args: readonly string[], resources: AsyncDisposableStack):
   const child = spawn('python3', [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
   const exited = once(child, 'exit');
   resources.defer(async () => {
-    // It leads a process group of its own.
+    // `detached` made the child the leader of a new process group, which contains all of its children.
     if (child.exitCode === null) process.kill(-(child.pid ?? 0), 'SIGKILL');
     await exited;
   });

@@ -7,9 +7,9 @@ import { type Subject, startSubjects } from './subject.ts';
 import { cpuMsOf, netOfIdle, type Use, wakeupsOf } from './threads.ts';
 
 const MB = 1e6;
-/** Time in which the owners of new namespaces are looked up again and again. */
+/** Time for which the agent repeats its scans after a new namespace appears. */
 const YOUNG_MS = 11_000;
-/** Long enough for the work that a scrape leaves behind, such as garbage collection. */
+/** Time for the work that follows a scrape, such as garbage collection. */
 const SETTLE_MS = 5_000;
 const FIRST_EVERY_MS = 1_000;
 const MS_PER_SECOND = 1_000;
@@ -17,7 +17,7 @@ const DYING_SECONDS = 120;
 const DYING_EVERY_SECONDS = 5;
 const DYING_LIFE_SECONDS = 3;
 const DYING_LOSES_EVERY = 50;
-/** Minimum CPU of a thread to get a row, in milliseconds per scrape or per second. */
+/** A thread that uses fewer CPU milliseconds per scrape, or per idle second, gets no row. */
 const SHOWN_MS = 0.1;
 const SHOWN_WAKEUPS = 0.5;
 
@@ -25,16 +25,16 @@ export interface LivedOptions {
   readonly bed: BedKind;
   /** Number of namespaces or Pods. */
   readonly count: number;
-  /** Cadences, one after the other, in seconds. */
+  /** Scrape intervals in seconds; they are measured one after the other. */
   readonly everySeconds: readonly number[];
-  /** Scrapes measured at each cadence, of each process. */
+  /** Number of measured scrapes of each process at each interval. */
   readonly scrapes: number;
-  /** Scrapes before the measurement, one a second. */
+  /** Number of scrapes before the measurement, at one per second. */
   readonly before: number;
   readonly idleSeconds: number;
-  /** Namespaces that live for three seconds and die within two minutes, at the end; a fiftieth of them loses packets. */
+  /** Number of namespaces that are created over two minutes after the other measurements. Each exists for three seconds, and every fiftieth loses packets. */
   readonly dying: number;
-  /** Other built checkouts, measured in the same run. */
+  /** Directories of other built checkouts, which are measured in the same run. */
   readonly baselines: readonly string[];
 }
 
@@ -42,15 +42,15 @@ interface Bounds {
   readonly cpuMs: number;
 }
 
-/** Required bounds of a scrape beside this number of Pods, at each cadence. */
+/** Limits for a scrape by number of Pods; they apply to every interval. */
 const BOUNDS: Readonly<Record<number, Bounds>> = { 110: { cpuMs: 12 }, 220: { cpuMs: 22 } };
 const ANONYMOUS_MB = 60;
 const IDLE_MS_PER_SECOND = 1;
 const IDLE_WAKEUPS = 5;
 
 /**
- * CPU of the agent in real use: started by bin/netsonde, scraped over HTTP at the pace of a Prometheus, measured from outside.
- * Processes are scraped in turn, in reverse order every other round.
+ * Measures the agent's CPU time as it is deployed: bin/netsonde starts the agent, scrapes arrive over HTTP at the interval of a Prometheus server,
+ * and the CPU time is read from /proc. The processes are scraped alternately, in reverse order in every other round.
  */
 export async function benchLived(options: LivedOptions): Promise<Row[]> {
   const { bed: kind, count, before, scrapes, everySeconds, idleSeconds, baselines } = options;
@@ -61,7 +61,7 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
   const rows = new Rows(`lived, ${bed.what}`, count);
   if (before > 0) {
     const { uses } = await askInTurn(subjects, before, FIRST_EVERY_MS);
-    // The idle CPU per second is not known yet: the first scrapes are shown with it.
+    // The idle CPU is measured only later, so it cannot be subtracted here.
     for (const [subject, found] of uses)
       rows.add(subject, `CPU of the first ${before} scrapes, idle in it`, 'ms', spreadOf(found.map(cpuMsOf)));
   }
@@ -81,7 +81,7 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
   return rows.rows;
 }
 
-/** CPU of a scrape every five seconds while namespaces die, and the dead namespaces on the page at the end. */
+/** Measures the CPU time of a scrape while namespaces are removed, and counts the removed namespaces on the last page. */
 async function measureDying(
   subjects: readonly Subject[],
   count: number,
@@ -154,7 +154,7 @@ class Rows {
     this.#count = count;
   }
 
-  /** @param atMost required bound, for this tree only: the others serve as comparison */
+  /** @param atMost limit for this checkout; the baselines and the exporter have no limit */
   add({ name }: Subject, what: string, unit: string, measured: number | Spread, atMost?: number): void {
     const isAsked = atMost !== undefined && name === 'netsonde' && this.#count in BOUNDS;
     this.rows.push({
@@ -189,7 +189,7 @@ class Rows {
       const spread = ofThread(name);
       if (name !== 'all' && spread.median >= SHOWN_MS) this.add(subject, `of it ${name}, ${what}`, 'ms', spread);
     }
-    // Includes work between two scrapes that they cause; no other row does.
+    // Unlike the rows above, this one includes work that scrapes cause after their 0.3 s.
     this.add(subject, `CPU, all of it, ${what}`, 'ms/s', (cpuMsOf(all) / all.elapsedMs) * MS_PER_SECOND);
   }
 

@@ -6,7 +6,7 @@ import { eventually } from '../../test/support/oracle.ts';
 interface Layout {
   readonly root: string;
   readonly usage: string;
-  /** Field of memory.stat: file pages not used lately, which the kubelet subtracts. */
+  /** Field of memory.stat that counts file pages without recent use. The kubelet subtracts it from the usage. */
   readonly inactive: string;
 }
 
@@ -15,7 +15,7 @@ const LAYOUTS: readonly Layout[] = [
   { root: '/sys/fs/cgroup', usage: 'memory.current', inactive: 'inactive_file' },
 ];
 
-/** A cgroup of the memory controller for one process; gone when disposed, after the process has ended. */
+/** A cgroup with the memory controller for one process. It may be disposed only after the process has exited, and is then removed. */
 export class MemoryGroup implements AsyncDisposable {
   readonly #path: string | undefined;
   readonly #layout: Layout | undefined;
@@ -25,7 +25,7 @@ export class MemoryGroup implements AsyncDisposable {
     this.#layout = layout;
   }
 
-  /** Makes a cgroup where this machine permits it and has the controller there; otherwise measures nothing. */
+  /** Creates a cgroup if this machine permits it and offers the controller; otherwise the group measures nothing. */
   static make(): MemoryGroup {
     for (const layout of LAYOUTS) {
       const path = join(layout.root, uniqueName('bench-'));
@@ -40,7 +40,7 @@ export class MemoryGroup implements AsyncDisposable {
     return new MemoryGroup();
   }
 
-  /** Command in front of another one, which then runs in the group. */
+  /** Command prefix that runs the following command in the group. */
   get wrapper(): readonly string[] {
     return this.#path === undefined ? [] : ['/bin/sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', this.#path];
   }

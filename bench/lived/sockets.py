@@ -1,5 +1,5 @@
-"""Twenty sockets and light traffic in each of many namespaces: sockets.py COUNT makes namespaces; sockets.py pids PID... enters
-those of processes, and their control groups. Prints a line when all are there; ends with its process group."""
+"""Opens twenty sockets with light traffic in each of many namespaces. `sockets.py COUNT` creates the namespaces; `sockets.py pids PID...` enters the
+namespaces and cgroups of existing processes. Prints a line when all sockets are open, and runs until its process group is killed."""
 
 import ctypes
 import fcntl
@@ -41,7 +41,7 @@ def enter(pid: str) -> None:
 
 
 def talk(ready: int) -> None:
-    """Makes four listening sockets, four of UDP, and the two ends of six connections, one of which talks every second."""
+    """Opens four listening sockets, four UDP sockets, and both ends of six connections; one connection carries data every second."""
     listening = [socket.create_server(('127.0.0.1', 0)) for _ in range(4)]
     datagrams = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
     datagrams[0].bind(('127.0.0.1', 0))

@@ -15,27 +15,27 @@ import { ThreadTimes, type Use } from './threads.ts';
 const KB = 1024;
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
 const EXPORTER = 'prometheus-node-exporter';
-/** Headers of Prometheus. */
+/** The request headers that Prometheus sends. */
 const HEADERS = {
   accept: 'application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1',
   'accept-encoding': 'gzip',
   'user-agent': 'Prometheus/2.42.0',
   'x-prometheus-scrape-timeout-seconds': '10',
 };
-/** Long enough for everything that a request causes: the answer, and the agent's work after it. */
+/** Time over which the CPU use of a scrape is measured. It includes work that the agent does after the response. */
 const SCRAPE_MS = 300;
 
 interface Page {
   readonly text: string;
   readonly series: number;
   readonly bytes: number;
-  /** Bytes as sent, compressed. */
+  /** Size of the compressed response body. */
   readonly sentBytes: number;
 }
 
 interface Started extends AsyncDisposable {
   readonly pid: number;
-  /** host:port */
+  /** In the form host:port. */
   readonly address: string;
 }
 
@@ -44,11 +44,11 @@ export class Subject implements AsyncDisposable {
   readonly name: string;
   readonly #started: Started;
   readonly #memory: MemoryGroup;
-  /** One kept connection, as Prometheus uses. */
+  /** Prometheus, too, sends all of its scrapes over one keep-alive connection. */
   readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
   page: Page = { text: '', series: 0, bytes: 0, sentBytes: 0 };
   asked = 0;
-  /** Scrapes that were not answered with a page, as happens on a machine that is too busy. */
+  /** Number of scrapes without a page in the response, which happens on an overloaded machine. */
   failed = 0;
 
   private constructor(name: string, started: Started, memory: MemoryGroup) {
@@ -69,7 +69,7 @@ export class Subject implements AsyncDisposable {
     });
   }
 
-  /** Debian's exporter for machines; undefined where it is neither installed nor fetched. */
+  /** Starts Debian's node exporter; returns undefined if it is neither installed nor fetched. */
   static async nodeExporter(): Promise<Subject | undefined> {
     const program = [`/usr/bin/${EXPORTER}`, join(TREE, '.cache', EXPORTER)].find((path) => existsSync(path));
     if (program === undefined) return undefined;
@@ -107,7 +107,7 @@ export class Subject implements AsyncDisposable {
     return subject;
   }
 
-  /** Requests the page and returns the use of all threads from just before it to 0.3 s later; undefined where no page came. */
+  /** Requests the page, and returns the CPU use of all threads until 0.3 s after the request; undefined if the response contains no page. */
   async scrape(): Promise<Use | undefined> {
     const before = this.times();
     this.asked++;
@@ -131,13 +131,13 @@ export class Subject implements AsyncDisposable {
     return ThreadTimes.of(this.#started.pid);
   }
 
-  /** Anonymous memory in bytes: RssAnon of /proc/PID/status. */
+  /** RssAnon of /proc/PID/status, in bytes. */
   get anonymousBytes(): number {
     const status = readFileSync(`/proc/${this.#started.pid}/status`, 'utf8');
     return Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1]) * KB;
   }
 
-  /** Bytes that count against a container's limit, as the kubelet computes them; undefined where no cgroup can be made. */
+  /** The working set in bytes, as the kubelet computes it; undefined if no cgroup can be created. */
   get workingSetBytes(): number | undefined {
     return this.#memory.workingSetBytes;
   }
@@ -166,7 +166,7 @@ export class Subject implements AsyncDisposable {
   }
 }
 
-/** This tree, the others, and the exporter, each in its own process. */
+/** Starts the agents of this checkout and of the baselines, and the node exporter. */
 export async function startSubjects(bed: Bed, baselines: readonly string[], resources: AsyncDisposableStack) {
   const subjects = [resources.use(await Subject.netsonde('netsonde', TREE, bed))];
   for (const tree of baselines) subjects.push(resources.use(await Subject.netsonde(basename(tree), tree, bed)));

@@ -1,16 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Use of a thread since it began. */
+/** CPU use of a thread since its start. */
 interface ThreadUse {
   readonly name: string;
   readonly cpuMs: number;
-  /** Number of wake-ups after it had gone to sleep by itself. */
+  /** Number of voluntary context switches: the thread waited for something and was woken. */
   readonly wakeups: number;
 }
 
 const NANOSECONDS_PER_MS = 1e6;
 
-/** Use of all threads of a process, at one moment. */
+/** CPU use of all threads of a process at one moment. */
 export class ThreadTimes {
   readonly #byTid: ReadonlyMap<string, ThreadUse>;
   readonly atMs = performance.now();
@@ -33,14 +33,14 @@ export class ThreadTimes {
           wakeups: Number(switches),
         });
       } catch (error) {
-        // The thread has ended since the folder was listed.
+        // The thread exited after the directory was listed.
         if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
       }
     }
     return new ThreadTimes(byTid);
   }
 
-  /** Use since an earlier moment; a thread that has ended meanwhile is left out. */
+  /** Returns the use since an earlier moment. Threads that exited meanwhile are left out. */
   since(earlier: ThreadTimes): Use {
     const threads = new Map<string, { cpuMs: number; wakeups: number }>();
     for (const [tid, { name, cpuMs, wakeups }] of this.#byTid) {
@@ -54,7 +54,7 @@ export class ThreadTimes {
   }
 }
 
-/** Use in between, by the name of the thread. */
+/** Use between two moments, by thread name. */
 export interface Use {
   readonly elapsedMs: number;
   readonly threads: ReadonlyMap<string, { readonly cpuMs: number; readonly wakeups: number }>;
@@ -68,7 +68,7 @@ export function wakeupsOf({ threads }: Use): number {
   return [...threads.values()].reduce((sum, { wakeups }) => sum + wakeups, 0);
 }
 
-/** CPU milliseconds beyond those that the process would have used idle, by the name of the thread; `all`: of all threads. */
+/** Returns CPU milliseconds minus the idle use over the same time, by thread name; the key `all` has the sum over all threads. */
 export function netOfIdle(use: Use, idle: Use): ReadonlyMap<string, number> {
   const share = use.elapsedMs / idle.elapsedMs;
   const net = new Map([['all', cpuMsOf(use) - cpuMsOf(idle) * share]]);

@@ -26,14 +26,14 @@ const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
 let loop: ConfigLoop;
-/** Steps that were done, in order. */
+/** Names of the completed steps in order. */
 let steps: string[];
 let logs: string[];
 let rejected: (readonly [string, ConfigMapVersion | undefined])[];
-/** The last request to the kernel thread. */
+/** The state that the kernel thread was last asked to reach. */
 let desired: DesiredKernel | undefined;
 let podLabels: PodLabels | undefined;
-/** Throws, or makes a follower or the kernel wait, where a test sets it. */
+/** Runs in each step. A test replaces it to make a follower or the kernel thread fail or wait. */
 let during: (step: string) => void | Promise<void>;
 
 const isOn = (probe: string) => desired?.probes[probe] !== undefined;
@@ -368,7 +368,7 @@ describe('a part that fails to follow', () => {
     await loop.begin({ text: '{ labels: { app: app }, probes: { udp: false } }' });
     expect(loop.status).toMatchObject({ generation: 1, successful: true, rejected: null });
     expect(logs).toEqual(['warn the probes follow with the next kernel thread: broken']);
-    // The client keeps the request for the next thread.
+    // The client keeps the request, and sends it to the next thread.
     expect(isOn('udp')).toBe(false);
   });
 });

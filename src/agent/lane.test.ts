@@ -44,7 +44,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** One event, the given nanosecond after the hour. */
+/** Returns one event whose time is this number of nanoseconds after the hour. */
 function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
   const [made] = makeEvents(1, { pod: 'cart', reason: 'NO_SOCKET', src: '10.0.0.1:1', dst: '10.0.0.2:2', ...more }, at);
   if (made === undefined) throw new Error('none made');
@@ -60,7 +60,7 @@ it('has a timer only while it compares events', () => {
   expect(vi.getTimerCount()).toBe(1);
   vi.advanceTimersByTime(1_250);
   expect(out).toHaveLength(2);
-  // The window that follows one with events ends empty.
+  // A window with events is followed by another window, which ends without events here.
   vi.advanceTimersByTime(1_250);
   expect(vi.getTimerCount()).toBe(0);
   lane.receive([event(2)]);
@@ -77,11 +77,11 @@ it('sends the first of equal events, and at the end of the window one that stand
   const second = { ...events[9], count: 9, firstTime: events[1]?.time, lastTime: events[9]?.time };
   expect(out).toEqual([events[0], second]);
   expect(balance()).toEqual([{ ...SOURCE, received: 10, limited: 0, folded: 8, held: 0 }]);
-  // Still the same event: its window is open again.
+  // The same event occurs again, so its window stays open.
   lane.receive([event(20)]);
   expect(out).toHaveLength(2);
   vi.advanceTimersByTime(1_250);
-  // An event that stands only for itself has no count.
+  // A folded event that represents only itself has no count.
   expect(out[2]).toEqual(event(20));
   vi.advanceTimersByTime(1_250);
   lane.receive([event(30)]);
@@ -104,7 +104,7 @@ it('events that differ only in fields that their type does not name are equal', 
   expect(out).toHaveLength(1);
 });
 
-/** A look-up that failed, from a port that kernels give to clients. */
+/** Returns a failed DNS lookup from an ephemeral port. */
 function lookup(at: number, more: Partial<EventRecord> = {}): EventRecord {
   return event(at, { src: `10.0.0.1:${40_000 + at}`, dst: '10.96.0.10:53', protocol: 'udp', ...more });
 }
@@ -156,13 +156,13 @@ describe('by service', () => {
       lookup(0, { src: `10.0.0.1:${client}`, dst: `10.0.0.2:${service}` });
     lane.receive([between(40_000, 50_051), between(40_000, 50_051), between(40_001, 50_051)]);
     expect(out).toHaveLength(1);
-    // It has learnt that 50051 is the service, so another port is another service.
+    // The lane knows now that 50051 is the service's port, so another port belongs to another service.
     lane.receive([between(40_000, 50_052)]);
     expect(out).toHaveLength(2);
     lane.receive([between(40_002, 50_051)]);
     vi.advanceTimersByTime(1_250);
     expect(out.slice(2)).toMatchObject([{ count: 3, ports: [40_000, 40_001, 40_002] }]);
-    // The window that follows still knows it.
+    // The next window still knows the service's port.
     lane.receive([between(40_003, 50_051), between(40_000, 50_053)]);
     expect(out.slice(3)).toMatchObject([{ dst: '10.0.0.2:50053' }]);
   });

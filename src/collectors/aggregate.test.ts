@@ -48,7 +48,7 @@ async function page() {
   return parseExposition(Buffer.concat(writer.finish()).toString());
 }
 
-/** Emits `bytes` for A, with a value for each device. */
+/** Collects `bytes` of Pod A with one value per device. */
 function devices(values: Readonly<Record<string, Counter>>, keep = false): void {
   cycle((emit) => {
     for (const [device, value] of Object.entries(values)) emit('bytes', A, value, { device }, { keep });
@@ -130,10 +130,10 @@ describe('attribution', () => {
     numbered({ eth0: [1, 5], eth1: [2, 6], x0: [3, 100] });
     for (let name = 1; name < 5; name++) numbered({ eth0: [1, 5], eth1: [2, 6], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 104 });
-    // The same holds where a place is free meanwhile.
+    // The result is the same if there is space for another device meanwhile.
     for (let name = 5; name < 9; name++) numbered({ eth0: [1, 5], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 108 });
-    // Another device has that number now.
+    // The number belongs to another device now.
     numbered({ eth0: [1, 5], y: [3, 7] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 115 });
   });

@@ -66,7 +66,7 @@ function collect(emit: (emit: LooseEmit) => void, commit = true): void {
   else batch.discard();
 }
 
-/** @param holdMs undefined: for a caller that is not a scraper */
+/** Renders a page. @param holdMs undefined for a client that is not a scraper */
 async function page(holdMs?: number, seenMs?: number): Promise<Exposition> {
   const writer = new TextWriter();
   const view: ScraperView | undefined = holdMs === undefined ? undefined : { askedMs: nowMs, holdMs, seenMs };
@@ -85,7 +85,7 @@ async function values(name: string, holdMs?: number): Promise<Record<string, num
 
 const A = asNetnsId(1);
 
-/** Counts of the Pods of a node. */
+/** A model of the Pods' counters. */
 class Counted {
   readonly totals = new Map<string, number>();
 
@@ -150,8 +150,8 @@ const RUN = fc.record<Run>({
 });
 
 /**
- * Returns the pages of two servers that scrape, and of a person who looks, from the first burst until all is shown.
- * @param isTold whether the page that each has seen last is known
+ * Simulates two Prometheus servers and a user with curl from the first burst until every value is shown, and returns their pages.
+ * @param isTold whether the agent knows which page each client saw last
  */
 async function run(
   { intervals, phases, curlEveryMs, bursts }: Run,
@@ -182,7 +182,7 @@ async function run(
         if (dueMs[nth] !== next) continue;
         const shown = await page(view(holdMs), oldest());
         servers[nth]?.scrape(shown);
-        // The page is written after the commit.
+        // A page is rendered shortly after its collection is committed.
         seenMs[nth] = nowMs + 0.5;
         dueMs[nth] = next + interval;
       }
@@ -439,7 +439,7 @@ describe('a row of our own counts', () => {
     });
     for (; nowMs < 1_000; nowMs += 100) {
       expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
-      // Each look at the machine gives all of them new names.
+      // Each scan of the machine replaces the set of known Pods.
       aggregator.entities.set(nowMs % 200 === 0 ? [pod(1), pod(2)] : [pod(1)]);
     }
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });

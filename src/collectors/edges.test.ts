@@ -29,7 +29,7 @@ const SLOT = 0;
 const TIMEOUT_MS = 60_000;
 const EMPTY_DELAY = { counts: [0, 0, 0], sum: 0 };
 
-/** A row as its source gives it. */
+/** A row as a source returns it. */
 interface Given {
   readonly key: string;
   readonly labels: { readonly peer: string; readonly port: string };
@@ -63,11 +63,11 @@ function readerOf(bounds: Bounds): LooseRowReader<Given> {
 
 type Page = ReadonlyMap<string, SampleValue>;
 
-/** Bounds edges: our code, or one with a fault. */
+/** An implementation of the joint limit: the real one, or one with a known bug. */
 interface Subject {
   collect(rows: readonly Given[], bounds: Bounds, nowMs: number, commit: boolean): void;
   fold(level: number): void;
-  /** Samples by labels. */
+  /** Returns the samples of a metric by label text. */
   page(metric: string): Page;
 }
 
@@ -95,7 +95,7 @@ class Ours implements Subject {
   }
 }
 
-/** Shows the three largest edges, and the rest of the total under `*`: an edge that moves takes its total along. */
+/** An implementation with a bug: it always shows the three largest edges, so an edge that moves to or from `*` takes its total along. */
 class Naive implements Subject {
   readonly #rows = new Map<string, Given>();
 
@@ -127,10 +127,10 @@ function sumOf(page: Page): Counter {
 
 const isMoved = (labels: string) => labels.includes('*moved-');
 
-/** Reads the pages of one counter as Prometheus does. */
+/** Follows one counter over several pages as Prometheus does. */
 class Scraper {
   #before: Page = new Map();
-  /** Sum of the increases, and of the first values of series that are not totals of moved edges. */
+  /** Sum of the increases, plus the first values of new series except those with the totals of moved edges. */
   counted: Counter = 0;
 
   scrape(page: Page): void {
@@ -164,17 +164,17 @@ interface RowStep {
   readonly port: number;
   readonly grown: Counter;
   /**
-   * A row that is `anew` is reset, and has counted less since then than was last read. A row that is `last` is deleted afterwards.
-   * Both happen only in a collection that is committed.
+   * `anew`: the row was reset, and its value is smaller than the last one. `last`: the row is deleted after this collection. Both occur only in
+   * committed collections.
    */
   readonly kind: 'grows' | 'anew' | 'last';
 }
 
-/** Rows with what they have counted. */
+/** A model of a source: its rows and their counters. */
 class Source {
   readonly #rows = new Map<number, Given>();
   readonly #lives = new Map<number, number>();
-  /** Rows that were passed on last, by row and life. */
+  /** The last value of each row that was collected, by row and incarnation. */
   readonly #taken = new Map<string, Given>();
 
   next({ key, peer, port, grown, kind }: RowStep, commit: boolean): Given {
@@ -204,7 +204,7 @@ class Source {
   }
 }
 
-/** Runs the steps and checks every page. */
+/** Runs the steps, and checks each page. */
 function check(subject: Subject, steps: readonly Step[]): void {
   const source = new Source();
   const scrapers = {
@@ -217,7 +217,7 @@ function check(subject: Subject, steps: readonly Step[]): void {
     nowMs += afterMs;
     const given = rows.map((row) => source.next(row, commit));
     subject.collect(given, { max, labelMax }, nowMs, commit);
-    // This follows the page's limit: after a collection, failed or not, step by step.
+    // The series limit folds a page in steps, after each collection, including failed ones.
     for (let level = fold === 0 ? 0 : 1; level <= fold; level++) subject.fold(level);
     if (!commit) continue;
     const bytes = subject.page('bytes');
@@ -296,7 +296,7 @@ function row(peer: string, bytes: Counter, more: Partial<Given> = {}): Given {
   return { key: peer, labels: { peer, port: '1' }, bytes, ...more };
 }
 
-/** Generates noise that is the same in each run. */
+/** Generates pseudo-random numbers from a fixed seed. */
 function* noise(): Generator<number, never> {
   for (let state = 1; ; state = (state * 48_271) % 2_147_483_647) yield state / 2_147_483_647;
 }
@@ -342,7 +342,8 @@ describe('the choice of edges', () => {
     }
     expect(first).toBe(0);
     const at = shown.indexOf('b,new');
-    // It leads at the first or second collection with growth; two minutes are eight collections, 152 s eleven.
+    // The edge leads from the first or second collection with growth on. It must lead for two minutes, which are eight collections, and then stand still
+    // for 152 s, which are eleven.
     const sealed = at - 11;
     expect(sealed).toBeGreaterThanOrEqual(17);
     expect(sealed).toBeLessThanOrEqual(22);
@@ -380,7 +381,7 @@ describe('the values of the label with a bound of its own', () => {
       const page = ours.page('bytes');
       if (page.has('peer="web",port="3"') && !before.has('peer="web",port="3"')) {
         expect(page.get('peer="web",port="3"')).toBe(0);
-        // Port 2 has lost its place: both count under * of their peer in this collection.
+        // Port 2 has lost its place. In this collection, both ports count under `*` of their peer.
         const star = 'peer="web",port="*"';
         expect(page.get(star)).toBe(Number(before.get(star)) + 9_000 + 900);
       }
@@ -418,7 +419,7 @@ describe('rows', () => {
     const missing = 20_000;
     for (let index = 0; index < missing; index++) ours.collect([row(`p${index}`, 1)], {}, index);
     expect(sumOf(ours.page('bytes'))).toBe(missing);
-    // The first was forgotten, the last is remembered.
+    // The first row was forgotten, and the last one is still known.
     ours.collect([row('p0', 1), row(`p${missing - 2}`, 1)], {}, missing);
     expect(sumOf(ours.page('bytes'))).toBe(missing + 1);
   });

@@ -28,7 +28,7 @@ beforeEach(() => {
 
 type Samples = Readonly<Record<number, number | bigint>>;
 
-/** Makes a collection in which these namespaces have these counts. */
+/** Runs a collection with these counts by namespace. */
 function collect(plain: Samples, bytes: Readonly<Record<string, number>> = {}, commit = true): void {
   const batch = aggregator.begin('test');
   const emit = batch.emit as LooseEmit;

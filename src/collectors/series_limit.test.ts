@@ -13,7 +13,7 @@ const base = { help: 'Test.', source: 'test', scope: 'pod', detail: 'core' } as 
 const peer = { help: 'Peer.', example: 'web', joint: BOUND } as const;
 const open = (max: number) => ({ help: 'Open.', example: 'x', max }) as const;
 
-/** A probe as a later one may be declared: a descriptor, and its samples. */
+/** Metrics of a probe with edges, closed labels and open labels. */
 const metrics = defineMetrics({
   plain: { ...base, type: 'counter', name: 'netsonde_plain_total', labels: {} },
   bytes: { ...base, type: 'counter', name: 'netsonde_edge_bytes_total', labels: { peer } },
@@ -85,7 +85,7 @@ beforeEach(() => {
   aggregator.entities.set(entities(PODS));
 });
 
-/** Makes a collection in which everything has counted `round` times. */
+/** Runs a collection in which each counter has increased `round` times. */
 function collect(round: number, devices = DEVICES, rows?: readonly Flow[]): void {
   const batch = aggregator.begin('test');
   const emit = batch.emit as LooseEmit;
@@ -257,13 +257,13 @@ describe('a page with a limit', () => {
       shown.push(await edgesShown());
     }
     const at = shown.indexOf(EDGES);
-    // This is the collection after the one that found ten minutes of room.
+    // The edges are unfolded in the first collection after ten minutes below the limit.
     expect(at).toBe(600_000 / EVERY_MS + 1);
     expect(shown.slice(0, at)).toEqual(new Array(at).fill(EDGES / 2));
   });
 });
 
-/** Returns the number of series of the page without folding. */
+/** Returns the number of series that the page would have without folding. */
 function full(devices: number): number {
   const ofEdge = 1 + 5;
   return PODS.length * (1 + EDGES * ofEdge + devices + PAIRS * PAIRS);

@@ -11,7 +11,7 @@ import { Supervisor } from './supervisor.ts';
 
 const RETRY_MS = 10;
 
-/** A probe whose opening the test decides. */
+/** A probe whose `open` the test controls. */
 class FakeProbe {
   readonly log: string[] = [];
   open: (scope: ProbeScope<EventSet>) => Promise<RunningProbe<never>> = async () => ({
@@ -161,7 +161,7 @@ describe('a probe that cannot open', () => {
     one.open = open;
     isThere = true;
     await vi.waitFor(() => expect(stateOf('one')).toBe('running'));
-    // The resource is not looked for any more.
+    // A closed probe no longer looks for the resource.
     const { length } = one.log;
     await wait(5 * RETRY_MS);
     expect(one.log).toHaveLength(length);
@@ -267,7 +267,7 @@ describe('a budget', () => {
   const EVERY_MS = 50;
   const PAUSE_MS = 150;
   let missing: string | undefined;
-  /** Share of a CPU that the programs take. */
+  /** Share of a CPU that the programs use. */
   let share: number;
 
   function burn(first: number): void {

@@ -229,7 +229,7 @@ describe('garbage of the greatest length of a document', () => {
     ['one key again and again', 'a: 1\n'.repeat(limit / 5)],
     ['aliases', Array.from({ length: 12_000 }, (_, i) => `- &a${i} [*a${Math.max(0, i - 1)}]`).join('\n')],
   ])('%s: readable faults', (_, text) => {
-    // An algorithm quadratic in the length takes minutes, and times out.
+    // A parser with quadratic complexity would take minutes, so the test would time out.
     const faults = faultsOf(text);
     expect(faults.length).toBeGreaterThan(0);
     expect(faults.length).toBeLessThanOrEqual(101);

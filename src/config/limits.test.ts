@@ -5,7 +5,7 @@ import { ConfigReader } from './load.ts';
 
 const reader = new ConfigReader(PROBES);
 
-/** Series of a Pod at `full`, by docs/scale.md. */
+/** Number of series of a Pod with `detail: full`, from docs/scale.md. */
 const POD_SERIES = 272;
 
 it('a page may have the series of 500 Pods with every metric by default', () => {

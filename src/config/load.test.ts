@@ -193,7 +193,7 @@ log: { level: inf }
   });
 });
 
-/** A probe of this name, without any effect. */
+/** Returns a probe that does nothing. */
 function made(name: string): AnyProbe {
   return defineProbe({
     name,

@@ -32,7 +32,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const files = new Files();
-/** In these tests a file counts as complete at once, unless a test says otherwise. */
+/** A clock that does not wait, so that a changed file counts as complete at once. */
 const AT_ONCE: Clock = { now: () => performance.now(), sleep: async () => undefined };
 
 function watching(path: string, initial: FileContent, more: Partial<FileWatcherOptions> = {}): FileWatcher {
@@ -47,7 +47,7 @@ function watching(path: string, initial: FileContent, more: Partial<FileWatcherO
   });
 }
 
-/** Writes a generation of a mounted ConfigMap the way the kubelet does: a new folder, then `..data` is swapped. */
+/** Updates a mounted ConfigMap as the kubelet does: writes a new directory, then replaces the link `..data`. */
 function swap(generation: number, text: string): void {
   const name = `..2026_${generation}`;
   mkdirSync(join(directory, name));
@@ -122,7 +122,7 @@ it('does not apply a file that is being written, in whatever pieces, before it i
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'whole');
   const pieces = ['a: 1\n', 'b: 2\n', 'c: 3\n'];
-  // Each time that the watcher waits for the file to stop changing, somebody continues to write.
+  // The file changes again whenever the watcher waits for it to be complete.
   const sleep = async () => {
     const next = pieces.shift();
     if (next !== undefined) appendFileSync(path, next);
@@ -175,7 +175,7 @@ it('takes the good file that comes after one that hung', async () => {
   writeFileSync(join(directory, 'other'), '');
   await eventually(() => expect(JSON.stringify(seen)).toContain('does not answer'));
   hangs = false;
-  // The watch is a step as well, and each of the paths hangs by itself.
+  // Setting up the watch may hang as well, and each path hangs separately, so the write is repeated.
   await eventually(() => {
     writeFileSync(path, 'two');
     expect(texts().at(-1)).toBe('two');

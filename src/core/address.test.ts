@@ -26,7 +26,7 @@ describe('formatIp', () => {
       fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (bytes) => {
         const text = formatIp(bytes);
         const mapped = text.includes('.') ? `::ffff:${text}` : text;
-        // The URL parser converts any form of an address to the one of RFC 5952.
+        // The URL parser converts any notation of an address to that of RFC 5952.
         return isIPv6(mapped) && new URL(`http://[${mapped}]`).hostname === new URL(`http://[${full(bytes)}]`).hostname;
       }),
     );

@@ -28,7 +28,7 @@ it('keeps 4,096 buckets, and forgets those that are full again', () => {
   const buckets = new RateBuckets(0.5, () => now);
   for (let owner = 0; owner < 4_096; owner++) expect(buckets.admit(`o${owner}`)).toBe(true);
   expect([buckets.admit('x'), buckets.admit('y')]).toEqual([true, false]);
-  // Not full yet: there is still no room.
+  // No bucket is full yet, so no bucket can be replaced.
   now = 1_900;
   expect(buckets.admit('z')).toBe(false);
   now = 2_001;

@@ -10,7 +10,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Work that ends when the test ends it, in the order in which it began. */
+/** Work that the test ends, in the order in which it began. */
 class Work {
   readonly begun: string[] = [];
   readonly #ends: (() => void)[] = [];

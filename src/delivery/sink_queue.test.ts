@@ -47,7 +47,7 @@ const ONE = { kind: 'event', probe: 'one' };
 
 afterEach(() => void vi.useRealTimers());
 
-/** Time stands still until the test advances it. */
+/** Replaces the timers by fake ones, which the test advances. */
 function stopTime(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
 }
@@ -71,7 +71,7 @@ function row() {
   return { delivered: only?.delivered, pending: only?.pending, dropped: Object.fromEntries(only?.dropped ?? []) };
 }
 
-/** A gate that writes wait at until it is opened. */
+/** Returns a gate at which writes wait until it is opened. */
 function gate(): { passed: Promise<void>; open: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { passed: promise, open: resolve };
@@ -151,7 +151,7 @@ describe('a sink that fails', () => {
     await eventually(() => expect(row()).toEqual({ delivered: 7, pending: 0, dropped: {} }));
     expect(messages(sink.written)).toEqual(messages(makeLines(7)));
     expect(under.status()).toMatchObject({ state: 'running', reason: '', retries: 2, until: null });
-    // The same failure is logged once.
+    // A repeated failure is logged only once.
     expect(logged).toEqual(['events do not reach fake: no room', expect.stringMatching(/^events reach fake again/)]);
   });
 
@@ -164,7 +164,7 @@ describe('a sink that fails', () => {
     queue().offer(makeLines(1));
     await vi.advanceTimersByTimeAsync(999);
     expect(row()).toMatchObject({ delivered: 0, pending: 1 });
-    // Up to a tenth more, so that agents do not all return at once.
+    // The delay is up to 10 % longer, so that agents do not all retry at the same time.
     await vi.advanceTimersByTimeAsync(101);
     expect(row()).toMatchObject({ delivered: 1, pending: 0 });
   });
@@ -259,7 +259,7 @@ describe('a sink that fails', () => {
   });
 });
 
-/** Things that a sink may do with a write, and that may happen before it. */
+/** What may happen before a write, and how the sink may respond to it. */
 const STEP = fc.record({
   events: fc.integer({ min: 0, max: 40 }),
   outcome: fc.constantFrom('takes', 'fails', 'fails late', 'rejects some', 'breaks', 'is replaced'),

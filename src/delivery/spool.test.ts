@@ -55,7 +55,7 @@ function open(more: Partial<SpoolOptions> = {}): Promise<Spool> {
   });
 }
 
-/** Takes and delivers all records that are there. */
+/** Takes and delivers all records in the spool. */
 async function drainAll(spool: Spool): Promise<LaneRecord[]> {
   const all: LaneRecord[] = [];
   while (spool.length > 0) {
@@ -117,7 +117,7 @@ it('has the same records after the process is killed; a half-written line is cut
   await eventually(() => expect(existsSync(join(directory, 'position'))).toBe(true));
   const [file = ''] = files();
   appendFileSync(join(directory, file), '{"time":"2026-01-01T00:00:00.0000');
-  // Simulates the end of the process, which releases its lock.
+  // A copy of the directory has no lock, as after the end of the process.
   await using left = await mkdtempDisposable(join(tmpdir(), 'spool-'));
   cpSync(directory, left.path, { recursive: true });
   const spool = await open({ directory: left.path });
@@ -144,7 +144,7 @@ it('stays within its size: the oldest records are dropped and counted; delivered
     const bytes = files().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
     expect(bytes).toBeLessThanOrEqual(MEBIBYTE);
   });
-  // The first take waits until everything is on the disk: nothing is dropped from then on.
+  // The first `take` waits until all records are on disk. Nothing is dropped afterwards.
   const first = await spool.take(BATCH);
   const left = spool.length;
   expect(left).toBeGreaterThan(600);
@@ -228,7 +228,7 @@ it('keeps kinds apart, and reads lines of an earlier version of a kind', async (
   expect(recovered).toEqual({ http: 3 + 10, packetloss: 4 });
   const all = await drainAll(next);
   expect(all.map(({ kind }) => kind)).toEqual([...records, ...makeLines(4)].map(({ kind }) => kind));
-  // A line that was written with other keys has them in another order.
+  // Lines written by another version have their keys in another order.
   expect(
     all.slice(0, 3).map(({ json, bytes, ...rest }) => ({
       ...rest,

@@ -35,7 +35,7 @@ const MEBIBYTE = 1024 * 1024;
 const BATCH = { records: 7, bytes: MEBIBYTE };
 const SINK = { name: 'sink', kinds: new Set(['event']) };
 
-/** A spool with its account: records that went in, and what became of them. */
+/** A spool, the records that were pushed into it, and the ledger. */
 class Account {
   readonly ledger = new Ledger();
   readonly logged: string[] = [];
@@ -76,16 +76,16 @@ class Account {
     return batch.length;
   }
 
-  /** Delivers all records that are there. @returns how often it asked */
+  /** Delivers all records in the spool. @returns the number of `take` calls */
   async drain(): Promise<number> {
     for (let takes = 0; ; takes++) {
       if (this.spool.length === 0) return takes;
-      // A busy machine may miss the deadline.
+      // On a busy machine, a take may time out, so it is retried.
       if ((await this.deliver()) === 0) await wait(5);
     }
   }
 
-  /** The open records of the ledger are those in the spool, and no number is below zero. */
+  /** Checks that the ledger's pending records are those in the spool, and that no count is negative. */
   check(): void {
     const { length, bytes } = this.spool;
     const pending = this.ledger.rows([SINK]).map((row) => row.pending);
@@ -118,7 +118,7 @@ function segment(): string {
   return join(directory, name);
 }
 
-/** Resolves once the pushed records are on the disk. */
+/** Resolves when this number of records is on disk. */
 async function written(count: number): Promise<void> {
   await eventually(() => {
     const lines = segments().flatMap((name) => readFileSync(join(directory, name), 'latin1').match(/\n/g) ?? []);
@@ -139,7 +139,7 @@ it('a second spool on the folder waits in memory and says so, and gets the folde
   const second = await Account.open(directory);
   expect(second.spool.failure).toContain(`${directory} is the spool of another sink or agent`);
   second.push(makeLines(32, {}, 20));
-  // The first spool finds nothing of the others.
+  // The first spool must not find the records of the second.
   first.push(makeLines(5, {}, 52));
   expect(await second.drain()).toBeLessThan(10);
   expect(messages(second.delivered)).toEqual(messages(makeLines(32, {}, 20)));
@@ -327,12 +327,12 @@ it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, a
   }
 });
 
-/** A disk that can be stopped: operations under way finish when it continues. */
+/** A disk that can be stopped. Pending operations finish when it continues. */
 class StoppableDisk extends Files {
   #stopped: PromiseWithResolvers<void> | undefined;
   #passing = 0;
 
-  /** @param passing number of steps that still get through */
+  /** @param passing number of operations that still succeed */
   stop(passing = 0): void {
     this.#stopped = Promise.withResolvers();
     this.#passing = passing;
@@ -369,7 +369,7 @@ it.each([
     files.stop(passing);
     account.push(makeLines(10, {}, 10));
     await eventually(() => expect(account.spool.failure).toContain('does not answer'));
-    // Records in files wait there.
+    // Records on the stopped disk remain in the spool.
     await eventually(async () => {
       await account.deliver();
       expect(account.spool.length).toBe(10);
@@ -419,7 +419,7 @@ it('ends although the disk hangs, and counts the records that were not written',
   expect(account.dropped).toEqual({ 'packetloss shutdown': 6 });
   expect(account.spool.length).toBe(10);
   files.goOn();
-  // The lock is released once the disk recovers.
+  // The lock is released when the disk continues.
   await eventually(async () => {
     const next = await Account.open(directory);
     await next.spool.close();
@@ -427,7 +427,7 @@ it('ends although the disk hangs, and counts the records that were not written',
   });
 });
 
-/** Something that happens to the files while nobody looks. */
+/** Damage to the files while the spool is closed. */
 const DAMAGE = fc.oneof(
   fc.record({ way: fc.constant('flip'), at: fc.nat(), bytes: fc.uint8Array({ minLength: 1, maxLength: 40 }) }),
   fc.record({ way: fc.constant('line ends'), at: fc.nat(), bytes: fc.constant(Buffer.from('\n')) }),

@@ -13,7 +13,7 @@ const RECORDS = [
 
 const lineOf = (text: string): Line => ({ text, isText: true, bytes: Buffer.byteLength(text) + 1 });
 
-/** Returns what can be read of a line, and undefined where it is malformed. */
+/** Returns the record in a line, or undefined if the line is malformed. */
 function read(line: string) {
   try {
     return lines.parse(lineOf(line), sourceOf(line));

@@ -19,7 +19,7 @@ it('gives events to followers, and keeps the last ones for later queries', () =>
 });
 
 describe('the history', () => {
-  /** Number of events of each Pod in it. */
+  /** Returns the number of events in the history by Pod. */
   function held(bus: EventBus): Record<string, number> {
     const events = bus.history({}).map(({ event }) => event);
     return Object.fromEntries(

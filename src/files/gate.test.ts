@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FileGate } from './gate.ts';
 
-/** Work that returns when the test says so. */
+/** Work that the test ends. */
 class Work {
   readonly begun: string[] = [];
   readonly aborted: string[] = [];
@@ -61,7 +61,7 @@ it('gives up a step that does not return, and retries its path now and then', as
   const again = words(gate.run('/a', work.step('3')));
   await work.end('3');
   expect(await again).toBe('done');
-  // A step that must run alone waits for as long as it takes.
+  // A step that must run alone is still waiting for this one.
   expect(await words(gate.run('/a', work.step('4'), { alone: true }))).toContain('does not answer');
   await work.end('1');
   expect(gate.hanging).toBe(0);

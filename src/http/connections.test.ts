@@ -14,7 +14,7 @@ import { type RefusalCause, Refusals } from './refusals.ts';
 const MIB = 1024 * 1024;
 const LARGE = Buffer.alloc(8 * MIB, 'x');
 
-/** A server whose application answers `/fast` at once, `/large` with 8 MiB, and `/held` when the test decides. */
+/** A server that responds to `/fast` at once, to `/large` with 8 MiB, and to `/held` when the test decides. */
 class Host {
   readonly refusals = new Refusals();
   readonly connections: Connections;
@@ -27,7 +27,7 @@ class Host {
   /** Requests that reached the application. */
   readonly asked: string[] = [];
   readonly held: ServerResponse[] = [];
-  /** Largest number of requests that were open in the application at a time. */
+  /** Maximum number of concurrent requests in the application. */
   mostOpen = 0;
   #open = 0;
 
@@ -43,7 +43,7 @@ class Host {
     return this;
   }
 
-  /** A client that reads nothing until the test lets it. */
+  /** Opens a client that reads nothing until the test resumes it. */
   client(text: string, by: 'tcp' | 'unix' = 'tcp', options: { allowHalfOpen?: boolean } = {}): Socket {
     const [host, port] = this.#listeners.address.split(':');
     const where: NetConnectOpts = by === 'unix' ? { path: this.#unixPath } : { host, port: Number(port) };
@@ -59,7 +59,7 @@ class Host {
     return Number(this.#listeners.address.split(':')[1]);
   }
 
-  /** Takes a connection that another server has accepted. */
+  /** Handles a connection that another server accepted. */
   accept(socket: Socket): void {
     this.connections.open(socket);
     this.#http.emit('connection', socket);
@@ -124,7 +124,7 @@ function received(client: Socket, end?: string): Promise<string> {
   });
 }
 
-/** Answers a request over a connection of its own. */
+/** Sends a request over a new connection, and returns the response. */
 const answered = (path: string, by: 'tcp' | 'unix' = 'tcp') =>
   received(host.client(get(path, '1.1', 'Connection: close\r\n'), by));
 
@@ -144,7 +144,7 @@ describe('pipelined requests', () => {
     ['over TCP', 'tcp', '1.1', '/held'],
     ['over the Unix socket', 'unix', '1.1', '/held'],
     ['for answers of 8 MiB', 'tcp', '1.1', '/large'],
-    // Bytes after the only request of a connection are not a request.
+    // A connection with HTTP/1.0 has only one request, so the bytes that follow are not a request.
     ['by HTTP/1.0', 'tcp', '1.0', '/held', 'malformed'],
   ] as const)(
     'are closed and counted where a client sends a thousand %s and takes nothing, and others are answered',
@@ -193,7 +193,7 @@ describe('connections', () => {
   });
 
   describe('that come in one burst', () => {
-    /** Accepts this many in one turn of the event loop, the first with a request that is answered, the others with requests that are not. */
+    /** Accepts this number of connections in one turn of the event loop. The first one requests `/fast`, and the others request `/held`. */
     async function burst(count: number, limits: Partial<ConnectionLimits>) {
       await serve(limits);
       const accepted: Socket[] = [];
@@ -310,7 +310,7 @@ describe('answers that clients do not take', () => {
     host.client(get('/large'));
     await eventually(() => expect(host.count('unread')).toBe(1));
     expect([host.connections.count, host.connections.unreadBytes]).toEqual([0, 0]);
-    // A client that has taken all of its answer may ask again later.
+    // A client that has received its response may send another request later.
     const client = host.client(get('/fast'));
     expect(await received(client, 'answer to')).toContain('answer to /fast');
     await new Promise((resolve) => setTimeout(resolve, 150));
@@ -332,7 +332,7 @@ it('every connection ends after a change of the access rules, after its current 
   expect(await received(busy)).toContain('the last one');
 });
 
-/** Opens this many connections, none of which may need a second attempt. */
+/** Opens this number of connections, and counts those that succeed at the first attempt. */
 const CONNECTS = `
 import socket, sys
 held = [socket.socket() for _ in range(int(sys.argv[2]))]
@@ -344,6 +344,6 @@ print(len(held))
 
 it('a thousand connections find room while the event loop is blocked', async () => {
   await serve();
-  // The event loop is blocked meanwhile.
+  // execFileSync blocks the event loop, so the kernel must queue the connections.
   expect(execFileSync('python3', ['-c', CONNECTS, String(host.port), '1000'], { encoding: 'utf8' })).toBe('1000\n');
 });

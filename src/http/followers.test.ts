@@ -6,7 +6,7 @@ import { Refusals } from './refusals.ts';
 
 let refusals: Refusals;
 let followers: Followers;
-/** Names of the streams that are open. */
+/** Names of the open streams. */
 let open: string[];
 
 beforeEach(() => {

@@ -23,7 +23,7 @@ function times(count: number, act: () => void): void {
   for (let done = 0; done < count; done++) act();
 }
 
-/** Counts of 30 events, of which 20 arrive, and of 9 requests; each sink has some trouble of its own. */
+/** Returns a ledger with 30 events, of which 20 arrived, and 9 requests. Each sink lost some of them for another cause. */
 function books(): Ledger {
   const ledger = new Ledger();
   times(20, () => ledger.received(EVENT));
@@ -63,7 +63,7 @@ async function pageOf(ledger: Ledger): Promise<Exposition> {
   return parseExposition(Buffer.concat(await new AgentMetrics().render('text', state)).toString());
 }
 
-/** Returns the samples without the prefix of their names, and without the kind. */
+/** Returns the samples without name prefix and kind. */
 function samplesOf(page: Exposition, prefix: string, kind?: string): string[] {
   return page.samples
     .filter(({ name, labels }) => name.startsWith(prefix) && labels['kind'] === kind)

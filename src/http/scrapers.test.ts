@@ -18,7 +18,7 @@ interface Scraper {
   readonly firstMs: number;
 }
 
-/** Plays the scrapes of all scrapers until then, in their order. @returns the hold after the last one */
+/** Simulates the scrapes of all scrapers in order until `untilMs`. @returns the hold time after the last scrape */
 function scrape(untilMs: number, ...all: readonly Scraper[]): number {
   const times = all.flatMap(({ connection, everyMs, firstMs }) =>
     Array.from({ length: Math.ceil((untilMs - firstMs) / everyMs) }, (_, nth) => ({
@@ -97,7 +97,7 @@ describe('knowledge about scrapers', () => {
     for (let host = 0; host < 200; host++) scrapers.asked(from(`10.1.0.${host}`), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
-    // The same holds for the address of the scraper.
+    // The address of the scraper is kept, too.
     scrapers.asked(from('10.0.0.1'), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
@@ -131,7 +131,7 @@ describe('the page that all scrapers have seen', () => {
   let a: Peer;
   let b: { remoteAddress: string; destroyed?: boolean };
 
-  /** Makes each scrape once, and serves its page at once. @returns the hold of the last one */
+  /** Lets each scraper scrape once. @returns the hold time of the last scrape */
   function scrapeBoth(thread = 0) {
     let seen: unknown;
     for (const connection of [a, b]) {

@@ -80,7 +80,7 @@ interface Asked {
   readonly headers?: Record<string, string>;
 }
 
-/** Returns status and body; `closed` where there is no answer. */
+/** Returns status and body of the response, or `closed` if there is none. */
 function ask({ path = '/metrics', auth, client, headers = {} }: Asked = {}): Promise<string> {
   const [host, port] = listeners.address.split(':');
   const own = client && { cert: readFileSync(client.cert), key: readFileSync(client.key) };
@@ -107,7 +107,7 @@ it('requires a password by TLS on every path, and lets a user read the API', asy
   for (const auth of ['alice:wrong', 'bob:secret', ':', 'alice:'])
     expect(await ask({ auth })).toMatch(/^401 .*is wrong/);
   expect(refusals.counts.get('password')).toBe(8);
-  // A client without TLS gets no answer, and the agent goes on.
+  // A client without TLS gets no response, and the agent continues to serve others.
   const [host, port] = listeners.address.split(':');
   const plain = connect(Number(port), host).on('error', () => undefined);
   plain.end('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -173,7 +173,7 @@ it('a change is applied, with TLS switched on and off, and a faulty change keeps
   const client = ca.sign('client');
   expect(await ask({ client })).toBe('200 here');
 
-  // Only the certificate changes.
+  // Only the certificate file changes, not the web configuration.
   const until = new Date(1_000 * Math.ceil(Date.now() / 1_000) + 7_200_000);
   ca.sign('server', { until });
   await eventually(() => expect(web.status.certificateUntilMs).toBe(until.getTime()));

@@ -11,12 +11,12 @@ const SECOND: DesiredKernel = { probes: {}, bpfStats: true, series: 1_000 };
 
 const SCRAPER: PageCaller = { owner: '10.0.0.1', signal: new AbortController().signal };
 
-/** A kernel thread that answers its questions, except for faults that a test sets. */
+/** A fake kernel thread that answers requests, unless a test makes it fail. */
 class FakeWorker extends EventEmitter {
   readonly asked: Question[] = [];
-  /** Questions that it does not answer. */
+  /** Requests that the thread ignores. */
   silent = new Set<QuestionName>();
-  /** Whether it cannot be ended, like a thread in a read that hangs. */
+  /** Whether the thread cannot be terminated, like one in a hanging read. */
   hangs = false;
 
   postMessage(question: Question): void {
@@ -38,7 +38,7 @@ class FakeWorker extends EventEmitter {
 }
 
 let workers: FakeWorker[];
-/** Changes a worker before its first question; the result decides whether the thread gets ready. */
+/** Is called with each new worker. The result decides whether the thread becomes ready. */
 let prepare: (worker: FakeWorker, number: number) => 'ready' | 'fails' | 'waits';
 let logs: string[];
 let client: KernelClient;
@@ -153,7 +153,7 @@ describe('a thread that hangs', () => {
   async function hang(): Promise<FakeWorker> {
     const hung = last();
     hung.hangs = true;
-    // The time of a hang passes before a ping, again before its answer is missed, and then the pause before the next thread.
+    // The client sends a ping after HANG_MS, gives up after another HANG_MS, and then waits before it starts the next thread.
     await vi.advanceTimersByTimeAsync(2 * HANG_MS + 3_000);
     return hung;
   }
@@ -183,7 +183,7 @@ describe('a thread that hangs', () => {
     const late = client.page('text', 1_000, SCRAPER);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await late).toEqual({ page, ageSeconds: 1 });
-    // A thread that is silent for half of the time is not asked any more.
+    // A thread that has been silent for half of HANG_MS gets no further page requests.
     await vi.advanceTimersByTimeAsync(3_500);
     const { length } = last().asked;
     expect(await client.page('text', 1_000, SCRAPER)).toEqual({ page, ageSeconds: 4.5 });
@@ -203,7 +203,7 @@ describe('a thread that hangs', () => {
     expect(asked()).toHaveLength(PAGES_MAX);
     gone.abort(new Error('the client has gone'));
     await vi.advanceTimersByTimeAsync(0);
-    // Those pages keep their places until the thread has finished them; no other waiting page is asked for.
+    // The abandoned pages count against the limit until the thread has finished them, so no further page is requested.
     expect(asked()).toHaveLength(PAGES_MAX);
     const forgotten = last().asked.filter(({ name }) => name === 'forget');
     expect(forgotten.map(({ ask }) => ask)).toEqual(

@@ -4,11 +4,11 @@ import { beforeEach, expect, it } from 'vitest';
 import { Collection } from './collection.ts';
 
 let collection: Collection;
-/** Names of starts and ends, in order. */
+/** Names of started and finished steps in order. */
 let steps: string[];
 let begun: number;
 let nowMs: number;
-/** Gates that end the waiting collections and reads, by name. */
+/** Gates at which collections and reads wait, by name. */
 let gates: Map<string, PromiseWithResolvers<void>>;
 
 function gate(name: string): Promise<void> {
@@ -18,7 +18,7 @@ function gate(name: string): Promise<void> {
   return made.promise.finally(() => steps.push(`${name} ends`));
 }
 
-/** Resolves once everything that needs no other gate has progressed. */
+/** Waits until all work has finished or waits at a gate. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

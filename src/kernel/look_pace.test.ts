@@ -3,7 +3,7 @@ import { LookPace } from './look_pace.ts';
 
 let looks: number[];
 let isRestless: boolean;
-/** Events while a look goes on. */
+/** Runs during each scan. */
 let during: () => Promise<void> | void;
 let pace: LookPace;
 

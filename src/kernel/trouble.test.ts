@@ -44,7 +44,7 @@ it('sums over labels, distinguishes zero from no value, and includes the dead', 
     ['db', false, 0, null],
   ]);
   aggregator.entities.set([...living.slice(0, 1), entity('pod', 2, 'web', true)]);
-  // A collection that failed gives no zeros.
+  // A failed collection must not be read as zeros.
   aggregator.begin('packetloss').discard();
   expect(read()).toEqual([
     ['', false, null, null],

@@ -11,14 +11,14 @@ interface Scene extends AsyncDisposable {
   readonly server: ApiServer;
   readonly cluster: Cluster;
   readonly log: string[];
-  /** Networks of Pods, each time that they were told. */
+  /** The reported Pod networks, one entry per report. */
   readonly told: (readonly string[])[];
 }
 
 async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
   const server = await ApiServer.start();
   for (const name of nodes) server.put('nodes', nodeObject(name));
-  // As in a cloud where the host has another name than the node.
+  // In some clouds, the host name differs from the node name.
   server.put('nodes', {
     metadata: { uid: randomUUID(), name: 'gke-7', labels: { 'kubernetes.io/hostname': 'ip-10-0-0-7' } },
   });
@@ -92,7 +92,7 @@ it.each([
     podNetworks: () => undefined,
   });
   await cluster.listed(50);
-  // The deadline of an answer is not reached: a test that hangs fails.
+  // Closing must not wait for the response timeout; otherwise this test times out.
   await cluster[Symbol.asyncDispose]();
   expect(cluster.state.connected).toBe(false);
   silent?.close();

@@ -5,15 +5,15 @@ import type { ApiRequest, ApiResponse, ApiSession } from './api.ts';
 import { ownNode, podsOf } from './objects.ts';
 import { Reflector } from './reflector.ts';
 
-/** Each agent is independent: a thousand send ten times as much. */
+/** The agents are independent of each other, so a thousand agents would send ten times as many requests. */
 const AGENTS = 100;
 const ANSWER = { list: '{"metadata":{"resourceVersion":"7"},"items":[]}', refusal: '{"message":"forbidden"}' };
 
-/** An API server in memory, as many agents see it, with a clock that advances when no work is left. */
+/** Many agents with a simulated API server, and a clock that advances when no work is left. */
 class Fleet implements AsyncDisposable {
   readonly clock = new SteppedClock(20);
   mood: 'well' | 'away' | 'refuses' = 'well';
-  /** When each request was sent. */
+  /** Time of each request. */
   readonly sentMs: number[] = [];
   readonly #streams = new Set<Readable>();
   readonly reflectors: readonly Reflector<unknown>[];
@@ -43,7 +43,7 @@ class Fleet implements AsyncDisposable {
     this.#streams.clear();
   }
 
-  /** The most requests within a second, from then on. */
+  /** Returns the maximum number of requests in any second after `sinceMs`. */
   busiestSecond(sinceMs: number): number {
     const counts = new Map<number, number>();
     for (const atMs of this.sentMs) {
@@ -85,11 +85,12 @@ it('agents recover within ten seconds of an API server that was away and then re
   const backMs = clock.now();
   await clock.advance(10_000);
   expect(fleet.isWhole).toBe(true);
-  // Two resources: the end of their streams is spread over a second and the first failures over two more; later each waits for 4 to 8 s.
+  // Each agent follows two resources. Reconnects are spread over one second, and the retries after the first failure over two more seconds. Later, each
+  // retry waits for 4 to 8 s.
   const { length: followed } = fleet.reflectors;
   expect(fleet.busiestSecond(awayMs)).toBeLessThanOrEqual(1.2 * followed);
   expect(fleet.busiestSecond(awayMs + 10_000)).toBeLessThanOrEqual(0.5 * followed);
-  // A list and a stream for each.
+  // Each agent needs a list request and a watch request for each resource.
   expect(fleet.sentMs.filter((atMs) => atMs > backMs)).toHaveLength(2 * followed);
   expect(fleet.sentMs.filter((atMs) => atMs >= awayMs).length).toBeLessThanOrEqual(16 * followed);
 });

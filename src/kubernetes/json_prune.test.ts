@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** Returns the expected result, by the whole value. */
+/** Computes the expected result from the complete value. */
 function pick(value: unknown, shape: Shape): unknown {
   if (shape === true || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => pick(item, shape));
@@ -15,7 +15,7 @@ function pick(value: unknown, shape: Shape): unknown {
 }
 
 /**
- * No key ends in a backslash: V8 13.6 parses {"\\"":1} as {"\\\\":1} where it has seen that key at the same place before.
+ * No key ends in a backslash, because V8 13.6 parses {"\\"":1} as {"\\\\":1} if it has seen that key at the same position before.
  */
 const KEYS = ['a', 'b', 'ü', '"', 'a\\b', 'constructor'];
 const { value } = fc.letrec<{ value: unknown }>((tie) => ({

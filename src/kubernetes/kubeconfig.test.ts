@@ -69,7 +69,7 @@ describe('tokenFile', () => {
 });
 
 describe('exec', () => {
-  /** A session of a user whose credential comes from a shell command. */
+  /** Opens a session of a user whose credential comes from a shell script. */
   async function sessionBy(script: string, commandMs: number) {
     const server = await ApiServer.start();
     const exec = {
@@ -97,10 +97,10 @@ describe('exec', () => {
   const HANGS =
     'gets no request: the command or the login server that the kubeconfig gets the credential from does not answer';
   const never = () => new AbortController().signal;
-  /** Whether the command still runs: its number may belong to another process by now. */
+  /** Returns whether the command still runs. Its PID may belong to another process now. */
   const isSleeping = (pid: string) =>
     existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep');
-  /** Lines that the commands have written. */
+  /** Returns the lines that the commands have written. */
   const linesOf = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
 
   it('is a command that prints the token', async () => {

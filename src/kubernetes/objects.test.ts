@@ -21,7 +21,7 @@ describe('the kept part of an object', () => {
     for (const given of [{ phase: 'Succeeded' }, { phase: 'Failed' }, { hostNetwork: true }]) {
       expect(trimPod(podObject({ name: 'p', ips: ['10.0.0.1'], ...given }) as never).ips).toEqual([]);
     }
-    // Includes ended Pods: their namespaces may live on.
+    // The selector includes ended Pods, because their namespaces may still exist.
     expect(podsOf('n').fieldSelector).toBe('spec.nodeName=n');
   });
 

@@ -8,24 +8,24 @@ import { type Pod, podsOf } from './objects.ts';
 import { Reflector, type Resource, type Timing } from './reflector.ts';
 import { openSession } from './session.ts';
 
-/** Recovers within this time once the server is back, by the clock of its pauses. */
+/** The reflector recovers within this time after the server is back, measured by the virtual clock. */
 const HEALS_WITHIN_MS = 10_000;
 const SPACING_MS = 1_000;
-/** A refused resource is requested twice a minute at most. */
+/** A forbidden resource is requested at most twice a minute. */
 const FORBIDDEN_MS = 30_000;
-/** A refusal counts for this long as that of a server that has just started. */
+/** Within this time, a 403 response may come from a server that has just started. */
 const GRACE_MS = 120_000;
 const SLOWEST_MS = 8_000;
-/** No answer and no stream of a healthy server is given up for being slow: a busy machine has others to serve. */
+/** Timeouts that a healthy server does not exceed, even on a busy machine. */
 const PATIENT = { answerMs: 60_000, idleMs: 60_000 };
-/** For a server that falls silent: it is given up after this, in real time. */
+/** Timeouts for a server that stops responding, in real time. */
 const IMPATIENT = { answerMs: 1_500, idleMs: 2_500 };
 
 interface Scene extends AsyncDisposable {
   readonly server: ApiServer;
   readonly reflector: Reflector<Pod>;
   readonly clock: VirtualClock;
-  /** When each request was sent. */
+  /** Time of each request. */
   readonly sentMs: readonly number[];
   readonly names: () => string[];
   readonly log: string[];
@@ -75,13 +75,13 @@ async function follow(timing: Partial<Timing> = {}, resource: Resource<Pod> = po
   };
 }
 
-/** Checks that there was never more than one request a second. */
+/** Checks that the interval between two requests was never too short. */
 function expectMeasured({ sentMs }: Scene, spacingMs = SPACING_MS): void {
   const pauses = sentMs.slice(1).map((atMs, index) => atMs - (sentMs[index] ?? 0));
   expect(Math.min(...pauses)).toBeGreaterThanOrEqual(spacingMs);
 }
 
-/** Waits until the given number of further requests was sent. */
+/** Waits for this number of further requests. */
 async function askedAgain({ sentMs }: Scene, times: number): Promise<void> {
   const before = sentMs.length;
   await eventually(() => expect(sentMs.length).toBeGreaterThanOrEqual(before + times));
@@ -189,7 +189,7 @@ describe.concurrent('a copy by list and watch', () => {
     add('three');
     await eventually(() => expect(names()).toEqual(['three', 'two']));
     expectMeasured(scene);
-    // A connection that is reset fails with another message than one that is refused.
+    // The messages differ, because a connection may be reset or refused.
     const troubles = scene.log.slice(0, -1);
     expect(troubles).not.toEqual([]);
     for (const line of troubles) expect(line).toMatch(/^pods: .* the last known state is kept$/);
@@ -202,7 +202,7 @@ describe.concurrent('a copy by list and watch', () => {
     const { server, names, add } = scene;
     const one = add('one');
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
-    // From now on, the next watch continues from a version that is in the future.
+    // After the restart, the reflector's resource version is newer than the server's.
     await server.kill();
     server.forget('pods', one);
     await server.restart(7);
@@ -240,7 +240,7 @@ describe.concurrent('a copy by list and watch', () => {
     const one = add('one');
     add('two');
     await eventually(() => expect(names()).toEqual(['one', 'two']));
-    // A deletion that the stream did not report.
+    // The stream does not report this deletion.
     server.forget('pods', one);
     await eventually(() => expect(names()).toEqual(['two']));
     expect(scene.reflector.tally.relists).toBeGreaterThan(0);

@@ -8,7 +8,7 @@ import type { ApiSession } from './api.ts';
 import { type Pod, podsOf } from './objects.ts';
 import { Reflector, type Resource } from './reflector.ts';
 
-/** Answers of a faulty server, one after the other; further requests wait for its end. */
+/** Runs a reflector against these responses. Further requests get no response. */
 async function follow(answers: readonly Iterable<string>[], more: Partial<Resource<Pod>> = { max: 3 }) {
   const left = [...answers];
   const log: string[] = [];

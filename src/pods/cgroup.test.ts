@@ -14,9 +14,9 @@ const POD = { podUid: UID, containerId: ID };
 const SLICE = `kubepods-burstable-pod${UNDERSCORED}.slice`;
 const SLICES = `/kubepods.slice/kubepods-burstable.slice/${SLICE}`;
 
-/** Layouts as kubelet, runtimes and systemd make them, and as others do. */
+/** Cgroup paths of kubelets, container runtimes, systemd and other software. */
 const LAYOUTS: readonly (readonly [name: string, path: string, expected: object])[] = [
-  // The drivers of the kubelet.
+  // The kubelet's cgroup drivers.
   ['cgroupfs', `/kubepods/besteffort/pod${UID}/${ID}`, POD],
   ['cgroupfs, guaranteed', `/kubepods/pod${UID}/${ID}`, POD],
   ['systemd, containerd', `${SLICES}/cri-containerd-${ID}.scope`, POD],
@@ -45,14 +45,14 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
   ],
   ['the Pod itself', `/kubepods/pod${UID}`, { podUid: UID }],
   ['the Pod itself, systemd', SLICES, { podUid: UID }],
-  // Sandboxes that are virtual machines.
+  // Sandboxes in virtual machines.
   ['Kata, all in the Pod', `/kubepods/besteffort/pod${UID}/kata_${ID}`, POD],
   ['Kata, its own folder', `/kata_overhead/${ID}`, { containerId: ID }],
   ['gVisor', `/kubepods/pod${UID}/${ID}`, POD],
   // Paths seen from inside a cgroup namespace.
   ['a neighbour', `/../../pod${UID}/${ID}`, POD],
   ['a neighbour, systemd', `/../../${SLICE}/cri-containerd-${ID}.scope`, POD],
-  // Cgroups that a container makes inside itself belong to it.
+  // Cgroups inside a container belong to the container.
   ['below the container', `/kubepods/pod${UID}/${ID}/init.scope/worker`, POD],
   ['Docker in a Pod', `${SLICES}/cri-containerd-${ID}.scope/docker/${INNER}`, POD],
   ['Docker in a Pod, systemd', `/kubepods/pod${UID}/${ID}/system.slice/docker-${INNER}.scope`, POD],
@@ -74,7 +74,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
     { containerId: ID },
   ],
   ['Docker in Docker', `/docker/${ID}/docker/${INNER}`, { containerId: ID }],
-  // A Pod inside a cgroup that the node did not assign to Pods.
+  // Pods below a cgroup that does not belong to a kubelet of this node.
   [
     'kind, from its machine',
     `/docker/${ID}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod${UNDERSCORED}.slice/cri-containerd-${INNER}.scope`,
@@ -105,7 +105,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
 describe('parseCgroup', () => {
   it.each(LAYOUTS)('%s', (_, path, expected) => {
     expect(parseCgroup(`0::${path}\n`)).toEqual(expected);
-    // Layouts of v1, and hybrid ones, beside hierarchies that say nothing.
+    // In v1 and hybrid layouts, other hierarchies do not name the Pod.
     expect(parseCgroup(`9:cpu,cpuacct:${path}\n`)).toEqual(expected);
     expect(parseCgroup(`11:name=systemd:/\n4:memory:${path}\n0::/system.slice/containerd.service\n`)).toEqual(expected);
   });

@@ -33,7 +33,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     expect([life.report.programs, life.untoldDeaths]).toEqual([undefined, undefined]);
     expect([life.tellsBirths, life.tellsDeaths]).toEqual([false, false]);
 
-    // The scans go on, and a watcher is informed of namespaces that they find gone.
+    // Scans continue, and report removed namespaces to the watcher.
     const departures: NetnsDeparture[] = [];
     using _ = life.watch({
       retireMs: 1_000,

@@ -15,7 +15,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
-/** Events that happened before are reported before. */
+/** Makes a change, and waits until it is reported. inotify reports earlier changes first. */
 async function expectChange(change: () => void): Promise<void> {
   const before = changes;
   change();

@@ -52,7 +52,7 @@ const table = {
   info: (pid: number) => ({ pid, comm: 'app', startSeconds: pid, container: () => containers.get(pid) }),
 };
 
-/** A scan that finds these namespaces, each with its processes, and any mounts as its names. */
+/** Simulates a scan that finds these namespaces with their processes and mount names. */
 function scan(
   places: readonly (readonly [NetnsId, readonly number[], ...string[]])[],
   live = places.map(([id]) => id),
@@ -169,7 +169,7 @@ describe('several namespaces of one Pod', () => {
       ['pod', B, UID],
       ['pod', A, UID],
     ]);
-    // No later scan changes anything.
+    // Later scans must not change the owner.
     nowMs += 60_000;
     scan([
       [A, [], 'cni-1'],
@@ -315,7 +315,7 @@ describe('a Pod inside a container', () => {
 it('the name of a process or a mount is replaced by the Pod’s, even if that is seen late', () => {
   scan([[A, [5], 'cni-1']]);
   nowMs += 60_000;
-  // The plugin is still there, and the Pod's process entered without executing anything.
+  // The plugin's process still exists, and the Pod's process entered the namespace without calling execve().
   containers.set(6, { podUid: UID });
   scan([[A, [5, 6], 'cni-1']]);
   expect(names()).toEqual([`pod ${UID}`]);
@@ -499,7 +499,7 @@ describe('the retired', () => {
     });
   });
 
-  /** Returns whether the watcher learns that the namespace is still shown. */
+  /** Returns whether the watcher is told that the removed namespace is still shown. */
   function isShownAtDeath(id: NetnsId): boolean | undefined {
     deaths = [];
     registry.died(deathOf(id));
@@ -511,7 +511,7 @@ describe('the retired', () => {
       [NODE, [1]],
       [A, [5], 'blue'],
     ]);
-    // Its name and its process have gone: something else keeps it alive.
+    // The namespace has lost its name and its process, but something else keeps it alive.
     scan([[NODE, [1]]], [NODE, A]);
     expect([registry.retired.size, registry.hasDeparted(A), registry.isNobodys(A)]).toEqual([1, false, false]);
     nowMs += 5_001;
@@ -705,7 +705,7 @@ it('a flood of namespaces that only processes name is shown up to a limit, and r
   expect(shown.at(-1)?.filter(({ kind }) => kind === 'process')).toHaveLength(256);
   expect(shown.at(-1)?.map(({ pod }) => pod)).toContain('blue');
   expect(registry.crowd).toBe('44 namespaces that only a process names are not shown: the limit is 256');
-  // Their samples are unowned.
+  // The samples of namespaces beyond the limit are unowned.
   expect([registry.isUnowned(asNetnsId(1_299)), registry.wasOwned(asNetnsId(1_299))]).toEqual([true, false]);
   scan([[A, [5], 'blue']]);
   expect(registry.crowd).toBeUndefined();

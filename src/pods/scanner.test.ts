@@ -10,7 +10,7 @@ import type { NetnsProcesses, ProcessTable } from './process_table.ts';
 import { NetnsRegistry } from './registry.ts';
 import { Scanner } from './scanner.ts';
 
-/** Answers of the kernel; each list is used in turn, and the last one is repeated. */
+/** A fake kernel that returns these lists one after the other, and then repeats the last one. */
 class FakeKernel implements NetnsKernel {
   lists: (readonly NetnsRow[] | undefined)[] = [undefined];
   namespaces: readonly NetnsProcesses[] | undefined;
@@ -154,7 +154,7 @@ describe('without it', () => {
     mkdirSync(join(paths.proc, '1/ns'));
     symlinkSync('net:[70]', join(paths.proc, '1/ns/net'));
     mkdirSync(join(paths.proc, '5/ns'), { recursive: true });
-    // A file that is not a link is as unreadable as one that is forbidden.
+    // Reading a file that is not a link fails in the same way as a forbidden read.
     writeFileSync(join(paths.proc, '5/ns/net'), '');
     await scanner.refresh();
     expect(registry.node).toMatchObject({ id: 70 });

@@ -8,7 +8,7 @@ import { OwnerSlots, SLOTS } from './owners.ts';
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
 const [CART, MADE, NOBODYS] = [11, 12, 13].map(asNetnsId) as [NetnsId, NetnsId, NetnsId];
 
-/** A map with keys of two u64 or one u32, and values of u64. */
+/** A fake BPF map. Its keys are two u64 or one u32, and its values are u64. */
 class FakeMap {
   readonly entries = new Map<string, bigint[]>();
   readonly #key: (key: Uint8Array) => string = (key) => Buffer.from(key).toString('hex');
@@ -140,7 +140,7 @@ it('continue where an earlier run ended', () => {
   expect(shown()).toEqual({ [`${CART} 5`]: 3, [`${UNLISTED} 5`]: 4 });
 });
 
-/** Rows, what waits and what has left the page: all that was counted. */
+/** Returns the sum of the rows, of waiting counts, and of counts whose rows were removed, which is everything that was counted. */
 function everything(): number {
   const inRows = counts.rows().filter(({ netns }) => netns === UNLISTED || owned.has(netns));
   const { departed: left, waiting } = counts.notShown();
@@ -155,7 +155,7 @@ it('counts that leave the page are in one sum, those of a living namespace and t
   expect(counts.notShown().departed).toBe(0);
   expect(everything()).toBe(10);
   expect(counts.notShown()).toEqual({ departed: 0, waiting: 3 });
-  // Its namespace is still there, and loses more.
+  // The Pod's namespace still exists, and counts more.
   departed.add(CART);
   expect(shown()).toEqual({ [`${MADE} 5`]: 2, [`${NOBODYS} 5`]: 3 });
   count(CART, 9);

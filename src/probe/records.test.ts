@@ -8,7 +8,7 @@ import { type Candidate, causeOf, RecordGate, type RecordOffer, type RecordRules
 
 const [FIRST] = PROBES;
 
-/** Returns a probe that offers records, as probes of flows and requests will. */
+/** Returns a probe that offers records. */
 function offering(name: string, more: Partial<RecordOffer> = {}): AnyProbe {
   const records: RecordOffer = { kind: 'request', help: 'A request fails by its status.', ...more };
   return { ...(FIRST as AnyProbe), name, records };
@@ -161,7 +161,7 @@ describe('which records are sent', () => {
 
   it('a sample is the requested share', () => {
     let seed = 1;
-    // The generator of C99's rationale.
+    // The pseudo-random generator from the C standard's example.
     const random = () => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
       return seed / 2 ** 31;

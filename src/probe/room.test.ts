@@ -14,7 +14,7 @@ const [CART, MADE, DB, NOBODYS, NESTED] = [11, 12, 13, 14, 15].map(asNetnsId) as
   NetnsId,
 ];
 
-/** An array of u32 by slot. */
+/** A fake BPF array of u32. */
 class SlotArray {
   readonly values = new Uint32Array(SLOTS);
 

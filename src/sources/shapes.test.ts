@@ -13,7 +13,7 @@ import { MibIndex } from './mib/tables.ts';
 import { MibWalk } from './mib/walk.ts';
 import { SockstatWalk } from './sockstat/walk.ts';
 
-/** Every walk that sums CPUs: the layout of its rows, and its values for each namespace. */
+/** A walk that adds up CPUs: the layout of its rows, and its values by namespace. */
 interface Walk {
   readonly shape: RowShape;
   open(machine: Machine): Promise<Disposable & { values(cycle: Cycle): Promise<ReadonlyMap<number, unknown>> }>;
@@ -30,7 +30,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
       rows: 'mib_rows',
       size: mibRow.SIZE,
       cookieAt: mibRow.offsets.cookie,
-      // Each table has a bit: the lowest is that of TCP, whose first field is checked.
+      // Each table has a bit. The lowest bit is that of TCP, whose first field is checked.
       completeAt: mibRow.offsets.tables,
       sumAt: mibRow.offsets.values,
     },
@@ -82,7 +82,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
   },
 };
 
-/** Numbers of CPUs that machines have, and any other; with gaps as hypervisors and empty sockets leave them. */
+/** Generates CPU masks with common and arbitrary numbers of CPUs, and with gaps as on virtual machines and with empty CPU sockets. */
 const masks = fc
   .record({
     count: fc.oneof(
@@ -97,10 +97,10 @@ const masks = fc
     Array.from({ length: count }, (_, index) => first + index + Math.floor(index / gapEvery) * gap),
   );
 
-/** Events before each reading: CPUs go offline and online, count, and a namespace is made. */
+/** Generates events before a reading: CPUs go offline and online and count, and a namespace is created. */
 const step = fc.record({ offlineEvery: fc.integer({ min: 2, max: 9 }), counted: fc.array(fc.nat(), { maxLength: 8 }) });
 
-/** A cycle that ends in its first pause. */
+/** A cycle that is aborted at its first pause. */
 class CutCycle extends Cycle {
   override async pause(): Promise<void> {
     throw new Error('cut');

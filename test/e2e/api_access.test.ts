@@ -12,7 +12,7 @@ import { eventually } from '../support/oracle.ts';
 
 const TOKEN = 'a-token-of-the-test-0123456789';
 const PORT = 9_102;
-/** Long enough for a machine with much else to do. */
+/** A start may take this long on a busy machine. */
 const START_MS = 110_000;
 
 vi.setConfig({ testTimeout: 3 * START_MS });
@@ -30,14 +30,14 @@ afterAll(async () => {
   await scratch?.remove();
 });
 
-/** Access does not depend on the data, so all probes are off. */
+/** Returns options that disable all probes, because access does not depend on the data. */
 function quiet(): readonly string[] {
   const file = join(scratch.path, 'quiet.yaml');
   writeFileSync(file, only({}));
   return ['--config', file];
 }
 
-/** An agent in the namespace of host b, which listens there on all addresses. */
+/** Starts an agent in host b's namespace that listens on all addresses. */
 async function serveInside(args: readonly string[]): Promise<AgentProcess> {
   const inside = ['ip', 'netns', 'exec', pair.b.netns.name];
   const agent = AgentProcess.run(['serve', '--listen', `:${PORT}`, ...quiet(), ...args], inside);
@@ -78,13 +78,13 @@ it('without a token the API answers only this machine, and all other paths answe
       expect(JSON.parse(body).error).toContain('--api-token-file');
     }
     expect(ask('a', `${base}/api/v1/probes`, ...bearer(TOKEN)).status).toBe(403);
-    // A process of this machine that does not use loopback counts as one of another machine.
+    // Access from the same machine over another address than loopback is treated like access from another machine.
     expect(ask('b', `${base}/api/v1/probes`).status).toBe(403);
   }
   for (const base of [`http://127.0.0.1:${PORT}`, `http://[::1]:${PORT}`]) {
     for (const path of API) expect(ask('b', base + path).status, path).toBe(200);
     expect(ask('b', `${base}/api/v1/probes`, '-H', 'Host: localhost').status).toBe(200);
-    // Asks as a browser does for a page whose name resolves to this address.
+    // A browser sends this request for a page whose host name resolves to the agent's address.
     const { status, body } = ask('b', `${base}/api/v1/probes`, '-H', 'Host: page.example:9102');
     expect([status, JSON.parse(body).error]).toEqual([403, expect.stringContaining('not page.example')]);
     expect(ask('b', `${base}/metrics`, '-H', 'Host: page.example').status).toBe(200);
@@ -129,7 +129,7 @@ it('a Unix socket answers whoever may open it; a stale socket is replaced, and n
     expect((await second.exited).code).toBe(1);
     expect(second.stderr).toContain(`--api-socket ${path}: another process listens there`);
   }
-  // The agent was killed, so it could not clean up.
+  // The agent was killed, so it could not remove its socket.
   expect(existsSync(path)).toBe(true);
   {
     await using agent = await AgentProcess.serve([...quiet(), '--api-socket', path]);

@@ -32,13 +32,13 @@ type SetName = keyof typeof CONTEXTS;
 const UNPRIVILEGED = 65_532;
 const AF_NETLINK = 16;
 const EAFNOSUPPORT = 97;
-/** Probes of modules that this kernel may lack. */
+/** Probes that need a kernel module, which may be missing here. */
 const NEED_MODULES = new Set(PROBES.filter(({ requires }) => requires.module !== undefined).map(({ name }) => name));
-/** Probes that hook functions, which this kernel may not allow. */
+/** Probes that need function hooks, which this kernel may not support. */
 const NEED_FUNCTIONS = new Set(
   PROBES.filter(({ hooks }) => hooks !== undefined && hooksFunctions(hooks)).map(({ name }) => name),
 );
-/** User of the Pod's processes. */
+/** User ID of the Pod's processes. */
 const POD_USER = 64_321;
 
 function hooksFunctions({ points }: HookTable): boolean {
@@ -46,17 +46,17 @@ function hooksFunctions({ points }: HookTable): boolean {
   return hooks.some(({ kind }) => kind !== 'tp_btf' && kind !== 'raw_tp');
 }
 
-/** Set by `npm run rights`: results that differ from scripts/measured_rights.json are written there. */
+/** `npm run rights` sets this. Results that differ from scripts/measured_rights.json are then written to that file. */
 const MEASURES = process.env['MEASURE_RIGHTS'] === '1';
 let measured: readonly Loss[] = LOSSES;
 
 const directory = mkdtempSync(join(tmpdir(), 'capabilities-'));
 const config = join(directory, 'config.yaml');
 const place = join(directory, 'project');
-/** The shipped seccomp profile: everything documented holds under it. */
+/** The shipped seccomp profile. All tests run under it. */
 const filter = join(directory, 'filter');
 
-/** Runs a command with the project at a path that any user may read, and everything mounted read-only. */
+/** Runs a command with every mount read-only, and with the project at a path that any user may read. */
 const READ_ONLY = `set -e
 project=$1 place=$2
 shift 2
@@ -72,7 +72,7 @@ for word; do
 done
 exec "$@"`;
 
-/** Wraps the agent as a container runtime starts it, under a securityContext. */
+/** Returns a command prefix that applies a securityContext as a container runtime does. */
 function confine(context: SecurityContext, user: number, capabilities: readonly string[]): string[] {
   return [
     ...(context.readOnlyRootFilesystem ? ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', PROJECT, place] : []),
@@ -83,11 +83,11 @@ function confine(context: SecurityContext, user: number, capabilities: readonly 
 
 interface Seen {
   readonly probes: ReadonlyMap<string, ProbeStatus>;
-  /** Metrics with series of the Pod, by probe. */
+  /** Names of metrics with series of the Pod, by probe. */
   readonly metrics: ReadonlyMap<string, readonly string[]>;
 }
 
-/** Probes whose series appear only after something has happened. */
+/** Probes whose series appear only after an event. */
 const OCCASIONAL = new Set(PROBES.filter(({ kind }) => kind === 'ebpf').map(({ name }) => name));
 
 function metricsOf(page: Exposition, pod: string): Map<string, readonly string[]> {
@@ -105,7 +105,7 @@ function metricsOf(page: Exposition, pod: string): Map<string, readonly string[]
 const resources = new AsyncDisposableStack();
 let pod: TestPod;
 
-/** A Pod of another user that listens, has a queue on a device, tracks a connection, and loses a datagram five times a second. */
+/** A Pod of another user with a listening socket, a qdisc and a tracked connection. It loses five datagrams a second. */
 const PROGRAM = `
 import ctypes, os, socket, time
 listener = socket.create_server(("127.0.0.1", 8099))
@@ -172,7 +172,7 @@ async function look(agent: AgentProcess): Promise<Seen> {
   return { probes: byName, metrics: metricsOf(page, pod.uid) };
 }
 
-/** Runs the agent with a set, less one capability, until `check` passes. */
+/** Runs the agent with a set of capabilities except one until `check` passes. */
 async function see(set: SetName, without: string, user: number, check: (seen: Seen) => void): Promise<Seen> {
   const context = CONTEXTS[set];
   const capabilities = context.capabilities.add.filter((name) => name !== without);
@@ -195,7 +195,7 @@ async function see(set: SetName, without: string, user: number, check: (seen: Se
   return await Promise.race([seen, ended]);
 }
 
-/** The measured loss of a probe: that of the set itself, unless there is one for the missing capability. */
+/** Returns the measured loss of a probe without this capability, or that of the complete set if there is none. */
 function lossOf(probe: string, set: SetName, without: string): Loss | undefined {
   const losses = LOSSES.filter((loss) => loss.set === set && loss.probes.includes(probe));
   return (
@@ -216,18 +216,18 @@ function readBy(reader: string | undefined): { reader?: string } {
   return reader === undefined ? {} : { reader };
 }
 
-/** Returns the part of a reason before its first number: numbers differ in the next run. */
+/** Returns the part of a reason before its first number, because numbers differ between runs. */
 function lasting(reason: string): string {
   return reason.replace(/[\s(]*\d.*$/s, '') || reason;
 }
 
-/** Returns the losses, corrected by the results with a set. A probe whose reason contains that of a row joins the row. */
+/** Returns the losses, updated with the results for a set. A probe is added to an existing row if its reason contains that of the row. */
 function correct(losses: readonly Loss[], seen: Seen, all: Seen, set: Loss['set'], without: string): Loss[] {
   const corrected = [...losses];
   for (const [name, { state, reader, reason }] of seen.probes) {
     const known = lossOf(name, set, without) ?? all.probes.get(name);
     expect(state, name).not.toBe('starting');
-    // Metrics may still appear. If they do not, the probe must report a worse state: this fails.
+    // The state is the known one. This fails if metrics are missing, because the probe must then report a worse state.
     if (state === known?.state) {
       expectProbe(name, seen, all, set, without);
       continue;
@@ -264,7 +264,7 @@ function expectProbe(name: string, seen: Seen, all: Seen, set: SetName, without:
     reader: row?.state === 'unsupported' ? '' : (row?.reader ?? best?.reader),
   };
   expect({ state: status?.state, reader: status?.reader }, `${where}: ${status?.reason}`).toEqual(expected);
-  // A feature that is missing here altogether may be reported in other words.
+  // If the machine lacks the feature itself, the reason may be worded differently.
   if (row === undefined && best?.state === 'unsupported') return;
   if (row === undefined) expect(plain(status?.reason ?? ''), where).toBe(plain(best?.reason ?? ''));
   else if (row.state !== 'running') expect(status?.reason, where).toContain(row.reason);
@@ -298,7 +298,7 @@ describe('docs/capabilities.md', () => {
       for (const capability of requires.capabilities) {
         const short = capability.replace('CAP_', '');
         expect(capabilitiesOf(['packets', 'processes']), name).toContain(short);
-        // A probe without a capability that it requires reports it by name in some row.
+        // Some row must show that the probe names the missing capability.
         const missed = LOSSES.filter(({ probes }) => probes.includes(name)).map(
           ({ without, reason }) => `${without} ${reason}`,
         );
@@ -351,7 +351,7 @@ describe('the shipped securityContext', () => {
     expect(agent.stderr).not.toMatch(/ (warn|error) /);
   });
 
-  // Without the only capability that `packets` adds it equals the default.
+  // `packets` adds one capability, so `packets` without it equals `default`.
   const LESS_ONE = AGENT_RIGHTS.filter(({ name }) => name !== 'packets').flatMap(({ name, adds }) =>
     adds.map((capability) => [name as SetName, capability] as const),
   );
@@ -365,7 +365,7 @@ describe('the shipped securityContext', () => {
       defaultAction: 'SCMP_ACT_ALLOW',
       syscalls: [
         { names: ['bpf'], action: 'SCMP_ACT_ERRNO' },
-        // The answer of systemd's RestrictAddressFamilies.
+        // systemd's RestrictAddressFamilies returns this error.
         {
           names: ['socket'],
           action: 'SCMP_ACT_ERRNO',

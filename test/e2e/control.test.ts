@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 afterAll(() => scratch?.remove());
 
-/** A configuration and a folder for state, both new. */
+/** Creates a configuration file and a state directory. */
 function place(text: string): { file: string; args: readonly string[] } {
   files++;
   const file = join(scratch.path, `config-${files}.yaml`);
@@ -128,7 +128,7 @@ it('overrides apply to nodes with their labels', async () => {
   expect(wrong.stderr).toBe('netsonde: --node-label pool: give KEY=VALUE, like topology.kubernetes.io/zone=a\n');
 });
 
-/** Whether the kernel measures run times for this process. */
+/** Returns whether the process has enabled the kernel's BPF statistics. */
 function holdsStatistics({ pid }: AgentProcess): boolean {
   return readdirSync(`/proc/${pid}/fd`).some((fd) => {
     try {

@@ -17,7 +17,7 @@ function convert(args: readonly string[], input = ''): { code: number | null; st
   return { code: status, stdout, stderr };
 }
 
-/** Probes that KubeSkoop's configuration enables; everything else is switched off. */
+/** Probes that KubeSkoop's configuration enables. The converted one disables all others. */
 const ASKED = [
   ...[
     'conntrack',

@@ -16,13 +16,13 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 
 /**
- * Two agents side by side: one with all probes and full detail, and one with the default probes, a probe that fails, a sink that
- * fails, and a configuration that it refuses.
+ * Two agents run on this machine: one with all probes and full detail, and one with the default probes, a failing probe, a failing sink, and an
+ * invalid configuration.
  */
 const FULL = 'full';
 const PLAIN = 'plain';
 const RULES = fileURLToPath(new URL('../../dashboards/rules/netsonde.yaml', import.meta.url));
-/** The probe that must fail: in place of its object the agent finds a file that is not one. */
+/** This probe must fail, because another file is mounted over its object file. */
 const BROKEN_PROBE = 'netiftxlatency';
 const BROKEN_OBJECT = fileURLToPath(new URL(`../../dist/bpf/${BROKEN_PROBE}.bpf.o`, import.meta.url));
 
@@ -42,14 +42,14 @@ function ask({ expr }: Query, node: string) {
   return prometheus.query(interpolate(expr, { ...DURATIONS, node }));
 }
 
-/** A probe that a query needs and that is off by default. */
+/** Returns the probe that a query needs if it is off by default. */
 function offProbe({ expr }: Query): string | undefined {
   return PROBES.filter(({ enabledByDefault }) => !enabledByDefault).find(({ metrics }) =>
     Object.values(metrics as MetricSet).some(({ name }) => expr.includes(name)),
   )?.name;
 }
 
-/** Makes a process in the namespace read and write, past the page cache. */
+/** Reads and writes a device from a process in the namespace, bypassing the page cache. */
 async function useBlockDevice(device: LoopDevice, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
     pair.a.netns.exec(`dd if=/dev/zero of=${device.path} bs=64k count=4 oflag=direct status=none`);
@@ -81,7 +81,7 @@ beforeAll(async () => {
   const plain = stack.use(
     await AgentProcess.serve(
       ['--config', plainConfig],
-      // New namespaces that are mounted outside must be visible inside.
+      // Namespaces that are mounted later must be visible to the agent, too.
       [
         'unshare',
         '--mount',
@@ -104,14 +104,14 @@ beforeAll(async () => {
   );
   stack.use(await provokeAnomalies(pair));
   writeFileSync(plainConfig, JSON.stringify(REFUSED_CONFIG));
-  // Long enough for rates over ten seconds.
+  // Queries compute rates over ten seconds.
   await wait(10_000);
   cleanup = stack.move();
 });
 
 afterAll(() => cleanup?.disposeAsync());
 
-/** Data that does not exist here, by the start of its title (dashboard and panel, with the column or the line), and the reason. */
+/** Reasons why panels or series have no data in this test, by the start of their title: dashboard, panel, and column or line. */
 const NOT_HERE: Readonly<Record<string, string>> = {
   'netsonde-cluster: Worst Pods: Dropped unread': 'no process here is that slow',
   'netsonde-cluster: Worst nodes: Backlog overrun': 'the CPUs keep up',
@@ -218,7 +218,7 @@ it('finds values for every variable', async () => {
       const [, selector = '', label] = /^label_values\((.*), (\w+)\)$/.exec(query) ?? [];
       const found = await prometheus.query(`count by (${label}) (${interpolate(selector, {})})`);
       const values = found.flatMap(({ labels }) => labels[label ?? ''] ?? []);
-      // No agent was given a cluster, and there are no namespaces without Kubernetes.
+      // No target has the label `cluster`, and there are no Kubernetes namespaces here.
       if (['cluster', 'namespace'].includes(name)) expect(values, `${uid}: ${name} ${type}`).toEqual([]);
       else if (name === 'node') expect(values.sort()).toEqual([FULL, PLAIN]);
       else expect(values).toEqual(expect.arrayContaining([pair.a.netns.name, pair.b.netns.name]));

@@ -20,14 +20,14 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A kubeconfig for a server. */
+/** Writes a kubeconfig for a server, and returns its path. */
 function kubeconfig(server: string): string {
   const path = join(folder, 'kubeconfig');
   const named = { name: 'x' };
   writeFileSync(
     path,
     JSON.stringify({
-      // The client library uses HTTP only where TLS verification is off.
+      // The client library accepts HTTP only if TLS verification is off.
       clusters: [{ ...named, cluster: { server, 'insecure-skip-tls-verify': true } }],
       contexts: [{ ...named, context: { cluster: 'x', user: 'x' } }],
       users: [{ ...named, user: {} }],
@@ -73,7 +73,7 @@ it('serves and ends, with its final account, although names, servers, the disk a
     const states = Object.fromEntries(sinks.map(({ name, state }) => [name, state]));
     expect(states).toEqual({ stdout: 'running', file: 'failed', loki: 'failed', otlp: 'failed' });
   });
-  // A later good configuration would be applied: nothing waits for this one.
+  // The agent does not wait for the pipe, so it would apply a later valid configuration.
   rmSync(config);
   sh(`mkfifo ${config}`);
   await eventually(() => expect(agent.stderr).toContain(`--config: ${config} is a pipe: give a regular file`));
@@ -94,7 +94,7 @@ it('serves and ends, with its final account, although names, servers, the disk a
     );
   });
   expect(accounts[0]).toBeGreaterThan(0);
-  // Every event is accounted for at every sink.
+  // The totals of all sinks must agree.
   expect(new Set(accounts).size).toBe(1);
   const delivered = agent.stdout.split('\n').filter((line) => line.startsWith('{')).length;
   expect(agent.stderr).toContain(`events to stdout: ${delivered} delivered`);

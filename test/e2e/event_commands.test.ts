@@ -90,7 +90,7 @@ it('odd bytes in the name of a process give valid JSON, valid labels and harmles
     only({ packetloss: true }, { sinks: { stdout: {}, loki: { url: loki.url, batch: { age: '50ms' } } } }),
   );
   await using own = await AgentProcess.serve(['--config', config]);
-  // The rule drops on output, so that the event names the process that sends.
+  // The rule drops packets on output, so that the event names the sending process.
   pair.b.netns.exec('nft add table inet o');
   pair.b.netns.exec('nft add chain inet o out {\u0020type\u0020filter hook output priority 0; }');
   pair.b.netns.exec('nft add rule inet o out udp dport 7002 counter drop');
@@ -116,7 +116,7 @@ while True:
   });
   const { stdout } = await run('--url', own.url ?? '', '--pod', pair.b.netns.name);
   expect(stdout).toContain(':4711');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the output must not contain control characters
   expect(stdout).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
 });
 

@@ -41,7 +41,7 @@ function parseLines(text: string): EventRecord[] {
     .map(readEvent);
 }
 
-/** Reads a stream of events until the test is done with it. */
+/** Follows a stream of events until disposed. */
 async function follow(path: string, accept: string): Promise<{ text: () => string } & AsyncDisposable> {
   const controller = new AbortController();
   const response = await fetch(`${agent.url}${path}`, { headers: { accept }, signal: controller.signal });
@@ -106,7 +106,7 @@ it('failed look-ups, each from its own port, are the first event and one for all
     const found = parseLines(agent.stdout).filter(({ dst }) => dst === `${address}:53`);
     expect(found.reduce((sum, { count = 1 }) => sum + count, 0)).toBe(20);
     expect(found[0]).not.toHaveProperty('count');
-    // More than two where the twenty took longer than a folding window.
+    // There are more than two events if sending twenty datagrams took longer than a folding window.
     expect(found.length).toBeLessThan(10);
     for (const event of found.slice(1)) for (const port of event.ports ?? []) expect(ports).toContain(port);
     expect(found[1]?.ports?.length).toBeGreaterThan(1);
@@ -139,7 +139,7 @@ it('the ledger balances for events that the agent itself produces', async () => 
   pair.b.netns.exec('conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300');
   await using folder = await mkdtempDisposable(join(tmpdir(), 'events-'));
   const config = join(folder.path, 'config.yaml');
-  // One connection of 2^20 exceeds this threshold.
+  // A single connection in a table of 2^20 exceeds this threshold.
   writeFileSync(config, '{ probes: { packetloss: false, conntrack: { threshold: 0.000001 } } }');
   await using own = await AgentProcess.serve(['--config', config]);
   await eventually(async () => {
@@ -162,7 +162,7 @@ it('a stream continues where it ended, and begins with the requested number of e
   }
   const ask = async (query: string, headers: Record<string, string> = {}) => {
     const accept = { accept: 'text/event-stream' };
-    // Other tests may make more events meanwhile than are kept.
+    // The request filters by Pod, because other tests may fill the history with their events.
     const response = await agent.get(`/api/v1/events?follow=false&pod=${pair.b.netns.name}${query}`, {
       ...accept,
       ...headers,

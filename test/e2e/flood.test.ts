@@ -9,7 +9,7 @@ import { ManyNetns } from '../support/many_netns.ts';
 import { eventually } from '../support/oracle.ts';
 
 const NAMESPACES = 60;
-/** Long enough for a machine with much else to do. */
+/** A start may take this long on a busy machine. */
 const START_MS = 110_000;
 
 vi.setConfig({ testTimeout: START_MS });
@@ -24,7 +24,7 @@ beforeAll(async () => {
   many = await ManyNetns.create(NAMESPACES);
   agent = await AgentProcess.serve(['--api-socket', socketPath]);
   await eventually(async () => expect((await agent.get('/readyz')).status).toBe(200), START_MS);
-  // Allocates what a scrape needs before anything is measured.
+  // The first scrape allocates memory, so it must happen before the measurement.
   await agent.page();
 }, 2 * START_MS);
 
@@ -35,7 +35,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Opens a client that sends, and reads nothing. */
+/** Opens a connection, sends a text, and never reads. */
 function send(text: string, path?: string): void {
   const { hostname, port } = new URL(agent.url ?? '');
   const socket = path === undefined ? connect(Number(port), hostname) : connect(path);

@@ -26,7 +26,7 @@ function serve(): Promise<AgentProcess> {
 
 const file = () => join(directory, 'proc/1201/net/dev');
 
-/** Makes every read of the file hang from now on: nothing ever writes into the pipe. */
+/** Replaces the file by a pipe without a writer, so that every read hangs. */
 function makeHang(): string {
   const text = readFileSync(file(), 'utf8');
   unlinkSync(file());
@@ -34,7 +34,7 @@ function makeHang(): string {
   return text;
 }
 
-/** Ends every read that hangs. */
+/** Ends all hanging reads. */
 function release(path: string): void {
   closeSync(openSync(path, 'r+'));
 }
@@ -55,7 +55,7 @@ it('a kernel thread that hangs is replaced; the last good page is served with it
   expect((await agent.get('/healthz')).status).toBe(200);
   expect((await agent.get('/api/v1/probes')).status).toBe(503);
 
-  // New threads cannot start for a while.
+  // New kernel threads cannot start while this directory is missing.
   sh(`mv ${directory}/sys ${directory}/sys.away`);
   await eventually(() => {
     expect(agent.stderr.match(/the kernel thread could not be started: .*no list of CPUs/g)?.length).toBeGreaterThan(3);
@@ -94,7 +94,7 @@ it('the agent ends on SIGTERM although a thread hangs', async () => {
 
 it('a process that vanishes between the list and the read causes no error', async () => {
   await using agent = await serve();
-  // Some of the files have a malformed line, which is counted with each page.
+  // Some of the files have a malformed line, which counts as an error at each scrape.
   const errors = async () => {
     const { samples } = await agent.page();
     return samples.filter(({ name }) => name === 'netsonde_source_errors_total').map(({ value }) => Number(value));

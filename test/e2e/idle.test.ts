@@ -3,7 +3,7 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { eventually } from '../support/oracle.ts';
 import { wakeUpsASecond } from '../support/wake_ups.ts';
 
-/** A timer of 25 ms alone makes forty wake-ups. Events on the rest of the machine wake the agent as well, for a while. */
+/** A single timer of 25 ms would cause forty wakeups. Events elsewhere on the machine also cause wakeups, but not permanently. */
 const WAKE_UPS_MAX = 25;
 const PATIENCE_MS = 100_000;
 

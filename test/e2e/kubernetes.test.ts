@@ -31,7 +31,7 @@ let podB: TestPod;
 let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 let config: string;
 let agent: AgentProcess;
-/** Watches the whole cluster, on its own server. It starts at a random moment within half a minute, during which the other tests run. */
+/** An agent that watches the whole cluster, with its own API server. It connects after a random delay of up to 30 s, during which other tests run. */
 let clusterAgent: AgentProcess;
 const resources = new AsyncDisposableStack();
 
@@ -75,7 +75,7 @@ async function serve(api: ApiServer, file: string): Promise<AgentProcess> {
   return resources.use(await AgentProcess.serve(['--kubernetes', 'on', '--config', file], [], api.environment(NODE)));
 }
 
-/** Starts a server with objects beyond those of this node. */
+/** Starts an API server that also has objects of other nodes. */
 async function cluster(): Promise<ApiServer> {
   const api = resources.use(await ApiServer.start());
   api.put('nodes', nodeObject(NODE, [NODE_IP]));
@@ -100,7 +100,7 @@ function eventsOf(text: string): EventRecord[] {
     .map(readEvent);
 }
 
-/** Loses a datagram from one Pod to the other; returns its event. */
+/** Sends a datagram from one Pod to the other, which drops it, and returns the event. */
 async function loseOne(from: string, to: string): Promise<EventRecord> {
   const source = await pair.a.udpSend({ address: to, port: 7001, count: 1, bytes: 9 });
   const src = from.includes(':') ? `[${from}]:${source}` : `${from}:${source}`;
@@ -159,7 +159,7 @@ describe('Pods of the API', () => {
   it('events carry the name, the labels, and the peer, over IPv4 and IPv6', async () => {
     server.put('pods', webPod(podB.uid, 'web-b', [pair.addressB.ipv4, pair.addressB.ipv6]));
     for (const family of ['ipv4', 'ipv6'] as const) {
-      // The first events may come before the agent has heard of the Pod.
+      // The first events may arrive before the API has reported the Pod to the agent.
       await eventually(async () => {
         const event = await loseOne(pair.addressA[family], pair.addressB[family]);
         expect(event).toMatchObject({
@@ -182,7 +182,7 @@ describe('Pods of the API', () => {
     await using host = await Host.start(netns);
     cgroups.add(host.pid);
     const annotations = { 'kubernetes.io/config.mirror': uid, 'kubernetes.io/config.hash': uid };
-    // For a namespace that reports no addresses, those of the API are shown.
+    // The addresses of a namespace that the agent cannot read come from the API.
     const ips = ['10.77.0.9'];
     const mirror = podObject({
       ips,
@@ -214,7 +214,7 @@ describe('Pods of the API', () => {
         cgroups.add(host.pid);
         await eventually(shown);
       }
-      // No process is in it any more.
+      // The namespace has no process any more.
       await wait(2_000);
       await shown();
       server.delete('pods', cgroups.uid);
@@ -248,7 +248,7 @@ describe('Pods of the API', () => {
         .map(({ uid }) => uid)
         .sort(),
     ).toEqual([podA.uid, podB.uid].sort());
-    // Only podB received datagrams.
+    // Only `podB` received datagrams.
     const received = sampleValue(await agent.page(), RECEIVED, { ...A, family: 'ipv4' });
     expect(received).toBeGreaterThanOrEqual(20);
     server.put('pods', webPod(podB.uid, 'web-b', []));
@@ -279,7 +279,7 @@ describe('Pods of the API', () => {
   });
 });
 
-/** Requests that have ended, successful or not. */
+/** Returns the number of completed requests, including failed ones. */
 async function askedOf(of: AgentProcess): Promise<number> {
   const { samples } = await of.page();
   const requests = samples.filter(({ name }) => name === 'netsonde_kubernetes_requests_total');
@@ -300,7 +300,7 @@ describe('without the API', () => {
     const connected = async () => sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {});
     await eventually(async () => expect(await connected()).toBe(1));
     const since = performance.now();
-    // A broken stream makes the agent send a request, by which it notices the other faults.
+    // After a broken stream, the agent sends a request, which reveals the other failures.
     if (what !== 'killed, and back with other versions') server.resetStreams();
     await leave();
     if (what !== 'answering 410') await eventually(async () => expect(await connected()).toBe(0));
@@ -316,7 +316,7 @@ describe('without the API', () => {
     });
     const seconds = (performance.now() - since) / 1_000;
     for (const resource of ['pods', 'nodes']) {
-      // One a second, and the one that notices the failure: late requests do not add to that.
+      // The limit is one request a second, plus the request that notices the failure.
       expect(server.requestsSince(resource, since).length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
     }
   });
@@ -344,7 +344,7 @@ describe('peers: cluster', () => {
     };
     expect(await peerOf('10.9.0.77')).toEqual({ kind: 'service', namespace: 'shop', name: 'db', ip: '10.9.0.77' });
     expect(await peerOf('10.9.0.78')).toEqual({ kind: 'pod', namespace: 'shop', name: 'db-0', ip: '10.9.0.78' });
-    // The Pod has ended: the owner of its address is unknown now.
+    // The Pod has ended, so the owner of its address is unknown.
     expect(await peerOf('10.9.0.79')).toBeUndefined();
     expect(await peerOf('192.0.2.20')).toEqual({ kind: 'node', namespace: '', name: 'node-2', ip: '192.0.2.20' });
     expect(await peerOf('203.0.113.5')).toEqual({ kind: 'external', namespace: '', name: '', ip: '203.0.113.5' });
@@ -357,7 +357,7 @@ it('on SIGTERM the agent ends cleanly while the API server takes requests and an
   server.resetStreams();
   await eventually(async () => expect(sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {})).toBe(0));
   agent.signal('SIGTERM');
-  // Otherwise Kubernetes would end it by SIGKILL.
+  // An agent that does not exit would be killed by Kubernetes.
   expect(await agent.exited).toMatchObject({ code: 0 });
   expect(agent.stderr).toContain('SIGTERM: the agent ends');
 });

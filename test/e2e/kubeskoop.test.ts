@@ -17,7 +17,7 @@ const RULES = fileURLToPath(new URL('../../dashboards/rules/kubeskoop.yaml', imp
 const NODE = 'test-node';
 const TRAFFIC_EVERY_MS = 200;
 
-/** Every probe, with all its fields. */
+/** Enables every probe with full detail. */
 const CONFIG = JSON.stringify({
   detail: 'full',
   probes: {
@@ -27,8 +27,7 @@ const CONFIG = JSON.stringify({
 });
 
 /**
- * Queries of KubeSkoop's dashboards, unchanged except for the range, which is a minute there. `$of` stands for the selector of the
- * node or the Pod.
+ * Queries of KubeSkoop's dashboards. Only the range was changed, from a minute. `$of` is replaced by the selector of the node or the Pod.
  */
 const rate = (name: string) => `rate(kubeskoop_${name}{$of}[10s])`;
 
@@ -48,7 +47,7 @@ const OF_BOTH = [
 
 const SOCKETS = 'kubeskoop_sock_inuse{$of}+kubeskoop_sock_orphan{$of}';
 
-/** Queries of an RDMA device; there is none here. */
+/** Queries for an RDMA device, which this machine lacks. */
 const OF_RDMA = [
   ...['rx_bytes', 'tx_bytes', 'rx_packets', 'tx_packets'].map((name) => rate(`rdma_erdma_hw_${name}_cnt`)),
   ...['bps_limit_drop', 'rx_bps_limit_drop'].map((name) => rate(`rdma_erdma_hw_${name}_cnt`)),
@@ -63,7 +62,7 @@ let prometheus: PrometheusServer;
 let traffic: Promise<void>;
 const stop = new AbortController();
 
-/** Makes connections, and datagrams that arrive, that go to a closed port and that the firewall drops, in both families. */
+/** Opens connections, and sends datagrams to an open port, to a closed port and to a port that the firewall drops, over IPv4 and IPv6. */
 async function makeTraffic({ a, b, addressB }: HostPair): Promise<void> {
   while (!stop.signal.aborted) {
     for (const address of [addressB.ipv4, addressB.ipv6]) {
@@ -71,7 +70,7 @@ async function makeTraffic({ a, b, addressB }: HostPair): Promise<void> {
       await a.udpSend({ address, port: 6008, count: 2, bytes: 50 });
       await a.udpSend({ address, port: 7001, count: 3, bytes: 50 });
     }
-    // KubeSkoop leaves the loopback device out.
+    // KubeSkoop ignores the loopback device, so this traffic must not be counted.
     await b.udpSend({ address: '127.0.0.1', port: 6008, count: 1, bytes: 500 });
     await wait(TRAFFIC_EVERY_MS);
   }
@@ -84,7 +83,7 @@ function ask(query: string, of: string): Promise<QueryResult[]> {
   return prometheus.query(query.replaceAll('$of', of));
 }
 
-/** The only series that a panel shows; a rate needs two evaluations. */
+/** Returns the only series of a query. Retries, because a rate needs two evaluations of the rules. */
 async function askOne(query: string, of: string): Promise<QueryResult> {
   return eventually(async () => {
     const [result, ...more] = await ask(query, of);
@@ -155,7 +154,7 @@ describe("KubeSkoop's Pod dashboard", () => {
       ['udp_noports', b],
       ['packetloss_netfilter', b],
     ];
-    // The first evaluations may all have seen the same scrape.
+    // The check is retried, because the first rule evaluations may all have used the same scrape.
     for (const [name, host] of rising) await eventually(async () => expect(await seen(name, host)).toBeGreaterThan(0));
     expect(await seen('tcp_activeopens', b)).toBe(0);
     expect(await seen('tcp_passiveopens', a)).toBe(0);
@@ -205,7 +204,7 @@ describe("KubeSkoop's node dashboard", () => {
   });
 });
 
-/** The kernel's counters under KubeSkoop's names: `nstat` shows the same fields, with IPv6 separate. */
+/** Returns the kernel's counters under KubeSkoop's names, from `nstat`. */
 function kernelCounters({ netns }: Host): Map<string, number> {
   const counters = new Map<string, number>();
   const add = (name: string, value: number) => counters.set(name, (counters.get(name) ?? 0) + value);
@@ -228,7 +227,7 @@ function kernelCounters({ netns }: Host): Map<string, number> {
   return counters;
 }
 
-/** Settings and current values; `nstat` leaves them out. */
+/** Metrics that `nstat` does not print, because they are settings or gauges. */
 const GAUGES = ['kubeskoop_tcp_currestab', 'kubeskoop_ip_forwarding', 'kubeskoop_ip_defaultttl'];
 
 it("the recorded values are the kernel's", async () => {

@@ -10,7 +10,7 @@ import { EventWay } from '../support/event_way.ts';
 import { type Fault, LokiServer } from '../support/loki_server.ts';
 import { eventually } from '../support/oracle.ts';
 
-/** Number of requests that are served before a fault. */
+/** Number of requests that the server accepts before it starts to fail. */
 const WELL = 2;
 
 let loki: LokiServer;
@@ -43,7 +43,7 @@ it('sends few labels, the rest as structured metadata, the line as JSON, the tim
   way.publish(whole === undefined ? [] : [whole]);
   way.publish(makeEvents(1, { namespace: null, pod: null, probe: 'tcpreset', type: 'tcp_reset' }, 7));
   await way.settled('loki');
-  // Streams are sent at the same time: either may arrive first.
+  // Streams are sent in parallel, so they may arrive in any order.
   expect(loki.entries.toSorted((a, b) => Number(BigInt(a.time) - BigInt(b.time)))).toEqual([
     {
       labels: {
@@ -102,7 +102,7 @@ it('sorts events that arrive out of order by time, over one connection', async (
   expect(loki.entries).toHaveLength(180);
 });
 
-/** Publishes 20 events every 10 ms: for some time, and until the server has had enough requests for its fault to begin. */
+/** Publishes 20 events every 10 ms, for at least `ms` and until the server has started to fail. */
 async function publishFor(way: EventWay, ms: number): Promise<void> {
   const endMs = performance.now() + ms;
   for (let first = 0; performance.now() < endMs || loki.asked <= WELL; first += 20) {
@@ -223,7 +223,7 @@ describe('a server in trouble', () => {
     way.publish(makeEvents(3_000));
     const ledger = await way.settled('loki');
     expect(ledger).toMatchObject({ delivered: 0, dropped: { rejected: 3_000 } });
-    // A hundred alone, as many parts that held them, and the rest of those.
+    // A hundred events are sent alone, about as many requests are split, and the remaining events follow.
     expect(loki.requests.length).toBeLessThan(230);
   });
 });

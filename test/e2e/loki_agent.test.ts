@@ -22,7 +22,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** More than a test sends in a second; bounded, because other namespaces of the machine may be in a storm. */
+/** A limit above the number of events per second in these tests. It protects the sink from event storms elsewhere on the machine. */
 const MANY = 10_000;
 
 async function serve(
@@ -81,7 +81,7 @@ it('on SIGTERM with a full queue the events that Loki takes in time are delivere
     const before = loki.entries.length;
     loki.fault = () => ({ delayMs: 60_000 });
     await using agent = await serve(folder.path, config);
-    // Sent in parts: all at once exceeds one Pod's share of the ring.
+    // The datagrams are sent in parts, because all at once would exceed one Pod's share of the ring.
     for (let sent = 500; sent <= 4_000; sent += 500) {
       await send(500);
       await eventually(async () => {
@@ -90,19 +90,19 @@ it('on SIGTERM with a full queue the events that Loki takes in time are delivere
       });
     }
     const { pending } = await readLedger(agent, 'packetloss', 'loki');
-    // The connection of the hanging request is gone; later requests are as slow as the case says.
+    // The restart closes the connection of the hanging request. Later requests have the delay of this case.
     loki.fault = () => ({ delayMs });
     await loki.down();
     await loki.up();
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(delivered + dropped).toBeGreaterThanOrEqual(pending);
-    // The last request may have been cut off after it had arrived: its events count as dropped.
+    // The last request may be aborted after Loki received it. Its events then count as dropped.
     const arrived = loki.entries.length - before;
     expect(arrived).toBeGreaterThanOrEqual(delivered);
     expect(arrived).toBeLessThanOrEqual(delivered + 500);
     if (kind === 'all') expect(dropped).toBe(0);
     if (kind === 'some') expect(Math.min(delivered, dropped)).toBeGreaterThan(0);
-    // The agent did not even wait for the first answer, which takes a minute.
+    // The agent must not wait for the first response, which takes a minute.
     if (kind === 'none') expect(delivered).toBe(0);
   }
 });
@@ -113,7 +113,7 @@ it('with the spool on, SIGKILL while Loki is away loses nothing', async () => {
   const spool = { directory: join(folder.path, 'spool') };
   const config = { sinks: { loki: { url: loki.url, batch: { age: '50ms' }, spool } } };
   await loki.down();
-  // The kernel may give the same port again.
+  // The kernel may assign the same source port in both runs.
   const sent = new Map<string, number>();
   for (let run = 0; run < 2; run++) {
     await using agent = await serve(folder.path, config);
@@ -148,7 +148,7 @@ it('Loki behind a name that is gone and comes back as another address', async ()
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   const hosts = join(folder.path, 'hosts');
   writeFileSync(hosts, '127.0.0.1 localhost loki.test\n');
-  // A hosts file for the agent alone.
+  // Only the agent sees this hosts file.
   const wrapper = ['unshare', '--mount', 'sh', '-c', `mount --bind ${hosts} /etc/hosts && exec "$@"`, 'sh'];
   const url = `http://loki.test:${loki.port}`;
   await using agent = await serve(folder.path, { sinks: { loki: { url, batch: { age: '50ms' } } } }, { wrapper });

@@ -14,11 +14,11 @@ import { run } from '../support/command.ts';
 import { HostPair } from '../support/hosts.ts';
 import { eventually } from '../support/oracle.ts';
 
-/** Chromium and others share the machine. */
+/** Timeout for a step in the browser on a busy machine. */
 const SLOW_MS = 60_000;
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 800 };
-/** Short enough for the name of a process. */
+/** Markup that fits into a process name. */
 const HOSTILE = '<img src=x:y>';
 const TOKEN = 'a-token-of-the-test-0123456789';
 
@@ -71,19 +71,19 @@ afterEach(async () => {
   await page.close();
 });
 
-/** Opens a tab of the page; resolves once it shows the agent's data. */
+/** Opens a tab of the page, and waits until it shows the agent's data. */
 async function open(place: string): Promise<void> {
   await page.goto(`${agent.url}/${place}`);
   await page.getByText('live', { exact: true }).waitFor();
 }
 
-/** Defaults, except for folding: the drops of these tests differ only in the port of the client, and each is looked for. */
+/** The default configuration, except that events with different client ports are not folded, because the tests look for each event. */
 const DEFAULTS = 'events: { foldBy: connection }';
 
-/** Opens the events of namespace b alone: other tests on the machine may make more events than the page keeps. */
+/** Opens the events of namespace b only, because other tests may cause more events than the page keeps. */
 const openEvents = () => open(`#events?pod=${pair.b.netns.name}`);
 
-/** Drops a datagram in namespace b. @returns the source as events show it */
+/** Causes a dropped datagram in namespace b. @returns its source in the format of events */
 async function drop(): Promise<string> {
   const source = await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
   return `${pair.addressA.ipv4}:${source}`;
@@ -91,7 +91,7 @@ async function drop(): Promise<string> {
 
 const rowOf = (text: string) => page.locator('table.events > tbody > tr', { hasText: text });
 
-/** Records in the page when the row of each event first appeared, by the clock of this machine. Rows are identified by their event's time. */
+/** Browser script that records when the row of each event first appeared, by the event's time. */
 const NOTE_ROWS = `{
   window.rowsMs = {};
   const note = () => {
@@ -148,7 +148,7 @@ it('shows an event without reload, and all of its scene', async () => {
   const scene = await page.locator('.scene').innerText();
   expect(scene).toMatch(/A firewall rule refused the packet.*What to check: Which rule\?.*nft_do_chain/s);
   expect(scene).toContain(pair.b.netns.name);
-  // The row being read stays in place, until the reader resumes.
+  // While the table is paused, the open row stays in place.
   const later = await drop();
   await page.getByRole('button', { name: /Resume \(\d+ new\)/ }).click();
   await rowOf(later).waitFor();
@@ -178,7 +178,7 @@ it('filters events, and keeps the filter in the URL', async () => {
   await rowOf(await drop()).waitFor();
   expect(await rows.count()).toBe(await rowOf(name).count());
   expect(await page.getByLabel('Type').inputValue()).toBe('packet_drop');
-  // The other tabs have filters of their own, and leave these unchanged.
+  // Visiting another tab must not change these filters.
   await page.getByRole('link', { name: 'Probes' }).click();
   await page.getByRole('link', { name: 'Events' }).click();
   expect(await page.getByLabel('Type').inputValue()).toBe('packet_drop');
@@ -198,7 +198,7 @@ except PermissionError: pass
   expect(await page.locator('img').count()).toBe(0);
 });
 
-/** Resolves once the defaults apply: a probe that is reopened meanwhile would show nothing for a reading or two. */
+/** Applies the default configuration and waits for it, because a probe that is reopened has no rates for one or two readings. */
 async function useDefaults(): Promise<void> {
   const { generation } = await agent.json<ConfigReport>('/api/v1/config');
   writeFileSync(config, DEFAULTS);
@@ -225,7 +225,7 @@ it('shows what the configuration switches, for how long, and why a configuration
   const before = await left();
   expect(before).toBeGreaterThan(60);
   expect(before).toBeLessThanOrEqual(90);
-  // The probe is reopened because of its budget, and may take longer than the other.
+  // The budget makes the agent reopen this probe, so it may take longer than the other one.
   const measured = page.locator('table.probes tr', { hasText: 'packetloss' }).filter({ hasText: /of a CPU|measuring/ });
   await measured.waitFor();
   writeFileSync(config, 'probes: { softirq: { for: 15x }, packetlos: true }');
@@ -245,17 +245,17 @@ it('shows what the configuration switches, for how long, and why a configuration
 it('shows the account of all events, and the Pods in trouble', async () => {
   await open('#ledger');
   const row = page.locator('table.ledger tr', { hasText: 'packetloss' });
-  // While other tests on the machine make events, some are pending at any time.
+  // Other tests may cause events, so some may be pending at any time.
   await row.getByText(/balances|on their way/).waitFor();
   expect(await row.getByText('stdout').count()).toBe(1);
   await page.getByRole('link', { name: 'Pods' }).click();
   await page.getByText('Rates need two readings').waitFor();
   await page.getByLabel('Pod', { exact: true }).fill(pair.b.netns.name);
   const cells = page.locator('table.pods tbody tr', { hasText: pair.b.netns.name });
-  // The first reading has arrived; the counts up to it do not grow any more.
+  // The page has shown the first reading, so later drops are part of a rate.
   await cells.waitFor();
   expect(await cells.count()).toBe(1);
-  // Enough for an alert, even as the average of the longest window and the longest step that the page takes.
+  // This number exceeds the alert's threshold even if the page averages over its longest window and step.
   const lost = 2_000;
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: lost, bytes: 9 });
   await page.getByText(/Rates are averages over the last \d+ s/).waitFor();
@@ -304,9 +304,9 @@ it('recovers by itself when the agent was away, or restarted', async () => {
   const src = await drop();
   await rowOf(src).waitFor();
   expect([await rowOf(src).count(), await rowOf(old).count()]).toEqual([1, 1]);
-  // Requests failed only until the new agent's kernel thread had started; none failed because of other requests of the page.
+  // Requests may fail only until the new agent's kernel thread has started.
   expect((await Promise.all(unanswered)).filter((text) => !text.includes('the kernel thread'))).toEqual([]);
-  // Chromium itself logs each request that got no answer, or a 503.
+  // Chromium logs each request without a response or with a 503 response.
   expect(complaints.filter((text) => !/net::ERR_|status of 503/.test(text))).toEqual([]);
   complaints.length = 0;
 });

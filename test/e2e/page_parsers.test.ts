@@ -17,17 +17,17 @@ import { PrometheusServer } from '../support/prometheus.ts';
 import { promtool } from '../support/promtool.ts';
 
 const CLIENT = fileURLToPath(new URL('../support/client_parsers.py', import.meta.url));
-/** Debian's interpreter, for which it packages the client. */
+/** Debian's Python, because Debian packages the Prometheus client for it. */
 const PYTHON = '/usr/bin/python3';
 
 const DETAILS = ['core', 'full'] as const;
 const FORMATS: readonly Format[] = ['text', 'openmetrics'];
 const CASES = DETAILS.flatMap((detail) => FORMATS.map((format) => [detail, format] as const));
 
-/** Metrics of the process, as prom-client names them: the only names that are not ours. */
+/** Process metrics, whose names come from prom-client. All other names start with `netsonde_`. */
 const FOREIGN = /^(nodejs|process)_/;
 
-/** Every probe, with all its fields. */
+/** Returns a configuration that enables every probe. */
 const configOf = (detail: (typeof DETAILS)[number]) =>
   JSON.stringify({
     detail,
@@ -48,11 +48,11 @@ async function pageOf(detail: string, format: Format): Promise<string> {
   return (await response?.text()) ?? '';
 }
 
-/** Serves the page in one format, whatever the client accepts: Prometheus takes OpenMetrics where it can. */
+/** Serves the page in one format and ignores the Accept header, because Prometheus prefers OpenMetrics. */
 async function only(detail: string, format: Format): Promise<string> {
   const server = createServer((_, response) => {
     response.setHeader('content-type', CONTENT_TYPES[format]);
-    // A scrape may still be under way when the agent ends.
+    // A scrape may be in progress when the agent exits.
     pageOf(detail, format).then(
       (page) => response.end(page),
       () => response.destroy(),
@@ -67,7 +67,7 @@ beforeAll(async () => {
   const directory = mkdtempSync(join(tmpdir(), 'netsonde-parsers-'));
   resources.defer(() => rmSync(directory, { recursive: true }));
   const pair = resources.use(await HostPair.create());
-  // A label that must be escaped.
+  // This device name must be escaped in a label.
   pair.b.netns.ip('link add d"\\é type bridge');
   for (const detail of DETAILS) {
     const config = join(directory, `${detail}.yaml`);
@@ -117,7 +117,7 @@ it('a real Prometheus takes every series of every page', async () => {
   for (const [detail, format] of CASES) {
     const of = `detail="${detail}",format="${format}"`;
     const expected = new Set(parseExposition(await pageOf(detail, format)).samples.map(({ name }) => name));
-    // Shown only while a request is open.
+    // This metric has series only while a request is active.
     expected.delete('nodejs_active_requests');
     await eventually(async () => {
       expect((await prometheus.query(`up{${of}}`)).map(({ value }) => value)).toEqual([1]);

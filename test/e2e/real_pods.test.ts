@@ -30,7 +30,7 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
   let client: RealPod;
   let target: RealPod;
 
-  /** A running Pod that the API server knows. */
+  /** Starts a Pod and adds it to the API server. */
   async function start(name: string, hostNetwork = false): Promise<RealPod> {
     const pod = await containerd.run({ name, namespace: 'shop', hostNetwork });
     const labels = { 'app.kubernetes.io/name': name };
@@ -70,7 +70,7 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
   });
 
   it('events carry them too, and the Pod that is their peer', async () => {
-    // A datagram to a closed port.
+    // tftp sends a datagram to a closed port.
     await client.exec('/bin/timeout', '1', '/bin/tftp', '-g', '-r', 'file', target.ip, '7003');
     const event = await eventually(() => {
       const found = agent.stdout

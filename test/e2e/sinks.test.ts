@@ -11,7 +11,7 @@ import { EventWay } from '../support/event_way.ts';
 import { eventually } from '../support/oracle.ts';
 import { OtlpServer } from '../support/otlp_server.ts';
 
-/** A file system of a megabyte. */
+/** Mounts a tmpfs of 1 MB. */
 async function smallDisk(): Promise<{ readonly path: string } & AsyncDisposable> {
   const folder = await mkdtempDisposable(join(tmpdir(), 'disk-'));
   run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder.path);
@@ -116,7 +116,7 @@ it('a failing sink keeps no event from the others', async () => {
   expect(readLines(path)).toHaveLength(320);
 });
 
-/** Events in the files of a spool. */
+/** Returns the number of events in the files of a spool. */
 function spooled(directory: string): number {
   const files = readdirSync(directory).filter((name) => name.endsWith('.jsonl'));
   return files.reduce((sum, name) => sum + readFileSync(join(directory, name), 'utf8').split('\n').length - 1, 0);
@@ -135,11 +135,11 @@ it('a spool that is configured, moved and removed while events wait: each event 
   });
   await using way = await EventWay.open(otlp());
   way.publish(makeEvents(100));
-  // Events that wait in memory go into the spool.
+  // Events that wait in memory are moved to the new spool.
   await way.apply(otlp('one'));
   way.publish(makeEvents(100, {}, 100));
   expect(way.ledger('otlp')).toMatchObject({ pending: 200, lost: 0 });
-  // Events in the files stay there until that spool is configured again.
+  // After a change of the directory, events remain in the old spool until it is configured again.
   await eventually(() => expect(spooled(join(folder.path, 'one'))).toBe(200));
   await way.apply(otlp('two'));
   way.publish(makeEvents(100, {}, 200));

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { prepare, rewrite, swap, toggle } from '../support/toggle.ts';
 
-/** The soak test has more of them. */
+/** Number of toggles. The soak test does more. */
 const TIMES = 8;
 
 let pair: HostPair;

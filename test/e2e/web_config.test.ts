@@ -11,7 +11,7 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 import { CertificateAuthority } from '../support/web_certificates.ts';
 
-/** Long enough for a machine with much else to do. */
+/** A step may take this long on a busy machine. */
 const WAIT_MS = 110_000;
 
 vi.setConfig({ testTimeout: 3 * WAIT_MS });
@@ -28,7 +28,7 @@ let secretHash: string;
 const write = (document: unknown) => writeFileSync(file, JSON.stringify(document));
 const tls = { cert_file: 'server.crt', key_file: 'server.key' };
 
-/** Scrapes the agent by TLS. */
+/** Returns a scrape job that uses TLS. */
 function job(name: string, more: object, pair?: string): object {
   const client = pair === undefined ? {} : { cert_file: path(`${pair}.crt`), key_file: path(`${pair}.key`) };
   return {
@@ -50,7 +50,7 @@ beforeAll(async () => {
   ca.sign('expired', { until: new Date(Date.now() - 1_000) });
   secretHash = await hash('secret', 10);
   write({ tls_server_config: tls, basic_auth_users: { prometheus: secretHash } });
-  // Known scrapers see a counter at once.
+  // With a configured interval, new counters are shown sooner.
   writeFileSync(path('netsonde.yaml'), only({ udp: true }, { limits: { scrapeInterval: '1s' } }));
   const served = ['--api-socket', socketPath, '--health-listen', '127.0.0.1:0'];
   agent = await AgentProcess.serve(['--config', path('netsonde.yaml'), '--web.config.file', file, ...served]);
@@ -87,7 +87,7 @@ it('Prometheus scrapes by TLS with a password; a wrong password, and none, are r
   await eventually(async () =>
     expect(await sampleOf('netsonde_http_refused_total{cause="password"}')).toBeGreaterThan(0),
   );
-  // The socket answers whoever may open its file.
+  // Access to the socket depends only on the permissions of its file.
   expect(await agent.overUnix(socketPath, '/api/v1/probes')).toBe(200);
   expect(run(BIN, 'events', '--api-socket', socketPath, '-o', 'json')).not.toContain('error');
 });

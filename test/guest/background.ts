@@ -8,18 +8,18 @@ import { missingForGuest } from './guest.ts';
 import { type KernelName, TESTED } from './kernels.ts';
 import { type Checked, runChecks } from './run_checks.ts';
 
-/** Long enough for a machine with much else to do: a guest alone takes two minutes. */
+/** A guest takes two minutes on an idle machine, and much longer on a busy one. */
 export const DEADLINE_MS = 1_200_000;
 const LOOK_MS = 200;
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** The folder of the outcomes: a file for each kernel, once its guest has ended. */
+    /** Directory with the results. The file of a kernel appears when its guest has ended. */
     guests: string;
   }
 }
 
-/** Boots all guests of `npm test`, in the process of vitest: they run while other projects are tested. */
+/** Boots all guests of `npm test` from vitest's process, so that they run while other projects are tested. */
 export default function setup(project: TestProject): () => Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guests-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
@@ -47,7 +47,7 @@ function put(folder: string, kernel: KernelName, { outcomes, ...rest }: Checked)
   renameSync(`${file}.new`, file);
 }
 
-/** Waits until the guest with that kernel has ended. */
+/** Waits until the guest with this kernel has ended, and returns its results. */
 export async function collect(folder: string, kernel: KernelName): Promise<Checked> {
   const file = fileOf(folder, kernel);
   while (!existsSync(file)) await wait(LOOK_MS);

@@ -1,4 +1,4 @@
-/** Checks that belong together and share resources: they run one after the other, in the guest. */
+/** Checks that share resources. They run one after the other in the guest. */
 export interface CheckGroup {
   readonly name: string;
   readonly titles: readonly string[];
@@ -8,19 +8,19 @@ export interface CheckGroup {
 export interface CheckOutcome {
   readonly group: string;
   readonly title: string;
-  /** Stack of the error; undefined where the check passed. */
+  /** Stack trace of the error; undefined if the check passed. */
   readonly error?: string;
 }
 
-/** Prefix of the line with a check's outcome; JSON follows. */
+/** Prefix of an output line with a check's result as JSON. */
 export const OUTCOME = 'check: ';
-/** Prefix of the line with the output of `netsonde check --json`. */
+/** Prefix of the output line with the report of `netsonde check --json`. */
 export const REPORT = 'report: ';
 
-/** Name of the variable with the number of CPUs that the guest was given. */
+/** Name of the environment variable with the guest's number of CPUs. */
 export const CPUS_GIVEN = 'NETSONDE_GUEST_CPUS';
 
-/** @param open makes the resources that the checks share; those on the stack are released after the last check */
+/** @param open creates the resources that the checks share. Resources on the stack are released after the last check. */
 export function defineChecks<Context>(
   name: string,
   open: (resources: AsyncDisposableStack) => Promise<Context>,

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Writes a configuration of the defaults and `qdisc`. The guest needs no clean-up. @returns the path of the file */
+/** Writes a configuration that also enables `qdisc`. The guest is discarded, so the file is not removed. @returns the path of the file */
 export function withQueues(): string {
   const path = join(mkdtempSync(join(tmpdir(), 'queues-')), 'config.yaml');
   writeFileSync(path, 'probes: { qdisc: true }\n');

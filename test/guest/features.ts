@@ -3,17 +3,17 @@ import { KIND } from '#sources/bpf/btf.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from '../support/kernel.ts';
 
-/** Features of the running kernel, read from its types: checks depend on them. */
+/** Features of the running kernel, derived from its BTF. The checks depend on them. */
 export interface Features {
-  /** A walk can go over all namespaces (5.17), and sum their per-CPU counters (5.19). */
+  /** Programs can iterate over all namespaces (5.17) and read per-CPU counters of all CPUs (5.19). */
   readonly hasPass: boolean;
-  /** Drops have reasons (5.17). */
+  /** The kernel reports drop reasons (5.17). */
   readonly dropReasons: boolean;
-  /** Resets have reasons (6.10). */
+  /** The kernel reports reset reasons (6.10). */
   readonly resetReasons: boolean;
-  /** A program may keep state with a socket (5.11). */
+  /** Programs can use socket storage (5.11). */
   readonly socketStorage: boolean;
-  /** The process that makes a block request is known (6.5), not only the one that hands it over. */
+  /** The process that causes a block request is known (6.5), not only the one that submits it. */
   readonly blockOwner: boolean;
 }
 

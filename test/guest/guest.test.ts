@@ -5,7 +5,7 @@ import { missingForGuest, runInGuest } from './guest.ts';
 import { TESTED } from './kernels.ts';
 import type { Checked } from './run_checks.ts';
 
-/** In CI, where nobody looks at skipped tests, a guest that cannot run is a failure. */
+/** A guest that cannot run is a failure in CI, where nobody notices skipped tests. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 
 for (const kernel of TESTED) {
@@ -15,7 +15,7 @@ for (const kernel of TESTED) {
   describe.skipIf(missing !== undefined && !IS_REQUIRED)(title, () => {
     let checked: Checked;
 
-    /** All checks share one boot, which began with the first tests. Other output of the guest is shown with the checks that it did not reach. */
+    /** All checks share one guest, which was booted when vitest started. If the guest did not reach a check, the check fails with the guest's output. */
     beforeAll(async () => {
       checked =
         missing === undefined

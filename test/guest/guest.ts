@@ -20,28 +20,28 @@ const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const INIT = fileURLToPath(new URL('./init', import.meta.url));
 const BUSYBOX = '/bin/busybox';
 
-/** Modules that the guest needs before it can load others from the host's files. */
+/** Modules that the guest needs before it can access the host's files. */
 const BOOT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
 const STATUS = /^guest: status (\d+)$/;
 const CONSOLE_LINES = 30;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** An archive with some modules takes 3 MB. */
+/** The archive with the modules takes 3 MB, which exceeds the default of `maxBuffer`. */
 const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 
 export interface GuestOptions {
-  /** Command, run in the project's folder; `node` is the pinned Node.js. */
+  /** Command that runs in the project's directory. `node` is the pinned Node.js. */
   readonly command: readonly string[];
-  /** Time after which the guest is killed, in any case. */
+  /** Time after which the guest is killed. */
   readonly deadlineMs: number;
-  /** Called with each line that the command prints on stdout or stderr, as it comes. */
+  /** Is called with each line that the command prints to stdout or stderr. */
   readonly line: (line: string) => void;
-  /** Kills the guest early. */
+  /** Aborting kills the guest. */
   readonly signal?: AbortSignal;
-  /** 1 by default: QEMU 7 may keep running code that another CPU of the guest is patching, and each attached program patches some. */
+  /** Number of CPUs; default 1. With several CPUs, QEMU 7 may run stale code after the guest's kernel patches itself, which attaching a program does. */
   readonly cpus?: number;
 }
 
-/** Requirement of a guest with that kernel that this machine lacks; undefined where it has everything. */
+/** Returns what this machine lacks to boot a guest with this kernel, or undefined. */
 export function missingForGuest(name: KernelName): string | undefined {
   if (process.arch !== 'x64') return 'guests are for x86-64 only';
   const folders = (process.env['PATH'] ?? '').split(':');
@@ -53,17 +53,17 @@ export function missingForGuest(name: KernelName): string | undefined {
 }
 
 /**
- * Boots a kernel in QEMU, without hardware virtualisation, and runs a command there as root: on read-only files of this machine,
- * with all modules of the kernel at hand.
+ * Boots a kernel in QEMU without hardware virtualisation, and runs a command in the guest as root. The guest sees this machine's files read-only, and
+ * can load all modules of its kernel.
  * @returns the command's exit status
- * @throws where the guest ends without one, or has to be killed; the message has the end of its console
+ * @throws if the guest ends without an exit status or is killed; the message contains the last lines of the guest's console
  */
 export async function runInGuest(name: KernelName, options: GuestOptions): Promise<number> {
   const kernel = findKernel(name);
   if (kernel === undefined) throw new Error(`the kernel ${name} has not been fetched`);
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guest-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
-  // The folder is also removed where this process is interrupted, which ends the guest as well.
+  // The directory must also be removed if this process is interrupted.
   process.once('exit', remove);
   try {
     return await boot(kernel, folder, options);
@@ -79,7 +79,7 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
 async function boot(kernel: Kernel, folder: string, options: GuestOptions): Promise<number> {
   const { command, deadlineMs, line, signal, cpus = 1 } = options;
   writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), jobScript(command, cpus)));
-  // QEMU ends with this process in any case. It has priority over others: deadlines in the guest run on while it has no CPU.
+  // The kernel kills QEMU when this process exits. QEMU gets a higher priority, because timeouts in the guest continue to run while QEMU has no CPU time.
   const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64'] as const;
   const [program, ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
   const qemu = spawn(program, words, {
@@ -120,17 +120,17 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
 function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
   const given = {
     accel: 'tcg,thread=single',
-    // Emulating later CPUs costs a quarter more: their wide registers, and five levels of page tables.
+    // Newer CPU models take a quarter more time to emulate, because of wide registers and five-level page tables.
     cpu: 'Nehalem',
     smp: String(cpus),
     m: '1024',
     display: 'none',
     kernel: kernel.image,
     initrd: join(folder, 'initramfs'),
-    // On a busy machine the timer ticks too late for the kernel's own test of it, and the kernel would not boot.
+    // On a busy machine, the kernel's timer check would fail, and the kernel would not boot.
     append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check',
     virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
-    // A network device that is connected to nothing.
+    // virtio-net device without a peer.
     netdev: 'hubport,hubid=0,id=nothing',
     device: 'virtio-net-pci,netdev=nothing,romfile=',
   };
@@ -138,7 +138,7 @@ function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
   return ['-nodefaults', '-no-reboot', '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio', ...flags];
 }
 
-/** An archive with process 1, the modules that it loads in this order, and the job. */
+/** Builds the initramfs with the init process, the modules in load order, and the command. */
 function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
   for (const name of ['modules', 'proc', 'dev']) mkdirSync(join(tree, name), { recursive: true });
   copyFileSync(BUSYBOX, join(tree, 'busybox'));
@@ -156,8 +156,8 @@ function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
 }
 
 /**
- * Files of the modules and of their dependencies, each after those that it needs. Built-in modules have none; some kernels come
- * without a list of those, so a module that modprobe does not know is treated as built in: the guest will report missing features.
+ * Returns the files of the boot modules and their dependencies in load order. Built-in modules have no file. Some kernels come without a list of
+ * built-in modules, so a module that modprobe does not know is assumed to be built in.
  */
 function bootModules({ base, release }: Kernel): string[] {
   const files = BOOT_MODULES.flatMap((module) => {

@@ -5,18 +5,18 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../.cache/kernels/', import.meta.url));
 
-/** A keyring with the keys of all suites. */
+/** Possible paths of Debian's keyring. */
 const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg'];
 
-/** A kernel series that Debian builds, and the suites that have it. */
+/** A kernel series that Debian packages. */
 interface Series {
-  /** Start of the release: `6.1.`; empty for whatever is newest. */
+  /** Prefix of the release, such as `6.1.`; empty for the newest kernel. */
   readonly releases: string;
-  /** Suites, of which the newest release is taken. Security suites end in `-security`. */
+  /** Suites to search. The newest release in any of them is used. The names of security suites end in `-security`. */
   readonly suites: readonly string[];
 }
 
-/** Every kernel that can be booted. Another one takes another line. */
+/** All kernels that can be booted, one per line. */
 export const KERNELS = {
   '5.10': { releases: '5.10.', suites: ['bullseye', 'bullseye-security'] },
   '6.1': { releases: '6.1.', suites: ['bookworm', 'bookworm-security'] },
@@ -29,22 +29,22 @@ export type KernelName = keyof typeof KERNELS;
 /** Kernels that `npm test` boots. */
 export const TESTED: readonly KernelName[] = ['6.1'];
 
-/** A kernel that has been fetched. */
+/** A fetched kernel. */
 export interface Kernel {
-  /** In the form of `uname -r`: `6.1.0-56-amd64`. */
+  /** The release that `uname -r` prints, such as `6.1.0-56-amd64`. */
   readonly release: string;
   readonly image: string;
-  /** The directory that `modprobe -d` wants: the one above `lib/modules`. */
+  /** The directory above `lib/modules`, for `modprobe -d`. */
   readonly base: string;
 }
 
-/** Undefined where it has not been fetched. */
+/** Returns undefined if the kernel was not fetched. */
 export function findKernel(name: KernelName): Kernel | undefined {
   return kernelBelow(join(CACHE, name));
 }
 
 function kernelBelow(root: string): Kernel | undefined {
-  // Since 7.0 Debian installs modules below /usr/lib, and the image with them.
+  // Since 7.0, Debian installs modules and image below /usr/lib.
   const base = [join(root, 'usr'), root].find((path) => existsSync(join(path, 'lib/modules')));
   const release = base === undefined ? undefined : readdirSync(join(base, 'lib/modules'))[0];
   if (base === undefined || release === undefined) return undefined;
@@ -53,8 +53,8 @@ function kernelBelow(root: string): Kernel | undefined {
 }
 
 /**
- * Fetches a kernel with its own package configuration: neither the sources nor the packages of this machine change.
- * @throws where the mirror cannot be reached or has no such kernel
+ * Fetches a kernel with a separate apt configuration, so that this machine's sources and packages do not change.
+ * @throws if the mirror is unreachable or does not have the kernel
  */
 export function fetchKernel(name: KernelName): void {
   mkdirSync(CACHE, { recursive: true });
@@ -75,8 +75,8 @@ export function fetchKernel(name: KernelName): void {
 }
 
 /**
- * The packages that make up the newest kernel. Up to 6.12 an image is whole, signed or not; later ones are
- * split into binary and modules, and the image package is empty. Variants (cloud, rt) are left out.
+ * Returns the packages that make up the newest kernel, without variants (cloud, rt). Up to 6.12, the image package contains everything, and exists
+ * signed and unsigned. Later image packages are empty, and the content is split into packages for binary and modules.
  */
 export function newestPackages(names: readonly string[], releases: string): string[] {
   const found = new Map<string, Map<string, string>>();
@@ -97,7 +97,7 @@ export function newestPackages(names: readonly string[], releases: string): stri
   throw new Error(`the mirror has no kernel ${releases}`);
 }
 
-/** apt with its own folder for sources, lists and caches, on the mirror that this machine uses. */
+/** apt with its own directory for sources, lists and caches. It uses this machine's mirror. */
 class Apt {
   readonly #folder: string;
   readonly #options: readonly string[];
@@ -119,7 +119,7 @@ class Apt {
       'Dir::Cache': join(folder, 'cache'),
       'Acquire::Languages': 'none',
       'Acquire::http::Timeout': '20',
-      // apt's own user may not write to the folder.
+      // The user `_apt` may not write to the directory.
       'APT::Sandbox::User': 'root',
     };
     this.#options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
@@ -131,7 +131,7 @@ class Apt {
     return lines.map((line) => line.split(' ', 1)[0] ?? '');
   }
 
-  /** Paths of the archives. */
+  /** Returns the paths of the downloaded archives. */
   download(packages: readonly string[]): string[] {
     this.#run('apt-get', 'download', '-qq', ...packages);
     return readdirSync(this.#folder)
@@ -148,7 +148,7 @@ class Apt {
   }
 }
 
-/** @throws where this machine has no keyring of Debian */
+/** @throws if this machine lacks Debian's keyring */
 export function debianKeyring(): string {
   const keyring = KEYRINGS.find((path) => existsSync(path));
   if (keyring === undefined)
@@ -156,7 +156,7 @@ export function debianKeyring(): string {
   return keyring;
 }
 
-/** Mirror from which this machine gets its packages; undefined where it has none of that kind. */
+/** Returns the mirror that this machine uses for suites of this kind, security or other; undefined if it has none. */
 export function mirrorOf(suite: string): string | undefined {
   const isSecurity = (name: string) => name.endsWith('-security');
   const targets = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)'], { encoding: 'utf8' });

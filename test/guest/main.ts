@@ -4,11 +4,11 @@ import { fetchKernel, findKernel, KERNELS, type KernelName, TESTED } from './ker
 import { type Column, checkHere, renderDocument, renderText, testKernel } from './matrix.ts';
 
 /**
- * For people and scripts/setup:
+ * Command line for developers and scripts/setup:
  *
- *   node test/guest/main.ts fetch [KERNEL]          fetches the kernels of `npm test`, or another one
+ *   node test/guest/main.ts fetch [KERNEL]          fetches the kernels of `npm test`, or the given one
  *   node test/guest/main.ts run KERNEL COMMAND…     runs a command in a guest
- *   node test/guest/main.ts test [KERNEL]…          runs all checks on every kernel, or on these
+ *   node test/guest/main.ts test [KERNEL]…          runs all checks on every kernel, or on the given ones
  */
 
 const DEADLINE_MS = 600_000;
@@ -34,7 +34,7 @@ async function run(name: KernelName, command: readonly string[]): Promise<void> 
   process.exitCode = await runInGuest(name, { command, deadlineMs: DEADLINE_MS, line });
 }
 
-/** `npm run test:kernels`. Writes the document where every kernel was tested. */
+/** Implements `npm run test:kernels`. Writes docs/kernels.md if every kernel was tested. */
 async function test(names: readonly KernelName[]): Promise<void> {
   const columns: Column[] = [];
   let faults = 0;

@@ -16,15 +16,15 @@ import { type Checked, runChecks } from './run_checks.ts';
 
 const NETSONDE = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 const DEADLINE_MS = 1_200_000;
-/** Numbers of CPUs of real machines whose even shares are not whole numbers, and the kernel that runs on them. */
+/** Numbers of CPUs that do not divide the walks' buffers evenly, as on real machines, and the kernel to test them with. */
 const SHAPES = { kernel: '6.1', cpus: [3, 5, 12, 24] } as const satisfies {
   kernel: KernelName;
   cpus: readonly number[];
 };
-/** In CI, where nobody looks at skipped tests, a kernel that cannot be fetched is a failure. */
+/** A kernel that cannot be fetched is a failure in CI, where nobody notices skipped tests. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 
-/** Results of one kernel. */
+/** Results for one kernel. */
 export interface Column {
   readonly name: string;
   readonly report: CheckReport;
@@ -49,7 +49,7 @@ export async function testKernel(
   return { report, faults };
 }
 
-/** Tests machines with more CPUs than the single one of the other checks. */
+/** Runs the walks in guests with several CPUs; all other checks run with one CPU. */
 async function testShapes(say: (text: string) => void): Promise<string[]> {
   const faults: string[] = [];
   for (const cpus of SHAPES.cpus) {
@@ -84,7 +84,7 @@ function missingKernel(name: KernelName): string | undefined {
   return missingForGuest(name);
 }
 
-/** Results of this machine's kernel. */
+/** Runs `netsonde check` on this machine's kernel. */
 export function checkHere(): CheckReport {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-check-'));
   try {
@@ -96,7 +96,7 @@ export function checkHere(): CheckReport {
   }
 }
 
-/** Reasons, each written once, under a number. */
+/** Numbered footnotes for reasons. The same reason gets the same number. */
 class Notes {
   readonly texts: string[] = [];
 
@@ -111,7 +111,7 @@ function headOf(columns: readonly Column[]): string[] {
   return columns.map(({ report }) => report.kernel);
 }
 
-/** `running pass`, `degraded fentry, tp_btf [1]` */
+/** Returns rows with cells such as `running pass` and `degraded fentry, tp_btf [1]`. */
 function stateRows(columns: readonly Column[], notes: Notes): string[][] {
   const names = columns[0]?.report.probes.map(({ name }) => name) ?? [];
   return names.map((name) => [
@@ -137,7 +137,7 @@ function hookRows(columns: readonly Column[], notes: Notes): string[][] {
   ]);
 }
 
-/** Table for the terminal. */
+/** Renders the table for a terminal. */
 export function renderText(columns: readonly Column[]): string {
   const notes = new Notes();
   const rows = stateRows(columns, notes);

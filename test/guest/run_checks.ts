@@ -5,17 +5,17 @@ import type { KernelName } from './kernels.ts';
 
 /** Results of all checks on one kernel. */
 export interface Checked {
-  /** By group and title: `agent: …`. */
+  /** Results by group and title, such as `agent: …`. */
   readonly outcomes: ReadonlyMap<string, CheckOutcome>;
-  /** Report of `netsonde check` there; undefined where the guest did not get that far. */
+  /** Report of `netsonde check` in the guest; undefined if the guest ended before. */
   readonly report: CheckReport | undefined;
-  /** Other output of the guest. */
+  /** Any other output of the guest. */
   readonly printed: readonly string[];
-  /** Undefined where the guest ended cleanly. */
+  /** Undefined if the guest ended cleanly. */
   readonly failure: string | undefined;
 }
 
-/** Boots a kernel and runs checks there: one boot for all. */
+/** Boots a kernel once, and runs all given checks in the guest. */
 export async function runChecks(
   kernel: KernelName,
   groups: readonly CheckGroup[],
@@ -34,7 +34,7 @@ export async function runChecks(
       printed.push(text);
     }
   };
-  // Leaves out V8's second compiler for WebAssembly, which strips types: under emulation it fails a check of its own in one start of five.
+  // Node.js strips types with WebAssembly. Under emulation, V8's optimizing WebAssembly compiler aborts in one of five starts, so it is disabled.
   const command = ['node', '--liftoff-only', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
   let failure: string | undefined;
   try {

@@ -18,22 +18,22 @@ import { type Copy, ignoreFilter, type Stage, type Step } from './dockerfile.ts'
 import { MountedTree, makeBase, runIn } from './tree.ts';
 
 const CACHE = fileURLToPath(new URL('../../.cache/image/', import.meta.url));
-/** Working folder that `run` removes in any case. */
+/** Working directory, which is always removed at the end. */
 export const WORK = join(CACHE, 'work');
 
-/** A file, folder or link of a COPY. */
+/** A file, directory or link that a COPY instruction copies. */
 interface Source {
   readonly path: string;
-  /** Path in the tree. */
+  /** Path in the image. */
   readonly target: string;
 }
 
 /** A stage that was built. */
 export interface Built {
   readonly stage: Stage;
-  /** Folders; the lowest one, the base, comes first. */
+  /** Directories of the layers; the first one is the base. */
   readonly layers: readonly string[];
-  /** Key of the last layer: equal where all of its inputs are equal. */
+  /** Cache key of the last layer, which is a hash of all its inputs. */
   readonly key: string;
 }
 
@@ -50,8 +50,8 @@ function* walk(path: string, target: string): Generator<Source> {
 }
 
 /**
- * Files that a COPY takes from the context.
- * @throws for a source that is missing, or ignored as a whole
+ * Returns the files that a COPY instruction copies from the context.
+ * @throws if a source is missing or completely ignored
  */
 export function sourcesOf(
   { sources, target, workdir }: Copy,
@@ -89,7 +89,7 @@ function fingerprint({ path, target }: Source): string {
   return digest(target, String(entry.mode), entry.isFile() ? readFileSync(path) : '');
 }
 
-/** Builds stages step by step, each to a layer, as a container engine does; a step whose input is unchanged is not repeated. */
+/** Builds stages as a container engine does: each step creates a layer, and a step with unchanged input is not repeated. */
 export class Builder {
   readonly #context: string;
   readonly #isIgnored: (path: string) => boolean;
@@ -105,7 +105,7 @@ export class Builder {
     mkdirSync(WORK, { recursive: true });
   }
 
-  /** Builds all stages; the last one is the image. */
+  /** Builds all stages. The last one is the image. */
   async build(stages: readonly Stage[]): Promise<Built[]> {
     const built: Built[] = [];
     for (const stage of stages) {
@@ -116,7 +116,7 @@ export class Builder {
     return built;
   }
 
-  /** Builds one more layer. */
+  /** Builds a layer on top of another stage. */
   async step(below: Built, step: Step, others: readonly Built[] = []): Promise<Built> {
     const source = step.kind === 'copy' ? others.find(({ stage }) => stage.name === step.from) : undefined;
     using from = source === undefined ? undefined : this.mount(source);

@@ -4,8 +4,8 @@ import type { Stage } from './dockerfile.ts';
 import { CONTAINER_FILES, type MountedTree } from './tree.ts';
 
 /**
- * Does what a runtime does for the DaemonSet: the network and the processes of the node, the mounts, a read-only root. The last words
- * are the image's own command; the agent of this machine, which comes before the arguments, is left out.
+ * Does what a container runtime does for the DaemonSet: host network and PID namespace, mounts, and a read-only root. `AgentProcess` passes the path
+ * of this machine's agent before its arguments; the script replaces that path by the image's own command.
  */
 const START = `set -eu
 root=$1 config=$2 state=$3 words=$4
@@ -36,7 +36,7 @@ export interface Folders {
   readonly state: string;
 }
 
-/** Starts the image as the DaemonSet does, except for the port: a free one, on loopback. Resolves once it serves. */
+/** Starts the image as the DaemonSet does, but on a free loopback port. Resolves when the agent serves requests. */
 export function startContainer(
   { root }: MountedTree,
   stage: Stage,

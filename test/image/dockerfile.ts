@@ -1,8 +1,8 @@
-/** Instructions that our Dockerfile uses of https://docs.docker.com/reference/dockerfile/; everything else is refused. */
+/** Parses only the instructions that our Dockerfile uses (https://docs.docker.com/reference/dockerfile/), and rejects all others. */
 
 interface Place {
   readonly line: number;
-  /** An absolute path. */
+  /** Absolute path. */
   readonly workdir: string;
 }
 
@@ -14,7 +14,7 @@ export interface Run extends Place {
 
 export interface Copy extends Place {
   readonly kind: 'copy';
-  /** Name of the stage; empty for the context. */
+  /** Name of the source stage; empty for the build context. */
   readonly from: string;
   readonly sources: readonly string[];
   readonly target: string;
@@ -24,7 +24,7 @@ export type Step = Run | Copy;
 
 export interface Stage {
   readonly name: string;
-  /** The image on which it is based: `debian:bookworm-slim`. */
+  /** Name of the base image, such as `debian:bookworm-slim`. */
   readonly image: string;
   readonly steps: readonly Step[];
   readonly env: Readonly<Record<string, string>>;
@@ -36,7 +36,7 @@ export interface Stage {
   readonly stopSignal: string;
 }
 
-/** The value in the base image. */
+/** The value of PATH in the base image. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 interface Instruction {
@@ -62,7 +62,7 @@ function instructionsOf(text: string): Instruction[] {
   return found;
 }
 
-/** `A=b C="d e"` */
+/** Parses pairs such as `A=b C="d e"`. */
 function pairs(text: string): [string, string][] {
   const found = [...text.matchAll(/([^\s=]+)=("[^"]*"|[^\s"]*)(?:\s+|$)/g)];
   if (found.map(([all]) => all).join('') !== text) throw new Error(`give NAME=VALUE or NAME="VALUE", not ${text}`);
@@ -170,9 +170,9 @@ function substitute(text: string, variables: Readonly<Record<string, string>>): 
 }
 
 /**
- * Parses the stages, in their order; the last one is the image.
- * @param given values for ARG
- * @throws with the line, and the unsupported or invalid part
+ * Parses the stages in their order. The last one is the image.
+ * @param given values for ARG instructions
+ * @throws if an instruction is invalid or unsupported; the message names the line
  */
 export function parseDockerfile(text: string, given: Readonly<Record<string, string>> = {}): Stage[] {
   const args: Record<string, string> = {};
@@ -199,7 +199,7 @@ export function parseDockerfile(text: string, given: Readonly<Record<string, str
   return [...stages, stage.finish()];
 }
 
-/** Returns whether a .dockerignore leaves out a path, relative to the context: the last pattern that matches it or a folder of it decides. */
+/** Returns a function that tells whether a .dockerignore excludes a path. The last pattern that matches the path or a parent directory decides. */
 export function ignoreFilter(text: string): (path: string) => boolean {
   const rules = text
     .split('\n')

@@ -18,7 +18,7 @@ import type { MountedTree } from './tree.ts';
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const BUILD_MS = 30 * 60_000;
 const HOME = '/opt/netsonde';
-/** Tools that only a build needs, or an intruder. */
+/** Tools that the image must not contain: only a build needs them, and an attacker could use them. */
 const TOOLS = ['as', 'cc', 'clang', 'curl', 'g++', 'gcc', 'git', 'ld', 'make', 'nc', 'npm', 'npx', 'python3', 'wget'];
 
 const builder = new Builder(PROJECT, (line) => process.stderr.write(`image: ${line}\n`));
@@ -28,7 +28,7 @@ let image: Built;
 let tree: MountedTree;
 
 beforeAll(async () => {
-  // To try another release of Debian.
+  // The variable DEBIAN selects another Debian release.
   const { DEBIAN } = process.env;
   const text = readFileSync(join(PROJECT, 'Dockerfile'), 'utf8');
   const built = await builder.build(parseDockerfile(text, DEBIAN === undefined ? {} : { DEBIAN }));
@@ -43,7 +43,7 @@ afterAll(() => {
   rmSync(WORK, { recursive: true, force: true });
 });
 
-/** Files of folders, by their path in the tree. */
+/** Returns the paths of all files in these layers. */
 function filesIn(folders: readonly string[]): string[] {
   return folders.flatMap((folder) =>
     readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -87,7 +87,7 @@ describe('the image', () => {
   it('has libbpf and its dependencies', () => {
     const [base = '', ...layers] = image.layers;
     const added = packagesIn(tree.root).filter((name) => !packagesIn(base).includes(name));
-    // Since Debian 13 one of them is called libelf1t64.
+    // In Debian 13, libelf1 is called libelf1t64.
     expect(added.map((name) => name.replace('t64', '')).sort()).toEqual(['libbpf1', 'libelf1']);
     const theirs = new Set(run('chroot', tree.root, 'dpkg', '--listfiles', ...added).split('\n'));
     const others = filesIn(layers).filter(
@@ -167,7 +167,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
         new RegExp(`^Name:\\t(node|MainThread)\\n[^]*^Uid:\\t${user}\\t${user}\\t${user}\\t`, 'm'),
       );
       expect(status).toMatch(/^NoNewPrivs:\t1$/m);
-      // CAP_PERFMON is 38, CAP_BPF 39.
+      // The bits are 38 (CAP_PERFMON) and 39 (CAP_BPF).
       expect(status).toMatch(/^CapEff:\t000000c000000000\nCapBnd:\t000000c000000000$/m);
       expect(readFileSync(`/proc/${agent.pid}/mountinfo`, 'utf8')).toMatch(
         /^\d+ \d+ \S+ \S+ \S+ ro[, ][^\n]* overlay /m,
@@ -197,7 +197,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
 
       agent.signal(image.stage.stopSignal as NodeJS.Signals);
       expect(await agent.exited).toEqual({ code: 0, signal: null });
-      // No part of it ran into its deadline for closing.
+      // Every part of the agent closed before its deadline.
       expect(agent.stderr).toContain(': the agent ends');
       expect(agent.stderr).not.toMatch(/did not close|hangs/);
     },

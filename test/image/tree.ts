@@ -6,12 +6,12 @@ import { run } from '../support/command.ts';
 
 const OUTPUT_BYTES = 4000;
 
-/** Layers on top of each other, as a container runtime shows them; writes go to their own folder. Gone when disposed. */
+/** An overlay mount of layers, as a container runtime creates it. Writes go to a separate directory. Disposing removes the mount. */
 export class MountedTree implements Disposable {
   readonly root: string;
   readonly upper: string;
 
-  /** @param layers the lowest one first @param folder does not exist yet; `upper` in it has the writes */
+  /** @param layers directories, the lowest layer first @param folder working directory, which must not exist; its `upper` receives the writes */
   constructor(layers: readonly string[], folder: string) {
     this.root = join(folder, 'root');
     this.upper = join(folder, 'upper');
@@ -21,12 +21,12 @@ export class MountedTree implements Disposable {
     run('mount', '-t', 'overlay', 'overlay', '-o', options, this.root);
   }
 
-  /** Path on this machine of a path in the tree. */
+  /** Converts a path in the tree to a path on this machine. */
   at(path: string): string {
     return join(this.root, path);
   }
 
-  /** Runs a command of the tree, inside the tree. */
+  /** Runs a command of the tree with the tree as its root. */
   exec(...command: string[]): string {
     return run('chroot', this.root, ...command);
   }
@@ -36,7 +36,7 @@ export class MountedTree implements Disposable {
   }
 }
 
-/** Script with the devices of every container, and with this machine's name resolution. Needs `root`; is put in front of a script. */
+/** Script that adds the standard container devices and this machine's resolver files to `$root`. It precedes another script. */
 export const CONTAINER_FILES = `
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for name in full null random tty urandom zero; do
@@ -49,7 +49,7 @@ for name in hosts resolv.conf; do
 done
 `;
 
-/** Script whose processes end with it; it ends with us. */
+/** Script whose processes are killed when it exits. It is killed when this process exits. */
 const RUN = `set -eu
 root=$1 workdir=$2 command=$3 authorities=$4
 shift 4
@@ -59,7 +59,7 @@ ${CONTAINER_FILES}
 mkdir -p "$root/$workdir"
 exec chroot "$root" env -i -C "$workdir" "$@" /bin/sh -c "$command"`;
 
-/** Environment with which a build reaches its registries, as a container engine passes it on. */
+/** Returns the environment variables that a build needs to reach registries, as a container engine passes them. */
 function environmentOfMachine(): Record<string, string> {
   const env: Record<string, string> = { npm_config_registry: run('npm', 'config', 'get', 'registry').trim() };
   for (const [name, value] of Object.entries(process.env)) {
@@ -69,7 +69,7 @@ function environmentOfMachine(): Record<string, string> {
   return env;
 }
 
-/** Runs a RUN instruction. @throws with the end of its output where it fails */
+/** Runs a RUN instruction. @throws if it fails; the message contains the end of its output */
 export async function runIn(
   { root }: MountedTree,
   command: string,
@@ -96,7 +96,7 @@ export async function runIn(
   if (status !== 0) throw new Error(`RUN ${command}\nended with ${status}:\n${output}`);
 }
 
-/** Makes a release of Debian like its slim image: minimal, without documents, and without apt's caches. */
+/** Creates a root file system like Debian's slim image: minimal, without documentation and apt caches. */
 export function makeBase(suite: string, folder: string): void {
   const [mirror, security] = [suite, `${suite}-security`].map(mirrorOf);
   if (mirror === undefined) throw new Error('this machine has no mirror of Debian');

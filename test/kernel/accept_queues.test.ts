@@ -14,7 +14,7 @@ const [NOBODY, SHARED, BUSY] = [7200, 7201, 7202];
 const LISTENERS = 8;
 const BACKLOG = 4;
 
-/** Eight sockets listen on one port; all but the first accept connections. */
+/** Eight sockets listen on one port. Only the first accepts no connections. */
 const ONE_HANGS = `
 import socket, threading
 def serve(listener):
@@ -32,11 +32,11 @@ threading.Event().wait()
 `;
 
 const resources = new AsyncDisposableStack();
-/** Agents by the way that they read. */
+/** One agent for each reader. */
 const agents = new Map<string, TestKernel>();
 let server: TestNetns;
 
-/** The kernel's count, for all listening sockets of the namespace. */
+/** Returns ListenDrops of the namespace, which counts over all listening sockets. */
 function listenDrops(): number {
   const drops = /TcpExtListenDrops\s+(\d+)/.exec(server.exec('nstat -asz TcpExtListenDrops'))?.[1];
   return Number(drops);
@@ -64,7 +64,7 @@ beforeAll(async () => {
   ] as const) {
     await client.call('connect', { name, address, port, count, wait: false });
   }
-  // The numbers stand still once the client is gone, because nothing retries.
+  // The counters are final once the client is gone, because no SYN is retransmitted then.
   await eventually(() => expect(listenDrops()).toBeGreaterThan(8));
 });
 
@@ -89,7 +89,7 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
       length: 2,
       limit: 1,
     });
-    // One event for all sockets of the port at each reading, with the queue of the one that hangs.
+    // Each reading sends one event for all sockets of the port, with the queue of the socket that accepts nothing.
     for (const event of of(SHARED)) {
       expect(event).toMatchObject({ address: '::', length: BACKLOG + 1, limit: BACKLOG });
       expect(event['sockets']).toBeLessThanOrEqual(LISTENERS);

@@ -38,7 +38,7 @@ it('without BTF every eBPF probe reports that, and the others keep running', asy
   });
   const statuses = agent.kernel.probes();
   for (const { name, state, reason } of statuses.filter(({ kind, state }) => kind === 'ebpf' && state !== 'stopped')) {
-    // A scan of the machine replaces the births and deaths that the kernel does not report.
+    // Without BPF, the agent finds new and removed namespaces by scanning, so `lifecycle` is only degraded.
     const without = name === 'lifecycle' ? 'degraded' : 'unsupported';
     expect([name, state, reason]).toEqual([name, without, expect.stringContaining('this kernel has no BTF')]);
   }
@@ -50,7 +50,7 @@ it('without BTF every eBPF probe reports that, and the others keep running', asy
 });
 
 it('drops without a free row are counted with the rest', async () => {
-  // Packets that the kernel itself sends in a young namespace may be discarded in between, under the same class.
+  // The kernel sends packets of its own in a new namespace. If they are discarded meanwhile, the counts are wrong, so the test is retried.
   await retry(async () => {
     using object = await new BpfSource(OBJECTS, '/sys').load({
       file: FILE,
@@ -62,7 +62,7 @@ it('drops without a free row are counted with the rest', async () => {
     const counts = new Counts(object, (rest) => ({ reason: ANY_REASON, side: rest }), NO_OWNERS, {
       value: COUNTED.initial(),
     });
-    // One row for each of the two namespaces: the port is closed in both.
+    // No socket listens on the port, so each of the two namespaces needs a row.
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 30, bytes: 1 });
     await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7001, count: 30, bytes: 1 });
     const [row, rest, ...others] = counts.rows();
@@ -80,7 +80,7 @@ it('events beyond a share of the ring are limited and counted, and no drop goes 
     0;
   const ledger = async () => (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss');
   const before = await drops();
-  // The thread that drains the ring is blocked by the program.
+  // execFileSync blocks the thread that drains the ring.
   execFileSync('ip', [
     ...['netns', 'exec', pair.a.netns.name, 'python3', '-c'],
     `
@@ -106,7 +106,7 @@ it('events of a namespace of which only sockets are left are counted for no othe
   gone.ip('link set lo up');
   await using agent = await TestKernel.open('{ detail: full, probes: { lifecycle: false } }');
   expect((await agent.page()).samples.some(({ labels }) => labels['pod'] === name)).toBe(true);
-  // The process itself lives elsewhere, so only its sockets hold the namespace.
+  // The process returns to its own namespace, so only its sockets keep the other one alive.
   const program = `
 import ctypes, os, socket, struct, sys
 libc = ctypes.CDLL(None)
@@ -133,7 +133,7 @@ sys.stdin.readline()
   });
   using newcomer = new TestNetns();
   await agent.page();
-  // Resets of unlisted namespaces are shown as such.
+  // The resets of unlisted namespaces have the Pod label `unlisted`.
   const resets = async () =>
     (await agent.page()).samples
       .filter(({ name, labels }) => name === 'netsonde_tcp_resets_total' && labels['pod'] !== 'unlisted')

@@ -11,7 +11,7 @@ const BUILT = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 const MACHINES = ['x86_64', 'aarch64'] as const;
 type Machine = (typeof MACHINES)[number];
 
-/** Offsets in struct pt_regs of a function's arguments and its result; kernel: arch/x86/include/uapi/asm/ptrace.h, arch/arm64/include/uapi/asm/ptrace.h */
+/** Offsets of a function's arguments and result in struct pt_regs. Kernel: arch/x86/include/uapi/asm/ptrace.h, arch/arm64/include/uapi/asm/ptrace.h. */
 const REGISTERS: Readonly<Record<Machine, { readonly args: readonly number[]; readonly result: number }>> = {
   x86_64: { args: [112, 104, 96, 88, 72, 64], result: 80 },
   aarch64: { args: [0, 8, 16, 24, 32, 40], result: 0 },
@@ -32,7 +32,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Registers that each kprobe of an object reads before it first branches: `argument 0`, `result`. */
+/** Returns the registers that each kprobe reads before its first branch, as `argument 0` or `result`. */
 function readsOf(machine: Machine, object: string): Map<string, string[]> {
   const { args, result } = REGISTERS[machine];
   const found = new Map<string, string[]>();
@@ -78,7 +78,7 @@ it('kprobes read the same arguments on both, each from its own registers', () =>
   expect(all.aarch64).toEqual(all.x86_64);
   expect(all.aarch64.size).toBeGreaterThan(20);
   for (const [name, reads] of all.aarch64) {
-    // Some kretprobes do not need the result; a kprobe reads the arguments of the call.
+    // Some kretprobes read nothing.
     expect(reads.join(), name).toMatch(/kretprobe/.test(name) ? /^(result)?$/ : /^argument \d(,argument \d)*$/);
   }
 });

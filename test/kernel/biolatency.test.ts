@@ -32,7 +32,7 @@ async function histogram(operation: string, pod = netns.name, device = loop.name
   return histogramOf(await agent.page(), DELAY, { device, operation, pod });
 }
 
-/** Writes one block at a time. */
+/** Writes `count` blocks, each in its own request. */
 function write(count: number, where = netns): void {
   where.exec(`dd if=/dev/zero of=${loop.path} bs=4k count=${count} oflag=direct conv=notrunc status=none`);
 }
@@ -45,7 +45,7 @@ it('counts each request once, for the Pod whose process made it', async () => {
   const read = grown(before.read, await histogram('read'));
   const done = loop.done();
   expect(written.count).toBe(40);
-  // Opening a device reads its partition table.
+  // Opening the device causes additional reads, of the partition table.
   expect(read.count).toBeGreaterThanOrEqual(25);
   expect(done.writes - before.done.writes).toBe(written.count);
   expect((await histogram('write', other.name)).count).toBe(0);
@@ -78,7 +78,7 @@ it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
     agent.events.length = 0;
     const before = await histogram('write');
     const start = performance.now();
-    // The group is joined first: `ip netns exec` hides the groups of the machine.
+    // The shell joins the cgroup first, because `ip netns exec` mounts another /sys, which hides the machine's cgroups.
     const dd = `dd if=/dev/zero of=${loop.path} bs=8k count=6 oflag=direct conv=notrunc status=none`;
     const program = `echo $$ > ${throttle.procs}; exec ip netns exec ${netns.name} ${dd}`;
     const child = spawn('sh', ['-c', program], { stdio: 'inherit' });
@@ -86,7 +86,7 @@ it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
     const took = (performance.now() - start) / 1000;
     const written = grown(before, await histogram('write'));
     expect(written.count).toBe(6);
-    // The loop device has to wait for the disk below it, ten times a second; the process waits for the loop device.
+    // The disk below the loop device is limited to ten writes a second, and the process waits for each write.
     expect(written.sum).toBeGreaterThan(0.35);
     expect(written.sum).toBeLessThan(took);
     expect(filled(written).at(-1)).toBeGreaterThanOrEqual(0.131072);
@@ -117,7 +117,7 @@ it('counts later writeback by the kernel on the node', async () => {
   await agent.kernel.configure(probesOf(config({ threshold: '1us', limit: 1000 })));
   agent.events.length = 0;
   const before = { pod: await histogram('write'), node: await histogram('write', '') };
-  // The last process that closes a device writes it back itself.
+  // The process keeps the device open, because the last close would write its data back in this process.
   await using _writer = await startPython(
     netns,
     `import time; f = open('${loop.path}', 'r+b', 0); f.write(bytes(65536)); print('written'); time.sleep(60)`,

@@ -16,7 +16,7 @@ let probe: ChangesProbe;
 let monitor: IpMonitor;
 const resources = { current: new AsyncDisposableStack() };
 
-/** Makes a bridge `br0` with addresses and a veth port, which gives it its carrier. */
+/** Creates a bridge `br0` with addresses, and with a veth port so that it has a carrier. */
 beforeEach(async () => {
   resources.current = new AsyncDisposableStack();
   netns = resources.current.use(new TestNetns());
@@ -110,7 +110,7 @@ describe('changes of devices', () => {
     netns.ip('link set p2 master br0');
     netns.ip('link set p2 nomaster');
     const lines = await monitor.settled();
-    // The deleted object is the port of the bridge, not the device.
+    // The kernel deleted the bridge port; the device still exists.
     expect(linesOf(lines, 'LINK').some((line) => line.startsWith('[LINK]Deleted'))).toBe(true);
     await eventually(async () => expect(await counted()).toEqual({ 'links device=kind:veth change=added': 2 }));
   });
@@ -226,7 +226,7 @@ it('a failed neighbour is counted, and is an event if it is a next hop or a Pod'
     '10.8.0.77 br0 pod',
     'fd08::2 br0 next hop',
   ]);
-  // A second failure within the minute is counted and has no event.
+  // A second failure within a minute is counted, but sends no event.
   const before = probe.ledger;
   ask('10.8.0.77');
   await eventually(async () => expect(await counted()).toMatchObject({ 'neighbourFailures device=br0': 5 }));
@@ -243,7 +243,7 @@ it('a thousand veth pairs that come and go, fifty with an end that moves to anot
     ...numbers.slice(0, 50).map((index) => `link set w${index} netns ${others.name}`),
     ...numbers.map((index) => `link del v${index}`),
   ];
-  // The queue of `ip monitor` is shorter than that of the probe, and must not overrun.
+  // The receive buffer of `ip monitor` is smaller than that of the probe, and must not overrun.
   for (let at = 0; at < commands.length; at += 50) {
     ipBatch(netns, commands.slice(at, at + 50));
     links.read(await monitor.settled());
@@ -290,9 +290,9 @@ it('counts continue after the probe was off, and it leaves no descriptor', async
   netns.ip(`link del ${name}`);
   const before = readdirSync('/proc/self/fd').length;
   const second = await ChangesProbe.open(netns, { retained });
-  // The probe holds a socket of rtnetlink and one of nftables.
+  // The probe holds an rtnetlink socket and an nftables socket.
   expect(readdirSync('/proc/self/fd').length).toBe(before + 2);
-  // Changes made while the probe was off stay unseen.
+  // The bridge was deleted while the probe was off, so it is not counted.
   probe = second;
   expect(await counted()).toEqual(expected);
   await second[Symbol.asyncDispose]();

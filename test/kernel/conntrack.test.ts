@@ -15,8 +15,8 @@ const SNAT_PORT = 7035;
 const CLOCKS_APART_MS = 100;
 
 /**
- * Packets that the hosts of the tests cannot send: echo requests, unrelated ICMP errors, TCP segments with invalid flags,
- * an unknown protocol; all are sent on the given CPU.
+ * Sends packets that the test hosts cannot send: echo requests, unrelated ICMP errors, TCP segments with invalid flags, and packets of an unknown
+ * protocol. All are sent on the given CPU.
  */
 const RAW_TRAFFIC = `
 import os, socket, struct, sys
@@ -41,7 +41,7 @@ for n in range(count):
 socket.socket(socket.AF_INET, socket.SOCK_RAW, 253).sendto(bytes(8), (target, 0))
 `;
 
-/** Two sockets send to a port whose packets all get one source: the second cannot be tracked. */
+/** Lets two sockets send to a port for which SNAT gives all packets the same source, so that the second flow cannot be tracked. */
 const CLASH = `
 import socket, sys
 for _ in range(2):
@@ -59,7 +59,7 @@ function python({ netns }: Host, script: string, ...args: readonly (string | num
   run('ip', 'netns', 'exec', netns.name, 'python3', '-c', script, ...args.map(String));
 }
 
-/** Makes a connection that cannot be inserted, `times` times. */
+/** Makes `times` connections that conntrack cannot insert. */
 function clash(times: number): void {
   for (let time = 0; time < times; time++) python(pair.a, CLASH, pair.addressB.ipv4, SNAT_PORT);
 }
@@ -96,7 +96,7 @@ beforeAll(async () => {
 
 afterAll(() => pair?.[Symbol.asyncDispose]());
 
-/** `conntrack -S`, all CPUs added up. */
+/** Returns the counters of `conntrack -S`, added up over all CPUs. */
 function statsOf({ netns }: Host): Record<string, number> {
   const sums: Record<string, number> = {};
   for (const [, name = '', value] of netns.exec('conntrack -S').matchAll(/(\w+)=(\d+)/g)) {
@@ -109,7 +109,7 @@ function countOf({ netns }: Host): number {
   return Number(netns.exec('conntrack -C'));
 }
 
-/** `conntrack -L`, by protocol and state. */
+/** Returns the number of entries that `conntrack -L` lists, by protocol and state. */
 function tableOf({ netns }: Host): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const line of netns.exec('conntrack -L').trim().split('\n')) {
@@ -173,7 +173,7 @@ describe.each([
     );
     expect(oursOf(ours, host)).toEqual(oracle);
     expect(Object.keys(oracle.stats).sort()).toEqual(Object.keys(METRICS).sort());
-    // The traffic must be as intended, and the two namespaces must differ.
+    // Guards against traffic that counts nothing, or the same in both namespaces.
     const expected = { invalid: 10, error: 5, ...(name === 'a' ? { insert_failed: 1, drop: 1 } : { insert: 2 }) };
     expect(oracle.stats).toMatchObject(expected);
     const states = name === 'a' ? ['tcp/syn_sent'] : ['udp/assured', 'udp/replied'];
@@ -237,7 +237,7 @@ describe('conntrack_pressure', () => {
   });
   afterAll(() => agent?.[Symbol.asyncDispose]());
 
-  /** Events of this probe and the two namespaces: other probes, and other namespaces, report the work of other tests. */
+  /** Returns the events of this probe in the two namespaces. All other events may come from other tests. */
   function told(): EventRecord[] {
     const pods = [pair.a, pair.b].map((host) => host.netns.name);
     return agent.events.filter(({ probe, pod }) => probe === 'conntrack' && pods.includes(pod ?? ''));
@@ -273,11 +273,11 @@ describe('conntrack_pressure', () => {
     expect(event?.['seconds']).toBeGreaterThanOrEqual(10);
     expect(event?.message).toContain(`of at most ${limit} connections`);
     expect(event?.message).toContain(`${drops} packets were dropped`);
-    // The clocks of the kernel and of the process may differ slightly.
+    // The event's time is converted from another clock, so it may differ slightly.
     expect(Date.parse(event?.time ?? '')).toBeGreaterThan(begunMs - CLOCKS_APART_MS);
     expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
     expect(await ledger()).toEqual({ probe: 'conntrack', stage: 'agent', produced: 1, limited: 0, lost: 0 });
-    // The page has no conntrack metrics, because they are switched off.
+    // The configuration selects no metrics, so the page has none.
     const page = await agent.page();
     expect(page.samples.filter(({ name }) => name.startsWith('netsonde_conntrack_'))).toEqual([]);
   });
@@ -304,7 +304,7 @@ describe('conntrack_pressure', () => {
   it('reports a table above the threshold at once', async () => {
     agent.events.length = 0;
     const limit = Number(pair.a.netns.exec('cat /proc/sys/net/netfilter/nf_conntrack_max'));
-    // The connections that the hosts hold are enough for this threshold.
+    // The connections that the hosts keep open already reach this threshold.
     const threshold = 4 / limit;
     const full = [pair.a, pair.b].map((host) => host.netns.name);
     await agent.kernel.configure(probesOf(only({ conntrack: { threshold } })));

@@ -24,7 +24,7 @@ describe.each([
     const script = [
       each(`ip netns add ${name}$i`),
       each(`ip netns exec ${name}$i conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300`),
-      // Waits until all have been seen.
+      // The namespaces are deleted only after the agent has seen all of them.
       'read line',
       each(`ip netns del ${name}$i`),
     ].join('; ');

@@ -11,7 +11,7 @@ const ROUNDS = 5;
 const ROWS = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
-/** Sums the packets of the Pod, of unlisted namespaces and of no row. Other tests on this machine can only add to it. */
+/** Adds up the packets of the Pod, of unlisted namespaces and without a row. Other tests on this machine can only increase the sum. */
 function sumOf({ samples }: Exposition, pod: string): number {
   return samples
     .filter(
@@ -34,7 +34,7 @@ it('counts every packet of a Pod that makes namespaces, leaves them and dies', a
       await flood.lose();
       await agent.page();
     }
-    // The unread data of a closed socket is discarded a moment later.
+    // The kernel discards the unread data of a closed socket asynchronously.
     await eventually(() => {
       freed = [...oracle.read(flood.inums).values()].reduce((sum, { count }) => sum + count, 0);
       expect(freed).toBeGreaterThanOrEqual(2 * ROUNDS * NAMESPACES);
@@ -42,7 +42,7 @@ it('counts every packet of a Pod that makes namespaces, leaves them and dies', a
   }
   const after = async () => sumOf(await agent.page(), pod.uid) - before;
   expect(await after()).toBeGreaterThanOrEqual(freed);
-  // Waits until the rows of the namespaces have gone.
+  // The rows of the removed namespaces disappear asynchronously.
   await eventually(async () => {
     expect(await after()).toBeGreaterThanOrEqual(freed);
     const departed = (await agent.page()).samples.find(

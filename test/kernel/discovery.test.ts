@@ -27,7 +27,7 @@ async function entityOf(agent: TestKernel, netns: TestNetns): Promise<EntityStat
   return (await agent.kernel.entities()).find((entity) => entity.netns === id);
 }
 
-/** Whether the page has any series of a Pod. */
+/** Returns whether the page has any series of a Pod. */
 async function isShown(agent: TestKernel, pod: string): Promise<boolean> {
   const page = await agent.page();
   return page.samples.some(({ labels }) => labels['pod'] === pod);
@@ -51,7 +51,7 @@ describe.each([
     await eventually(async () => {
       const page = await agent.page();
       expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { pod: netns.name })).toBe(0);
-      // Sockets that the agent itself had there a moment ago are freed a little later.
+      // The kernel frees the agent's own sockets in the namespace asynchronously.
       expect(sampleValue(page, 'netsonde_sockets_used', { pod: netns.name })).toBe(0);
     });
   });
@@ -73,7 +73,7 @@ describe.each([
     await eventually(async () => expect(await isShown(agent, netns.name)).toBe(true));
     netns[Symbol.dispose]();
     if ('objects' in options) {
-      // Without the kernel's list only the next scan sees a death.
+      // Without the kernel's list, only the next scan notices that the namespace is gone.
       await eventually(async () => expect(await isShown(agent, netns.name)).toBe(false));
     } else {
       expect(await isShown(agent, netns.name)).toBe(false);

@@ -16,7 +16,7 @@ import { TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { promtool } from '../support/promtool.ts';
 
-/** Every probe, at full detail. */
+/** Enables every probe with full detail. */
 const CONFIG = `
 detail: full
 bpfStats: true
@@ -25,19 +25,19 @@ ${PROBES.map(({ name }) => `  ${name}: { enabled: true${name === 'tcpext' ? ', f
 `;
 const GOLDEN = new URL('../fixtures/metrics.golden.txt', import.meta.url);
 
-/** More devices than the label has room for. */
+/** More devices than the limit of the label. */
 const DEVICES = 20;
 
-/** Metrics of changes in the node's own network, which this test leaves alone: shown in test/kernel/changes.test.ts. */
+/** Metrics that only change with the node's own network, which this test must not change. test/kernel/changes.test.ts covers them. */
 const IN_A_NAMESPACE = ['netsonde_link_changes_total', 'netsonde_neighbour_failures_total'];
-/** Metrics that need hardware, or a kernel that has it: shown in a guest (test/guest/checks). */
+/** Metrics that need certain hardware or kernel modules. The guest tests cover them (test/guest/checks). */
 const IN_A_GUEST = ['netsonde_rdma_resources', 'netsonde_virtio_command_seconds'];
-/** Metrics of Kubernetes mode: shown in test/e2e/kubernetes.test.ts. */
+/** Metrics that exist only in Kubernetes mode. test/e2e/kubernetes.test.ts covers them. */
 const IN_KUBERNETES = /^netsonde_(kubernetes|peer)_/;
-/** Metrics of `--web.config.file`: shown in test/e2e/web_config.test.ts. */
+/** Metrics that exist only with `--web.config.file`. test/e2e/web_config.test.ts covers them. */
 const WITH_WEB_CONFIG = /^netsonde_web_/;
 
-/** Emits for an unknown namespace. */
+/** A probe that emits a sample for an unknown namespace. */
 const lost = defineProbe({
   name: 'lost',
   kind: 'procfs',
@@ -66,7 +66,7 @@ const lost = defineProbe({
   }),
 });
 
-/** Gives the disk some requests. */
+/** Causes disk requests. */
 function writeToDisk(): void {
   const file = `/var/tmp/${uniqueName('io')}`;
   sh(`dd if=/dev/zero of=${file} bs=4k count=1 conv=fsync status=none`);
@@ -89,7 +89,7 @@ beforeAll(async () => {
   pair.b.netns.exec('nft add rule inet t i ct state invalid drop');
   const agent = resources.use(await TestKernel.open(CONFIG));
   await makeTraffic(pair);
-  // A SYN that does not get through is retransmitted after a second; one to a closed port is reset.
+  // A dropped SYN is retransmitted after a second, and a SYN to a closed port is reset.
   pair.b.netns.exec('nft add rule inet t i tcp dport 7009 drop');
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7009, timeoutMs: 1_200 });
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7010, timeoutMs: 30_000 });
@@ -98,7 +98,7 @@ beforeAll(async () => {
   page = parseExposition(text);
   const stray = resources.use(await TestKernel.open('{}', { probes: [lost] }));
   const served = resources.use(await AgentProcess.serve());
-  // A lost packet, to have events.
+  // A lost packet causes an event.
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7999, count: 1, bytes: 10 });
   const withEvents = await eventually(async () => {
     const ofAgent = await served.page();
@@ -114,7 +114,7 @@ const names = (): Set<string> =>
   new Set(pages.flatMap(({ named }) => [...named.keys()].map((name) => name.replace(/_bucket$/, ''))));
 
 describe('every metric that is declared is on a page', () => {
-  // The scenario of a probe that has one shows the same.
+  // A probe with a scenario is covered by the scenario.
   const others = PROBES.filter(({ name }) => !SCENARIO_NAMES.includes(name));
 
   it.each(others.map(({ name, metrics }) => [name, metrics] as const))('%s', (_, metrics) => {

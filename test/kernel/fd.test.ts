@@ -16,7 +16,7 @@ import { type Worker, Workers } from '../support/workers.ts';
 
 const CONFIG = only({ fd: true, sock: true });
 
-/** Rounds, of a second each, in which processes come and go. */
+/** Maximum number of one-second rounds in which processes start and exit. */
 const ROUNDS = 10;
 
 const directory = mkdtempSync(join(tmpdir(), 'fd-'));
@@ -32,7 +32,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** Numbers of the page for a Pod, and of `ls` for these processes, at the same time. */
+/** Reads the Pod's numbers on the page, and those that `ls` gives for its processes, at the same moment. */
 function compare(pod: string, processes: readonly Worker[]): Promise<{ oracle: Usage; ours: Usage }> {
   return readBoth(
     () => listed(processes),
@@ -60,13 +60,13 @@ describe.each([
 
     const a = await compare(podA.uid, ofA);
     expect(a.ours).toEqual(a.oracle);
-    // 60 files, 6 sockets, and the descriptors that each process started with.
+    // The Pod has 60 files, 6 sockets, and the descriptors with which each process started.
     expect(a.ours.open).toBeGreaterThan(66);
     expect(a.ours.open).toBeLessThan(66 + 3 * 10);
     expect(a.ours.limitUsed).toBeGreaterThan(20 / 64);
     const b = await compare(podB.uid, ofB);
     expect(b.ours).toEqual(b.oracle);
-    // The listening socket of the worker, and perhaps its stderr.
+    // The worker also has a listening socket, and its stderr may be a socket.
     expect(b.ours.sockets).toBeGreaterThan(40);
     expect(b.ours.sockets).toBeLessThan(44);
   });
@@ -137,7 +137,7 @@ it('processes that end meanwhile cause no error', async () => {
   await untilShown(agent, pod.uid);
   const { ours: alone } = await compare(pod.uid, [worker]);
   let most = 0;
-  // On a busy machine each process may end between being listed and being read.
+  // On a busy machine, the short-lived processes may exit after they are listed and before they are read, so the test runs several rounds.
   for (let round = 0; round < ROUNDS && most <= (alone.open ?? 0); round++) {
     let isOver = false;
     const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
@@ -152,13 +152,13 @@ it('processes that end meanwhile cause no error', async () => {
     }
     expect(await churn).toBeGreaterThan(1);
   }
-  // A page has shown the worker while it had children.
+  // At least one page must have included the worker's children.
   expect(most).toBeGreaterThan(alone.open ?? 0);
   expect(usageOf(await agent.page(), pod.uid)).toEqual(alone);
 });
 
 describe('without CAP_SYS_PTRACE', () => {
-  /** Wrapper for processes without capabilities, whose files an agent without CAP_SYS_PTRACE may read. */
+  /** Command prefix that drops all capabilities. An agent without CAP_SYS_PTRACE may read the descriptors of such a process. */
   const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all'];
 
   it('leaves out the owner of a process that cannot be read, and reports that', async () => {
@@ -188,7 +188,7 @@ describe('without CAP_SYS_PTRACE', () => {
     const ofProcesses = /^netsonde_(open|io|file)_/;
     expect(names(open.uid).filter((name) => ofProcesses.test(name))).toHaveLength(5);
     expect(names(closed.uid)).toContain('netsonde_sockets_used');
-    // The number of descriptors is readable without the right (since 6.2); their kinds, and I/O, are not.
+    // Since 6.2, the number of descriptors is readable without CAP_SYS_PTRACE. Their types and the I/O counters are not.
     const needRight = /^netsonde_(open_sockets|io_)/;
     expect(names(closed.uid).filter((name) => needRight.test(name))).toEqual([]);
     const { probes } = await process.json<{ probes: ProbeStatus[] }>('/api/v1/probes');

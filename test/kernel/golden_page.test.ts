@@ -11,10 +11,10 @@ import { promtool } from '../support/promtool.ts';
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
 const GOLDEN = fixture('metrics.golden.txt');
-/** Values that differ from run to run. */
+/** Metrics whose values differ between runs. */
 const TIMES = /netsonde_(probe_collect|scrape)_seconds/;
 
-/** Every probe that does not need its own kernel, at full detail. */
+/** Enables every probe that this machine's kernel supports, with full detail. */
 const CONFIG = `
 detail: full
 probes:

@@ -115,7 +115,7 @@ it('counts samples that find no free row', async () => {
   expect(Number(histograms.uncounted().map_full)).toBeGreaterThanOrEqual(20);
 });
 
-/** Number of descriptors of this process, and of those that belong to BPF. */
+/** Returns the number of this process's descriptors, and how many of them are BPF objects. */
 function held(): { all: number; bpf: number } {
   const links = readdirSync('/proc/self/fd').flatMap((fd) => {
     try {

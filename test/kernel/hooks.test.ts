@@ -21,7 +21,7 @@ beforeEach(() => {
   bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
   loads = [];
   const load = bpf.load.bind(bpf);
-  // Only records: the objects are loaded as usual.
+  // The wrapper records the programs, and then loads the object.
   bpf.load = (spec) => {
     loads.push([...spec.programs]);
     return load(spec);
@@ -38,7 +38,7 @@ async function open(hooks: HookTable) {
   return rest;
 }
 
-/** Whether this kernel allows a function hook: each of the two is refused on some. */
+/** Returns whether this kernel supports a kind of function hook. Some kernels lack fentry, others kprobes. */
 async function allows(which: Hook): Promise<boolean> {
   const [status] = await surveyHooks(bpf, table({ what: 'received', choices: [{ hooks: [which] }] }));
   loads = [];
@@ -105,7 +105,7 @@ it('tries each point alone where the kernel refuses them together, and uses thos
   if (!fentry) {
     expect(loads[0]).toEqual(['tcp_reset_received_entry', 'tcp_reset_sent_reason']);
     expect(loads[1]).toEqual(['tcp_reset_received_entry']);
-    // The kernel refused the kind, so the next table does not ask again.
+    // The kernel refused this kind of hook before, so the next table does not try it.
     loads = [];
     await open(table({ what: 'received', choices }, SENT));
     expect(loads.flat()).not.toContain('tcp_reset_received_entry');

@@ -7,7 +7,7 @@ import { only } from '../support/kernel.ts';
 let resources: CountedPair;
 let pair: HostPair;
 
-/** Sends echo requests, one with a wrong checksum, and messages of other types. */
+/** Sends echo requests, including one with a wrong checksum, and messages of other types. */
 const MESSAGES = (other: string, other6: string) => `
 import socket, struct
 def checksum(data):

@@ -9,10 +9,10 @@ import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
-/** All other probes are off, so that scrapes are frequent. */
+/** Enables only this probe, so that scrapes are fast. */
 const ON = only({ io: { enabled: true, detail: 'full' } });
 const MIB = 1024 * 1024;
-/** Additional bytes that the file system writes for itself. */
+/** Tolerance in bytes, because the file system also writes metadata. */
 const SLACK = MIB / 4;
 
 const FIELDS = {
@@ -40,7 +40,7 @@ function countersOf(page: Exposition, pod: string): Record<string, number | unde
   return Object.fromEntries(Object.entries(FIELDS).map(([field, name]) => [field, sampleValue(page, name, { pod })]));
 }
 
-/** The sum of /proc/<pid>/io over processes. */
+/** Adds up /proc/<pid>/io over processes. */
 function summed(processes: readonly Worker[]): Record<string, number> {
   const texts = processes.map(({ pid }) => readFileSync(`/proc/${pid}/io`, 'utf8'));
   const of = (field: string) =>
@@ -120,7 +120,7 @@ describe.each([
   });
 });
 
-/** Each test starts with a Pod of one process, the first, that has written nothing yet. */
+/** Each test starts with a Pod whose only process has written nothing yet. */
 describe('I/O when processes end', () => {
   let cleanup: AsyncDisposableStack;
   let workers: Workers;
@@ -144,7 +144,7 @@ describe('I/O when processes end', () => {
   /** Checks that this number of bytes was written since the test started, and that the page does not fall below it. */
   async function expectWritten(bytes: number): Promise<void> {
     expectNear((await written(pod.uid)) - start, bytes);
-    // Scraped again, without new writes.
+    // A second scrape without new writes must show the same value.
     expectNear((await written(pod.uid)) - start, bytes);
   }
 
@@ -154,7 +154,7 @@ describe('I/O when processes end', () => {
     await expectWritten(2 * MIB);
     await child.write(FILE, MIB);
     await child.end();
-    // A zombie until it is waited for.
+    // The process is a zombie until its parent waits for it.
     await expectWritten(3 * MIB);
     await first.wait(child);
     await expectWritten(3 * MIB);
@@ -228,7 +228,7 @@ describe('I/O when processes end', () => {
 
   it('of an orphan is counted once when the first process of its PID namespace takes it', async () => {
     const init = await startIn(workers, netns, pod, ['unshare', '-p', '-f']);
-    // Enters the namespace as `kubectl exec` does.
+    // Enters the Pod's PID namespace as `kubectl exec` does.
     const entered = await startIn(workers, netns, pod, ['nsenter', '-t', String(init.pid), '-p']);
     const child = await entered.fork();
     await child.write(FILE, 2 * MIB);
@@ -252,7 +252,7 @@ describe('I/O when processes end', () => {
     const next = await startIn(workers, netns, pod);
     const other = await next.fork();
     await other.write(FILE, MIB);
-    // While no process was there, the owner of the namespace may have been forgotten.
+    // The agent may have forgotten the namespace's owner while the Pod had no process, so the check is retried.
     await eventually(() => expectWritten(4 * MIB));
   });
 
@@ -266,7 +266,7 @@ describe('I/O when processes end', () => {
     await expectWritten(3 * MIB);
     await child.end();
     await first.wait(child);
-    // The kernel has added all of it to the parent.
+    // The kernel has added the child's I/O to its parent.
     await expectWritten(4 * MIB);
   });
 
@@ -303,7 +303,7 @@ describe('I/O while processes come and go all the time', () => {
   const SIZE = MIB / 16;
   const SECONDS = 3;
 
-  /** Scrapes until all have ended; returns the increase on the page. */
+  /** Scrapes until all processes have exited, and returns the increase on the page. */
   async function scrapeDuring(pod: string, start: number, churns: Promise<unknown>): Promise<number> {
     let isOver = false;
     const over = churns.finally(() => {
@@ -313,7 +313,7 @@ describe('I/O while processes come and go all the time', () => {
     while (!isOver) {
       const page = await agent.page();
       const now = countersOf(page, pod);
-      // On a busy machine a collection may be late: then it shows nothing, never half of it.
+      // On a busy machine, a collection may exceed its deadline. The page then shows none of its values.
       if (Object.values(now).every((value) => value === undefined)) continue;
       for (const field of Object.keys(FIELDS)) expect(now[field]).toBeGreaterThanOrEqual(last[field] ?? 0);
       last = now;
@@ -353,7 +353,7 @@ describe('I/O while processes come and go all the time', () => {
     const total = await scrapeDuring(pod.uid, start, churns);
     const most = (await churns).reduce((sum, count) => sum + count, 0) * SIZE;
     expect(total).toBeLessThan(most + SLACK);
-    // The bytes written before a scrape, which depend on how busy the machine is.
+    // How many bytes were written before a scrape depends on the machine's load, so this is only a lower limit.
     expect(total).toBeGreaterThan(SIZE);
   });
 });

@@ -10,7 +10,7 @@ const ECN = 'netsonde_ip_received_ecn_packets_total';
 let resources: CountedPair;
 let pair: HostPair;
 
-/** Makes ECN marks, missing routes, multicast. */
+/** Sends packets with ECN marks, packets without a route, and multicast. */
 const ODD = (other: string, other6: string) => `
 import socket
 def send(family, address, options=()):
@@ -52,7 +52,7 @@ describe.each([
       expect(ofPod(page, host, ECN, { family: 'ipv4', codepoint })).toBe(expected.get(`IpExt${field}`));
       expect(ofPod(page, host, ECN, { family: 'ipv6', codepoint })).toBe(expected.get(`Ip6${field}`));
     }
-    // nstat leaves the settings out.
+    // nstat does not print these two settings, so their values are compared here.
     expect(ofPod(page, host, 'netsonde_ip_forwarding_enabled')).toBe(host === pair.b ? 1 : 0);
     expect(ofPod(page, host, 'netsonde_ip_default_ttl')).toBe(host === pair.b ? 77 : 64);
     const moved = (metric: string, labels = {}) => ofPod(page, host, `netsonde_ip_${metric}_total`, labels);

@@ -5,7 +5,7 @@ import { type BpfError, BpfObject } from 'bpf-napi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OBJECTS } from '../support/kernel.ts';
 
-/** An object that is opened first, to cache the types: objects that come into its folder later are not among those looked up. */
+/** This object is opened while it is alone in its directory. Objects that are copied there later are not in the cache, so libbpf looks up their types. */
 const FIRST = 'softirq.bpf.o';
 const FILES = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o') && name !== FIRST);
 
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(later, { recursive: true, force: true }));
 
-/** The kernel's hash of the instructions of each of its programs (kernel: bpf_prog_calc_tag), by program id. */
+/** Returns the tag of each of this process's programs, by program ID. The kernel hashes a program's instructions for it (bpf_prog_calc_tag). */
 function tags(): Map<number, string> {
   const found = new Map<number, string>();
   for (const fd of readdirSync('/proc/self/fdinfo')) {
@@ -27,7 +27,7 @@ function tags(): Map<number, string> {
     try {
       info = readFileSync(join('/proc/self/fdinfo', fd), 'utf8');
     } catch {
-      // Closed since the list was made.
+      // The descriptor was closed after the directory was listed.
       continue;
     }
     const id = /^prog_id:\s+(\d+)$/m.exec(info)?.[1];
@@ -37,7 +37,7 @@ function tags(): Map<number, string> {
   return found;
 }
 
-/** The tag of each program by its name, or the error if the object cannot be loaded with them. */
+/** Returns the tag of each program by name, or the error if the object cannot be loaded with these programs. */
 async function load(path: string, programs: readonly string[]): Promise<Record<string, string> | string> {
   using object = await BpfObject.open(path);
   object.choosePrograms(programs);
@@ -64,7 +64,7 @@ describe.each(FILES)('%s with looked-up types', (file) => {
     const whole = await load(join(later, file), loadable);
     expect(await load(join(OBJECTS, file), loadable)).toEqual(whole);
     expect(Object.values(whole)).not.toContain('');
-    // A program refused here is refused for the same reason there.
+    // Both copies of the object are refused for the same reason.
     for (const name of refused.slice(0, 2)) {
       expect(await load(join(OBJECTS, file), [name])).toBe(await load(join(later, file), [name]));
     }

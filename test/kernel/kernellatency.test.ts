@@ -42,7 +42,7 @@ async function histograms(): Promise<Sums> {
   };
 }
 
-/** Increase of the counts while `happen` runs. */
+/** Returns the increase of the counts while `happen` runs. */
 async function during(happen: () => Promise<unknown>): Promise<Sums> {
   const before = await histograms();
   await happen();
@@ -55,7 +55,7 @@ function counts(sums: Sums): Record<string, number> {
   return Object.fromEntries(Object.entries(sums).map(([key, { count }]) => [key, count]));
 }
 
-/** Tries again: packets that the kernel itself sends in a young namespace, such as router solicitations, disturb the counts. */
+/** Retries, because the kernel sends packets of its own in a new namespace, such as router solicitations, which change the counts. */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 8; ; left--) {
     try {
@@ -92,7 +92,7 @@ describe.each([
     }));
 
   it('counts the segments that TCP has for its sockets', async () => {
-    // Each message of the exchange is answered; a pure acknowledgement is sent but wakes no reader.
+    // Each side sends a response to each message. Pure acknowledgements are sent but wake no reader, so the send counts may be higher.
     const sums = await during(() => pair.a.tcpExchange({ address: to(), port: PORT, count: 50, bytes: 1_000 }));
     expect(sums['a sent'].count).toBeGreaterThanOrEqual(50);
     expect(sums['b sent'].count).toBeGreaterThanOrEqual(50);
@@ -107,7 +107,7 @@ describe.each([
     const source = await pair.a.udpSend({ address: to(), port: PORT, count: 20, bytes: 100 });
     for (const [type, host, stage, length] of [
       ['kernel_receive_slow', pair.b, 'deliverySeconds', 100 + headers],
-      // Includes the Ethernet header, at the queue of a device.
+      // At a device queue, a packet includes the Ethernet header.
       ['kernel_send_slow', pair.a, 'deviceSeconds', 100 + headers + 14],
     ] as const) {
       const [event] = await eventually(() => {
@@ -132,13 +132,13 @@ describe.each([
   });
 });
 
-/** Unwanted datagrams are dropped, and so are those that wait in a queue when it is removed. */
+/** The kernel may reuse the address of a dropped packet for a new one. Packets are dropped from a full queue, and from a queue that is removed. */
 it('mistakes no packet for a dropped one', async () => {
   pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root tbf rate 64kbit burst 1600 limit 3000`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
   pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT + 1, count: 400, bytes: 1_472 });
-  // A packet mistaken for a dropped one would show this delay.
+  // A packet that was mistaken for a dropped one would have a delay of at least two seconds.
   await wait(2_000);
   const sums = await during(() =>
     pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_472 }),

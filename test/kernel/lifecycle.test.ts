@@ -83,7 +83,7 @@ describe('with the probe off', () => {
     });
     await agent.kernel.configure(probesOf(only({ lifecycle: true })));
     expect(programs()).toEqual(before);
-    // Pods of other tests end meanwhile, too.
+    // Pods of other tests may end meanwhile, too.
     expect(Number(await departures())).toBeGreaterThanOrEqual(Number(counted));
     await liveShortly([third]);
     await eventually(() => expect(departureOf(agent, third.uid)).toBeDefined());
@@ -107,7 +107,7 @@ it('discovery reports its programs as a probe does', async () => {
   });
 });
 
-/** A Pod that receives `count` datagrams more than its socket holds, and ends after a second. */
+/** A Pod that receives `count` more datagrams than fit into its socket's buffer, and ends after a second. */
 const LOSSY = `
 import socket, subprocess, sys, time
 subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
@@ -217,7 +217,7 @@ it('without the hooks only the last scrape is left, and the probe reports that',
   expect(await sent()).toBe(7);
 });
 
-/** Makes and leaves this number of namespaces, and waits until the kernel has taken them down. */
+/** Creates and leaves this number of namespaces, and waits until the kernel has removed them. */
 const CHURN = `
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None)
@@ -234,7 +234,7 @@ it('a flood of unowned namespaces takes no room from the deaths of Pods', async 
   const lost = async () =>
     sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', { probe: 'lifecycle', cause: 'map_full' });
   expect(await lost()).toBe(0);
-  // The event loop is blocked meanwhile, and the ring holds 132 copies.
+  // execFileSync blocks the event loop, so the ring is not drained. It has space for 132 last counters.
   execFileSync('python3', ['-c', CHURN, String(DEATHS)]);
   await using stack = new AsyncDisposableStack();
   const pods = await makePods(stack, CGROUP_V2, 1);

@@ -26,13 +26,13 @@ import { readBoth } from '../support/oracle.ts';
 const NAMESPACES = 50;
 const CHURN = 300;
 const TABLES = new Set<MibTable>(MIB_TABLES);
-/** Fields that the kernel prints with the others but does not count: constants of the protocol, types of messages by number. */
+/** Fields in the kernel's files that are not MIB counters: protocol constants, and ICMP messages by type number. */
 const NOT_COUNTED = /^(RtoAlgorithm|RtoMin|RtoMax|MaxConn|(In|Out)Type\d+)$/;
 const PASS_ROWS = fileURLToPath(new URL('../support/walk_rows.ts', import.meta.url));
 
 /**
- * Takes a CPU, or '' for any, and namespaces, each with a number: makes as many datagrams, fragments, echoes, missing listeners and
- * refused connections in each as its number says.
+ * Takes a CPU (or '' for any), then pairs of a namespace and a number. Causes that number of datagrams, fragments, echo requests, datagrams to
+ * closed ports and refused connections in the namespace.
  */
 const TRAFFIC = `
 import ctypes, os, socket, sys
@@ -99,14 +99,14 @@ async function hold({ name }: TestNetns): Promise<void> {
   });
 }
 
-/** Makes traffic in each of the namespaces, in its own amount, one after the other. */
+/** Causes a different amount of traffic in each namespace. */
 async function makeTraffic(rounds: readonly (readonly [TestNetns, number])[], cpu?: number): Promise<void> {
   const words = rounds.flatMap(([{ name }, count]) => [name, String(count)]);
   const child = spawn('python3', ['-c', TRAFFIC, String(cpu ?? ''), ...words], { stdio: 'inherit' });
   expect(await ended(child)).toBe(0);
 }
 
-/** Every field in the files of this kernel, by its name there. */
+/** Returns every field in this kernel's files. */
 function fieldsOfFiles(): { table: MibTable; field: string }[] {
   const snmp = parseSnmp(readText('/proc/self/net/snmp') ?? '', () => undefined);
   const netstat = parseSnmp(readText('/proc/self/net/netstat') ?? '', () => undefined);
@@ -120,7 +120,7 @@ function fieldsOfFiles(): { table: MibTable; field: string }[] {
     .filter(({ field }) => !NOT_COUNTED.test(field));
 }
 
-/** All values by namespace, in the order of `fields`. */
+/** Returns all values by namespace, in the order of `fields`. */
 function rowsOf(snapshot: MibSnapshot): Record<string, unknown[]> {
   const columns = fields.map(({ table, field }) => snapshot.column(table, field));
   return Object.fromEntries(
@@ -135,7 +135,7 @@ beforeAll(async () => {
   namespaces = Array.from({ length: NAMESPACES }, () => resources.use(new TestNetns()));
   for (const [index, netns] of namespaces.entries()) {
     netns.ip('link set lo up mtu 1500');
-    // Half of them have a process, the other half has none.
+    // Every second namespace has a process.
     if (index % 2 === 0) await hold(netns);
   }
   await makeTraffic(namespaces.map((netns, index) => [netns, index + 1]));
@@ -222,7 +222,7 @@ it(`slices miss, double and tear no row while ${CHURN} namespaces come and go`, 
   }
   expect(await done).toBe(0);
   expect(passes).toBeGreaterThan(20);
-  // The walk has seen namespaces that came and went.
+  // The number of rows must have changed while namespaces were created and removed.
   expect(lengths.size).toBeGreaterThan(1);
 });
 
@@ -248,7 +248,7 @@ it('keeps the counts of a CPU that is offline now', async () => {
   const [netns] = namespaces;
   if (netns === undefined || cpus.possible().length < 2) throw new Error('the test needs two CPUs');
   await makeTraffic([[netns, 30]], 1);
-  // The walk now sees the second CPU as offline; it still counts, but the walk must not look for later increases.
+  // For this walk, the second CPU is offline. Its counters are still included, but the walk need not read them again.
   using reduced = await MibWalk.open(bpf, { possible: cpus.possible, online: () => [0] });
   const received = (snapshot: MibSnapshot) => {
     const column = snapshot.column('Udp', 'InDatagrams');

@@ -19,7 +19,7 @@ const RECEIVED_PACKETS = 1;
 const RECEIVED_DROPS = 3;
 const SENT_DROPS = 10;
 
-/** Drops every packet of more than 100 bytes. */
+/** An XDP program that drops packets of more than 100 bytes. */
 const DROP_LONG = `
 #include <linux/bpf.h>
 __attribute__((section("xdp"), used)) int drop_long(struct xdp_md *ctx)
@@ -29,7 +29,7 @@ __attribute__((section("xdp"), used)) int drop_long(struct xdp_md *ctx)
 char LICENSE[] __attribute__((section("license"), used)) = "GPL";
 `;
 
-/** Makes and renames devices in the first namespace, moves them to the second, and removes them there. */
+/** Creates and renames devices in the first namespace, moves them to the second, and removes them there. */
 const CHURN = `
 set -e
 for i in $(seq 40); do
@@ -44,7 +44,7 @@ const bpf = new BpfSource(OBJECTS, '/sys');
 const cpus = cpusOf('/sys');
 const resources = new AsyncDisposableStack();
 let pass: DevicesWalk;
-/** A walk whose calls end at once: each returns as few devices as a call may. */
+/** A walk without a time slice, so that each call returns the minimum number of devices. */
 let sliced: DevicesWalk;
 let netns: TestNetns;
 
@@ -79,7 +79,7 @@ describe('a device of every kind that this kernel has', () => {
     expect(others).toEqual([]);
     const file = await retry(() => walkBesideFile(pass, netns));
     expect(file.walk).toEqual(file.oracle);
-    // Something has moved in each direction, and something was dropped.
+    // Each of these counters must have increased, or the comparison would prove nothing.
     for (const column of [RECEIVED_PACKETS, RECEIVED_DROPS, RECEIVED_PACKETS + 7, SENT_DROPS]) {
       expect(
         Object.values(walk).some((counts) => Number(counts[column]) > 0),
@@ -116,7 +116,7 @@ for n in range(40): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + by
 `);
   const { oracle, walk } = await retry(() => walkBesideIp(pass, pair));
   expect(walk).toEqual(oracle);
-  // With XDP at the other end these packets are counted in its queues, and nowhere else.
+  // If the other end has an XDP program, the kernel counts these packets only in that end's queue statistics.
   expect(Number(walk['far']?.[RECEIVED_PACKETS])).toBeGreaterThanOrEqual(40);
 });
 
@@ -140,7 +140,7 @@ it(`${MANY} devices in one namespace are counted, in several calls`, async () =>
     const { counts, others } = walked(await walk.read(freeCycle()), crowd);
     expect(Object.keys(counts)).toHaveLength(MANY + 1);
     expect(others).toEqual([]);
-    // The buffer of a call holds half as many.
+    // The buffer of one call holds only half of the devices.
     expect(walk.effort.calls - before).toBeGreaterThanOrEqual(2);
   }
   expect(sliced.effort.calls).toBeGreaterThan(MANY / 4);
@@ -189,7 +189,7 @@ sender.bind(('near', 0))
 for n in range(30): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + bytes(60))
 `);
   send(1);
-  // The walk sees the second CPU as offline.
+  // For this walk, the second CPU is offline.
   using reduced = await DevicesWalk.open(bpf, { possible: cpus.possible, online: () => [0] });
   for (const cpu of [0, 0]) {
     const { oracle, walk } = await retry(() => walkBesideFile(reduced, host));

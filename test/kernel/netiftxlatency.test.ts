@@ -69,7 +69,7 @@ describe.each([
       return port;
     });
 
-    // The threshold lies halfway between two of the delays, so that a busy machine moves none across it.
+    // The threshold is halfway between two of the delays, so that jitter on a busy machine moves no delay across it.
     const slow = expected.filter((delay) => delay > 0.052);
     const events = await eventually(() => {
       const found = slowOnes('qdisc_slow').filter(({ src }) => src?.endsWith(`:${source}`));
@@ -123,18 +123,18 @@ it(
   async () => {
     {
       using _shaper = shape(pair, 'tbf rate 64kbit burst 1600 limit 3000');
-      // As long as the segments below: a packet of another length would not be mistaken for one of them anyway.
+      // The datagrams are as long as the segments below, because the probe also compares lengths.
       await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
       const [tbf] = JSON.parse(pair.a.netns.tc(`-s -j qdisc show dev ${pair.deviceA}`)) as { drops: number }[];
       expect(tbf?.drops).toBeGreaterThan(150);
-      // The packets left in the queue go with the queue.
+      // Removing the queue drops the packets that are left in it.
     }
-    // A packet mistaken for a dropped one would show this delay.
+    // A packet that was mistaken for a dropped one would have a delay of at least two seconds.
     await wait(2_000);
     const before = { a: await histogram(QDISC), driver: await histogram(DRIVER), untracked: await untracked() };
     agent.events.length = 0;
     {
-      // Smaller than the packets that TCP hands over: they are cut when they are queued.
+      // The burst is smaller than TCP's GSO packets, so the queue segments them.
       using _shaper = shape(pair, 'tbf rate 200mbit burst 5000 limit 10000000');
       await pair.a.tcpExchange({ address: pair.addressB.ipv4, port: PORT, count: 3, bytes: 400_000 });
     }
@@ -145,7 +145,7 @@ it(
     expect(Math.max(...filled(waited))).toBeLessThan(2);
     expect(slowOnes('qdisc_slow').filter(({ delaySeconds }) => Number(delaySeconds) > 2)).toEqual([]);
     expect(sent.count - waited.count).toBeGreaterThan(100);
-    // Other namespaces of the machine send as well.
+    // Other namespaces on this machine send packets, too.
     expect((await untracked()) - before.untracked).toBeGreaterThanOrEqual(sent.count - waited.count);
   },
 );

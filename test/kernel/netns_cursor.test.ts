@@ -23,14 +23,14 @@ const SLICE = 7n;
 const DONE = 2 ** 31;
 const CPUS = 1n;
 
-/** Arguments of each walk over the namespaces, except the last one, whether it continues. */
+/** The walks over namespaces. `more` has the arguments that follow `skip` and `count`. */
 const WALKS = [
   { file: NETNS, program: 'netns_list', rows: 'netns_rows', row: netnsRow, more: [] },
   { file: MIB, program: 'mib_read', rows: 'mib_rows', row: mibRow, more: [CPUS] },
   { file: SOCK, program: 'sock_read', rows: 'sock_rows', row: sockRow, more: [CPUS] },
   { file: CONNTRACK, program: 'conntrack_read', rows: 'conntrack_rows', row: conntrackRow, more: [CPUS] },
   { file: QDISC, program: 'qdisc_find', rows: 'qdisc_rows', row: qdiscRow, more: [] },
-  // With more time than a call could need.
+  // The second value is a time limit in nanoseconds that no call reaches.
   { file: NETDEV, program: 'netdev_read', rows: 'netdev_rows', row: netdevRow, more: [CPUS, 1_000_000_000n] },
 ] as const;
 
@@ -65,7 +65,7 @@ async function openWalk({ file, program, rows, row, more }: (typeof WALKS)[numbe
 
 it.each(WALKS)('$program continues where its last slice ended, without counting from the start', async (walk) => {
   using opened = await openWalk(walk);
-  // A namespace of another test may disappear during the walk; such a try proves nothing.
+  // Other tests may remove a namespace during the walk, so the check is retried.
   const met = await eventually(() => {
     const ids: NetnsId[] = [];
     for (let slice = opened.slice(0n, SLICE, false); ; ) {
@@ -85,7 +85,7 @@ it('a slice that ended at a namespace which has gone is counted from the start',
   const start = opened.slice(0n, 1n, false).ids;
   const gone = new TestNetns();
   const id = asNetnsId(Number(gone.id));
-  // Steps through the list until the namespace is the last row.
+  // Finds the position of the namespace in the list.
   for (let skip = 0n; ; skip++) {
     const { ids, isDone } = opened.slice(skip, 1n, false);
     if (ids[0] === id) break;

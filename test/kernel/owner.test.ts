@@ -14,7 +14,7 @@ import { only, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { startIn, startOutside } from '../support/pod_processes.ts';
 
-/** Two scans of the machine, and a little more. */
+/** Time for at least two scans of the machine. */
 const LOOKS_MS = 2_500;
 
 async function entityOf(agent: TestKernel, netns: TestNetns): Promise<EntityStatus | undefined> {
@@ -26,7 +26,7 @@ async function eventuallyOf(agent: TestKernel, netns: TestNetns, expected: objec
   await eventually(async () => expect(await entityOf(agent, netns)).toMatchObject(expected));
 }
 
-/** Waits until the page shows this number of datagrams to closed ports. A page may lack families that took too long. */
+/** Waits until the page shows this number of datagrams to closed ports. A probe that took too long is missing from a page. */
 async function eventuallyDropped(agent: TestKernel, pod: string, count: number): Promise<void> {
   await eventually(async () => {
     const page = await agent.page();
@@ -39,7 +39,7 @@ function podName(uid: string, name: string, hostNetwork = false): PodName {
   return { uid, namespace: 'shop', name, labels: {}, workload, createdMs: 1, hostNetwork, ips: [] };
 }
 
-/** Sends datagrams to a closed port. */
+/** Sends datagrams to a port on which no socket listens. */
 function dropIn(netns: TestNetns, count: number): void {
   netns.ip('link set lo up');
   netns.python(`
@@ -79,7 +79,7 @@ describe.concurrent.each([
     expect(await entityOf(agent, fresh)).toMatchObject({ uid: pod.uid });
     expect(await entityOf(agent, home)).toMatchObject({ uid: plugin.uid });
     expect(departed(plugin, pod)).toEqual([]);
-    // Also after a restart of the agent, when the guest's process is the older one.
+    // The owners must be the same after a restart of the agent, although the visiting process is the older one then.
     await using later = await open();
     await eventuallyOf(later, fresh, { kind: 'pod', uid: pod.uid });
     await eventuallyOf(later, home, { kind: 'pod', uid: plugin.uid });
@@ -162,7 +162,7 @@ describe.concurrent.each([
       await eventuallyOf(knowing, netns, { pod: mount });
       await using pod = new TestPod(CGROUP_V2);
       await using process = await startOutside(netns, 'sleep', ['1000']);
-      // The process executes no program after it has come into the Pod.
+      // The process calls no execve() after it joins the Pod, so nothing triggers a scan.
       pod.add(process.pid);
       await eventuallyOf(knowing, netns, { kind: 'pod', namespace: '', pod: pod.uid, uid: pod.uid });
     }
@@ -189,7 +189,7 @@ describe.concurrent.each([
       if (isKnown) restarted.kernel.namePods({ whole: true, set: [podName(pod.uid, 'l3-agent', true)], deleted: [] });
       for (const router of routers) await eventuallyOf(restarted, router, { kind: 'netns', pod: router.name, uid: '' });
       for (const [index, { name }] of routers.entries()) await eventuallyDropped(restarted, name, 10 * (index + 1));
-      // A namespace that is made while the agent runs is judged correctly after one scan at most.
+      // A namespace that appears while the agent runs has the correct owner after at most one scan.
       const late = stack.use(new TestNetns());
       stack.use(await startIn(container, late));
       await eventuallyOf(restarted, late, { kind: 'netns', pod: late.name });
@@ -200,7 +200,7 @@ describe.concurrent.each([
     using netns = new TestNetns(uniqueName('n-'));
     dropIn(netns, 6);
     await eventuallyOf(agent, netns, { pod: netns.name });
-    // One sorts before it and one after it.
+    // One name sorts before that of the namespace, and the other one after it.
     const others = [uniqueName('a-'), uniqueName('z-')];
     for (const other of others) {
       writeFileSync(`/run/netns/${other}`, '');

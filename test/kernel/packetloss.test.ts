@@ -30,7 +30,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** Filters for the pair only: the ledger and the events cover the whole machine, and others may use it too. */
+/** Limits the probe to the pair by a Pod filter, because other tests on this machine would add to the ledger and the events. */
 function configOf(options: object): string {
   const names = [pair.a, pair.b].map(({ netns }) => netns.name);
   return only({ packetloss: { pods: { names }, ...options } });
@@ -40,13 +40,13 @@ function drops(pod: string, reason: string): Promise<number> {
   return agent.page().then((page) => sampleValue(page, 'netsonde_packet_drops_total', { pod, reason }) ?? 0);
 }
 
-/** Packets that the rules of the namespace dropped. */
+/** Returns how many packets the namespace's nftables rules dropped. */
 function ruleCount(): number {
   const text = run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', 'list', 'table', 'inet', 't');
   return [...text.matchAll(/counter packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** Events of this probe: other probes report the work of other tests on this machine. */
+/** Returns the events of this probe. Other probes report packets of other tests, too. */
 function told(): EventRecord[] {
   return agent.events.filter(({ probe }) => probe === 'packetloss');
 }
@@ -99,7 +99,7 @@ describe.each([
     expect(stack[0]).toBe(event?.['symbol']);
     expect(stack.join()).toMatch(/nf_hook_slow/);
     expect(event?.message).toContain(`${bracket(to())}:7001`);
-    // The clocks of the kernel and of the process may differ slightly.
+    // The event's time is converted from the kernel's monotonic clock, so it may differ slightly.
     expect(Date.parse(event?.time ?? '')).toBeGreaterThan(startMs - CLOCKS_APART_MS);
     expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
     expect(event?.time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
@@ -141,12 +141,12 @@ it('limits events by namespace, and the ledger balances', async () => {
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 200, bytes: 5 });
   const seconds = (performance.now() - startMs) / 1_000;
   await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7008, count: 1, bytes: 5 });
-  // The other namespace is not silenced by the noisy one.
+  // The limit of one namespace does not affect the other namespace.
   await eventually(() => expect(eventsTo(7008)).toHaveLength(1));
   const after = await ledger();
   const grown = (field: 'produced' | 'limited' | 'lost') => (after?.[field] ?? 0) - (before?.[field] ?? 0);
   expect(grown('produced')).toBe(201);
-  // A burst of five, five for each second that it took, and one of the other namespace.
+  // The limit allows a burst of five and five events per second. The other namespace has one event.
   expect(grown('produced') - grown('limited')).toBeLessThanOrEqual(5 + Math.ceil(5 * seconds) + 1);
   await eventually(() => expect(told()).toHaveLength(grown('produced') - grown('limited') - grown('lost')));
 });

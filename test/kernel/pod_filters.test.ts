@@ -11,7 +11,7 @@ import { HostPair, startPython, TestNetns } from '../support/hosts.ts';
 import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
-/** The scenario of a probe that has one shows the same. */
+/** Probes that accept a Pod filter and have no scenario, which would test the filter as well. */
 const FILTERABLE = PROBES.filter((probe) => canFilterPods(probe) && !SCENARIO_NAMES.includes(probe.name));
 const SHOWN = new Map(
   FILTERABLE.flatMap(({ name, metrics }) =>
@@ -46,7 +46,7 @@ function configOf(pods: object): string {
   return only(Object.fromEntries(FILTERABLE.map(({ name }) => [name, { enabled: true, detail: 'full', ...pods }])));
 }
 
-/** Makes the same traffic in both directions: resets, retransmits, drops, data, requests to a disk. */
+/** Causes the same traffic in both directions: resets, retransmissions, drops, data and disk requests. */
 async function traffic(): Promise<void> {
   const ways = [
     { from: pair.a, address: pair.addressB.ipv4 },
@@ -62,7 +62,7 @@ async function traffic(): Promise<void> {
   );
 }
 
-/** `probe pod` of each series that is not zero, of the pair and of the node. */
+/** Returns `PROBE POD` for each series of the pair and of the node whose value is not zero. */
 function seen(page: Exposition): string[] {
   const mine = new Set(['', pair.a.netns.name, pair.b.netns.name]);
   const found = page.samples.flatMap(({ name, labels, value }) => {
@@ -156,7 +156,7 @@ it('follows Pods as Kubernetes reports them, from the moment that their entity i
       ],
       deleted: [],
     });
-  /** A process in a Pod and a namespace of its own, which drops datagrams on request. */
+  /** Starts a process in a new Pod with its own namespace. It drops datagrams on request. */
   const start = async (labels: Record<string, string>, namespace = 'shop') => {
     await using stack = new AsyncDisposableStack();
     const netns = stack.use(new TestNetns());

@@ -37,7 +37,7 @@ function list(owners: readonly NetnsOwner[], paths: Partial<Paths> = {}): Promis
   return new ProcessGroups({ ...DEFAULT_PATHS, ...paths }, () => owners, new SourceErrors()).list(freeCycle());
 }
 
-/** Processes by the key of their group. */
+/** Returns the processes of each group, by the key of the group. */
 async function pidsOf(owners: readonly NetnsOwner[], paths: Partial<Paths> = {}): Promise<Record<string, number[]>> {
   const { groups, degraded } = await list(owners, paths);
   expect(degraded).toEqual([]);
@@ -161,7 +161,7 @@ describe('an agent with its own namespaces', () => {
     return probes.find(({ name }) => name === 'fd');
   }
 
-  /** More than the files that a worker starts with. */
+  /** More files than a worker has open at its start. */
   const FILES = 100;
 
   async function open(agent: AgentProcess, pod: string): Promise<number> {
@@ -184,7 +184,7 @@ describe('an agent with its own namespaces', () => {
     await guest.files(FILES);
     for (const { pid } of [inside, guest]) pod.add(pid);
     await using agent = await serve(['sh', '-c', `echo $$ >${home.path}/cgroup.procs; exec unshare -C "$@"`, 'sh']);
-    // Only the cgroup shows that the guest belongs to the Pod.
+    // The visiting process belongs to the Pod only by its cgroup.
     await eventually(async () => expect(await open(agent, pod.uid)).toBeGreaterThan(FILES));
     expect(await statusOf(agent)).toMatchObject({ state: 'running', reason: '' });
   });

@@ -35,12 +35,12 @@ function readWalk(node?: NetnsId): Promise<ProcessTable> {
 
 const HUNDREDTH = 100;
 
-/** Every field of a table for these processes, or for all; both readers must agree. */
+/** Returns the fields on which both readers must agree, for these processes or for all. */
 function facts(table: ProcessTable, only?: readonly number[]): unknown[] {
   const all = table.namespaces.flatMap(({ inum, pids }) =>
     pids.map((pid) => {
       const info = table.info(pid);
-      // /proc has a resolution of a hundredth of a second.
+      // In /proc, start times have a resolution of 10 ms.
       const start = info && Math.floor(info.startSeconds * HUNDREDTH + 1e-6);
       return { pid, inum, ...(only === undefined ? {} : { comm: info?.comm, start, container: info?.container() }) };
     }),
@@ -206,7 +206,7 @@ it('on a node that is a container, as in kind, outer cgroups do not count', asyn
 });
 
 describe('in a PID namespace inside ours', () => {
-  /** Runs a program there that lists the processes that the agent would see; `mountProc` decides between its own /proc and ours. */
+  /** Lists processes as an agent in a new PID namespace would. With `mountProc`, /proc is that of the new namespace; otherwise it is that of the test. */
   async function listed(mountProc: boolean): Promise<{ own: number; pids: number[] }> {
     const args = ['--pid', '--fork', ...(mountProc ? ['--mount-proc'] : []), process.execPath, TASKS];
     const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });

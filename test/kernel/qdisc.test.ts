@@ -19,7 +19,7 @@ let pair: HostPair;
 let agent: TestKernel;
 let withoutPass: TestKernel;
 
-/** Adds another link between the two, runs a `tc` command on it, and sends datagrams over it. */
+/** Adds a link between the two namespaces, runs `tc` commands on its device, and sends datagrams over it. */
 async function addLink({ a, b }: HostPair, device: string, net: number, ...commands: string[]): Promise<void> {
   const peer = uniqueName('p');
   a.netns.ip(`link add ${device} numtxqueues 2 type veth peer name ${peer} netns ${b.netns.name}`);
@@ -78,7 +78,7 @@ describe.each([
         [ingress, 'ingress'],
       ].sort(),
     );
-    // The children exist, and are not shown separately.
+    // The child qdiscs exist, but the page does not show them separately.
     expect(oracle.filter(({ kind }) => kind.startsWith('pfifo')).length).toBeGreaterThanOrEqual(3);
     for (const row of shown) {
       const labels = { device: row.dev, kind: row.kind };
@@ -94,14 +94,14 @@ describe.each([
       for (const [what, value] of Object.entries(expected)) {
         expect(ofPod(ours, pair.a, `netsonde_qdisc_${what}`, labels), `${row.kind} ${what}`).toBe(value);
       }
-      // Without a filter the kernel does not run an ingress qdisc.
+      // The ingress qdisc is not a root; it counts no packets because it has no filter.
       if (row.root === true) expect(Number(row['packets']), row.kind).toBeGreaterThan(0);
     }
     expect(shown.find(({ kind }) => kind === 'tbf')?.['drops']).toBeGreaterThan(0);
     const ofNetns = (name: string) =>
       ours.samples.filter(({ name: metric, labels }) => metric.startsWith('netsonde_qdisc_') && labels['pod'] === name);
     expect(ofNetns(pair.a.netns.name)).toHaveLength(shown.length * 7);
-    // No device of the other namespace has a queue.
+    // No device in the other namespace has a qdisc.
     expect(ofNetns(pair.b.netns.name)).toEqual([]);
   });
 });

@@ -7,7 +7,7 @@ import { retry } from '../support/oracle.ts';
 
 const SILENCE_MS = 10_000;
 const STEP_MS = 25;
-/** Wake-ups of a ring by records: by the notice, by one that begins a flow, and by the drain that ends it. */
+/** Maximum number of wakeups that a batch of records causes: the kernel's notification, the start of the drain timer, and the last drain. */
 const WAKE_UPS_A_BATCH = 3;
 const PORT = 7_001;
 
@@ -25,7 +25,7 @@ afterEach(async () => {
   await agent[Symbol.asyncDispose]();
 });
 
-/** Advances the agent's clock; the loop, the kernel and its notices are real. */
+/** Advances the agent's fake clock. The event loop, the kernel and its notifications are real. */
 async function passTime(ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += STEP_MS) {
     await vi.advanceTimersByTimeAsync(STEP_MS);
@@ -38,12 +38,12 @@ it('wakes no ring while no record comes, and gets the first record after that', 
   const pod = pair.b.netns.name;
   agent = await TestKernel.open(`{ probes: { packetloss: { pods: { names: [${pod}] } } } }`);
   const rings = [...new Set(drain.mock.contexts)] as BpfRing[];
-  // Rings for births and deaths, and for each probe that is on by default and has events.
+  // One ring belongs to discovery, and the others to the probes that are on by default and send events from BPF programs.
   expect(rings).toHaveLength(4);
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   await passTime(4 * STEP_MS);
-  // Other namespaces of the machine have births and resets of their own, which are reported as they are written. A timer would
-  // wake a ring four hundred times in each of these windows.
+  // Other namespaces on this machine may cause records, so a few wakeups are allowed. A timer would wake each ring four hundred times in the same
+  // period.
   await retry(async () => {
     drain.mockClear();
     const before = rings.map(({ wakeUps }) => wakeUps);

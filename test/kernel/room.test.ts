@@ -29,7 +29,7 @@ it(`measures each of ${MANY} namespaces that come after an agent started on an e
     const listed = new Set((await agent.kernel.entities()).map(({ pod }) => pod));
     expect(many.names.filter((name) => !listed.has(name))).toEqual([]);
   });
-  // Before they were listed, the room of unlisted namespaces may have been used up, by other tests as well.
+  // Until the namespaces are listed, they share the map space of unlisted namespaces, which other tests may have filled.
   await many.use();
   await eventually(async () => {
     const page = await agent.page();

@@ -12,7 +12,7 @@ import { TestNetns } from '../support/hosts.ts';
 import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
 import { NO_OWNERS } from '../support/owners.ts';
 
-/** Programs of tp_btf/kfree_skb for kernels with and without reasons; the last one runs on all. */
+/** The variant of the program on tp_btf/kfree_skb that runs on all kernels. */
 const PROGRAM = 'packet_drop';
 
 let loads: BpfObject[];
@@ -29,7 +29,7 @@ beforeEach(() => {
   });
 });
 
-/** A probe that shows the drops of all namespaces, from an object that it shares with others. */
+/** Returns a probe that shows the drops of all namespaces, from an object that it shares with other probes. */
 function probeOf(name: string) {
   return defineProbe({
     name,

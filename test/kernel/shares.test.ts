@@ -23,9 +23,9 @@ import { FreesOracle } from '../support/orderly/frees.ts';
 import { withShares } from '../support/shares.ts';
 
 const NAMESPACES = 40;
-/** A tenth of the rows that the flood would take. */
+/** Shares of an owner and of all unlisted namespaces: a tenth of the rows that the flood needs. */
 const SHARES = { ofOwner: 8, ofUnlisted: 8 };
-/** Events per second of an owner: as many as a victim has drops. */
+/** Events per second of an owner. The victim has as many drops. */
 const LIMIT = 7;
 const DROPS = 'netsonde_packet_drops_total';
 
@@ -38,7 +38,7 @@ for _ in range(${count}):
 `);
 }
 
-/** Waits until a namespace is listed: packets lost before the next scan belong to no owner. */
+/** Waits until a namespace is listed, because packets that it loses before that have no owner. */
 function listed(agent: TestKernel, { name }: TestNetns): Promise<void> {
   return eventually(async () => expect((await agent.kernel.entities()).map(({ pod }) => pod)).toContain(name));
 }
@@ -60,7 +60,7 @@ describe.each([
       constants: { owner_rows: SHARES.ofOwner, unlisted_rows: SHARES.ofUnlisted, filters_pods: true },
       without: ['events', 'event_buckets', 'event_ledgers'],
     });
-    // The last one is a Pod's own, made by its runtime with a user namespace: it differs from the others only by being listed.
+    // The last namespace belongs to a Pod whose runtime uses a user namespace. It differs from the others only by being listed.
     const [rootless, rootlessInum] = [flood.ids.at(-1) as NetnsId, [...flood.inums].at(-1) as number];
     const owners = new OwnerSlots({
       isUnowned: (id) => id !== rootless && flood.ids.includes(id),
@@ -73,7 +73,7 @@ describe.each([
       { id: rootless, owner: 'rootless', name: 'rootless' },
     ]);
     const bytes = (id: bigint) => new Uint8Array(BigUint64Array.of(id).buffer);
-    // Packets of other tests on this machine are filtered out.
+    // The Pod filter excludes packets of other tests.
     for (const id of [...flood.ids, victim.id])
       object.map('filtered_netns').update(bytes(BigInt(id)), Uint8Array.of(1));
     owners.follow({
@@ -91,7 +91,7 @@ describe.each([
     drop(victim, 5);
     await flood.lose();
     const sum = (of: ReturnType<typeof counts.rows>) => of.reduce((total, { count }) => total + Number(count), 0);
-    // The unread data of a closed socket is discarded a moment later.
+    // The kernel discards the unread data of a closed socket asynchronously.
     const rows = await eventually(() => {
       const now = counts.rows();
       expect(freed()).toBeGreaterThanOrEqual(4 * NAMESPACES + 5);
@@ -107,7 +107,7 @@ describe.each([
 });
 
 describe('the room for listening sockets', () => {
-  /** Opens, in each namespace, a number of listening sockets, and for each some connections that wait to be accepted. */
+  /** Opens listening sockets, each with connections that wait to be accepted. */
   const listen = (sockets: number, waiting: number) => `
 import socket, time
 kept = [socket.create_server(('127.0.0.1', 0), backlog=0) for _ in range(${sockets})]
@@ -121,7 +121,7 @@ print('ready', flush=True)
 time.sleep(1000)
 `;
 
-  /** Makes two namespaces of one Pod, one of another, and two that are not listed. */
+  /** Creates two namespaces of one Pod, one namespace of another Pod, and two unlisted namespaces. */
   async function makeBed(each: number, waiting: number) {
     await using made = new AsyncDisposableStack();
     const netns = Array.from({ length: 5 }, () => made.use(new TestNetns()));
@@ -148,7 +148,7 @@ time.sleep(1000)
   }
 
   const idOf = ({ id }: TestNetns) => asNetnsId(Number(id));
-  /** Sums for the greedy Pod, the victim and the unlisted namespaces. */
+  /** Returns the sums for the greedy Pod, the victim and the unlisted namespaces. */
   const sumOf = ([first = 0, second = 0, victim, ...others]: readonly number[]) => [
     first + second,
     victim,
@@ -171,7 +171,7 @@ time.sleep(1000)
       const counts = bed.ids.map((id) => snapshot.summary(id)?.acceptQueues.length ?? 0);
       const [greedy, victim, unlisted] = sumOf(counts);
       expect([greedy, victim]).toEqual([8, 3]);
-      // Namespaces of others on this machine are not listed either.
+      // Other unlisted namespaces on this machine count as well.
       expect(unlisted).toBeLessThanOrEqual(8);
     }
   });
@@ -218,7 +218,7 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   expect(sampleValue(page, DROPS, { pod: 'unlisted', reason: 'other' })).toBeGreaterThan(NAMESPACES);
   const eventsOf = (name: string) => agent.events.filter(({ probe, pod: of }) => probe === 'packetloss' && of === name);
   await eventually(() => expect([eventsOf(before.name).length, eventsOf(after.name).length]).toEqual([7, 5]));
-  // All unlisted namespaces share one rate, however many they are, and so do those of user namespaces.
+  // All unlisted namespaces together share one limit, including those in user namespaces.
   const seconds = (performance.now() - startMs) / 1_000;
   const ids = new Set([...flood.ids, ...nested.ids].map(String));
   const told = agent.events.filter(({ probe, netns }) => probe === 'packetloss' && ids.has(netns));

@@ -9,11 +9,11 @@ const COUNT = 40;
 const AT_ONCE = 8;
 
 it('without the probe `lifecycle`, events still name Pods that live for milliseconds, and only the last counters are not shown', async () => {
-  // All unlisted Pods share one rate of events.
+  // All unlisted Pods share one event limit, so it must be high.
   await using agent = await TestKernel.open(only({ packetloss: { limit: 10_000 } }, { detail: 'full' }));
   await using stack = new AsyncDisposableStack();
   const pods = await makePods(stack, CGROUP_V2, COUNT);
-  // All at once may exceed the unlisted Pods' share of the ring, where the agent is starved.
+  // If all Pods started at once and the agent had no CPU time, their events could exceed the share of the ring that unlisted Pods have.
   for (let first = 0; first < COUNT; first += AT_ONCE) await liveShortly(pods.slice(first, first + AT_ONCE));
   await eventually(() => {
     const named = new Set(agent.events.filter(({ type }) => type === 'packet_drop').map(({ pod }) => pod));

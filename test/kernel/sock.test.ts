@@ -5,7 +5,7 @@ import { type HostPair, startPython } from '../support/hosts.ts';
 import { only, TestKernel } from '../support/kernel.ts';
 import { readBoth } from '../support/oracle.ts';
 
-/** Opens sockets of every kind, a different number of each, and sends a first fragment whose rest never comes. */
+/** Opens a different number of sockets of each kind, and sends the first fragment of a datagram without the rest. */
 const SOCKETS = (count: number) => `
 import socket, struct, time
 held = []
@@ -54,7 +54,7 @@ describe.each([
         .find(({ name }) => name === 'sock')?.reader,
     ).toBe(reader);
     const { oracle, ours } = await readBoth(
-      // Values of the whole machine change with everything else that runs on it.
+      // These fields cover the whole machine, so they change with everything that runs on it.
       () => host.netns.exec('cat /proc/net/sockstat /proc/net/sockstat6').replace(/ (orphan|alloc|mem) \d+/g, ''),
       () => agentOf().page(),
     );

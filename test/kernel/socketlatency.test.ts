@@ -39,12 +39,11 @@ function slowOnes(type: string, { port }: Joined): Promise<EventRecord[]> {
   });
 }
 
-/** Seconds between two moments of the monotonic clock. */
 function seconds(fromNs: number, toNs: number): number {
   return (toNs - fromNs) / 1e9;
 }
 
-/** Checks bounds: the time measured from outside is the longest possible, the test's own wait the shortest. */
+/** Checks a measured time. The lower limit is the test's own wait, and the upper limit is the time measured from outside. */
 function expectBetween(value: number, least: number, most: number): void {
   expect(value).toBeGreaterThanOrEqual(least);
   expect(value).toBeLessThanOrEqual(most);
@@ -113,7 +112,7 @@ describe.each([
     const before = await histogram(READ);
     const sentNs = await told(sender, "s.send(b'one')");
     await wait(100);
-    // Arrives in addition, and must not restart the clock.
+    // More data arrives before the first is read. The measurement must not restart.
     const secondNs = await told(sender, "s.send(b'two')");
     await told(receiver, 's.recv(100, socket.MSG_PEEK)');
     await wait(200);
@@ -123,7 +122,7 @@ describe.each([
     expect(waited.count).toBe(protocol === 'tcp' ? 1 : 2);
     if (protocol === 'tcp') expectBetween(waited.sum, 0.299, first);
     else expectBetween(waited.sum, 0.299 + 0.199, first + second);
-    // Nothing is left, so new data is read at once.
+    // The socket's buffer is empty now, so a waiting reader gets new data at once.
     const later = await histogram(READ);
     const reading = told(receiver, 's.recv(100)');
     const thirdNs = await told(sender, "s.send(b'three')");
@@ -170,7 +169,7 @@ describe.each([
     await using joined = await join('tcp', to);
     const { receiver, sender } = joined;
     const before = { a: await histogram(WRITE, pair.a), b: await histogram(WRITE) };
-    // The kernel holds back data that does not fill a packet, here until the cork is removed.
+    // With TCP_CORK, the kernel holds back data that does not fill a packet until the cork is removed.
     const writtenNs = await told(sender, "s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1); s.send(b'x' * 50)");
     await wait(130);
     await told(sender, 's.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)');
@@ -202,7 +201,7 @@ describe.each([
     await wait(400);
     const drained = seconds(writtenNs, await told(receiver, 'drain()'));
     const waited = grown(before, await histogram(WRITE, pair.a));
-    // The rest of a single write was sent once there was room for it, in some packets.
+    // The second part of the write was sent in several packets when the buffer had space again.
     expectBetween(filled(waited).at(-1) ?? 0, bucketOf(0.399), bucketOf(drained));
     const events = await slowOnes('socket_write_slow', joined);
     for (const event of events)

@@ -9,7 +9,7 @@ const WAIT = 'netsonde_softirq_wait_seconds';
 const RUN = 'netsonde_softirq_run_seconds';
 const ALL = '[hi, timer, net_tx, net_rx, block, irq_poll, tasklet, sched, hrtimer, rcu]';
 
-/** The threshold is never reached, so there are no events. */
+/** The threshold is too high for any event. */
 const QUIET = `{ probes: { softirq: { enabled: true, vectors: ${ALL}, threshold: 10s } } }`;
 
 const resources = new AsyncDisposableStack();
@@ -36,7 +36,7 @@ it('measures how long net_rx waits and runs, while packets come in', async () =>
   await sendDatagrams(500);
   const wait = grown(before.wait, await histogram(WAIT, 'net_rx'));
   const run = grown(before.run, await histogram(RUN, 'net_rx'));
-  // A softirq may serve several packets, but a sender that waits until each one is gone makes hundreds of them.
+  // One softirq may process several packets, but this sender waits for each packet, so hundreds of softirqs run.
   for (const { count, sum, buckets } of [wait, run]) {
     expect(count).toBeGreaterThan(100);
     const upper = buckets.reduce((total, { bound, count }) => total + count * Math.min(bound, 17), 0);
@@ -87,7 +87,7 @@ it('reports softirqs above the threshold, with the CPU and the process that it w
     expect(event['task']).toMatch(/./);
     expect(event.message).toContain(`On CPU ${event['cpu']} the softirq ${event['vector']}`);
   }
-  // The datagrams are received in the context of their sender.
+  // Over loopback, the softirq that receives the datagrams runs in the context of the sender.
   expect(ran.some(({ pid }) => pid === pair.a.pid)).toBe(true);
 });
 

@@ -23,7 +23,7 @@ const METRICS = [
 ] as const;
 const CPU = 12;
 
-/** Rows of numbers, one for each CPU. The counters cover the whole machine, which is never still. */
+/** Returns one row of numbers per CPU. The counters cover the whole machine, so they change all the time. */
 function rows(): number[][] {
   const lines = netns.exec('cat /proc/net/softnet_stat').trim().split('\n');
   return lines.map((line) => line.split(' ').map((cell) => Number.parseInt(cell, 16)));

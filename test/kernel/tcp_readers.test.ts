@@ -24,10 +24,10 @@ const MANY = 4_900;
 const LISTENERS = 1_500;
 const ESTABLISHED = 1;
 const LOOPBACK = '127.0.0.1';
-/** These tests compare numbers, and their load may take the CPU away from a walk. */
+/** A walk time limit that the load of these tests does not exceed. */
 const PATIENT = { walkMs: 10_000 };
 
-/** Namespaces that die with connections inside, one after the other. */
+/** Creates namespaces with connections, and removes each of them while the connections exist. */
 const DYING = `
 import ctypes, fcntl, socket, struct, time
 libc = ctypes.CDLL(None)
@@ -51,7 +51,7 @@ print(count)
 const resources = new AsyncDisposableStack();
 const bpf = new BpfSource(OBJECTS, '/sys');
 let many: TcpHost;
-/** Namespaces whose connections are in hashes of their own, of 16 buckets and of one. */
+/** Namespaces with their own connection hash tables, of 16 buckets and of one bucket. */
 let own: TcpHost;
 let chain: TcpHost;
 let empty: TestNetns;
@@ -74,7 +74,7 @@ function host(netns: TestNetns): TcpHost {
   return resources.use(new TcpHost(netns));
 }
 
-/** Opens a thousand connections in a namespace whose parent gives its children a hash of this number of buckets. */
+/** Opens a thousand connections in a namespace that gets its own hash table of this size. The parent namespace's sysctl sets the size. */
 async function hostWithHash(buckets: number): Promise<TcpHost> {
   using parent = new TestNetns();
   parent.exec(`sysctl -qw net.ipv4.tcp_child_ehash_entries=${buckets}`);
@@ -85,7 +85,7 @@ async function hostWithHash(buckets: number): Promise<TcpHost> {
   return made;
 }
 
-/** Calls `read` again and again until `work` is done. */
+/** Calls `read` repeatedly until `work` is done. */
 async function readWhile<T>(work: Promise<T>, read: () => Promise<void>): Promise<{ output: T; walks: number }> {
   let done = false;
   const output = work.finally(() => {
@@ -99,7 +99,6 @@ async function readWhile<T>(work: Promise<T>, read: () => Promise<void>): Promis
   return { output: await output, walks };
 }
 
-/** Runs a command and returns its output. */
 function run(command: string, ...args: readonly string[]): Promise<string> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
@@ -130,7 +129,7 @@ afterAll(() => resources.disposeAsync());
 it.each([
   ['the pass', {}],
   ['the walk without casts', { canCast: false }],
-  // Each call ends as soon as it can, in the middle of a chunk or of a chain.
+  // Without a time slice, each call ends as early as possible, in the middle of a chunk or of a hash chain.
   ['the walk in many slices', { sliceUs: 0 }],
   ['the walk in many slices without casts', { sliceUs: 0, canCast: false }],
 ])(
@@ -218,7 +217,8 @@ it('counts lasting connections exactly while others come and go elsewhere in the
     expect(unmoved).toEqual(still[0]);
     const [before, now] = [still[1]?.sockets[ESTABLISHED] ?? 0, moving?.sockets[ESTABLISHED] ?? 0];
     expect(now).toBeGreaterThanOrEqual(before);
-    // A connection being made, with both ends, and one that closes. While a walk waits for the CPU others follow them.
+    // A walk may see both ends of a new connection and of a closing one, which is four more than before. If the walk has to wait for the CPU, it may
+      // see more.
     if (now > before + 4) more++;
     expect(now).toBeLessThanOrEqual(before + 40);
   });

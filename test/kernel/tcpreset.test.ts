@@ -9,7 +9,7 @@ const RESETS = 'netsonde_tcp_resets_total';
 
 let pair: HostPair;
 let agent: TestKernel;
-/** Derives the reason from the socket, as on a kernel that reports none. */
+/** A probe that derives the reason from the socket, as on kernels without reset reasons. */
 let deriving: ResetCounter;
 
 beforeAll(async () => {
@@ -34,7 +34,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         const { derived, result: played } = await deriving.during(pair, () =>
           playScene(pair, family, `PORT = ${port}\n${one.program}`),
         );
-        // Resets that netfilter builds are not TCP's.
+        // `derived` has no resets that netfilter builds, because they do not pass through the TCP stack.
         expect(derived).toEqual(one.derived);
         return played;
       });
@@ -75,7 +75,7 @@ describe.each(FAMILIES)('over %s', (family) => {
       const received = events.find(({ direction }) => direction === 'received');
       expect(received?.['state']).toBe(one.receivedIn);
       if (received !== undefined) {
-        // A packet that arrives while the process uses the socket waits until the process is done, and is then handled by it.
+        // If a packet arrives while the process has the socket locked, the kernel handles it in the process, so the event may name the process.
         expect([undefined, result.pid]).toContain(received['pid']);
         const sender = received.pod === pods.a ? received.src : received.dst;
         expect(sender).toBe(b);
@@ -121,7 +121,7 @@ for (let i = 0; i < 10; i++) {
   expect(result.printed).toEqual([20_000]);
   expect(Object.keys(grown).filter((key) => !key.endsWith(' orderly'))).toEqual([]);
   const total = Object.values(grown).reduce((sum, count) => sum + count, 0);
-  // At least the answer to a late close_notify.
+  // At least the reset in response to a late close_notify is counted.
   expect(total).toBeGreaterThan(0);
   const events = await eventually(() => {
     const found = eventsOf(agent, 7_198);

@@ -16,7 +16,7 @@ import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scen
 const RETRANSMITS = 'netsonde_tcp_retransmits_total';
 const CONFIG = only(RETRANSMIT_PROBES, { detail: 'full' });
 
-/** Drops the messages that a path is too narrow, as a misconfigured firewall does. */
+/** Drops ICMP "fragmentation needed" messages, as a misconfigured firewall does. */
 const NO_ICMP =
   'add table inet hole; add chain inet hole c { type filter hook output priority 0; }; add rule inet hole c icmp type destination-unreachable drop; add rule inet hole c icmpv6 type packet-too-big drop';
 
@@ -33,7 +33,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** Increases on the page and in the kernel while `happen` runs, both read at the same moment: timers continue after a scene. */
+/** Returns the increases on the page and in the kernel while `happen` runs. Both are read at the same moment, because TCP timers still fire after a scene. */
 async function counted(netns: TestNetns, pods: Readonly<Record<string, string>>, happen: () => Promise<unknown>) {
   const readings: Record<string, number>[] = [];
   const read = async () => {
@@ -90,7 +90,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         if (one.state === 'ESTABLISHED') {
           expect(event['cwnd']).toBeGreaterThan(0);
           expect(event['srttSeconds']).toBeGreaterThan(0);
-          // A wrong unit would make it a thousand times as much.
+          // This catches a wrong unit, which would make the value a thousand times larger.
           expect(event['srttSeconds']).toBeLessThan(10);
         }
       }
@@ -146,7 +146,7 @@ describe.each(FAMILIES)('on a path with a smaller MTU, over %s', (family) => {
 it('emits no event for a loss probe by default, and counts it', BY_TIMER, async () => {
   await agent.kernel.configure(probesOf(only({ tcpretrans: true }, { detail: 'full' })));
   agent.events.length = 0;
-  // Short connections to a server that closes late, such as a database without a pool.
+  // The scene has short connections to a server that closes late, as with a database and no connection pool.
   const { grown } = await growth(agent, { a: pair.a.netns.name }, RETRANSMITS, 'kind', () =>
     playScene(
       pair,
@@ -163,7 +163,7 @@ for i in range(20):
     ),
   );
   expect(Object.keys(grown)).toEqual(['a tlp']);
-  // A later event in the same ring has arrived, so that of the loss probe would have, too.
+  // Once a later event from the same ring has arrived, an event of the loss probe would have arrived, too.
   const lost = RETRANSMIT_CASES.find(({ name }) => name.startsWith('a SYN that'));
   await playScene(pair, 'ipv4', `PORT = 7396\n${lost?.program}`);
   await eventually(() => expect(eventsOf(agent, 7_396)).not.toEqual([]));

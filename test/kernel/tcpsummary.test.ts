@@ -8,7 +8,7 @@ import { only, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { TcpHost } from '../support/tcp_host.ts';
 
-/** As ss names the states; a request for a connection is SYN-RECV there, too. */
+/** Our state names by ss's state names. ss shows connection requests as SYN-RECV, too. */
 const SS_STATES: Readonly<Record<string, string>> = {
   ESTAB: 'established',
   'SYN-SENT': 'syn_sent',
@@ -101,7 +101,7 @@ function drop(netns: TestNetns, match: string): void {
 
 const [OPEN, HALF, LAST, SILENT, REQUEST, FAST, FULL, SHARED] = [7100, 7101, 7102, 7103, 7104, 7105, 7106, 7107];
 
-/** Makes the states that both sides reach while everything gets through. */
+/** Brings connections into the states that both sides reach without packet loss. */
 async function establish(family: string, address: string): Promise<void> {
   for (const port of [OPEN, HALF, LAST, REQUEST])
     await server.call('listen', { name: `${family}${port}`, address, port });
@@ -131,7 +131,7 @@ async function establish(family: string, address: string): Promise<void> {
   await server.call('close', { name: `${family}waits` });
 }
 
-/** Makes the states that arise where one side's segments are lost. */
+/** Brings connections into the states that need the loss of one side's segments. */
 async function lose(family: string, address: string): Promise<void> {
   await client.call('shutdown', { name: `${family}first` });
   await server.call('shutdown', { name: `${family}closing` });
@@ -142,7 +142,7 @@ async function lose(family: string, address: string): Promise<void> {
   await client.call('connect_fast', { name: `${family}fast`, address, port: FAST, bytes: 100 });
 }
 
-/** Sockets of each family. */
+/** Expected number of sockets of each IP version, by state. */
 const CLIENT = { established: 10, syn_sent: 4, fin_wait1: 2, fin_wait2: 2, time_wait: 2 };
 const SERVER = { established: 10, syn_recv: 2, close_wait: 3, last_ack: 1, closing: 1, listen: 8 };
 

@@ -1,7 +1,7 @@
 import { it } from 'vitest';
 import { checkQuietNetwork } from '../support/quiet_network.ts';
 
-/** QUIET_MINUTES sets another length. */
+/** Length of the run; the environment variable QUIET_MINUTES overrides it. */
 const MINUTES = Number(process.env['QUIET_MINUTES'] ?? 60);
 
 it(

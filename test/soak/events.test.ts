@@ -71,7 +71,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
     });
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(dropped).toBeGreaterThan(0);
-    // Requests without an answer when a connection broke had arrived, and were sent again.
+    // Requests whose connection was closed before the response must not be stored twice, although they are retried.
     expect(loki.entries.length).toBe(delivered);
     expect(most - before).toBeLessThan(60);
   },

@@ -3,7 +3,7 @@ import { FAULTS } from '../support/lan/faults.ts';
 import { lacksApplications } from '../support/lan/programs.ts';
 import { checkSilence } from '../support/lan/silence.ts';
 
-/** Minutes of the run; SILENCE_MINUTES sets another length, because a short run shows some faults already. */
+/** Length of the run; the environment variable SILENCE_MINUTES overrides it. Some failures appear even in a short run. */
 const MINUTES = Number(process.env['SILENCE_MINUTES'] ?? 30);
 
 const write = (report: object) => void process.stdout.write(`${JSON.stringify(report, null, 1)}\n`);

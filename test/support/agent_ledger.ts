@@ -1,7 +1,7 @@
 import type { AgentProcess } from './agent_process.ts';
 import type { Exposition } from './exposition.ts';
 
-/** Outcomes of the events of a probe at a sink, as the page counts them. */
+/** Returns a probe's ledger for one sink from the agent's metrics page. */
 export async function readLedger(agent: AgentProcess, probe: string, sink: string) {
   return ledgerOf(await agent.page(), probe, sink);
 }
@@ -26,12 +26,12 @@ export function ledgerOf(page: Exposition, probe: string, sink: string) {
     lost,
     delivered,
     pending,
-    /** Events that no counter accounts for. */
+    /** Number of events that no counter accounts for. */
     missing: produced + recovered - limited - folded - lost - delivered - pending,
   };
 }
 
-/** Ends the agent, and returns how many events of all probes its sinks took and lost, as its log says. */
+/** Stops the agent, and returns from its log how many events of all probes the sink delivered and dropped. */
 export async function endAndCount(agent: AgentProcess, sink: string): Promise<{ delivered: number; dropped: number }> {
   agent.signal('SIGTERM');
   const { code } = await agent.exited;

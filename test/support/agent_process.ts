@@ -8,7 +8,7 @@ import { checkAnswer } from './contract.ts';
 import { type Exposition, ExpositionParser } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
-/** Undefined once the process has gone. */
+/** Returns undefined if the process has exited. */
 function readLink(path: string): string | undefined {
   try {
     return readlinkSync(path);
@@ -20,10 +20,10 @@ function readLink(path: string): string | undefined {
 
 export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
-/** Long enough for a machine with much else to do. */
+/** A start may take this long on a busy machine. */
 const START_MS = 110_000;
 
-/** The only status that our API answers without a body. */
+/** The only status code without a response body in our API. */
 const NOT_MODIFIED = 304;
 
 export interface Exit {
@@ -31,14 +31,14 @@ export interface Exit {
   readonly signal: string | null;
 }
 
-/** The agent as people run it: the built one, in its own process, on its own port. */
+/** The built agent in its own process with its own port. */
 export class AgentProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #parser = new ExpositionParser();
   readonly exited: Promise<Exit>;
   stdout = '';
   stderr = '';
-  /** Called with each piece of standard output as it arrives. */
+  /** Is called with each chunk of stdout. */
   heard: (text: string) => void = () => undefined;
 
   private constructor(child: ChildProcess) {
@@ -53,7 +53,7 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** Runs any command of the agent; `wrapper` is put in front of it, `bin` is the program of another checkout. */
+  /** Runs a command of the agent. `wrapper` is a command prefix, and `bin` may be the program of another checkout. */
   static run(
     args: readonly string[],
     wrapper: readonly string[] = [],
@@ -66,7 +66,7 @@ export class AgentProcess implements AsyncDisposable {
     );
   }
 
-  /** Resolves once the agent serves. */
+  /** Starts `netsonde serve`, and waits until it listens. */
   static async serve(
     args: readonly string[] = [],
     wrapper: readonly string[] = [],
@@ -89,7 +89,7 @@ export class AgentProcess implements AsyncDisposable {
     return address === undefined ? undefined : `http://${address}`;
   }
 
-  /** Each request has its own connection, so that no idle one is left for the agent to hold. */
+  /** Sends a GET request over a new connection, so that no idle connection stays open. */
   get(path: string, headers: Record<string, string> = {}): Promise<Response> {
     return new Promise((resolve, reject) => {
       const call = request(`${this.url}${path}`, { headers, agent: false }, (response) => {
@@ -110,7 +110,7 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** Status of the answer over a Unix socket. */
+  /** Sends a GET request over a Unix socket, and returns the status code. */
   overUnix(socketPath: string, path: string): Promise<number> {
     return new Promise((resolve, reject) => {
       const call = request({ socketPath, path, agent: false }, (response) => {
@@ -122,7 +122,7 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** @throws where the answer has a field too many, too few or of another type than the API promises */
+  /** Requests a path and parses the response. @throws if the response does not match the API's schema */
   async json<T>(path: string): Promise<T> {
     const response = await this.get(path);
     const body: unknown = await response.json();
@@ -138,13 +138,13 @@ export class AgentProcess implements AsyncDisposable {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** Number of its descriptors whose link matches. */
+  /** Returns the number of the agent's descriptors that link to this kind of object. */
   descriptorsOf(thing: string): number {
     const folder = `/proc/${this.pid}/fd`;
     return readdirSync(folder).filter((fd) => readLink(`${folder}/${fd}`) === thing).length;
   }
 
-  /** Ids of the BPF programs that the agent holds. */
+  /** IDs of the agent's BPF programs. */
   get programs(): string[] {
     const ids: string[] = [];
     for (const fd of readdirSync(`/proc/${this.pid}/fdinfo`)) {
@@ -152,7 +152,7 @@ export class AgentProcess implements AsyncDisposable {
         const id = /^prog_id:\s+(\d+)$/m.exec(readFileSync(`/proc/${this.pid}/fdinfo/${fd}`, 'utf8'))?.[1];
         if (id !== undefined) ids.push(id);
       } catch (error) {
-        // Closed since the list was made.
+        // The descriptor was closed after the directory was listed.
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       }
     }

@@ -1,5 +1,5 @@
-"""Makes trouble between two network namespaces until it is ended: lost packets, refused and reset connections, a full accept
-queue, connections that nobody answers. Arguments: the two namespaces, and the address of the second."""
+"""Causes anomalies between two network namespaces until it is killed: lost packets, refused and reset connections, a full accept
+queue, and connection attempts without a response. Arguments: the two namespaces, and the address of the second one."""
 
 import ctypes
 import os
@@ -52,7 +52,7 @@ def datagrams(address, port, count):
 
 
 def exchange():
-    """A connection that carries data and is then reset by the peer."""
+    """Opens a connection that carries data and is then reset by the peer."""
     with tcp() as client:
         client.connect((ADDRESS, ECHO))
         server, _ = echo.accept()
@@ -62,7 +62,7 @@ def exchange():
         server.close()
 
 
-# The node's own namespace, through its loopback device.
+# This process causes anomalies in the node's own namespace, over its loopback device.
 node = os.fork()
 if node == 0:
     while True:
@@ -90,7 +90,7 @@ while True:
     refused(ADDRESS, 60)
     datagrams(ADDRESS, DROPPED, 100)
     exchange()
-    # They retransmit after a second, as does everything that gets no answer.
+    # The SYNs of these connections get no response, so they are retransmitted after a second.
     for port in FULL, FULL, DROPPED:
         one = tcp(blocking=False)
         one.connect_ex((ADDRESS, port))

@@ -4,9 +4,9 @@ import type { HostPair } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./anomalies.py', import.meta.url));
 
-/** Anomalies of all kinds between the two, from a to b, and on the node's loopback device, until disposed. */
+/** Causes anomalies of all kinds from a to b, and on the node's loopback device, until disposed. */
 export async function provokeAnomalies({ a, b, addressB }: HostPair): Promise<AsyncDisposable> {
-  // A process group, because the program forks.
+  // The program forks, so it needs its own process group.
   const child = spawn('python3', ['-u', PROGRAM, a.netns.name, b.netns.name, addressB.ipv4], {
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
 
-/** A Status object, as for every failure. */
+/** Sends a Status object, which is the API server's response to every failed request. */
 export function sendStatus(response: ServerResponse, code: number, message: string): void {
   sendJson(response, code, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, message });
 }

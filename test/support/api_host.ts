@@ -26,7 +26,7 @@ import { createApp, createListener, type ServerDeps } from '#server';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
 
-/** A token file that is not there. */
+/** Path of a token file that does not exist. */
 const NO_FILE = '/nonexistent/token';
 
 function entity(kind: Entity['kind'], id: number, pod: string, isRetired = false): Entity {
@@ -52,11 +52,11 @@ export const KUBERNETES: KubernetesState = {
   addressesLeftOut: 0,
 };
 
-/** The kernel thread, or as much of it as still works. */
+/** A fake kernel thread, which may hang or be lost. */
 class FakeKernel {
   state: 'answers' | 'hangs' | 'lost' = 'answers';
   probes: Questions['probes']['answer'] = [];
-  /** Features that discovery lacks. */
+  /** Reasons why discovery is degraded. */
   degraded: readonly string[] = [];
   agedPage: AgedPage | undefined;
   readonly restarts = 0;
@@ -116,14 +116,14 @@ class FakeKernel {
 
 export type Caller = 'this machine' | 'this machine by another name' | 'this machine by two names' | 'another machine';
 
-/** The HTTP interface on loopback with the lane and its sinks, and a kernel thread whose state the test decides. */
+/** The HTTP interface on loopback with lane and sinks, and with a fake kernel thread that the test controls. */
 export class ApiHost implements AsyncDisposable {
   readonly kernel = new FakeKernel();
   readonly bus = new EventBus();
   readonly ledger = new Ledger();
   readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, files: new Files(), log: () => undefined });
   readonly lane: Lane;
-  /** Finds the peer of an event. */
+  /** Looks up the peer of an event. */
   peers: PeerLookup | undefined;
   readonly token = 'sixteen-or-more-characters';
   status: ConfigStatus = {
@@ -136,7 +136,7 @@ export class ApiHost implements AsyncDisposable {
     rejected: null,
   };
   kubernetes: KubernetesState | undefined = KUBERNETES;
-  /** Caller that a request seems to come from. */
+  /** The caller that requests appear to come from. */
   caller: Caller = 'this machine';
   tokenFile: string | undefined;
   readonly app: ReturnType<typeof createApp>;
@@ -196,7 +196,7 @@ export class ApiHost implements AsyncDisposable {
     return host;
   }
 
-  /** `HOST:PORT` */
+  /** In the form `HOST:PORT`. */
   get address(): string {
     return this.#listeners.address;
   }
@@ -221,7 +221,7 @@ export class ApiHost implements AsyncDisposable {
     return accessTo('tcp', { files: new Files(), tokenFile, socketOnly: false, refusals, warn, web: undefined });
   }
 
-  /** The request with another socket or Host header, where the caller is another one. */
+  /** Returns the request with the socket and Host header of `caller`. */
   #seen(request: IncomingMessage): IncomingMessage {
     const seen: Record<Caller, PropertyDescriptorMap> = {
       'this machine': {},

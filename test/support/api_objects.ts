@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ApiObject } from './api_server.ts';
 
-/** Objects as the API server has them; fields that tests do not care about are filled in. */
+/** Builds Kubernetes API objects, and fills in the fields that a test does not give. */
 
 export interface PodGiven {
   readonly uid?: string;

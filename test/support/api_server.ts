@@ -30,7 +30,7 @@ interface Change {
 interface Stream {
   readonly response: ServerResponse;
   readonly resource: string;
-  /** Earlier versions are not sent; a client that asks for one from the future waits forever. */
+  /** Changes up to this version are not sent. If it is newer than the server's version, the client gets nothing. */
   readonly since: number;
   readonly matches: (object: ApiObject) => boolean;
 }
@@ -43,16 +43,16 @@ export interface SeenRequest {
   readonly query: URLSearchParams;
 }
 
-/** Behaviour of the server towards requests. */
+/** How the server responds to requests. */
 export type Mood =
   | { readonly kind: 'well' }
-  /** Takes requests and does not answer; streams fall silent. */
+  /** Accepts requests without responding, and sends nothing on streams. */
   | { readonly kind: 'hangs' }
-  /** Answers with this status. */
+  /** Responds with this status code. */
   | { readonly kind: 'fails'; readonly status: number }
-  /** Ends every stream at once. */
+  /** Ends each stream immediately. */
   | { readonly kind: 'ends-streams' }
-  /** Reports in each stream, or instead of it, that the version is too old. */
+  /** Reports that the resource version is too old, either as an event in the stream or as the response status. */
   | { readonly kind: 'gone'; readonly as: 'status' | 'event' };
 
 const RESOURCE = /^\/(?:api|apis\/[\w.]+)\/v1\/(?:namespaces\/([\w.-]+)\/)?(\w+)$/;
@@ -65,19 +65,19 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 /**
- * An API server of Kubernetes, as far as list and watch go, with its protocol and its faults
- * (https://kubernetes.io/docs/reference/using-api/api-concepts/): versions, pages, bookmarks, 410 Gone, streams that hang or break off.
+ * A Kubernetes API server that implements the list and watch protocol (https://kubernetes.io/docs/reference/using-api/api-concepts/), including
+ * its failures: resource versions, pages, bookmarks, 410 Gone, and streams that hang or are reset.
  */
 export class ApiServer implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'api-server-'));
   readonly requests: SeenRequest[] = [];
-  /** Milliseconds between two bookmarks of a stream. */
+  /** Interval between two bookmarks of a stream in milliseconds. */
   bookmarkMs = 1_000;
   mood: Mood = { kind: 'well' };
   readonly #objects = new Map<string, Map<string, ApiObject>>();
   #changes: (Change & { readonly resource: string })[] = [];
   #version: number;
-  /** Changes up to this one are forgotten. */
+  /** Changes up to this version are no longer available. */
   #compacted: number;
   #token = randomUUID();
   #server: Server | undefined;
@@ -86,7 +86,7 @@ export class ApiServer implements AsyncDisposable {
   readonly #streams = new Set<Stream>();
   readonly #held: (() => void)[] = [];
   #bookmarks: NodeJS.Timeout | undefined;
-  /** Creations refused with 409, because the object exists already. */
+  /** Number of creations that were rejected with 409 because the object already exists. */
   conflicts = 0;
 
   private constructor(version: number) {
@@ -147,12 +147,12 @@ export class ApiServer implements AsyncDisposable {
     return join(this.folder, 'token');
   }
 
-  /** Environment of an agent: its kubeconfig and the name of its node. */
+  /** Returns environment variables for an agent: its kubeconfig and the name of its node. */
   environment(node: string): NodeJS.ProcessEnv {
     return { KUBECONFIG: this.kubeconfig, NODE_NAME: node };
   }
 
-  /** Requests for a resource since `sinceMs`. */
+  /** Returns the requests for a resource since `sinceMs`. */
   requestsSince(resource: string, sinceMs: number): readonly SeenRequest[] {
     return this.requests.filter((request) => request.resource === resource && request.atMs >= sinceMs);
   }
@@ -172,24 +172,24 @@ export class ApiServer implements AsyncDisposable {
     if (before !== undefined) this.#change(resource, 'DELETED', before, before);
   }
 
-  /** Changes nothing that a watcher sees. */
+  /** Deletes an object without reporting it to watchers. */
   forget(resource: string, uid: string): void {
     this.#of(resource).delete(uid);
   }
 
-  /** The token that is valid now. */
+  /** The currently valid token. */
   get token(): string {
     return this.#token;
   }
 
-  /** Accepts only the new token from now on; `write` puts it into the file. */
+  /** Creates a new token, which replaces the old one at once. `write` writes it to the file. */
   rotateToken(): { readonly write: () => void } {
     const token = randomUUID();
     this.#token = token;
     return { write: () => writeFileSync(this.tokenFile, token) };
   }
 
-  /** Ends at once, with all connections. */
+  /** Stops the server and closes all connections immediately. */
   async kill(): Promise<void> {
     clearInterval(this.#bookmarks);
     for (const socket of this.#sockets) socket.resetAndDestroy();
@@ -201,7 +201,7 @@ export class ApiServer implements AsyncDisposable {
     await new Promise((resolve) => server.close(resolve));
   }
 
-  /** Starts again at the same address, with versions that do not continue the earlier ones. */
+  /** Starts the server again at the same address. @param version resource version from which it counts; undefined continues the earlier ones */
   async restart(version?: number): Promise<void> {
     if (version !== undefined) {
       this.#version = version;
@@ -220,18 +220,18 @@ export class ApiServer implements AsyncDisposable {
     this.#bookmarks = setInterval(() => this.#sendBookmarks(), this.bookmarkMs);
   }
 
-  /** Breaks all streams off in the middle of a line. */
+  /** Resets all streams in the middle of a line. */
   resetStreams(): void {
     for (const { response } of this.#streams) {
       response.write('{"type":"MODIFIED","obj');
-      // A TLS socket cannot be reset, the one below it can.
+      // A TLS socket has no reset, so the TCP socket below it is reset.
       const below = [...this.#sockets].find(({ remotePort }) => remotePort === response.socket?.remotePort);
       setTimeout(() => below?.resetAndDestroy(), 20);
     }
     this.#streams.clear();
   }
 
-  /** Stops hanging. Answers the requests that waited; streams continue where they were, or stay silent forever. */
+  /** Stops hanging, and responds to waiting requests. Streams continue, or remain silent permanently. */
   resume(streams: 'go-on' | 'stay-silent'): void {
     this.mood = { kind: 'well' };
     if (streams === 'stay-silent') this.#streams.clear();
@@ -306,7 +306,7 @@ export class ApiServer implements AsyncDisposable {
     request: IncomingMessage,
     response: ServerResponse,
   ): void {
-    // A list from memory is complete, whatever the limit says.
+    // As in Kubernetes, resourceVersion=0 returns a complete list from the cache and ignores the limit.
     const limit = query.get('resourceVersion') === '0' ? 0 : Number(query.get('limit') ?? 0);
     const [from = 0, version = this.#version] = (query.get('continue') ?? '')
       .split(':')
@@ -352,7 +352,7 @@ export class ApiServer implements AsyncDisposable {
     for (const change of this.#changes) if (change.resource === resource) send(stream, change);
     this.#streams.add(stream);
     const end = () => {
-      // Nothing is written after the end, though the connection may live on for a moment.
+      // Nothing may be written after the end, although the connection may stay open for a moment.
       this.#streams.delete(stream);
       response.end();
     };
@@ -372,7 +372,7 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-/** A change as a watcher with a selector sees it: an object that no longer matches is deleted. */
+/** Sends a change to a watcher. For a watcher with a selector, an object that no longer matches is deleted. */
 function send({ response, since, matches }: Stream, { type, version, object, before }: Change): void {
   if (version <= since) return;
   const did = before !== undefined && matches(before);

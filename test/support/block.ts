@@ -5,7 +5,7 @@ import { uniqueName } from './hosts.ts';
 
 const MIB = 2 ** 20;
 
-/** A loop device over a temporary file, past the page cache; gone when disposed. */
+/** A loop device on a temporary file with direct I/O. Disposing removes both. */
 export class LoopDevice implements Disposable {
   readonly path: string;
   readonly #file = `/var/tmp/${uniqueName('loop')}`;
@@ -14,7 +14,7 @@ export class LoopDevice implements Disposable {
     writeFileSync(this.#file, '');
     try {
       truncateSync(this.#file, 16 * MIB);
-      // The blocks are allocated beforehand: allocating them later would be the file system's own work.
+      // The file's blocks are allocated now, because allocating them later would cause additional I/O of the file system.
       sh(`dd if=/dev/zero of=${this.#file} bs=1M count=16 conv=notrunc,fsync status=none`);
       this.path = sh(`losetup --find --show --direct-io=on ${this.#file}`).trim();
     } catch (error) {
@@ -27,7 +27,7 @@ export class LoopDevice implements Disposable {
     return basename(this.path);
   }
 
-  /** Requests that the kernel has counted as done (kernel: Documentation/block/stat.rst). */
+  /** Returns the kernel's counts of completed requests (kernel: Documentation/block/stat.rst). */
   done(): { reads: number; writes: number } {
     const cells = readFileSync(`/sys/block/${this.name}/stat`, 'utf8').trim().split(/\s+/).map(Number);
     return { reads: cells[0] ?? 0, writes: cells[4] ?? 0 };
@@ -39,14 +39,14 @@ export class LoopDevice implements Disposable {
   }
 }
 
-/** `8:0` of the disk that a file is on. */
+/** Returns the device number of the disk that contains a file, such as `8:0`. */
 export function diskOf(path: string): string {
   const { dev } = statSync(path);
-  // As glibc's makedev() packs them.
+  // glibc's makedev() packs the numbers in this way.
   return `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`;
 }
 
-/** A control group (v1) with a limit of writes per second to a disk; gone when disposed. */
+/** A cgroup (v1) that limits the writes per second to a disk. Disposing removes it. */
 export class WriteThrottle implements Disposable {
   readonly #path = `/sys/fs/cgroup/blkio/${uniqueName('io')}`;
 
@@ -55,7 +55,7 @@ export class WriteThrottle implements Disposable {
     writeFileSync(`${this.#path}/blkio.throttle.write_iops_device`, `${disk} ${writesPerSecond}`);
   }
 
-  /** File into which a process writes its PID to join the group. */
+  /** Path of the file to which a process writes its PID to join the cgroup. */
   get procs(): string {
     return `${this.#path}/cgroup.procs`;
   }

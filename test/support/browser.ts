@@ -15,8 +15,8 @@ const ARGUMENTS = [
 ];
 
 /**
- * Chromium with a profile of its own, gone when it is closed.
- * @param place a network namespace to run it in, and a folder for the script that starts it there
+ * Starts Chromium with a temporary profile, which is removed when the browser is closed.
+ * @param place the network namespace to run it in, and a directory for the start script
  */
 export function launchBrowser(place?: { readonly netns: string; readonly folder: string }): Promise<Browser> {
   let executablePath = CHROMIUM;
@@ -28,7 +28,7 @@ export function launchBrowser(place?: { readonly netns: string; readonly folder:
   return chromium.launch({ executablePath, args: ARGUMENTS });
 }
 
-/** Complaints of the page: errors in the console, and uncaught exceptions. */
+/** Returns an array that collects the page's console errors and uncaught exceptions. */
 export function complaintsOf(page: Page): string[] {
   const complaints: string[] = [];
   page.on('console', (message) => {

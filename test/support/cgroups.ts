@@ -4,23 +4,23 @@ import { join } from 'node:path';
 import { uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Both layouts exist on a machine with the hybrid one: v1 hierarchies, and v2 beside them. */
+/** Mount points on a machine with the hybrid layout, which has v1 hierarchies and v2. */
 export const CGROUP_V1 = '/sys/fs/cgroup/pids';
 export const CGROUP_V2 = '/sys/fs/cgroup/unified';
 
-/** Cgroups that a test has made, gone when disposed; the processes in them must have been ended. */
+/** Cgroups of a test. Disposing removes them; the processes in them must have exited before. */
 export class TestCgroups implements AsyncDisposable {
   readonly #made: string[] = [];
   readonly path: string;
 
-  /** @param hierarchy its mount point */
+  /** @param hierarchy mount point of the hierarchy */
   constructor(hierarchy: string, ...segments: readonly string[]) {
     this.path = join(hierarchy, uniqueName('test-'));
     this.#make(this.path);
     this.path = this.below(...segments);
   }
 
-  /** Makes cgroups below `path`, unless they exist; returns the last one. */
+  /** Creates missing cgroups below `path`, and returns the path of the last one. */
   below(...segments: readonly string[]): string {
     let { path } = this;
     for (const segment of segments) {
@@ -45,11 +45,11 @@ export class TestCgroups implements AsyncDisposable {
   }
 }
 
-/** The cgroups of a Pod as the kubelet makes them with the cgroupfs driver. */
+/** The cgroups of a Pod, as the kubelet creates them with the cgroupfs driver. */
 export class TestPod implements AsyncDisposable {
   readonly uid: string;
   readonly #cgroups: TestCgroups;
-  /** The cgroup of its first container. */
+  /** Path of the first container's cgroup. */
   readonly container: string;
 
   constructor(hierarchy: string, uid: string = randomUUID()) {
@@ -58,12 +58,12 @@ export class TestPod implements AsyncDisposable {
     this.container = this.addContainer();
   }
 
-  /** Makes one more container; returns its cgroup. */
+  /** Adds a container, and returns the path of its cgroup. */
   addContainer(): string {
     return this.#cgroups.below(randomBytes(32).toString('hex'));
   }
 
-  /** Makes cgroups below the first container, as a container that manages its own cgroups does. */
+  /** Creates cgroups below the first container, as software in a container does. */
   inner(...names: readonly string[]): string {
     return this.#cgroups.below(this.container.slice(this.#cgroups.path.length + 1), ...names);
   }
@@ -77,7 +77,7 @@ export class TestPod implements AsyncDisposable {
   }
 }
 
-/** Makes Pods that are disposed with a stack. @param hierarchy where it is mounted */
+/** Creates Pods that are disposed with the stack. @param hierarchy mount point of the hierarchy */
 export async function makePods(stack: AsyncDisposableStack, hierarchy: string, count: number): Promise<TestPod[]> {
   return Array.from({ length: count }, () => stack.use(new TestPod(hierarchy)));
 }

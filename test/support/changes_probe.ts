@@ -27,11 +27,11 @@ export interface ChangesProbeOptions {
   readonly podNetworks?: readonly string[];
   readonly podAddresses?: readonly string[];
   readonly limit?: number;
-  /** State of an earlier run. */
+  /** State that an earlier run retained. */
   readonly retained?: RetainedStates;
 }
 
-/** Returns a netlink client for one namespace. */
+/** Returns a netlink client whose sockets belong to this namespace. */
 export function netlinkIn(netns: TestNetns): {
   client: NetlinkClient;
   entry: NetnsEntry;
@@ -52,7 +52,7 @@ export function netlinkIn(netns: TestNetns): {
   return { client: new NetlinkClient(new NetFiles('/proc', index, errors), errors), entry, index, errors };
 }
 
-/** The probe `changes`, with a namespace of the test in place of the node's. */
+/** The probe `changes`, which watches a test namespace instead of the node's. */
 export class ChangesProbe implements AsyncDisposable {
   readonly events: SeenEvent[] = [];
   readonly warnings: string[] = [];
@@ -103,12 +103,12 @@ export class ChangesProbe implements AsyncDisposable {
     return opened;
   }
 
-  /** Runs the sweep, which the agent does every few seconds. */
+  /** Runs the periodic work that the agent does every few seconds. */
   sweep(): void {
     for (const sweep of this.#sweeps) sweep();
   }
 
-  /** Collects the values other than zero: `links device=br0 change=up`. */
+  /** Collects the probe, and returns the values that are not zero, with keys such as `links device=br0 change=up`. */
   async counts(): Promise<Record<string, Counter>> {
     const counts: Record<string, Counter> = {};
     const emit = (metric: string, _: unknown, value: Counter, labels: Readonly<Record<string, string>>) => {

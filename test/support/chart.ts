@@ -20,10 +20,10 @@ const RENDERER = fileURLToPath(new URL('./render_chart/main.go', import.meta.url
 
 const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
-/** Debian's packages of Go, which scripts/setup --test installs; nothing is fetched. */
+/** Go settings that use Debian's packages, which scripts/setup --test installs, and download nothing. */
 const GO = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOFLAGS: '-mod=mod' };
 
-/** Renders a chart by the templates of Go and sprig, as Helm does. */
+/** Renders a chart with Go templates and sprig, as Helm does. */
 export class ChartRenderer implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'netsonde-chart-'));
   readonly #program = join(CACHE, `render_chart-${createHash('sha256').update(readFileSync(RENDERER)).digest('hex')}`);
@@ -34,15 +34,15 @@ export class ChartRenderer implements Disposable {
     const built = join(this.#folder, 'render_chart');
     execFileSync('go', ['build', '-o', built, RENDERER], { env: { ...process.env, ...GO } });
     mkdirSync(CACHE, { recursive: true });
-    // Renamed into place, because two tests may build it at the same time.
+    // Two tests may build the program at the same time, so it is renamed atomically.
     copyFileSync(built, `${this.#program}.${process.pid}`);
     renameSync(`${this.#program}.${process.pid}`, this.#program);
   }
 
-  /** @throws with the message of a template that fails */
+  /** @throws if a template fails; the message is that of the template */
   render(chart: string, values: unknown = {}, namespace = 'netsonde', release = 'netsonde'): KubernetesObject[] {
     const file = join(this.#folder, 'values.yaml');
-    // JSON is YAML in which every text has quotes.
+    // JSON is valid YAML.
     writeFileSync(file, JSON.stringify(values));
     const text = execFileSync(this.#program, [chart, file, namespace, release], { encoding: 'utf8', stdio: 'pipe' });
     return parseAllDocuments(text).map((document) => {

@@ -1,4 +1,4 @@
-"""Parses a page on stdin by the Python client of Prometheus: as `text` or `openmetrics`. Prints the families, with type and samples."""
+"""Parses a page from stdin as `text` or `openmetrics` with the Prometheus client for Python. Prints the metric families with types and samples."""
 import json
 import sys
 

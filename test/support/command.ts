@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 
-/** Runs a command to its end and returns what it printed. @throws with its stderr where it fails */
+/** Runs a command and returns its output. @throws if it fails; the error contains its stderr */
 export function run(command: string, ...args: string[]): string {
   return execFileSync(command, args, {
     encoding: 'utf8',
@@ -9,7 +9,7 @@ export function run(command: string, ...args: string[]): string {
   });
 }
 
-/** The same for a line without anything to quote. */
+/** Runs a command line, which is split at spaces. @throws like `run` */
 export function sh(line: string): string {
   const [command = '', ...args] = line.trim().split(/\s+/);
   return run(command, ...args);

@@ -4,7 +4,7 @@ import { PROBES } from '#probes/index.ts';
 
 const reader = new ConfigReader(PROBES);
 
-/** Faults of a configuration, one a line; empty where it is valid. */
+/** Returns the errors in a configuration, one per element; empty if it is valid. */
 export function faultsOf(text: string): string[] {
   try {
     reader.parse(text);

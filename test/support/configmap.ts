@@ -11,8 +11,8 @@ import { eventually } from './oracle.ts';
 const BAD = 'probes: { udp: perhaps }\n';
 
 /**
- * Writes a ConfigMap through the API `times` times, and a bad one between any two; an agent must apply each good one, and change nothing for
- * a bad one. Returns the time that the slowest took, in milliseconds.
+ * Updates a ConfigMap through the API `times` times, with an invalid version after each valid one. Checks that the agent applies each valid version
+ * and rejects each invalid one. Returns the time of the slowest update in milliseconds.
  */
 export async function updateConfigMap(server: ApiServer, times: number): Promise<number> {
   const uid = randomUUID();
@@ -28,7 +28,7 @@ export async function updateConfigMap(server: ApiServer, times: number): Promise
   const status = () => agent.json<ConfigStatus>('/api/v1/config');
   const isOff = async () => sampleValue(await agent.page(), 'netsonde_probe_state', { probe: 'udp', state: 'stopped' });
   await eventually(() => {
-    // Only a watch reports a change at once.
+    // The agent must use a watch, because only a watch reports changes immediately.
     expect(server.requests.some(({ resource, isWatch }) => resource === 'configmaps' && isWatch)).toBe(true);
   });
   let slowestMs = 0;

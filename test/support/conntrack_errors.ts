@@ -1,6 +1,6 @@
 import type { Exposition } from './exposition.ts';
 
-/** `netlink conntrack table 2`: parts of connection tracking that could not be read, in all namespaces. */
+/** Returns the source errors of connection tracking over all namespaces, such as `netlink conntrack table 2`. */
 export function errorsOf(page: Exposition): string[] {
   return page.samples
     .filter(({ name, labels }) => name === 'netsonde_source_errors_total' && labels['path']?.startsWith('conntrack'))

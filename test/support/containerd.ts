@@ -25,11 +25,11 @@ const BUSYBOX = '/bin/busybox';
 const CNI_PLUGINS = '/usr/lib/cni';
 const IMAGE = 'docker.io/library/busybox:latest';
 const SANDBOX_IMAGE = 'registry.k8s.io/pause:3.6';
-/** Long enough for a machine with much else to do. */
+/** A call may take this long on a busy machine. */
 const CALL_DEADLINE_MS = 110_000;
 const REMOVED_AT_ONCE = 4;
 
-/** Requirement of containerd that this machine lacks; undefined: none. */
+/** Returns what this machine lacks to run containerd, or undefined. */
 export function missingForContainerd(): string | undefined {
   if (process.getuid?.() !== 0) return 'root';
   for (const program of ['containerd', 'runc', 'ctr']) {
@@ -42,16 +42,16 @@ export interface RealPodGiven {
   readonly name: string;
   readonly namespace: string;
   readonly hostNetwork?: boolean;
-  /** No container: a test with many Pods puts processes of its own into the sandbox. */
+  /** Creates no container. A test with many Pods runs its own processes in the sandbox. */
   readonly isSandboxOnly?: boolean;
 }
 
-/** A Pod sandbox, made as the kubelet makes it, with one container where the test asks for one. */
+/** A Pod sandbox like those of the kubelet, with one container unless `isSandboxOnly` is set. */
 export interface RealPod {
   readonly uid: string;
   readonly name: string;
   readonly ip: string;
-  /** Runs a command in the container. @throws where there is none */
+  /** Runs a command in the container. @throws if the Pod has no container */
   readonly exec: (...command: string[]) => Promise<string>;
   readonly remove: () => Promise<void>;
 }
@@ -59,14 +59,13 @@ export interface RealPod {
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
 
 /**
- * containerd with runc and CNI, private to a test: everything that it makes is in one folder, one bridge and one cgroup, and is gone
- * when it is disposed.
+ * A private containerd with runc and CNI. It uses only its own directory, bridge and cgroup, and disposing removes all of them.
  */
 export class Containerd implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'containerd-'));
   readonly #bridge = uniqueName('br');
   readonly #cgroup = uniqueName('test-');
-  /** The plugin of the bridge switches forwarding on, for the whole machine. */
+  /** The CNI bridge plugin enables IP forwarding on the machine, so the previous value is restored at the end. */
   readonly #forwarding = readFileSync(FORWARDING, 'utf8');
   readonly #pods = new Set<RealPod>();
   #child: ChildProcess | undefined;
@@ -230,7 +229,7 @@ export class Containerd implements AsyncDisposable {
       ],
     };
     writeFileSync(join(folder, 'cni/10-test.conflist'), JSON.stringify(network));
-    // Without CAP_SYS_RESOURCE runc may not lower the OOM score.
+    // Without CAP_SYS_RESOURCE, runc cannot lower the OOM score.
     writeFileSync(
       join(folder, 'config.toml'),
       `version = 2
@@ -254,7 +253,7 @@ disabled_plugins = ["io.containerd.internal.v1.restart", "io.containerd.tracing.
     );
   }
 
-  /** An image with one layer, busybox, as `docker save` writes it. */
+  /** Creates an archive in the format of `docker save` with an image that contains only busybox. */
   #image(): string {
     const folder = join(this.#folder, 'image');
     const root = join(folder, 'root');
@@ -298,7 +297,7 @@ disabled_plugins = ["io.containerd.internal.v1.restart", "io.containerd.tracing.
   }
 }
 
-/** Cgroups are removed from the bottom up; their files cannot be removed. */
+/** Removes a cgroup and its descendants. The files in a cgroup cannot be deleted, so rmSync() does not work. */
 function removeTree(path: string): void {
   if (!existsSync(path)) return;
   for (const entry of readdirSync(path, { withFileTypes: true }))

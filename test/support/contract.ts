@@ -4,7 +4,7 @@ import { routeOf } from '#api/routes.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
 
-/** Schemas of events by type, with the fields that each probe declares. */
+/** Event schemas by type, built from the fields that the probes declare. */
 const EVENTS = new Map(
   PROBES.flatMap(({ events }) =>
     Object.entries<EventDescriptor>(events).map(([type, { fields }]) => [type, eventOf(fields)] as const),
@@ -20,12 +20,12 @@ function hold(schema: Schema | undefined, value: unknown, what: string): void {
   if (fault !== undefined) throw new Error(`${what}: ${fault}\n${JSON.stringify(value).slice(0, 2_000)}`);
 }
 
-/** Checks an answer of the agent. @throws where it differs from `src/api`, be it by one field too many or too few */
+/** Checks a response of the agent. @throws if it does not match the schema in `src/api`, which includes unknown fields */
 export function checkAnswer(path: string, status: number, body: unknown): void {
   hold(status === 200 ? routeOf(path)?.answer : FAILURE, body, `${path} ${status}`);
 }
 
-/** Parses an event and checks it. @throws likewise */
+/** Parses an event and checks it. @throws if it does not match the schema of its type */
 export function readEvent(json: string): EventRecord {
   const event = JSON.parse(json) as EventRecord;
   hold(EVENTS.get(event.type), event, `an event ${event.type}`);

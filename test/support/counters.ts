@@ -5,7 +5,7 @@ import { type Host, HostPair } from './hosts.ts';
 import { TestKernel } from './kernel.ts';
 import { readBoth } from './oracle.ts';
 
-/** Makes traffic that moves every counter: both families, both directions, refusals, full buffers, a queue that drops. */
+/** Causes traffic that increases every counter: over IPv4 and IPv6, in both directions, with refusals, full buffers and a queue that drops. */
 export async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promise<void> {
   a.netns.tc(`qdisc add dev ${deviceA} root tbf rate 2mbit burst 3000 limit 6000`);
   for (const address of [addressB.ipv4, addressB.ipv6]) {
@@ -17,14 +17,14 @@ export async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promis
     await b.udpReceive({ address, port });
     await a.udpSend({ address, port, count: 7, bytes: 100 });
     await a.udpSend({ address, port: 6008, count: 3, bytes: 10 });
-    // Large enough to be fragmented.
+    // The datagram is larger than the MTU, so it is fragmented.
     await a.udpSend({ address, port, count: 2, bytes: 4_000 });
-    // More than the bucket and the queue can hold.
+    // This burst exceeds the queue's limit, so some packets are dropped.
     await a.udpSend({ address, port, count: 20, bytes: 1_200 });
   }
 }
 
-/** Two joined namespaces with traffic between them, and the agent that counts it. */
+/** Two connected namespaces with traffic between them, and an agent that counts it. */
 export class CountedPair implements AsyncDisposable {
   readonly pair: HostPair;
   readonly agent: TestKernel;
@@ -49,7 +49,7 @@ export class CountedPair implements AsyncDisposable {
   }
 }
 
-/** `nstat -az` as a map; its counters are absolute with -a. */
+/** Returns the absolute counters of `nstat -az`. */
 function nstat({ netns }: Host): Map<string, number> {
   const rows = netns
     .exec('nstat -az')
@@ -68,7 +68,7 @@ export function ofPod(
   return sampleValue(page, metric, { namespace: '', pod: host.netns.name, ...labels });
 }
 
-/** The names that nstat has for the fields of a metric; a metric without families has its field under `ipv4`. */
+/** Returns nstat's names of a metric's fields by IP version. A metric without IP versions has its field under `ipv4`. */
 function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: string } {
   return {
     ...(mib === undefined ? {} : { ipv4: `${mib[0]}${mib[1]}` }),
@@ -77,8 +77,8 @@ function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: st
 }
 
 /**
- * Reads nstat and the page at one moment and expects every counter of these metrics to be equal in nstat, in both
- * families. Returns both, so that a test can look at more of them.
+ * Reads nstat and the page at the same moment, and expects the same values of these metrics' counters for IPv4 and IPv6. Returns both, so that a
+ * test can check more values.
  */
 export async function expectNstat(
   { agent }: CountedPair,

@@ -6,7 +6,7 @@ interface Target {
   readonly legendFormat?: string;
 }
 
-/** Fields of a panel that Grafana reads. */
+/** Fields of a panel in Grafana's format. */
 export interface PanelModel {
   readonly id: number;
   readonly type: string;
@@ -37,23 +37,23 @@ export interface DashboardModel {
   };
 }
 
-/** Dashboards as Grafana gets them. */
+/** The dashboards in Grafana's JSON format. */
 export const MODELS = JSON.parse(JSON.stringify(DASHBOARDS)) as readonly DashboardModel[];
 
-/** Panels, also those in folded rows; the rows themselves are left out. */
+/** Returns all panels, including those in collapsed rows, but without the rows. */
 export function panelsOf({ panels }: DashboardModel): PanelModel[] {
   return panels.flatMap((panel) => (panel.type === 'row' ? (panel.panels ?? []) : [panel]));
 }
 
 export interface Query {
   readonly dashboard: string;
-  /** The title of the panel, followed by that of the column in a table, or by the legend where there are several lines. */
+  /** The panel's title, followed by the column title in a table, or by the legend in a graph with several queries. */
   readonly name: string;
   readonly panel: PanelModel;
   readonly expr: string;
 }
 
-/** All queries of panels of a data source. */
+/** Returns all panel queries for a type of data source. */
 export function queriesOf(type: 'prometheus' | 'loki'): Query[] {
   return MODELS.flatMap((model) =>
     panelsOf(model)
@@ -76,7 +76,7 @@ function nameOf({ title, targets = [], transformations = [] }: PanelModel, { ref
 
 const EVERYTHING = '.*';
 
-/** Fills in variables as Grafana does; a variable that is not given gets `All`. */
+/** Replaces variables as Grafana does. A variable without a value is replaced by the value of `All`. */
 export function interpolate(expr: string, values: Readonly<Record<string, string>>): string {
   return expr.replaceAll(/\$(\w+)/g, (_, name: string) => values[name] ?? EVERYTHING);
 }

@@ -3,7 +3,7 @@ import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 
-/** Every metric that exists. */
+/** All metrics of the probes and of the agent itself. */
 export const METRICS: readonly MetricDescriptor[] = [
   ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
   ...Object.values<MetricDescriptor>(AGENT_METRICS),
@@ -12,7 +12,7 @@ export const METRICS: readonly MetricDescriptor[] = [
 
 const BY_NAME = new Map(METRICS.map((metric) => [metric.name, metric]));
 
-/** Whether a metric shows series of this name. */
+/** Returns whether some metric has series of this name. */
 export function isSeries(name: string): boolean {
   const ofHistogram = BY_NAME.get(name.replace(/_(bucket|count|sum)$/, ''));
   return ofHistogram?.type === 'histogram' ? ofHistogram.name !== name : BY_NAME.has(name);

@@ -24,10 +24,10 @@ export const COLUMNS: readonly DeviceColumn[] = [
   'sentCarrier',
 ];
 
-/** Counts by name of the device, in the order of COLUMNS. */
+/** Counters by device name, in the order of COLUMNS. */
 export type Counts = Record<string, readonly unknown[]>;
 
-/** A device of each kind, as arguments of `ip link add`; they stand on the veths `low` and `low2`, whose peers are `far` and `far2`. */
+/** Arguments of `ip link add` for a device of each kind. Stacked devices are on the veth devices `low` and `low2`, whose peers are `far` and `far2`. */
 const LINES = [
   'low type veth peer name far',
   'low2 type veth peer name far2',
@@ -58,7 +58,7 @@ const LINES = [
   'vrf type vrf table 10',
 ];
 
-/** Makes a device of each kind that this kernel has, and brings all up. @returns the names of the devices that it made */
+/** Creates a device of each kind that this kernel supports, and sets all of them up. @returns the names of the devices */
 export function makeKinds(netns: TestNetns): string[] {
   const made: string[] = [];
   const attempt = (name: string, line: string) => {
@@ -66,7 +66,7 @@ export function makeKinds(netns: TestNetns): string[] {
       netns.ip(line);
       made.push(name);
     } catch (error) {
-      // EOPNOTSUPP, in the words of the kernel or of iproute2; or /dev/net/tun does not exist.
+      // The kernel does not support the kind, or /dev/net/tun does not exist.
       if (!/Unknown device type|Operation not supported|does not exist|No such file/.test((error as Error).message))
         throw error;
     }
@@ -80,8 +80,8 @@ export function makeKinds(netns: TestNetns): string[] {
 }
 
 /**
- * Sends frames on each device, in a different number and size on each, straight to its driver: some arrive, some are dropped, some are too
- * long, some have no route.
+ * Sends a different number and size of frames directly to the driver of each device. Some arrive, some are dropped, some are too long, and some have
+ * no route.
  */
 const FRAMES = `
 import socket
@@ -108,7 +108,7 @@ for index, name in sorted(socket.if_nameindex()):
 print(frames)
 `;
 
-/** @returns the number of frames that the devices took */
+/** @returns the number of frames that the devices accepted */
 export function sendFrames(netns: TestNetns): number {
   return Number(netns.python(FRAMES));
 }
@@ -117,7 +117,7 @@ function fromFile(netns: TestNetns): Counts {
   const malformed = (what: string) => {
     throw new Error(what);
   };
-  // Byte by byte, because a name may be any bytes.
+  // A device name may contain any bytes, so the text is decoded as Latin-1.
   const text = execFileSync('ip', ['netns', 'exec', netns.name, 'cat', '/proc/net/dev'], { encoding: 'latin1' });
   const devices = parseNetDev(text, malformed);
   return Object.fromEntries([...devices].map(([name, stats]) => [name, COLUMNS.map((column) => stats[column])]));
@@ -128,7 +128,7 @@ interface Link {
   readonly stats64: Readonly<Record<'rx' | 'tx', Readonly<Record<string, number>>>>;
 }
 
-/** Counts of a device from `ip -s -s -j link`, added up as net/dev does. */
+/** Returns a device's counters from `ip -s -s -j link`, added up as in /proc/net/dev. */
 export function countsOfLink({ stats64: { rx, tx } }: Link): Record<DeviceColumn, number> {
   const sum = (of: Readonly<Record<string, number>>, ...fields: string[]) =>
     fields.reduce((all, field) => all + (of[field] ?? 0), 0);
@@ -163,7 +163,7 @@ function fromIp(netns: TestNetns): Counts {
   );
 }
 
-/** Result of a walk for a namespace: the devices that it could count, and the kinds of the others. */
+/** Returns a walk's result for a namespace: the counters of the devices that it could count, and the kinds of all other devices. */
 export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; others: string[] } {
   const all = rows.of(asNetnsId(Number(netns.id)));
   const counted = all.filter((row) => rows.isCounted(row));
@@ -177,9 +177,9 @@ export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; ot
 
 interface Beside {
   readonly walk: Counts;
-  /** Counts by the other reader, for the devices that the walk could count. */
+  /** Counters from the other reader for the devices that the walk could count. */
   readonly oracle: Counts;
-  /** Kinds of the devices that it could not count. */
+  /** Kinds of the devices that the walk could not count. */
   readonly others: readonly string[];
 }
 
@@ -189,12 +189,12 @@ async function beside(read: () => Counts, pass: KernelWalk<DeviceRows>, netns: T
   return { walk: ours.counts, oracle: Object.fromEntries(counted), others: ours.others };
 }
 
-/** The walk and the kernel's own file, at the same moment. */
+/** Reads the walk and /proc/net/dev at the same moment. */
 export function walkBesideFile(pass: KernelWalk<DeviceRows>, netns: TestNetns): Promise<Beside> {
   return beside(() => fromFile(netns), pass, netns);
 }
 
-/** The walk and `ip -s link`, at the same moment. */
+/** Reads the walk and `ip -s link` at the same moment. */
 export function walkBesideIp(pass: KernelWalk<DeviceRows>, netns: TestNetns): Promise<Beside> {
   return beside(() => fromIp(netns), pass, netns);
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { HostPair } from './hosts.ts';
 import type { Family } from './scene.ts';
 
-/** Refuses UDP only, because a young namespace sends router solicitations and multicast reports. */
+/** The programs drop only UDP, because a new namespace also sends router solicitations and multicast reports. */
 const DROP_UDP = `
 #include <linux/bpf.h>
 static int is_udp(unsigned char *data, unsigned char *end)
@@ -32,7 +32,7 @@ __attribute__((section("xdp_arp"), used)) int verdict_arp(struct xdp_md *xdp)
 }
 `;
 
-/** Programs for tc and XDP that drop UDP. */
+/** Compiles the tc and XDP programs that drop UDP. */
 export function compileFilters(): Disposable & { readonly path: string } {
   const directory = mkdtempSync(join(tmpdir(), 'drops-'));
   const [source, path] = [join(directory, 'drop.c'), join(directory, 'drop.o')];
@@ -42,32 +42,32 @@ export function compileFilters(): Disposable & { readonly path: string } {
   return { path, [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
 }
 
-/** A packet that is lost between the two namespaces of a pair; over IPv4 and IPv6, unless `families` says otherwise. */
+/** A case in which packets are lost between two namespaces, over IPv4 and IPv6 unless `families` restricts it. */
 export interface DropCase {
   readonly name: string;
   readonly families?: readonly Family[];
-  /** Sets the case up with ip and tc; `tearDown` undoes it. */
+  /** Prepares the case with ip and tc. `tearDown` reverts it. */
   readonly setUp?: (pair: HostPair, filters: string) => void;
   readonly tearDown?: (pair: HostPair) => void;
   readonly program: string;
   readonly where: 'a' | 'b';
   readonly reason: string;
-  /** Undefined where the number varies; the program then prints it. */
+  /** Number of drops; undefined if it varies, in which case the program prints it. */
   readonly count?: number;
-  /** True where the kernel worked on behalf of the process that sent. */
+  /** True if the kernel dropped the packet in the context of the sending process. */
   readonly byProcess?: boolean;
   readonly symbol?: RegExp;
   readonly message?: RegExp;
-  /** UDP where absent. */
+  /** Defaults to UDP. */
   readonly protocol?: string;
-  /** Addresses where they differ from those of the two namespaces. */
+  /** Source address if it is not that of the sending namespace; `target` likewise. */
   readonly source?: string;
   readonly target?: string;
-  /** Parts that the packet has; both addresses and ports where absent. */
+  /** Whether the event has only addresses or neither addresses nor ports. By default it has both. */
   readonly has?: 'addresses' | 'nothing';
 }
 
-/** Makes a cgroup whose processes may not send (1) or whose sockets may not receive (0), and joins it. */
+/** Joins a new cgroup in which a BPF program rejects sending (1) or receiving (0). */
 const REFUSE = `
 import tempfile
 libc.syscall.restype = ctypes.c_long
@@ -91,7 +91,7 @@ def allow(root, folder):
     os.rmdir(folder)
 `;
 
-/** An IPv4 packet with any source address, TTL and destination. */
+/** Builds an IPv4 packet with any source address, TTL and destination. */
 const FORGED = `
 def forged(source, ttl=9, target=None, check=0, version=0x45):
     payload = struct.pack('!HHHH', 40000, PORT, 8, 0)
@@ -116,7 +116,7 @@ def make_packet_socket(device):
 const SEND = "sock(A, socket.SOCK_DGRAM).sendto(b'x' * 100, (ADDRESS[B], PORT))";
 const ELSEWHERE = '10.77.0.1';
 const forward = (on: 0 | 1) => (given: HostPair) => void given.b.netns.exec(`sysctl -qw net.ipv4.ip_forward=${on}`);
-/** A queue of two connections that overflows at the end of a handshake. */
+/** Fills an accept queue with a backlog of two, so that it overflows at the end of a handshake. */
 const OVERFLOW = `
 server = listen(B, PORT, 2)
 def connect():

@@ -23,8 +23,8 @@ async function state(agent: TestKernel, pod: string) {
 }
 
 /**
- * Drops a number of packets on their way out and as many on their way in, as fast as one CPU can, and checks that each one
- * is counted or known to be missed, and that the ledger of the events balances.
+ * Drops `packets` outgoing and as many incoming packets as fast as one CPU can. Checks that each packet is counted or known to be missed, and that the
+ * event ledger balances.
  */
 export async function checkDropStorm(packets: number): Promise<void> {
   await using pair = await HostPair.create();
@@ -38,7 +38,7 @@ export async function checkDropStorm(packets: number): Promise<void> {
   ]) {
     run('ip', 'netns', 'exec', pod, 'nft', rule);
   }
-  // FollowedPodFilter at the pair: the ledger covers the whole machine, and others may use it too.
+  // The Pod filter limits the probe to the pair, because other tests on this machine would add to the ledger.
   const probes = { packetloss: { pods: { names: [pair.a.netns.name, pod] } } };
   await using agent = await TestKernel.open(only(probes, { detail: 'full' }));
   const told = () => agent.events.filter(({ probe }) => probe === 'packetloss');
@@ -60,7 +60,7 @@ for i in range(${packets}):
   expect(ruleCount(pair)).toBe(2 * packets);
   const after = await state(agent, pod);
   const [counted, missed] = [after.counted - before.counted, after.missed - before.missed];
-  // The missed packets may be those of another namespace.
+  // Missed packets may belong to other namespaces.
   expect(counted).toBeLessThanOrEqual(2 * packets);
   expect(counted + missed).toBeGreaterThanOrEqual(2 * packets);
   if (missed === 0) expect(counted).toBe(2 * packets);

@@ -1,4 +1,7 @@
-"""Named network namespaces that die: dying_netns.py PREFIX COUNT LOSES_EVERY LIFE_S RATE. Makes RATE a second, each of which lives LIFE_S seconds; each LOSES_EVERY-th, from the first on, loses ten datagrams. Prints a line when all are gone."""
+"""dying_netns.py PREFIX COUNT LOSES_EVERY LIFE_S RATE
+
+Creates COUNT named network namespaces, RATE per second, and removes each after LIFE_S seconds. The first namespace and every LOSES_EVERY-th after it
+lose ten datagrams. Prints a line when all are removed."""
 
 import ctypes
 import fcntl
@@ -49,7 +52,7 @@ try:
         path = f'/run/netns/{prefix}{number}'
         alive.append((time.monotonic() + life, path))
         make(path, number % loses_every == 0)
-        # The namespace of this process would live on.
+        # A process keeps its namespace alive, so this process returns to its own.
         checked(libc.setns(home, CLONE_NEWNET))
     while alive:
         time.sleep(max(0, alive[0][0] - time.monotonic()))

@@ -3,21 +3,21 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('./dying_netns.py', import.meta.url));
-/** Datagrams lost by each namespace that loses any. */
+/** Number of datagrams that each losing namespace loses. */
 export const LOST = 10;
 
 export interface DyingNetns {
-  /** Prefix of the names, to which a number from 0 on is appended. */
+  /** Prefix of the names. A number is appended, starting with 0. */
   readonly prefix: string;
   readonly count: number;
-  /** Interval at which a namespace loses datagrams: each `losesEvery`-th, from the first on. */
+  /** The first namespace and every `losesEvery`-th after it lose datagrams. */
   readonly losesEvery: number;
   readonly lifeSeconds: number;
-  /** Namespaces made per second. */
+  /** Namespaces per second. */
   readonly rate: number;
 }
 
-/** Makes and removes named network namespaces one after the other; resolves once all are gone. @throws where that fails */
+/** Creates and removes named network namespaces, and waits until all are removed. @throws if that fails */
 export async function liveAndDie({ prefix, count, losesEvery, lifeSeconds, rate }: DyingNetns): Promise<void> {
   const args = [PROGRAM, prefix, count, losesEvery, lifeSeconds, rate].map(String);
   const child = spawn('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] });

@@ -2,7 +2,7 @@ import type { EventRecord } from '#api/events.ts';
 import type { LaneRecord } from '#delivery/record.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 
-/** Events whose times are a nanosecond apart and whose messages differ. */
+/** Returns events with different messages, each a nanosecond later than the previous one. */
 export function makeEvents(count: number, more: Partial<EventRecord> = {}, first = 0): EventRecord[] {
   return Array.from({ length: count }, (_, index) => ({
     time: `2026-01-01T00:00:00.${String(first + index).padStart(9, '0')}Z`,

@@ -14,7 +14,7 @@ import { eventually } from './oracle.ts';
 
 const PER_SECOND = 5_000;
 const TICK_MS = 20;
-/** After a stall the test catches up by less than the limit of the probe. */
+/** Maximum number of packets per tick. After a stall, the test catches up without exceeding the probe's limit. */
 const AT_ONCE_MAX = (1.5 * PER_SECOND * TICK_MS) / 1_000;
 
 /** Drops packets to UDP port 7001 of the second host. */
@@ -29,8 +29,8 @@ export function dropUdp({ b }: HostPair): void {
 }
 
 /**
- * Makes real drops at 5,000 a second and sends them from the kernel to a server that speaks Loki's protocol: each arrives once.
- * @returns the rate at which packets were sent, per second: lower on a busy machine
+ * Drops 5,000 packets a second, and checks that the event of each arrives exactly once at a server with Loki's protocol.
+ * @returns packets sent per second, which is lower on a busy machine
  */
 export async function checkEventRate(count: number): Promise<number> {
   await using pair = await HostPair.create();
@@ -38,7 +38,7 @@ export async function checkEventRate(count: number): Promise<number> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   dropUdp(pair);
   const config = join(folder.path, 'config.yaml');
-  // Twice the rate that we send at, and no more: other namespaces of the machine may be in a storm.
+  // The limit is twice the send rate. It keeps event storms in other namespaces on this machine out.
   const limit = 2 * PER_SECOND;
   const sinks = { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } };
   writeFileSync(config, only({ packetloss: { limit } }, { events: { limit, fold: '0s' }, sinks }));
@@ -54,7 +54,7 @@ export async function checkEventRate(count: number): Promise<number> {
     await wait(TICK_MS);
   }
   const seconds = (performance.now() - startMs) / 1_000;
-  // Does not wait until nothing is pending: other namespaces of the machine may drop packets all the time.
+  // Some events may always be pending, because other namespaces on this machine may drop packets.
   const ours = () => loki.entries.filter(({ metadata }) => metadata['pod'] === pair.b.netns.name);
   await eventually(async () => {
     const ledger = await readLedger(agent, 'packetloss', 'loki');

@@ -12,7 +12,7 @@ import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
 import { eventually } from './oracle.ts';
 
-/** The lane with the sinks of a configuration, without an agent around it. It folds nothing and has no limits. */
+/** The lane and its sinks without the rest of the agent. It folds no events, and has no limits. */
 export class EventWay implements AsyncDisposable {
   readonly logged: string[] = [];
   readonly books = new Ledger();
@@ -41,14 +41,14 @@ export class EventWay implements AsyncDisposable {
     this.lane.configure({ limit: Number.MAX_SAFE_INTEGER, foldMs: 0, foldBy: 'service', history: 0 });
   }
 
-  /** @param kinds of records; all existing ones by default */
+  /** @param kinds record kinds; by default all */
   static async open(sinks: object, kinds: readonly StoredKind[] = RECORD_KINDS): Promise<EventWay> {
     const way = new EventWay(kinds);
     await way.apply(sinks);
     return way;
   }
 
-  /** @param sinks as in a configuration */
+  /** @param sinks the section `sinks` of a configuration */
   async apply(sinks: object): Promise<void> {
     await this.sinks.apply(parseSinks(sinks, this.#names));
   }
@@ -58,7 +58,7 @@ export class EventWay implements AsyncDisposable {
     this.#published += events.length;
   }
 
-  /** Takes records of another kind than events. */
+  /** Passes records of other kinds than events to the lane. */
   send(records: readonly LaneRecord[]): void {
     this.lane.receiveRecords(records);
     this.#published += records.length;
@@ -72,7 +72,7 @@ export class EventWay implements AsyncDisposable {
     return this.sinks.statuses().find((status) => status.name === name);
   }
 
-  /** Checks for all probes that every event that came in is accounted for. @param kinds all existing ones by default */
+  /** Checks that every record of all probes is accounted for, and returns the sums. @param kinds record kinds; by default all */
   ledger(sink: string, kinds: readonly string[] = this.#names) {
     const rows = this.books.rows([{ name: sink, kinds: new Set(kinds) }]);
     const total = (of: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + of(row), 0);
@@ -90,7 +90,7 @@ export class EventWay implements AsyncDisposable {
     };
   }
 
-  /** Waits until nothing is pending for a sink. */
+  /** Waits until no record is pending for a sink. */
   async settled(sink: string, deadlineMs = 60_000) {
     return eventually(() => {
       const ledger = this.ledger(sink);

@@ -6,7 +6,7 @@ export interface Sample {
 
 export interface Exposition {
   readonly samples: readonly Sample[];
-  /** The same samples by name. */
+  /** The samples by name. */
   readonly named: ReadonlyMap<string, readonly Sample[]>;
   readonly types: ReadonlyMap<string, string>;
   readonly help: ReadonlyMap<string, string>;
@@ -23,14 +23,14 @@ const VALUE = /^\S+$/;
 const SERIES = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)"(?:,|$)/y;
 
-/** Parses a page of either text format strictly: a malformed line throws. */
+/** Parses a page in either text format. @throws for a malformed line */
 export function parseExposition(text: string): Exposition {
   return new ExpositionParser().parse(text);
 }
 
 /**
- * Parses the pages of one agent, one after the other: nearly all series of a page were on the one before, in the same order, and what was
- * parsed is not parsed again. Parsing each page from scratch took more of the CPU than the agent that wrote them.
+ * Parses consecutive pages of one agent. Nearly all series of a page were on the previous page in the same order, so the parser reuses the series that
+ * it has parsed. Parsing each page from scratch took more CPU time than the agent itself.
  */
 export class ExpositionParser {
   #before: readonly Series[] = [];
@@ -69,7 +69,7 @@ export class ExpositionParser {
   }
 }
 
-/** The series of a page. Callers mostly ask for them in order, which needs no look-up. */
+/** The series of a page. Most callers request them in order, which needs no lookup. */
 class KnownSeries {
   readonly #series: readonly Series[];
   #next = 0;
@@ -108,7 +108,7 @@ function parseSeries(text: string): Series {
   return { text, name, labels };
 }
 
-/** The value of the only sample of this name that has all these labels; undefined where there is none. */
+/** Returns the value of the only sample with this name and all of these labels; undefined if there is none. */
 export function sampleValue(
   page: Exposition,
   name: string,

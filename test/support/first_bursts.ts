@@ -9,15 +9,15 @@ import { TestNetns, uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 import { PrometheusServer, type Series } from './prometheus.ts';
 
-/** Probes toggled between bursts, because a probe that is off counts nothing. */
+/** Probes that are toggled between two bursts, because a disabled probe counts nothing. */
 const TOGGLED = ['packetloss', 'tcpreset', 'udp', 'qdisc', 'netdev'];
 const IS_COUNTING: ReadonlySet<string> = new Set(['running', 'degraded']);
 const DROPS = 'netsonde_packet_drops_total';
 const RESETS = 'netsonde_tcp_resets_total';
-/** Name of devices that come and go in a namespace that stays. */
+/** Name of the devices that are created and removed in a permanent namespace. */
 const DEVICE = 'zd0';
 const COUNTER = /^netsonde_.+_(total|count|bucket)$/;
-/** Prometheus's own counters of samples that it rejects. */
+/** Prometheus' own counters of rejected samples. */
 const FAULTS = [
   'prometheus_target_scrapes_sample_duplicate_timestamp_total',
   'prometheus_target_scrapes_sample_out_of_order_total',
@@ -27,13 +27,13 @@ const SETTLE_MS = 60_000;
 
 export interface BurstsOptions {
   readonly intervals: readonly [number, number];
-  /** Number of new namespaces, made one after the other. */
+  /** Number of namespaces, which are created one after the other. */
   readonly rounds: number;
-  /** Minimum seconds between two new namespaces; `lifeSeconds` is the life of each. */
+  /** Minimum time between two new namespaces. Each exists for `lifeSeconds`. */
   readonly everySeconds: number;
   readonly lifeSeconds: number;
   readonly kills: number;
-  /** Whether the configuration states the scrape intervals, so that the agent need not learn them. */
+  /** Whether the configuration contains the scrape interval, so that the agent need not learn it. */
   readonly isSaid?: boolean;
 }
 
@@ -41,12 +41,12 @@ export interface BurstsReport {
   readonly namespaces: number;
   readonly seconds: number;
   readonly scrapes: readonly number[];
-  /** Moment at which each server scraped, in seconds from the start of its interval. */
+  /** When each server scraped, in seconds from the start of its interval. */
   readonly phases: readonly number[];
   readonly kills: number;
   readonly toggles: number;
   readonly devices: number;
-  /** Seconds from the last burst until both servers had everything. */
+  /** Time from the last burst until both servers had all values. */
   readonly settledSeconds: number;
 }
 
@@ -69,7 +69,7 @@ for _ in range(${connections}):
 `);
 }
 
-/** Increase over all samples, without extrapolation. */
+/** Returns the increase over all samples without extrapolation. */
 function increaseOf({ samples }: Series): number {
   return samples.slice(1).reduce((sum, { value }, index) => {
     const before = samples[index]?.value ?? 0;
@@ -87,7 +87,7 @@ class Run implements AsyncDisposable {
   readonly #alive: { readonly netns: TestNetns; readonly burst: Burst; readonly untilMs: number }[] = [];
   readonly #devices: TestNetns;
   readonly servers: PrometheusServer[] = [];
-  /** Unix times between which an agent ran, in seconds. */
+  /** Start and end of each agent's life, in Unix seconds. */
   readonly lives: { fromSeconds: number; toSeconds: number }[] = [];
   #agent: AgentProcess | undefined;
   #generation = 0;
@@ -108,7 +108,7 @@ class Run implements AsyncDisposable {
     return this.#agent;
   }
 
-  /** The namespace whose devices come and go. */
+  /** Name of the namespace in which devices are created and removed. */
   get devicesName(): string {
     return this.#devices.name;
   }
@@ -134,7 +134,7 @@ class Run implements AsyncDisposable {
     this.#startMs = performance.now();
   }
 
-  /** Makes a namespace, and its burst at once. */
+  /** Creates a namespace, and causes its burst immediately. */
   bear(): void {
     const netns = new TestNetns(`${this.prefix}${this.#bursts.length}`);
     netns.ip('link set lo up');
@@ -150,7 +150,7 @@ class Run implements AsyncDisposable {
     }
   }
 
-  /** Makes another burst in every namespace that lives. */
+  /** Causes another burst in every existing namespace. */
   burstAgain(): void {
     for (const { netns, burst: one } of this.#alive) this.#burst(netns, one);
   }
@@ -171,7 +171,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 `);
   }
 
-  /** Switches the probes off and on again, and waits each time until it is applied. */
+  /** Disables a probe and enables it again, and waits until each change is applied. */
   async toggle(): Promise<void> {
     const probe = TOGGLED[this.toggles % TOGGLED.length] ?? '';
     this.toggles++;
@@ -180,7 +180,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#configure({});
   }
 
-  /** Kills the agent and starts another one at its address. */
+  /** Kills the agent, and starts another one at the same address. */
   async kill(): Promise<void> {
     await this.settle();
     const address = this.agent.url?.replace('http://', '') ?? '';
@@ -189,7 +189,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#scraped();
   }
 
-  /** Waits until both servers have everything that happened in each namespace. */
+  /** Waits until the increases on both servers equal the sent traffic of each namespace. */
   async settle(): Promise<void> {
     await eventually(async () => expect(await this.#differences()).toEqual([]), SETTLE_MS);
   }
@@ -198,7 +198,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#end();
   }
 
-  /** Differences between a server's increases and what happened, for each namespace. */
+  /** Returns the differences between the servers' increases and the sent traffic, by namespace. */
   async #differences(): Promise<string[]> {
     const seconds = Math.ceil(this.elapsedSeconds) + 60;
     const found: string[] = [];
@@ -214,7 +214,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
       const drops = await of(`${DROPS}{reason="NO_SOCKET",pod=~"${this.prefix}.*"}`);
       const resets = await of(`${RESETS}{direction="sent",pod=~"${this.prefix}.*"}`);
       for (const { pod, datagrams, connections } of this.#bursts) {
-        // Where the kernel drops the SYN as well, it is counted with the datagrams.
+        // Some kernels also report the rejected SYNs as drops.
         const dropped = drops.get(pod) ?? 0;
         const isGood = dropped === datagrams || dropped === datagrams + connections;
         if (!isGood) found.push(`server ${nth}: ${pod} has ${dropped} drops of ${datagrams}`);
@@ -252,7 +252,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.agent.exited;
   }
 
-  /** Waits until each server has a sample of the running agent. */
+  /** Waits until each server has scraped the running agent. */
   async #scraped(): Promise<void> {
     const { fromSeconds } = this.lives.at(-1) ?? { fromSeconds: 0 };
     for (const server of this.servers) {
@@ -267,7 +267,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     this.#write(off);
     await eventually(async () => {
       const { probes } = await this.agent.json<ProbesReport>('/api/v1/probes');
-      // A namespace whose burst is only about to begin counts nothing yet.
+      // The burst may start only when all of these probes count.
       const counting = probes.filter(({ name, state }) => TOGGLED.includes(name) && IS_COUNTING.has(state));
       const wanted = TOGGLED.filter((name) => off[name] === undefined);
       expect(counting.map(({ name }) => name).sort()).toEqual(wanted.sort());
@@ -286,9 +286,9 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 }
 
 /**
- * Two Prometheus servers scrape an agent while namespaces come, have a burst at once and go, devices of one name come and go, probes are
- * toggled and the agent is killed. Checks that the increases of both servers equal what happened, to the packet; that no counter
- * falls while an agent runs, except those of the device; and that no sample came twice or out of order.
+ * Lets two Prometheus servers scrape an agent while namespaces are created, have a burst immediately and are removed, devices of the same name are
+ * created and removed, probes are toggled, and the agent is killed. Checks that the increases on both servers are exact, that no counter decreases
+ * while an agent runs except those of the device, and that Prometheus rejected no sample as duplicate or out of order.
  */
 export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsReport> {
   await using run = new Run(options);
@@ -300,7 +300,7 @@ export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsRe
     run.bear();
     run.bury();
     run.renewDevice();
-    // Reads the page between two scrapes: that must not use up the zero.
+    // Another client reads the page between two scrapes. The servers must still see the initial zero.
     await run.agent.page();
     if (round % 4 === 0) run.burstAgain();
     if (round % 3 === 0) await run.toggle();
@@ -341,12 +341,12 @@ async function scrapeTimes(server: PrometheusServer, run: Run): Promise<number[]
   return (series?.samples ?? []).map(({ time }) => time);
 }
 
-/** Counters that fell during the life of a single agent. */
+/** Returns the counters that decreased while one agent ran. */
 async function fallsWithin(server: PrometheusServer, run: Run): Promise<string[]> {
   const names = (await server.get<string[]>('label/__name__/values')).filter((name) => COUNTER.test(name));
   expect(names).toContain(DROPS);
   const fallen = async (name: string, atSeconds: number, seconds: number) => {
-    // Other tests on this machine make namespaces of one name again and again, and move one from Pod to Pod.
+    // The query selects the namespaces of this test, because those of other tests may reuse names.
     const ours = `${name}{pod=~"|${run.devicesName}|${run.prefix}[0-9]+"}`;
     const rows = await server.query(`resets(${ours}[${seconds}s] @ ${atSeconds.toFixed(3)}) > 0`);
     return rows.flatMap(({ labels }) =>

@@ -1,4 +1,7 @@
-"""Mounts a file system on argv[1] that never answers: a process that looks into it waits until it is killed, or this process ends. Makes argv[2] once mounted."""
+"""hanging_disk.py MOUNT_POINT READY_FILE
+
+Mounts a FUSE file system that never responds. A process that accesses it waits until it is killed or this process exits. Creates READY_FILE when the
+file system is mounted."""
 
 import ctypes, os, struct, sys, time
 libc = ctypes.CDLL(None, use_errno=True)

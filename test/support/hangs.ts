@@ -5,17 +5,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const DISK = fileURLToPath(new URL('./hanging_disk.py', import.meta.url));
-/** Loopback address that nothing else on this machine uses. */
+/** A loopback address that nothing else on this machine uses. */
 const RESOLVER = '127.83.71.9';
 const DNS_PORT = 53;
 
-/** Services that never answer: a name server, a server, a disk. */
+/** Services that never respond: a name server, an HTTP server and a disk. */
 export class Hangs implements AsyncDisposable {
-  /** `http://HOST:PORT` of a server that takes connections and never answers. */
+  /** `http://HOST:PORT` of a server that accepts connections and never responds. */
   readonly url: string;
-  /** Folder on the disk. */
+  /** Directory on the hanging disk. */
   readonly disk: string;
-  /** Command that runs another one so that it sees them: it has mounts of its own, which end with it. */
+  /** Command prefix that lets a command see these services. It creates a mount namespace, which ends with the command. */
   readonly wrapper: readonly string[];
   readonly #close: () => Promise<void>;
 
@@ -26,7 +26,7 @@ export class Hangs implements AsyncDisposable {
     const resolver = join(folder, 'resolv.conf');
     const ready = join(folder, 'ready');
     mkdirSync(this.disk);
-    // The longest timeout that a resolver allows.
+    // 30 s is the longest timeout that a resolver accepts.
     writeFileSync(resolver, `nameserver ${RESOLVER}\noptions timeout:30 attempts:5\n`);
     const script = `mount --bind ${resolver} /etc/resolv.conf
 python3 ${DISK} ${this.disk} ${ready} &
@@ -35,7 +35,7 @@ exec "$@"`;
     this.wrapper = ['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', script, 'sh'];
   }
 
-  /** @param folder an empty one of its own */
+  /** @param folder an empty directory */
   static async start(folder: string): Promise<Hangs> {
     const resolver = createSocket('udp4');
     await new Promise<void>((resolve) => resolver.bind(DNS_PORT, RESOLVER, resolve));

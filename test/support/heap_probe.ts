@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Preloaded into an agent, in each of its threads: on SIGUSR2 every thread collects its garbage, and the main thread
- * prints the bytes that all of them still use.
+ * Is preloaded into each thread of an agent. On SIGUSR2, every thread collects its garbage, and the main thread prints how many bytes all threads
+ * still use.
  */
 
 setFlagsFromString('--expose-gc');
@@ -25,7 +25,7 @@ if (isMainThread) {
     if (bytes !== undefined) answer(bytes);
   };
   process.on('SIGUSR2', () => {
-    // There is one other thread. It may take its time on a busy machine.
+    // The agent has one other thread, whose response may take a while on a busy machine.
     answer = (bytes) => process.stderr.write(`heap ${used() + bytes}\n`);
     channel.postMessage({});
   });

@@ -1,6 +1,8 @@
-"""Holds each packet of an NFQUEUE for so many milliseconds, then accepts it: hold_packets.py QUEUE MILLISECONDS
+"""hold_packets.py QUEUE MILLISECONDS
 
-Kernel: include/uapi/linux/netfilter/nfnetlink_queue.h. Prints a line when it is ready.
+Holds each packet of an NFQUEUE for this time, then accepts it. Prints a line when it is ready.
+
+Kernel: include/uapi/linux/netfilter/nfnetlink_queue.h.
 """
 
 import select
@@ -40,7 +42,7 @@ def configure(attribute, payload):
 
 
 def packets(data):
-    """The numbers of the packets in a message of the kernel."""
+    """Yields the packet IDs in a message from the kernel."""
     while len(data) >= 16:
         length, kind = struct.unpack_from('=IH', data)
         attributes, data = data[20:length], data[(length + 3) & ~3 :]

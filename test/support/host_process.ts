@@ -3,8 +3,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * Makes traffic in the network namespace that it is started in, on request of a test: reads a JSON object from each line,
- * and writes one when it is done.
+ * Causes traffic in its network namespace on request of a test. Reads one request per line from stdin as JSON, and responds with a JSON line when the
+ * request is done.
  */
 
 interface Command {
@@ -21,7 +21,7 @@ function udpType(address: string): 'udp4' | 'udp6' {
   return address.includes(':') ? 'udp6' : 'udp4';
 }
 
-/** Receives datagrams; both families where the address is `::`. */
+/** Receives datagrams, over IPv4 and IPv6 if the address is `::`. */
 function udpReceive({ address, port }: { address: string; port: number }): Promise<void> {
   const socket = createSocket(udpType(address));
   const receiver = { socket, received: 0 };
@@ -36,7 +36,7 @@ function udpReceived({ port }: { port: number }): number {
   return receivers.get(port)?.received ?? 0;
 }
 
-/** Sends datagrams one after the other, from one socket; ignores refusals that come back. Returns the source port. */
+/** Sends datagrams one after the other from one socket, and ignores ICMP errors. Returns the source port. */
 async function udpSend(given: { address: string; port: number; count: number; bytes: number }): Promise<number> {
   const { address, port, count, bytes } = given;
   const socket = createSocket(udpType(address));
@@ -49,7 +49,7 @@ async function udpSend(given: { address: string; port: number; count: number; by
   return source;
 }
 
-/** Echoes everything and closes when the other side does. */
+/** Starts a server that echoes everything, and closes each connection when the client does. */
 function tcpServe({ address, port }: { address: string; port: number }): Promise<void> {
   const server = createServer({ allowHalfOpen: false }, (socket) => {
     socket.on('error', () => undefined);
@@ -71,7 +71,7 @@ function open(address: string, port: number): Promise<Socket> {
   });
 }
 
-/** Opens connections one after the other, sends `bytes` on each, waits for them to come back, closes. */
+/** Opens connections one after the other, sends `bytes` on each, waits for the echo, and closes. */
 async function tcpExchange(given: { address: string; port: number; count: number; bytes: number }): Promise<void> {
   const { address, port, count, bytes } = given;
   for (let index = 0; index < count; index++) {
@@ -92,12 +92,12 @@ async function tcpExchange(given: { address: string; port: number; count: number
   }
 }
 
-/** Opens connections and keeps them. */
+/** Opens connections and keeps them open. */
 async function tcpHold({ address, port, count }: { address: string; port: number; count: number }): Promise<void> {
   for (let index = 0; index < count; index++) held.push(await open(address, port));
 }
 
-/** Tries to connect until the timeout; returns the result: an error's code, `connected`, or `timeout`. */
+/** Tries to connect. Returns `connected`, `timeout` or an error code. */
 function tcpTry({ address, port, timeoutMs }: { address: string; port: number; timeoutMs: number }): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });

@@ -11,17 +11,17 @@ const ENOPROTOOPT = 92;
 
 let counter = 0;
 
-/** A name that no other test on the machine uses. At most 15 characters, the limit for devices. */
+/** Returns a name that no other test on the machine uses, with at most 15 characters, which is the limit for device names. */
 export function uniqueName(prefix: string): string {
   counter++;
   return `${prefix}${process.pid.toString(36)}${counter.toString(36)}`;
 }
 
-/** A network namespace made by `ip netns add`, gone when disposed. */
+/** A network namespace created by `ip netns add`. Disposing removes it. */
 export class TestNetns implements Disposable {
   readonly name: string;
 
-  /** @param parent the namespace in which it is made: some settings are inherited from there */
+  /** @param parent namespace from which the new one inherits some settings */
   constructor(name = uniqueName('ns'), parent?: TestNetns) {
     this.name = name;
     sh(`${parent === undefined ? '' : `nsenter --net=${parent.path} `}ip netns add ${name}`);
@@ -39,7 +39,7 @@ export class TestNetns implements Disposable {
     return withNetns(this.path, netnsCookie);
   }
 
-  /** Id by which the agent knows the namespace: the cookie, or, before 5.14, where no process may ask for it, the inode number. */
+  /** The agent's ID of the namespace: its cookie, or its inode number before 5.14, where a process cannot read the cookie. */
   get id(): bigint {
     try {
       return this.cookie;
@@ -57,12 +57,12 @@ export class TestNetns implements Disposable {
     return sh(`tc -n ${this.name} ${line}`);
   }
 
-  /** Runs a command inside. */
+  /** Runs a command in the namespace. */
   exec(line: string): string {
     return sh(`ip netns exec ${this.name} ${line}`);
   }
 
-  /** Runs a Python program inside. */
+  /** Runs a Python program in the namespace. */
   python(program: string): string {
     return execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', program], { encoding: 'utf8' });
   }
@@ -72,7 +72,7 @@ export class TestNetns implements Disposable {
   }
 }
 
-/** Runs a Python program in a namespace until disposed; resolves when the program has printed a line. */
+/** Starts a Python program in a namespace, and waits for its first line of output. Disposing ends the program. */
 export async function startPython({ name }: TestNetns, program: string): Promise<AsyncDisposable> {
   const child = spawn('ip', ['netns', 'exec', name, 'python3', '-u', '-c', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -89,7 +89,7 @@ export async function startPython({ name }: TestNetns, program: string): Promise
   };
 }
 
-/** A process in a namespace that makes traffic. */
+/** A process that causes traffic in a namespace. */
 export class Host implements AsyncDisposable {
   readonly netns: TestNetns;
   readonly #process: ChildProcess;
@@ -149,7 +149,7 @@ export class Host implements AsyncDisposable {
     return this.#call('tcpTry', args);
   }
 
-  /** Ends the process and waits until it is gone. */
+  /** Ends the process, and waits for its exit. */
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = new Promise((resolve) => this.#process.once('exit', resolve));
     if (this.#process.exitCode !== null) return;
@@ -173,7 +173,7 @@ export class Host implements AsyncDisposable {
   }
 }
 
-/** Two namespaces joined by a veth pair, with addresses of both families, and a host in each. */
+/** Two namespaces connected by a veth pair, with IPv4 and IPv6 addresses and a host process in each. */
 export class HostPair implements AsyncDisposable {
   readonly a: Host;
   readonly b: Host;
@@ -210,15 +210,15 @@ export class HostPair implements AsyncDisposable {
 
   #configure(netns: TestNetns, device: string, address: { ipv4: string; ipv6: string }): void {
     netns.ip('link set lo up');
-    // As the first namespace of the machine has it.
+    // 0 is the default in the machine's first namespace, too.
     netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     netns.ip(`addr add ${address.ipv4}/24 dev ${device}`);
-    // Duplicate address detection would block the address for a second or two.
+    // Duplicate address detection would delay the use of the address by one or two seconds.
     netns.ip(`addr add ${address.ipv6}/64 dev ${device} nodad`);
     netns.ip(`link set ${device} up`);
   }
 
-  /** Sets the neighbour beforehand: resolving it would delay the packets of a test. */
+  /** Adds a permanent neighbour entry, because resolving the neighbour would delay a test's packets. */
   #introduce(
     netns: TestNetns,
     device: string,

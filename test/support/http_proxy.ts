@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, request as requestHttp, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 
-/** A forward proxy: plain requests for http://, and CONNECT tunnels for https:// (RFC 9110, 9.3.6). */
+/** A forward proxy for http:// (plain requests) and https:// (CONNECT; RFC 9110, 9.3.6). */
 export class HttpProxy implements AsyncDisposable {
-  /** Requests, each with its credentials. */
+  /** Received requests with their credentials. */
   readonly asked: { readonly line: string; readonly login: string | undefined }[] = [];
-  /** Credentials that it requires. */
+  /** Required credentials. */
   login: string | undefined;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { TestNetns } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** `ip monitor` in a namespace, which prints notifications in the words of iproute2. */
+/** Runs `ip monitor` in a namespace, which prints netlink notifications. */
 export class IpMonitor implements AsyncDisposable {
   readonly #netns: TestNetns;
   readonly #child: ChildProcess;
@@ -32,13 +32,13 @@ export class IpMonitor implements AsyncDisposable {
   }
 
   /**
-   * Waits until it has printed all that has happened.
-   * @returns the lines since the last call
+   * Waits until all previous changes are printed.
+   * @returns the lines since the previous call
    */
   async settled(): Promise<string[]> {
     const before = this.#text.length;
     await eventually(() => {
-      // The rule is a marker. Repeats it until the program listens.
+      // A new routing rule serves as a marker. It is repeated until the program prints it.
       const mark = `pref ${30_000 + this.#marks++} from 192.0.2.99`;
       this.#netns.ip(`rule add ${mark} table 99`);
       this.#netns.ip(`rule del ${mark} table 99`);
@@ -58,7 +58,7 @@ export class IpMonitor implements AsyncDisposable {
   }
 }
 
-/** Counts changes of devices by the lines of `ip monitor`: `br0 up`. A device counts as added when it is first named. */
+/** Counts device changes in the output of `ip monitor`, with keys such as `br0 up`. A device counts as added when it is first mentioned. */
 export class MonitoredLinks {
   readonly #links = new Map<string, { readonly up: boolean; readonly mtu: number }>();
   readonly #counts: Record<string, number> = {};

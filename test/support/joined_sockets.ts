@@ -1,7 +1,7 @@
 import type { HostPair } from './hosts.ts';
 import { AHEAD_OF_OTHERS, PythonProgram } from './python.ts';
 
-/** Receives data: runs each line of Python that it reads, and prints the monotonic clock afterwards. */
+/** Python program that runs each line that it reads, and prints the monotonic clock after each. It has the receiving socket `s`. */
 const RECEIVER = (
   family: 'AF_INET' | 'AF_INET6',
   address: string,
@@ -44,13 +44,13 @@ for line in sys.stdin:
   print(now)
 `;
 
-/** An address to bind or to send to. */
+/** An address for bind() or connect(). */
 export interface End {
   readonly family: 'AF_INET' | 'AF_INET6';
   readonly address: string;
 }
 
-/** Sockets that are joined: a test sends on one and reads from the other. */
+/** Two connected sockets, each in a Python program. A test sends on one and reads from the other. */
 export interface Joined extends AsyncDisposable {
   readonly receiver: PythonProgram;
   readonly sender: PythonProgram;
@@ -61,8 +61,8 @@ export interface Joined extends AsyncDisposable {
 let port = 7300;
 
 /**
- * The receiver is in namespace b of the pair, the sender in a; each pair of sockets has its own port.
- * @param receiveBuffer SO_RCVBUF of the receiver; 0: the kernel's default
+ * Opens two connected sockets. The sender is in namespace a and the receiver in namespace b. Each pair of sockets has its own port.
+ * @param receiveBuffer SO_RCVBUF of the receiver; 0 keeps the kernel's default
  */
 export async function joinSockets(
   pair: HostPair,
@@ -84,7 +84,7 @@ export async function joinSockets(
   return { receiver, sender, senderPort, port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Sends a line to a program, and returns what it prints: nanoseconds of the monotonic clock. */
+/** Sends a line to a program, and returns the time that it prints, in nanoseconds of the monotonic clock. */
 export async function told(program: PythonProgram, line: string): Promise<number> {
   program.tell(line);
   return Number(await program.line());

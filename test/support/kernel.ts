@@ -13,31 +13,31 @@ export const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url))
 
 export interface TestKernelOptions {
   readonly paths?: Partial<Paths>;
-  /** An empty folder: no BPF program can be loaded. */
+  /** Directory of the BPF objects. With an empty directory, no BPF program can be loaded. */
   readonly objects?: string;
   readonly probes?: readonly AnyProbe[];
-  /** Pods have names that the test gives by `kernel.namePods()`. */
+  /** Kubernetes mode: the test names Pods with `kernel.namePods()`. */
   readonly kubernetes?: boolean;
 }
 
 /**
- * A configuration with these probes alone. An agent with all default probes takes 0.6 s of CPU to open and 0.1 s for each page,
- * an agent with a single probe 0.2 s and 0.01 s.
+ * Returns a configuration that enables only these probes. With all default probes, an agent takes 0.6 s of CPU time to open and 0.1 s for each page;
+ * with a single probe, it takes 0.2 s and 0.01 s.
  */
 export function only(probes: Readonly<Record<string, unknown>>, rest: Readonly<Record<string, unknown>> = {}): string {
   const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
   return JSON.stringify({ ...rest, probes: { ...off, ...probes } });
 }
 
-/** The probes that a configuration enables. */
+/** Returns the probes that a configuration enables. */
 export function probesOf(yaml: string, probes: readonly AnyProbe[] = PROBES): DesiredProbes {
   return desiredProbes(new ConfigReader(probes).parse(yaml));
 }
 
-/** The test does other things in the same thread, and awaits its commands there. */
+/** Longer deadlines than the agent's, because the test blocks the same thread with other work. */
 const PATIENT = { probeMs: 30_000, cycleMs: 60_000 };
 
-/** The kernel side of the agent in the thread of the test, on the real kernel. */
+/** The agent's kernel side, which runs in the thread of the test. */
 export class TestKernel implements AsyncDisposable {
   readonly kernel: Kernel;
   readonly events: EventRecord[];

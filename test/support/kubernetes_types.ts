@@ -11,7 +11,7 @@ interface Model {
   getAttributeTypeMap(): readonly Attribute[];
 }
 
-/** Fields that we use of https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor. */
+/** The fields that we use of a PodMonitor (https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor). */
 const STRINGS = z.record(z.string(), z.string());
 const KEY = z.strictObject({ name: z.string(), key: z.string() });
 const SOURCE = z.strictObject({ secret: KEY.optional(), configMap: KEY.optional() });
@@ -43,7 +43,7 @@ const POD_MONITOR = z.strictObject({
   }),
 });
 
-/** `rbac.authorization.k8s.io/v1` of a Role is V1Role. */
+/** API versions whose types have a name such as V1Role in the client library. */
 const GROUPS = new Set(['v1', 'apps/v1', 'rbac.authorization.k8s.io/v1', 'networking.k8s.io/v1']);
 
 function modelOf(type: string): Model | undefined {
@@ -88,7 +88,7 @@ function* faultsOfModel(value: Readonly<Record<string, unknown>>, model: Model, 
   }
 }
 
-/** Fields that Kubernetes does not have, and values of another type than Kubernetes expects. */
+/** Returns the unknown fields and the values of a wrong type in an object. */
 export function typeFaults(object: KubernetesObject): string[] {
   const { apiVersion, kind } = object;
   if (kind === 'PodMonitor') {
@@ -100,7 +100,7 @@ export function typeFaults(object: KubernetesObject): string[] {
   return [...faultsOfModel(object, model, kind)];
 }
 
-/** Paths to all keys of an object, except keys that people choose themselves. */
+/** Yields the paths of all keys in an object, except keys that users choose. */
 export function* keysIn(
   value: unknown,
   path: readonly (string | number)[] = [],
@@ -123,7 +123,7 @@ export function* keysIn(
   }
 }
 
-/** The object with an `x` appended to that key. */
+/** Returns a copy of the object with an `x` appended to one key. */
 export function misspelt<T>(object: T, path: readonly (string | number)[]): T {
   const copy = structuredClone(object);
   let node = copy as Record<string | number, unknown>;

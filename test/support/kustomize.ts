@@ -10,7 +10,7 @@ export interface KubernetesObject {
   readonly [key: string]: unknown;
 }
 
-/** Fields that our manifests use of https://kubectl.docs.kubernetes.io/references/kustomize/; everything else is refused. */
+/** The fields of https://kubectl.docs.kubernetes.io/references/kustomize/ that our manifests use. All others are rejected. */
 const KUSTOMIZATION = z.strictObject({
   apiVersion: z.enum(['kustomize.config.k8s.io/v1beta1', 'kustomize.config.k8s.io/v1alpha1']),
   kind: z.enum(['Kustomization', 'Component']),
@@ -24,7 +24,7 @@ const KUSTOMIZATION = z.strictObject({
     .default([]),
 });
 
-/** A strategic merge patch; our manifests use only this form. */
+/** The only form of strategic merge patch that our manifests use. */
 const DELETION = z.strictObject({
   $patch: z.literal('delete'),
   apiVersion: z.string(),
@@ -32,7 +32,7 @@ const DELETION = z.strictObject({
   metadata: z.strictObject({ name: z.string() }),
 });
 
-/** RFC 6902 */
+/** JSON patch (RFC 6902). */
 const OPERATIONS = z.array(
   z.strictObject({ op: z.enum(['add', 'replace', 'remove', 'test']), path: z.string(), value: z.unknown().optional() }),
 );
@@ -103,7 +103,7 @@ function applyFolder(folder: string, objects: KubernetesObject[]): void {
   setImages(objects, images);
 }
 
-/** Output of `kubectl kustomize` for a folder, with components on top of it. */
+/** Returns the output of `kubectl kustomize` for a directory with these components. */
 export function kustomize(folder: string, components: readonly string[] = []): KubernetesObject[] {
   const objects: KubernetesObject[] = [];
   applyFolder(folder, objects);

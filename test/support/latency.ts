@@ -1,13 +1,13 @@
 import type { Exposition } from './exposition.ts';
 
-/** A histogram of the page: the count of each bucket alone, by its upper bound in seconds. */
+/** A histogram from a page. The counts are not cumulative; `bound` is the upper boundary in seconds. */
 export interface PageHistogram {
   readonly buckets: readonly { readonly bound: number; readonly count: number }[];
   readonly count: number;
   readonly sum: number;
 }
 
-/** The histogram of this name that has all these labels; empty where there is none. */
+/** Returns the histogram with this name and all of these labels; empty if there is none. */
 export function histogramOf(page: Exposition, name: string, labels: Readonly<Record<string, string>>): PageHistogram {
   const samples = page.samples.filter(
     (sample) =>
@@ -31,7 +31,7 @@ export function histogramOf(page: Exposition, name: string, labels: Readonly<Rec
   return { buckets, count: one('count'), sum: one('sum') };
 }
 
-/** Increase between two readings. */
+/** Returns the increase between two readings. */
 export function grown(before: PageHistogram, after: PageHistogram): PageHistogram {
   const buckets = after.buckets.map(({ bound, count }) => ({
     bound,
@@ -40,17 +40,17 @@ export function grown(before: PageHistogram, after: PageHistogram): PageHistogra
   return { buckets, count: after.count - before.count, sum: after.sum - before.sum };
 }
 
-/** Bounds of the buckets that are not empty. */
+/** Returns the upper boundaries of the buckets that are not empty. */
 export function filled({ buckets }: PageHistogram): number[] {
   return buckets.filter(({ count }) => count > 0).map(({ bound }) => bound);
 }
 
-/** Bound of the bucket that a time falls into: a power of two of a microsecond. */
+/** Returns the upper boundary of the bucket for this time. Boundaries are powers of two, in microseconds. */
 export function bucketOf(seconds: number): number {
   return 2 ** Math.ceil(Math.log2(seconds * 1e6)) / 1e6;
 }
 
-/** Number of the bucket that holds the median: it ends at 2^number microseconds. */
+/** Returns n such that the bucket with the median ends at 2^n microseconds. */
 export function medianBucket({ buckets, count }: PageHistogram): number {
   let below = 0;
   for (const bucket of buckets) {
@@ -60,7 +60,7 @@ export function medianBucket({ buckets, count }: PageHistogram): number {
   return Number.NaN;
 }
 
-/** Parses rows `2 -> 3 : 18 |***|` of all histograms of libbpf-tools together: bucket and count. Buckets end below 2^n microseconds. */
+/** Parses the output of libbpf-tools, which has rows such as `2 -> 3 : 18 |***|`, and adds up all histograms in it. A bucket ends below 2^n microseconds. */
 export function toolHistogram(text: string): PageHistogram {
   const counts = new Map<number, number>();
   for (const [, from, count] of text.matchAll(/^\s*(\d+) -> \d+\s*: (\d+)/gm)) {

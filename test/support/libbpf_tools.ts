@@ -5,19 +5,19 @@ import { grown, medianBucket, type PageHistogram, toolHistogram } from './latenc
 import { eventually } from './oracle.ts';
 
 export interface ToolComparison {
-  /** A tool of libbpf-tools that prints its histograms once, after `seconds`. */
+  /** Command line of a tool that prints its histograms once, after `seconds`. */
   readonly command: readonly string[];
   readonly seconds: number;
-  /** The part of its output that is compared, where not all of it is. */
+  /** Matches the part of the output to compare; by default all of it. */
   readonly section?: RegExp;
   readonly histogram: () => Promise<PageHistogram>;
-  /** Makes some of the measured load, again and again while the tool runs. */
+  /** Causes some of the measured load. It is repeated while the tool runs. */
   readonly load: () => unknown;
-  /** Minimum count that both must show. */
+  /** Minimum count in both histograms. */
   readonly atLeast: number;
 }
 
-/** Checks that the medians are at most one bucket apart; the buckets of both are powers of two of a microsecond. */
+/** Checks that the medians of agent and tool are at most one bucket apart. Both use powers of two in microseconds. */
 export async function agreesWithTool(comparison: ToolComparison): Promise<void> {
   const { command, seconds, section, histogram, load, atLeast } = comparison;
   const tool = spawn('stdbuf', ['-oL', ...command], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -1,6 +1,6 @@
 import { parser } from '@grafana/lezer-logql';
 
-/** Whether Loki's grammar accepts the text: the parser puts an error node where it does not fit. */
+/** Returns whether the text is valid LogQL, which is the case if the parser inserts no error node. */
 export function isLogql(text: string): boolean {
   let isRight = true;
   parser.parse(text).iterate({

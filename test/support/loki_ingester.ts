@@ -18,7 +18,7 @@ import {
 import type { LokiEntry } from './loki_server.ts';
 
 interface Store {
-  /** Reason for which an entry is refused, besides the limits. */
+  /** Returns a reason to refuse an entry that is within the limits. */
   readonly refuse: (entry: LokiEntry) => string | undefined;
   readonly take: (entry: LokiEntry) => void;
 }
@@ -28,8 +28,8 @@ type Entries = readonly LokiEntry[];
 const TAKEN: Reply = { status: 204, text: '' };
 
 /**
- * Does what Loki does with the streams of a push: the distributor leaves out invalid entries (pkg/distributor/distributor.go,
- * `PushWithResolver`), then the ingester takes stream after stream, and answers for the last one (pkg/ingester/instance.go, `Push`).
+ * Handles the streams of a push like Loki: the distributor drops invalid entries (pkg/distributor/distributor.go, `PushWithResolver`), then the
+ * ingester handles the streams one after the other, and returns the error of the last one (pkg/ingester/instance.go, `Push`).
  */
 export class Ingester {
   #limits: LokiLimits = {};
@@ -76,7 +76,7 @@ export class Ingester {
     return fault === undefined;
   }
 
-  /** Reasons why some entries of a stream were not taken: pkg/ingester/stream.go, `validateEntries`. */
+  /** Stores the entries of a stream. Returns the error if some were refused (pkg/ingester/stream.go, `validateEntries`). */
   #ingest(tenant: string, entries: Entries, { take }: Store): Reply | undefined {
     const labels = entries[0]?.labels ?? {};
     const name = streamName(labels);

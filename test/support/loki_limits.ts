@@ -1,11 +1,11 @@
 import type { LokiEntry } from './loki_server.ts';
 
-// Loki's limits, in its words. Each reference is to a file of github.com/grafana/loki at version 3, unless it says otherwise.
+// Loki's limits with its error messages. References are to files of github.com/grafana/loki at version 3 unless another repository is named.
 
 export interface LokiLimits {
-  /** `auth_enabled`: a request without a tenant is refused. */
+  /** `auth_enabled`: requests without a tenant are refused. */
   readonly authEnabled?: boolean;
-  /** Bytes of an uncompressed body. */
+  /** Maximum size of an uncompressed request body in bytes. */
   readonly maxBodyBytes?: number;
   /** `max_line_size` */
   readonly maxLineSize?: number;
@@ -15,9 +15,9 @@ export interface LokiLimits {
   readonly maxStructuredMetadata?: number;
   /** `max_label_names_per_series` */
   readonly maxLabelNames?: number;
-  /** `reject_old_samples_max_age`: entries from before this time, in nanoseconds, are refused. */
+  /** `reject_old_samples_max_age`: entries older than this time, in nanoseconds, are refused. */
   readonly oldest?: string;
-  /** `block_ingestion_until`, with its status. */
+  /** `block_ingestion_until`, with the status code of the response. */
   readonly blocked?: { readonly status: number; readonly of?: (labels: Labels) => boolean };
   /** `ingestion_rate_mb` and `ingestion_burst_size_mb`, in bytes. */
   readonly ingestion?: Rate;
@@ -25,14 +25,14 @@ export interface LokiLimits {
   readonly perStream?: Rate & { readonly of?: (labels: Labels) => boolean };
   /** `max_global_streams_per_user` */
   readonly maxStreams?: number;
-  /** `max_chunk_age`: an entry that is older than the newest of its stream by half of it, in nanoseconds, is too far behind. */
+  /** `max_chunk_age` in nanoseconds. An entry is too far behind if it is older than the newest one of its stream by half of this time. */
   readonly maxChunkAge?: number;
 }
 
 export interface Rate {
-  /** Bytes a second. */
+  /** Bytes per second. */
   readonly rate: number;
-  /** Bytes at once. */
+  /** Maximum bytes at once. */
   readonly burst: number;
 }
 
@@ -43,7 +43,7 @@ export interface Reply {
   readonly text: string;
 }
 
-/** A bucket that takes all or nothing (golang.org/x/time/rate, `AllowN`). */
+/** A token bucket that accepts a request completely or not at all (golang.org/x/time/rate, `AllowN`). */
 export class Bucket {
   readonly #rate: Rate;
   #tokens: number;
@@ -64,13 +64,13 @@ export class Bucket {
   }
 }
 
-/** pkg/util/entry_size.go */
+/** Returns the size of an entry as Loki counts it (pkg/util/entry_size.go). */
 export function entrySize({ line, metadata }: LokiEntry): number {
   const sizes = Object.entries(metadata).map(([name, value]) => name.length + Buffer.byteLength(value));
   return Buffer.byteLength(line) + sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** As Loki writes a stream. */
+/** Renders the labels of a stream as Loki does. */
 export function streamName(labels: Labels): string {
   const pairs = Object.keys(labels)
     .sort()
@@ -80,34 +80,34 @@ export function streamName(labels: Labels): string {
 
 const time = (ns: string) => new Date(Number(ns.slice(0, -6))).toISOString().replace(/\.\d+Z$/, 'Z');
 
-/** dskit's middleware/http_auth.go and user/id.go */
+/** From dskit: middleware/http_auth.go and user/id.go. */
 export const NO_ORG_ID: Reply = { status: 401, text: 'no org id' };
 
-/** pkg/validation/validate.go: `RequestBodyTooLargeErrorMsg` */
+/** From pkg/validation/validate.go, `RequestBodyTooLargeErrorMsg`. */
 export const bodyTooLarge = (bytes: number, limit: number): Reply => ({
   status: 413,
   text: `request body too large: ${bytes} bytes, limit: ${limit} bytes`,
 });
 
-/** pkg/validation/validate.go: `BlockedIngestionErrorMsg`; pkg/distributor/validator.go: `ShouldBlockIngestion` */
+/** From pkg/validation/validate.go, `BlockedIngestionErrorMsg`, and pkg/distributor/validator.go, `ShouldBlockIngestion`. */
 export const blocked = (tenant: string, status: number): Reply => ({
   status,
   text: `ingestion blocked for user ${tenant} until '2030-01-01T00:00:00Z' with status code '${status}'`,
 });
 
-/** pkg/validation/validate.go: `RateLimitedErrorMsg`; pkg/distributor/distributor.go: nothing of the request is taken. */
+/** From pkg/validation/validate.go, `RateLimitedErrorMsg`. The distributor refuses the whole request (pkg/distributor/distributor.go). */
 export const rateLimited = (tenant: string, rate: number, lines: number, bytes: number): Reply => ({
   status: 429,
   text: `Ingestion rate limit exceeded for user ${tenant} (limit: ${rate} bytes/sec) while attempting to ingest '${lines}' lines totaling '${bytes}' bytes, reduce log volume or contact your Loki administrator to see if the limit can be increased`,
 });
 
-/** pkg/validation/validate.go: `StreamLimitErrorMsg`; pkg/ingester/instance.go: `onStreamCreationError` */
+/** From pkg/validation/validate.go, `StreamLimitErrorMsg`, and pkg/ingester/instance.go, `onStreamCreationError`. */
 export const tooManyStreams = (tenant: string, labels: Labels): Reply => ({
   status: 429,
   text: `Maximum active stream limit exceeded when trying to create stream ${streamName(labels)}, reduce the number of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, user: '${tenant}'`,
 });
 
-/** Reasons why entries were left out, with counts: pkg/ingester/stream.go, `errorForFailedEntries`. The last one has the status. */
+/** Renders the reasons and counts of refused entries (pkg/ingester/stream.go, `errorForFailedEntries`). The status code is that of the last entry. */
 export function ignored(
   tenant: string,
   labels: Labels,
@@ -121,22 +121,22 @@ export function ignored(
   return { status: failed.at(-1)?.status ?? 400, text: `${lines.join('')}${end}` };
 }
 
-/** pkg/validation/validate.go: `ErrStreamRateLimit` */
+/** From pkg/validation/validate.go, `ErrStreamRateLimit`. */
 export const streamRate = (labels: Labels, { rate }: Rate, bytes: number): string =>
   `Per stream rate limit exceeded (limit: ${rate}B/sec) while attempting to ingest for stream '${streamName(labels)}' totaling ${bytes}B, consider splitting a stream via additional labels or contact your Loki administrator to see if the limit can be increased`;
 
-/** pkg/chunkenc/interface.go: `ErrTooFarBehind` */
+/** From pkg/chunkenc/interface.go, `ErrTooFarBehind`. */
 export const tooFarBehind = (ns: string, cutoff: string): string =>
   `entry too far behind, entry timestamp is: ${time(ns)}, oldest acceptable timestamp is: ${time(cutoff)}`;
 
-/** Faults of the labels of a stream: pkg/distributor/validator.go, `ValidateLabels`. */
+/** Returns the error in a stream's labels (pkg/distributor/validator.go, `ValidateLabels`). */
 export function faultOfLabels(labels: Labels, { maxLabelNames }: LokiLimits): string | undefined {
   const names = Object.keys(labels).length;
   if (maxLabelNames === undefined || names <= maxLabelNames) return undefined;
   return `entry for stream '${streamName(labels)}' has ${names} label names; limit ${maxLabelNames}`;
 }
 
-/** Faults of an entry: pkg/distributor/validator.go, `ValidateEntry`. */
+/** Returns the error in an entry (pkg/distributor/validator.go, `ValidateEntry`). */
 export function faultOfEntry({ labels, time: ns, line, metadata }: LokiEntry, limits: LokiLimits): string | undefined {
   const { oldest, maxLineSize, allowStructuredMetadata = true, maxStructuredMetadata } = limits;
   const stream = streamName(labels);
@@ -156,7 +156,7 @@ export function faultOfEntry({ labels, time: ns, line, metadata }: LokiEntry, li
   return undefined;
 }
 
-/** pkg/util/errors.go, `GroupedErrors`, and its use in pkg/distributor/distributor_test.go: a single error is reported unchanged. */
+/** Groups errors as in pkg/util/errors.go, `GroupedErrors`. A single error is returned unchanged (see pkg/distributor/distributor_test.go). */
 export function grouped(faults: readonly string[]): string {
   if (faults.length === 1) return faults[0] ?? '';
   const counts = new Map<string, number>();

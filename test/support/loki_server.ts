@@ -14,15 +14,15 @@ export interface LokiEntry {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Faults of the server, instead of taking a request. */
+/** How the server fails to handle a request. */
 export interface Fault {
   readonly status?: number;
   readonly text?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly delayMs?: number;
-  /** `before` it reads the request, or `after` it took the entries. */
+  /** Resets the connection before the request is read, or after the entries are stored. */
   readonly reset?: 'before' | 'after';
-  /** Reads and never answers. */
+  /** Reads the request and never responds. */
   readonly hang?: boolean;
 }
 
@@ -34,9 +34,8 @@ interface Push {
 }
 
 /**
- * Speaks Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and keeps the
- * entries. As Loki does, it takes the good entries of a push when it answers 400 for others, and takes an entry with the
- * same time and line in the same stream as a duplicate.
+ * Implements Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and stores the entries. Like Loki, it
+ * stores the valid entries of a push even if it responds with 400 because of others, and drops duplicates, which have the same stream, time and line.
  */
 export class LokiServer implements AsyncDisposable {
   readonly entries: LokiEntry[] = [];
@@ -45,20 +44,20 @@ export class LokiServer implements AsyncDisposable {
     readonly atMs: number;
     readonly entries: number;
   }[] = [];
-  /** Number of duplicate entries. */
+  /** Number of dropped duplicates. */
   duplicates = 0;
-  /** Entries that are older than an earlier one of their stream. */
+  /** Number of entries that are older than an earlier one of their stream. */
   unordered = 0;
   connections = 0;
-  /** Our addresses that connections came to. */
+  /** Local address of each connection. */
   readonly addresses: string[] = [];
-  /** Called with the number of the request, from 1. */
+  /** Is called with the number of each request, starting with 1. */
   fault: (request: number) => Fault | undefined = () => undefined;
-  /** Returns the reason to refuse an entry. */
+  /** Returns a reason to refuse an entry, or undefined. */
   refuse: (entry: LokiEntry) => string | undefined = () => undefined;
   readonly #ingester = new Ingester();
   readonly #tls: ServerOptions | undefined;
-  /** Streams by labels. */
+  /** Streams by their labels. */
   readonly #streams = new Map<string, { newest: string; readonly lines: Map<string, Set<string>> }>();
   #server: Server | undefined;
   #port = 0;
@@ -86,7 +85,7 @@ export class LokiServer implements AsyncDisposable {
     return this.entries.map(({ line }) => JSON.parse(line) as EventRecord);
   }
 
-  /** Requests received, whatever became of them. */
+  /** Number of received requests, including failed ones. */
   get asked(): number {
     return this.#count;
   }
@@ -95,7 +94,7 @@ export class LokiServer implements AsyncDisposable {
     this.#ingester.limits = limits;
   }
 
-  /** Listens at the earlier address again. */
+  /** Starts to listen, at the same address as before. */
   async up(): Promise<void> {
     const listener = (request: IncomingMessage, response: ServerResponse) => {
       this.#serve(request, response).catch(() => response.destroy());
@@ -110,7 +109,7 @@ export class LokiServer implements AsyncDisposable {
     this.#port = (server.address() as AddressInfo).port;
   }
 
-  /** Stops listening, and resets every connection. */
+  /** Stops listening, and resets all connections. */
   async down(): Promise<void> {
     const closed = new Promise((resolve) => this.#server?.close(resolve));
     this.#server?.closeAllConnections();
@@ -180,7 +179,7 @@ export class LokiServer implements AsyncDisposable {
   }
 }
 
-/** @throws where Loki would refuse it */
+/** @throws if Loki would refuse the push */
 function streamsOf({ streams }: Push): LokiEntry[][] {
   return streams.map(({ stream, values }) => {
     for (const [name, value] of Object.entries(stream)) {

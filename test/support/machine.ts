@@ -3,21 +3,21 @@ import type { Cpus } from '#sources/procfs/cpus.ts';
 
 const DONE = 2 ** 31;
 
-/** Layout of the rows of a BPF program, as far as the machine of a test has to know it. */
+/** The parts of a BPF program's row layout that `Machine` needs. */
 export interface RowShape {
   readonly rows: string;
   readonly size: number;
-  /** Offset of the cookie, of the flag that the row is complete, and of the sum over CPUs that the test looks at. */
+  /** Offsets of the cookie, of the flag for complete rows, and of the sum over CPUs that the test checks. */
   readonly cookieAt: number;
   readonly completeAt: number;
   readonly sumAt: number;
 }
 
-/** A machine of any shape, as the programs that sum over its CPUs see it: each namespace has a share for each possible CPU. */
+/** A simulated machine with any number of CPUs, for programs that add up per-CPU counters. Each namespace has a counter for each possible CPU. */
 export class Machine {
   readonly possible: readonly number[];
   online: readonly number[];
-  /** Shares by cookie and CPU. */
+  /** Counters by cookie and CPU. */
   readonly shares = new Map<number, Map<number, number>>();
   readonly #shape: RowShape;
 
@@ -31,12 +31,12 @@ export class Machine {
     return { possible: () => this.possible, online: () => this.online };
   }
 
-  /** Adds to the share of one CPU in every namespace. */
+  /** Adds to the counter of one CPU in every namespace. */
   count(cpu: number, amount: number, share = (sum: number) => sum): void {
     for (const shares of this.shares.values()) shares.set(cpu, share((shares.get(cpu) ?? 0) + amount));
   }
 
-  /** Loads programs. The machine runs them, and accepts only what real ones would: whole numbers, possible CPUs. */
+  /** A source whose programs run on this machine. It rejects what a real kernel rejects: fractions, and CPUs that are not possible. */
   get bpf(): BpfSource {
     const load = async ({ sizes = {} }: ObjectSpec) => this.#object(sizes as Readonly<Record<string, number>>);
     return { load } as unknown as BpfSource;

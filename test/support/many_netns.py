@@ -1,4 +1,7 @@
-"""Makes named network namespaces with traffic over loopback in each, and once more for each line: many_netns.py PREFIX COUNT. Removes them at the end of its input."""
+"""many_netns.py PREFIX COUNT
+
+Creates named network namespaces, and sends loopback traffic in each of them, once at the start and once for each line on stdin. Removes the
+namespaces when stdin closes."""
 
 import ctypes
 import fcntl
@@ -28,7 +31,7 @@ def make(path: str) -> None:
 
 
 def use() -> None:
-    """Sends some datagrams that are read, one to a closed port, and makes a connection with some bytes."""
+    """Sends some datagrams to a socket and one to a closed port, and opens a connection that transfers some bytes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as writer:
         reader.bind(('127.0.0.1', 0))
         for _ in range(5):

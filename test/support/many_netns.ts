@@ -6,7 +6,7 @@ import { uniqueName } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./many_netns.py', import.meta.url));
 
-/** Named network namespaces, in each of which loopback traffic was sent once it was made; gone when disposed. */
+/** Named network namespaces, each of which has had loopback traffic. Disposing removes them. */
 export class ManyNetns implements AsyncDisposable {
   readonly names: readonly string[];
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
@@ -28,7 +28,7 @@ export class ManyNetns implements AsyncDisposable {
     );
   }
 
-  /** Sends the same traffic in each once more. */
+  /** Sends the same traffic again in each namespace. */
   async use(): Promise<void> {
     this.#child.stdin.write('\n');
     await once(this.#child.stdout, 'data');

@@ -1,7 +1,9 @@
 """
-Makes network namespaces that nobody is in and nobody has named: namespace_flood.py COUNT [nested]. Only descriptors keep them; with `nested`
-they belong to a user namespace of its own. Prints the cookie and the inode number of each; for each line of its input it loses two packets in
-each of them, and says so; and ends with its input.
+namespace_flood.py COUNT [nested]
+
+Creates network namespaces without processes and names, which only descriptors keep alive. With `nested`, they belong to a new user namespace.
+Prints the cookie and the inode number of each. For each line on stdin, it loses two packets in each namespace and prints a line. It exits when
+stdin closes.
 """
 
 import ctypes
@@ -24,7 +26,7 @@ def unshare(what: int) -> None:
 
 
 def lose() -> None:
-    """Sends a datagram to a closed port, and a packet of a protocol that nobody speaks."""
+    """Sends a datagram to a closed port, and a packet of an unknown protocol."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack('16sH14x', b'lo', IFF_UP_RUNNING))
         control.sendto(b'x', ('127.0.0.1', 9))

@@ -6,7 +6,7 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 
 const PROGRAM = fileURLToPath(new URL('./namespace_flood.py', import.meta.url));
 
-/** Network namespaces that one process has made and no process is in; gone when disposed. */
+/** Network namespaces without processes, which one process created. Disposing removes them. */
 export class NamespaceFlood implements AsyncDisposable {
   readonly ids: readonly NetnsId[];
   readonly inums: ReadonlySet<number>;
@@ -21,8 +21,8 @@ export class NamespaceFlood implements AsyncDisposable {
   }
 
   /**
-   * @param cgroup of the process
-   * @param isNested whether they belong to a user namespace of their own, like those of an unprivileged process
+   * @param cgroup cgroup of the process
+   * @param isNested whether the namespaces belong to a new user namespace, like those of an unprivileged process
    */
   static async make(count: number, cgroup: string, isNested: boolean): Promise<NamespaceFlood> {
     const script = 'echo $$ > "$0/cgroup.procs" && exec python3 "$@"';
@@ -35,7 +35,7 @@ export class NamespaceFlood implements AsyncDisposable {
     return new NamespaceFlood(child, lines, JSON.parse(value) as [number, number][]);
   }
 
-  /** Loses a datagram to a closed port, and a packet of a protocol that nobody speaks, in each of them. */
+  /** Loses a datagram to a closed port and a packet of an unknown protocol in each namespace. */
   async lose(): Promise<void> {
     this.#child.stdin?.write('\n');
     const { value } = await this.#lines.next();

@@ -1,6 +1,6 @@
 import { encodeRequest } from '#sources/netlink/message.ts';
 
-/** Netlink messages as the kernel writes them, for the tests of decoders. */
+/** Encodes netlink messages in the kernel's format, for tests of decoders. */
 
 export function join(...parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(parts));

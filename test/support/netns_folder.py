@@ -1,4 +1,4 @@
-"""The folder of named network namespaces, as `ip netns add` prepares it (iproute2, ip/ipnetns.c)."""
+"""Prepares the directory of named network namespaces as `ip netns add` does (iproute2, ip/ipnetns.c)."""
 
 import ctypes
 import os
@@ -8,7 +8,8 @@ FOLDER = b'/run/netns'
 
 
 def prepare() -> None:
-    """Makes the folder a shared mount. Otherwise a later `ip netns add` does, over all that is mounted in it, which nobody can unmount then."""
+    """Makes the directory a shared mount. Otherwise, a later `ip netns add` mounts the directory over itself, and the namespaces below can no longer be
+    unmounted."""
     libc = ctypes.CDLL(None, use_errno=True)
     os.makedirs(FOLDER, exist_ok=True)
     if libc.mount(b'', FOLDER, b'none', MS_SHARED | MS_REC, None) == 0:

@@ -4,25 +4,25 @@ import { type TestNetns, uniqueName } from './hosts.ts';
 export interface NodeDevice {
   readonly what: string;
   readonly name: string;
-  /** Whether it is the node's own, and not the peer of a Pod's device. */
+  /** False for the peer of a Pod's device. */
   readonly isNodes: boolean;
 }
 
-/** Whether this kernel has the kind. */
+/** Adds a device. Returns false if this kernel does not support its kind. */
 function add(line: string): boolean {
   try {
     sh(`ip link add ${line}`);
     return true;
   } catch (error) {
-    // EOPNOTSUPP, in the words of the kernel or of iproute2.
+    // The kernel or iproute2 reports EOPNOTSUPP with one of these messages.
     if (/Unknown device type|Operation not supported/.test((error as Error).message)) return false;
     throw error;
   }
 }
 
 /**
- * Makes a device of each kind that this kernel has in the namespace of the caller, the node's, and removes them with the stack.
- * @param pod namespace of the peers
+ * Creates a device of each kind that this kernel supports in the caller's namespace, which is that of the node. Disposing the stack removes them.
+ * @param pod namespace of the peers of paired devices
  */
 export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): NodeDevice[] {
   const made: NodeDevice[] = [];
@@ -30,7 +30,7 @@ export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): Nod
     const name = uniqueName('d');
     if (!add(line(name))) return undefined;
     resources.defer(() => {
-      // A pair goes with either end, and a stacked device with the one below.
+      // The device may be gone already: removing one end of a pair removes both, and removing a device removes those stacked on it.
       if (sh('ip -o link').includes(` ${name}`)) sh(`ip link del ${name}`);
     });
     made.push({ what, name, isNodes });
@@ -58,7 +58,7 @@ export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): Nod
   return made;
 }
 
-/** iproute2 may not know the kind, so the kernel makes both ends here and names them itself. */
+/** Creates netkit pairs. iproute2 may not know netkit's options, so both ends are created here with names that the kernel chooses. */
 function makeNetkit(resources: DisposableStack, pod: TestNetns, made: NodeDevice[]): void {
   for (const isNodes of [false, true]) {
     const name = uniqueName('k');
@@ -71,7 +71,7 @@ function makeNetkit(resources: DisposableStack, pod: TestNetns, made: NodeDevice
   }
 }
 
-/** Makes a bridge whose name is these bytes, in the notation of printf(1). */
+/** Creates a bridge. @param name bytes of the name in the notation of printf(1) */
 export function makeBridge(resources: DisposableStack, name: string): void {
   run('sh', '-c', `ip link add "$(printf '${name}')" type bridge`);
   resources.defer(() => run('sh', '-c', `ip link del "$(printf '${name}')"`));

@@ -8,14 +8,14 @@ import type { TestKernel } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import type { Worker, Workers } from './workers.ts';
 
-/** Open files of a Pod. */
+/** Numbers of a Pod's open files. */
 export interface Usage {
   readonly open: number | undefined;
   readonly sockets: number | undefined;
   readonly limitUsed: number | undefined;
 }
 
-/** Numbers on the page. */
+/** Returns a Pod's numbers from a page. */
 export function usageOf(page: Exposition, pod: string): Usage {
   return {
     open: sampleValue(page, 'netsonde_open_file_descriptors', { pod }),
@@ -24,7 +24,7 @@ export function usageOf(page: Exposition, pod: string): Usage {
   };
 }
 
-/** Numbers that `ls` shows for the processes. */
+/** Returns the numbers that `ls` shows for these processes. */
 export function listed(processes: readonly Worker[]): Usage {
   const links = processes.map(({ pid }) => run('ls', '-l', `/proc/${pid}/fd`).match(/ -> .*/g) ?? []);
   const limits = processes.map(({ pid }) =>
@@ -37,7 +37,7 @@ export function listed(processes: readonly Worker[]): Usage {
   };
 }
 
-/** A process of the Pod with nine threads and this number of open files. */
+/** Starts a process in the Pod with nine threads and this number of open files. */
 export async function startIn(workers: Workers, netns: TestNetns, pod: TestPod, files: number, sockets: number) {
   const worker = await workers.start(netns);
   pod.add(worker.pid);
@@ -52,7 +52,7 @@ export async function untilShown(agent: TestKernel, pod: string): Promise<void> 
   await eventually(async () => expect(usageOf(await agent.page(), pod).open).toBeDefined());
 }
 
-/** Configuration of the probe `fd`. */
+/** Returns the status of the probe `fd`. */
 export function statusOf(agent: TestKernel): ProbeStatus | undefined {
   return agent.kernel.probes().find(({ name }) => name === 'fd');
 }

@@ -6,8 +6,8 @@ const SETTLE_MS = 30;
 const LOOK_MS = { min: 20, max: 200 };
 
 /**
- * Reads the oracle and the agent at the same moment. A namespace is never quite still: the oracle is read, then the
- * agent, then the oracle again, until both readings of the oracle are equal.
+ * Reads the oracle and the agent at the same moment. A namespace is never completely quiet, so this reads the oracle, the agent and the oracle again,
+ * and repeats that until both readings of the oracle agree.
  */
 export async function readBoth<Oracle, Ours>(
   readOracle: () => Oracle | Promise<Oracle>,
@@ -16,7 +16,7 @@ export async function readBoth<Oracle, Ours>(
   for (let tries = 0; tries < TRIES; tries++) {
     const before = JSON.stringify(await readOracle());
     const ours = await readOurs();
-    // The kernel frees our netlink socket a moment after it is closed, and counts it until then.
+    // The kernel frees the agent's closed netlink socket asynchronously, and counts it until then.
     await wait(SETTLE_MS);
     const oracle = await readOracle();
     if (JSON.stringify(oracle) === before) return { oracle, ours };
@@ -26,10 +26,9 @@ export async function readBoth<Oracle, Ours>(
 }
 
 /**
- * Waits until a check holds. A check often reads a whole page: the longer it takes to come true, the rarer are the tries, and no more than
- * half of the time is spent on them.
+ * Repeats a check until it succeeds. A check often reads a whole page, so the pauses grow, and are at least as long as the checks themselves.
  *
- * @throws with the last failure after the deadline
+ * @throws the last failure after the deadline
  */
 export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 60_000): Promise<T> {
   const startMs = performance.now();
@@ -45,7 +44,7 @@ export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 60_
   }
 }
 
-/** Tries again: traffic that the kernel itself sends in a young namespace, such as router solicitations, may come in between. */
+/** Retries, because the kernel sends packets of its own in a new namespace, such as router solicitations, which may disturb a check. */
 export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   for (let left = 8; ; left--) {
     try {
@@ -57,8 +56,8 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
 }
 
 /**
- * For tests of events caused by a timer, and so in whatever process the CPU is running just then. Some sandbox kernels
- * run no BPF program while process 1 runs: of 200 keepalives that ended a connection on such a busy machine, the kernel's own counters had
- * all and its tracepoints 199. No loaded program sees the missing one, so the test tries once more.
+ * Option for tests of events that a timer causes, which run in the context of any process. Some sandbox kernels run no BPF programs in the context of
+ * process 1: of 200 keepalives that ended a connection on such a machine, the kernel's counters had all and its tracepoints 199. No BPF program can
+ * see the missing event, so the test is retried once.
  */
 export const BY_TIMER = { retry: 1 };

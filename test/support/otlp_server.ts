@@ -38,14 +38,14 @@ export interface OtlpRecord {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
-/** Receives logs by OTLP over HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
+/** Receives logs over OTLP/HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
 export class OtlpServer implements AsyncDisposable {
   readonly records: OtlpRecord[] = [];
   readonly headers: IncomingMessage['headers'][] = [];
   fault: { readonly status: number; readonly text?: string; readonly headers?: Record<string, string> } | undefined;
-  /** Selects by text the records that it answers 400 for. */
+  /** Selects the record bodies for which the server responds with 400. */
   refuse: (body: unknown) => boolean = () => false;
-  /** Selects by text the records that it rejects with a partial success. */
+  /** Selects the record bodies that the server rejects with a partial success. */
   leaveOut: (body: unknown) => boolean = () => false;
   #server: Server | undefined;
   #port = 0;

@@ -1,6 +1,6 @@
 import { OwnerSlots } from '#probe/owners.ts';
 
-/** No namespace is listed as unowned, and every dead one had an owner. */
+/** Owners for a test in which no namespace is unowned. */
 export const NO_OWNERS = new OwnerSlots({
   isUnowned: () => false,
   isNested: () => false,
@@ -8,5 +8,5 @@ export const NO_OWNERS = new OwnerSlots({
   hasDeparted: () => false,
 });
 
-/** Marks an object as unowned. */
+/** A probe's `share` for tests in which all namespaces have an owner. */
 export const UNOWNED = (): Disposable => ({ [Symbol.dispose]: () => undefined });

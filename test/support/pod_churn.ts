@@ -12,17 +12,17 @@ import { eventually } from './oracle.ts';
 import { HEAP_PROBE, heapOf, settle } from './toggle.ts';
 
 const NAMESPACE = 'churn';
-/** Pods before the first measurement: they cause everything that is made only once. */
+/** Number of Pods before the first measurement. They cause all one-time allocations. */
 const WARM = 3;
-/** Short, so that the test need not wait for the rows of ended Pods. */
+/** The rows of ended Pods disappear quickly, so that the test need not wait for that. */
 const CONFIG = 'probes: { lifecycle: { retire: 100ms } }';
 
 export interface ChurnReport {
-  /** Additional bytes that the agent uses. */
+  /** Growth of the agent's heap in bytes. */
   readonly heapGrowth: number;
 }
 
-/** Creates and deletes Pods one after the other, each of which the agent shows under its name; in the end no trace of them is left. */
+/** Creates and deletes Pods one after the other. Checks that the agent shows each under its name, and that it keeps nothing of them at the end. */
 export async function churnPods(
   server: ApiServer,
   containerd: Containerd,

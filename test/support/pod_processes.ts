@@ -7,8 +7,8 @@ export interface PodProcess extends AsyncDisposable {
 }
 
 /**
- * A process in a cgroup and in a network namespace, like a container's first program: it executes a program when it is in both. Without a
- * namespace it stays in that of the test; `new` gives it its own, which is not mounted anywhere.
+ * Starts a process in a cgroup and a network namespace. Like a container's first process, it joins both and then calls execve(). Without a namespace, it
+ * stays in that of the test. With `new`, it gets a new namespace that is mounted nowhere.
  */
 export async function startIn(
   cgroup: string,
@@ -20,7 +20,7 @@ export async function startIn(
   return started(spawn('sh', ['-c', script, join(cgroup, 'cgroup.procs'), ...enter, ...command], { stdio: IO }));
 }
 
-/** A process that is in no Pod's cgroup. */
+/** Starts a process outside of all Pods' cgroups. */
 export async function startOutside(
   netns: TestNetns,
   command: string,

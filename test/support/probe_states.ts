@@ -18,7 +18,7 @@ const DEGRADED: RunningProbe<MetricSet> = { health: () => ({ reader: 'files', de
 
 const WISH: DesiredProbe = { detail: 'core', settings: { metrics: true, events: true, limit: 100, options: {} } };
 
-/** A real supervisor with a probe in each state; each is named after its state. */
+/** A real supervisor with a probe in each state. The probes are named after their states. */
 export class ProbesInAllStates implements AsyncDisposable {
   readonly #supervisor: Supervisor;
   readonly #ended = Promise.withResolvers<void>();
@@ -40,7 +40,7 @@ export class ProbesInAllStates implements AsyncDisposable {
     const wanted = new Map(PROBE_STATES.filter((state) => state !== 'stopped').map((state) => [state, WISH]));
     const resting = new Map([...wanted].filter(([state]) => state !== 'starting'));
     await probes.#supervisor.apply(resting);
-    // Neither settles before the end.
+    // These promises remain pending until the end, so they are not awaited.
     void probes.#supervisor.apply(new Map([...wanted].filter(([state]) => state !== 'stopping')));
     return probes;
   }

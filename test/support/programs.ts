@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
-/** Programs that scripts/setup --test can provide only where it may install packages, or can reach a mirror. */
+/** Programs that scripts/setup --test installs only if it may install packages or can reach a mirror. */
 const PROGRAMS = {
   promtool: () => existsSync(join(CACHE, 'promtool')) || isInPath('promtool'),
   clang: () => isInPath('clang') && isInPath('llvm-strip'),
@@ -16,8 +16,8 @@ function isInPath(name: string): boolean {
 }
 
 /**
- * Whether a test that needs this program is skipped: an ordinary user's machine may lack it. Where nobody looks at
- * skipped tests, with `CI` set, the test must fail instead.
+ * Returns whether tests that need this program are skipped, because an ordinary user's machine may lack it. With `CI` set, where nobody notices skipped
+ * tests, they are never skipped, and fail instead.
  */
 export function lacks(program: keyof typeof PROGRAMS): boolean {
   return process.env['CI'] === undefined && !PROGRAMS[program]();

@@ -20,7 +20,7 @@ export interface Series {
 }
 
 export interface Target {
-  /** `host:port` */
+  /** In the form `host:port`. */
   readonly address: string;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -28,13 +28,13 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
-  /** Pods whose series it keeps, beside series without a Pod: those of other tests then cost nothing. */
+  /** If given, the server drops the series of all other Pods, so that other tests cost nothing. */
   readonly pods?: readonly string[];
-  /** Scrape configurations in addition to that of the targets. */
+  /** Additional scrape configurations. */
   readonly jobs?: readonly object[];
-  /** Scrape interval, in seconds. */
+  /** Scrape interval in seconds. */
   readonly intervalSeconds?: number;
-  /** Distinguishes servers with the same targets, so that each scrapes at its own moments. */
+  /** External label that differs between servers, so that they scrape the same targets at different times. */
   readonly replica?: string;
 }
 
@@ -46,7 +46,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A Prometheus server that scrapes every second by default, and evaluates rules every second; scripts/setup --test fetches it. */
+/** A Prometheus server that scrapes and evaluates rules every second by default. scripts/setup --test fetches the program. */
 export class PrometheusServer implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #directory: string;
@@ -64,7 +64,7 @@ export class PrometheusServer implements AsyncDisposable {
     });
   }
 
-  /** Resolves once the server answers. */
+  /** Starts a server, and waits until it responds. */
   static async start({
     targets,
     ruleFile,
@@ -93,7 +93,7 @@ export class PrometheusServer implements AsyncDisposable {
         ...jobs,
       ],
     };
-    // JSON is YAML.
+    // JSON is valid YAML.
     writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));
     const address = `127.0.0.1:${await freePort()}`;
     const child = spawn(
@@ -118,17 +118,17 @@ export class PrometheusServer implements AsyncDisposable {
     }
   }
 
-  /** Its own metrics. */
+  /** Returns the server's own metrics. */
   async page(): Promise<Exposition> {
     return parseExposition(await (await fetch(`${this.#url}/metrics`)).text());
   }
 
-  /** The folder of its database. */
+  /** Path of the server's database. */
   get data(): string {
     return join(this.#directory, 'data');
   }
 
-  /** Result of the last scrape of each job: `up`, or the error. */
+  /** Returns the result of each job's last scrape: `up` or the error. */
   async outcomes(): Promise<Record<string, string>> {
     const { activeTargets } = await this.get<{
       activeTargets: { scrapePool: string; health: string; lastError: string }[];
@@ -138,7 +138,7 @@ export class PrometheusServer implements AsyncDisposable {
     );
   }
 
-  /** Writes all its data as blocks, and returns their folder. */
+  /** Writes all data as blocks, and returns the path of their directory. */
   async snapshot(): Promise<string> {
     const { name } = await this.get<{ name: string }>('admin/tsdb/snapshot', 'POST');
     return join(this.data, 'snapshots', name);
@@ -151,7 +151,7 @@ export class PrometheusServer implements AsyncDisposable {
     return data;
   }
 
-  /** All samples of the last `seconds`, by series, each with its time in seconds. */
+  /** Returns all samples of the last `seconds` by series. Sample times are in seconds. */
   async samples(selector: string, seconds: number): Promise<Series[]> {
     const { result } = await this.get<{ result: { metric: Record<string, string>; values: [number, string][] }[] }>(
       `query?query=${encodeURIComponent(`${selector}[${seconds}s]`)}`,
@@ -162,7 +162,7 @@ export class PrometheusServer implements AsyncDisposable {
     }));
   }
 
-  /** An instant query that returns a vector, as of now. */
+  /** Evaluates an instant query for the current time, whose result must be a vector. */
   async query(expression: string): Promise<QueryResult[]> {
     const { result } = await this.get<{ result: { metric: Record<string, string>; value: [number, string] }[] }>(
       `query?query=${encodeURIComponent(expression)}`,

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const FETCHED = fileURLToPath(new URL('../../.cache/promtool', import.meta.url));
 
-/** Runs promtool with a text on its stdin and returns its output; scripts/setup --test fetches it. */
+/** Runs promtool with a text on stdin, and returns its output. scripts/setup --test fetches the program. */
 export function promtool(...args: [...words: string[], input: string]): string {
   const words = args.slice(0, -1);
   const { stdout, stderr, error } = spawnSync(existsSync(FETCHED) ? FETCHED : 'promtool', words, {
@@ -17,13 +17,13 @@ export function promtool(...args: [...words: string[], input: string]): string {
   return stdout + stderr;
 }
 
-/** @throws where one of the queries is not valid PromQL */
+/** @throws if a query is not valid PromQL */
 export function checkPromql(queries: readonly string[]): void {
   const directory = mkdtempSync(join(tmpdir(), 'promql-'));
   try {
     const path = join(directory, 'rules.yaml');
     const rules = queries.map((expr, index) => ({ record: `query:${index}`, expr }));
-    // JSON is YAML.
+    // JSON is valid YAML.
     writeFileSync(path, JSON.stringify({ groups: [{ name: 'queries', rules }] }));
     const said = promtool('check', 'rules', path, '');
     if (!said.includes(`SUCCESS: ${queries.length} rules found`)) throw new Error(said);

@@ -5,14 +5,14 @@ import type { Readable, Writable } from 'node:stream';
 import type { TestNetns } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Python with a higher priority: a program that measures time must not wait for a busy CPU. Needs CAP_SYS_NICE, and works without. */
+/** Python code that raises the process's priority if CAP_SYS_NICE permits it, because a program that measures time must not wait for a CPU. */
 export const AHEAD_OF_OTHERS = `
 import os
 try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 except PermissionError: pass
 `;
 
-/** A Python program that runs in a namespace, reads lines and writes lines, until disposed. */
+/** A Python program in a namespace that reads and writes lines. Disposing ends it. */
 export class PythonProgram implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
@@ -30,7 +30,7 @@ export class PythonProgram implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** The next line that it prints. @throws where it has ended */
+  /** Returns the next line that the program prints. @throws if the program has exited */
   async line(): Promise<string> {
     const { value, done } = await this.#lines.next();
     if (done === true) throw new Error('the program has ended');
@@ -41,7 +41,7 @@ export class PythonProgram implements AsyncDisposable {
     this.#child.stdin.write(`${line}\n`);
   }
 
-  /** Stops the program, and waits until it has stopped; SIGCONT lets it go on. */
+  /** Stops the program, and waits until it has stopped. SIGCONT continues it. */
   async stop(): Promise<void> {
     this.signal('SIGSTOP');
     await eventually(() => {

@@ -5,8 +5,8 @@ import { HostPair } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
 /**
- * Lets traffic flow between two namespaces in which nothing changes, with neighbours that have to be confirmed again and again, and
- * expects no event and no change; then a link goes down, which is the one event.
+ * Sends traffic between two namespaces whose neighbour entries must be confirmed repeatedly, and expects no changes and no events. Then a link goes
+ * down, which must be the only event.
  */
 export async function checkQuietNetwork(seconds: number): Promise<void> {
   await using pair = await HostPair.create();
@@ -18,7 +18,7 @@ export async function checkQuietNetwork(seconds: number): Promise<void> {
     `sysctl -qw net.ipv4.neigh.${deviceA}.base_reachable_time_ms=1000 net.ipv4.neigh.${deviceA}.delay_first_probe_time=1`,
   );
   await b.udpReceive({ address: addressB.ipv4, port: 7000 });
-  // Addresses of IPv6 that the kernel gives to a new device come a moment later.
+  // The kernel assigns IPv6 addresses to a new device asynchronously.
   await eventually(() => expect(a.netns.ip('-6 addr show')).not.toContain('tentative'));
   await using probe = await ChangesProbe.open(a.netns);
   for (const endMs = performance.now() + seconds * 1_000; performance.now() < endMs; await wait(500)) {

@@ -1,6 +1,6 @@
 import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts';
 
-/** A record that has little in common with an event: no message, no severity and no time in its JSON. */
+/** A record without the fields of an event: it has no message, no severity, and no time in its JSON. */
 export interface TestRequest {
   readonly timeNs: string;
   readonly node: string;
@@ -11,10 +11,10 @@ export interface TestRequest {
   readonly status: number;
 }
 
-/** Version 1 called the verb `method`. */
+/** In version 1, the field `verb` was called `method`. */
 type Stored = TestRequest & { readonly method?: string };
 
-/** A second kind of record, as a probe of requests would have. */
+/** A second record kind, which stands for the requests of a future probe. */
 export const REQUEST_KIND: RecordKind<TestRequest> = {
   name: 'request',
   version: 2,
@@ -42,7 +42,7 @@ function describe({ timeNs, node, namespace, pod, verb, path, status }: TestRequ
 
 const EPOCH_NS = 1_767_225_700_000_000_000n;
 
-/** Requests, each a microsecond later than the one before; every tenth failed. */
+/** Returns requests, each a microsecond later than the previous one. Every tenth request failed. */
 export function makeRequests(count: number, first = 0): TestRequest[] {
   return Array.from({ length: count }, (_, index) => ({
     timeNs: String(EPOCH_NS + BigInt(first + index) * 1_000n),

@@ -13,17 +13,17 @@ import { NO_OWNERS } from './owners.ts';
 export interface ResetCase {
   readonly name: string;
   readonly program: string;
-  /** Counts by namespace and label values, and nothing else; `orderly` where no data is lost. */
+  /** All counts by namespace and label values. The outcome is `orderly` if no data is lost. */
   readonly counts: Readonly<Record<string, number>>;
-  /** Resets sent, with the reasons that are derived on a kernel that reports none. */
+  /** Sent resets by the reason that the agent derives on kernels without reset reasons. */
   readonly derived: Readonly<Record<string, number>>;
-  /** Namespace of the event for the sent reset; `byProcess` where the event knows the process. */
+  /** Namespace in the event for the sent reset. With `byProcess`, the event names the process. */
   readonly sender?: 'a' | 'b';
   readonly byProcess?: boolean;
   readonly state?: string;
-  /** State in the event for the received reset. */
+  /** TCP state in the event for the received reset. */
   readonly receivedIn?: string;
-  /** True where no process causes it. */
+  /** True if a timer causes the reset. */
   readonly byTimer?: boolean;
 }
 
@@ -31,21 +31,21 @@ const LINGER = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pa
 
 const PEER_LINGER = "peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
 
-/** The server forgets a connection without its client noticing. */
+/** Makes the server forget a connection without informing the client. */
 const FORGET = `
 server, client, peer = connected(PORT)
 drop(B, 'tcp sport %d drop' % PORT, 'type filter hook output priority 0')
 ${PEER_LINGER}; peer.close(); undrop(B)
 `;
 
-/** The server does not receive the client's FIN. */
+/** Loses the client's FIN. */
 const CLOSE_UNHEARD = `
 server, client, peer = connected(PORT)
 drop(B, 'tcp dport %d tcp flags & fin == fin drop' % PORT)
 client.close()
 `;
 
-/** Cases, each on its own port: PORT. */
+/** The cases. Each program uses its own port `PORT`. */
 export const RESET_CASES: readonly ResetCase[] = [
   {
     name: 'a closed port',
@@ -291,7 +291,7 @@ for client in clients[:3]:
 const directionOf = (side: number) => ((side & 1) === 0 ? 'sent' : 'received');
 const isOrderly = (side: number) => side >> 1 === resetOutcome.orderly;
 
-/** Counts resets with programs of the test's choice, even where the agent would use a better one here. */
+/** Counts resets with the given programs, even if the agent would choose better ones on this kernel. */
 export class ResetCounter implements Disposable {
   readonly #object: BpfObject;
   readonly #counts: Counts;
@@ -315,7 +315,7 @@ export class ResetCounter implements Disposable {
     return new ResetCounter(object, new ResetReasons(btf));
   }
 
-  /** Counts in the two namespaces while `happen` runs, as in `ResetCase.counts`. */
+  /** Returns the counts in the two namespaces while `happen` runs, in the format of `ResetCase.counts`. */
   async during<T>(
     pair: HostPair,
     happen: () => Promise<T>,

@@ -1,18 +1,18 @@
 import type { TestNetns } from './hosts.ts';
 
-/** A case in which TCP retransmits: a program for playScene(), and the kernel's counts of it. */
+/** A case in which TCP retransmits: a program for playScene(), and the kernel counters that must increase. */
 export interface RetransmitCase {
   readonly name: string;
   readonly program: string;
   readonly sender: 'a' | 'b';
   readonly state: string;
-  /** The kernel's counter that must have grown as much, for each expected kind. */
+  /** Expected kinds, each with the kernel counter that must have increased by the same amount. */
   readonly kinds: Readonly<Record<string, string>>;
-  /** True where data is lost: a warning, except for loss probes and a FIN without data. */
+  /** Whether data is lost, which causes a warning except for loss probes and for a FIN without data. */
   readonly isLoss: boolean;
 }
 
-/** The configuration that the cases need: an event for each retransmission, so that none is missed. */
+/** Configuration for the cases, in which each retransmission causes an event. */
 export const RETRANSMIT_PROBES = { tcpretrans: { lossProbes: true } };
 
 export function severityOf(
@@ -22,14 +22,14 @@ export function severityOf(
   return isLoss && kind !== 'tlp' && (state !== 'FIN_WAIT1' || bytes !== 0) ? 'warning' : 'info';
 }
 
-/** Segments too large for a link on the way, and the router reports it: all arrives, and no timer runs. */
+/** Sends segments that are too large for a link. The router reports it, so all data arrives without a timeout. */
 export const PATH_MTU_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000)
 assert len(peer.recv(30000, socket.MSG_WAITALL)) == 30000
 `;
 
-/** The same where the report is lost: nothing large arrives, and retransmissions come after a timeout. */
+/** Sends segments that are too large for a link, and loses the router's report. No large segment arrives, and retransmissions follow a timeout. */
 export const BLACK_HOLE_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000); time.sleep(0.8)
@@ -39,7 +39,7 @@ except BlockingIOError: pass
 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); client.close()
 `;
 
-/** Cases, each on its own port: PORT. */
+/** The cases. Each program uses its own port `PORT`. */
 export const RETRANSMIT_CASES: readonly RetransmitCase[] = [
   {
     name: 'data that does not get through: first a probe, then timeouts',
@@ -169,9 +169,9 @@ assert peer.recv(9, socket.MSG_WAITALL) == b'y' * 9; peer.recv(1)
   },
 ];
 
-/** The kernel's counters of a namespace, by their names in nstat. */
+/** Returns the kernel's counters of a namespace by their names in nstat. */
 export function tcpCounters(netns: TestNetns): Record<string, number> {
   const { kernel } = JSON.parse(netns.exec('nstat -asj')) as { kernel: Record<string, number> };
-  // After a timeout the rest of the lost data is retransmitted without another timeout.
+  // After a timeout, TCP retransmits the other lost segments without further timeouts, so those have no counter of their own.
   return { ...kernel, NOT_PROBES: (kernel['TcpRetransSegs'] ?? 0) - (kernel['TcpExtTCPLossProbes'] ?? 0) };
 }

@@ -1,10 +1,10 @@
 import { sh } from './command.ts';
 import { TestNetns, uniqueName } from './hosts.ts';
 
-/** Smaller than the MTU of the ends; IPv6 requires at least 1,280. */
+/** Smaller than the MTU of the ends. IPv6 requires at least 1,280. */
 export const NARROW_MTU = 1_300;
 
-/** Two namespaces with a router between them, whose link to the second has a smaller MTU than those of the ends. */
+/** Two namespaces with a router between them. The router's link to the second namespace has a smaller MTU than the devices of the ends. */
 export class RoutedPair implements Disposable {
   readonly a: { readonly netns: TestNetns };
   readonly b: { readonly netns: TestNetns };
@@ -22,7 +22,7 @@ export class RoutedPair implements Disposable {
     this.#connect(this.a.netns, 1);
     const narrow = this.#connect(this.b.netns, 2);
     this.router.ip(`link set ${narrow} mtu ${NARROW_MTU}`);
-    // Resolves all neighbours beforehand: a SYN that waits for one would be retransmitted.
+    // All neighbours are resolved now, because a SYN that waits for a neighbour would be retransmitted.
     for (const address of [this.addressB.ipv4, this.addressB.ipv6]) this.a.netns.exec(`ping -qc 1 -w 10 ${address}`);
     this.#resources = resources.move();
   }

@@ -8,29 +8,29 @@ import { HostPair } from './hosts.ts';
 import { only, probesOf, TestKernel } from './kernel.ts';
 import { eventually } from './oracle.ts';
 
-/** Vitest where it runs the file, on this machine; undefined in a guest, which has no time for it. */
+/** Undefined in a guest, where vitest would be too slow. */
 const vitest = process.env['VITEST'] === undefined ? undefined : await import('vitest');
 
 export interface ScenarioContext {
   readonly pair: HostPair;
-  /** The probe alone, in full. */
+  /** An agent that runs only this probe, with full detail. */
   readonly agent: TestKernel;
 }
 
 export type ScenarioChecks = Readonly<Record<string, (context: ScenarioContext) => Promise<void>>>;
 
 interface Scenario {
-  /** Options of the probe, in the configuration. */
+  /** Options of the probe in the configuration. */
   readonly options?: Readonly<Record<string, unknown>>;
-  /** Causes in both namespaces what the probe counts. Required for a probe that takes a Pod filter. */
+  /** Causes what the probe counts, in both namespaces. Required for a probe that accepts a Pod filter. */
   readonly cause?: (context: ScenarioContext) => Promise<void>;
-  /** Each check causes something and asserts what must be seen; they run in this order. */
+  /** Each check causes something, and asserts what the probe must report. They run in this order. */
   readonly checks: ScenarioChecks;
 }
 
 /**
- * Defines what a probe must show, between two namespaces: run by vitest on this machine, and in a guest on other kernels. Checks are added: all metrics and
- * events that the probe declares were seen, nothing is left of it when it is off, and with a Pod filter it shows no other Pod.
+ * Defines what a probe must report about two namespaces. vitest runs the scenario on this machine, and a guest runs it on other kernels. Three checks are
+ * added: all declared metrics and events were seen, nothing of the probe remains when it is off, and with a Pod filter it shows no other Pod.
  */
 export function defineScenario(probe: AnyProbe, { options = {}, cause, checks }: Scenario): CheckGroup {
   const configOf = (more: object) => only({ [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });
@@ -74,7 +74,7 @@ function register(
   });
 }
 
-/** Remembers types of events: a check may forget those that came before it. */
+/** Wraps a check to record the event types that it sees, because checks may clear the events. */
 function watched(check: (context: ScenarioContext) => Promise<void>, types: Set<string>) {
   return async (context: ScenarioContext) => {
     try {

@@ -15,7 +15,7 @@ export interface ScenePair {
   readonly addressB: Readonly<Record<Family, string>>;
 }
 
-/** One Python process with sockets in both namespaces, so that events at the two ends have an order. */
+/** Start of each program. A single Python process has sockets in both namespaces, so the order of actions at the two ends is defined. */
 const PRELUDE = `
 import ctypes, os, select, socket, struct, subprocess, time
 libc = ctypes.CDLL(None)
@@ -69,8 +69,7 @@ def raw(protocol, payload):
 const execute = promisify(execFile);
 
 /**
- * Runs a Python program that makes an anomaly between the two namespaces of a pair, `A` and `B`. Returns its PID, and the
- * numbers that it printed.
+ * Runs a Python program that causes an anomaly between the two namespaces of a pair, `A` and `B`. Returns its PID and the numbers that it printed.
  */
 export async function playScene(
   pair: ScenePair,
@@ -89,12 +88,12 @@ ADDRESS = { A: '${pair.addressA[family]}', B: '${pair.addressB[family]}' }
   return { pid, printed };
 }
 
-/** `address:port` as events write it. */
+/** Renders `address:port` in the format of events. */
 export function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** Increase of a metric of one namespace, by label set, while `happen` runs; label sets without an increase are left out. */
+/** Returns a metric's increases while `happen` runs, by namespace and label values, without zeros. */
 export async function growth<T>(
   agent: TestKernel,
   pods: Readonly<Record<string, string>>,
@@ -131,7 +130,7 @@ function readAll(
   return values;
 }
 
-/** Events with a port at either end. */
+/** Returns the events in which either end has this port. */
 export function eventsOf(agent: TestKernel, port: number): EventRecord[] {
   return agent.events.filter(({ src, dst }) => [src, dst].some((end) => end?.endsWith(`:${port}`)));
 }

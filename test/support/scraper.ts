@@ -1,10 +1,10 @@
 import type { Exposition } from './exposition.ts';
 
-/** Sums of counters, by name, as a Prometheus server computes them: as increase() over all of its samples, without extrapolation. */
+/** Adds up counters by name as a Prometheus server does: increase() over all samples without extrapolation. */
 export class CountingScraper {
   readonly #last = new Map<string, number>();
   readonly #counted = new Map<string, number>();
-  /** Samples that were lower than the one before. */
+  /** Series with a sample that was lower than the previous one. */
   readonly resets: string[] = [];
 
   scrape({ samples, types }: Exposition): void {
@@ -20,7 +20,7 @@ export class CountingScraper {
     }
   }
 
-  /** Names and labels of series that it has samples of. */
+  /** Names and labels of all series seen. */
   get seen(): Iterable<string> {
     return this.#last.keys();
   }

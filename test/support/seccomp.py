@@ -1,4 +1,6 @@
-"""Runs a command under a seccomp filter: seccomp.py PROGRAM COMMAND..., as a container runtime does (man 2 seccomp)."""
+"""seccomp.py PROGRAM COMMAND...
+
+Runs a command under a seccomp filter, as a container runtime does (man 2 seccomp)."""
 
 import ctypes
 import os

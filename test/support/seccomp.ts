@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** A rule of a profile as runtimes read it; for its arguments we use only equality of one. */
+/** A rule of a seccomp profile. We use only rules that compare one argument for equality. */
 export interface SeccompRule {
   readonly names: readonly string[];
   readonly action: string;
@@ -16,10 +16,10 @@ export interface Profile {
 }
 
 const LAUNCHER = fileURLToPath(new URL('seccomp.py', import.meta.url));
-/** System calls of the kernel's headers, with which the addon is built. */
+/** Kernel header with the system call numbers. */
 const NUMBERS = '/usr/include/x86_64-linux-gnu/asm/unistd_64.h';
 
-/** linux/filter.h, linux/seccomp.h, linux/audit.h */
+/** Constants from linux/filter.h, linux/seccomp.h and linux/audit.h. */
 const LOAD_WORD = 0x20;
 const JUMP_IF_EQUAL = 0x15;
 const RETURN = 0x06;
@@ -45,7 +45,7 @@ function returned(action: string, errno = EPERM): number {
   throw new Error(`${action} is not used here`);
 }
 
-/** Compiles a profile for this machine (x86-64), as the kernel takes it (man 2 seccomp). Leaves names of other machines out, as runtimes do. */
+/** Compiles a profile to a filter for x86-64 (man 2 seccomp). Ignores system calls of other architectures, as container runtimes do. */
 export function compileProfile({ defaultAction, defaultErrnoRet, syscalls }: Profile): Buffer {
   const known = numbers();
   const program: Instruction[] = [
@@ -76,7 +76,7 @@ export function compileProfile({ defaultAction, defaultErrnoRet, syscalls }: Pro
   return bytes;
 }
 
-/** Command that runs another one under a filter, as the last step before it; any user may run it. @param file a program of `compileProfile` */
+/** Returns a command prefix that runs a command under a filter. Any user may run it. @param file path of a filter from `compileProfile` */
 export function underFilter(file: string): string[] {
   return ['/usr/bin/python3', LAUNCHER, file];
 }

@@ -4,7 +4,7 @@ import { type KubernetesObject, kustomize } from './kustomize.ts';
 
 const MANIFESTS = fileURLToPath(new URL('../../manifests/', import.meta.url));
 
-/** Fields of Kubernetes' security context that our manifests use. */
+/** Fields of a Kubernetes security context that our manifests use. */
 export interface SecurityContext {
   readonly runAsUser: number;
   readonly runAsGroup: number;
@@ -23,7 +23,7 @@ export interface Container {
   readonly volumeMounts: readonly { readonly mountPath: string }[];
 }
 
-/** The agent's container, and all objects, of the base with components. */
+/** Returns the agent's container and all objects of manifests/base with these components. */
 export function shipped(components: readonly string[]): {
   readonly container: Container;
   readonly objects: readonly KubernetesObject[];
@@ -36,7 +36,7 @@ export function shipped(components: readonly string[]): {
   return { container: (daemonSet['spec'] as Spec).template.spec.containers[0], objects };
 }
 
-/** Command that gives a process what a container runtime gives it; capabilities of a user other than root are ambient. */
+/** Returns a command prefix that applies a security context as a container runtime does. For users other than root, capabilities are ambient. */
 export function setpriv(
   { allowPrivilegeEscalation }: SecurityContext,
   user: number,

@@ -1,6 +1,6 @@
 import type { HostPair, TestNetns } from './hosts.ts';
 
-/** Rate in bytes a second, and burst in bytes. */
+/** Rate in bytes per second, and burst in bytes. */
 const RATE = 100_000;
 const BURST = 1_600;
 
@@ -8,9 +8,9 @@ const BURST = 1_600;
 export const TOKEN_BUCKET = `tbf rate ${(RATE * 8) / 1_000}kbit burst ${BURST} limit 100000`;
 
 /**
- * Computes the seconds that each of some packets of this length waits in TOKEN_BUCKET: a packet leaves once those before it are gone and
- * there are tokens for all its bytes; the bucket is full at first.
- * @param sent time at which each arrives, in seconds
+ * Computes how long each packet waits in TOKEN_BUCKET, in seconds. A packet leaves after its predecessors, when there are tokens for all of its bytes.
+ * The bucket is full at first.
+ * @param sent arrival time of each packet, in seconds
  */
 export function bucketDelays(sent: readonly number[], length: number): number[] {
   let [tokens, at] = [BURST, sent[0] ?? 0];
@@ -30,7 +30,7 @@ export function shape(pair: HostPair, options: string): Disposable {
   return { [Symbol.dispose]: () => void pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`) };
 }
 
-/** Sends datagrams of 1,000 bytes as fast as possible; returns the source port, and the time of each, in seconds of the monotonic clock. */
+/** Sends datagrams of 1,000 bytes as fast as possible. Returns the source port, and the time of each datagram in seconds of the monotonic clock. */
 export function sendAtOnce(
   netns: TestNetns,
   address: string,
@@ -47,7 +47,7 @@ for _ in range(${count}):
   times.append(time.monotonic())
 print(s.getsockname()[1], *times)`);
   const [source = 0, ...times] = printed.trim().split(' ').map(Number);
-  // Some moment within the call.
+  // A datagram is sent at an unknown moment within its call, so the middle is used.
   const sent = times.slice(1).map((end, index) => (end + (times[index] ?? end)) / 2);
   return { source, sent };
 }

@@ -11,7 +11,7 @@ function override<T extends object, K extends keyof T>(target: T, name: K, value
   });
 }
 
-/** The same probes with maps in which each owner has room for few rows, so that few rows fill it. */
+/** Returns the probes with such small shares of their maps that a test can fill them. */
 export function withShares(probes: readonly AnyProbe[], shares: Shares): readonly AnyProbe[] {
   const owners = (of: Owners) => override(of, 'shares', () => shares);
   return probes.map((probe) => ({

@@ -1,8 +1,8 @@
-"""Pods that live for some milliseconds. Arguments: pairs of the file cgroup.procs of a container and a number n.
+"""Runs Pods that live for some milliseconds. Arguments: pairs of a container's file cgroup.procs and a number n.
 
-Each is a process that joins the cgroup, makes a network namespace of its own, sends n datagrams to nobody and opens n + 1
-connections that are refused, over both families, and ends as a program that prints what the kernel has counted. Prints a
-JSON list of these texts.
+Each Pod is a process that joins the cgroup and creates a network namespace. It sends n datagrams to a closed port and opens n + 1
+connections that are refused, over IPv4 and IPv6, and then executes a program that prints the kernel's counters. Prints a JSON
+list of these outputs.
 """
 import ctypes, fcntl, json, os, socket, struct, sys
 

@@ -8,14 +8,14 @@ import type { TestPod } from './cgroups.ts';
 const SHORT_PODS = fileURLToPath(new URL('./short_pods.py', import.meta.url));
 const run = promisify(execFile);
 
-/** Pods that live for some milliseconds, one after the other; returns the last counters of each as its /proc shows them. */
+/** Runs a process for some milliseconds in each Pod, one after the other. Returns the last counters of each Pod from its /proc. */
 export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
   const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
   const { stdout } = await run('python3', [SHORT_PODS, ...args]);
   return JSON.parse(stdout) as string[];
 }
 
-/** Parses the counters of such a text, as the kernel's files name them. */
+/** Parses the output for one Pod, and returns a function that looks up a counter by the kernel's names. */
 export function oracleOf(text: string): (table: string, field: string) => number {
   const malformed = (what: string) => {
     throw new Error(`the kernel printed ${what}`);
@@ -30,7 +30,7 @@ export function oracleOf(text: string): (table: string, field: string) => number
   };
 }
 
-/** Counters that the event `pod_departed` must have. */
+/** Returns the counters that the event `pod_departed` must contain. */
 export function totalsOf(text: string): Record<string, number> {
   const of = oracleOf(text);
   return {

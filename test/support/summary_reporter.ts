@@ -1,10 +1,10 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
 const SLOWEST = 10;
-/** If more than that were skipped, a filter on the command line left them out. */
+/** If more tests were skipped, a filter on the command line excluded them, so they are not listed. */
 const SKIPPED_MAX = 100;
 
-/** Prints tests that needed a second run, the slowest files, and `N passed, N failed` alone on the last line, for people and for scripts that read no further. */
+/** Prints the tests that needed a second run, the slowest files, and `N passed, N failed` as the last line, which scripts can parse. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
@@ -29,12 +29,12 @@ export default class SummaryReporter implements Reporter {
       ...slowestFiles(modules),
       `${passed} passed, ${failed} failed`,
     ];
-    // Runs after the other reporters have printed.
+    // On exit, all other reporters have finished their output.
     process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }
 }
 
-/** `  12.3 s  kernel  test/kernel/io.test.ts`, the slowest first; with imports and hooks. */
+/** Returns lines such as `  12.3 s  kernel  test/kernel/io.test.ts`, slowest first. The times include imports and hooks. */
 function slowestFiles(modules: readonly TestModule[]): string[] {
   const files = modules.map((module) => {
     const { collectDuration, duration } = module.diagnostic();

@@ -8,7 +8,7 @@ import { only } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import { swap } from './toggle.ts';
 
-/** Documents that are refused, and their faults; undefined: the key is missing from the ConfigMap. */
+/** Invalid documents and their errors. An undefined document removes the key from the ConfigMap. */
 const BAD: readonly (readonly [text: string | undefined, faults: readonly (string | RegExp)[]])[] = [
   ['probs: {}', ['probs']],
   ['probes: { packetlos: {}, tpc: {} }', ['probes.packetlos', 'probes.tpc']],
@@ -24,7 +24,7 @@ const BAD: readonly (readonly [text: string | undefined, faults: readonly (strin
   ['probes: { udp: { until: 2020-01-01T00:00:00Z } }', ['probes.udp.until']],
 ];
 
-/** Removes the key from the ConfigMap, which itself stays. */
+/** Removes the key from the mounted ConfigMap. */
 function swapAway(directory: string, generation: number): void {
   const folder = `..data_${generation}`;
   mkdirSync(join(directory, folder));
@@ -34,8 +34,8 @@ function swapAway(directory: string, generation: number): void {
 }
 
 /**
- * Swaps good configurations in, `times` times, and a bad one after each, which changes nothing but its reported status.
- * @returns milliseconds that the slowest swap took
+ * Applies `times` valid configurations, and an invalid one after each. Checks that an invalid configuration changes only the reported status.
+ * @returns the time of the slowest swap in milliseconds
  */
 export async function swapConfigurations(directory: string, times: number): Promise<number> {
   const textOf = (turn: number) => `# ${turn}\n${only({ udp: turn % 2 === 0 })}`;

@@ -4,7 +4,7 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { OBJECTS } from './kernel.ts';
 
-/** Prints the depth of our PID namespace below that of /proc, and the processes that /proc numbers. */
+/** Prints how deep this process's PID namespace is below that of /proc, and the processes with a PID in /proc's namespace. */
 const own = pidNamespaceLevels('/proc');
 using lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), own);
 const pids: number[] = [];

@@ -1,5 +1,5 @@
-"""Opens TCP sockets in the network namespace that it is started in, on the word of a test: a JSON object a line comes in,
-one goes out when it is done. A socket goes by its name; several that were made together by name/0, name/1, and so on."""
+"""Opens TCP sockets in its network namespace on request of a test. Reads one request per line from stdin as JSON, and responds with a
+JSON line. Each socket has a name. Sockets that are opened together are called name/0, name/1, and so on."""
 
 import json
 import resource
@@ -63,7 +63,7 @@ def accept(name, listener, count=1):
 
 
 def pairs(name, address, port, count):
-    """Opens connections to a listener of the same process; keeps both ends."""
+    """Opens connections to a listener of this process, and keeps both ends open."""
     for nth in range(count):
         connect(f"{name}/{nth}/a", address, port)
         accept(f"{name}/{nth}/b", name)
@@ -92,7 +92,7 @@ def close(name):
 
 
 def churn(address, port, seconds):
-    """Opens and closes connections, one after the other; half of them leave a TIME_WAIT."""
+    """Opens and closes connections one after the other. Half of them enter TIME_WAIT."""
     listener = make(address)
     listener.bind((address, port))
     listener.listen(16)
@@ -103,7 +103,7 @@ def churn(address, port, seconds):
         one.connect((address, port))
         other = listener.accept()[0]
         if count % 2:
-            # Closes with a reset.
+            # With this option, close() sends a reset.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         one.close()
         other.close()

@@ -5,7 +5,7 @@ import type { TestNetns } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./tcp_host.py', import.meta.url));
 
-/** The functions of tcp_host.py. Sockets are identified by name. */
+/** Parameters of the functions in tcp_host.py. Sockets are identified by name. */
 interface Calls {
   listen: { name: string; address: string; port: number; backlog?: number; fastopen?: number };
   listen_on_many: { address: string; count: number };
@@ -20,7 +20,7 @@ interface Calls {
   churn: { address: string; port: number; seconds: number };
 }
 
-/** A process in a namespace that brings TCP sockets into any state. */
+/** A process in a namespace that can bring TCP sockets into any state. */
 export class TcpHost implements AsyncDisposable {
   readonly netns: TestNetns;
   readonly #process: ChildProcess;
@@ -50,7 +50,7 @@ export class TcpHost implements AsyncDisposable {
     return answer;
   }
 
-  /** Ends the process and waits until it is gone. */
+  /** Ends the process, and waits for its exit. */
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = new Promise((resolve) => this.#process.once('exit', resolve));
     if (this.#process.exitCode !== null) return;

@@ -9,12 +9,12 @@ import { sampleValue } from './exposition.ts';
 import type { HostPair } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Environment of an agent whose heap is measured. */
+/** Environment variables for an agent whose heap is measured. */
 export const HEAP_PROBE = { NODE_OPTIONS: `--import=${fileURLToPath(new URL('./heap_probe.ts', import.meta.url))}` };
 
 /**
- * Probes that are switched, and the number of BPF programs of each. The programs that see Pods start and end belong to discovery: they are
- * the one exception to "off leaves nothing", because a short-lived Pod must be named even without the probe `lifecycle`.
+ * The toggled probes with their numbers of BPF programs. The programs that see Pods start and end belong to discovery. They stay loaded without the
+ * probe `lifecycle`, because short-lived Pods must still get their names.
  */
 const SWITCHED = {
   packetloss: 1,
@@ -27,7 +27,7 @@ const SWITCHED = {
   sock: 2,
 };
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
-/** Switched as well: their programs depend on the functions that this kernel lets be hooked. */
+/** Also toggled, but their number of programs depends on the function hooks that this kernel supports. */
 const OF_FUNCTIONS = ['kernellatency', 'virtcmdlatency'];
 const ALL = [...Object.keys(SWITCHED), ...OF_FUNCTIONS];
 
@@ -39,12 +39,12 @@ const OFF = configOf(false);
 
 export type Write = (directory: string, text: string, generation: number) => void;
 
-/** Writes the file as people edit it. */
+/** Writes the file in place, as an editor does. */
 export const rewrite: Write = (directory, text, generation) => {
   writeFileSync(join(directory, 'config.yaml'), `# ${generation}\n${text}`);
 };
 
-/** Updates the file as the kubelet updates a mounted ConfigMap. */
+/** Replaces the file as the kubelet does in a mounted ConfigMap. */
 export const swap: Write = (directory, text, generation) => {
   const folder = `..data_${generation}`;
   mkdirSync(join(directory, folder));
@@ -57,11 +57,11 @@ export const swap: Write = (directory, text, generation) => {
 
 export interface ToggleReport {
   readonly slowestMs: number;
-  /** Bytes used after garbage collection, at each toggle that was requested. */
+  /** Heap size in bytes after garbage collection, by number of toggles. */
   readonly heap: ReadonlyMap<number, number>;
 }
 
-/** Drops packets in a hook and in a queue, so that both probes have something to count. */
+/** Lets a firewall rule and a queue drop packets, so that both probes have something to count. */
 export function prepare(pair: HostPair): void {
   pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root tbf rate 1mbit burst 2000 limit 2000`);
   for (const rule of [
@@ -74,8 +74,8 @@ export function prepare(pair: HostPair): void {
 }
 
 /**
- * Switches some probes off and on, `times` times, under traffic. Each change must be applied, no total may decrease, and in
- * the end descriptors and programs must be what they were.
+ * Toggles probes `times` times under traffic. Checks that each change is applied, that no counter decreases, and that the agent has the same descriptors
+ * and programs at the end as at the start.
  */
 export async function toggle(
   pair: HostPair,
@@ -88,7 +88,7 @@ export async function toggle(
   await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], HEAP_PROBE);
   await agent.page();
   await eventually(async () => expect(await states(agent)).not.toContain('starting'));
-  // They belong to the thread that follows the configuration, and to the one that follows the names of namespaces.
+  // One inotify descriptor watches the configuration, and the other one watches the names of namespaces.
   await eventually(() => expect(agent.descriptorsOf('anon_inode:inotify')).toBe(2));
   await settle(agent);
   const before = { descriptors: agent.descriptors, programs: agent.programs.length };
@@ -106,7 +106,7 @@ export async function toggle(
     await eventually(async () => expect(await states(agent)).toEqual(isOn ? on.states : ALL.map(() => 'stopped')));
     slowestMs = Math.max(slowestMs, performance.now() - start);
     if (isOn) {
-      // A page may lack families that took too long.
+      // A probe that took too long is missing from a page, so the check is retried.
       const now = await eventually(async () => {
         const seen = await totals(agent, pair);
         expect(seen).not.toContain(undefined);
@@ -144,7 +144,7 @@ async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | un
   ];
 }
 
-/** Waits until the number of open descriptors is stable: connections of the test to the agent come and go. */
+/** Waits until the number of open descriptors is stable, because connections of the test change it. */
 export async function settle(agent: AgentProcess): Promise<void> {
   let last = -1;
   await eventually(() => {
@@ -155,7 +155,7 @@ export async function settle(agent: AgentProcess): Promise<void> {
   });
 }
 
-/** Bytes that an agent with the heap probe still uses after garbage collection. */
+/** Returns the heap size of an agent with the heap probe after garbage collection, in bytes. */
 export async function heapOf(agent: AgentProcess): Promise<number> {
   const seen = agent.stderr.length;
   agent.signal('SIGUSR2');

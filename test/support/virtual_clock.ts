@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/core/clock.ts';
 
-/** A clock that jumps ahead at each sleep: pauses of minutes take no time, and their length is exact. */
+/** A clock that advances by the length of each sleep without waiting. Long pauses thus take no time, and their lengths are exact. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
 
@@ -10,7 +10,7 @@ export class VirtualClock implements Clock {
   }
 
   async sleep(ms: number): Promise<void> {
-    // Whole milliseconds add up without rounding.
+    // Sums of whole milliseconds are exact.
     this.#nowMs += Math.ceil(ms);
     await turn();
   }

@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 const WINDOW_MS = 4_000;
 
-/** Number of times that the threads of a process have started to wait, whether or not others took their CPU (man 5 proc, status). */
+/** Returns the number of context switches of all threads of a process, voluntary and involuntary (man 5 proc, status). */
 function waits(pid: number): number {
   const tasks = readdirSync(`/proc/${pid}/task`);
   return tasks.reduce((sum, task) => {
@@ -12,7 +12,7 @@ function waits(pid: number): number {
   }, 0);
 }
 
-/** Wake-ups of a process per second, measured over some seconds. */
+/** Measures the wakeups of a process per second. */
 export async function wakeUpsASecond(pid: number): Promise<number> {
   const startMs = performance.now();
   const before = waits(pid);

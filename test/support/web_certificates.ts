@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface CertificateOptions {
-  /** Subject alternative names as OpenSSL writes them: `DNS:node,IP:127.0.0.1`. */
+  /** Subject alternative names in OpenSSL's notation, such as `DNS:node,IP:127.0.0.1`. */
   readonly names?: string;
   readonly from?: Date;
   readonly until?: Date;
@@ -11,17 +11,17 @@ export interface CertificateOptions {
 
 const DAY_MS = 86_400_000;
 
-/** `YYYYMMDDHHMMSSZ` */
+/** Renders a time as `YYYYMMDDHHMMSSZ`. */
 const time = (date: Date) => `${date.toISOString().replace(/\D/g, '').slice(0, 14)}Z`;
 
-/** A certificate authority in a folder, which signs for any period: `openssl x509` can only start now. */
+/** A certificate authority in a directory. It can sign certificates for any period, unlike `openssl x509`, whose certificates start now. */
 export class CertificateAuthority {
   readonly #folder: string;
   readonly #name: string;
-  /** Path of its own certificate. */
+  /** Path of the authority's own certificate. */
   readonly certificate: string;
 
-  /** @param name basename of its files, and its subject */
+  /** @param name base name of the authority's files, and its subject */
   constructor(folder: string, name = 'ca') {
     this.#folder = folder;
     this.#name = name;
@@ -56,7 +56,7 @@ export class CertificateAuthority {
     );
   }
 
-  /** Signs a certificate for a new key. @returns the paths of both */
+  /** Signs a certificate for a new key. @returns the paths of certificate and key */
   sign(name: string, options: CertificateOptions = {}): { readonly cert: string; readonly key: string } {
     const { names = 'DNS:localhost,IP:127.0.0.1' } = options;
     const { from = new Date(Date.now() - DAY_MS), until = new Date(Date.now() + DAY_MS) } = options;

@@ -37,7 +37,7 @@ def limit(soft):
 
 
 def write(path, size):
-    """Writes past the page cache, so that exactly this amount goes to storage."""
+    """Writes with direct I/O, so that exactly this number of bytes goes to storage."""
     with mmap.mmap(-1, size) as buffer:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
         assert os.write(file, buffer) == size
@@ -76,7 +76,7 @@ def ignore_children():
 
 
 def churn(path, size, seconds, orphans):
-    """Starts children that write and live for a moment, or grandchildren that nobody inside waits for; returns their number."""
+    """Starts short-lived children that write, or grandchildren that no process in the Pod waits for, and returns their number."""
     count, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
         count += 1
@@ -105,7 +105,7 @@ def end():
 
 
 def end_first_thread():
-    """Ends this thread and leaves the others: at least one must have been started."""
+    """Ends only this thread. At least one other thread must exist."""
     ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
 
 
@@ -117,12 +117,12 @@ CALLS = {
 
 
 def serve():
-    """Never returns: each process has its own connection, and ends with it."""
+    """Runs commands from a new connection, and exits when the connection closes. Never returns."""
     global connection
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(sys.argv[1])
     lines = connection.makefile("rw")
-    # Its PID for the test, and in its own PID namespace.
+    # The PID as the test sees it, and the PID in this process's own PID namespace.
     answer = {"pid": int(os.readlink("/proc/self")), "innerPid": os.getpid()}
     while True:
         lines.write(json.dumps(answer) + "\n")

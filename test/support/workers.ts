@@ -19,10 +19,10 @@ interface Answer {
   readonly error?: string;
 }
 
-/** A process that runs commands: see worker.py. */
+/** A process that runs commands (see worker.py). */
 export class Worker {
   readonly pid: number;
-  /** PID in its own PID namespace. */
+  /** The process's PID in its own PID namespace. */
   readonly innerPid: number;
   readonly #workers: Workers;
   readonly #connection: Socket;
@@ -47,22 +47,22 @@ export class Worker {
     return this.#call('sockets', count);
   }
 
-  /** Sets the soft limit of open files. */
+  /** Sets the soft limit on open files. */
   limit(files: number): Promise<unknown> {
     return this.#call('limit', files);
   }
 
-  /** Writes this number of bytes to storage, in one call. */
+  /** Writes this number of bytes to storage in one call. */
   write(path: string, bytes: number): Promise<unknown> {
     return this.#call('write', path, bytes);
   }
 
-  /** Reads this number of bytes from storage, in one call. */
+  /** Reads this number of bytes from storage in one call. */
   read(path: string, bytes: number): Promise<unknown> {
     return this.#call('read', path, bytes);
   }
 
-  /** Reads a byte and writes it, this number of times, without storage. */
+  /** Reads and writes a byte this number of times, without storage. */
   calls(count: number): Promise<unknown> {
     return this.#call('calls', count);
   }
@@ -79,7 +79,7 @@ export class Worker {
     return this.#call('ignore_children');
   }
 
-  /** Starts, for some time, children that write the given bytes each, or orphans that do. Returns their number. */
+  /** Starts children, or orphans, that each write this number of bytes, until the time is over. Returns their number. */
   async churn(path: string, bytes: number, seconds: number, orphans = false): Promise<number> {
     return (await this.#call('churn', path, bytes, seconds, orphans)) ?? 0;
   }
@@ -88,12 +88,12 @@ export class Worker {
     return this.#call('new_netns');
   }
 
-  /** Ends the first thread; the others go on, but nothing listens any more. */
+  /** Ends the first thread. The other threads continue, but the process accepts no more commands. */
   endFirstThread(): void {
     this.#send('end_first_thread');
   }
 
-  /** Resolves once the process has closed everything; its parent may not have reaped it yet. */
+  /** Ends the process. Resolves when it has closed its connection; its parent may not have waited for it yet. */
   async end(): Promise<void> {
     const closed = new Promise((resolve) => this.#connection.once('close', resolve));
     this.#send('end');
@@ -119,7 +119,7 @@ export class Worker {
   }
 }
 
-/** Starts workers; all of them, and their children, end when it is disposed. */
+/** Starts workers. Disposing ends them and their children. */
 export class Workers implements AsyncDisposable {
   readonly #directory = mkdtempSync(join(tmpdir(), 'workers-'));
   readonly #path = join(this.#directory, 'socket');
@@ -134,7 +134,7 @@ export class Workers implements AsyncDisposable {
     return workers;
   }
 
-  /** Starts a worker in a network namespace, or in that of the test; `wrapper` is a command to run it by. */
+  /** Starts a worker in a network namespace, by default that of the test. `wrapper` is a command prefix. */
   async start(netns?: TestNetns, wrapper: readonly string[] = []): Promise<Worker> {
     const [command = '', ...args] = [
       ...(netns === undefined ? [] : ['ip', 'netns', 'exec', netns.name]),
@@ -150,7 +150,7 @@ export class Workers implements AsyncDisposable {
     });
   }
 
-  /** Resolves to the next worker that connects. */
+  /** Calls `begin`, and resolves to the next worker that connects. */
   async next(begin: () => unknown): Promise<Worker> {
     const before = new Set(this.#workers);
     await begin();

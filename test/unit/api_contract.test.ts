@@ -52,10 +52,10 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Every status seen, by path. */
+/** Every status code seen, by path. */
 const seen = new Map<string, Set<number>>();
 
-/** Checks the answer against the contract: its body, and that its status is documented. */
+/** Requests a path, and checks that the response body matches the schema and that the status code is documented. */
 async function answerOf(path: string, init: RequestInit = {}): Promise<{ status: number; body: never }> {
   const response = await host.fetch(path, init);
   const { status } = response;
@@ -70,7 +70,7 @@ function note(path: string, status: number): void {
   seen.set(name, (seen.get(name) ?? new Set()).add(status));
 }
 
-/** Statuses of all routes, each with a checked answer. */
+/** Requests every route, checks each response, and returns the status codes. */
 async function statuses(): Promise<Record<string, number>> {
   const answers = await Promise.all(JSON_ROUTES.map(({ path }) => answerOf(path)));
   return Object.fromEntries(
@@ -81,7 +81,7 @@ async function statuses(): Promise<Record<string, number>> {
 const WELL = { agent: 200, probes: 200, entities: 200, trouble: 200, sinks: 200, ledger: 200, config: 200 };
 const WITHOUT_KERNEL = { ...WELL, probes: 503, entities: 503, trouble: 503, ledger: 503 };
 
-/** Two events of each type, as the kernel thread makes them: one with all fields, one with the required ones only. */
+/** Returns two events of each type as the kernel thread sends them, one with all fields and one with only the required fields. */
 async function eventsOfAllTypes(): Promise<EventRecord[]> {
   const events: EventRecord[] = [];
   const outbox = new EventOutbox({
@@ -363,10 +363,10 @@ it('the tests above saw all documented statuses and no others', () => {
 
 type Node = Record<string, unknown> | unknown[];
 
-/** Names of objects in which a schema allows any key. */
+/** Names of fields whose schema allows any key. */
 const OPEN = new Set(['document', 'labels', 'dropped']);
 
-/** Objects and arrays within a value, except open ones. */
+/** Returns the objects and arrays within a value, except those below `OPEN`. */
 function nodesOf(value: unknown): Node[] {
   if (typeof value !== 'object' || value === null) return [];
   const inner = Object.entries(value).filter(([key]) => !OPEN.has(key));

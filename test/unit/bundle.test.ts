@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import type { bundleAgent } from '../../scripts/bundle_agent.ts';
 
 const ACCOUNT = new URL('../../.cache/bundle.json', import.meta.url);
-/** Contents of each file of dist/: scripts/setup writes them when it bundles. */
+/** The contents of each file in dist/. scripts/setup writes this report when it builds the bundle. */
 const { outputs }: Awaited<ReturnType<typeof bundleAgent>> = JSON.parse(readFileSync(ACCOUNT, 'utf8'));
 
 function outputOf(source: string): string {
@@ -12,7 +12,7 @@ function outputOf(source: string): string {
   return found;
 }
 
-/** Bundles that are loaded with a bundle before its first line runs. */
+/** Returns these bundles and all bundles that they import statically. */
 function loadedWith(...sources: readonly string[]): string[] {
   const names = new Set(sources.map(outputOf));
   for (const name of names) {
@@ -23,7 +23,7 @@ function loadedWith(...sources: readonly string[]): string[] {
   return [...names];
 }
 
-/** Source files in bundles, except files of which nothing is used. */
+/** Returns the source files in bundles, except files that contribute no code. */
 function inputsOf(names: readonly string[]): string[] {
   return names.flatMap((name) =>
     Object.entries(outputs[name]?.inputs ?? {}).flatMap(([path, { bytesInOutput }]) =>
@@ -44,7 +44,7 @@ it('an agent loads neither the client of Kubernetes nor OpenTelemetry nor bcrypt
   const loaded = packagesIn(loadedWith('src/main.ts', 'src/commands/serve.ts', 'src/kernel/thread.ts'));
   expect(loaded).toContain('express');
   expect(loaded.filter(isOptional)).toEqual([]);
-  // They are bundled, though.
+  // The packages must still be in some bundle.
   const all = packagesIn(Object.keys(outputs));
   for (const pattern of OPTIONAL) expect(all.some((name) => pattern.test(name))).toBe(true);
 });

@@ -22,7 +22,7 @@ const isGood = (given: unknown) => validator.safeParse(given).success;
 describe('values', () => {
   it('match the schema, key by key', () => {
     expect(isGood(values)).toBe(true);
-    // Helm's own keys: for values of all charts, and for the condition of a chart that contains this one.
+    // Helm itself defines `global`, for values of all charts, and `enabled`, for the condition of a parent chart.
     const own = Object.keys(schema.properties).filter((key) => key !== 'global' && key !== 'enabled');
     expect(own.sort()).toEqual(Object.keys(values).sort());
     expect(isGood({ ...values, global: {}, enabled: true })).toBe(true);
@@ -30,7 +30,7 @@ describe('values', () => {
 
   it('no key can be misspelt', () => {
     for (const path of keysIn(values)) {
-      // These go into the Pod unchanged, and have no fields of their own in the chart.
+      // The chart copies these values unchanged, so its schema does not describe their fields.
       if (['tolerations', 'config', 'affinity'].includes(String(path[0])) && path.length > 1) continue;
       expect(isGood(misspelt(values, path)), path.join('.')).toBe(false);
     }
@@ -113,7 +113,7 @@ describe.skipIf(lacks('go'))('a rendered value', () => {
   });
   afterAll(() => renderer[Symbol.dispose]());
 
-  /** Renders strictly: no field that Kubernetes does not have, no value of another type, no key twice, no volume without its mount. */
+  /** Renders the chart, and rejects unknown fields, wrong types, duplicate keys, and volumes without a mount. */
   function render(given: unknown, namespace?: string, release?: string): KubernetesObject[] {
     expect(isGood(given)).toBe(true);
     const objects = renderer.render(CHART, given, namespace, release);
@@ -125,7 +125,7 @@ describe.skipIf(lacks('go'))('a rendered value', () => {
     return objects;
   }
 
-  /** Texts that YAML reads as other types. */
+  /** Without quotes, YAML reads these strings as other types. */
   it.each(['123', 'true', 'null', '1e3', '0x10', 'on', '2026-11-29'])('a text stays a text: %s', (odd) => {
     render(
       {

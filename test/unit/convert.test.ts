@@ -38,19 +38,19 @@ function converted(text: string): {
   return { document: parse(written), lines: written.split('\n'), warnings, leftOut };
 }
 
-/** Probes of the converted configuration, as the agent reads it. */
+/** Converts a configuration, and returns the probes that the agent would run. */
 function running(text: string) {
   return desiredProbes(reader.parse(convertText(text, 'yaml').text));
 }
 
-/** @param metrics names of probes, as KubeSkoop's configuration lists them */
+/** Returns a KubeSkoop configuration with these probes. */
 function asking(metrics: readonly string[], events: readonly string[] = []): string {
   const list = (names: readonly string[]) => names.map((name) => ({ name }));
   return stringify({ metrics: { probes: list(metrics) }, event: { probes: list(events), sinks: [] } });
 }
 
 const METRICS_PROBES = KUBESKOOP.map(({ probe }) => probe);
-/** Probes of KubeSkoop 1.0 that have events. */
+/** KubeSkoop 1.0's probes with events. */
 const EVENT_PROBES = [
   'biolatency',
   'conntrack',
@@ -254,7 +254,7 @@ describe('a configuration of KubeSkoop', () => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
     const { document, lines } = converted(list);
     expect(document).toEqual(converted(fixture('config')).document);
-    // Lines of a quoted text differ from those of the file.
+    // Lines within a quoted scalar differ from lines of the file, so the comment gives the path.
     expect(lines).toContain('  tcpsummary:  # metrics.probes.5');
   });
 
@@ -357,7 +357,7 @@ describe('a configuration of KubeSkoop', () => {
   });
 });
 
-/** Arbitrary values in the places of a configuration. */
+/** A value of any type, in place of one that a configuration may have. */
 const anything = fc.anything({ maxDepth: 2, withNullPrototype: false });
 const entry = fc.oneof(
   fc.record({

@@ -14,7 +14,7 @@ import { checkPromql } from '../support/promtool.ts';
 
 const GRID_WIDTH = 24;
 const DURATIONS = { __rate_interval: '1m', __range: '1h', __auto: '1m' };
-/** Variables built into Grafana. */
+/** Grafana's built-in variables. */
 const BUILT_IN = [
   '__all',
   '__all_variables',

@@ -10,7 +10,7 @@ import { isSeries, METRICS } from '../support/descriptors.ts';
 import { lacks } from '../support/programs.ts';
 import { checkPromql } from '../support/promtool.ts';
 
-/** A single sentence: starts with a capital (or a number, or code), and ends with a full stop. */
+/** Matches a sentence in one line: it starts with a capital, a digit or code, and ends with a full stop. */
 const SENTENCE = /^[A-Z0-9`][^\n]*\.$/;
 const UNIT_WORDS = /_(ms|msec|milliseconds|us|microseconds|ns|nanoseconds|kb|kilobytes|percent|minutes|hours)(_|$)/;
 
@@ -46,10 +46,10 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
   });
 });
 
-/** Suffixes that OpenMetrics appends to the name of a family. None of the resulting names may belong to another family. */
+/** Suffixes that OpenMetrics appends to the name of a metric family. No name with a suffix may be that of another family. */
 const SUFFIXES = ['_total', '_created', '_bucket', '_sum', '_count', '_gsum', '_gcount', '_info'];
 
-/** Names that two families claim, on a page in either format. */
+/** Returns the names that belong to two metric families in one of the two formats. */
 function clashes(metrics: readonly Pick<MetricDescriptor, 'name' | 'type'>[]): string[] {
   const owners = new Map<string, Set<string>>();
   for (const { name, type } of metrics) {
@@ -83,7 +83,7 @@ describe('families', () => {
     for (const { name, type, labels } of METRICS) {
       const family = type === 'counter' ? name.replace(/_total$/, '') : name;
       const suffix = SUFFIXES.find((one) => family.endsWith(one));
-      // A type that Prometheus lacks: a gauge of 1 that carries information in its labels.
+      // An info metric is a gauge with the value 1 and labels, because the Prometheus text format has no type for it.
       const isInfo = suffix === '_info' && type === 'gauge' && Object.keys(labels).length > 0;
       expect(suffix === undefined || isInfo, name).toBe(true);
     }

@@ -12,7 +12,7 @@ const FLOORS: readonly Floor[] = [
   { name: 'core' },
 ];
 
-/** A valid tree: each planted fault changes it in one place. */
+/** A valid source tree. Each test changes it in one place. */
 const SOUND: Readonly<Record<string, string>> = {
   'main.ts': "import { Agent } from './agent/agent.ts';",
   'agent/agent.ts': "import type { Sink } from '#delivery/sink.ts';\nexport { Lane } from './lane.ts';",

@@ -60,7 +60,7 @@ describe('the Dockerfile', () => {
     expect(image.ports).toEqual(container.ports.map(({ containerPort }) => String(containerPort)));
     const { runAsUser, runAsGroup } = container.securityContext;
     expect(image.user).toBe(`${runAsUser}:${runAsGroup}`);
-    // The image has the entrypoint, the manifests have the arguments.
+    // The image defines the entrypoint, and the manifests define the arguments.
     expect(container.command).toBeUndefined();
     expect(image.entrypoint).toEqual(['/opt/netsonde/bin/netsonde']);
     expect(image.cmd).toEqual([container.args[0]]);

@@ -20,7 +20,7 @@ const descriptors = new Map<string, MetricDescriptor>(
   PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)).map((metric) => [metric.name, metric]),
 );
 
-/** Number of metrics of each probe of KubeSkoop 1.0. */
+/** Number of metrics of each KubeSkoop 1.0 probe. */
 const COUNTS = {
   netdev: 8,
   tcp: 10,
@@ -82,7 +82,7 @@ describe.each(existing.map((rule) => [rule.name, rule] as const))('%s', (_, { eq
   });
 });
 
-/** KubeSkoop's name of a MIB counter is the kernel's, in lower case; our descriptor states which field it shows. */
+/** KubeSkoop names a MIB counter after the kernel's field in lower case. Our descriptor names the field in `source`. */
 const ofMibs = existing.filter(({ name }) => /^kubeskoop_(tcp|udp|ip|tcpext)_/.test(name));
 
 it.each(ofMibs.map((rule) => [rule.name, rule] as const))("%s is the kernel's field of that name", (name, rule) => {
@@ -126,7 +126,7 @@ describe('the rules', () => {
   });
 });
 
-/** Runs a test of the rules, written here, and returns the output of promtool. */
+/** Writes a test of the rules, runs it, and returns promtool's output. */
 function testRules(series: Record<string, string>, expectations: readonly string[]): string {
   const directory = mkdtempSync(join(tmpdir(), 'rules-'));
   try {

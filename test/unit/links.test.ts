@@ -6,7 +6,7 @@ import { isSeries, METRICS } from '../support/descriptors.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const NOT_OURS = new Set(['node_modules', 'dist', '.git', '.cache']);
-/** A file with names that no longer exist. */
+/** This file mentions names that no longer exist. */
 const CHANGELOG = 'CHANGELOG.md';
 const FENCE = /^(`{3,}|~{3,}).*?^\1/gms;
 
@@ -18,12 +18,12 @@ function markdownFiles(folder: string): string[] {
   });
 }
 
-/** Text of a file without its code blocks. */
+/** Returns the text of a file without its code blocks. */
 function prose(path: string): string {
   return readFileSync(path, 'utf8').replaceAll(FENCE, '');
 }
 
-/** Anchors of the headings, as GitHub makes them: repeated headings get a number. */
+/** Returns the anchors that GitHub gives to the headings. Repeated headings get a number. */
 function anchorsOf(path: string): Set<string> {
   const counts = new Map<string, number>();
   return new Set(
@@ -37,7 +37,7 @@ function anchorsOf(path: string): Set<string> {
   );
 }
 
-/** Targets of links and images that are not URLs. */
+/** Returns the targets of links and images, except URLs. */
 function linksOf(path: string): string[] {
   const text = prose(path).replaceAll(/`[^`]*`/g, '``');
   const inline = [...text.matchAll(/\]\(<?([^)\s>]+)>?(?: +"[^"]*")?\)/g)];
@@ -65,7 +65,7 @@ it('every relative link of every Markdown file leads somewhere', () => {
     return fault === undefined ? [] : [`${relative(ROOT, path)}: ${target}: ${fault}`];
   });
   expect(faults).toEqual([]);
-  // The search does find links, in the files that have most of them.
+  // Guards against a search that finds no files or links.
   expect(files.map((path) => relative(ROOT, path))).toEqual(expect.arrayContaining(['README.md', 'docs/runbook.md']));
   expect(links.length).toBeGreaterThan(200);
 });

@@ -24,7 +24,7 @@ function component(name: string): string {
   return join(COMPONENTS, name);
 }
 
-/** Values of the chart that correspond to each component. */
+/** Chart values that correspond to each component. */
 const VARIANTS: Readonly<Record<string, unknown>> = {
   packets: { packets: true },
   processes: { processes: true },
@@ -186,7 +186,7 @@ describe('related values', () => {
     type Role = { rules: { resources: string[]; resourceNames?: string[] }[] };
     const { rules } = find<Role>(watching, 'Role');
     expect(rules.find(({ resources }) => resources.includes('configmaps'))?.resourceNames).toEqual([name]);
-    // The namespace is that of the Pod, even if an overlay changes it.
+    // The argument uses the Pod's namespace, so it stays correct if an overlay changes the namespace.
     const [{ args }] = find<DaemonSet>(watching, 'DaemonSet').spec.template.spec.containers;
     expect(args).toContain(`--configmap=$(POD_NAMESPACE)/${name}`);
   });
@@ -249,7 +249,7 @@ describe.skipIf(lacks('go'))('the chart', () => {
   });
   afterAll(() => renderer[Symbol.dispose]());
 
-  /** Helm makes the namespace on request. */
+  /** Removes the Namespace object, because the chart has none: Helm creates the namespace itself with --create-namespace. */
   const withoutNamespace = (objects: readonly KubernetesObject[]) =>
     byId(objects.filter(({ kind }) => kind !== 'Namespace'));
 

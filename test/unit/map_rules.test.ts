@@ -11,7 +11,7 @@ const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
 const ARRAYS = [2, 6];
 
-/** Rules of the maps that src/bpf/common, the walks and discovery have; those of a probe are in its definition. */
+/** Rules for the maps of src/bpf/common, the walks and discovery. A probe's definition has the rules for its own maps. */
 const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
   fixed: [
     'address_cells',

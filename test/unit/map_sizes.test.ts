@@ -5,10 +5,10 @@ import { mapSizes } from '../../scripts/map_sizes.ts';
 const MB = 1e6;
 const CPUS = 256;
 const OBJECT_MAX = 64 * MB;
-/** Bytes of rows that the kernel holds for 110 Pods. */
+/** Maximum memory of the rows of 110 Pods. */
 const PODS = 110;
 const OF_PODS_MAX = 0.3 * MB;
-/** Bytes of all per-CPU maps of an object. */
+/** Maximum memory of all per-CPU maps of an object. */
 const PER_CPU_MAX = 4 * MB;
 
 const sizes = mapSizes(CPUS);

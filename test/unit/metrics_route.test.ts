@@ -7,7 +7,7 @@ import { freeCycle } from '#core/cycle.ts';
 import { ApiHost } from '../support/api_host.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 
-/** Node.js alone answers the first spelling, Express the others. */
+/** The server responds to the first spelling without Express, and Express handles the others. */
 const SPELLINGS = ['/metrics', '/metrics?debug=1', '/metrics/', '/METRICS', 'http://localhost/metrics'];
 const TEXT = 'netsonde_tcp_retransmits_total{pod="cart-0"} 12\n'.repeat(20_000);
 const KERNEL_TEXT = [TEXT.slice(0, 300_000), TEXT.slice(300_000)].map((text) => Uint8Array.from(encode(text)));
@@ -42,7 +42,7 @@ async function give(isCompressed: boolean, ageSeconds = 0): Promise<void> {
   host.kernel.agedPage = { page: { content, ledger: [], writtenMs: 1 }, ageSeconds };
 }
 
-/** The part before the kernel thread's: the agent's own metrics are of the current moment. */
+/** Returns the agent's own metrics, which precede the kernel thread's page and are always current. */
 function ownPart(body: Buffer): string {
   const text = body.toString();
   expect(text.endsWith(TEXT)).toBe(true);
@@ -103,7 +103,7 @@ it.each([
       for (const { headers } of [plain, packed]) expect(headers.age).toBe(ageSeconds === 0 ? undefined : '8');
       for (const body of [plain.body, gunzipSync(packed.body)]) {
         const own = parseExposition(ownPart(body));
-        // The value of this moment, however old the rest is.
+        // The age is current, even if the page is old.
         expect(sampleValue(own, 'netsonde_page_age_seconds', {})).toBe(ageSeconds);
         expect(sampleValue(own, 'process_start_time_seconds', {})).toBeGreaterThan(0);
       }

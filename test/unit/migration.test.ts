@@ -10,7 +10,7 @@ const DOCS = new URL('../../docs/', import.meta.url);
 const read = (name: string) => readFileSync(new URL(name, DOCS), 'utf8');
 const MIGRATION = read('migration.md');
 
-/** Every type of event of KubeSkoop 1.0. */
+/** All event types of KubeSkoop 1.0. */
 const TYPES = [
   ...['BIOLAT_10MS', 'RXKERNEL_SLOW', 'TXKERNEL_SLOW', 'NETIFTXLAT_QDISC', 'NETIFTXLAT_XMIT', 'PacketLoss'],
   ...['SOCKETLAT_READSLOW', 'SOCKETLAT_SENDSLOW', 'TCPRetrans', 'VIRTCMDEXCUTE', 'VIRTCMDEXCUTE_100MS'],
@@ -23,7 +23,7 @@ function blocks(language: string): string[] {
   return [...MIGRATION.matchAll(new RegExp(`^\`\`\`${language}\\n([^\`]*)\`\`\``, 'gm'))].map(([, text = '']) => text);
 }
 
-/** Rows of the table that begins with this cell, without its head. */
+/** Returns the rows of the table whose heading starts with this cell. */
 function rowsOf(head: string): string[][] {
   const [, rows = ''] =
     new RegExp(`^\\| ${head} \\|[^\\n]*\\n\\|[ -|]*\\n((?:\\|[^\\n]*\\n)+)`, 'm').exec(MIGRATION) ?? [];

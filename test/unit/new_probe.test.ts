@@ -73,7 +73,7 @@ describe('a new probe', () => {
   });
 });
 
-/** Parts of the project that the compiler needs. */
+/** Files and directories that the TypeScript compiler needs. */
 const PARTS = ['package.json', 'tsconfig.json', 'src', 'test', 'bench', 'dashboards', 'scripts', 'dist/bpf'];
 
 describe.skipIf(lacks('clang'))('the skeletons', () => {

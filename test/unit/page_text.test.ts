@@ -27,7 +27,7 @@ import { referencePage } from '../support/reference_page/page.ts';
 
 const FORMATS = ['text', 'openmetrics'] as const satisfies readonly Format[];
 
-/** Numbers of all kinds, derived from one that fast-check gives, so that each sample of a page has its own. */
+/** Generates numbers from a seed that fast-check provides, so that each sample of a page has its own value. */
 class Numbers {
   #state: number;
 
@@ -44,8 +44,8 @@ class Numbers {
   }
 
   /**
-   * Returns often the same number, or one with as many digits; seldom one that is hard to write.
-   * @param isAdded whether it may be summed under `*`: then it is a whole number
+   * Usually returns the same number as before or one with as many digits, and sometimes one that is hard to format.
+   * @param isAdded whether the value may be added up under `*`; then it is an integer
    */
   counter(isAdded: boolean): Counter {
     const kind = this.below(24);
@@ -124,7 +124,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60_000 }) }) },
 );
 
-/** Two aggregators with the same history: the agent's, and one whose rows and page are the reference's. */
+/** Two aggregators with the same history: the agent's own, and one that uses the reference implementation for rows and page. */
 class Pair {
   readonly #sets: readonly MetricSet[];
   readonly #detail: 'core' | 'full';
@@ -221,7 +221,7 @@ class Pair {
   }
 }
 
-/** Samples of all metrics of some namespaces: some come by columns, some are missing. */
+/** Emits samples of all metrics for some namespaces. Some are emitted as columns, and some are left out. */
 function emitAll(emit: LooseEmit, set: MetricSet, numbers: Numbers): void {
   const ids = Array.from({ length: PODS + 1 }, (_, id) => asNetnsId(id + 1));
   const bounds = new Set<JointBound>();

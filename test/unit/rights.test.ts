@@ -18,7 +18,7 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-/** `pods list`, `events create`, … */
+/** Returns the granted permissions, such as `pods list`. */
 function granted(...components: readonly string[]): string[] {
   const rules = manifests(...components).flatMap(({ rules: own }) => (own ?? []) as Rule[]);
   return rules.flatMap(({ resources, verbs }) => resources.flatMap((name) => verbs.map((verb) => `${name} ${verb}`)));
@@ -31,7 +31,7 @@ describe('rights at the API', () => {
     const watched = [podsOf('n'), ownNode('n'), NODES, SERVICES, endpointSlices('n'), configMap('a', 'b', 'c')];
     const resources = new Set(watched.map(({ path }) => path.split('/').at(-1) ?? ''));
     const asked = [...resources].flatMap((name) => [`${name} list`, `${name} watch`]);
-    // `reportRejection` writes them.
+    // `reportRejection` creates Kubernetes Events without the list functions that `asked` contains.
     expect([...asked, 'events create'].sort()).toEqual(all);
   });
 

@@ -15,7 +15,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** Code that is compiled but not run: each line below an expectation must not compile. */
+/** This code never runs. Each line below a `@ts-expect-error` must not compile. */
 function mistakes(emit: Emit<typeof metrics>): void {
   const id = asNetnsId(1);
   emit('pod', id, 1, {});
@@ -23,17 +23,17 @@ function mistakes(emit: Emit<typeof metrics>): void {
   emit('closed', id, 1, { family: 'ipv4' });
   // @ts-expect-error no such metric
   emit('pods', id, 1, {});
-  // @ts-expect-error a number of the machine on a Pod
+  // @ts-expect-error a node metric for a Pod
   emit('node', id, 1, {});
-  // @ts-expect-error a number of a Pod on the machine
+  // @ts-expect-error a Pod metric for the node
   emit('pod', NODE, 1, {});
-  // @ts-expect-error a label that is missing
+  // @ts-expect-error a missing label
   emit('closed', id, 1, {});
   // @ts-expect-error a value that the label does not have
   emit('closed', id, 1, { family: 'ipv5' });
-  // @ts-expect-error a namespace that is only a number
+  // @ts-expect-error a plain number instead of a NetnsId
   emit('pod', 1, 1, {});
-  // @ts-expect-error a value that is no counter
+  // @ts-expect-error a value that is not a number
   emit('pod', id, '1', {});
 }
 

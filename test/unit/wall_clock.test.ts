@@ -6,7 +6,7 @@ import { surveyWallClock } from '../../scripts/wall_clock.ts';
 
 const PLACES = { 'src/agent.ts': { reads: 2, why: 'when it was started' } };
 
-/** A valid tree: each planted fault changes it in one place. */
+/** A valid source tree. Each test changes it in one place. */
 const SOUND: Readonly<Record<string, string>> = {
   'src/agent.ts': 'const started = new Date();\nconst run = Date.now();',
   'src/queue.ts':

@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'block_io_start' | 'block_rq_issue' | 'block_rq_issue_queue' | 'block_rq_complete';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   block_histograms: 2048,
   block_requests: 16384,

@@ -2,13 +2,13 @@
 import { readCounter } from '#core/counter.ts';
 import { readBytes, readString } from '../layout.ts';
 
-/** Names in several objects. */
+/** Names that several objects share. */
 export interface CommonLayout {
   readonly constant: 'event_rate' | 'events_enabled' | 'filters_pods' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
   readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   count_rest: 16416,
   counts: 20480,

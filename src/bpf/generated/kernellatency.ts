@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'packet_dropped' | 'device_received' | 'socket_ready' | 'device_queued' | 'packet_queued' | 'device_sent' | 'received_v4_exit' | 'received_v6_exit' | 'received_v4_return' | 'received_v6_return' | 'input_v4_entry' | 'input_v4_probe' | 'input_v6_entry' | 'input_v6_probe' | 'transport_v4_entry' | 'transport_v4_probe' | 'transport_v6_entry' | 'transport_v6_probe' | 'transport_v4_exit' | 'transport_v6_exit' | 'transport_v4_return' | 'transport_v6_return' | 'sent_v4_entry' | 'sent_v6_entry' | 'sent_tcp_v6_entry' | 'sent_v4_probe' | 'sent_v6_probe' | 'sent_tcp_v6_probe' | 'output_v4_entry' | 'output_v4_probe' | 'output_v6_entry' | 'output_v6_probe' | 'postrouting_v4_entry' | 'postrouting_v4_probe' | 'postrouting_v6_entry' | 'postrouting_v6_probe';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   packet_slots: 8192,
   packet_deliveries: 1,

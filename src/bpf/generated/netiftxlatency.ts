@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'packet_queued' | 'transmit_started' | 'packet_dropped' | 'transmit_done';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   address_cells: 8,
   queued_packets: 16384,

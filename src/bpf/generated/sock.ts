@@ -10,7 +10,7 @@ export interface Layout {
   readonly program: 'sock_protocols' | 'sock_read';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   sock_places: 6,
   sock_rows: 256,

@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'data_arrived' | 'data_arrived_entry' | 'data_read' | 'data_read_v4_exit' | 'data_read_v6_exit' | 'data_written' | 'data_written_entry' | 'write_goes_on_exit' | 'pages_written_entry' | 'data_sent';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   socket_histograms: 1024,
 } as const;

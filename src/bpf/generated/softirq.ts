@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'softirq_raise' | 'softirq_entry' | 'softirq_exit';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   softirq_clocks: 1,
   softirq_histograms: 20,

@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'tcp_count';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   tcp_progress_cell: 1,
   tcp_rows: 256,

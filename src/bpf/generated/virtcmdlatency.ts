@@ -11,7 +11,7 @@ export interface Layout {
   readonly program: 'command_entry' | 'command_exit' | 'command_probe' | 'command_return' | 'command_reply_entry' | 'command_reply_exit' | 'command_reply_probe' | 'command_reply_return';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   virtio_commands: 1024,
   virtio_histograms: 1,

@@ -1,6 +1,6 @@
 // Made by scripts/generate_kubeskoop.ts from dashboards/kubeskoop/names.ts. Do not edit.
 
-/** By probe: the series that give the numbers of KubeSkoop's metrics, as `fields` of its section takes them. */
+/** The option `fields` of each probe that shows the series behind KubeSkoop's metrics. */
 export const FIELDS: Readonly<Record<string, readonly string[]>> = {
   netdev: [
     'netsonde_netdev_received_bytes_total',

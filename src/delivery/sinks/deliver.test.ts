@@ -26,9 +26,9 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
 };
 
 const STEP = fc.record({
-  /** Records of each stream. */
+  /** Number of records in each stream. */
   streams: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 9 }),
-  /** Answers that are given, in turn. */
+  /** Responses that the server repeats in this order. */
   verdicts: fc.array(fc.constantFrom(...Object.keys(VERDICTS)), { minLength: 1, maxLength: 6 }),
   ms: fc.integer({ min: 1, max: 40_000 }),
 });
@@ -105,7 +105,7 @@ it('records that it does not get to, because all others were refused, stay', asy
   const write = (streams: readonly Stream[]) => delivery.deliver(streams, receipt, new AbortController().signal);
   for (; nowMs < 60_000; nowMs += 10_000) await expect(write([good, ...refused])).rejects.toThrow('no');
   expect(rejected).toEqual([]);
-  // Five are tried alone and given up. The other three are dropped without being tried.
+  // Five records are sent alone and rejected. The other three are dropped without a request.
   await expect(write(refused)).rejects.toThrow('no');
   expect(rejected).toHaveLength(5);
 });

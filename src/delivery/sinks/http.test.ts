@@ -45,7 +45,7 @@ afterEach(async () => {
 
 type Serve = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** A server that reads each request and answers with what the test gives it. Returns its port. */
+/** Starts a server that reads each request and calls `answer`. Returns its port. */
 async function serve(answer: Serve, host = '127.0.0.1'): Promise<number> {
   const server = createServer((request, response) => {
     request.resume().on('end', () => answer(request, response));
@@ -71,14 +71,14 @@ async function way(config: { readonly url: string }, name: 'loki' | 'otlp' = 'lo
   return opened;
 }
 
-/** Sends three events, and waits until the sink says why they do not arrive. */
+/** Sends three events, and returns the sink's reason for the failure. */
 async function failureOf(config: { readonly url: string }, name: 'loki' | 'otlp' = 'loki'): Promise<string> {
   const opened = await way(config, name);
   opened.publish(makeEvents(3));
   await eventually(() => expect(opened.status(name)).toMatchObject({ state: 'failed', pending: 3 }));
   const { reason = '' } = opened.status(name) ?? {};
   expect(opened.logged).toEqual([`events do not reach ${name}: ${reason}`]);
-  // Nobody takes the remaining records.
+  // The remaining records cannot be delivered, so closing must not wait for them.
   await opened.sinks.close(1);
   return reason;
 }
@@ -267,7 +267,7 @@ describe('a name', () => {
   const V4 = { address: '192.0.2.1', family: 4 };
   const V6 = { address: '2001:db8::1', family: 6 };
 
-  /** A socket that fails, that never connects, or that connects after a while. */
+  /** Return sockets that fail, never connect, or connect after a delay. */
   const fails = (code: string) => {
     const socket = new Socket();
     setImmediate(() => socket.destroy(Object.assign(new Error(`connect ${code}`), { code })));

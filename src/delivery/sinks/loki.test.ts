@@ -23,13 +23,13 @@ const sink = (more: object = {}) => ({
   loki: { url: loki.url, batch: { events: 5_000, age: '20ms' }, ...more },
 });
 
-/** Checks that the records the ledger counts as delivered are those that Loki holds, and that none is missing. */
+/** Checks that Loki has exactly the records that the ledger counts as delivered, and that the ledger balances. */
 function expectExact({ published, delivered, pending, lost }: ReturnType<EventWay['ledger']>): void {
   expect(loki.entries).toHaveLength(delivered);
   expect(delivered + pending + lost).toBe(published);
 }
 
-/** Two streams, that of `shop` first. */
+/** Returns events of two streams, first those of `shop`. */
 const shopAndBank = (count: number, first = 0) => [
   ...makeEvents(count, { namespace: 'shop' }, first),
   ...makeEvents(count, { namespace: 'bank' }, first),
@@ -56,7 +56,7 @@ describe('records that Loki takes in the end are all delivered', () => {
       expect(ledger).toMatchObject({ delivered: 300, lost: 0 });
       expectExact(ledger);
       if (told === undefined) expect(way.logged).toEqual([]);
-      // Other numbers in Loki's message do not make it another failure.
+      // Messages that differ only in numbers count as the same failure.
       else expect(way.logged).toEqual([expect.stringMatching(told), expect.stringMatching(/^events reach loki again/)]);
       expect(way.status('loki')).toMatchObject({ state: 'running', reason: '' });
     },
@@ -85,7 +85,7 @@ describe('records that Loki refuses because of its own setup or that of the sink
         pending: 300,
       }),
     );
-    // One for each stream, and not one for each record.
+    // The sink retries once per stream, not once per record.
     expect(loki.asked).toBeLessThan(9);
     expectExact(way.ledger('loki'));
     await way.apply(sink(remedy));
@@ -170,7 +170,7 @@ describe('a stream that Loki refuses', () => {
     expectExact(await way.settled('loki'));
   });
 
-  /** Writes the remaining records again and again, a second apart, as the queue does. */
+  /** Retries the remaining records every second, as the queue does. */
   class Writer {
     readonly rejected: { readonly records: readonly LaneRecord[]; readonly why: string }[] = [];
     readonly #sink: LokiSink;
@@ -205,7 +205,7 @@ describe('a stream that Loki refuses', () => {
           },
           new AbortController().signal,
         );
-        // The caller counts records without a receipt as delivered then.
+        // If the write succeeds, the caller counts all records as delivered, so none may be without a receipt.
         expect(open.size).toBe(0);
         return '';
       } catch (error) {
@@ -244,7 +244,7 @@ describe('a stream that Loki refuses', () => {
     ]);
     expect(writer.delivered).toBe(62);
     expect(loki.entries).toHaveLength(62);
-    // It is tried once with each batch from then on, until it is taken.
+    // From now on, the rejected stream is tried once with each batch until Loki accepts it.
     await writer.write([...line('shop', 62), ...line('bank', 62)]);
     expect(writer.rejected).toHaveLength(2);
     loki.limits = {};

@@ -11,20 +11,20 @@ interface ModelProcess {
   faults: number;
   takenIo: number;
   takenFaults: number;
-  /** Part of its counters that was in a reading: its own, or of a child that is in them. */
+  /** The part of the process's counters, including those of its waited-for children, that some reading contained. */
   read: number;
 }
 
 /**
- * Models what the kernel does with the counters of processes that end. The first process takes orphans, and lives on. Processes that ignore
- * their children live on too; these children have none themselves. A process that entered from outside does not wait: its children become
- * orphans.
+ * Models how the kernel passes on the counters of processes that exit. The first process never exits, and adopts orphans. Processes that ignore their
+ * children do not exit either, and their children have no children. A process that entered from outside does not wait for its children, which
+ * become orphans when it exits.
  */
 class Model {
   readonly root: ModelProcess;
-  /** Sum of all I/O so far. */
+  /** Total I/O so far. */
   done = 0;
-  /** I/O after their last reading of processes that nobody waited for. */
+  /** I/O of processes that no parent waited for, since their last reading. */
   lost = 0;
   readonly #living: ModelProcess[] = [];
   #clock = 0;
@@ -37,7 +37,7 @@ class Model {
     return this.#living[index % this.#living.length] ?? this.root;
   }
 
-  /** Adds a process. Without a parent it enters from outside, as with `kubectl exec`. */
+  /** Adds a process. A process without a parent enters from outside, as with `kubectl exec`. */
   fork(parent: ModelProcess | undefined, ignoresChildren: boolean): void {
     if (parent?.parent?.ignoresChildren) return;
     this.#start(parent, ignoresChildren);
@@ -49,7 +49,7 @@ class Model {
     this.done += bytes;
   }
 
-  /** Ends a process, which is waited for. */
+  /** Ends a process; its parent waits for it. */
   end(process: ModelProcess): void {
     if (process === this.root || process.ignoresChildren || this.#isFromOutside(process.parent)) return;
     for (const child of this.#living) if (child.parent === process) child.parent = this.root;
@@ -181,7 +181,7 @@ describe('IoTotals', () => {
     const child = reading(5, 2, 20, 5);
     const orphan = reading(4, 3, 20, 5);
     totals.update(readings(reading(1, 0, 100, 9), reading(2, 1, 100, 9), reading(3, 2, 20, 5), orphan, child));
-    // The second process has waited for its two children, the first one for the orphan.
+    // The second process waited for its two children, and the first one waited for the orphan.
     totals.update(readings(reading(1, 0, 120, 9, 5), reading(2, 1, 200, 9, 10)));
     expect(totals.shown).toEqual([320]);
   });

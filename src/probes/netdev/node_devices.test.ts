@@ -7,7 +7,7 @@ import { NodeDevices } from './node_devices.ts';
 
 const NODE = { id: asNetnsId(1), inum: 1, isNode: true };
 
-/** A device at one moment; its bytes tell it from another one. */
+/** A device at one moment. Each device has its own number of bytes. */
 interface Device {
   readonly ifindex: number;
   readonly bytes: number;
@@ -16,7 +16,7 @@ interface Device {
 type Moment = Readonly<Record<string, Device>>;
 
 /**
- * A kernel that answers each question from the next moment: the file first, then netlink; the last moment answers all further questions.
+ * Simulates a kernel that changes between requests. Each read of the file and each netlink request sees the next moment; further ones see the last.
  */
 function machine(...moments: readonly Moment[]) {
   let asked = 0;
@@ -87,7 +87,7 @@ describe('the devices of the node', () => {
   it('never get the value of the device that had their name before', () => {
     const before = { eth0: ETH0, x: VETH };
     const after = { eth0: ETH0, x: BRIDGE };
-    // The file is read before the change, netlink is asked after it.
+    // The device changes between reading the file and the netlink request.
     const { read } = machine(before, before, before, before, before, after);
     read();
     expect(read()).toEqual({ eth0: 100, x: 5 });

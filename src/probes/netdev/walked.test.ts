@@ -10,7 +10,7 @@ interface Device {
   readonly kind: string;
   readonly isCounted?: boolean;
   readonly isLoopback?: boolean;
-  /** Undefined where only its driver knows. */
+  /** Undefined if only the device's driver knows. */
   readonly isOutside?: boolean | undefined;
 }
 
@@ -25,7 +25,7 @@ const PODS: Device = { kind: 'veth', isOutside: true };
 const BRIDGE: Device = { kind: 'bridge' };
 const VXLAN: Device = { kind: 'vxlan', isOutside: undefined };
 
-/** Numbered from 1 on, as the kernel does. */
+/** Returns rows with device numbers from 1 on. */
 function rowsOf(...devices: readonly Device[]): DeviceRows {
   const { is, kind } = {
     is: (row: number) => devices[row] as Device,
@@ -84,7 +84,7 @@ describe('the devices of the node', () => {
     const { route, asked } = ask([
       { ifindex: 1, kind: 'vxlan', linkedOutside: false },
       { ifindex: 2, kind: 'vxlan', linkedOutside: true },
-      // The number belongs to another device by now.
+      // The number belongs to another device now.
       { ifindex: 3, kind: 'bridge', linkedOutside: false },
     ]);
     const shown = walkedOfNode(rowsOf(VXLAN, VXLAN, VXLAN, VXLAN, PODS), NODE, ALL, route, freeCycle());

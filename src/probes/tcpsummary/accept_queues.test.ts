@@ -7,7 +7,7 @@ const POD = asNetnsId(7);
 
 let watch: AcceptQueueWatch;
 let nowMs: number;
-/** Counts of each namespace; a missing one cannot be read. */
+/** Counts by namespace. A namespace without an entry cannot be read. */
 let counts: Map<unknown, ListenCounts>;
 let reads: number;
 
@@ -23,7 +23,7 @@ function listener(drops: number, more: Partial<Listener> = {}): Listener {
   return { ...socket, drops, ...more };
 }
 
-/** Looks five seconds after the last time. @param overflows and drops that the namespace has counted by then */
+/** Evaluates the queues five seconds after the last call. @param overflows total that the namespace has counted @param drops likewise */
 function look(listeners: readonly Listener[], overflows?: number, drops = overflows ?? 0) {
   nowMs += 5_000;
   if (overflows !== undefined) counts.set(POD, { overflows, drops });
@@ -67,7 +67,7 @@ describe('a full accept queue', () => {
     look([]);
     expect(look([listener(4)], 6).full).toEqual([]);
     expect(look([listener(6)], 6).full).toEqual([['1', 6, 10]]);
-    // Another look with enough readings: the last of them was late as well.
+    // This reading is late, too.
     expect(look([listener(7)], 9).full).toEqual([['1', 1, 5]]);
     expect(look([listener(9)], 9).full).toEqual([['1', 2, 5]]);
   });

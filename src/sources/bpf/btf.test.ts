@@ -7,11 +7,11 @@ interface Record {
   readonly kind: number;
   readonly vlen: number;
   readonly sizeOrType: number;
-  /** Words that follow the record; names are put in by their offsets. */
+  /** Words that follow the record. A name is encoded as its offset in the string section. */
   readonly extra: readonly (number | string)[];
 }
 
-/** BTF as the kernel shows it. String offsets of a module continue after those of its base. */
+/** Encodes BTF in the kernel's format. String offsets of a module start after those of its base. */
 function encode(
   records: readonly Record[],
   baseStrings: readonly string[] = [],

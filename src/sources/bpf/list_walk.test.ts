@@ -6,10 +6,10 @@ import { ListWalk } from './list_walk.ts';
 const DONE = 2 ** 31;
 const STARTS_INITIAL = 2 ** 30;
 
-/** A list of namespaces that is read in slices, as the program reads it, and that changes between slices. */
+/** A model of the namespace list and of the program that reads it in slices. The list changes between slices. */
 class FakeList {
   ids: number[];
-  /** Number of entries that were read. */
+  /** Number of entries read. */
   steps = 0;
   #slice: number[] = [];
 
@@ -17,7 +17,7 @@ class FakeList {
     this.ids = ids;
   }
 
-  /** Continues at the last entry of the slice before, where that is still in the list. */
+  /** Continues at the last entry of the previous slice if that entry is still in the list. */
   read(skip: number, count: number, goesOn: bigint): number {
     const last = goesOn === 1n ? this.ids.indexOf(this.#slice.at(-1) ?? Number.NaN) : -1;
     const from = last < 0 ? skip : last;
@@ -49,11 +49,11 @@ it('visits every namespace once, even while others come and go between slices', 
         const walk = new ListWalk(8, 4);
         await walk.run(
           (skip, count, goesOn) => {
-            // Another walk of the same program has run meanwhile.
+            // Another walk runs the same program in between.
             if (hasOther) list.read(other++ % list.ids.length, 3, 0n);
             const result = list.read(skip, count, goesOn);
             const now = pending.shift();
-            // The change comes after the slice was read. The first namespace, in which the walk runs, stays.
+            // The list changes after the slice was read. The first namespace is that of the walk itself, so it remains.
             for (const at of now?.removed ?? []) {
               const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
               if (gone !== undefined) always.delete(gone);
@@ -103,6 +103,6 @@ it('reads the list once, at any length', async () => {
     freeCycle(),
   );
   expect(visited).toEqual(list.ids);
-  // The last entry of each slice is the first of the next.
+  // Each slice starts with the last entry of the previous one.
   expect(list.steps).toBeLessThanOrEqual(list.ids.length + slices);
 });

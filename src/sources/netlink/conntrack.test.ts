@@ -43,7 +43,7 @@ function big(value: number): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** Answer of the kernel for one CPU: all counters, each with a number of its own. */
+/** Returns the kernel's message for one CPU with these counter values. */
 function cpu(values: readonly number[]): Uint8Array {
   return message(
     CPU_STATS,
@@ -111,7 +111,7 @@ describe('decodeCpuStats', () => {
         expect(decodeCpuStats(answer, ignore)).toEqual(length === 4 ? { [name]: 0 } : undefined);
       }),
     );
-    // The length of each attribute in turn, set to every possible value, never gives a sum that lacks a part.
+    // Any wrong attribute length must make the decoder reject the message rather than return incomplete sums.
     const whole = cpu(NAMES.map((_, index) => index + 1));
     const right = decodeCpuStats(whole, ignore);
     for (let at = 20; at < whole.length; at += 8) {
@@ -159,7 +159,7 @@ describe('decodeEntry', () => {
   const SEEN_REPLY = 2;
   const ASSURED = 4;
 
-  /** An entry as the kernel nests it, among other attributes. */
+  /** Encodes a conntrack entry with the kernel's nesting, among other attributes. */
   function entry(protocol: number, status: number, tcpState?: number): Uint8Array {
     const tuple = join(
       attribute(0x8001, join(attribute(1, new Uint8Array(4)), attribute(2, new Uint8Array(4)))),

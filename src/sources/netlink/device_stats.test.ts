@@ -4,7 +4,7 @@ import { decodeDeviceStats, deviceStatsRequest } from './device_stats.ts';
 
 const RTM_NEWSTATS = 92;
 
-/** The nth word is 10 to the power of n, so that a sum shows its addends. */
+/** Returns a message in which the nth word is 10^n, so that each sum shows which words it contains. */
 function statsMessage(words = 25): Uint8Array {
   const stats = new BigUint64Array(words).map((_, word) => (word < 19 ? 10n ** BigInt(word) : 1n << BigInt(word)));
   return message(RTM_NEWSTATS, join(new Uint8Array(12), attribute(1, new Uint8Array(stats.buffer))));

@@ -46,7 +46,7 @@ const anyRow = fc.record({
   receiveQueue: u32,
   sendQueue: u32,
 });
-/** Complete attributes of any type and length. */
+/** Generates complete attributes of any type and length. */
 const anyAttributes = fc
   .array(fc.tuple(fc.integer({ min: 0, max: 0x3fff }), fc.integer({ min: 0, max: 40 })), { maxLength: 4 })
   .map((list) => join(list.map(([type, length]) => attribute(type, length))));
@@ -74,7 +74,7 @@ describe('decodeInetDiag', () => {
     expect(states(attribute(INET_DIAG_SHUTDOWN, 1))).toEqual([tcpState.syn_recv]);
     expect(states(new Uint8Array())).toEqual([tcpState.new_syn_recv]);
     expect(states(attribute(15, 4))).toEqual([tcpState.new_syn_recv]);
-    // A mask that is cut short does not count.
+    // A truncated mask is ignored.
     expect(states(attribute(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([tcpState.new_syn_recv]);
   });
 

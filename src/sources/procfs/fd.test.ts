@@ -8,7 +8,7 @@ it('counts the descriptors of this process without the one that lists them', () 
   const descriptors = new Descriptors('/proc');
   const fd = openSync('/dev/null', 'r');
   try {
-    // Listing opens a descriptor of its own.
+    // Listing the directory opens a descriptor, too.
     expect(descriptors.countOwn()).toBe(readdirSync('/proc/self/fd').length - 1);
   } finally {
     closeSync(fd);

@@ -11,7 +11,7 @@ import { parseStat } from './stat.ts';
 
 const ignore = () => undefined;
 
-/** Pieces that a parser reports as left out. */
+/** Returns the parts that a parser reports as malformed. */
 function leftOut(parse: (malformed: (what: string) => void) => unknown): string[] {
   const said: string[] = [];
   parse((what) => said.push(what));
@@ -83,7 +83,7 @@ describe('parseSnmp', () => {
     const whole = parseSnmp(text, ignore);
     for (let length = 0; length < text.length; length++) {
       for (const [prefix, fields] of parseSnmp(text.slice(0, length), ignore)) {
-        // The last number itself may be cut; the kernel writes whole lines, so a line without its end does not count.
+        // The last number may be truncated. The kernel writes whole lines, so a line without a newline must be ignored.
         const complete = text
           .slice(0, length)
           .includes(`${prefix}: ${[...(whole.get(prefix)?.values() ?? [])].join(' ')}\n`);

@@ -47,7 +47,7 @@ describe('probes', () => {
     const second = probe('a', 'running', 1.01);
     costs.add([second], 2_000);
     expect(costs.of(second)?.share).toBeCloseTo(0.01);
-    // Its programs were loaded again.
+    // The counts restart because the probe's programs were loaded again.
     const third = probe('a', 'running', 0, 0);
     costs.add([third], 3_000);
     expect(costs.of(third)).toEqual({ secondsPerRun: null, share: null });

@@ -104,7 +104,7 @@ describe('the order', () => {
   it('is by the value farthest beyond its threshold', () => {
     const views = viewsOf(rates, '', '');
     expect(views.map(({ name }) => name)).toEqual(['shop/web', 'shop/db', 'the node', 'shop/cart']);
-    // 10 % retransmitted, where the threshold is 1 %.
+    // 10 % of the segments were retransmitted, and the threshold is 1 %.
     expect(views[0]?.score).toBeCloseTo(10);
     expect(views[1]?.score).toBe(4);
   });
@@ -125,7 +125,7 @@ describe('the order', () => {
   });
 
   it('has no share of next to nothing', () => {
-    // 0.2 a second.
+    // The rate is 0.2 per second.
     expect(viewsOf(rates, 'db', '')[0]?.values[2]).toBe(0);
     expect(viewsOf(rates, 'web', '')[0]?.values.at(-1)).toBe(0.9);
   });

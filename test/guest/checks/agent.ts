@@ -27,7 +27,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
     await a.udpSend({ address, port: 6009, count: 2, bytes: 100 });
   }
   const pass = resources.use(await TestKernel.open(CONFIG));
-  // Without objects no BPF program can be loaded.
+  // Without object files, the agent cannot load BPF programs and reads files instead.
   const files = resources.use(await TestKernel.open(CONFIG, { objects: '/nowhere' }));
   return { pair, pass, files, features: kernelFeatures() };
 }
@@ -37,7 +37,7 @@ function reasonOf(agent: TestKernel, name: string): string {
   return `${status?.state} ${status?.reason}`;
 }
 
-/** All samples of a page for the two namespaces. */
+/** Returns all samples of the two namespaces on a page. */
 async function samplesOf(agent: TestKernel, { a, b }: HostPair): Promise<Record<string, string>> {
   const { samples } = await agent.page();
   return Object.fromEntries(

@@ -4,13 +4,13 @@ import { defineChecks } from '../check.ts';
 import { withQueues } from '../configurations.ts';
 import { kernelFeatures } from '../features.ts';
 
-/** Capabilities that manifests/base gives to the agent. */
+/** The agent's capabilities in manifests/base. */
 const DEFAULT = '-all,+bpf,+perfmon';
 
 export const capabilities = defineChecks('capabilities', async () => undefined, {
   'objects with features that this kernel lacks load without CAP_SYS_ADMIN': async () => {
     const { hasPass, resetReasons } = kernelFeatures();
-    // On kernels without walks (before 5.11), maps also count against the limit of locked memory.
+    // Before 5.11, BPF maps count against RLIMIT_MEMLOCK, which the agent raises with CAP_SYS_RESOURCE.
     const set = hasPass ? DEFAULT : `${DEFAULT},+sys_resource`;
     const rows = sh(
       `setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check --config ${withQueues()}`,

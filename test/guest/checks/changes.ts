@@ -11,7 +11,7 @@ import { defineChecks } from '../check.ts';
 const SYSCTL = '/proc/sys/net/ipv4/neigh/default';
 const LIMIT = 16;
 
-/** Sends to more addresses than the table has room for; those without room fail. */
+/** Sends to more addresses than fit into the neighbour table. The other sends fail. */
 const FILL = `
 import socket
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -22,7 +22,7 @@ for host in range(2, 60):
         pass
 `;
 
-/** Returns how many entries the ARP table has refused: the last column, in hexadecimal, of each CPU. */
+/** Returns how many entries the ARP table has refused, which is a hexadecimal column with one row per CPU. */
 function tableFulls(): number {
   const [header = '', ...rows] = readFileSync('/proc/net/stat/arp_cache', 'utf8').trim().split('\n');
   const column = header.trim().split(/\s+/).indexOf('table_fulls');

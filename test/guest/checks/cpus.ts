@@ -9,7 +9,7 @@ import { readBoth } from '../../support/oracle.ts';
 import { CPUS_GIVEN, defineChecks } from '../check.ts';
 import { kernelFeatures } from '../features.ts';
 
-/** The probes that read by a walk, and no others: each attached program costs a guest with many CPUs dearly. */
+/** Only the probes that use a walk, because each attached program makes a guest with many CPUs very slow. */
 const WALKED = ['tcp', 'tcpext', 'udp', 'ip', 'icmp', 'sock', 'tcpsummary', 'conntrack', 'netdev'];
 const CONFIG = JSON.stringify({
   detail: 'full',
@@ -30,7 +30,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   await b.udpReceive({ address: addressB.ipv4, port: 6000 });
   for (const port of PORTS) await b.tcpServe({ address: addressB.ipv4, port });
   const pass = resources.use(await TestKernel.open(CONFIG));
-  // Without objects no BPF program can be loaded.
+  // Without object files, the agent cannot load BPF programs and reads files instead.
   const files = resources.use(await TestKernel.open(CONFIG, { objects: '/nowhere' }));
   return { pair, pass, files };
 }
@@ -42,7 +42,7 @@ async function makeTraffic({ a, addressB: { ipv4: address } }: HostPair): Promis
   }
 }
 
-/** Samples of both pages for the two namespaces, which must be equal. */
+/** Waits until both agents show the same samples for the two namespaces, and returns the samples. */
 async function equalPages({ pair: { a, b }, pass, files }: Context): Promise<Record<string, string>> {
   const samplesOf = async (agent: TestKernel) => {
     const { samples } = await agent.page();

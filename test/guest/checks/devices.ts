@@ -15,14 +15,14 @@ import { kernelFeatures } from '../features.ts';
 
 const CONFIG = '{ detail: full, probes: { netdev: true, packetloss: false, tcpretrans: false, tcpreset: false } }';
 
-/** Kinds that sum up other devices, mostly physical ones. */
+/** Device kinds whose counters are the sums of other devices. */
 const UNKNOWN = ['bond', 'vrf'];
 
 export const devices = defineChecks('devices', async (resources) => resources.use(await TestKernel.open(CONFIG)), {
   'devices of the node are distinguished from ends of Pods, for every kind that this kernel has': async (agent) => {
     using resources = new DisposableStack();
     const made = makeNodeDevices(resources, resources.use(new TestNetns()));
-    // Drivers were loaded for these: under emulation, reading their types takes the walk longer than one collection.
+    // The devices' drivers were just loaded. Under emulation, the walk needs longer than one collection to read their types, so the check is retried.
     await eventually(async () => {
       const { samples } = await agent.page();
       const shown = samples
@@ -39,7 +39,7 @@ export const devices = defineChecks('devices', async (resources) => resources.us
     if (!kernelFeatures().hasPass) return;
     using netns = new TestNetns();
     using pass = await DevicesWalk.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
-    // Opening /dev/net/tun would load the module, but the module makes that file.
+    // The module must be loaded explicitly, because /dev/net/tun does not exist without it.
     spawnSync('modprobe', ['-q', 'tun']);
     const made = makeKinds(netns);
     const frames = sendFrames(netns);

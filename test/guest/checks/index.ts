@@ -19,7 +19,7 @@ import { tcpreset } from './tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
-/** Loads all groups in the order in which they run: the first needs a kernel into which no module has been loaded, the last one all of them. */
+/** Loads all groups in the order in which they run. The first group needs a kernel without loaded modules, and the last one needs all modules. */
 export async function loadGroups(): Promise<readonly CheckGroup[]> {
   return [...GROUPS, ...(await loadScenarios()), matrix];
 }
@@ -45,7 +45,7 @@ const GROUPS: readonly CheckGroup[] = [
 ];
 
 /**
- * Groups that `npm test` runs on another kernel: those that this machine's kernel may not show, and a sample of the rest. Every check takes
- * 25 times the CPU that it takes on the machine itself; `npm run test:kernels` runs all of them.
+ * Groups that `npm test` runs in a guest: groups that this machine's kernel may not support, and a few others. In a guest, a check takes 25 times as
+ * much CPU time as on the host. `npm run test:kernels` runs all groups.
  */
 export const TESTED_GROUPS: readonly CheckGroup[] = [agent, changesChecks, virtcmdlatency, ipvs, rdma, matrix];

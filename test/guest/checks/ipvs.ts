@@ -6,11 +6,11 @@ import { only, TestKernel } from '../../support/kernel.ts';
 import { eventually, readBoth } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
 
-/** Five columns: connections, packets and bytes in, packets and bytes out; in the order of the kernel's file. */
+/** The five columns of the kernel's file in their order: connections, packets in, packets out, bytes in, bytes out. */
 type Totals = readonly number[];
 
 const METRICS = ['connections', 'received_packets', 'sent_packets', 'received_bytes', 'sent_bytes'];
-/** The kernel sums the totals every two seconds. */
+/** The kernel updates the totals every two seconds. */
 const ADDED_UP_MS = 10_000;
 
 interface Context {
@@ -18,7 +18,7 @@ interface Context {
   readonly agent: TestKernel;
 }
 
-/** A virtual service of the namespace in front of a server in the same one. */
+/** Creates a virtual service with one server in the same namespace. */
 function balance(netns: TestNetns, address: string): void {
   netns.exec(`ipvsadm -A -t ${address}:80 -s rr`);
   netns.exec(`ipvsadm -a -t ${address}:80 -r ${address}:8080 -m`);
@@ -47,7 +47,7 @@ function fileTotals(netns: TestNetns): Totals {
     .map((cell) => Number.parseInt(cell, 16));
 }
 
-/** The sum over the services of the namespace. */
+/** Adds up the services of the namespace. */
 function toolTotals(netns: TestNetns): Totals {
   const services = [...netns.exec('ipvsadm -ln --stats --exact').matchAll(/^TCP +\S+((?: +\d+){5})$/gm)];
   const rows = services.map(([, cells = '']) => cells.trim().split(/\s+/).map(Number));

@@ -18,14 +18,14 @@ import { defineChecks } from '../check.ts';
 
 interface Context {
   readonly pair: HostPair;
-  /** An agent with the hooks that it has chosen itself. */
+  /** An agent that chose its hooks itself. */
   readonly agent: TestKernel;
 }
 
 const HOLD = fileURLToPath(new URL('../../support/hold_packets.py', import.meta.url));
 const PORT = 7_500;
 
-/** In the order of the struct. */
+/** The stages in the order of the struct. */
 const STAGES = [
   'prerouting',
   'input',
@@ -53,10 +53,10 @@ const KPROBE = [
   ...FUNCTIONS.map((name) => `${name}_probe`),
   ...['transport', 'received'].flatMap((name) => [`${name}_v4_return`, `${name}_v6_return`]),
 ];
-/** The function has too many arguments for fentry before 6.6. */
+/** Before 6.6, the function has too many arguments for fentry. */
 const TCP_V6 = { entry: 'sent_tcp_v6_entry', probe: 'sent_tcp_v6_probe' };
 
-/** Packets of each stage, by the stage's name. */
+/** Number of packets in each stage. */
 type Counts = Readonly<Record<string, number>>;
 
 class StageCounter implements Disposable {
@@ -86,7 +86,7 @@ class StageCounter implements Disposable {
     }
   }
 
-  /** Counts of a namespace; stages without any are left out. */
+  /** Returns the counts of a namespace, without stages that have no packets. */
   counts({ path, inum }: TestNetns): Counts {
     const id = idOf(path, inum);
     const row = [...this.#histograms.rows()].find(({ key }) => key === id);
@@ -102,7 +102,7 @@ class StageCounter implements Disposable {
   }
 }
 
-/** Before 5.14 a process cannot ask for the cookie, and before 5.12 programs use the inode number. */
+/** Returns the cookie of a namespace, or its inode number on kernels before 5.14, where a process cannot read the cookie. */
 function idOf(path: string, inum: number): bigint {
   try {
     return withNetns(path, netnsCookie);
@@ -120,7 +120,7 @@ function each(stages: readonly string[], count: number): Counts {
   return count === 0 ? {} : Object.fromEntries(stages.map((stage) => [stage, count]));
 }
 
-/** Tries again: packets that the kernel itself sends in a young namespace, such as router solicitations, disturb the counts. */
+/** Retries, because the kernel sends packets of its own in a new namespace, such as router solicitations, which change the counts. */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 4; ; left--) {
     try {
@@ -131,7 +131,7 @@ async function retry(attempt: () => Promise<void>): Promise<void> {
   }
 }
 
-/** The kernel's own count of packets that the IP layer got from sockets, and gave to transport protocols. */
+/** Returns the MIB counters of packets that the IP layer got from sockets, and of packets that it delivered to transport protocols. */
 function mib(netns: TestNetns, family: Family): { sent: number; received: number } {
   if (family === 'ipv6') {
     const text = netns.exec('cat /proc/net/snmp6');
@@ -174,17 +174,17 @@ async function compare({ pair }: Context, ...choices: readonly (readonly string[
   }
 }
 
-/** Holds packets to ports of b in one hook each, in order: in a those that it sends, in b those that it receives. */
+/** Hooks in which packets to b are held, each with its own port. Host a holds packets that it sends, and host b packets that it receives. */
 const HELD = [
   { stage: 'prerouting', hook: 'prerouting', host: 'b', type: 'kernel_receive_slow' },
   { stage: 'input', hook: 'input', host: 'b', type: 'kernel_receive_slow' },
   { stage: 'output', hook: 'output', host: 'a', type: 'kernel_send_slow' },
   { stage: 'postrouting', hook: 'postrouting', host: 'a', type: 'kernel_send_slow' },
 ] as const;
-/** Longer than any stage takes by itself, on a busy machine that emulates a guest. */
+/** Longer than any stage normally takes, even in a guest on a busy machine. */
 const HOLD_MS = 150;
 const HOLD_SECONDS = HOLD_MS / 1000;
-/** End of a histogram bucket, below the hold time. */
+/** The largest histogram bucket boundary below the hold time. */
 const SLOW_SECONDS = 0.131072;
 const HELD_PACKETS = 5;
 
@@ -261,7 +261,7 @@ async function checkHeld({ pair, agent }: Context): Promise<void> {
       const told = agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`));
       for (const [other, histogram] of Object.entries(growth))
         equal(slowOnes(histogram), other === stage ? HELD_PACKETS : 0, `${other}, where ${stage} is slow`);
-      // Other packets took their time in the stage as well, but not much of it.
+      // Other packets were in the stage as well, but only briefly.
       const held = told.reduce((sum, event) => sum + Number(event[`${stage}Seconds`]), 0);
       const more = Number(growth[stage]?.sum) - held;
       ok(more > -1e-6 && more < HOLD_SECONDS, `${held} s reported for ${stage}, ${growth[stage]?.sum} s counted`);
@@ -296,7 +296,7 @@ async function checkNeighbour({ pair, agent }: Context): Promise<void> {
   equal(slowOnes(growth['neighbour']), 1);
 }
 
-/** Sends from a to an address behind b, which routes it back to a: no socket there receives it. */
+/** Sends from a to an address behind b, which routes the packets back to a, where no socket receives them. */
 async function checkForwarded({ pair, agent }: Context): Promise<void> {
   const { a, b } = pair;
   b.netns.exec(
@@ -316,7 +316,7 @@ async function checkForwarded({ pair, agent }: Context): Promise<void> {
     deepEqual(counted(growth), Object.fromEntries(STAGES.map((stage) => [stage, 0])));
   });
   ok(forwarded() - before >= 30, 'nothing was forwarded');
-  // These packets reuse the addresses of those packets.
+  // The kernel reuses the memory addresses of the forwarded packets for these packets.
   const growth = await during(agent, b.netns, () =>
     a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 200, bytes: 100 }),
   );

@@ -37,7 +37,7 @@ async function histogram(agent: TestKernel, name: string, labels: Record<string,
   return histogramOf(await agent.page(), name, labels);
 }
 
-/** Number of runs of a softirq on all CPUs (man 5 proc, /proc/softirqs). */
+/** Returns how often a softirq ran, over all CPUs (man 5 proc, /proc/softirqs). */
 function softirqRuns(vector: string): number {
   const [, counts = ''] = new RegExp(`^ *${vector}:(.*)$`, 'm').exec(readFileSync('/proc/softirqs', 'utf8')) ?? [];
   return counts
@@ -46,7 +46,7 @@ function softirqRuns(vector: string): number {
     .reduce((sum, count) => sum + Number(count), 0);
 }
 
-/** Number of rules that no packet matches: each costs the softirq that receives a packet some time. */
+/** Number of firewall rules that no packet matches. Each one slows the softirq that receives a packet. */
 const RULES = 1_500;
 
 function burden(pair: HostPair): Disposable {
@@ -81,11 +81,11 @@ export const latency = defineChecks('latency', open, {
           return found;
         });
         equal(waited.count, expected.length);
-        // Under emulation on a busy machine the queue's timer is late; an early packet would be an error.
+        // Under emulation, the queue's timer may be late on a busy machine, but it must not be early.
         ok(waited.sum > sum * 0.95 && waited.sum < sum * 1.25, `${address}: ${waited.sum} s, expected ${sum} s`);
         return { source, expected };
       });
-      // A packet that waited for nearly as long as the threshold may be on either side of it.
+      // A packet whose delay is close to the threshold may or may not cause an event.
       const slower = (seconds: number) => expected.filter((delay) => delay > seconds).length;
       const events = await eventually(() => {
         const found = agent.events.filter(({ type, src }) => type === 'qdisc_slow' && src?.endsWith(`:${source}`));
@@ -103,7 +103,7 @@ export const latency = defineChecks('latency', open, {
     await switchOn(agent, 'softirq', 'vectors: [net_rx], threshold: 10s');
     const labels = { vector: 'net_rx', namespace: '', pod: '' };
     const read = () => histogram(agent, 'netsonde_softirq_run_seconds', labels);
-    // Reads the agent's count and the kernel's at the same moment: packets arrive meanwhile only by chance.
+    // Both counts are read at the same moment. Packets that arrive in between are rare, so the check is retried.
     const aligned = () =>
       eventually(async () => {
         const kernel = softirqRuns('NET_RX');
@@ -120,7 +120,7 @@ export const latency = defineChecks('latency', open, {
 
     using _rules = burden(pair);
     const before = await read();
-    // The softirq runs while the sender sends, so the call takes at least as long.
+    // The softirq runs within the sender's system call, so the call takes at least as long.
     const seconds = Number(
       pair.a.netns.python(`${AHEAD_OF_OTHERS}
 import socket, time
@@ -145,13 +145,13 @@ print(total)`),
     sh(`modprobe null_blk nr_devices=1 queue_mode=2 irqmode=2 completion_nsec=${IO_SECONDS * 1e9} gb=1`);
     try {
       await switchOn(agent, 'biolatency', 'threshold: 20ms');
-      // Otherwise it counts for the kernel's own thread that hands requests to the device.
+      // On older kernels, the request belongs to the kernel thread that submits it to the device, so it counts for the node.
       const owner = features.blockOwner ? pair.a.netns.name : '';
       const labels = { pod: owner, device: 'nullb0', operation: 'write' };
       pair.a.netns.exec('dd if=/dev/zero of=/dev/nullb0 bs=4k count=10 oflag=direct status=none');
       const done = await histogram(agent, 'netsonde_block_io_seconds', labels);
       equal(done.count, 10);
-      // The timer of the device may be late, under emulation by some milliseconds, but never early.
+      // The device's timer may be some milliseconds late under emulation, but never early.
       ok(done.sum >= 10 * IO_SECONDS && done.sum < 15 * IO_SECONDS, `${done.sum} s`);
       const events = await eventually(() => {
         const found = agent.events.filter(({ type, operation }) => type === 'block_io_slow' && operation === 'write');

@@ -10,7 +10,7 @@ import { defineChecks, REPORT } from '../check.ts';
 const CONFIG = '/run/all.yaml';
 const STATES = ['running', 'degraded', 'unsupported'];
 
-/** Runs last: modules that a probe needs have been loaded by the checks before. */
+/** Runs last, because the other checks load the kernel modules that probes need. */
 export const matrix = defineChecks('matrix', async () => undefined, {
   'every probe runs, or reports what is missing': async () => {
     writeFileSync(CONFIG, everyProbe());
@@ -37,7 +37,7 @@ export const matrix = defineChecks('matrix', async () => undefined, {
   },
 });
 
-/** A configuration with all probes, including those that are off by default. */
+/** Returns a configuration that enables every probe. */
 export function everyProbe(): string {
   return `{ probes: { ${PROBES.map(({ name }) => `${name}: true`).join(', ')} } }`;
 }

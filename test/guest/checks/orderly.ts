@@ -7,7 +7,7 @@ import { faultsOf, Unclassified } from '../../support/orderly/verdict.ts';
 import { defineChecks } from '../check.ts';
 import { kernelFeatures } from '../features.ts';
 
-/** Percent. */
+/** Maximum share of unclassified packets in percent. */
 const UNCLASSIFIED_MAX = 1;
 
 interface Context {
@@ -17,12 +17,12 @@ interface Context {
 }
 
 async function open(resources: AsyncDisposableStack): Promise<Context> {
-  // The device file comes with the module, which nothing else loads.
+  // /dev/net/tun exists only after the module is loaded, and nothing else loads it.
   sh('modprobe -q tun || true');
   return { theatres: await openTheatres(resources), kernel: new Kernel(), unclassified: new Unclassified() };
 }
 
-/** Plays the pattern, in which nothing is lost, and its twin with one drop, where this kernel can tell. */
+/** Plays the pattern, in which nothing is lost, and its variant with one loss if this kernel can distinguish it. */
 const check = (pattern: Pattern) => async (context: Context) => {
   const { theatres, kernel, unclassified } = context;
   if (!kernel.plays(pattern)) return;

@@ -31,14 +31,14 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(config('{}'))), features: kernelFeatures() };
 }
 
-/** Sends datagrams to a port of b, which drops them: they are counted there and nowhere else, each with an event. */
+/** Sends datagrams to a port of b, which drops them. Each must be counted in b only, and cause one event. */
 async function dropAll({ pair, agent }: Context, port: number, reason: string, symbol: RegExp): Promise<EventRecord[]> {
   const count = 12;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const all: EventRecord[] = [];
   for (const family of FAMILIES) {
     agent.events.length = 0;
-    // Packets that the kernel itself sends in a young namespace, and drops, may come in between; then the test tries again.
+    // The kernel sends packets of its own in a new namespace. If it drops some of them meanwhile, the counts are wrong, so the check is retried.
     const { ends } = await retry(async () => {
       const { grown, result } = await growth(agent, pods, DROPS, 'reason', () =>
         pair.a.udpSend({ address: pair.addressB[family], port, count, bytes: 20 }),
@@ -57,7 +57,7 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
       equal(event.netns, String(pair.b.netns.id));
       equal(event['reason'], reason);
       equal(event['device'], pair.deviceB);
-      // Includes the headers, except that of IP where the kernel had already removed it.
+      // The length includes the headers. In some functions, the kernel has already removed the IP header.
       ok([28, 28 + (family === 'ipv4' ? 20 : 40)].includes(Number(event['length'])), `${event['length']} bytes`);
       match(String(event['symbol']), symbol);
     }
@@ -67,7 +67,7 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
 }
 
 const UDP = /^(__)?udp\w*rcv(\.\w+)*\+0x[0-9a-f]+\/0x[0-9a-f]+$/;
-/** The table has two families, so nft_do_chain either drops itself or makes the hook drop. */
+/** The function that frees the packet. In an inet table, that is nft_do_chain itself or nf_hook_slow, depending on the kernel. */
 const FILTER = /^(nft_do_chain\+0x[0-9a-f]+\/0x[0-9a-f]+ \[nf_tables\]|nf_hook_slow\+0x[0-9a-f]+\/0x[0-9a-f]+)$/;
 
 export const packetloss = defineChecks('packetloss', open, {
@@ -124,7 +124,7 @@ export const packetloss = defineChecks('packetloss', open, {
       }
     });
     deepEqual(grown, {}, JSON.stringify(agent.events));
-    // The kernel sends one error a second.
+    // The kernel sends one ICMP error per second.
     await wait(1_100);
     const refused = await growth(agent, pods, DROPS, 'reason', () =>
       pair.a.udpSend({ address: pair.addressB.ipv6, port: 7009, count: 1, bytes: 20 }),

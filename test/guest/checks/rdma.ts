@@ -9,7 +9,7 @@ import { defineChecks } from '../check.ts';
 
 const DEVICE = 'rxe0';
 const PORT = `/sys/class/infiniband/${DEVICE}/ports/1`;
-/** Traffic metrics that the agent shows, by names in sysfs: metric, and bytes or packets for each count. */
+/** The agent's traffic metrics by sysfs file name, each with the number of bytes or packets per unit of the file. */
 const TRAFFIC: Readonly<Record<string, readonly [metric: string, factor: number]>> = {
   port_rcv_data: ['received_bytes', 4],
   port_xmit_data: ['sent_bytes', 4],
@@ -23,13 +23,13 @@ const TRAFFIC: Readonly<Record<string, readonly [metric: string, factor: number]
 
 type Numbers = Readonly<Record<string, number>>;
 
-/** `ibv_rc_pingpong` over the device: its server, or a client of it. Both ends are this machine. */
+/** Runs `ibv_rc_pingpong` over the device, as a server or a client. Both run on this machine. */
 function pingpong(...args: readonly string[]): { child: ChildProcess; ended: Promise<number | null> } {
   const child = spawn('ibv_rc_pingpong', ['-d', DEVICE, '-g', '1', '-n', '50', ...args], { stdio: 'ignore' });
   return { child, ended: new Promise((resolve) => child.once('exit', resolve)) };
 }
 
-/** Soft RoCE on a device without a wire: its own traffic stays inside. */
+/** Creates a Soft RoCE device on a network device without a peer. Only traffic to itself is possible. */
 async function open(resources: AsyncDisposableStack): Promise<TestKernel> {
   sh('modprobe -a rdma_rxe ib_uverbs');
   const agent = resources.use(await TestKernel.open(only({ rdma: true }, { detail: 'full' })));
@@ -50,7 +50,7 @@ async function state(agent: TestKernel): Promise<string> {
   return `${status?.state} ${status?.reason}`;
 }
 
-/** Values that the agent must show, from the files: a metric or the name of a counter, and its value. */
+/** Returns the expected values from sysfs, by metric or counter name. */
 function fileCounters(): Numbers {
   const expected: Record<string, number> = {};
   for (const group of ['counters', 'hw_counters'].filter((name) => readdirSync(PORT).includes(name))) {
@@ -126,7 +126,7 @@ export const rdma = defineChecks<TestKernel>('rdma', open, {
   'objects in use by the kernel and by a process equal rdma resource': async (agent) => {
     const idle = await compareResources(agent);
     const server = pingpong();
-    // A process makes its queue pair last.
+    // The server creates its queue pair after all other resources, so the check waits for it.
     await eventually(() => equal(toolResources()['qp'], Number(idle['qp']) + 1), 10_000);
     const busy = await compareResources(agent);
     server.child.kill();

@@ -22,7 +22,7 @@ const ENDS: readonly End[] = [
 interface Context {
   readonly pair: HostPair;
   readonly agent: TestKernel;
-  /** Whether this kernel supports the probe; where it does not, the checks expect the probe to report why. */
+  /** Whether this kernel supports the probe. If not, the checks expect the probe to report the reason. */
   readonly can: boolean;
 }
 
@@ -34,11 +34,11 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /**
- * Checks bounds: the time measured from outside is the longest possible, the check's own wait the shortest.
- * @param waited seconds
+ * Checks a measured time. The lower limit is the check's own wait, and the upper limit is the time measured from outside.
+ * @param waited in seconds
  */
 function between(value: number, waited: number, measured: number, what: string): void {
-  // A timer may be a moment early.
+  // The check's own timer may fire slightly early.
   ok(value > waited - 0.002 && value <= measured, `${what}: ${value} s, waited ${waited} s, measured ${measured} s`);
 }
 
@@ -49,7 +49,7 @@ async function refuses({ agent }: Context): Promise<void> {
   match(status?.reason ?? '', /kept with the socket, which tracepoints and fentry may do since 5\.11/);
 }
 
-/** Expects one event of this type for this port, with the delay. */
+/** Expects one event of this type for this port, with a delay within the limits. */
 async function expectEvent(
   { agent }: Context,
   type: string,
@@ -75,7 +75,7 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     const { receiver, sender } = joined;
     await told(sender, "s.send(b'first')");
     await told(receiver, 's.recv(100)');
-    // The socket must exist before the probe does.
+    // The socket must exist before the probe is opened.
     await agent.kernel.configure(probesOf(ON));
     agent.events.length = 0;
     const before = await histogram();
@@ -90,7 +90,7 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     between(waited.sum, 0.4, measured, `${protocol} ${end.family}`);
     await expectEvent(context, 'socket_read_slow', joined.port, 0.4, measured);
 
-    // Neither a peek nor a failed try is a read, and nothing is left of it.
+    // Peeking and failed reads do not count as reads, and must not affect later measurements.
     const later = await histogram();
     const againNs = await told(sender, "s.send(b'y')");
     await wait(100);

@@ -24,7 +24,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(only(RETRANSMIT_PROBES))) };
 }
 
-/** Expects the kernel's counts, by the cause of the retransmission, with an event for each. */
+/** Plays a case. Expects the kernel's counts by cause, and one event for each retransmission. */
 async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: number): Promise<void> {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const sender = pair[one.sender].netns;
@@ -51,7 +51,7 @@ async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: nu
   }
 }
 
-/** Retransmissions because of the path are not timeouts, and cause no warning. */
+/** Expects that retransmissions after a smaller path MTU do not count as timeouts and cause no warning. */
 async function playPathMtu({ agent }: Context): Promise<void> {
   for (const family of FAMILIES) {
     using routed = new RoutedPair();

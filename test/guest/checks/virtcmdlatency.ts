@@ -17,7 +17,7 @@ interface Context {
 const DRIVER = '/sys/bus/virtio/drivers/virtio_net';
 const VLANS = [11, 12, 13];
 
-/** Causes one command each, in the process that asks for it. */
+/** Each `ip` call causes one command, which runs in the calling process. */
 function provoke(device: string): void {
   for (const id of VLANS) sh(`ip link add link ${device} name vl${id} type vlan id ${id}`);
   for (const id of VLANS) sh(`ip link del vl${id}`);
@@ -27,7 +27,7 @@ function provoke(device: string): void {
 const PROVOKED = { 'vlan add': VLANS.length, 'vlan del': VLANS.length, 'mac addr_set': 2 };
 const COMMANDS = Object.values(PROVOKED).reduce((sum, count) => sum + count, 0);
 
-/** Programs for the function that does the work in this kernel. */
+/** Returns the programs for the function that sends commands in this kernel. */
 function programs(...suffixes: readonly string[]): string[] {
   const hasReply = sh('cat /proc/kallsyms').includes(' virtnet_send_command_reply\t');
   return suffixes.map((suffix) => `${hasReply ? 'command_reply' : 'command'}_${suffix}`);
@@ -59,7 +59,7 @@ export const virtcmdlatency = defineChecks(
       if (name === undefined) throw new Error('no device of virtio_net');
       return name;
     });
-    // The device stays down: while it is up the kernel sets the filters again at each change.
+    // The device stays down, because the kernel would send additional filter commands at each change.
     return { device };
   },
   {
@@ -92,7 +92,7 @@ export const virtcmdlatency = defineChecks(
 
       sh(`ip link set ${device} up`);
       sh(`ip link set ${device} promisc on`);
-      // Each time three commands set the filters; since 6.9 a kernel thread does so later.
+      // Each change sets the filters with three commands. Since 6.9, a kernel thread sends them later, so the check is retried.
       await eventually(async () => {
         const rx = ['rx promisc', 'rx allmulti', 'mac table_set'].map((what) => count(agent, what));
         ok(
@@ -109,7 +109,7 @@ function count({ events }: TestKernel, what: string): number {
   return events.filter((event) => `${event['class']} ${event['command']}` === what).length;
 }
 
-/** Sum over all events, in microseconds. */
+/** Returns the sum of the delays of all events, in microseconds. */
 function summed({ events }: TestKernel): number {
   return Math.round(events.reduce((total, event) => total + Number(event['delaySeconds']), 0) * 1e6);
 }
@@ -119,7 +119,7 @@ async function shown(agent: TestKernel): Promise<{ count: number; sum: number }>
   return { count, sum: Math.round(sum * 1e6) };
 }
 
-/** Applies before 5.11, where only kprobes are left. */
+/** Expects that the programs with kernel types cannot be loaded, which is the case before 5.11. Only kprobes work there. */
 async function assertNoTypes(): Promise<void> {
   const [, name = ''] = programs('exit', 'entry');
   try {

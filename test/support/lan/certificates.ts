@@ -9,7 +9,7 @@ export interface Certificates {
   readonly certificate: string;
 }
 
-/** A certificate authority, and certificates that it signed for some names, in a folder. */
+/** Creates a certificate authority and a certificate for these names in a directory. */
 export function makeCertificates(folder: string, names: readonly string[]): Certificates {
   const path = (name: string) => join(folder, name);
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];

@@ -3,7 +3,7 @@ import { program } from './programs.ts';
 import { WEB_FILES } from './servers.ts';
 import type { Activity } from './traffic.ts';
 
-/** Namespaces that live for a second or two: a request and a ping, then they are gone. */
+/** Creates namespaces that send a request and a ping, and are removed after a second or two. */
 export function churn(lan: Lan): Activity {
   let born = 0;
   return {

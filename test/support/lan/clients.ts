@@ -6,11 +6,11 @@ import { libraries, npm, program } from './programs.ts';
 import { ECHO_PORT, PACKAGES, REGISTRY_URL, type Servers, WEB_FILES, WEB_IDLE_SECONDS } from './servers.ts';
 import type { Activity } from './traffic.ts';
 
-/** Seconds that idle connections stay idle. */
+/** Time for which idle connections stay idle, in seconds. */
 const IDLE_SECONDS = 10;
 const LARGE_PING = 4_000;
 
-/** Script that udhcpc runs: sets and removes the address. */
+/** Script with which udhcpc sets and removes the address. */
 const LEASE_SCRIPT = `#!/bin/sh
 case $1 in
 bound) ip addr replace $ip/$mask dev $interface; echo "lease $ip" ;;
@@ -18,7 +18,7 @@ deconfig) ip -4 addr flush dev $interface ;;
 esac
 `;
 
-/** Connections that are idle, kept open by the kernel's keepalives, and used afterwards. */
+/** Opens connections that are idle with TCP keepalives, and are used again later. */
 const IDLE = `
 import socket, sys, time
 made = []
@@ -41,7 +41,7 @@ for s in made:
 print('idle', len(made))
 `;
 
-/** A keep-alive connection that the web server closes because no more requests come. */
+/** Leaves a keep-alive connection idle until the web server closes it. */
 const CLOSED_BY_SERVER = `
 import http.client
 c = http.client.HTTPConnection('web.test', timeout=${WEB_IDLE_SECONDS + 20})
@@ -53,7 +53,7 @@ print('closed', len(body))
 
 interface Recipe {
   readonly app: string;
-  /** Namespaces out of forty that have such a client. */
+  /** How many of forty namespaces have this client. */
   readonly clients: number;
   readonly pauseMs: number;
   readonly unconfigured?: boolean;
@@ -73,12 +73,12 @@ const RECIPES: readonly Recipe[] = [
   { app: 'idle', clients: 1, pauseMs: 1_000, make: idle },
 ];
 
-/** Namespaces that the clients of a whole LAN have. */
+/** Number of client namespaces in a complete LAN. */
 export const CLIENTS = RECIPES.reduce((sum, { clients }) => sum + clients, 0);
 
 /**
- * The clients of a LAN, each in a namespace of its own; every other one has no IPv6. Short-lived namespaces come and go beside them.
- * @param share of the clients of each kind, at least one
+ * Creates the clients of a LAN, each in its own namespace; every second namespace has no IPv6. Other namespaces are created and removed meanwhile.
+ * @param share share of the clients of each kind; at least one client is created
  */
 export function makeActivities(lan: Lan, servers: Servers, share: number): Activity[] {
   let made = 0;
@@ -100,7 +100,7 @@ function installPackages(host: LanHost, { ca, folder }: Servers, index: number):
     npm_config_registry: REGISTRY_URL,
     npm_config_cafile: ca,
     npm_config_cache: join(home, 'cache'),
-    // A retry would hide a failure.
+    // npm must not retry, because that would hide failures.
     npm_config_fetch_retries: '0',
     npm_config_update_notifier: 'false',
     NODE_OPTIONS: '',
@@ -124,7 +124,7 @@ function fetchFiles(host: LanHost, { ca }: Servers, index: number): Activity['ru
   const each = ['-w', '%{num_connects} %{size_download}\\n', '-sS', '--fail', '--max-time', '60', '--cacert', ca];
   const names = Object.keys(WEB_FILES).join(',');
   const expected = Object.values(WEB_FILES).reduce((sum, bytes) => sum + bytes, 0);
-  // Keep-alive; closed by the server after each; in parallel; one process for each.
+  // The variants are keep-alive, a new connection per request, parallel transfers, and each IP version.
   const ways = [[], ['-H', 'connection: close'], ['--parallel'], ['-4'], host.ipv6 === undefined ? [] : ['-6']];
   let runs = index;
   return async () => {
@@ -136,7 +136,7 @@ function fetchFiles(host: LanHost, { ca }: Servers, index: number): Activity['ru
   };
 }
 
-/** @throws where the output does not show exactly this number of transfers and bytes */
+/** @throws if the output does not show exactly this number of transfers and bytes */
 function countTransfers(
   { code, stdout, output }: Finished,
   transfers: number,
@@ -162,7 +162,7 @@ function beClosed(host: LanHost): Activity['run'] {
   };
 }
 
-/** Many small requests over few connections. */
+/** Sends many small requests over few connections. */
 function burst(host: LanHost): Activity['run'] {
   return async () => {
     const command = [
@@ -181,7 +181,7 @@ function burst(host: LanHost): Activity['run'] {
 }
 
 function queryDatabase(host: LanHost, _: Servers, index: number): Activity['run'] {
-  // One connection for each client; one for each transaction; only reads.
+  // The variants are one connection per client, one connection per transaction, and prepared read-only statements.
   const ways = [[], ['-C', '-S'], ['-S', '-M', 'prepared']];
   let runs = index;
   return async () => {

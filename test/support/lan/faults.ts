@@ -5,7 +5,7 @@ import { playScene } from '../scene.ts';
 import type { Lan, LanHost } from './lan.ts';
 import type { Servers } from './servers.ts';
 
-/** Places of the faults: two hosts of the LAN, and one behind a router, all of which are otherwise quiet. */
+/** Hosts in which faults are injected: two hosts of the LAN and one behind a router. They have no other traffic. */
 export class FaultScene implements Disposable {
   readonly a: LanHost;
   readonly b: LanHost;
@@ -32,12 +32,12 @@ export class FaultScene implements Disposable {
     this.a.netns.ip(`route add ${this.farSubnet}.0/24 via ${this.edge.ipv4}`);
   }
 
-  /** An address of the LAN that no host has. */
+  /** An unused address in the LAN. */
   get nobody(): string {
     return `${this.#lan.subnet}.254`;
   }
 
-  /** Runs a Python program between the first host and the second, a server or the one behind the router. */
+  /** Runs a Python program between the first host and another: the second host, the cache server, or the host behind the router. */
   async play(to: 'b' | 'far' | 'cache', program: string): Promise<void> {
     const { a, b, servers, farSubnet } = this;
     const ends = {
@@ -61,12 +61,12 @@ export class FaultScene implements Disposable {
 
 export interface Fault {
   readonly name: string;
-  /** Types of event with the namespaces that they name: an agent must report these, no more and no less. */
+  /** Event types with namespaces. The agent must report exactly these. */
   readonly expected: readonly string[];
   readonly happen: (scene: FaultScene) => Promise<void>;
 }
 
-/** An idle connection; the data that it has sent comes back once the fault is over. */
+/** Injects a fault into an open connection. Data that was sent meanwhile is echoed after the fault. */
 const established = (port: number, fault: string) => `
 server, client, peer = connected(${port})
 client.send(b'x'); peer.recv(1); peer.send(b'x'); client.recv(1); time.sleep(0.3)

@@ -4,10 +4,10 @@ import type { Watch } from './watch.ts';
 const DSACKS = 'netsonde_tcp_dsacks_received_total';
 
 /**
- * Decides which warnings count. On a busy machine segments wait, and overtake each other where a process moves to another CPU:
- * the sender then retransmits segments that are not lost. Such a retransmission is excused where the other end has reported duplicate data
- * (DSACK): each namespace may have as many as there are such reports. Some reports are for loss probes. Those are not subtracted: a probe
- * whose connection has closed meanwhile gets no report, and would use up the one of another retransmission.
+ * Decides which warnings count. On a busy machine, segments are delayed, and may be reordered when a process moves to another CPU, so that TCP
+ * retransmits segments that were not lost. Such a retransmission is excused if the receiver reported duplicate data (DSACK): each namespace may have
+ * as many of them as DSACKs. Some DSACKs are responses to loss probes. The number of loss probes is not subtracted, because a probe of a connection
+ * that is closed meanwhile gets no DSACK.
  */
 export class Judge {
   readonly #watch: Watch;
@@ -18,12 +18,12 @@ export class Judge {
     this.#watch = watch;
   }
 
-  /** Number of needless retransmissions, by namespace. */
+  /** Number of excused retransmissions by namespace. */
   get excused(): Record<string, number> {
     return Object.fromEntries(this.#excused);
   }
 
-  /** @returns warnings since the last call, without needless retransmissions in namespaces where none is expected */
+  /** @returns warnings since the previous call, without excused retransmissions in namespaces that are not in `expectedIn` */
   next(expectedIn: ReadonlySet<string> = new Set()): EventRecord[] {
     const { warnings } = this.#watch;
     const doubled = this.#watch.totals(DSACKS, 'pod');

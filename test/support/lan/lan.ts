@@ -3,25 +3,25 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { run, sh } from '../command.ts';
 import { TestNetns, uniqueName } from '../hosts.ts';
 
-/** Environment of the programs in the namespaces: none of the test's own settings reaches them. */
+/** Environment of the programs in the namespaces. It contains none of the test's own variables. */
 const ENVIRONMENT = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', LC_ALL: 'C' };
 
-/** A device that is not ready by then never will be. */
+/** Maximum time until a device is ready. */
 const READY_SECONDS = 60;
 
 export interface Finished {
   readonly code: number;
   readonly stdout: string;
-  /** Both outputs, to be read by people. */
+  /** stdout and stderr, for error messages. */
   readonly output: string;
 }
 
-/** A namespace with one device, `eth0`, as a Pod has it. */
+/** A namespace with one device `eth0`, like a Pod. */
 export class LanHost implements Disposable {
   readonly role: string;
   readonly netns: TestNetns;
   readonly ipv4: string;
-  /** Undefined where the namespace has IPv6 switched off. */
+  /** Undefined if IPv6 is disabled in the namespace. */
   readonly ipv6: string | undefined;
 
   constructor(role: string, netns: TestNetns, ipv4: string, ipv6: string | undefined) {
@@ -35,12 +35,12 @@ export class LanHost implements Disposable {
     return this.netns.name;
   }
 
-  /** Command line that runs a program inside. */
+  /** Returns the command line that runs a program in the namespace. */
   inside(...command: readonly string[]): [string, string[]] {
     return ['ip', ['netns', 'exec', this.name, ...command]];
   }
 
-  /** Runs a program to its end, or until the timeout. */
+  /** Runs a program until it exits or times out. */
   run(command: readonly string[], timeoutMs = 60_000, env: NodeJS.ProcessEnv = {}): Promise<Finished> {
     const [program, args] = this.inside(...command);
     const child = spawn(program, args, {
@@ -73,19 +73,19 @@ export class LanHost implements Disposable {
 
 export interface JoinOptions {
   readonly ipv6?: boolean;
-  /** No IPv4 address: the host asks for one. */
+  /** Gives the host no IPv4 address, because it uses DHCP. */
   readonly unconfigured?: boolean;
 }
 
-/** Namespaces joined by a bridge in its own namespace. Resolvers ask the first host that joined. */
+/** Namespaces that are connected by a bridge, which has its own namespace. The first host that joins is the name server of all. */
 export class Lan implements Disposable {
-  /** Prefix of the names of all its namespaces. */
+  /** Prefix of the names of all namespaces. */
   readonly prefix = uniqueName('lan');
-  /** Differs by process, because others may run the same test on this machine. */
+  /** The subnet depends on the PID, because the same test may run several times on this machine. */
   readonly subnet = `10.83.${process.pid % 256}`;
   readonly subnet6 = `fd83:${(process.pid % 65_536).toString(16)}:`;
   readonly bridge: TestNetns;
-  /** Hosts that stay until the end. */
+  /** Hosts that exist until the end. */
   readonly hosts: LanHost[] = [];
   readonly #resources = new DisposableStack();
   #joined = 0;
@@ -101,23 +101,23 @@ export class Lan implements Disposable {
     return `${this.subnet}.1`;
   }
 
-  /** A host that stays until the end. */
+  /** Adds a host that exists until the end. */
   join(role: string, options: JoinOptions = {}): LanHost {
     const host = this.#resources.use(this.visit(role, options));
     this.hosts.push(host);
     return host;
   }
 
-  /** A host that leaves when it is disposed. Its number was never used by another host. */
+  /** Adds a host that disposing removes. Host numbers are never reused. */
   visit(role: string, { ipv6 = true, unconfigured = false }: JoinOptions = {}): LanHost {
     const number = ++this.#joined;
-    // IPv4 host numbers 100 to 149 are leased by DHCP.
+    // The IPv4 addresses 100 to 149 are for DHCP.
     const address = `${this.subnet}.${number < 100 ? number : 150 + ((number - 100) % 90)}`;
     const netns = new TestNetns(`${this.prefix}-${role}`);
     const host = new LanHost(role, netns, unconfigured ? '' : address, ipv6 ? `${this.subnet6}:${number}` : undefined);
     mkdirSync(`/etc/netns/${netns.name}`, { recursive: true });
     writeFileSync(`/etc/netns/${netns.name}/resolv.conf`, `nameserver ${this.nameserver}\n`);
-    // Written before the device exists, as a kubelet or an operator does.
+    // IPv6 is disabled before the device exists, as a kubelet or an operator does it.
     if (!ipv6) netns.exec('sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1');
     netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     this.#connect(host, number);
@@ -133,7 +133,7 @@ export class Lan implements Disposable {
     if (ipv4 !== '') netns.ip(`addr add ${ipv4}/24 dev eth0`);
     if (ipv6 !== undefined) netns.ip(`addr add ${ipv6}/64 dev eth0 nodad`);
     netns.ip('link set eth0 up');
-    // The kernel reports a carrier later, with the lock that others hold for seconds: until then both ends discard what they get.
+    // The kernel sets the carrier asynchronously, with a lock that other tests may hold for seconds. Until then, both ends discard packets.
     waitFor(`bridge -n ${this.bridge.name} link show dev ${port} | grep -q 'state forwarding'`);
     waitFor(`ip -n ${netns.name} link show eth0 | grep -q 'state UP'`);
   }
@@ -143,7 +143,7 @@ export class Lan implements Disposable {
   }
 }
 
-/** @param condition for a shell */
+/** @param condition shell command that succeeds when the condition holds */
 function waitFor(condition: string): void {
   run('timeout', `${READY_SECONDS}`, 'sh', '-c', `until ${condition}; do sleep 0.05; done`);
 }

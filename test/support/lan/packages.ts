@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 const VERSION = '1.0.0';
 const BLOCK = 512;
 
-/** A made-up npm package. */
+/** A generated npm package. */
 export interface MadePackage {
   readonly name: string;
   readonly version: string;
@@ -13,7 +13,7 @@ export interface MadePackage {
   readonly integrity: string;
 }
 
-/** A binary tree of packages: installing the first one installs all of them. From 100 bytes to some 130 kB each. */
+/** Generates a binary tree of packages, so that installing the first one installs all. Their sizes are 100 bytes to about 130 kB. */
 export function makePackages(count: number): MadePackage[] {
   return Array.from({ length: count }, (_, index) => {
     const below = [2 * index + 1, 2 * index + 2].filter((child) => child < count);
@@ -36,12 +36,12 @@ function nameOf(index: number): string {
   return `lan-package-${index}`;
 }
 
-/** Bytes that do not compress, the same each time. */
+/** Generates deterministic, incompressible bytes. */
 function noise(seed: string, length: number): Buffer {
   return createHash('shake256', { outputLength: length }).update(seed).digest();
 }
 
-/** A file in the format of POSIX (ustar). */
+/** Encodes a file as a tar entry (POSIX ustar). */
 function tarEntry(path: string, content: Buffer): Buffer {
   const header = Buffer.alloc(BLOCK);
   const octal = (value: number, digits: number) => value.toString(8).padStart(digits, '0');
@@ -57,13 +57,13 @@ function tarEntry(path: string, content: Buffer): Buffer {
   return Buffer.concat([header, content, Buffer.alloc((BLOCK - (content.length % BLOCK)) % BLOCK)]);
 }
 
-/** Metadata of a package, as a registry answers it. */
+/** Returns a package's metadata in the format of an npm registry. */
 export function packumentOf({ name, version, dependencies, integrity }: MadePackage, registry: string): object {
   const dist = { tarball: tarballUrl(registry, name, version), integrity };
   return { name, 'dist-tags': { latest: version }, versions: { [version]: { name, version, dependencies, dist } } };
 }
 
-/** package.json and package-lock.json of a project that depends on the first package. */
+/** Returns package.json and package-lock.json of a project that depends on the first package. */
 export function projectOf(packages: readonly MadePackage[], registry: string): { manifest: object; lock: object } {
   const manifest = { name: 'project', version: VERSION, dependencies: { [nameOf(0)]: VERSION } };
   const locked = packages.map(({ name, version, dependencies, integrity }) => [

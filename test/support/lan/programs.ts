@@ -9,7 +9,7 @@ const FOLDERS = [
   ...(process.env['PATH'] ?? '').split(':'),
 ];
 
-/** Programs of Debian's packages that make the traffic, and the npm that comes with the machine. */
+/** Programs that cause the traffic: this machine's npm, and programs from Debian packages. */
 const NEEDED = [
   'nginx',
   'curl',
@@ -28,7 +28,7 @@ const NEEDED = [
 
 export type Program = (typeof NEEDED)[number];
 
-/** Whether a test that needs them is skipped; with `CI` set it must fail instead. */
+/** Returns whether tests that need these programs are skipped. With `CI` set, they are never skipped, and fail instead. */
 export function lacksApplications(): boolean {
   return process.env['CI'] === undefined && NEEDED.some((name) => find(name) === undefined);
 }
@@ -43,12 +43,12 @@ export function program(name: Program): string {
   return path;
 }
 
-/** npm on the Node.js that runs the tests. */
+/** Returns the command that runs npm with the tests' Node.js. */
 export function npm(): readonly string[] {
   return [process.execPath, realpathSync(program('npm'))];
 }
 
-/** For programs that were unpacked but not installed. */
+/** Returns the environment of programs that were extracted but not installed. */
 export function libraries(): NodeJS.ProcessEnv {
   return { LD_LIBRARY_PATH: globSync(join(SERVERS, 'usr/lib/*-linux-gnu')).join(':') };
 }

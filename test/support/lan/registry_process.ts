@@ -4,8 +4,8 @@ import { createInterface } from 'node:readline';
 import { makePackages, packumentOf } from './packages.ts';
 
 /**
- * A registry of npm packages over TLS, in the namespace that it is started in. Its arguments: a key, a certificate, the number of packages,
- * and its own URL. Answers each line on stdin with a JSON object: its counts so far.
+ * An npm registry over TLS. Its arguments are a key, a certificate, the number of packages, and its own URL. It responds to each line on stdin with its
+ * counts as a JSON object.
  */
 
 const [key = '', certificate = '', count = '0', url = ''] = process.argv.slice(2);

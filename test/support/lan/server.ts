@@ -5,7 +5,7 @@ import { libraries } from './programs.ts';
 
 const START_MS = 60_000;
 
-/** A server in a namespace, from the moment when it reports that it is ready until it is disposed. */
+/** A server process in a namespace. Disposing ends it. */
 export class Server implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #gone: Promise<unknown>;
@@ -21,7 +21,7 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** @param ready whether it is ready; no connection is made to find out, because a refused one would be an event */
+  /** @param ready tells whether the server is ready. It must not try to connect, because a refused connection would cause an event. */
   static async start(host: LanHost, command: readonly string[], ready: RegExp | (() => boolean)): Promise<Server> {
     const [program, args] = host.inside(...command);
     const env = { ...process.env, ...libraries() };
@@ -38,7 +38,7 @@ export class Server implements AsyncDisposable {
     return server;
   }
 
-  /** Writes a line to its standard input, and returns the next one that it prints. */
+  /** Writes a line to the server's stdin, and returns the next line that it prints. */
   async ask(line: string): Promise<string> {
     const from = this.output.length;
     this.#child.stdin?.write(`${line}\n`);
@@ -49,7 +49,7 @@ export class Server implements AsyncDisposable {
     });
   }
 
-  /** SIGTERM, and after a while SIGKILL. */
+  /** Sends SIGTERM, and SIGKILL if the process does not exit. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill('SIGTERM');
     const force = setTimeout(() => this.#child.kill('SIGKILL'), 10_000);

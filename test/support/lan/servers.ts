@@ -14,13 +14,13 @@ const NOBODY = 65_534;
 
 export const PACKAGES = 60;
 export const REGISTRY_URL = 'https://registry.test:4873';
-/** Files of the web server, and their sizes in bytes. */
+/** The web server's files, with their sizes in bytes. */
 export const WEB_FILES: Readonly<Record<string, number>> = { small: 900, medium: 60_000, large: 1_000_000 };
-/** Seconds after which the web server closes a connection without requests. */
+/** Time after which the web server closes an idle connection. */
 export const WEB_IDLE_SECONDS = 5;
 export const ECHO_PORT = 7_000;
 
-/** Echoes everything, over connections that may be idle for a long time. */
+/** An echo server without an idle timeout. */
 const ECHO = `
 import socket, socketserver
 class Echo(socketserver.BaseRequestHandler):
@@ -34,20 +34,20 @@ print('ready')
 server.serve_forever()
 `;
 
-/** The servers of a LAN, each in its own namespace and known by a name below `test`. */
+/** The servers of a LAN. Each has its own namespace, and a DNS name below `test`. */
 export interface Servers extends AsyncDisposable {
   readonly hosts: Readonly<Record<'dns' | 'registry' | 'web' | 'db' | 'cache' | 'echo', LanHost>>;
   readonly registry: Server;
-  /** Path of the authority's certificate. */
+  /** Path of the certificate authority's certificate. */
   readonly ca: string;
-  /** Folder of the servers' sockets and files. */
+  /** Directory of the servers' sockets and files. */
   readonly folder: string;
 }
 
-/** @param folder of their own, which exists */
+/** @param folder an existing directory for the servers' files */
 export async function startServers(lan: Lan, folder: string): Promise<Servers> {
   await using resources = new AsyncDisposableStack();
-  // The first one, because resolvers ask it.
+  // The DNS server must join first, because all hosts use the first one as their name server.
   const dns = lan.join('dns');
   const [registry, web, db, cache, echo] = ['registry', 'web', 'db', 'cache', 'echo'].map((role) => lan.join(role)) as [
     LanHost,
@@ -91,7 +91,7 @@ function startDns(host: LanHost, lan: Lan, hosts: Servers['hosts'], folder: stri
     `--dhcp-range=${lan.subnet}.100,${lan.subnet}.149,255.255.255.0,1h`,
     `--dhcp-leasefile=${join(folder, 'leases')}`,
   ];
-  // Without this it would ping addresses before leasing them, and no host has those.
+  // By default, dnsmasq pings an address before it leases the address, and gets no response.
   const quiet = ['--no-ping', '--dhcp-authoritative', '--pid-file=', '--user=root', '--log-facility=-'];
   const own = ['--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--local=/test/'];
   return Server.start(host, [program('dnsmasq'), ...own, ...quiet, ...leases, ...records], /DHCP, IP range/);
@@ -128,7 +128,7 @@ async function startDatabase(host: LanHost, folder: string): Promise<Server> {
   const data = join(folder, 'db');
   mkdirSync(data);
   chownSync(data, NOBODY, NOBODY);
-  // It refuses to run as root.
+  // PostgreSQL refuses to run as root.
   const asNobody = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
   const unix = ['-c', `unix_socket_directories=${data}`];
   run(
@@ -162,7 +162,7 @@ async function startDatabase(host: LanHost, folder: string): Promise<Server> {
 }
 
 function startCache(host: LanHost, folder: string): Promise<Server> {
-  // One binary that acts by the name it is called by; installing the package of that name would start a server on the machine.
+  // All Redis programs are the same binary, which acts according to its name. Installing the package redis-server would start a server.
   const server = join(folder, 'redis-server');
   symlinkSync(program('redis-check-rdb'), server);
   const options = ['--bind', '*', '-::*', '--protected-mode', 'no', '--save', '', '--dir', folder];

@@ -14,28 +14,28 @@ import { startServers } from './servers.ts';
 import { Traffic } from './traffic.ts';
 import { Watch } from './watch.ts';
 
-/** Milliseconds until folded events (five seconds) have been sent. */
+/** Time after which folded events (five seconds) have been sent. */
 const SETTLE_MS = 7_000;
-/** Number of times to wait for expected events; a busy machine takes longer. */
+/** Maximum number of waits for expected events, which arrive late on a busy machine. */
 const SETTLES_MAX = 10;
 
 export interface SilenceOptions {
   readonly seconds: number;
-  /** Share of the clients of a whole LAN. */
+  /** Share of a complete LAN's clients. */
   readonly share: number;
-  /** Faults made afterwards, while the applications go on: at least one, to prove that the silent agent can report. */
+  /** Faults to inject afterwards while the applications continue. At least one is needed to prove that the silent agent can report. */
   readonly faults: readonly Fault[];
-  /** Gets the report of the work done and of the events. */
+  /** Receives the report. */
   readonly write?: (report: object) => void;
 }
 
 /**
- * Runs namespaces whose applications do ordinary work, and an agent that has nothing to report: no packet is lost, no event is a
- * warning, and no application complains. For a fault the agent reports what the fault's `expected` lists, and nothing else.
+ * Runs applications that do ordinary work in many namespaces, and checks that the agent counts no lost packet and sends no warning, and that no
+ * application fails. Then injects faults, and checks that the agent reports exactly the events in `expected`.
  */
 export async function checkSilence({ seconds, share, faults, write }: SilenceOptions): Promise<void> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'lan-'));
-  // Servers that do not run as root keep their files in it.
+  // Servers that do not run as root must be able to access the directory.
   chmodSync(folder.path, 0o755);
   await using watch = await Watch.start(folder.path);
   using lan = new Lan();
@@ -82,9 +82,9 @@ export async function checkSilence({ seconds, share, faults, write }: SilenceOpt
 interface FaultReport {
   readonly name: string;
   readonly expected: readonly string[];
-  /** Events seen, and the error where the fault could not be made. */
+  /** The reported events, and the error if the fault could not be injected. */
   readonly seen: readonly string[];
-  /** Events that were not expected. */
+  /** Unexpected events. */
   readonly unexpected: readonly EventRecord[];
 }
 
@@ -92,18 +92,18 @@ function namespacesOf({ expected }: Fault, { prefix }: Lan): ReadonlySet<string>
   return new Set(expected.map((line) => `${prefix}-${line.split(' ')[1]}`));
 }
 
-/** An event in the form of `Fault.expected`: the type and the namespace. */
+/** Renders an event in the format of `Fault.expected`: type and namespace. */
 function lineOf({ type, pod }: EventRecord, { prefix }: Lan): string {
   return `${type} ${pod === null ? 'unknown' : pod.replace(`${prefix}-`, '')}`;
 }
 
-/** Whether an expected event has not been reported yet. */
+/** Returns whether an expected event is still missing. */
 function isSilent({ expected }: Fault, events: readonly EventRecord[], lan: Lan): boolean {
   const lines = new Set(events.map((event) => lineOf(event, lan)));
   return !expected.every((line) => lines.has(line));
 }
 
-/** The expected lines, and types and namespaces of the events since the last fault, each once. */
+/** Compares the expected lines with the distinct lines of the events since the previous fault. */
 function compare(
   { name, expected }: Fault,
   failures: readonly string[],

@@ -1,29 +1,29 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Work that an application reports to have done. */
+/** What an application reports about its work. */
 export interface Figures {
   runs: number;
   connections: number;
   requests: number;
   bytes: number;
-  /** Complaints of the application; at most ERRORS_MAX of them. */
+  /** Errors of the application, at most ERRORS_MAX. */
   readonly errors: string[];
 }
 
 const ERRORS_MAX = 100;
 
-/** A client of an application that repeats the same work. */
+/** A client that repeats the same work. */
 export interface Activity {
   readonly app: string;
-  /** The namespace in which it runs. */
+  /** Name of the namespace in which the client runs. */
   readonly where: string;
-  /** Milliseconds of rest between two runs. */
+  /** Pause between two runs, in milliseconds. */
   readonly pauseMs: number;
-  /** @throws where the application reports an error */
+  /** @throws if the application reports an error */
   run(): Promise<Partial<Omit<Figures, 'errors' | 'runs'>>>;
 }
 
-/** Runs activities in parallel, each one again and again, until it is stopped. */
+/** Runs activities in parallel, and repeats each until disposed. */
 export class Traffic implements AsyncDisposable {
   readonly figures = new Map<string, Figures>();
   readonly #ending = new AbortController();
@@ -33,7 +33,7 @@ export class Traffic implements AsyncDisposable {
     this.#loops = activities.map((activity, index) => this.#loop(activity, index / activities.length));
   }
 
-  /** Lets every run finish that has begun. */
+  /** Waits for the runs that have started. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
     await Promise.all(this.#loops);
@@ -43,7 +43,7 @@ export class Traffic implements AsyncDisposable {
     return [...this.figures].flatMap(([app, { errors }]) => errors.map((error) => `${app}: ${error}`));
   }
 
-  /** @param phase from 0 to 1, so that not all begin at once */
+  /** @param phase from 0 to 1; it delays the first run, so that activities do not all start at the same time */
   async #loop(activity: Activity, phase: number): Promise<void> {
     const { signal } = this.#ending;
     const rest = (ms: number) => wait(ms, undefined, { signal }).catch(() => undefined);

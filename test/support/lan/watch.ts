@@ -7,7 +7,7 @@ import type { Lan } from './lan.ts';
 
 const POLL_MS = 10_000;
 
-/** A configuration as an operator has it, with the details that the test needs. */
+/** The default configuration with the additional metrics that the test needs. */
 const PROBES = { packetloss: { detail: 'full' }, tcpext: { detail: 'full' } };
 
 interface Series {
@@ -17,11 +17,11 @@ interface Series {
   readonly grown: number;
 }
 
-/** An agent as it is in production, and its reports about the namespaces of a LAN: its file of events and its page. */
+/** A built agent, and what it reports about the namespaces of a LAN in its event file and on its page. */
 export class Watch implements AsyncDisposable {
   readonly agent: AgentProcess;
   readonly #file: string;
-  /** Increase of each series; also of namespaces that are gone. */
+  /** Increase of each series, including those of removed namespaces. */
   readonly #series = new Map<string, Series>();
   readonly #ending = new AbortController();
   #polling: Promise<void> = Promise.resolve();
@@ -32,20 +32,20 @@ export class Watch implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** @param folder for its configuration and its events */
+  /** @param folder directory for the configuration and the event file */
   static async start(folder: string): Promise<Watch> {
     const [file, config] = [join(folder, 'events.jsonl'), join(folder, 'netsonde.yaml')];
     writeFileSync(config, JSON.stringify({ probes: PROBES, sinks: { file: { path: file } } }));
     return new Watch(await AgentProcess.serve(['--config', config, '--state', join(folder, 'state')]), file);
   }
 
-  /** Watches these namespaces from now on. */
+  /** Sets the LAN to watch. */
   follow(lan: Lan): void {
     this.#lan = lan;
     this.#polling = this.#poll();
   }
 
-  /** Events of the LAN that need somebody's attention; also those whose namespace the agent does not know. */
+  /** Warnings from the LAN, including those whose namespace the agent does not know. */
   get warnings(): EventRecord[] {
     const lines = readFileSync(this.#file, 'utf8').split('\n').slice(0, -1);
     return lines
@@ -54,7 +54,7 @@ export class Watch implements AsyncDisposable {
       .filter((event) => this.#isOurs(event));
   }
 
-  /** Sums of a counter over the namespaces of the LAN, by one label; zeros are left out. */
+  /** Returns the sums of a counter over the LAN's namespaces by one label, without zeros. */
   totals(metric: string, label: string): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const { name, labels, grown: value } of this.#series.values()) {
@@ -65,14 +65,14 @@ export class Watch implements AsyncDisposable {
     return sums;
   }
 
-  /** Reads the page once more. */
+  /** Reads the page. */
   async read(): Promise<void> {
     for (const { name, labels, value } of (await this.agent.page()).samples) {
       if (!this.#isName(labels['pod'])) continue;
       const key = `${name} ${JSON.stringify(labels)}`;
       const { last, grown } = this.#series.get(key) ?? { last: 0, grown: 0 };
       const now = Number(value);
-      // Counters of BPF restart where the agent has replaced its kernel thread.
+      // BPF counters restart if the agent replaces its kernel thread.
       this.#series.set(key, { name, labels, last: now, grown: grown + (now < last ? now : now - last) });
     }
   }
@@ -81,7 +81,7 @@ export class Watch implements AsyncDisposable {
     return this.#lan !== undefined && pod?.startsWith(`${this.#lan.prefix}-`) === true;
   }
 
-  /** Whether an event is of the LAN; one that names the wrong namespace is recognised by its addresses. */
+  /** Returns whether an event belongs to the LAN. An event with a wrong namespace is recognised by its addresses. */
   #isOurs({ pod, src = '', dst = '' }: EventRecord): boolean {
     const { subnet, subnet6 } = this.#lan ?? { subnet: '-', subnet6: '-' };
     const isInside = (end: string) =>

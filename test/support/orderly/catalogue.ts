@@ -1,37 +1,37 @@
 import type { Family } from '../scene.ts';
 
-/** Feature that a pattern needs of the kernel; the host that tests run on may lack it where a guest has it as a module. */
+/** Kernel feature that a pattern needs. The host may lack it, but guests have it as a module. */
 export type Needs = 'esp' | 'geneve' | 'gre' | 'ipip' | 'sit' | 'vlan';
 
-/** How the twin of a pattern loses its packet. */
+/** The twin of a pattern is the same traffic with one lost packet. This describes the loss. */
 export interface Twin {
   readonly words: string;
   /**
-   * Drop reason without which the agent cannot tell the twin from the pattern: where the kernel lacks the reason, neither is a drop.
-   * Without this field the function in the kernel or the packet itself is enough.
+   * Drop reason that distinguishes the twin from the pattern. On a kernel without this reason, the agent counts neither as a drop. If undefined, the
+   * agent distinguishes them by the kernel function or by the packet.
    */
   readonly reason?: string;
 }
 
-/** Traffic in which nothing is lost, and its twin, in which one packet is. `id` is the name of a Python function in this folder. */
+/** Traffic in which nothing is lost, with its twin. `id` is the name of a Python function in this directory. */
 export interface Pattern {
   readonly id: string;
   readonly title: string;
   readonly twin: Twin;
   readonly families?: readonly Family[];
   readonly needs?: Needs;
-  /** Part of `npm test`; the others are in `test:soak` and `test:kernels`. */
+  /** Whether `npm test` plays the pattern. `test:soak` and `test:kernels` play all patterns. */
   readonly often?: true;
 }
 
-/** Traffic that is not in the catalogue, and the reason. */
+/** Traffic that is not in the catalogue. */
 export interface NotShown {
   readonly title: string;
   readonly why: string;
 }
 
 const FILTERED: Twin = { words: 'a firewall drops one packet of it' };
-/** Used for a packet for many receivers: an unwanted one looks the same except for the reason. */
+/** For packets to many receivers: only the reason distinguishes a filtered packet from an unwanted one. */
 const FILTERED_SHARED: Twin = { ...FILTERED, reason: 'NETFILTER_DROP' };
 const DAMAGED_WORDS = 'one like it arrives with a wrong checksum';
 const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };

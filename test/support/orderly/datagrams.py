@@ -55,7 +55,7 @@ def udp_peeked(t):
 
 @pattern
 def udp_segments(t):
-    """One call sends ten datagrams."""
+    """Sends ten datagrams in one call."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
     t.lose(f"udp dport {t.port + 1}")
@@ -78,11 +78,11 @@ def udp_loopback(t):
 
 @pattern
 def fragments(t):
-    """A datagram in fragments, which are joined."""
+    """Sends datagrams in fragments, which the receiver reassembles."""
     for size in (3_000, 20_000):
         t.answered(t.a, t.b, t.address[t.b], port=t.port + size // 1000, protocol_size=size)
     if t.twin:
-        # The second half never comes.
+        # The second fragment is never sent.
         t.sysctl(t.b, "ipv6/ip6frag_time" if t.v6 else "ipv4/ipfrag_time", 1)
         half = struct.pack("!HHHH", 40_000, t.port, 1600, 0) + bytes(800)
         if t.v6:
@@ -113,7 +113,7 @@ def fragments_out_of_order(t):
 
 
 def echo(t, kind, ns, address, answers=True):
-    """Pings five times. Returns after the last answer."""
+    """Pings five times. Returns after the last reply."""
     s = t.sock(ns, kind, socket.IPPROTO_ICMPV6 if t.v6 else socket.IPPROTO_ICMP)
     s.settimeout(1)
     asked, answered = (128, 129) if t.v6 else (8, 0)
@@ -164,7 +164,7 @@ def ping_dgram_loopback(t):
 
 @pattern
 def ping_answer_late(t):
-    """The answer comes when the process that asked is gone."""
+    """An echo reply arrives after the requesting process has exited."""
     source, target = t.address[t.b], t.address[t.a]
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.b, t.icmp(source, target, 129 if t.v6 else 0, 0, struct.pack("!HH", 7, 7), b"x" * 40, wrong))
@@ -172,14 +172,14 @@ def ping_answer_late(t):
 
 
 def unreachable(t, quoted, wrong=0):
-    """The other end reports that a port is closed."""
+    """Sends an ICMP error that reports a closed port."""
     kind, code = (1, 4) if t.v6 else (3, 3)
     t.inject(t.b, t.icmp(t.address[t.b], t.address[t.a], kind, code, bytes(4), quoted, wrong))
 
 
 @pattern
 def icmp_error_to_socket(t):
-    """An error is reported to the socket that it is about."""
+    """An ICMP error about a socket's packet is reported to the socket."""
     client = t.udp(t.a, t.port)
     client.connect((t.address[t.b], t.port))
     quoted = t.datagram(t.address[t.a], t.address[t.b], (t.port, t.port))
@@ -195,7 +195,7 @@ def icmp_error_to_socket(t):
 
 @pattern
 def icmp_error_to_nobody(t):
-    """An error about a packet that nobody here sent, or whose socket is gone."""
+    """An ICMP error about a packet that this host did not send, or whose socket is closed."""
     quoted = t.datagram(t.address[t.a], t.address[t.b], (t.port, t.port))
     for wrong in (0x5555, 0) if t.twin else (0,):
         unreachable(t, quoted, wrong)
@@ -205,7 +205,7 @@ def icmp_error_to_nobody(t):
 
 @pattern
 def path_mtu(t):
-    """A router on the way takes only smaller packets, reports that, and then gets them."""
+    """A router has a smaller MTU and reports it, and the sender then uses smaller packets."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     client.sendto(b"x" * 1400, (t.address[t.b], t.port))
     server.recv(2000)
@@ -225,7 +225,7 @@ def path_mtu(t):
 
 @pattern
 def raw_protocol(t):
-    """A custom protocol, which a raw socket takes."""
+    """A raw socket receives packets of its own protocol."""
     server = t.sock(t.b, socket.SOCK_RAW, 253)
     server.settimeout(1)
     client = t.sock(t.a, socket.SOCK_RAW, 253)
@@ -246,7 +246,7 @@ def join(t, s, ns, group):
 
 
 def cast(t, group, port, count=5, data=b"x"):
-    """Sends to a group."""
+    """Sends datagrams to a multicast group."""
     s = t.sock(t.a, socket.SOCK_DGRAM)
     index = socket.if_nametoindex(t.device[t.a])
     if t.v6:
@@ -281,7 +281,7 @@ def multicast_not_joined(t):
 
 @pattern
 def multicast_to_all(t):
-    """A group that every host is in, and a closed port."""
+    """Sends to the group of all hosts, at a closed port."""
     t.lose(f"udp dport {t.port}")
     cast(t, ALL_HOSTS[t.v6], t.port)
     rest()
@@ -289,7 +289,7 @@ def multicast_to_all(t):
 
 @pattern
 def multicast_dns(t):
-    """Service discovery, which one of two hosts takes part in."""
+    """Multicast DNS, in which only one of two hosts takes part."""
     group = "ff02::fb" if t.v6 else "224.0.0.251"
     question = struct.pack("!6H", 0, 0, 1, 0, 0, 0) + b"\x05_http\x04_tcp\x05local\0" + struct.pack("!2H", 12, 1)
     cast(t, group, 5353, 2, question)
@@ -355,7 +355,7 @@ def ping_all(t):
 
 @pattern
 def sniffer(t):
-    """A sniffer starts, does not read everything, and ends."""
+    """Packet sockets are opened, and closed with unread packets."""
     sniffers = [t.sniff(ns) for ns in (t.a, t.b)]
     _, client, peer = t.connected()
     t.lose_tcp()

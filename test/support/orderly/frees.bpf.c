@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Counts what the kernel frees unused, by namespace, reason and place: an
- * independent look at what the agent counts. It shares no code with the agent,
- * and reads the namespace by its inode number.
+ * Counts the packets that the kernel frees without delivering them, by
+ * namespace, reason and kernel function, to check the agent's counts. The
+ * program shares no code with the agent, and identifies a namespace by its
+ * inode number.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -56,7 +57,8 @@ struct {
 	__type(value, __u64);
 } frees SEC(".maps");
 
-/* Our addresses are 10.<subnet>.… and fd<subnet>:…, for some subnets. */
+/* The tests use the addresses 10.<subnet>.… and fd<subnet>:… with these
+ * subnets. */
 const volatile __u8 first_subnet = 0;
 const volatile __u8 last_subnet = 0;
 const volatile __u32 no_reason = 0;
@@ -86,7 +88,7 @@ static __always_inline __u32 netns_of(struct sk_buff *skb, struct sock *receiver
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
-/* 0 where it is not one of our subnets. */
+/* Returns 0 if the source is not in one of the tests' subnets. */
 static __always_inline __u8 subnet_of(struct sk_buff *skb)
 {
 	unsigned char *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
@@ -106,7 +108,7 @@ static __always_inline int count(struct sk_buff *skb, __u64 place, __u32 reason,
 	__u64 one = 1, *value;
 	int other = 0;
 
-	/* A buffer that a device has prepared to receive into is not a packet yet. */
+	/* A device's empty receive buffer is not a packet. */
 	if (!BPF_CORE_READ(skb, len) && !BPF_CORE_READ(skb, protocol))
 		return 0;
 	key.netns = netns_of(skb, receiver, &other);

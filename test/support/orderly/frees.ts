@@ -12,17 +12,17 @@ import { OBJECTS } from '../kernel.ts';
 
 const SOURCE = fileURLToPath(new URL('./frees.bpf.c', import.meta.url));
 
-/** Packets that the kernel freed unused. */
+/** Packets that the kernel freed without delivering them. */
 export interface Freed {
-  /** Inode number of the namespace, or the subnet of the source where neither device nor socket shows it. */
+  /** Inode number of the namespace, or the subnet of the source address if neither device nor socket identifies the namespace. */
   readonly netns: number;
   readonly reason: string;
-  /** Function in the kernel, with the offset. */
+  /** Kernel function with offset. */
   readonly place: string;
   readonly count: number;
 }
 
-/** The independent program: it counts every free of a packet on this machine, without the agent's code. */
+/** An independent BPF program that counts every freed packet on this machine without the agent's code. */
 export class FreesOracle implements Disposable {
   readonly #object: BpfObject;
   readonly #map: BpfMap;
@@ -35,7 +35,7 @@ export class FreesOracle implements Disposable {
     this.#reasons = reasons;
   }
 
-  /** @param subnets second bytes, from and to, of addresses whose packets count where the namespace is unknown */
+  /** @param subnets range of the second address byte; packets from these addresses are counted by subnet if their namespace is unknown */
   static async open(subnets: readonly [number, number]): Promise<FreesOracle> {
     const folder = mkdtempSync(join(tmpdir(), 'frees-'));
     try {
@@ -57,7 +57,7 @@ export class FreesOracle implements Disposable {
     }
   }
 
-  /** All counts so far, for some namespaces and subnets. */
+  /** Returns the counts so far for these namespaces and subnets. */
   read(namespaces: ReadonlySet<number>): ReadonlyMap<string, Freed> {
     const found = new Map<string, Freed>();
     const dump = this.#map.dump();

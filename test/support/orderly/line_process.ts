@@ -2,7 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
-/** A process that reads lines and writes lines, until disposed. */
+/** A process that reads and writes lines. Disposing ends it. */
 export class LineProcess implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
@@ -14,7 +14,7 @@ export class LineProcess implements AsyncDisposable {
     this.#gone = new Promise((resolve) => this.#child.once('exit', resolve));
   }
 
-  /** The next line that it prints. @throws where it has ended */
+  /** Returns the next line that the process prints. @throws if the process has exited */
   async line(): Promise<string> {
     const { value, done } = await this.#lines.next();
     if (done === true) throw new Error('the process has ended');

@@ -1,4 +1,4 @@
-"""Bridges, and devices with a program or another device behind them."""
+"""Bridges, and devices whose other end is a program or another device."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ TUNSETIFF = 0x400454CA
 
 
 class Bridged:
-    """A bridge in b, with a port for a and some for c; brought up when asked."""
+    """A bridge in b with a port for a and some ports for c. The caller sets it up."""
 
     def __init__(self, t, ports=1):
         self.t, self.name = t, t.name()
@@ -32,7 +32,7 @@ class Bridged:
     def up(self):
         t = self.t
         t.ip(t.b, f"link set {self.name} up")
-        # A port forwards when the kernel has noticed that its other end is up.
+        # A port forwards only after the kernel has noticed that its peer is up.
         ports = 1 + len(self.c)
         for _ in range(200):
             if t.run(t.b, "bridge", "link", "show").count("state forwarding") >= ports:
@@ -48,7 +48,7 @@ class Bridged:
 
 @pattern
 def bridge_start(t):
-    """The ports are up before the bridge is, and the hosts behind them already send."""
+    """The hosts behind the ports send before the bridge is up."""
     bridge = Bridged(t)
     t.udp(t.a)
     for _ in range(3):
@@ -60,7 +60,7 @@ def bridge_start(t):
 
 
 def lost_behind(t, address):
-    """The twin sends a datagram to a port that is closed."""
+    """In the twin, sends a datagram to a closed port."""
     if t.twin:
         t.udp(t.a).sendto(b"x", (address, t.port + 1))
         rest()
@@ -79,7 +79,7 @@ def bridge_traffic(t):
 
 @pattern
 def bridge_flood(t):
-    """The bridge does not know where the host is, and floods the packet to all ports."""
+    """The bridge does not know the port of the destination, and floods the packet to all ports."""
     bridge = Bridged(t, ports=3)
     for port, _ in (bridge.a, *bridge.c):
         t.ip(t.b, f"link set {port} type bridge_slave learning off")
@@ -90,7 +90,7 @@ def bridge_flood(t):
 
 @pattern
 def bridge_empty(t):
-    """A bridge without a port, which sends packets about itself."""
+    """A bridge without ports sends multicast packets of its own."""
     name, address = t.name(), t.inner(7, 1)
     t.ip(t.b, f"link add {name} type bridge")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -113,7 +113,7 @@ def bridge_empty(t):
 
 @pattern
 def no_carrier(t):
-    """A device whose peer is not up yet: a host that starts sends to all, and nobody is there."""
+    """A host starts, and sends multicast packets on a device whose peer is not up yet."""
     name, address, other = t.name(), t.inner(11, 1), t.inner(11, 2)
     t.ip(t.b, f"link add {name} type veth peer name {name}p")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -150,7 +150,7 @@ def macvlan(t):
 
 
 def opened(t, flags):
-    """A device whose other end is this process."""
+    """Opens a tun or tap device, whose other end is this process."""
     enter(t.a)
     name = t.name()
     file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -171,7 +171,7 @@ def read_all(file):
 
 @pattern
 def tun(t):
-    """A tunnel by a process, as a VPN has it: the process reads all packets, and answers."""
+    """A process reads all packets of a tun device and responds, like a VPN."""
     name, file = opened(t, IFF_TUN)
     client = t.udp(t.a)
     port = client.getsockname()[1]
@@ -185,7 +185,7 @@ def tun(t):
 
 
 def end(t, file, client, there):
-    """The process ends; in the twin one packet is left unread."""
+    """Ends the process. In the twin, it leaves one packet unread."""
     read_all(file)
     if t.twin:
         client.sendto(b"nobody reads", (there, t.port))
@@ -240,7 +240,7 @@ __attribute__((section("pass"), used)) int through(struct xdp_md *xdp)
 
 @pattern
 def xdp_redirect(t):
-    """A program redirects packets to another device before the kernel has looked at them."""
+    """An XDP program redirects packets to another device."""
     t.whole_checksums()
     first, second = t.link(t.b, t.c)
     t.ip(t.c, f"link set {second} address {':'.join('%02x' % byte for byte in t.mac[t.b])}")
@@ -266,7 +266,7 @@ def xdp_redirect(t):
 
 @pattern
 def mirror(t):
-    """A copy of incoming packets goes to a device that nobody reads."""
+    """tc mirrors incoming packets to a device that no program reads."""
     name = t.name()
     t.ip(t.b, f"link add {name} type ifb")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -285,7 +285,7 @@ def mirror(t):
 
 @pattern
 def forwarded(t):
-    """A router in between; the hop limit of the twin's packet runs out."""
+    """A router forwards the traffic. In the twin, the hop limit of a packet runs out."""
     first, second = t.link(t.b, t.c)
     here, there = t.inner(1, 1), t.inner(1, 2)
     t.give(t.b, first, here)

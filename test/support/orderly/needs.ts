@@ -17,17 +17,17 @@ const TRIES: Readonly<Record<Needs, (netns: TestNetns) => string>> = {
   vlan: (netns) => netns.ip('link add v link lo type vlan id 1'),
 };
 
-/** Features of this kernel that the catalogue needs. */
+/** Tells which patterns of the catalogue this kernel supports. */
 export class Kernel {
   readonly #known = new Map<Needs, boolean>();
   readonly #reasons = new DropReasons(new BpfSource(OBJECTS, DEFAULT_PATHS.sys));
 
-  /** Number of drops that the agent counts in the twin: 0 where it cannot tell the twin from the pattern. */
+  /** Returns the number of drops that the agent counts in the twin, which is 0 if it cannot distinguish the twin from the pattern. */
   dropsOf({ twin }: Pattern): 0 | 1 {
     return twin.reason === undefined || this.#reasons.number(twin.reason) !== undefined ? 1 : 0;
   }
 
-  /** Whether the kernel has the device, found out by making one. */
+  /** Returns whether the kernel supports the pattern, by trying to create the device. */
   plays({ needs }: Pattern): boolean {
     if (needs === undefined) return true;
     const has = this.#known.get(needs) ?? this.#has(needs);

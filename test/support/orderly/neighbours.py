@@ -11,7 +11,7 @@ BROADCAST = b"\xff" * 6
 
 @pattern
 def resolution(t):
-    """Each end resolves the address of its neighbour."""
+    """Both hosts resolve the address of the other one."""
     first, second = t.link(t.a, t.b)
     one, two = t.inner(1, 1), t.inner(1, 2)
     t.give(t.a, first, one)
@@ -25,7 +25,7 @@ def resolution(t):
 
 @pattern
 def resolution_of_others(t):
-    """A host looks for a third one, by broadcast or multicast."""
+    """A host resolves the address of a third host by broadcast or multicast."""
     source = t.address[t.a]
     third = t.inner(2, 9)
     if t.v6:
@@ -49,7 +49,7 @@ def resolution_of_others(t):
 
 @pattern
 def announcement(t):
-    """A host announces its new address to everyone."""
+    """A host announces its new address to all others."""
     if t.v6:
         body = b"\x20\0\0\0" + socket.inet_pton(t.family, t.address[t.a]) + b"\x02\x01" + t.mac[t.a]
         packet = t.icmp(t.address[t.a], "ff02::1", 136, 0, b"", body)
@@ -66,7 +66,7 @@ def announcement(t):
 
 @pattern
 def new_address(t):
-    """An address that is probed first, because another host may have it already."""
+    """A host probes whether its new address is already in use."""
     first, second = t.link(t.a, t.b)
     six = t.inner(3, 1)
     if t.v6:
@@ -74,7 +74,7 @@ def new_address(t):
         t.ip(t.a, f"addr add {six}/64 dev {first}")
         rest(1.6)
     else:
-        # The kernel leaves RFC 5227 to daemons, which send this.
+        # The kernel does not implement RFC 5227, so this sends the ARP probe of a daemon.
         own = socket.inet_aton(six)
         mac = bytes.fromhex(t.mac_of(t.a, first).replace(":", ""))
         t.lose("arp operation request", family="arp")
@@ -84,7 +84,7 @@ def new_address(t):
 
 @pattern
 def lease(t):
-    """An address by DHCP; by a router's advertisement over IPv6."""
+    """A host gets its IPv4 address by DHCP, and its IPv6 address from a router advertisement."""
     first, second = t.link(t.a, t.b)
     one, two = t.inner(4, 1), t.inner(4, 2)
     t.give(t.b, second, two)
@@ -117,7 +117,7 @@ def lease(t):
 
 @pattern
 def without_ipv6(t):
-    """A host with IPv6 switched off receives the neighbour messages of the other."""
+    """A host without IPv6 receives the neighbour messages of another host."""
     t.sysctl(t.c, "ipv6/conf/default/disable_ipv6", 1)
     t.sysctl(t.a, "ipv6/conf/default/router_solicitations", 3)
     first, second = t.link(t.a, t.c)
@@ -143,7 +143,7 @@ def plain(t, target, ethertype, payload):
 
 
 def frames_then_loss(t, *frames):
-    """Frames that we do not handle; the twin loses a packet that we do, at the same device."""
+    """Sends frames that the host does not handle. In the twin, a packet that it does handle is lost at the same device."""
     for one in frames:
         t.frame(t.a, one)
     if t.twin:
@@ -164,20 +164,20 @@ def spanning_tree(t):
 
 @pattern
 def unknown_protocol(t):
-    """A layer 2 protocol that nobody here speaks, sent to everyone."""
+    """Broadcasts a frame of an unknown layer 2 protocol."""
     frames_then_loss(t, plain(t, BROADCAST, 0x88B5, b"hello"))
 
 
 @pattern
 def unknown_vlan(t):
-    """A VLAN tag that no device here has, sent to everyone."""
+    """Broadcasts a frame with the VLAN tag of no device."""
     inner = t.datagram(t.address[t.a], t.address[t.b], (40_000, t.port))
     frames_then_loss(t, plain(t, BROADCAST, 0x8100, struct.pack("!HH", 77, 0x86DD if t.v6 else 0x0800) + inner))
 
 
 @pattern
 def other_mac(t):
-    """Frames for another host, at a promiscuous port."""
+    """A promiscuous device receives frames for another host."""
     t.ip(t.b, f"link set {t.device[t.b]} promisc on")
     t.callback(t.ip, t.b, f"link set {t.device[t.b]} promisc off")
     packet = t.datagram(t.address[t.a], t.address[t.b], (40_000, t.port))

@@ -1,6 +1,6 @@
-"""Plays patterns of traffic between network namespaces: python3 stage.py, a line of JSON for each, a line of JSON as answer.
+"""Plays traffic patterns between network namespaces. Reads one request per line from stdin as JSON, and responds with a JSON line.
 
-One process has sockets in all namespaces, so what happens at the ends has an order.
+A single process has sockets in all namespaces, so the order of actions at the ends is defined.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
 def pattern(function):
-    """A pattern; its name is its id in catalogue.ts."""
+    """Registers a pattern. The function's name is the pattern's id in catalogue.ts."""
     PATTERNS[function.__name__] = function
     return function
 
@@ -53,7 +53,7 @@ def checksum(data):
 
 
 class Stage(contextlib.ExitStack):
-    """Hosts, devices and sockets for one pattern. Everything that it makes is gone at its end."""
+    """Hosts, devices and sockets for one pattern. Leaving the context removes everything that was created."""
 
     def __init__(self, namespaces, v6, twin, port):
         super().__init__()
@@ -93,10 +93,10 @@ class Stage(contextlib.ExitStack):
         self.names += 1
         return "or%d%s" % (self.port, "abcdefghij"[self.names])
 
-    # Loss, in the twin only
+    # Losses, only in the twin
 
     def lose(self, match, ns=None, hook="input", family="inet"):
-        """The twin loses exactly the next packet that matches."""
+        """In the twin, loses exactly the next matching packet."""
         if not self.twin:
             return
         ns = ns or self.b
@@ -106,13 +106,13 @@ class Stage(contextlib.ExitStack):
         self.callback(lambda: self.run(ns, "nft", "delete", "table", family, "lose"))
 
     def lose_tcp(self, flags=0, ns=None, hook="input"):
-        """The next segment of the connection with (at least) these flags."""
+        """In the twin, loses the next segment of the connection that has at least these flags."""
         mask = f" tcp flags & {flags} == {flags}" if flags else ""
         ns = ns or self.b
         self.lose(f"tcp {'dport' if ns == self.b else 'sport'} {self.port}{mask}", ns, hook)
 
     def repair(self, seconds=0.5):
-        """Waits while TCP retransmits the segment that the twin lost."""
+        """In the twin, waits for the retransmission of the lost segment."""
         if self.twin:
             rest(seconds)
 
@@ -147,7 +147,7 @@ class Stage(contextlib.ExitStack):
         return s
 
     def exchange(self, client, peer, size=2000):
-        """A request and an answer."""
+        """Sends a request and a response."""
         for sender, receiver in ((client, peer), (peer, client)):
             sender.sendall(b"x" * size)
             self.take(receiver, size)
@@ -160,7 +160,7 @@ class Stage(contextlib.ExitStack):
             size -= len(data)
 
     def pump(self, sender, receiver, size):
-        """Sends and receives `size` bytes, both ends in turn."""
+        """Transfers `size` bytes, and alternates between sending and receiving."""
         data, sent, got, deadline = bytes(65536), 0, 0, time.monotonic() + 20
         sender.setblocking(False)
         receiver.setblocking(False)
@@ -176,10 +176,10 @@ class Stage(contextlib.ExitStack):
         sender.setblocking(True)
         receiver.setblocking(True)
 
-    # Packets by hand
+    # Raw packets
 
     def headed(self, source, target, protocol, payload, hops=64, identity=1, fragment=0):
-        """An IP packet."""
+        """Returns an IP packet."""
         a, b = (socket.inet_pton(self.family, x) for x in (source, target))
         if self.v6:
             return struct.pack("!IHBB", 6 << 28, len(payload), protocol, hops) + a + b + payload
@@ -188,7 +188,7 @@ class Stage(contextlib.ExitStack):
         return header(checksum(header(0))) + payload
 
     def summed(self, source, target, protocol, header, payload, wrong=0):
-        """A payload with its checksum over a pseudo header; header takes it."""
+        """Returns header and payload. `header` is called with the checksum over pseudo header, header and payload."""
         a, b = (socket.inet_pton(self.family, x) for x in (source, target))
         size = len(header(0)) + len(payload)
         pseudo = a + b + (struct.pack("!IHBB", size, 0, 0, protocol) if self.v6 else struct.pack("!BBH", 0, protocol, size))
@@ -212,7 +212,7 @@ class Stage(contextlib.ExitStack):
         return self.headed(source, target, 1, header(checksum(header(0) + payload) ^ wrong) + payload)
 
     def inject(self, ns, packet, mac=None, device=None):
-        """Puts an IP packet on the device of a namespace, for the other end of the pair."""
+        """Sends an IP packet from the device of a namespace to the other end of the pair."""
         s = self.sock(ns, socket.SOCK_DGRAM, 0, socket.AF_PACKET)
         other = self.b if ns == self.a else self.a
         s.sendto(packet, (device or self.device[ns], ETHERTYPE[self.family], 0, 0, mac or self.mac[other]))
@@ -225,13 +225,13 @@ class Stage(contextlib.ExitStack):
         s.close()
 
     def sniff(self, ns):
-        """A socket that sees every frame of the device from now on."""
+        """Returns a socket that receives every frame of the device from now on."""
         s = self.sock(ns, socket.SOCK_RAW, socket.htons(3), socket.AF_PACKET)
         s.bind((self.device[ns], 3))
         return s
 
     def segments(self, sniffer, incoming=True):
-        """Frames of the connection that a sniffer has seen so far: (frame, seq, ack, flags, ports, size of the payload)."""
+        """Returns the connection's frames that a sniffer has received so far, as (frame, seq, ack, flags, ports, payload size)."""
         found = []
         sniffer.setblocking(False)
         while True:
@@ -256,7 +256,7 @@ class Stage(contextlib.ExitStack):
     # Links
 
     def link(self, one, other, names=None):
-        """A veth pair between two namespaces, up, without addresses of ours. Returns both names."""
+        """Creates a veth pair between two namespaces and sets it up, without addresses. Returns both names."""
         first, second = names or (self.name(), self.name())
         self.ip(one, f"link add {first} type veth peer name {second} netns {other}")
         self.callback(lambda: self.ip(one, f"link del {first}"))
@@ -270,7 +270,7 @@ class Stage(contextlib.ExitStack):
         return found
 
     def inner(self, number, host):
-        """An address of another subnet of ours."""
+        """Returns an address in another subnet of the tests."""
         if self.v6:
             return f"{self.address[self.a].split(':')[0]}:{number}::{host}"
         return f"{self.address[self.a].rpartition('.')[0].rpartition('.')[0]}.{200 + number}.{host}"
@@ -290,7 +290,7 @@ class Stage(contextlib.ExitStack):
         self.callback(lambda: subprocess.run(["ip", "-n", ns, *f"{six}route del {line}".split()], capture_output=True))
 
     def answered(self, ns, server_ns, address, port=None, protocol_size=500):
-        """A datagram to an address, which is echoed."""
+        """Sends a datagram to an address, and waits for its echo."""
         server, client = self.udp(server_ns, port or self.port), self.udp(ns)
         client.sendto(b"x" * protocol_size, (address, port or self.port))
         data, source = server.recvfrom(65536)
@@ -299,7 +299,7 @@ class Stage(contextlib.ExitStack):
         return server, client
 
     def whole_checksums(self):
-        """Lets a frame that is seen on the device be sent again: nothing is left for hardware to do."""
+        """Disables checksum offload, so that frames captured on the device are complete and can be sent again."""
         for ns in (self.a, self.b):
             self.offload(ns, self.device[ns], ETHTOOL_STXCSUM, 0)
             self.callback(self.offload, ns, self.device[ns], ETHTOOL_STXCSUM, 1)

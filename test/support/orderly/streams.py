@@ -1,4 +1,4 @@
-"""TCP between its beginning and its end."""
+"""TCP connections while they are open."""
 
 import socket
 
@@ -34,7 +34,7 @@ def keepalives(t):
 
 @pattern
 def keepalives_after_close(t):
-    """The server has closed and only remembers that it waits for our FIN."""
+    """The server has closed, and waits for the client's FIN in FIN_WAIT2."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     peer.close()
@@ -48,7 +48,7 @@ def keepalives_after_close(t):
 
 @pattern
 def zero_window(t):
-    """The reader pauses, the sender probes the closed window, and in the end everything has arrived."""
+    """The reader pauses, and the sender probes the closed window. Then the reader continues until all data has arrived."""
     server = t.listen()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client = t.sock(t.a)
@@ -153,7 +153,7 @@ def mptcp_to_plain(t):
 
 @pattern
 def ack_to_listener(t):
-    """A connection that the server no longer knows."""
+    """Sends an ACK for a connection that the server no longer knows."""
     t.listen()
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, ACK, wrong=wrong))
@@ -162,7 +162,7 @@ def ack_to_listener(t):
 
 @pattern
 def fin_to_closed_port(t):
-    """The last segment of a connection whose ends are both gone."""
+    """Sends the last segment of a connection that no longer exists at either end."""
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, FIN | ACK, wrong=wrong))
     rest()
@@ -170,7 +170,7 @@ def fin_to_closed_port(t):
 
 @pattern
 def reset_to_closed_port(t):
-    """A reset gets no answer and asks for none."""
+    """Sends a reset to a closed port, which gets no response."""
     t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, RST))
     if t.twin:
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 0, SYN))
@@ -178,7 +178,7 @@ def reset_to_closed_port(t):
 
 
 def replayed(t, wanted):
-    """Sends a frame of the connection again."""
+    """Sends a captured frame of the connection again."""
     t.whole_checksums()
     sniffer = t.sniff(t.b)
     _, client, peer = t.connected()
@@ -221,13 +221,13 @@ def bulk(t):
 
 @pattern
 def segments_by_device(t):
-    """Large segments that the device would cut."""
+    """Sends large segments that the device would have to split."""
     bulk(t)
 
 
 @pattern
 def segments_by_kernel(t):
-    """The kernel cuts them, the receiver joins them."""
+    """The kernel splits large segments, and the receiver merges them."""
     for ns in (t.a, t.b):
         for command, on in ((ETHTOOL_STSO, 0), (ETHTOOL_SGSO, 0), (ETHTOOL_SGRO, 1)):
             t.offload(ns, t.device[ns], command, on)
@@ -250,7 +250,7 @@ def urgent_data(t):
 
 @pattern
 def simultaneous_open(t):
-    """Both connect to each other, and neither listens."""
+    """Both ends connect to each other, and neither listens."""
     ends = []
     for ns in (t.a, t.b):
         t.tc(ns, f"qdisc add dev {t.device[ns]} root tbf rate 1mbit burst 1600 limit 100000")

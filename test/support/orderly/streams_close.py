@@ -11,7 +11,7 @@ from stage import ACK, FIN, PSH, RST, pattern, rest
 
 
 def ends(one, *others):
-    """Checks that the others read the end of the stream."""
+    """Checks that these sockets read the end of the stream."""
     for other in others:
         assert other.recv(65536) == b""
 
@@ -51,7 +51,7 @@ def close_at_once(t):
         t.tc(ns, f"qdisc add dev {t.device[ns]} root tbf rate 1mbit burst 1600 limit 100000")
         t.callback(t.tc, ns, f"qdisc del dev {t.device[ns]} root")
     t.lose_tcp(FIN)
-    # The data before them holds both FINs back until both are sent.
+    # A queue delays the data and the FINs behind it, so that both ends send their FINs at the same time.
     for ns, other in ((t.a, t.b), (t.b, t.a)):
         for _ in range(2):
             sinks[ns].sendto(bytes(1400), (t.address[other], t.port))
@@ -63,7 +63,7 @@ def close_at_once(t):
 
 @pattern
 def close_after_one_shot(t):
-    """The kernel delays the ACK of a FIN, and the client's loss probe fires meanwhile."""
+    """The kernel delays the ACK of a FIN, so the client sends a loss probe."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     t.lose_tcp(FIN)
@@ -95,7 +95,7 @@ def close_half(t):
 
 @pattern
 def close_before_read(t):
-    """The other end reads the remaining data when everything is already closed."""
+    """The other end reads the remaining data after the connection is closed."""
     _, client, peer = t.connected()
     t.lose_tcp(PSH)
     client.sendall(bytes(20_000))
@@ -127,7 +127,7 @@ def close_before_accept(t):
 
 @pattern
 def close_many(t):
-    """Twenty connections with a request each, closed in turn by either end."""
+    """Twenty connections with one request each. Client and server alternate in closing first."""
     server = t.listen()
     for number in range(20):
         client = t.sock(t.a)
@@ -158,7 +158,7 @@ def close_on_loopback(t):
 
 
 def tls_connection(t):
-    """A connection over TLS, from both ends."""
+    """Returns both ends of a TLS connection."""
     folder = t.enter_context(tempfile.TemporaryDirectory())
     key, certificate = f"{folder}/key", f"{folder}/certificate"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=orderly"
@@ -194,7 +194,7 @@ def close_tls_by_both(t):
 
 @pattern
 def close_tls_by_client(t):
-    """The client is gone when the server sends its close_notify, and answers with a reset."""
+    """The server sends its close_notify after the client has closed, which responds with a reset."""
     client, peer = tls_connection(t)
     t.exchange(client, peer)
     t.lose_tcp(FIN)
@@ -211,7 +211,7 @@ def close_tls_by_client(t):
 
 @pattern
 def close_by_reset(t):
-    """The client ends with a reset when both have got everything."""
+    """The client closes with a reset after all data has arrived."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -225,7 +225,7 @@ def close_by_reset(t):
 
 @pattern
 def write_after_close(t):
-    """The server keeps writing after the client has closed, which answers with a reset."""
+    """The server continues to write after the client has closed, which responds with a reset."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     t.lose_tcp(FIN)
@@ -240,7 +240,7 @@ def write_after_close(t):
 
 @pattern
 def write_after_shutdown(t):
-    """The peer has shut down its sending side; we still send, and it reads."""
+    """The peer has shut down its sending side, and still receives data."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     peer.shutdown(socket.SHUT_WR)
@@ -257,7 +257,7 @@ def write_after_shutdown(t):
 
 @pattern
 def time_wait_reuse(t):
-    """A connection with the ports of one that the server remembers."""
+    """Opens a connection with the ports of one that the server still has in TIME_WAIT."""
     server, client, peer = t.connected()
     t.exchange(client, peer)
     port = client.getsockname()[1]
@@ -279,7 +279,7 @@ def time_wait_reuse(t):
 
 @pattern
 def time_wait_reset(t):
-    """A reset to a connection that is only remembered."""
+    """Sends a reset to a connection in TIME_WAIT."""
     sniffer = t.sniff(t.a)
     _, client, peer = t.connected()
     t.exchange(client, peer)
@@ -297,7 +297,7 @@ def time_wait_reset(t):
 
 @pattern
 def time_wait_fin_again(t):
-    """The last FIN comes again because its ACK was slow."""
+    """Sends the last FIN again, as after a delayed ACK."""
     t.whole_checksums()
     sniffer = t.sniff(t.a)
     _, client, peer = t.connected()

@@ -4,10 +4,10 @@ import { Kernel } from './needs.ts';
 import { openTheatres, type Theatre } from './theatre.ts';
 import { faultsOf, Unclassified } from './verdict.ts';
 
-/** Percent. */
+/** Maximum share of unclassified packets in percent. */
 const UNCLASSIFIED_MAX = 1;
 
-/** Defines tests for some patterns of the catalogue, each over both families at the same time. */
+/** Defines tests for the chosen patterns of the catalogue. Each test plays IPv4 and IPv6 at the same time. */
 export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
   const resources = new AsyncDisposableStack();
   const unclassified = new Unclassified();
@@ -27,7 +27,7 @@ export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
         .filter(({ family }) => isFor(pattern, family))
         .map(async (theatre) => ({ family: theatre.family, played: await theatre.play(pattern.id, twin) })),
     )) {
-      // Both must have ended before the test does.
+      // The test may fail only after both have ended.
       if (result.status === 'rejected') throw result.reason;
       const { family, played } = result.value;
       unclassified.add(played);

@@ -12,13 +12,13 @@ import { LineProcess } from './line_process.ts';
 const STAGE = fileURLToPath(new URL('./stage.py', import.meta.url));
 const DROPS = 'netsonde_packet_drops_total';
 const DISCARDS = 'netsonde_packet_discards_total';
-/** Second byte of the addresses, by family. */
+/** Second byte of the addresses by IP version. */
 const SUBNETS = { ipv4: 87, ipv6: 88 } as const satisfies Record<Family, number>;
 const FIRST_PORT = 21_000;
-/** Some patterns use the port after their own, or a few more. */
+/** Number of ports per pattern, because some use several consecutive ports. */
 const PORTS_EACH = 30;
 
-/** Enables every probe that has events of packets; latency events only show that the machine is busy. */
+/** Enables every probe with packet events, but none with latency events, which only show that the machine is busy. */
 const CONFIG = only(
   { packetloss: { limit: 1_000 }, tcpretrans: { limit: 1_000 }, tcpreset: { limit: 1_000 }, conntrack: true },
   { detail: 'full' },
@@ -27,17 +27,17 @@ const CONFIG = only(
 type Counts = Readonly<Record<string, number>>;
 
 export interface Played {
-  /** Drops in the namespaces of the stage, by reason. */
+  /** Drops in the theatre's namespaces by reason. */
   readonly drops: Counts;
-  /** Discards by class. */
+  /** Discards in the theatre's namespaces by class. */
   readonly discards: Counts;
-  /** Drops and discards of the node: packets whose namespace is unknown, and those of everything else on the machine. */
+  /** Drops and discards of the node, which include packets with an unknown namespace and those of other programs on the machine. */
   readonly ofNode: number;
-  /** Packets that the independent program counted in the namespaces. */
+  /** Packets that the oracle counted in the namespaces. */
   readonly frees: readonly Freed[];
-  /** Packets that it counted with an address of the stage but without a device and a socket. */
+  /** Packets that the oracle counted by an address of the theatre, because they had no device and socket. */
   readonly strayFrees: readonly Freed[];
-  /** Warnings of the namespaces. */
+  /** Warnings from the namespaces. */
   readonly warnings: readonly EventRecord[];
 }
 
@@ -55,7 +55,7 @@ interface Place {
   readonly ipv6: string;
 }
 
-/** The agent's kernel side, and the independent count: both look at the whole machine. */
+/** The agent's kernel side and the oracle. Both cover the whole machine. */
 export class Audience implements AsyncDisposable {
   readonly agent: TestKernel;
   readonly oracle: FreesOracle;
@@ -79,10 +79,10 @@ export class Audience implements AsyncDisposable {
   }
 }
 
-/** Three namespaces for the patterns of one family; two of them are joined. */
+/** Three namespaces for patterns over one IP version. Two of them are connected. */
 export class Theatre implements AsyncDisposable {
   readonly family: Family;
-  /** Ids of the patterns that can be played. */
+  /** IDs of all patterns. */
   readonly patterns: readonly string[];
   readonly #places: readonly Place[];
   readonly #resources: AsyncDisposableStack;
@@ -125,7 +125,7 @@ export class Theatre implements AsyncDisposable {
     return new Theatre(family, audience, { resources: cleanup.move(), places, stage, patterns });
   }
 
-  /** Plays one pattern. @throws where it did not end as it should */
+  /** Plays a pattern. @throws if the pattern itself fails */
   async play(id: string, twin: boolean): Promise<Played> {
     const { agent } = this.#audience;
     const before = this.#last ?? (await this.#read());
@@ -137,7 +137,7 @@ export class Theatre implements AsyncDisposable {
     const drops = grown(before.drops, after.drops);
     const ofUs = () =>
       agent.events.slice(told).filter(({ pod }) => this.#places.some(({ netns }) => netns.name === pod));
-    // Events arrive a moment after their packets.
+    // Events arrive asynchronously.
     await eventually(() => {
       const events = ofUs().filter(({ type }) => type === 'packet_drop').length;
       if (events < total(drops)) throw new Error(`${id}: ${events} events of ${JSON.stringify(drops)}`);
@@ -163,7 +163,7 @@ export class Theatre implements AsyncDisposable {
     if (error !== undefined) throw new Error(`${id}: ${error}`);
   }
 
-  /** Both counts, at one moment. */
+  /** Reads the agent and the oracle at the same moment. */
   async #read(): Promise<Reading> {
     const names = this.#places.map(({ netns }) => netns.name);
     const ours = new Set([SUBNETS[this.family], ...this.#places.map(({ netns }) => netns.inum)]);
@@ -179,12 +179,12 @@ export class Theatre implements AsyncDisposable {
   }
 }
 
-/** Joins the first two by a pair of devices, whose ends know each other; every device is up, and IPv6 works at once. */
+/** Connects the first two namespaces by a veth pair with permanent neighbour entries. Sets up all devices so that IPv6 works immediately. */
 function furnish(a: Place, b: Place, c: Place): void {
   sh(`ip link add ${a.device} netns ${a.netns.name} type veth peer name ${b.device} netns ${b.netns.name}`);
   c.netns.ip(`link add ${c.device} type bridge`);
   for (const { netns, device, ipv4, ipv6 } of [a, b, c]) {
-    // A new device announces itself at once, and not at some time during the next pattern.
+    // A new device must announce itself immediately rather than during the next pattern.
     const quick = 'net.ipv6.conf.default.mldv2_unsolicited_report_interval=10';
     netns.exec(`sysctl -qw net.ipv4.ip_forward=0 ${quick} net.ipv6.conf.default.router_solicitations=0`);
     netns.exec(`sysctl -qw net.ipv6.conf.${device}.router_solicitations=0`);
@@ -244,7 +244,7 @@ function freed(before: ReadonlyMap<string, Freed>, after: ReadonlyMap<string, Fr
   return rows;
 }
 
-/** The theatres of both families, with one audience: they play side by side. */
+/** Opens a theatre for each IP version. Both use the same agent and oracle. */
 export async function openTheatres(resources: AsyncDisposableStack): Promise<readonly Theatre[]> {
   const audience = resources.use(await Audience.open());
   const theatres: Theatre[] = [];

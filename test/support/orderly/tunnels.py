@@ -1,4 +1,4 @@
-"""Packets in packets."""
+"""Tunnels."""
 
 import socket
 
@@ -6,13 +6,13 @@ from stage import pattern, rest
 
 
 def tunnelled(t, kind, options, outer, below=lambda ns: ""):
-    """A device at both ends, and an exchange through it; the twin loses one of the outer packets."""
+    """Creates a tunnel, and exchanges data through it. In the twin, one outer packet is lost."""
     names = {ns: t.name() for ns in (t.a, t.b)}
     ends = {t.a: t.inner(2, 1), t.b: t.inner(2, 2)}
     for ns, other in ((t.a, t.b), (t.b, t.a)):
         t.ip(ns, f"link add {names[ns]} {below(ns)} type {kind} {options(ns, other)}")
         t.callback(t.ip, ns, f"link del {names[ns]}")
-        # It would send to an end that does not exist yet.
+        # With a link-local address, the device would send packets to an end that does not exist yet.
         t.ip(ns, f"link set {names[ns]} addrgenmode none")
         t.ip(ns, f"link set {names[ns]} up")
     join(t, names, ends)
@@ -36,7 +36,7 @@ def through(t, ends, outer):
 
 
 def join(t, names, ends):
-    """Sets addresses once both devices exist; removes them while both still do, because that sends packets too."""
+    """Adds addresses after both devices exist, and removes them before the devices are removed, because both send packets."""
     t.callback(rest, 0.05)
     for ns in names:
         t.give(ns, names[ns], ends[ns])
@@ -55,7 +55,7 @@ def vxlan(t):
 
 @pattern
 def vxlan_start(t):
-    """An overlay that knows no other host yet, and announces itself."""
+    """A VXLAN device announces itself before it knows any other host."""
     name = t.name()
     t.ip(t.a, f"link add {name} type vxlan id 8 dstport 4790 dev {t.device[t.a]} local {t.address[t.a]} nolearning")
     t.callback(t.ip, t.a, f"link del {name}")
@@ -116,7 +116,7 @@ def vlan(t):
 
 @pattern
 def ipsec(t):
-    """ESP between the two, in transport mode."""
+    """ESP in transport mode."""
     for ns in (t.a, t.b):
         for source, target, spi in ((t.a, t.b, "0x1001"), (t.b, t.a, "0x1002")):
             keys = "enc cbc(aes) 0x00112233445566778899aabbccddeeff auth hmac(sha256) 0x" + "01" * 32

@@ -4,8 +4,8 @@ import { type Played, total } from './theatre.ts';
 const sum = (rows: readonly Freed[]) => rows.reduce((count, row) => count + row.count, 0);
 
 /**
- * Differences between the counts during a pattern and what they must be; empty where there are none.
- * @param wanted drops: 0 where nothing was lost, or where this kernel cannot tell
+ * Returns the differences between the counts of a pattern and the expected ones; empty if there are none.
+ * @param wanted expected number of drops; 0 if nothing was lost or this kernel cannot distinguish the loss
  */
 export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   const { drops, discards, ofNode, frees, strayFrees, warnings } = played;
@@ -13,7 +13,8 @@ export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   const [known, stray] = [sum(frees), sum(strayFrees)];
   const faults: string[] = [];
   if (total(drops) !== wanted) faults.push(`${total(drops)} drops instead of ${wanted}: ${JSON.stringify(drops)}`);
-  // A packet without its device and socket counts for the namespace of the process, or for the node, where others may count too.
+  // The agent counts a packet without device and socket for the namespace of the process or for the node, and other programs also cause counts of the
+  // node.
   if (counted < known || counted > known + stray || counted + ofNode < known + stray) {
     faults.push(`${counted} counted (the node: ${ofNode}), but ${known} freed and ${stray} astray`);
   }
@@ -25,7 +26,7 @@ export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   return faults;
 }
 
-/** Share of all freed packets that the agent could put into no class. */
+/** Computes the share of all freed packets that the agent could not classify. */
 export class Unclassified {
   #freed = 0;
   #unclassified = 0;

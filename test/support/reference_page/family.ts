@@ -7,7 +7,7 @@ import { encode } from '#collectors/text_writer.ts';
 import { type EmitOptions, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 
 /**
- * A family as it was before rows had places: plain maps of row objects. Tests compare the pages of the collectors with it.
+ * A simple reference implementation of metric families with maps of row objects. Tests compare its pages with those of the collectors.
  */
 export function createReferenceFamily(
   descriptor: MetricDescriptor,
@@ -18,7 +18,7 @@ export function createReferenceFamily(
   return isPlain ? new PlainFamily(descriptor, fromZero) : new LabelledFamily(descriptor, overflowed, fromZero);
 }
 
-/** One number for each entity: arrays by slot; nothing is allocated while samples come in. */
+/** A family with one value per entity, in arrays by slot. Samples cause no allocations. */
 class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'plain';
@@ -27,13 +27,13 @@ class PlainFamily implements Family {
   #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
-  /** Values that a double cannot hold. */
+  /** Values that a double cannot represent. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  /** Dead entities, and the cycle since which their rows are last values. */
+  /** Dead entities, each with the cycle in which their values became final. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
-  /** Slots that had no value before this cycle. */
+  /** Slots without a value before this cycle. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
 
@@ -144,13 +144,13 @@ interface Row {
   readonly labels: Uint8Array;
   value: SampleValue;
   cycle: number;
-  /** Never collapsed. */
+  /** If set, the row is never added to `*`. */
   keep: boolean;
 }
 
-/** Rows that were not set for this number of cycles are dropped. */
+/** Number of cycles after which a row without a new value is removed. */
 const STALE_CYCLES = 16;
-/** Rows of counters that are remembered for each entity beyond that: a row that returns continues, and is not born at zero. */
+/** Maximum number of removed counter rows that are remembered per entity. A remembered row continues when it returns, instead of starting at zero. */
 const ABSENT_MAX = 256;
 
 /** Rows by entity and label values. */
@@ -165,12 +165,12 @@ class LabelledFamily implements Family {
   #level = 0;
   readonly #slots = new Map<number, Map<string, Row>>();
   #committed = 0;
-  /** Dead entities, and the cycle since which their rows are last values. */
+  /** Dead entities, each with the cycle in which their values became final. */
   readonly #retired = new Map<number, number>();
-  /** Rendered labels, shared by all entities. */
+  /** Rendered labels, which all entities share. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** Rows that were on no page, or that restarted while they were away; with their slots. */
+  /** New rows and rows that restarted while they were removed, each with its slot. */
   readonly #fresh = new Map<Row, number>();
   readonly #births = new Births<Row>();
 
@@ -268,7 +268,7 @@ class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
-    // A total that appears because of this has what other rows have shown.
+    // A new total consists of values that other rows have already shown, so it must not start at zero.
     this.#fresh.clear();
     return before - this.#count;
   }
@@ -318,7 +318,7 @@ class LabelledFamily implements Family {
     return typeof value === 'object' ? seriesPerRow(this.descriptor, value.shown) : 1;
   }
 
-  /** The labels from which a key was made. */
+  /** Returns the labels that a key encodes. */
   #labelsOf(key: string): SampleLabels {
     const values = key.split('\0');
     return Object.fromEntries(this.#names.map((name, index) => [name, values[index] ?? '']));

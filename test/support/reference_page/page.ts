@@ -6,7 +6,7 @@ import type { Family } from '#collectors/family.ts';
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { HistogramValue } from '#probe/metric.ts';
 
-/** The page as one string, put together from scratch each time. */
+/** Renders the page from scratch as one string. */
 export function referencePage(aggregator: Aggregator, format: Format, view?: ScraperView): string {
   return [...aggregator.families()].map((family) => familyText(family, aggregator.entities, format, view)).join('');
 }

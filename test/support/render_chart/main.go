@@ -1,5 +1,5 @@
-// Renders a Helm chart as helm template does, for charts that use no more of Helm than ours does: the values of the chart and those of
-// a file on top, sprig, include, toYaml, fromYaml, .Files.Get, .Release, .Chart. Prints the documents, each with its template's name.
+// Renders a Helm chart as helm template does. Supports only the parts of Helm that our chart uses: the chart's values with those of a file merged
+// in, sprig, include, toYaml, fromYaml, .Files.Get, .Release and .Chart. Prints the documents, each with its template's name.
 //
 //	render_chart CHART VALUES NAMESPACE RELEASE
 package main
@@ -38,7 +38,7 @@ func readYaml(path string) (values, error) {
 	return read, yaml.Unmarshal(text, &read)
 }
 
-// Objects are merged, everything else is replaced; null removes a default.
+// merge merges objects and replaces all other values. null removes a default.
 func merge(base, over values) values {
 	for key, value := range over {
 		inner, isObject := value.(values)
@@ -82,7 +82,7 @@ func functions(root *template.Template) template.FuncMap {
 	return functions
 }
 
-// Helm shows the keys of Chart.yaml with a capital letter.
+// chartOf reads Chart.yaml, and capitalises its keys as Helm does.
 func chartOf(root string) (values, error) {
 	read, err := readYaml(filepath.Join(root, "Chart.yaml"))
 	chart := values{}

@@ -37,7 +37,7 @@ function follow() {
     (change) => told.push(change),
     (what) => leftOut.push(what),
   );
-  /** Returns the changes since the last call. */
+  /** Returns the changes since the previous call. */
   const changes = () => told.splice(0).map((change) => ('change' in change ? change.change : change.address));
   return { state, changes, leftOut };
 }
@@ -50,7 +50,7 @@ describe('the state of a network', () => {
     expect(changes()).toEqual(['added', 'up', 'mtu']);
     state.apply(linkNotice({ mtu: 1400, carrier: false }));
     state.apply(linkNotice({ mtu: 1400, carrier: false, up: false }));
-    // The carrier of a device that is down is without meaning.
+    // The carrier of a device that is down has no meaning.
     state.apply(linkNotice({ mtu: 1400, carrier: true, up: false }));
     state.apply(linkNotice({}, true));
     state.apply(linkNotice({}, true));

@@ -29,7 +29,7 @@ function link({ index, family = 0, type = 1, flags = 1, kind, carrier = 1 }: Giv
   );
 }
 
-/** struct rtmsg, and attributes. */
+/** Encodes struct rtmsg and attributes. */
 function route(header: readonly number[], ...attributes: readonly Uint8Array[]): Uint8Array {
   return message(RTM.route, join(Uint8Array.from(header), numbers(0), ...attributes));
 }
