@@ -15,7 +15,7 @@ const DEVICES = ['eth0', 'eth1'];
 const RUNS = 60;
 const COLD_RUNS = 15;
 const PROM_RUNS = 5;
-/** One in ten samples changes between two collections. */
+/** Every tenth sample changes between two collections. */
 const CHANGED = 10;
 /** Size of a buffer that does not fit into the CPU's caches. */
 const OTHER_MEMORY = 64 * 1024 * 1024;

@@ -17,19 +17,19 @@ const MIB = 1024 * 1024;
 const SECOND = 1_000;
 
 const OTHER_PATHS: readonly (readonly string[])[] = [
-  ['`/`', '[a page](page.md) for people: probes, Pods by their worst numbers, live events, ledger, configuration'],
+  ['`/`', 'the [web page](page.md), which shows live events, Pods, probes, the event ledger and the configuration'],
   [
     '`/metrics`',
-    '[metrics](metrics.md) in the Prometheus text format, or OpenMetrics to a scraper that prefers it; gzip. A client that sends `X-Prometheus-Scrape-Timeout-Seconds` sees a new counter row [at 0 first](adr/0022-born-at-zero.md)',
+    'the [metrics](metrics.md) in the Prometheus text format, or in OpenMetrics if the client prefers it, compressed with gzip on request. A client that sends `X-Prometheus-Scrape-Timeout-Seconds` sees each new counter series [with the value 0 first](adr/0022-born-at-zero.md)',
   ],
-  ['`/healthz`', '200 while the agent is alive'],
-  ['`/readyz`', '200 after the first scan and the first configuration, 503 before'],
+  ['`/healthz`', '200 as long as the main thread responds'],
+  ['`/readyz`', '503 until the first scan is complete and the first configuration is applied, then 200'],
 ];
 
 const ACCESS = `## Access
 
-\`/api/v1/*\` shows addresses and names of processes. It is served on loopback, under the names \`localhost\`, \`127.0.0.1\` and \`[::1]\`, and on the Unix socket of \`--api-socket FILE\` (mode 0600).
-On other addresses it requires the bearer token in the file of \`--api-token-file\`, and is refused without such a file. The other paths are open, unless a [web configuration](web-config.md) requires a password or a certificate on all paths.
+\`/api/v1/*\` exposes addresses and process names. Requests need no token over loopback, if the \`Host\` header is \`localhost\`, \`127.0.0.1\` or \`[::1]\`, or over the Unix socket of \`--api-socket FILE\` (mode 0600).
+All other requests need the bearer token from the file that \`--api-token-file\` names, and are refused if there is no such file. The other paths need no token, unless a [web configuration](web-config.md) requires a password or a certificate on all paths.
 
 \`\`\`sh
 curl -s http://localhost:9102/api/v1/probes
@@ -37,41 +37,41 @@ curl -s --unix-socket /run/netsonde.sock http://netsonde/api/v1/probes
 curl -s -H "Authorization: Bearer $(cat token)" http://10.0.0.1:9102/api/v1/probes
 \`\`\`
 
-- A request with \`Forwarded\`, \`X-Forwarded-*\`, \`Via\`, \`X-Real-IP\` or a similar header comes from a proxy, which acts for another client: it needs the token, even on loopback and on the Unix socket.
-- Every user of the machine can use loopback. With \`--api-socket-only\` loopback needs the token like any other address, and only the Unix socket does not.
-- A request that a browser makes for a page of another site (\`Origin\`, \`Sec-Fetch-Site\`) is refused on every path; a link from another site works.
+- A request with \`Forwarded\`, \`X-Forwarded-*\`, \`Via\`, \`X-Real-IP\` or a similar header comes from a proxy that acts for another client. Such a request needs the token even over loopback and over the Unix socket.
+- Every user of the machine can use loopback. With \`--api-socket-only\`, requests over loopback need the token too, and only the Unix socket works without it.
+- A request that a browser sends on behalf of another site (\`Origin\`, \`Sec-Fetch-Site\`) is refused on every path. Links from other sites work.
 
-## Bounds
+## Limits
 
-Any client can reach the port, so everything that a client can make the agent keep has a bound. \`netsonde_http_refused_total{cause}\` counts refused requests and closed connections.
+Any client may reach the port, so the agent limits everything that a client can make it store or do. \`netsonde_http_refused_total{cause}\` counts refused requests and closed connections.
 
-| item | bound | beyond it | \`cause\` |
+| what is limited | limit | effect | \`cause\` |
 | --- | --- | --- | --- |
-| connections, of all addresses and the Unix socket | ${CONNECTIONS_MAX}, and ${NEWCOMERS_MAX} younger than a quarter of a second without a request | the address with most connections loses one without a request, else its oldest; IPv6 counts by /64 | \`connections\` |
-| pipelined requests of a connection | ${PIPELINED_MAX}; they are answered one after the other | the connection is closed | \`pipelined\` |
-| unread bytes of answers | ${UNREAD_BYTES_MAX / MIB} MiB | the address with most loses its connection with most | \`unread\` |
-| time in which a client reads nothing of its answer | ${UNREAD_MS / SECOND} s | the connection is closed | \`unread\` |
-| unread bytes of a client that follows events | 1 MiB | the connection is closed | \`unread\` |
-| time to the first request | ${FIRST_REQUEST_MS / SECOND} s | the connection is closed | \`silent\` |
-| header of a request | 16 KiB | 431 | \`malformed\` |
-| pages in progress at a time | ${PAGES_MAX}; addresses take turns | the request waits, as long as the scraper does and at most 14 s, then gets the last page, or 503 | \`busy\` |
-| requests of the API to the kernel thread at a time | 4; addresses take turns | the request waits for 3 s, then gets 503 | \`busy\` |
-| clients that follow events | 16 | the address with most streams loses the one with most unread bytes, else its oldest; \`Last-Event-ID\` resumes it | \`followers\` |
+| connections over all addresses and the Unix socket | ${CONNECTIONS_MAX}, plus ${NEWCOMERS_MAX} that are younger than a quarter of a second and have no request yet | the address with the most connections loses one that has no request or, if all have requests, its oldest one; an IPv6 address counts as its /64 network | \`connections\` |
+| pipelined requests per connection | ${PIPELINED_MAX}, which are processed one after the other | the connection is closed | \`pipelined\` |
+| unread response data of all clients | ${UNREAD_BYTES_MAX / MIB} MiB | the address with the most unread data loses the connection with the most unread data | \`unread\` |
+| time without reading while a response is pending | ${UNREAD_MS / SECOND} s | the connection is closed | \`unread\` |
+| unread data of a client that follows events | 1 MiB | the connection is closed | \`unread\` |
+| time until the first request on a connection | ${FIRST_REQUEST_MS / SECOND} s | the connection is closed | \`silent\` |
+| size of a request header | 16 KiB | the response is 431 | \`malformed\` |
+| concurrent metrics pages | ${PAGES_MAX}, distributed fairly over client addresses | the request waits for the scraper's timeout, but at most 14 s; then the response is the last page, or 503 if there is none | \`busy\` |
+| concurrent API requests that need the kernel thread | 4, distributed fairly over client addresses | the request waits for up to 3 s; then the response is 503 | \`busy\` |
+| clients that follow events | 16 | the address with the most streams loses the stream with the most unread data or, if all data was read, its oldest one; the client can resume with \`Last-Event-ID\` | \`followers\` |
 
-The agent stops work for a client that has disconnected. An answer with 503 has \`Retry-After\`. The other causes are \`malformed\` (no HTTP), \`site\` (a page of another site), \`host\` (another name, or none), \`address\` (another machine, or a proxy), \`token\`, and \`password\`, \`certificate\` and \`tls\` of a [web configuration](web-config.md).`;
+The agent stops working on a request when the client disconnects. A 503 response has a \`Retry-After\` header. The other causes are \`malformed\` (not HTTP), \`site\` (a request on behalf of another site), \`host\` (a wrong or missing \`Host\` header), \`address\` (another machine, or a proxy), \`token\`, and \`password\`, \`certificate\` and \`tls\`, which belong to a [web configuration](web-config.md).`;
 
-const SERIES = `A Pod's series have the labels \`namespace\`, \`pod\` and configured \`labels\`; those of the node have them all, empty. Outside of Kubernetes \`pod\` is the name of the container, of the \`ip netns\` namespace, or of
-the oldest process. Scrape with \`honor_labels: true\`.`;
+const SERIES = `A Pod's series have the labels \`namespace\`, \`pod\` and those configured in \`labels\`. The node's series have the same labels with empty values. Outside of Kubernetes, \`pod\` is the name of the container, of the \`ip netns\` namespace, or of
+the oldest process. Set \`honor_labels: true\` in the scrape configuration.`;
 
-const ANSWERS = `## Answers
+const ANSWERS = `## Responses
 
-Answers are JSON. Times are RFC 3339 in UTC. The tables below have every field; a field that is not marked as optional is always present. A later version of the agent may add fields, so a client must ignore
-unknown ones; no field is removed or changed within \`v1\`.
+Response bodies are JSON. Times are in the format of RFC 3339, in UTC. The tables below list every field; a field that is not marked as optional is always present. A later version of the agent may add fields, so clients must ignore
+unknown fields. No field will be removed or changed within \`v1\`.
 
-With any status except 200 the body gives the reason:`;
+If the status is not 200, the body contains the reason:`;
 
-const STREAM = `The format is server-sent events, whose \`event\` is the type and whose \`data\` is the event. A client that reconnects with \`Last-Event-ID\` continues after that event, as far back as the agent
-remembers (\`events.history\`). With \`Accept: application/x-ndjson\` the format is one JSON object a line. Without \`since\`, a stream begins with the next event. At most 16 clients follow at a time: a new one replaces another ([bounds](#bounds)).
+const STREAM = `The response is a stream of server-sent events. The field \`event\` of each is the event type, and \`data\` is the event. A client that reconnects with \`Last-Event-ID\` continues after that event, as far back as the agent
+keeps events (\`events.history\`). With \`Accept: application/x-ndjson\`, the response has one JSON object per line. Without \`since\`, a stream starts with the next event. At most 16 clients can follow events at the same time; another client replaces one of them ([limits](#limits)).
 
 \`\`\`sh
 curl -sN 'http://localhost:9102/api/v1/events?type=packet_drop&namespace=shop'
@@ -79,7 +79,7 @@ curl -s -H 'Accept: application/x-ndjson' 'http://localhost:9102/api/v1/events?s
 \`\`\``;
 
 function statusTable(statuses: Readonly<Record<number, string>>): string {
-  return table(['status', 'when'], Object.entries(statuses));
+  return table(['status', 'reason'], Object.entries(statuses));
 }
 
 function parameterTable({ shape }: z.ZodObject): string {
@@ -87,7 +87,7 @@ function parameterTable({ shape }: z.ZodObject): string {
     `\`${name}\``,
     (schema as { description?: string }).description ?? '',
   ]);
-  return table(['parameter', 'what it does'], rows);
+  return table(['parameter', 'meaning'], rows);
 }
 
 function routeSection({ path, summary, query, answer, isStream, statuses }: Route): string {
@@ -95,7 +95,7 @@ function routeSection({ path, summary, query, answer, isStream, statuses }: Rout
   if (isStream === true) parts.push(STREAM);
   if (query !== undefined) parts.push(parameterTable(query));
   if (Object.keys(statuses).length > 0) parts.push(statusTable(statuses));
-  parts.push(isStream === true ? 'Each event has [the fields of its type](events.md).' : fieldTable(answer));
+  parts.push(isStream === true ? 'The fields of an event depend on [its type](events.md).' : fieldTable(answer));
   return parts.join('\n\n');
 }
 
@@ -107,13 +107,13 @@ export function apiPage(): string {
   const routes = ROUTES.map(({ path, summary }) => [`[\`${path}\`](#${anchor(path)})`, summary]);
   return [
     '# The HTTP interface',
-    'The interface is read-only: every method except `GET` and `HEAD` is refused.',
-    table(['path', 'answer'], [...OTHER_PATHS, ...routes]),
+    'The interface is read-only. The agent refuses every method except `GET` and `HEAD`.',
+    table(['path', 'response'], [...OTHER_PATHS, ...routes]),
     SERIES,
     ACCESS,
     ANSWERS,
     fieldTable(FAILURE),
-    'Every route may answer:',
+    'The response of every route may also have one of these statuses:',
     statusTable(COMMON_STATUSES),
     ...ROUTES.map(routeSection),
     '',

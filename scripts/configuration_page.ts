@@ -31,7 +31,7 @@ function flow(value: unknown): string {
 
 function keyTable(shape: z.ZodRawShape): string {
   const rows = keysOf(shape).map(([key, schema]) => [`\`${key}\``, cell(schema.default), schema.description ?? '']);
-  return table(['key', 'default', 'what it does'], rows);
+  return table(['key', 'default', 'meaning'], rows);
 }
 
 /** Renders the section of a probe with all of its own options at their defaults. */
@@ -48,25 +48,25 @@ function probeSection(probe: AnyProbe): string {
   const aliases = [...PROBE_ALIASES].filter(([, name]) => name === probe.name).map(([alias]) => `\`${alias}\``);
   const also = [
     ...(aliases.length > 0 ? [`Also called ${aliases.join(', ')}.`] : []),
-    ...(canFilterPods(probe) ? ['It takes a Pod filter.'] : []),
+    ...(canFilterPods(probe) ? ['The probe accepts a Pod filter.'] : []),
   ];
   return [`### ${probe.name}`, '', [probe.summary, ...also].join(' '), '', exampleOf(probe)].join('\n');
 }
 
 const EXAMPLE = `
 \`\`\`yaml
-detail: core            # core: at most 60 series a Pod; full: everything
-bpfStats: false         # true: measure the run time of each BPF program, some 60 ns more a run
+detail: core            # core: at most 60 series per Pod; full: all metrics
+bpfStats: false         # true: measure the run time of each BPF program, which adds about 60 ns to each run
 probes:
   packetloss:           # on by default
     enabled: true
-    metrics: true       # metrics and events are switched separately
+    metrics: true       # metrics and events can be disabled separately
     events: true
-    detail: full        # of this probe
-    limit: 100          # events a second that one namespace may cause; more are counted
-    stack: true         # an option of this probe
-    for: 15m            # then this section is ignored
-    budget: 2%          # of one CPU; a probe that takes more is closed, and retried later
+    detail: full        # overrides detail for this probe
+    limit: 100          # events per second and namespace; further ones are only counted
+    stack: true         # an option that only this probe has
+    for: 15m            # afterwards, the agent ignores this section
+    budget: 2%          # of one CPU; a probe that uses more is closed, and retried later
     pods:               # only these Pods, and not the node
       namespaces: [shop, data]
       selector: "app=web,tier!=back"
@@ -76,72 +76,72 @@ probes:
   tcpreset:
     pods: { names: ["web-*"] }
   softnet: false        # short for { enabled: false }
-nodes:                  # overrides for the nodes that match a label selector, in this order
+nodes:                  # overrides for nodes that match a label selector; later ones take precedence
   "node-role.kubernetes.io/control-plane":
     probes: { conntrack: false }
   "pool in (edge, gateway),!spot":
     detail: full
     probes: { netiftxlatency: { enabled: true, for: 1h } }
 sinks:
-  stdout: {}            # events, one JSON object a line; \`sinks: {}\` prints none
+  stdout: {}            # prints events, one JSON object per line; with \`sinks: {}\`, the agent prints none
 log:
   level: info           # the agent's own log, on stderr: error, warn, info or debug
 \`\`\`
 `.trim();
 
 const LIMITS = `
-The agent's metrics about itself are not counted and never folded. If a page would be longer, the agent halves the bounds of its labels, equally for every Pod, until it fits:
-first the bounds that several labels share (edges), then those of single open labels. Sums stay exact, and \`netsonde_page_series_folded_total\` counts the folded
-series. A fold ends once there was room for twice the bounded series for ten minutes, or when the limit is raised. A folded counter of an open label stays under
-\`*\` until the agent restarts. Series without an open label are never left out, even if their number exceeds the limit.
-\`netsonde_page_series\` is the number of series. The default folds nothing on a node with 500 Pods and every metric ([series](scale.md#series)).
+The limit does not apply to the agent's metrics about itself. If a page would have more series, the agent halves the limits of labels until the page fits, equally for every Pod.
+It starts with the limits that several labels share (edges), and continues with the limits of single open labels. The series beyond a limit are folded into \`*\`, so sums remain exact, and \`netsonde_page_series_folded_total\` counts the folded
+series. The agent unfolds series when the limit is raised, or when the page has had space for twice as many of them for ten minutes. A folded counter of an open label remains under
+\`*\` until the agent restarts. Series without an open label are never folded, even if their number exceeds the limit.
+\`netsonde_page_series\` is the current number of series. With the default, nothing is folded on a node with 500 Pods and every metric ([series](scale.md#series)).
 `.trim();
 
 const TIMED = `
-A section with \`for\` or \`until\` is in force for that time. Then the agent ignores it: the rest of the document applies to the
-probe, or its defaults. The document itself does not change. \`/api/v1/probes\` shows the end as \`until\`.
+A section with \`for\` or \`until\` applies only until that time. Afterwards, the agent ignores the section, and uses the rest of the document or the defaults
+for the probe. The document itself does not change. \`/api/v1/probes\` shows when the section expires, as \`until\`.
 
-- \`for\` counts from the moment at which this section was first applied, by a clock that nobody sets; \`until\` is a time of the wall clock. An edit elsewhere in the
-  document changes nothing; a section that was changed, or removed and restored, starts its time again.
-- A restart of the agent changes nothing: it keeps the end of each section in \`timed.json\` in the folder of \`--state\` (default \`/var/lib/netsonde\`). The
-  parent folder must exist; mount a writable one if the root is read-only. An \`emptyDir\` survives a restart of the container, a \`hostPath\` also a
-  new Pod of the DaemonSet. If the agent cannot write the file, it says so, and \`for\` starts again after a restart. The agent reports and ignores a damaged file.
-- After a reboot only the wall clock shows the remaining part of \`for\`; it is never more than \`for\`.
-- A new \`until\` in the past is a fault. In the first document that an agent reads, the section counts as expired, so that a new node does not fail because of it.
-- A node has at most 256 such sections.
+- \`for\` starts when the section is first applied, and is measured by a monotonic clock. \`until\` is a time of the wall clock. Edits elsewhere in the
+  document have no effect on the time. If a section is changed, or removed and added again, its time starts again.
+- A restart of the agent has no effect on the time either, because the agent stores when each section expires in \`timed.json\` in the directory of \`--state\` (default \`/var/lib/netsonde\`). The
+  parent directory must exist; mount a writable directory if the root file system is read-only. An \`emptyDir\` survives a restart of the container, and a \`hostPath\` also survives the
+  replacement of the Pod. If the agent cannot write the file, it reports that, and \`for\` starts again after a restart. If the file is damaged, the agent reports and ignores it.
+- After a reboot, the agent computes the remaining part of \`for\` from the wall clock, limited to \`for\`.
+- A new \`until\` in the past is an error, except in the first document that an agent reads. There, the section counts as expired, so that the agent can start on a new node.
+- At most 256 such sections may apply to a node.
 `.trim();
 
 const BUDGET = `
-Every ten seconds the agent adds up the time that a probe with a \`budget\` took in that window: the run time of its BPF programs on all CPUs, and the
-time to collect its metrics. It closes a probe that took more. The probe is \`failed\`, with a reason that has the figures and the time of the retry: after 30 seconds at
-first, then twice as long each time, up to 30 minutes. The pauses start short again when the probe has kept to its budget for as long as the next pause would
-last, or when its section changes.
+Every ten seconds, the agent adds up how much time a probe with a \`budget\` has used during these ten seconds. This is the run time of its BPF programs on all CPUs, plus the
+time to collect its metrics. If the sum exceeds the budget, the agent closes the probe. The probe is then \`failed\`, with a reason that contains the measured share and the time of the next attempt. The first attempt follows after 30 seconds; each later
+delay is twice as long, up to 30 minutes. The delay returns to 30 seconds when the section changes, or when the probe has kept to its budget for as long as the next delay would
+be.
 
-- Measuring run times (\`bpf_enable_stats\`) needs CAP_SYS_ADMIN, or the sysctl \`kernel.bpf_stats_enabled=1\` on the node. Without it a BPF probe with a
-  budget is \`degraded\`, and only the time to collect counts. The agent switches the measurement on only for a budget or \`bpfStats: true\`.
-- A measured run takes some 60 ns longer, and the figure includes them: a program of 100 ns shows 160 ns. While the measurement is on, all BPF programs of the node pay that price.
-- The time to collect is wall-clock time, and a window has ten seconds: a collection of 100 ms is 1 % of its window, even if it is rare.
+- Measuring run times (\`bpf_enable_stats\`) needs CAP_SYS_ADMIN, or the sysctl \`kernel.bpf_stats_enabled=1\` on the node. Without either, a BPF probe with a
+  budget is \`degraded\`, and only the collection time counts. The agent enables the measurement only if a probe has a budget, or for \`bpfStats: true\`.
+- The measurement adds about 60 ns to each run, and the measured time includes these, so a program that takes 100 ns is shown with 160 ns. The measurement affects all BPF programs on the node.
+- The collection time is elapsed time, so a collection of 100 ms uses 1 % of the ten seconds in which it happens, however rare collections are.
 `.trim();
 
 const AIM = `
-\`pods\` restricts an eBPF probe to some Pods: its programs check the network namespace first, and ignore all others. The filter follows Pods as they come and go
-and change their labels. A Pod must match each of \`namespaces\`, \`selector\` and \`names\` that you set; \`pods: {}\` matches all Pods, but not the node.
+\`pods\` restricts an eBPF probe to some Pods. The probe's programs check the network namespace first, and ignore all other namespaces. The agent updates the filter when Pods start, end
+or change their labels. A Pod must match each of \`namespaces\`, \`selector\` and \`names\` that you set; \`pods: {}\` matches all Pods, but not the node.
 
-- hostNetwork Pods share the namespace of the node, and cannot be selected.
-- A Pod matches only after Kubernetes has reported it.
-- Without Kubernetes there are no namespaces and labels, and \`names\` match the label \`pod\` of the metrics.
+- Pods with \`hostNetwork\` share the node's network namespace, so they cannot be selected.
+- A Pod can match only after the Kubernetes API has reported it.
+- Without Kubernetes, Pods have no namespaces and labels, and \`names\` are compared with the label \`pod\` of the metrics.
 - \`pods:\` without a value means \`pods: {}\`.
-- \`biolatency\` follows the requests of all Pods, because only the end of a request shows its owner, and counts those of the selected Pods.
+- \`biolatency\` tracks the block requests of all Pods, because the owner of a request is known only at its end. It counts only those of the selected Pods.
 `.trim();
 
 const RECORDS = `
-Some probes offer records beside metrics and events: a line for each thing that they saw. \`records\` in the section of such a probe selects the records to send, and a sink takes them if
-its \`kinds\` name their kind ([sinks](sinks.md#kinds-of-records)). By default no records are sent.
+Some probes offer records in addition to metrics and events, with one line for each observation. \`records\` in the section of such a probe selects the records to send. A sink accepts them if
+its \`kinds\` contain the record kind ([sinks](sinks.md#kinds-of-records)). By default, no records are sent.
 `.trim();
 
 const CHOICE = `
-An example is \`records: { failed: true, slow: 1s, sample: 1%, perPod: 10/s }\`. A record is sent if at least one of \`failed\`, \`slow\` and \`sample\` selects it, and its Pod is within \`perPod\`. Only selected records use up that rate. Records beyond it are \`limited\` in
-[the ledger](sinks.md#the-ledger-what-arrived-and-what-became-of-the-rest).
+An example is \`records: { failed: true, slow: 1s, sample: 1%, perPod: 10/s }\`. A record is sent if at least one of \`failed\`, \`slow\` and \`sample\` selects it, and if its Pod has not exceeded the rate \`perPod\`. Only selected records count towards this rate. [The ledger](sinks.md#the-ledger)
+counts records that exceed the rate as \`limited\`.
 `.trim();
 
 /** Lists the probes that offer records, from their definitions. */
@@ -153,9 +153,9 @@ function offers(): string {
 }
 
 const NODES = `
-A key of \`nodes\` is a label selector in the syntax of Kubernetes: \`a=b\`, \`a!=b\`, \`a in (b, c)\`, \`a notin (b)\`, \`a\`, \`!a\`, joined by commas; the empty one
-matches all nodes. A document may have 1,000 of them. The value of a key may have everything that this document may have. The agent merges the overrides that match its node into the rest in the written order: mappings key by
-key, and for other values the last wins. Every node validates all of them. Outside of Kubernetes, set labels with \`--node-label KEY=VALUE\`.
+Each key of \`nodes\` is a label selector in Kubernetes syntax: \`a=b\`, \`a!=b\`, \`a in (b, c)\`, \`a notin (b)\`, \`a\`, \`!a\`, or several of these with commas. The empty selector
+matches all nodes. A document may have up to 1,000 selectors. The value of a selector may contain any key that the document itself may have, except \`nodes\`. The agent merges the values whose selectors match its node into the document, in the order of the document. Mappings are merged key by
+key; for other values, the last one applies. Every node validates the values of all selectors. Outside of Kubernetes, set a node's labels with \`--node-label KEY=VALUE\`.
 `.trim();
 
 export function configurationPage(notice: string): string {
@@ -169,9 +169,9 @@ export function configurationPage(notice: string): string {
     '',
     '# Configuration',
     '',
-    'The configuration is one YAML document, of at most 256 KiB: a file, or a ConfigMap that is mounted as a folder. The agent watches it, and applies a change within a second, as a whole or not at',
-    'all: a faulty document changes nothing, and the log and `/api/v1/config` show every fault with its place, its value and the allowed values.',
-    '`netsonde check --config FILE` reports the same beforehand. Without a document the defaults apply.',
+    'The configuration is a YAML document of at most 256 KiB, in a file or in a ConfigMap that is mounted as a directory. The agent watches the document, and applies a change within a second, either completely or not at',
+    'all. An invalid document has no effect; the log and `/api/v1/config` show every error in it, with the key, its value and the allowed values.',
+    '`netsonde check --config FILE` reports the same errors in advance. Without a document, the defaults apply.',
     '',
     EXAMPLE,
     '',
@@ -179,7 +179,7 @@ export function configurationPage(notice: string): string {
     '',
     keyTable(documentKeys(PROBES)),
     '',
-    '`nodes` has overrides for [some nodes](#overrides-for-some-nodes).',
+    '`nodes` contains [overrides for some nodes](#overrides-for-some-nodes).',
     '',
     '## Limits',
     '',
@@ -191,11 +191,11 @@ export function configurationPage(notice: string): string {
     '',
     keyTable(common),
     '',
-    '`netsonde probes` lists the default of `enabled`.',
-    `Only probes with events have \`events\` and \`limit\`. Probes that take a Pod filter have \`pods\` with ${POD_FILTER_KEYS.map((key) => `\`${key}\``).join(', ')}.`,
-    'Durations are `250us`, `10ms`, `2s`, `15m` or `1h`.',
+    '`netsonde probes` lists the default of `enabled` for each probe.',
+    `Only probes with events have the keys \`events\` and \`limit\`. Only probes that accept a Pod filter have the key \`pods\`, with ${POD_FILTER_KEYS.map((key) => `\`${key}\``).join(', ')}.`,
+    'Durations are written like `250us`, `10ms`, `2s`, `15m` or `1h`.',
     '',
-    '## For a time',
+    '## Time limits',
     '',
     TIMED,
     '',
@@ -223,7 +223,7 @@ export function configurationPage(notice: string): string {
     '',
     '## Options of each probe',
     '',
-    'The examples show the defaults.',
+    'Each example shows the default values.',
     '',
     ...PROBES.filter(({ options }) => Object.keys(options).length > 0).flatMap((probe) => [probeSection(probe), '']),
   ].join('\n');

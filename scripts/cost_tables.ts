@@ -31,7 +31,7 @@ function collectedRows(): string[][] {
     if (collect === undefined) return [];
     const names = together(probe);
     const note = collect.note === undefined ? '' : ` (${collect.note})`;
-    const what = `${code(names)}${names.length > 1 ? ' together' : ''}${note}`;
+    const what = `${code(names)}${names.length > 1 ? ', together' : ''}${note}`;
     return [[what, ms(collect.ms), collect.withoutMs === undefined ? '' : ms(collect.withoutMs)]];
   });
 }
@@ -47,17 +47,17 @@ function programsOf(isOn: boolean): (readonly [string, NonNullable<Measured['pro
 }
 
 export const COST_TABLES: Readonly<Record<string, string>> = {
-  'collected by probe': table(['', 'with the walks', 'both walks off'], collectedRows()),
+  'collected by probe': table(['probe', 'with the walks', 'without the walks'], collectedRows()),
   'collected of processes': table(
-    ['', 'CPU'],
+    ['probe', 'CPU time'],
     PROBES.flatMap(({ measured }) => measured.processes ?? []).map(({ what, ms: cost }) => [what, ms(cost)]),
   ),
   programs: table(
-    ['probe', 'program', 'above empty'],
+    ['probe', 'program', 'time per hit'],
     [...hitRows('discovery', DISCOVERY_NS), ...programsOf(true).flatMap(([name, { ns }]) => hitRows(name, ns))],
   ),
   'programs of probes that are off': table(
-    ['probe', 'program', 'above empty'],
+    ['probe', 'programs', 'time per hit of each'],
     programsOf(false).map(([name, { ns, note }]) => [
       `\`${name}\`${note === undefined ? '' : `, ${note}`}`,
       code(Object.keys(ns)),
@@ -76,22 +76,28 @@ function collectText(probe: AnyProbe): string[] {
   const { collect } = measured.measured;
   if (collect === undefined) return [];
   const names = together(measured);
-  const all = names.length > 1 ? ` for ${code(names)} together` : '';
-  const without = collect.withoutMs === undefined ? '' : `, ${ms(collect.withoutMs)} without the walks`;
-  return [`[Collected](${README}#a-full-node) in ${ms(collect.ms)}${all} on a node of 110 Pods${without}, in a loop.`];
+  const all = names.length > 1 ? ` of ${code(names)} together` : '';
+  const without = collect.withoutMs === undefined ? '' : ` (${ms(collect.withoutMs)} without the walks)`;
+  return [
+    `A [collection](${README}#a-full-node)${all} takes ${ms(collect.ms)}${without} on a node with 110 Pods, measured in a loop.`,
+  ];
 }
 
 function processText({ measured: { processes } }: AnyProbe): string[] {
   if (processes === undefined) return [];
-  const rows = processes.map(({ what, ms: cost }) => `${what} ${ms(cost)}`).join(', ');
-  return [`[Collected](${README}#processes) on a node of 110 Pods of 20 processes, CPU, in a loop: ${rows}.`];
+  const rows = processes.map(({ what, ms: cost }) => `${ms(cost)} for ${what}`).join(', ');
+  return [
+    `A [collection](${README}#processes) takes this CPU time on a node with 110 Pods of 20 processes each, measured in a loop: ${rows}.`,
+  ];
 }
 
 function programText({ measured: { programs } }: AnyProbe): string[] {
   if (programs === undefined) return [];
   const each = Object.entries(programs.ns).map(([hook, ns]) => `\`${hook}\` ${ns} ns`);
   const note = programs.note === undefined ? '' : `, ${programs.note}`;
-  return [`[In the kernel](${README}#programs-in-the-kernel), for each hit, in a loop${note}: ${each.join(', ')}.`];
+  return [
+    `Each hit of a [program in the kernel](${README}#programs-in-the-kernel)${note} takes this time, measured in a loop: ${each.join(', ')}.`,
+  ];
 }
 
 /** Renders a probe's measured cost as text. */

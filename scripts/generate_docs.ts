@@ -39,10 +39,10 @@ function labelText([name, label]: [string, Label]): string {
 function valuesText(label: Label): string {
   if (isClosed(label)) return label.values.map((value) => `\`${value}\``).join(' ');
   const example = `such as \`${label.example}\``;
-  if (!isJoint(label)) return `${example}, at most ${label.max}`;
+  if (!isJoint(label)) return `${example}, at most ${label.max} values`;
   const { core, full } = label.joint.max;
-  const own = label.max === undefined ? '' : `, at most ${label.max} for each combination of the others`;
-  return `${example}${own}; bounded together with other labels: at most ${core} combinations, ${full} at \`full\``;
+  const own = label.max === undefined ? '' : `, at most ${label.max} values for each combination of the other labels`;
+  return `${example}${own}; shares a limit with other labels: at most ${core} combinations, ${full} with \`detail: full\``;
 }
 
 function metricRow(metric: MetricDescriptor): string[] {
@@ -58,7 +58,7 @@ function probeSection({ name, enabledByDefault, summary, metrics }: AnyProbe): s
   return [
     `## ${name}`,
     '',
-    `${summary} By default it is ${enabledByDefault ? 'on' : 'off'}. [Cost, needs and blind spots](probes.md#${name}).`,
+    `${summary} The probe is ${enabledByDefault ? 'on' : 'off'} by default. [Probes](probes.md#${name}) describes its cost, requirements and limitations.`,
     '',
     metricTable(metrics as MetricSet),
   ].join('\n');
@@ -70,30 +70,32 @@ function metricsPage(): string {
     '',
     '# Metrics',
     '',
-    'Metrics of a Pod carry the labels `namespace` and `pod`; those of the node carry both, empty. `core` metrics are shown',
-    'by default, `full` ones with `detail: full`, for all probes or for one. Values of an open label beyond its maximum are',
-    'added up under `*`, as is a value that is `*` itself. All metrics of Pods and nodes also have the configured labels of Pods (`labels`).',
+    'The metrics of a Pod have the labels `namespace` and `pod`. The metrics of the node have the same labels with empty values. Metrics with the detail `core` are',
+    'shown by default, and those with the detail `full` only with `detail: full`, which can be set for all probes or for one. If a label has more values than its maximum, the further values are',
+    'added up under `*`, and so is a value that is itself `*`. All metrics of Pods and nodes also have the configured Pod labels (`labels`).',
     '',
-    'A value may be older than the request. A scrape during another collection gets the same collection: its values were read',
-    'before the request by no more than the time of a collection, usually milliseconds (`netsonde_scrape_seconds`) and at most eight seconds.',
-    'While the kernel thread does not answer, the agent serves the last page again, and `netsonde_page_age_seconds` is its age.',
+    'A value may be slightly older than the request. A scrape that arrives during a collection gets the result of this collection, so its values were read',
+    'before the request, by at most the duration of a collection. That is usually some milliseconds (`netsonde_scrape_seconds`), and at most eight seconds.',
+    'If the kernel thread does not respond, the agent serves the last page again, and `netsonde_page_age_seconds` is the age of that page.',
     '',
-    'A counter falls only when it restarts, which `rate()` handles: a device that is created again, a restart of the agent or of its kernel',
-    'thread, a 32-bit counter of the kernel that wraps. Sums over CPUs do not wrap: `netsonde_conntrack_*` continue until the agent restarts.',
+    'A counter decreases only when it restarts, which `rate()` handles. This happens if a device is created again, if the agent or its kernel thread restarts, or if a 32-bit counter of the kernel',
+    'wraps. Sums over CPUs do not wrap: `netsonde_conntrack_*` increase until the agent restarts.',
     '',
     ...PROBES.flatMap((probe) => [probeSection(probe), '']),
-    '## The agent about itself',
+    "## The agent's own metrics",
     '',
     metricTable({ ...AGENT_METRICS, ...SELF_METRICS }),
     '',
-    '`process_*` and `nodejs_*` are the metrics of the Prometheus client library for Node.js.',
+    '`process_*` and `nodejs_*` have the names and meanings of the metrics in the Prometheus client library for Node.js.',
     '',
   ].join('\n');
 }
 
 function equalText({ equalBy }: EventDescriptor): string {
   const fields = equalBy.map((field) => `\`${field}\``).join(', ');
-  return equalBy.length === 0 ? 'All events of a namespace are equal.' : `Events with the same ${fields} are equal.`;
+  return equalBy.length === 0
+    ? 'All of its events in a namespace count as identical.'
+    : `Events with the same ${fields} count as identical.`;
 }
 
 function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor]): string {
@@ -106,7 +108,7 @@ function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor])
   return [
     `## ${type}`,
     '',
-    `${event.help} Severity: ${event.severity}${event.info === undefined ? '' : `; info ${event.info}`}. Probe: \`${probe.name}\`. ${equalText(event)}`,
+    `${event.help} Its severity is ${event.severity}${event.info === undefined ? '' : `, or info ${event.info}`}. The probe is \`${probe.name}\`. ${equalText(event)}`,
     '',
     table(['field', 'type', 'present', 'meaning'], rows),
   ].join('\n');
@@ -124,19 +126,19 @@ function eventsPage(): string {
     '',
     '# Events',
     '',
-    'An event is a flat JSON object, the same on stdout and on [`/api/v1/events`](api.md#apiv1events). Events of all types have these',
-    'fields, optional ones if they are known; the fields of the type follow. Times have nanoseconds.',
+    'An event is a flat JSON object, which is the same on stdout and on [`/api/v1/events`](api.md#apiv1events). The following table lists the fields that events of all types have;',
+    'an optional field is present if its value is known. The other fields depend on the event type. Times have a resolution of nanoseconds.',
     '',
     fieldTable(EVENT),
     '',
-    'Events are equal if they have the same severity, network namespace, `src`, `dst`, `protocol` and the fields that each type below names. The',
-    'first of equal events is sent at once. The others within five seconds (`events.fold`) become one, sent after that time: the last of them, with',
-    '`count`. The counts of sent events, one for an event without `count`, add up to the number that the limits let through.',
+    'Events count as identical if they have the same severity, network namespace, `src`, `dst` and `protocol`, and the same values of the fields that are named for each type below. The',
+    'first one is sent at once. The identical events within the next five seconds (`events.fold`) are folded into one event, which is sent after that time. It is the last of them, and has',
+    'the field `count`. An event without `count` counts as one; the counts of all sent events add up to the number of events that the limits allowed.',
     '',
-    'The port of the client is ignored (`events.foldBy: service`): the failed look-ups of a Pod are one event with `ports`. The event',
-    'itself shows which end is the client (a SYN comes from it). Otherwise the ports decide: a port that the kernel gives to clients',
-    '(`net.ipv4.ip_local_port_range` of the node) against another one, or a port from 1024 on against one below. If both ends may be',
-    'the client, it is the one whose port changes. `events.foldBy: connection` distinguishes the ports.',
+    "By default, the client's port is ignored (`events.foldBy: service`), so the failed DNS lookups of a Pod are folded into one event with `ports`. Some events",
+    'show which end is the client, such as the one that sent a SYN. For other events, the ports decide: an ephemeral port',
+    '(`net.ipv4.ip_local_port_range` of the node) belongs to the client if the other port is not ephemeral, and a port of 1024 or above belongs to the client if the other port is below 1024. If both ends may be',
+    'the client, the client is the end whose port changes. With `events.foldBy: connection`, events with different ports are not folded.',
     '',
     ...sections,
   ].join('\n');
@@ -163,28 +165,28 @@ function dropReasonsPage(): string {
     '',
     '# Drop reasons',
     '',
-    'The table lists the reasons for which the kernel drops packets, by their names in the label `reason` of `netsonde_packet_drops_total` and in the event',
-    '`packet_drop`. A kernel has only some of them; a reason that is not listed is still shown by its name. `RX_DROP_*` come from wireless',
+    'The table lists the reasons why the kernel drops packets, with their names in the label `reason` of `netsonde_packet_drops_total` and in the event',
+    '`packet_drop`. Each kernel version has only some of these reasons. A reason that is not listed is still shown with its name. The reasons `RX_DROP_*` come from wireless',
     'devices.',
     '',
-    table(['reason', 'what happened', 'what to check', 'lost'], rows),
+    table(['reason', 'what happened', 'what to check', 'counts as lost'], rows),
     '',
     '## What counts as lost',
     '',
-    'A packet of any kind is lost if a rule or a program decided to drop it or a resource ran out (a firewall, a filter, a queue, a buffer, memory, a',
-    'checksum, a route, a neighbour, the TTL, the MTU). A packet for this host alone is also lost if its request was not',
-    'served: a SYN, a datagram, an echo request. Every other packet that the kernel frees unused is a discard:',
-    '`netsonde_packet_discards_total` counts it by class, and it causes no event. Both together are all packets for which `skb:kfree_skb` fires,',
+    'A packet counts as lost if a rule or a program dropped it, if a resource was exhausted (such as a queue, a buffer or memory), or if the packet could not be processed because of its checksum, route, neighbour, TTL or size.',
+    'A packet that is addressed only to this host also counts as lost if it is a request that was not',
+    'served: a SYN, a datagram or an echo request. Every other packet that the kernel frees without delivering it is a discard.',
+    '`netsonde_packet_discards_total` counts discards by class, and they cause no events. Drops and discards together are all packets for which the tracepoint `skb:kfree_skb` fires,',
     'except for messages of netlink and Unix sockets.',
-    'The kernel side decides by the reason, the type of the packet, its flags and the state of the receiving socket.',
+    "The BPF program decides by the drop reason, the packet's type and flags, and the state of the receiving socket.",
     '',
     table(
-      ['class', 'packets in it'],
+      ['class', 'packets in the class'],
       DISCARD_CLASSES.map((name) => [`\`${name}\``, CLASS_HELP[name]]),
     ),
     '',
-    'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket. Packets that these kernels cannot distinguish from losses are in',
-    '`unclassified`, on 5.10 each SYN and each TCP segment with data that TCP itself drops, up to 6.10 each bare acknowledgement that TCP drops without a reason.',
+    'Kernels before 5.17 report no reasons, and kernels before 6.11 do not report the receiving socket. The class `unclassified` contains packets that cannot be distinguished from losses on these kernels.',
+    'On 5.10, it contains each SYN and each TCP segment with data that TCP itself drops. Up to 6.10, it contains each pure acknowledgement that TCP drops without a reason.',
     '',
   ].join('\n');
 }

@@ -102,7 +102,14 @@ export const MAP_TABLES: Readonly<Record<string, string>> = {
     });
     const sum = (sizes: readonly MapSize[]) => mb(sizes.reduce((total, { bytes }) => total + bytes, 0));
     return table(
-      ['object', 'map', 'per CPU', 'entries at most', `${PODS} Pods`, ...CPUS.map((cpus) => `full, ${cpus} CPUs`)],
+      [
+        'object',
+        'map',
+        'per CPU',
+        'maximum entries',
+        `size with ${PODS} Pods`,
+        ...CPUS.map((cpus) => `size when full, ${cpus} CPUs`),
+      ],
       [...rows, ['__all maps of all objects__', '', '', '', '', sum(few), sum(many)]],
     );
   })(),

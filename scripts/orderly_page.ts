@@ -4,8 +4,8 @@ import { table } from './markdown.ts';
 function row({ title, twin, families, needs }: Pattern): string[] {
   return [
     title,
-    families === undefined ? 'both' : 'IPv4',
-    needs === undefined ? 'host, guest' : `guest, with ${needs}`,
+    families === undefined ? 'IPv4, IPv6' : 'IPv4',
+    needs === undefined ? 'host and guests' : `guests, because it needs the module ${needs}`,
     twin.words,
     twin.reason === undefined ? '' : `\`${twin.reason}\``,
   ];
@@ -16,23 +16,26 @@ export function orderlyPage(): string {
   return [
     '# Orderly traffic',
     '',
-    'The kernel frees many packets unused although nothing is lost: at the end of a connection, after a ping, or because a frame is for another host. The',
-    'tests play this traffic, over IPv4 and IPv6, and require that netsonde reports no drop (`netsonde_packet_drops_total`) and no warning.',
-    'Each row has a twin, in which one packet is lost: exactly one drop, with its event. For both, the sum of drops and discards',
-    '([definition](drop-reasons.md#what-counts-as-lost)) must equal the count of an independent program.',
+    'The kernel frees many packets without delivering them although nothing is lost, for example at the end of a connection, after a ping, or because a frame is for another host. The',
+    'tests play the traffic in these tables over IPv4 and IPv6, and require that netsonde reports no drop (`netsonde_packet_drops_total`) and no warning.',
+    'The tests also play a variant of each pattern in which one packet is lost. netsonde must then report exactly one drop with its event. In both cases, the sum of drops and discards',
+    '([definition](drop-reasons.md#what-counts-as-lost)) must equal the count of an independent BPF program.',
     '',
-    'If only a reason distinguishes the two, a kernel without that reason counts neither as a drop: 5.10 has no reasons, 6.1 only some.',
+    'If a drop reason is named, only this reason distinguishes the variant from the pattern. On a kernel without the reason, netsonde counts neither as a drop. Linux 5.10 has no reasons, and 6.1 has only some of them.',
     '',
     ...CATALOGUE.flatMap(({ title, patterns }) => [
       `## ${title}`,
       '',
-      table(['nothing is lost', 'family', 'tested on', 'its twin', 'distinguished by'], patterns.map(row)),
+      table(
+        ['traffic without a loss', 'IP version', 'tested on', 'variant with a loss', 'drop reason'],
+        patterns.map(row),
+      ),
       '',
     ]),
     '## Traffic that is not tested',
     '',
     table(
-      ['traffic', 'why'],
+      ['traffic', 'reason'],
       NOT_SHOWN.map(({ title, why }) => [title, why]),
     ),
     '',

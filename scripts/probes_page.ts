@@ -14,17 +14,17 @@ import { optionRows } from './option_table.ts';
 
 const LEAD = `# Probes
 
-This page gives the purpose of each probe, its cost and needs, and its blind spots. \`netsonde probes\` prints the table; \`netsonde check\` and \`/api/v1/probes\` show which probes run on a
-node, by which reader, and why another does not.
+This page describes each probe's purpose, cost, requirements and limitations. \`netsonde probes\` prints the table below. \`netsonde check\` and \`/api/v1/probes\` show which probes run on a
+node, how they read the kernel, and why other probes do not run.
 
-Probes that are off by default cost more, or are useful only on some nodes. Switch one on [for a time](configuration.md#for-a-time), [for some Pods](configuration.md#pod-filters)
-and with [a budget](configuration.md#budgets). The [runbook](runbook.md) is sorted by symptom.
+Probes that are off by default cost more than the others, or are useful only on some nodes. You can enable a probe [for a limited time](configuration.md#time-limits), [for some Pods](configuration.md#pod-filters)
+and with [a CPU budget](configuration.md#budgets). The [runbook](runbook.md) shows which probe to use for which symptom.
 
-- A Pod's numbers are those of its network namespace: its containers are not distinguished, and Pods with hostNetwork count as the node. [Who owns a number](identity.md) says more.
-- A probe that lacks something is \`unsupported\` or \`degraded\`, with the reason, and affects no other. Tests measured [the probes on each kernel](kernels.md) and
-  [the losses without a capability](capabilities.md#what-each-set-lacks).
-- *Without the walks* means: before Linux 5.19, for \`sock\` and \`tcpsummary\` 6.1, or without BTF, the agent reads counters from files or over netlink in each namespace. The numbers are the same.
-- Costs were measured on one machine on one day, with a probe called in a loop: [the method, and the cost of the whole agent as it runs](../bench/README.md).`;
+- A Pod's numbers are those of its network namespace, so its containers are not distinguished. Pods with \`hostNetwork\` count as the node. [Who owns a number](identity.md) has the details.
+- A probe that lacks something is \`unsupported\` or \`degraded\` with a reason, and does not affect other probes. Tests determined which [probes run on each kernel](kernels.md), and
+  [what they lose without a capability](capabilities.md#what-each-set-lacks).
+- *Without the walks* refers to kernels before Linux 5.19 (6.1 for \`sock\` and \`tcpsummary\`) and to kernels without BTF. There, the agent reads counters from files or over netlink in each namespace, and gets the same numbers.
+- Costs were measured on one machine on one day, by calling a probe in a loop. [The benchmarks](../bench/README.md) describe the method, and give the cost of the whole agent in operation.`;
 
 interface Panel {
   readonly name: string;
@@ -55,7 +55,7 @@ function waysOf({ what, optional, choices }: HookPoint): string {
     ways.set(lacks, (ways.get(lacks) ?? new Set()).add(kinds));
   }
   const texts = [...ways].map(([lacks, kinds]) => `${[...kinds].join(', or ')}${lacks === '' ? '' : `: ${lacks}`}`);
-  return `*${what}*${optional === true ? ' (degraded without)' : ''} by ${texts.join('; else ')}`;
+  return `*${what}*${optional === true ? ' (optional: the probe is degraded without it)' : ''}: ${texts.join('; otherwise ')}`;
 }
 
 function metricsOf({ name, metrics }: AnyProbe): string {
@@ -69,7 +69,9 @@ function optionsOf(probe: AnyProbe): string {
   const rows = optionRows(probe.options as z.ZodRawShape);
   const own = rows.map(([option, standard]) => (standard === '' ? option : `${option} (${standard})`)).join(', ');
   return [
-    ...(rows.length === 0 ? ['none of its own'] : [`${own}: [what they do](configuration.md#${probe.name})`]),
+    ...(rows.length === 0
+      ? ['only [those of every probe](configuration.md#keys-of-every-probe)']
+      : [`${own} ([description](configuration.md#${probe.name}))`]),
     ...(canFilterPods(probe) ? ['[`pods`](configuration.md#pod-filters)'] : []),
   ].join('; ');
 }
@@ -87,14 +89,15 @@ function section(probe: AnyProbe): string {
   const capabilities = requires.capabilities.map((capability) => `\`${capability}\``).join(', ') || 'none';
   const facts = [
     ['by default', enabledByDefault ? 'on' : 'off'],
-    ['kind, cost', `${kind}, ${cost}. ${costsOf(probe)}`],
+    ['kind', kind],
+    ['cost', `${cost}. ${costsOf(probe)}`],
     ['kernel', plain(requires.kernel)],
     ['capabilities', capabilities],
-    ...(hooks === undefined ? [] : [['attaches to', hooks.points.map(waysOf).join('. ')]]),
+    ...(hooks === undefined ? [] : [['hooks', hooks.points.map(waysOf).join('. ')]]),
     ['metrics', metricsOf(probe)],
     ['events', eventsOf(probe)],
     ['options', optionsOf(probe)],
-    ['panels', panelsFor(probe)],
+    ['dashboard panels', panelsFor(probe)],
   ];
   return [
     `## ${name}`,

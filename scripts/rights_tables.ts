@@ -28,26 +28,29 @@ function code(words: readonly string[]): string {
 /** The tables of docs/capabilities.md. */
 export const RIGHTS_TABLES: Readonly<Record<string, string>> = {
   sets: table(
-    ['set', 'component and chart value', 'capabilities', 'brings'],
+    ['set', 'component and chart value', 'capabilities', 'enables'],
     RIGHTS.map(({ name, adds, brings }) => [
       name,
-      name === 'default' ? 'none: `manifests/base`, and the chart as it is' : `\`${name}\``,
+      name === 'default' ? 'none (`manifests/base`, and the chart without values)' : `\`${name}\``,
       `${name === 'default' || name === 'tools' ? '' : '+ '}${code(adds)}`,
       brings,
     ]),
   ),
   losses: table(
-    ['set', 'without', 'probes', 'become', 'the reason says'],
+    ['set', 'missing capability', 'probes', 'state', 'the reason contains'],
     LOSSES.map(({ set, without, probes, state, reader, reason }) => [
       set,
       without === '' ? '' : code([without]),
       code(probes),
-      reader === undefined ? state : `${state}, by ${reader}`,
+      reader === undefined ? state : `${state}, with the reader \`${reader}\``,
       reason,
     ]),
   ),
   calls: table(
     ['purpose', 'system calls'],
-    [...STATED.map(({ why, calls }) => [why, code(calls)]), ['Other calls that the agent made.', code(SEEN_ONLY)]],
+    [
+      ...STATED.map(({ why, calls }) => [why, code(calls)]),
+      ['Other calls that the agent made during the measurement.', code(SEEN_ONLY)],
+    ],
   ),
 };

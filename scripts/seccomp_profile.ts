@@ -11,7 +11,7 @@ interface Family {
 /** Groups of system calls that are allowed for a common reason, whether or not the measurement saw them. */
 export const STATED: readonly Family[] = [
   {
-    why: 'The runtime, between the filter and the first instruction of the agent.',
+    why: 'The container runtime makes these calls after it has installed the filter and before it executes the agent.',
     calls: [
       'execve',
       'close_range',
@@ -27,7 +27,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'Equivalent calls on arm64, in another libc, or in another version of libuv.',
+    why: 'These calls replace others on arm64, with another libc, or with another version of libuv.',
     calls: [
       ...[
         'epoll_pwait',
@@ -101,7 +101,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'Memory, threads, signals and time, including calls for a machine under pressure.',
+    why: 'Memory, threads, signals and time, including calls that are only made under memory pressure.',
     calls: [
       ...[
         'brk',
@@ -146,7 +146,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'Sinks, the API and /metrics: connections over TCP and a Unix socket, and name servers over UDP.',
+    why: 'Connections of the sinks, the API and /metrics over TCP and Unix sockets, and DNS over UDP.',
     calls: [
       ...[
         'socket',
@@ -180,7 +180,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'The spool, the file sink and state that outlives a restart; watched files.',
+    why: 'Files of the spool, of the file sink and of the persistent state, and watches for changed files.',
     calls: [
       ...[
         'pread64',
@@ -212,11 +212,11 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'The kernel: programs and maps of BPF, performance events for kprobes, other network namespaces.',
+    why: 'BPF programs and maps, performance events for kprobes, and other network namespaces.',
     calls: ['bpf', 'perf_event_open', 'setns'],
   },
   {
-    why: 'Identity and priority of the process.',
+    why: 'User, group and scheduling priority of the process.',
     calls: [
       'getuid',
       'geteuid',

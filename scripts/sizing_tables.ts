@@ -103,18 +103,18 @@ function byProbe(): string {
       'probe',
       'default',
       'cost',
-      'rights',
-      'a Pod, core',
-      'a Pod, full',
-      'the node, core',
-      'a Pod by declaration, core',
-      'full',
+      'capability set',
+      'Pod, core',
+      'Pod, full',
+      'node, core',
+      'Pod by declaration, core',
+      'Pod by declaration, full',
     ],
     [
       ...rows.sort((a, b) => b.pod - a.pod).map(({ cells }) => cells),
-      ['agent about itself', '', '', '', '0', '0', String(agent?.core.node), '', ''],
+      ["the agent's own metrics", '', '', '', '0', '0', String(agent?.core.node), '', ''],
       [
-        '__on by default__',
+        '__sum of the defaults__',
         ...['', '', ''],
         ...[total.core.pod, total.full.pod, total.core.node].map((value) => `__${value}__`),
         '',
@@ -185,15 +185,15 @@ function prometheus(): string {
   return table(
     [
       'detail',
-      'Pods a node',
+      'Pods per node',
       'nodes',
       'series',
-      'samples a second',
+      'samples per second',
       'memory',
-      `disk, ${RETENTION_DAYS} days`,
-      'cores to ingest it',
-      'scraped, gzip',
-      'store',
+      `disk space for ${RETENTION_DAYS} days`,
+      'cores for ingestion',
+      'network traffic (gzip)',
+      'suitable store',
     ],
     rows,
   );
@@ -214,7 +214,7 @@ function mimir(): string {
     ),
   );
   return table(
-    ['detail', 'Pods a node', 'nodes', 'series', 'cores of ingesters', 'cores of distributors', 'memory of both'],
+    ['detail', 'Pods per node', 'nodes', 'series', 'ingester cores', 'distributor cores', 'memory of both'],
     rows,
   );
 }
@@ -231,20 +231,23 @@ function measured(): string {
   return table(
     ['', 'core', 'full'],
     [
-      row('series of the page', (detail) => count(page[detail].samples)),
-      row('the page', (detail) => bytes(page[detail].bytes)),
-      row('the page on the wire, gzip', (detail) => bytes(page[detail].gzipBytes)),
-      row('series of Prometheus in that run', (detail) => count(FIGURES.prometheus[detail].series)),
+      row('series on the page', (detail) => count(page[detail].samples)),
+      row('size of the page', (detail) => bytes(page[detail].bytes)),
+      row('size of the page with gzip', (detail) => bytes(page[detail].gzipBytes)),
+      row('series in Prometheus', (detail) => count(FIGURES.prometheus[detail].series)),
       row('memory of Prometheus', (detail) => bytes(memoryOf(detail))),
-      ['__memory of a series__', `__${bytes(core.memoryBytesASeries)}__`, `__${bytes(full.memoryBytesASeries)}__`],
+      ['__memory per series__', `__${bytes(core.memoryBytesASeries)}__`, `__${bytes(full.memoryBytesASeries)}__`],
       [
-        '__disk of a sample, with the index__',
+        '__disk space per sample, including the index__',
         `__${core.diskBytesASample} bytes__`,
         `__${full.diskBytesASample} bytes__`,
       ],
-      row('part in chunks', (detail) => `${FIGURES.prometheus[detail].chunkBytesASample} bytes`),
-      row('write-ahead log of a sample', (detail) => `${FIGURES.prometheus[detail].walBytesASample} bytes`),
-      row('CPU to scrape and to store a sample', (detail) => `${FIGURES.prometheus[detail].cpuMicrosecondsASample} µs`),
+      row('chunks per sample, without the index', (detail) => `${FIGURES.prometheus[detail].chunkBytesASample} bytes`),
+      row('write-ahead log per sample', (detail) => `${FIGURES.prometheus[detail].walBytesASample} bytes`),
+      row(
+        'CPU time to scrape and store a sample',
+        (detail) => `${FIGURES.prometheus[detail].cpuMicrosecondsASample} µs`,
+      ),
     ],
   );
 }
@@ -258,7 +261,7 @@ function ofEvents(): string {
     bytes(event.gzipBytes),
   ]);
   return table(
-    ['event', 'line', 'structured metadata', 'push of one, gzip', 'push of a hundred, gzip, for each'],
+    ['event', 'line', 'structured metadata', 'push of one event (gzip)', 'push of a hundred (gzip), per event'],
     rows,
   );
 }
@@ -271,10 +274,10 @@ const EVENT_BYTES = Math.max(
 const NODE_PODS = 110;
 /** Events per second of a node. */
 const RATES: readonly (readonly [what: string, rate: number])[] = [
-  ['quiet: one event a Pod and hour', NODE_PODS / 3_600],
-  ['busy: one event a Pod and minute', NODE_PODS / 60],
-  ['one Pod of each node at its limit', events.limit],
-  ['worst: all Pods and the node at their limits', (NODE_PODS + 1) * events.limit],
+  ['quiet: each Pod has one event per hour', NODE_PODS / 3_600],
+  ['busy: each Pod has one event per minute', NODE_PODS / 60],
+  ['one Pod per node is at its limit', events.limit],
+  ['worst case: all Pods and nodes are at their limits', (NODE_PODS + 1) * events.limit],
 ];
 /** Assumes that five namespaces of a node have events, of three types each. */
 const STREAMS = 5 * 3;
@@ -288,14 +291,11 @@ function loki(): string {
   const perDay = (rate: number) => rate * EVENT_BYTES * DAY;
   const rows = NODES.map((nodes) => [
     count(nodes),
-    ...RATES.map(([, rate]) => `${bytes(perDay(nodes * rate))}, ${lokiMode(perDay(nodes * rate) / 1e9)}`),
+    ...RATES.map(([, rate]) => `${bytes(perDay(nodes * rate))} per day, ${lokiMode(perDay(nodes * rate) / 1e9)}`),
     count(nodes * STREAMS),
   ]);
-  const ofOne = RATES.map(([, rate]) => `${COUNT.format(rate)} a second`);
-  return table(
-    ['nodes: bytes a day', ...RATES.map(([what]) => what), 'streams'],
-    [['one node, events', ...ofOne, String(STREAMS)], ...rows],
-  );
+  const ofOne = RATES.map(([, rate]) => `${COUNT.format(rate)} events per second`);
+  return table(['nodes', ...RATES.map(([what]) => what), 'streams'], [['1', ...ofOne, String(STREAMS)], ...rows]);
 }
 
 function bounds(): string {
@@ -304,37 +304,37 @@ function bounds(): string {
   if (packetloss === undefined || sink === undefined) throw new Error('the defaults have changed');
   const { limit } = packetloss.settings;
   return table(
-    ['where', 'bound', 'effect'],
+    ['where', 'limit', 'effect'],
     [
       [
-        'in the kernel: `limit`',
-        `${limit} a second of each probe and namespace`,
-        'further anomalies are counted, and make no event',
+        'in the kernel (`limit`)',
+        `${limit} events per second, probe and namespace`,
+        'further anomalies are counted, but cause no event',
       ],
       [
-        'in the agent: `events.limit`',
-        `${events.limit} a second of each Pod`,
-        `${count((NODE_PODS + 1) * events.limit)} a second of a node of ${NODE_PODS} Pods`,
+        'in the agent (`events.limit`)',
+        `${events.limit} events per second and Pod`,
+        `a node with ${NODE_PODS} Pods sends at most ${count((NODE_PODS + 1) * events.limit)} events per second`,
       ],
       [
-        'folding: `events.fold`',
-        `equal events within ${events.foldMs / 1_000} s become two`,
-        'a storm of equal events costs next to nothing',
+        'folding (`events.fold`)',
+        `at most two events for any number of identical ones within ${events.foldMs / 1_000} s`,
+        'a storm of identical events costs very little',
       ],
       [
-        'a queue for each sink',
-        `${count(sink.queue)} events, or ${sink.queueBytes / 1024 ** 2} MiB`,
-        'keeps events while a sink is away, and drops the oldest',
+        'the queue of each sink',
+        `${count(sink.queue)} events, and ${sink.queueBytes / 1024 ** 2} MiB`,
+        'events wait while a sink is unreachable; if the queue is full, the oldest are dropped',
       ],
       [
         'a push to Loki',
-        `${count(sink.batch.events)} events, or ${sink.batch.bytes / 1024 ** 2} MiB of text`,
-        'one at a time: some 20 MiB a second with answers after 50 ms',
+        `${count(sink.batch.events)} events, and ${sink.batch.bytes / 1024 ** 2} MiB of text`,
+        'with one push at a time and a response time of 50 ms, about 20 MiB per second',
       ],
       [
-        'Loki: `ingestion_rate_mb`',
-        `${bytes(LOKI_RATE)} a second of a tenant`,
-        `${count(LOKI_RATE / EVENT_BYTES)} events a second of all nodes: further ones are refused for now (429), and wait`,
+        'Loki (`ingestion_rate_mb`)',
+        `${bytes(LOKI_RATE)} per second and tenant`,
+        `all nodes together can send ${count(LOKI_RATE / EVENT_BYTES)} events per second; Loki refuses further ones with 429, and they are retried later`,
       ],
     ],
   );
@@ -343,33 +343,37 @@ function bounds(): string {
 function constants(): string {
   const { core, full } = { core: seriesOf('core'), full: seriesOf('full') };
   return table(
-    ['', 'value', 'from'],
+    ['name', 'value', 'source'],
     [
-      ['`pod`', `${core.pod} core, ${full.pod} full`, 'measured, the table above'],
-      ['`node`', `${core.node} core, ${full.node} full`, 'measured, the table above; it grows with CPUs and devices'],
+      ['`pod`', `${core.pod} series (core), ${full.pod} (full)`, 'measured (table above)'],
+      [
+        '`node`',
+        `${core.node} series (core), ${full.node} (full)`,
+        'measured (table above); it grows with the numbers of CPUs and devices',
+      ],
       ['`interval`', `${INTERVAL} s`, 'default of the Prometheus Operator'],
       [
         '`memory`',
-        `${bytes(FIGURES.prometheus.core.memoryBytesASeries)} core, ${bytes(FIGURES.prometheus.full.memoryBytesASeries)} full`,
+        `${bytes(FIGURES.prometheus.core.memoryBytesASeries)} per series (core), ${bytes(FIGURES.prometheus.full.memoryBytesASeries)} (full)`,
         'measured',
       ],
       [
         '`sample`',
-        `${FIGURES.prometheus.core.diskBytesASample} bytes core, ${FIGURES.prometheus.full.diskBytesASample} full`,
+        `${FIGURES.prometheus.core.diskBytesASample} bytes (core), ${FIGURES.prometheus.full.diskBytesASample} bytes (full)`,
         'measured',
       ],
       [
         '`log`',
-        `${FIGURES.prometheus.core.walBytesASample} bytes core, ${FIGURES.prometheus.full.walBytesASample} full`,
+        `${FIGURES.prometheus.core.walBytesASample} bytes (core), ${FIGURES.prometheus.full.walBytesASample} bytes (full)`,
         'measured',
       ],
-      ['`replaced`', `${REPLACED_A_DAY} a day`, 'assumed: how often a Pod is replaced by one of another name'],
+      ['`replaced`', `${REPLACED_A_DAY} per day`, 'assumption: how often a Pod is replaced by a Pod with another name'],
       [
-        'room',
-        `${MEMORY_ROOM} for memory, ${DISK_ROOM} for disk`,
-        "Mimir's documentation requires half more for peaks, and Prometheus's to use at most 80 to 85 % of the disk",
+        '`reserve`',
+        `${MEMORY_ROOM} for memory, ${DISK_ROOM} for disk space`,
+        "Mimir's documentation recommends 50 % more memory for peaks, and that of Prometheus recommends to use at most 80 to 85 % of the disk",
       ],
-      ['`event`', bytes(EVENT_BYTES), 'measured, the largest of the table below'],
+      ['`event`', bytes(EVENT_BYTES), 'measured; the largest event in the table below'],
     ],
   );
 }
@@ -378,8 +382,8 @@ function run(): string {
   const { date, kernel, cpus, prometheus: version, pods, scrapes, idleBytes } = FIGURES.measured;
   const series = count(FIGURES.prometheus.core.series);
   return [
-    `${date}, Linux ${kernel}, ${cpus} CPUs, Prometheus ${version}. ${pods} busy Pods on one agent, whose page was requested each second and given to Prometheus as the pages of`,
-    `several nodes, ${series} series of it, for ${scrapes} seconds: a series has as many samples then as in the two hours of a block at ${INTERVAL} s. An idle Prometheus took ${bytes(idleBytes)}.`,
+    `The run was on ${date}, with Linux ${kernel}, ${cpus} CPUs and Prometheus ${version}. One agent ran on a machine with ${pods} busy Pods. Prometheus scraped the agent's page every second as the pages of`,
+    `several nodes with ${series} series in total, for ${scrapes} seconds. Each series then has as many samples as in a two-hour block with a scrape interval of ${INTERVAL} s. An idle Prometheus server took ${bytes(idleBytes)} of memory.`,
   ].join('\n');
 }
 

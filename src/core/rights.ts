@@ -29,18 +29,20 @@ export const RIGHTS: readonly RightsSet[] = [
   {
     name: 'packets',
     adds: ['NET_ADMIN'],
-    brings: 'programs attached to cgroups and tc, look-ups in connection tracking, changes of nftables in `changes`',
+    brings:
+      'BPF programs on cgroups and tc, lookups of connection tracking entries, and the nftables changes of the probe `changes`',
   },
   {
     name: 'processes',
     adds: ['SYS_PTRACE', 'DAC_READ_SEARCH', 'SYS_ADMIN'],
     brings:
-      'open files of processes, and access to other network namespaces: `fd`, `io`, `qdisc`, `conntrack` where it is a module, with `packets` also its `states`',
+      'the probes `fd`, `io` and `qdisc`, and `conntrack` if nf_conntrack is a module; together with `packets`, also its option `states`. These read open files of processes and enter other network namespaces',
   },
   {
     name: 'tools',
     adds: ['SYS_ADMIN', 'SYS_PTRACE', 'NET_RAW', 'NET_ADMIN'],
-    brings: 'commands that enter a Pod’s network, in a container of their own: the agent’s rights stay as they are',
+    brings:
+      'commands that enter a Pod’s network. They run in a separate container, so the agent’s own capabilities do not change',
   },
 ];
 

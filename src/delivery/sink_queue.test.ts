@@ -259,7 +259,7 @@ describe('a sink that fails', () => {
   });
 });
 
-/** What may happen before a write, and how the sink may respond to it. */
+/** A step of the simulation: new events, and the sink's response to the next write. */
 const STEP = fc.record({
   events: fc.integer({ min: 0, max: 40 }),
   outcome: fc.constantFrom('takes', 'fails', 'fails late', 'rejects some', 'breaks', 'is replaced'),

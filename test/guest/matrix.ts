@@ -148,16 +148,16 @@ export function renderText(columns: readonly Column[]): string {
 export function renderDocument(columns: readonly Column[]): string {
   const notes = new Notes();
   const states = table(['Probe', ...headOf(columns)], stateRows(columns, notes));
-  const hooks = table(['Probe', 'Sees', ...headOf(columns)], hookRows(columns, notes));
+  const hooks = table(['Probe', 'Hook point', ...headOf(columns)], hookRows(columns, notes));
   return `# What runs on which kernel
 
-Made by \`npm run test:kernels\`. Do not edit. The run boots kernels of Debian, causes events for every probe on each, and runs \`netsonde check\` with all
-probes switched on. The head of a column is the release that it was measured on. The last column is the machine of the run: its own kernel, which
-is locked down and allows no hooks in functions (fentry, kprobes). \`netsonde check\` prints the same table for the kernel that it runs on.
+Made by \`npm run test:kernels\`. Do not edit. The run boots Debian kernels, causes events for every probe on each of them, and runs \`netsonde check\` with all
+probes enabled. The column headings are the kernel releases. The last column is the kernel of the machine that ran the tests, which
+is locked down and supports no function hooks (fentry, kprobes). \`netsonde check\` prints the same information for the running kernel.
 
-*running*: the probe sees everything that it has to show; the reader follows: \`pass\` (a BPF walk over all namespaces), files of /proc, netlink, or the kinds
-of kernel hooks. *degraded*: the probe sees less, or the better reader is missing and some values with it. *unsupported*: the kernel lacks something that the
-probe needs. Numbers refer to the reasons below.
+*running* means that the probe reports everything that it can. The state is followed by the reader, which is \`pass\` (a BPF walk over all namespaces), files of /proc, netlink, or the kinds
+of kernel hooks. *degraded* means that the probe reports less than it can, or uses a fallback reader that lacks some values. *unsupported* means that the kernel lacks something that the
+probe needs. Numbers in brackets refer to the reasons at the end.
 
 ## Probes
 
@@ -165,7 +165,7 @@ ${states}
 
 ## Hooks
 
-Hooks that each BPF probe attaches to, whether it is switched on or not.
+The table lists the hooks that each BPF probe uses, or would use if it were enabled.
 
 ${hooks}
 

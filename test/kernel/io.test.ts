@@ -353,7 +353,7 @@ describe('I/O while processes come and go all the time', () => {
     const total = await scrapeDuring(pod.uid, start, churns);
     const most = (await churns).reduce((sum, count) => sum + count, 0) * SIZE;
     expect(total).toBeLessThan(most + SLACK);
-    // How many bytes were written before a scrape depends on the machine's load, so this is only a lower limit.
+    // The number of bytes that were written before a scrape depends on the machine's load, so this is only a lower limit.
     expect(total).toBeGreaterThan(SIZE);
   });
 });

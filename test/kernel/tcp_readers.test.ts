@@ -218,7 +218,7 @@ it('counts lasting connections exactly while others come and go elsewhere in the
     const [before, now] = [still[1]?.sockets[ESTABLISHED] ?? 0, moving?.sockets[ESTABLISHED] ?? 0];
     expect(now).toBeGreaterThanOrEqual(before);
     // A walk may see both ends of a new connection and of a closing one, which is four more than before. If the walk has to wait for the CPU, it may
-      // see more.
+    // see more.
     if (now > before + 4) more++;
     expect(now).toBeLessThanOrEqual(before + 40);
   });

@@ -53,7 +53,7 @@ print('closed', len(body))
 
 interface Recipe {
   readonly app: string;
-  /** How many of forty namespaces have this client. */
+  /** Number of namespaces with this client in a LAN with forty client namespaces. */
   readonly clients: number;
   readonly pauseMs: number;
   readonly unconfigured?: boolean;

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** What an application reports about its work. */
+/** Work and errors that an application reports. */
 export interface Figures {
   runs: number;
   connections: number;
