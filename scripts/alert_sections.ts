@@ -4,8 +4,8 @@ import { declaredAlerts } from '../dashboards/netsonde/probe_alerts.ts';
 export function alertSections(): string {
   return declaredAlerts()
     .map(({ probe, alert: { name, severity, runbook } }) => {
-      const needs = probe.enabledByDefault ? '' : `; needs the probe \`${probe.name}\``;
-      return `### ${name}\n\n\`${severity}\`${needs}. ${runbook}`;
+      const needs = probe.enabledByDefault ? '' : ` The alert needs the probe \`${probe.name}\`.`;
+      return `### ${name}\n\nThe severity is \`${severity}\`.${needs} ${runbook}`;
     })
     .join('\n\n');
 }
