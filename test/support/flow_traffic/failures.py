@@ -1,0 +1,107 @@
+"""Connections that never come about."""
+
+import asyncio
+import errno
+import random
+import socket
+import struct
+
+from connections import Attempt, connect
+from ends import TCP_USER_TIMEOUT
+from kinds import close_any, exchange
+from sums import sums
+
+# The kernel gives up at the first of both: the number of SYN retransmissions, the time in milliseconds.
+SYN_RETRIES, SYN_MS = 1, 1_200
+# linux/in.h; since Linux 6.3
+IP_LOCAL_PORT_RANGE = 51
+# Part of the default range of ephemeral ports: the kernel ignores a range outside of it.
+PASSING_PORTS = (60_000, 60_999)
+
+
+async def fail(attempt, cause, expected):
+    try:
+        await attempt.connect()
+    except OSError as error:
+        if error.errno != expected:
+            raise
+        attempt.failed(cause)
+        return
+    raise AssertionError(f"{attempt.target} was reached, expected was: {cause}")
+
+
+async def refused(route):
+    attempt = Attempt(route, *route.refused)
+    await fail(attempt, "refused", errno.ECONNREFUSED)
+    sums.counters[route.netns]["TcpAttemptFails"] += 1
+
+
+async def timeout(route):
+    """Nobody answers."""
+    attempt = Attempt(route, *route.silent)
+    attempt.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_RETRIES)
+    attempt.sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, SYN_MS)
+    await fail(attempt, "timeout", errno.ETIMEDOUT)
+    sums.counters[route.netns]["TcpAttemptFails"] += 1
+
+
+async def unreachable(route):
+    """No neighbour has the address."""
+    attempt = Attempt(route, *route.unreachable)
+    await fail(attempt, "unreachable", errno.EHOSTUNREACH)
+    sums.counters[route.netns]["TcpAttemptFails"] += 1
+
+
+async def no_route(route):
+    """connect() fails before the socket changes its state: no counter of the kernel knows the attempt."""
+    attempt = Attempt(route, *route.no_route)
+    try:
+        await attempt.connect()
+    except OSError as error:
+        if error.errno != errno.ENETUNREACH:
+            raise
+    attempt.sock.close()
+
+
+async def given_up(route):
+    """The client closes its socket before an answer has come."""
+    attempt = Attempt(route, *route.silent)
+    attempt.begin()
+    await asyncio.sleep(random.random() * 0.01)
+    attempt.give_up()
+
+
+def limit_port(attempt, port):
+    """Lets the kernel choose this port only. Returns false where it has no such option."""
+    try:
+        attempt.sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", port << 16 | port))
+    except OSError:
+        return False
+    return True
+
+
+async def no_port(route):
+    """All local ports from which the address can be reached are in use."""
+    listener = route.listener()
+    source = route.source_for(listener.reach)
+    to = (listener.reach, listener.port)
+    port = random.randint(*PASSING_PORTS)
+    attempt = Attempt(route, *to, source=source)
+    if random.random() < 0.5 or not limit_port(attempt, port):
+        # The application chooses the port.
+        port = route.spare_port()
+        attempt.sock.close()
+        attempt = Attempt(route, *to, source=source, source_port=port)
+    try:
+        pair = await connect(route, listener, source=source, source_port=port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        attempt.sock.close()
+        return
+    await exchange(pair)
+    await fail(attempt, "no_port", errno.EADDRNOTAVAIL)
+    await close_any(pair)
+
+
+KINDS = [refused, timeout, unreachable, no_route, given_up, no_port]

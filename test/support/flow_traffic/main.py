@@ -1,0 +1,107 @@
+"""Makes TCP traffic of every kind between network namespaces, and keeps its own sums of it. Argument: seed of the random choices.
+
+Reads a JSON object from each line, and writes one when it is done. Commands run side by side: sums are told while traffic runs. One
+thread has both ends of each connection, so that a command sees each write and each read either done or not begun.
+"""
+
+import asyncio
+import json
+import random
+import resource
+import sys
+
+import failures
+import kinds
+import netns
+import oddities
+import resets
+from connections import Listener, Route, Unsupported, listeners, routes
+from sums import sums
+
+KINDS = {kind.__name__: kind for module in (kinds, resets, failures, oddities) for kind in module.KINDS}
+LOOK_SECONDS = 0.005
+
+
+def listen(name, **of):
+    """Opens a listener. Returns whether the kernel has what it needs."""
+    try:
+        listeners[name] = Listener(**of).open()
+    except Unsupported:
+        return False
+    return True
+
+
+def route(name, **of):
+    routes[name] = Route(**of)
+
+
+async def play(mix, count, parallel=8):
+    """Plays kinds of traffic at random. @param mix kind, route and weight of each"""
+    chosen = iter(random.choices([(kind, of) for kind, of, _ in mix], [weight for _, _, weight in mix], k=count))
+
+    async def one_by_one():
+        for kind, of in chosen:
+            try:
+                await KINDS[kind](routes[of])
+            except Exception as error:
+                raise RuntimeError(f"{kind} on {of}: {type(error).__name__} {error}") from error
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(parallel):
+            group.create_task(one_by_one())
+
+
+async def close_all():
+    """Closes all connections that stay."""
+    for of in routes.values():
+        await kinds.close_all(of)
+
+
+async def rest(namespaces):
+    """Waits until no socket of these namespaces has counters still to come, in two looks."""
+    calm = 0
+    while calm < 2:
+        found = [line for name in namespaces for line in netns.passing(name)]
+        calm = 0 if found else calm + 1
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def tell():
+    return sums.as_json()
+
+
+COMMANDS = {command.__name__: command for command in (listen, route, play, close_all, rest, tell)}
+
+
+def reason(error):
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(reason(one) for one in error.exceptions)
+    return f"{type(error).__name__} {error}"
+
+
+async def run(request):
+    identity, call = request["id"], request["call"]
+    try:
+        result = COMMANDS[call](**request["args"])
+        result = await result if asyncio.iscoroutine(result) else result
+        response = {"id": identity, "result": result}
+    except Exception as error:
+        response = {"id": identity, "error": f"{call}: {reason(error)}"}
+    print(json.dumps(response), flush=True)
+
+
+async def main(seed):
+    random.seed(seed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    running = set()
+    while line := await lines.readline():
+        request = json.loads(line)
+        task = asyncio.create_task(run(request))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+
+asyncio.run(main(sys.argv[1]))
