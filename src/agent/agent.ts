@@ -30,32 +30,32 @@ import { Serving, type ServingOptions } from './serving.ts';
 
 export interface AgentOptions extends ServingOptions {
   readonly configFile: string | undefined;
-  /** Source of the configuration in place of a file; takes `kubernetes`. */
+  /** ConfigMap to read the configuration from, instead of a file. Needs `kubernetes`. */
   readonly configMap: ConfigMapRef | undefined;
   readonly kubernetes: KubernetesUse;
   /** Name of this node. */
   readonly node: string;
   readonly paths: Paths;
-  /** Folder for data that survives a restart. */
+  /** Directory for data that survives a restart. */
   readonly state: string;
-  /** Labels of this node, by which `nodes` in the configuration selects. */
+  /** Labels of this node, which `nodes` in the configuration matches against. */
   readonly nodeLabels: Labels;
-  /** Aborts a start that is under way. */
+  /** Aborts a start that is still in progress. */
   readonly stop: AbortSignal;
 }
 
-/** Milliseconds that a shutdown may take, and the parts of it for requests to others, and for the rest of the log. */
+/** Milliseconds for the whole shutdown, for the pending requests to other services, and for the rest of the log. */
 const END_MS = 4_700;
 const ASKING_MS = 300;
 const LOG_MS = 300;
 
 /**
- * Milliseconds that a start waits for the Kubernetes API: for the names of Pods, which would otherwise change a moment later, and for the
- * configuration.
+ * Milliseconds that a start waits for the Kubernetes API to send the configuration and the names of the Pods.
+ * Without the names, the first metrics and events would lack their Pod.
  */
 const API_WAIT_MS = 3_000;
 
-/** The running agent: configuration, kernel thread, events and HTTP, wired together. */
+/** The running agent. Connects the configuration, the kernel thread, the events and the HTTP server. */
 export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #config: ConfigLoop;
@@ -121,7 +121,7 @@ export class Agent implements AsyncDisposable {
     });
   }
 
-  /** In this order: first a log level that shows the rest, and the path of events before the first event. */
+  /** The order matters: the log level applies to the other steps, and events and sinks are set up before the first event. */
   #followers(): Record<string, ConfigFollower> {
     return {
       log: async ({ log }) => {
@@ -141,9 +141,9 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
-   * Resolves once the agent serves.
-   * @throws {ConfigError} for a faulty configuration in a file; one in a ConfigMap is reported, and all defaults hold
-   * @throws where it cannot listen on the address or read /proc, and where it is stopped before it serves
+   * Resolves once the agent serves requests.
+   * @throws {ConfigError} if the configuration file is invalid; an invalid ConfigMap is reported and the defaults apply
+   * @throws if it cannot listen on an address or read /proc, or if it is stopped before it serves
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const { state: directory, paths, stop, log } = options;
@@ -163,7 +163,7 @@ export class Agent implements AsyncDisposable {
   async #start(): Promise<void> {
     const { configFile, stop } = this.#options;
     const content = configFile === undefined ? undefined : await readContent(this.#files, configFile);
-    // A fault that can be found now is reported before anything is started.
+    // Reports an invalid file before anything is started.
     if (content !== undefined) this.#config.check(content);
     for (const step of [
       () => this.#listen(),
@@ -171,14 +171,14 @@ export class Agent implements AsyncDisposable {
       () => this.#kernel.start(),
       () => this.#begin(content),
     ]) {
-      // A closed agent must not be started.
+      // The agent may have been stopped during the previous step.
       stop.throwIfAborted();
       await step();
     }
     this.#memory = keepMemory(this.#kernel);
   }
 
-  /** Applies the first configuration, and watches for the next. */
+  /** Applies the first configuration, and watches its source for changes. */
   async #begin(content: FileContent | undefined): Promise<void> {
     const { configFile, configMap, log } = this.#options;
     if (this.#session !== undefined && configMap !== undefined) {
@@ -208,7 +208,7 @@ export class Agent implements AsyncDisposable {
     const { kubernetes, node, log } = this.#options;
     if (kubernetes.trouble !== undefined) log.warn(kubernetes.trouble);
     if (!kubernetes.asked) return;
-    // The client library is loaded only where it is needed.
+    // The client library takes memory, so it is loaded only if the API is used.
     const { openSession } = await import('#kubernetes/session.ts');
     const { checkKubeconfig } = await import('#kubernetes/kubeconfig_files.ts');
     await checkKubeconfig(this.#files, process.env);
@@ -221,27 +221,27 @@ export class Agent implements AsyncDisposable {
       nodeLabels: (labels) => void this.#config.setNodeLabels(labels),
       podNetworks: (networks) => this.#tellKernel(this.#kernel.tellPodNetworks(networks)),
     });
-    log.info(`Pods of the node ${node} by the Kubernetes API at ${this.#session.server}`);
+    log.info(`reading the Pods of node ${node} from the Kubernetes API at ${this.#session.server}`);
     await this.#cluster.listed(API_WAIT_MS);
   }
 
-  /** A thread that was lost in the meantime is replaced, and the next one gets everything. */
+  /** A failed request needs no retry: the kernel thread has ended, and the next one receives all current state. */
   #tellKernel(told: Promise<void>): void {
-    told.catch((error: Error) => this.#options.log.debug(`the kernel thread was not told: ${error.message}`));
+    told.catch((error: Error) => this.#options.log.debug(`the kernel thread did not get an update: ${error.message}`));
   }
 
-  /** `HOST:PORT` that the agent serves on. */
+  /** `HOST:PORT` that the agent listens on. */
   get address(): string {
     return this.#serving.address;
   }
 
-  /** Ends after five seconds, whatever hangs: sinks get the time that the steps before leave. */
+  /** Resolves within five seconds even if a step hangs. Sinks get the time that the earlier steps leave. */
   async [Symbol.asyncDispose](): Promise<void> {
     const endMs = performance.now() + END_MS;
-    this.#ending.abort(new Error('the agent ends'));
+    this.#ending.abort(new Error('the agent is shutting down'));
     this.#watcher?.[Symbol.dispose]();
     await this.#memory?.[Symbol.asyncDispose]();
-    // Steps may wait for something that hangs: a file system, the Kubernetes API.
+    // These may hang on a file system or on the Kubernetes API.
     const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
     await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);
     this.#session?.[Symbol.dispose]();
@@ -283,14 +283,15 @@ export class Agent implements AsyncDisposable {
     return { ...state, resources, trouble: state.trouble ?? this.#configMap.trouble };
   }
 
-  /** Reported where everybody can see it: on the ConfigMap. */
+  /** Reports a rejected configuration as a Kubernetes Event on the ConfigMap, where cluster users see it. */
   #report(error: ConfigError, version: ConfigMapVersion | undefined): void {
     const { configMap, node, log } = this.#options;
     if (this.#session === undefined || configMap === undefined || version === undefined) return;
     const { namespace, name } = configMap;
     const rejection = { namespace, name, ...version, reason: error.message };
     reportRejection(this.#session, rejection, node, this.#ending.signal).catch((failure: Error) => {
-      if (!this.#ending.signal.aborted) log.warn(`no Event reports the rejected configuration: ${failure.message}`);
+      if (!this.#ending.signal.aborted)
+        log.warn(`cannot report the rejected configuration as an Event: ${failure.message}`);
     });
   }
 }
@@ -299,7 +300,7 @@ function notAsked(trouble: string): KubernetesState {
   return { connected: false, trouble, resources: [], addresses: 0, addressesLeftOut: 0 };
 }
 
-/** Rejects with the signal's reason once it is aborted; ignoring the promise is safe. */
+/** Returns a promise that rejects with the signal's reason on abort. An unobserved rejection is not reported. */
 function rejectionOf(signal: AbortSignal): Promise<never> {
   const { promise, reject } = Promise.withResolvers<never>();
   promise.catch(() => undefined);

@@ -216,7 +216,7 @@ describe('a document that is late', () => {
     expect(loop.status).toMatchObject({
       generation: 0,
       successful: false,
-      rejected: { faults: [{ path: '', allowed: 'cannot be read: the Kubernetes API does not answer yet' }] },
+      rejected: { faults: [{ path: '', allowed: 'cannot be read: the Kubernetes API has not responded yet' }] },
     });
     await loop.reload({ text: 'probes: { udp: false }' });
     expect(isOn('udp')).toBe(false);
@@ -259,7 +259,7 @@ describe('a section that ends', () => {
     await vi.waitFor(() => expect(isOn('udp')).toBe(true));
     expect(loop.until('udp')).toBeNull();
     expect(loop.status).toMatchObject({ generation: 1, successful: true, appliedMs: START });
-    expect(logs).toEqual(['info probes.udp: its time is over']);
+    expect(logs).toEqual(['info probes.udp: expired']);
   });
 
   it.each([
@@ -339,7 +339,7 @@ describe('a part that fails to follow', () => {
   const fails = (part: string) => (step: string) => {
     if (step.startsWith(part)) throw new Error('broken');
   };
-  const FAULT = { path: 'log', value: '', allowed: 'could not be applied; everything else is: broken' };
+  const FAULT = { path: 'log', value: '', allowed: 'could not be applied, but everything else was: broken' };
 
   it('keeps no other part from following, and shows in the status until a document is fully applied', async () => {
     during = fails('log');
@@ -367,7 +367,7 @@ describe('a part that fails to follow', () => {
     during = fails(told);
     await loop.begin({ text: '{ labels: { app: app }, probes: { udp: false } }' });
     expect(loop.status).toMatchObject({ generation: 1, successful: true, rejected: null });
-    expect(logs).toEqual(['warn the probes follow with the next kernel thread: broken']);
+    expect(logs).toEqual(['warn the probes change when the next kernel thread starts: broken']);
     // The client keeps the request, and sends it to the next thread.
     expect(isOn('udp')).toBe(false);
   });

@@ -1,4 +1,4 @@
-/** Handles a new configuration: it is taken, validated, applied and reported, or rejected while the one before stays active. */
+/** Reads, validates, applies and reports each new configuration. A rejected one leaves the previous one active. */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ConfigStatus, Fault } from '#api/config.ts';
@@ -14,28 +14,28 @@ import type { Labels } from '#core/selector.ts';
 import type { KernelClient } from '#kernel/client.ts';
 import { desiredKernel } from './desired_kernel.ts';
 
-/** Brings one part of the agent to a configuration. */
+/** Applies a configuration to one part of the agent. */
 export type ConfigFollower = (config: Config) => void | Promise<void>;
 
 export interface ConfigLoopOptions {
-  /** Source of documents, for the status. */
+  /** Where documents come from, for the status. */
   readonly origin: Pick<ConfigStatus, 'file' | 'configMap'>;
   readonly reader: ConfigReader;
   readonly expiry: SectionExpiry;
-  /** Labels of this node that are known at the start. */
+  /** Labels of this node that are known when the agent starts. */
   readonly nodeLabels: Labels;
-  /** Keyed by the section of the document that each follows; called in this order. */
+  /** Keyed by the section of the document that each one applies, and called in this order. */
   readonly followers: Readonly<Record<string, ConfigFollower>>;
   /** Called after the followers. */
   readonly kernel: Pick<KernelClient, 'labelPods' | 'configure'>;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Called for each document that is rejected after the start. */
+  /** Called for each document that is rejected after the agent has started. */
   readonly rejected?: (error: ConfigError, version: ConfigMapVersion | undefined) => void;
 }
 
 /**
- * Leads from a document to an agent that follows it, one document after the other: take, validate, apply, report. A faulty document changes
- * nothing, and a part of the agent that fails to follow keeps no other part from following.
+ * Handles documents one at a time. An invalid document changes nothing. If one part of the agent fails to apply a
+ * document, the other parts still apply it.
  */
 export class ConfigLoop implements AsyncDisposable {
   readonly #options: ConfigLoopOptions;
@@ -46,7 +46,7 @@ export class ConfigLoop implements AsyncDisposable {
   #version: ConfigMapVersion | undefined;
   #isApplied = false;
   #isClosed = false;
-  /** Resolves once everything requested so far is done. */
+  /** Resolves once all queued calls are done. */
   #last: Promise<void> = Promise.resolve();
 
   constructor(options: ConfigLoopOptions) {
@@ -61,29 +61,29 @@ export class ConfigLoop implements AsyncDisposable {
     return this.#status;
   }
 
-  /** The active configuration, as a document. */
+  /** Returns the active configuration as a document. */
   get document(): Mapping {
     return this.#active.config.document;
   }
 
-  /** A configuration was applied, even if it was all defaults. */
+  /** Whether a configuration has been applied; the defaults count as one. */
   get isApplied(): boolean {
     return this.#isApplied;
   }
 
-  /** Time in RFC 3339 when the probe reverts by itself; null where it does not. */
+  /** Returns the time in RFC 3339 when the probe reverts by itself, or null if it does not. */
   until(probe: string): string | null {
     return this.#active.until(probe);
   }
 
-  /** Validates without applying. @throws {ConfigError} for a faulty document */
+  /** Validates a document without applying it. @throws {ConfigError} if it is invalid or could not be read */
   check(content: FileContent): void {
     this.#active.check(textOf(content));
   }
 
   /**
-   * Applies the first document; without one, all defaults.
-   * @throws {ConfigError} for a faulty document
+   * Applies the first document, or the defaults if there is none.
+   * @throws {ConfigError} if the document is invalid or could not be read
    */
   begin(content?: FileContent): Promise<void> {
     return this.#queue(async () => {
@@ -93,21 +93,21 @@ export class ConfigLoop implements AsyncDisposable {
   }
 
   /**
-   * Applies all defaults, unless a document was applied before: its source is late, or the document is faulty.
-   * @param why the source is late
+   * Applies the defaults, unless a document has been applied already. Called when the first document is late or invalid.
+   * @param why why the document is late
    */
-  fallBack(why = 'the Kubernetes API does not answer yet'): Promise<void> {
+  fallBack(why = 'the Kubernetes API has not responded yet'): Promise<void> {
     return this.#queue(async () => {
       if (this.#isApplied) return;
       if (this.#status.rejected === null) {
         this.#reject([{ path: '', value: '', allowed: `cannot be read: ${why}` }]);
       }
-      this.#options.log('warn', 'there is no configuration to apply: all defaults hold until there is one');
+      this.#options.log('warn', 'there is no valid configuration yet; the defaults apply until there is one');
       await this.#apply();
     });
   }
 
-  /** Takes another document. A faulty one is reported, and the active one stays. */
+  /** Takes a new document. If it is invalid, the error is reported and the previous document stays active. */
   reload(content: FileContent, version?: ConfigMapVersion): Promise<void> {
     return this.#queue(() =>
       this.#attempt(version, async () => {
@@ -119,8 +119,8 @@ export class ConfigLoop implements AsyncDisposable {
   }
 
   /**
-   * Resolves the active document for other labels of the node, and applies it where they choose other overrides.
-   * @param labels override those that were known at the start
+   * Resolves the active document for new labels of the node, and applies it if they select other overrides.
+   * @param labels take precedence over the labels that were known at the start
    */
   setNodeLabels(labels: Labels): Promise<void> {
     return this.#queue(() =>
@@ -133,14 +133,14 @@ export class ConfigLoop implements AsyncDisposable {
     );
   }
 
-  /** Resolves once the document that is being applied is done; later ones are no longer applied. */
+  /** Resolves once the document in progress is applied. Queued documents are dropped. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#active[Symbol.dispose]();
     await this.#last;
   }
 
-  /** Runs calls one after the other, in their order. A failure reaches its caller and no later call. */
+  /** Runs calls in order, one at a time. A failure rejects only the call that failed. */
   #queue(work: () => Promise<void>): Promise<void> {
     const done = this.#last.then(async () => {
       if (!this.#isClosed) await work();
@@ -149,7 +149,7 @@ export class ConfigLoop implements AsyncDisposable {
     return done;
   }
 
-  /** @param take says whether the active configuration has changed */
+  /** @param take returns whether the active configuration changed */
   async #attempt(version: ConfigMapVersion | undefined, take: () => Promise<boolean>): Promise<void> {
     const { log, rejected } = this.#options;
     try {
@@ -165,9 +165,9 @@ export class ConfigLoop implements AsyncDisposable {
     log('info', `configuration ${this.#status.generation} applied`);
   }
 
-  /** The document is the same, so there is no new generation. */
+  /** Applies the document again without its expired sections. The generation stays, because the document is the same. */
   #revert(sections: readonly TimedSection[]): void {
-    for (const { path } of sections) this.#options.log('info', `${pathText(path)}: its time is over`);
+    for (const { path } of sections) this.#options.log('info', `${pathText(path)}: expired`);
     void this.#queue(async () => {
       const faults = await this.#apply();
       if (faults.length > 0) this.#reject(faults);
@@ -181,10 +181,7 @@ export class ConfigLoop implements AsyncDisposable {
     if (faults.length > 0) this.#reject(faults);
   }
 
-  /**
-   * Returns the active configuration; all defaults before a document was taken. Applying it returns a fault for each part that did not
-   * follow.
-   */
+  /** Applies the active configuration. Returns an error for each part of the agent that failed to apply it. */
   async #apply(): Promise<Fault[]> {
     const { config } = this.#active;
     const { followers, log } = this.#options;
@@ -193,7 +190,7 @@ export class ConfigLoop implements AsyncDisposable {
       try {
         await follow(config);
       } catch (error) {
-        const allowed = `could not be applied; everything else is: ${(error as Error).message}`;
+        const allowed = `could not be applied, but everything else was: ${(error as Error).message}`;
         log('error', `${section}: ${allowed}`);
         faults.push({ path: section, value: '', allowed });
       }
@@ -205,10 +202,11 @@ export class ConfigLoop implements AsyncDisposable {
 
   async #tellKernel(config: Config): Promise<void> {
     const { kernel, log } = this.#options;
-    // Both run, even if the first fails: a thread that is lost in the meantime is replaced, and the next one gets the last request.
+    // Each runs even if the other fails. A failure means that the thread ended; the next thread receives the latest requests.
     const told = await Promise.allSettled([kernel.labelPods(config.labels), kernel.configure(desiredKernel(config))]);
     const failure = told.find((outcome) => outcome.status === 'rejected');
-    if (failure !== undefined) log('warn', `the probes follow with the next kernel thread: ${failure.reason.message}`);
+    if (failure !== undefined)
+      log('warn', `the probes change when the next kernel thread starts: ${failure.reason.message}`);
   }
 
   #reject(faults: readonly Fault[]): void {
@@ -216,7 +214,7 @@ export class ConfigLoop implements AsyncDisposable {
   }
 }
 
-/** @throws {ConfigError} where it could not be read */
+/** @throws {ConfigError} if the content could not be read */
 function textOf(content: FileContent): string {
   if ('error' in content) throw new ConfigError([{ path: '', value: '', allowed: `cannot be read: ${content.error}` }]);
   return content.text;

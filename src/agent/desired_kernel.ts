@@ -1,12 +1,12 @@
 import type { Config } from '#config/schema.ts';
 import type { DesiredKernel, DesiredProbes } from '#probe/contract.ts';
 
-/** Returns what a configuration requests from the kernel thread. */
+/** Returns the part of a configuration that the kernel thread applies. */
 export function desiredKernel(config: Config): DesiredKernel {
   return { probes: desiredProbes(config), bpfStats: config.bpfStats, series: config.limits.series };
 }
 
-/** Only enabled probes; a probe without a detail of its own has that of the document. */
+/** Returns the enabled probes. A probe without its own `detail` gets the document's. */
 export function desiredProbes({ detail, probes }: Config): DesiredProbes {
   const enabled = Object.entries(probes).filter(([, probe]) => probe.enabled);
   return Object.fromEntries(

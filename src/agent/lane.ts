@@ -1,5 +1,5 @@
 /**
- * Every stage between the kernel thread and the sinks, in order:
+ * The stages between the kernel thread and the sinks, in order:
  *
  *     receive → enrich → fold → limit → publish → deliver
  */
@@ -21,19 +21,19 @@ export interface LaneOptions {
   /** Name of this node. */
   readonly node: string;
   readonly probes: readonly AnyProbe[];
-  /** Ports that this node's kernel gives to clients. */
+  /** Ports that this node's kernel assigns to clients. */
   readonly ephemeral: PortRange;
   readonly ledger: Ledger;
   readonly bus: EventBus;
-  /** Owners of addresses; undefined where events are to name no peers. */
+  /** Finds the owners of addresses; undefined if events are not to name peers. */
   readonly peers: () => PeerLookup | undefined;
-  /** Gives records to the sinks that take their kind. */
+  /** Passes records to the sinks that take their kind. */
   readonly deliver: (records: readonly LaneRecord[]) => void;
 }
 
 /**
- * Records of other kinds than events arrive already selected (`probe/records.ts`) and finished: they are received and
- * delivered. The ledger counts the records that each stage keeps.
+ * Records that are not events were selected by their probe (`probe/records.ts`), so they skip the stages from enrich to
+ * publish. The ledger counts the records that each stage drops or holds.
  */
 export class Lane implements Disposable {
   readonly #options: LaneOptions;
@@ -69,17 +69,17 @@ export class Lane implements Disposable {
     this.#deliver(records);
   }
 
-  /** Events that were not compared with others, because too many different ones came at the same time. */
+  /** Number of events that were sent without folding, because too many windows were open. */
   get unfolded(): number {
     return this.#fold.unfolded;
   }
 
-  /** Sends the held events. */
+  /** Sends the events that are held for folding. */
   [Symbol.dispose](): void {
     this.#fold[Symbol.dispose]();
   }
 
-  /** Names the peers. */
+  /** Adds the peer to each event whose peer is known. */
   #enrich(events: readonly EventRecord[]): readonly EventRecord[] {
     const { node, peers } = this.#options;
     const lookup = peers();
@@ -88,7 +88,7 @@ export class Lane implements Disposable {
     return events.map((event) => withPeer(event, context));
   }
 
-  /** The limit comes after folding: a Pod that repeats itself keeps its share for its other events. */
+  /** Runs after folding, so repeated events of a Pod do not use up the limit for its other events. */
   #limit(events: readonly EventRecord[]): void {
     const admitted = events.filter((event) => {
       const admit = this.#limiter.admit(event);
@@ -98,7 +98,7 @@ export class Lane implements Disposable {
     if (admitted.length > 0) this.#publish(admitted);
   }
 
-  /** Gives events to those who follow them here, and to later queries. */
+  /** Sends events to clients that follow them, and keeps them for later queries. */
   #publish(events: readonly EventRecord[]): void {
     this.#deliver(this.#options.bus.publish(events));
   }

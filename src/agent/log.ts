@@ -4,10 +4,10 @@ import { visibleLines } from '#core/inert.ts';
 
 const INDENT = '  ';
 
-/** Messages quote documents, servers, paths and names: no part of these may look like a line of its own, or control a terminal. */
+/** Messages quote text from documents, servers and paths, which must not forge a log line or control the terminal. */
 const inert = format((info) => ({ ...info, message: visibleLines(String(info.message), INDENT) }));
 
-/** The agent's own log: a line each on stderr, so that stdout has only events. */
+/** Creates the agent's log. It goes to stderr, one line per message, because stdout is for events. */
 export function createLog(level: LogLevel): Logger {
   const line = format.printf(({ timestamp, level: severity, message }) => `${timestamp} ${severity} ${message}`);
   return createLogger({

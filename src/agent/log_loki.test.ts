@@ -42,7 +42,7 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   expect(loki.requests[0]?.headers).toMatchObject({ authorization: 'Bearer hunter2', 'x-scope-orgid': 't' });
   rmSync(token);
   log.info('four');
-  await eventually(() => expect(told.join()).toMatch(/lines of the log do not reach loki: ENOENT.*token/));
+  await eventually(() => expect(told.join()).toMatch(/log lines do not reach loki: ENOENT.*token/));
   writeFileSync(token, 'another\n');
   // The failure itself is logged, too.
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContain('four'));

@@ -7,12 +7,12 @@ import { SinkQueue, type SinkQueueOptions } from '#delivery/sink_queue.ts';
 import { LokiSink } from '#delivery/sinks/loki.ts';
 import type { Files } from '#files/files.ts';
 
-// Loaded only where it is configured.
+// log_shipping.ts imports this module only if the configuration ships the log.
 
 const JOB = 'netsonde-agent';
 const LEVEL = Symbol.for('level');
 const BATCH = { records: 1_000, bytes: 256 * 1024, ageMs: 2_000 };
-/** Limit of the lines that wait; beyond it the oldest are dropped. All of them are on standard error as well. */
+/** Limits of the queue. The oldest lines are dropped first; stderr has all lines. */
 const QUEUE = { records: 2_000, bytes: 1024 * 1024 };
 const DIGITS_BELOW_MILLISECOND = 6;
 
@@ -21,14 +21,14 @@ interface Info {
   readonly [LEVEL]: string;
 }
 
-/** Ships the agent's own log, a line a record, as the sinks ship theirs. */
+/** Ships the agent's log to Loki, one record per line, with the queue that event sinks use. */
 export class LokiTransport extends Transport {
   readonly #node: string;
   readonly #queue: SinkQueue;
-  /** Time of the line before: lines of the same millisecond stay in order. */
+  /** Time of the previous line, and its number within that millisecond, which keeps such lines in order. */
   #last = { ms: 0, lines: 0 };
 
-  /** @param log called for lines that do not arrive */
+  /** @param log called when lines cannot be delivered */
   constructor(config: LogLokiConfig, node: string, files: Files, log: SinkQueueOptions['log']) {
     super();
     this.#node = node;
@@ -37,7 +37,7 @@ export class LokiTransport extends Transport {
     const buffer = new MemoryBuffer(QUEUE, (records, reason) => {
       for (const record of records) ledger.dropped(record, sink.name, reason);
     });
-    this.#queue = new SinkQueue(sink, buffer, BATCH, { name: sink.name, what: 'lines of the log', ledger, log });
+    this.#queue = new SinkQueue(sink, buffer, BATCH, { name: sink.name, what: 'log lines', ledger, log });
   }
 
   override log(info: Info, next: () => void): void {
@@ -45,7 +45,7 @@ export class LokiTransport extends Transport {
     next();
   }
 
-  /** Sends what is left, within the given time. */
+  /** Sends the waiting lines, for at most the given time. */
   flush(deadlineMs: number): Promise<void> {
     return this.#queue.close(deadlineMs);
   }

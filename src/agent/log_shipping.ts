@@ -6,7 +6,7 @@ import type { LokiTransport } from './log_loki.ts';
 
 const FLUSH_MS = 1_500;
 
-/** Ships the agent's log to Loki as well, where the configuration asks for it. */
+/** Adds a Loki transport to the agent's log while the configuration asks for one. */
 export class LogShipping {
   readonly #log: Logger;
   readonly #node: string;
@@ -30,7 +30,7 @@ export class LogShipping {
     this.#log.add(this.#transport);
   }
 
-  /** Sends what is left, for a moment. */
+  /** Stops shipping. Sends the waiting lines, for at most the given time. */
   async close(deadlineMs = FLUSH_MS): Promise<void> {
     const transport = this.#transport;
     this.#transport = undefined;

@@ -4,7 +4,7 @@ import type { KernelClient } from '#kernel/client.ts';
 
 const LOOK_EVERY_MS = 10_000;
 
-/** Gives back what a burst has left in the heaps of both threads, once it is over. Until disposed. */
+/** Returns the memory of a burst to the kernel once the burst is over, from the heaps of both threads. Runs until disposed. */
 export function keepMemory(
   kernel: Pick<KernelClient, 'ask'>,
   everyMs = LOOK_EVERY_MS,
@@ -14,7 +14,7 @@ export function keepMemory(
   const watch = new BurstWatch();
   return repeat(everyMs, async () => {
     if (!watch.look(resident())) return;
-    // A thread that does not answer, or has ended, is somebody else's concern.
+    // A kernel thread that hangs or has ended is handled by its client.
     void kernel.ask('giveBack', null).catch(() => undefined);
     giveBack();
   });

@@ -12,19 +12,19 @@ import { createHealthApp, createListener, type ServerDeps } from '#server';
 
 export interface ServingOptions {
   readonly listen: ListenAddress;
-  /** Address of /healthz and /readyz alone, without TLS. */
+  /** Second address that serves only /healthz and /readyz, without TLS. */
   readonly healthListen: ListenAddress | undefined;
   /** Path of a Unix socket to serve on as well. */
   readonly apiSocket: string | undefined;
   readonly apiTokenFile: string | undefined;
-  /** Clients on loopback have no more rights than those of other machines. */
+  /** Gives clients on loopback no more rights than clients on other machines. */
   readonly apiSocketOnly: boolean;
-  /** TLS and passwords, in the format of Prometheus' exporters. */
+  /** File with TLS settings and passwords, in the format of the Prometheus exporter toolkit. */
   readonly webConfigFile: string | undefined;
   readonly log: Logger;
 }
 
-/** Every address and socket that the agent serves on, with their access rules. */
+/** Listens on all addresses and sockets of the agent, each with its access rules. */
 export class Serving implements Disposable {
   readonly #refusals = new Refusals();
   readonly #followers = new Followers(this.#refusals);
@@ -32,7 +32,7 @@ export class Serving implements Disposable {
   readonly #listeners = new Listeners(this.#connections, this.#refusals);
   #web: WebFile | undefined;
 
-  /** @throws where an address cannot be listened on, and for a token or a web configuration that cannot be used */
+  /** @throws if it cannot listen on an address, or if the token file or the web configuration is unusable */
   async listen(
     options: ServingOptions,
     files: Files,
@@ -41,7 +41,7 @@ export class Serving implements Disposable {
     const { apiSocket, apiTokenFile, healthListen, listen, webConfigFile, log } = options;
     const [connections, refusals] = [this.#connections, this.#refusals];
     if (apiTokenFile !== undefined) await readToken(files, apiTokenFile);
-    /** Reacts to a change of the web configuration. */
+    /** Called when the web configuration changes. */
     let follow: (settings: WebFile['settings']) => void = () => undefined;
     this.#web =
       webConfigFile === undefined
@@ -80,12 +80,12 @@ export class Serving implements Disposable {
       await this.#listeners.onUnix(apiSocket, createListener(deps, accessTo('unix', rights)));
   }
 
-  /** `HOST:PORT` of the first address. */
+  /** Returns `HOST:PORT` of the first address. */
   get address(): string {
     return this.#listeners.address;
   }
 
-  /** Closes every connection. */
+  /** Stops listening, and closes all connections. */
   [Symbol.dispose](): void {
     this.#web?.[Symbol.dispose]();
     this.#listeners[Symbol.dispose]();

@@ -94,7 +94,7 @@ describe('a thread that starts', () => {
       { name: 'configure', ask: SECOND },
     ]);
     expect(client.restarts).toBe(1);
-    expect(logs).toEqual(['error the kernel thread ended: it is replaced', 'info a new kernel thread runs']);
+    expect(logs).toEqual(['error replacing the kernel thread, which ended', 'info a new kernel thread is running']);
   });
 
   it('passes its failure to the caller where it is the first', async () => {
@@ -117,7 +117,7 @@ describe('a thread that starts', () => {
     expect(startedAfter).toEqual([100, 300, 700, 1_500]);
     expect(client.restarts).toBe(4);
     expect(logs.filter((line) => line.includes('could not be started: no list of CPUs'))).toHaveLength(3);
-    expect(logs.at(-1)).toBe('info a new kernel thread runs');
+    expect(logs.at(-1)).toBe('info a new kernel thread is running');
   });
 
   it('is replaced by one thread, not by two, where it is lost while it receives its wish', async () => {
@@ -162,11 +162,11 @@ describe('a thread that hangs', () => {
     await client.start();
     last().silent.add('probes');
     const question = expect(client.ask('probes', null)).rejects.toThrow(
-      /^the kernel thread did not answer for \d+ ms$/,
+      /^the kernel thread did not respond for \d+ ms$/,
     );
     const hung = await hang();
     await question;
-    expect(logs[0]).toMatch(/^error the kernel thread did not answer for \d+ ms: it is replaced$/);
+    expect(logs[0]).toMatch(/^error replacing the kernel thread, which did not respond for \d+ ms$/);
     expect(workers).toHaveLength(2);
     expect(client.stuckThreads).toBe(1);
     expect(await client.ask('ping', null)).toBeNull();
@@ -188,7 +188,7 @@ describe('a thread that hangs', () => {
     const { length } = last().asked;
     expect(await client.page('text', 1_000, SCRAPER)).toEqual({ page, ageSeconds: 4.5 });
     expect(last().asked).toHaveLength(length);
-    await expect(client.page('openmetrics', 1_000, SCRAPER)).rejects.toThrow('the kernel thread does not answer');
+    await expect(client.page('openmetrics', 1_000, SCRAPER)).rejects.toThrow('the kernel thread does not respond');
   });
 
   it('is asked for a limited number of pages at a time, and informed of one that is no longer wanted', async () => {
@@ -230,7 +230,7 @@ describe('a thread that hangs', () => {
     last().hangs = true;
     const answer = client.ask('probes', null).catch(({ message }: Error) => message);
     await vi.advanceTimersByTimeAsync(HANG_MS + 2_000);
-    expect(await answer).toMatch(/^the kernel thread did not answer/);
+    expect(await answer).toMatch(/^the kernel thread did not respond/);
     expect(client.stuckThreads).toBe(1);
   });
 
@@ -242,11 +242,11 @@ describe('a thread that hangs', () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(workers).toHaveLength(3);
     expect(client.stuckThreads).toBe(3);
-    expect(logs.at(-1)).toBe('error 3 kernel threads hang: no other thread is started until one ends');
+    expect(logs.at(-1)).toBe('error 3 kernel threads hang, so no new one is started until one of them ends');
     await expect(client.ask('probes', null)).rejects.toThrow('the kernel thread is being replaced');
     hung.emit('exit', 1);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(workers).toHaveLength(4);
-    expect(logs.at(-1)).toBe('info a new kernel thread runs');
+    expect(logs.at(-1)).toBe('info a new kernel thread is running');
   });
 });

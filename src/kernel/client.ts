@@ -16,46 +16,46 @@ export interface KernelClientOptions {
   readonly kernel: KernelOptions;
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Pods of this node from the Kubernetes API, for a thread that starts. */
+  /** Returns the Pods of this node from the Kubernetes API, for a thread that has started. */
   readonly pods?: () => readonly PodName[];
-  /** Milliseconds without an answer after which a thread is abandoned and replaced. */
+  /** Milliseconds without a response after which a thread is abandoned and replaced. */
   readonly hangMs?: number;
-  /** Starts a kernel thread; for tests. */
+  /** Starts a kernel thread. Tests replace it. */
   readonly worker?: () => Worker;
 }
 
 const HANG_MS = 5_000;
-/** Number of pages that the thread is asked for at a time. Concurrent scrapers share a collection. */
+/** Maximum number of pages that are requested at the same time. Concurrent scrapes share one collection. */
 export const PAGES_MAX = 4;
 
-/** Thrown where no kernel thread answers. */
+/** Thrown while no kernel thread responds. */
 export class NoThreadError extends Error {
   override readonly name = 'NoThreadError';
 }
 
-/** Caller that asks for a page. */
+/** Client that requests a page. */
 export interface PageCaller {
-  /** Owner of the caller: callers of one owner wait for each other before others wait for them. */
+  /** Requests of one owner wait for each other, so that an owner cannot delay others with many requests. */
   readonly owner: string;
-  /** Aborted when the page is no longer wanted. */
+  /** Aborted when the client no longer wants the page. */
   readonly signal: AbortSignal;
 }
 
-/** A page and its age, which is more than zero where the kernel thread does not answer. */
+/** A page with its age, which is 0 unless the kernel thread does not respond. */
 export interface AgedPage {
   readonly page: Page;
   readonly ageSeconds: number;
 }
 
 /**
- * The main thread's side of the messages between the threads. Its latest settings reach every thread that starts later, the last good
- * page is served with its age while no thread answers, and the ledger continues over all threads.
+ * The main thread's end of the messages between the threads. It hides that threads are replaced: each new thread gets the
+ * current settings, the last page is served while no thread responds, and event counts continue.
  */
 export class KernelClient implements AsyncDisposable {
   readonly #options: KernelClientOptions;
   readonly #hangMs: number;
   readonly #keeper: ThreadKeeper;
-  /** Last page by format, and by whether it is for a scraper: a scraper may not see rows that others see. */
+  /** Last page by format and by whether it is for a scraper, because pages for scrapers hold back new rows. */
   readonly #lastPages = new Map<string, { readonly page: Page; readonly atMs: number }>();
   readonly #ledger = new KernelLedger();
   readonly #pages = new Turns(PAGES_MAX);
@@ -80,58 +80,58 @@ export class KernelClient implements AsyncDisposable {
     });
   }
 
-  /** @throws the error that keeps the first kernel thread from starting; later threads are retried */
+  /** @throws if the first kernel thread fails to start; later threads are retried */
   start(): Promise<void> {
     return this.#keeper.start();
   }
 
-  /** Number of times that the thread was replaced. */
+  /** Number of times that the kernel thread was replaced. */
   get restarts(): number {
     return this.#keeper.restarts;
   }
 
-  /** Number of threads that were abandoned and have not ended. */
+  /** Number of abandoned threads that have not ended. */
   get stuckThreads(): number {
     return this.#keeper.stuckThreads;
   }
 
-  /** Applies this configuration; a thread that is started later gets the same one. */
+  /** Applies this configuration now, and to each thread that starts later. */
   async configure(desired: DesiredKernel): Promise<void> {
     this.#desired = desired;
     if (this.#keeper.thread !== undefined) await this.ask('configure', desired);
   }
 
-  /** Shows these labels on every Pod. */
+  /** Sets the labels to show on every Pod. */
   async labelPods(labels: PodLabels): Promise<void> {
     this.#podLabels = labels;
     if (this.#keeper.thread !== undefined) await this.ask('labelPods', labels);
   }
 
-  /** Tells the thread the networks of the Pods on this node; a later thread is told as well. */
+  /** Sets the networks of the Pods on this node, now and in each thread that starts later. */
   async tellPodNetworks(networks: readonly string[]): Promise<void> {
     this.#podNetworks = networks;
     if (this.#keeper.thread !== undefined) await this.ask('tellPodNetworks', networks);
   }
 
-  /** Sends an update of Pods to the thread; a thread that is started later gets all of them. */
+  /** Sends an update of Pods to the thread. A thread that starts later gets all Pods. */
   async namePods(update: PodsUpdate): Promise<void> {
     if (this.#keeper.thread !== undefined) await this.ask('namePods', update);
   }
 
   /**
-   * Returns a fresh page, or the last one where the thread does not deliver one in time.
-   * @returns a last page may be compressed, or not, as another caller asked for it
-   * @throws where there is neither, and once the caller has gone
+   * Returns a fresh page, or the last one if the thread does not deliver a fresh one in time.
+   * @returns the last page may be compressed although this caller did not ask for it, and the other way round
+   * @throws if there is no page at all, or if the caller aborts
    */
   async page(format: Format, deadlineMs: number, caller: PageCaller, options: PageOptions = {}): Promise<AgedPage> {
     const { owner, signal } = caller;
     const kind = options.scraping === undefined ? format : `${format} for scrapers`;
     try {
-      // A thread that has been silent for a while would only make the scraper wait.
+      // A thread that has not responded for a while would only delay the scrape until its deadline.
       if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2)
-        throw new NoThreadError('the kernel thread does not answer');
+        throw new NoThreadError('the kernel thread does not respond');
       const answer = await withDeadline(
-        // A page that comes too late keeps its place until the thread has finished it.
+        // The request keeps its turn after the deadline, until the thread has finished the page.
         this.#pages.run(owner, () => this.ask('scrape', { format, ...options }, signal), {
           signal,
           waitMs: deadlineMs,
@@ -144,21 +144,21 @@ export class KernelClient implements AsyncDisposable {
       return { page, ageSeconds: 0 };
     } catch (error) {
       signal.throwIfAborted();
-      // A page of the other kind is better than none.
+      // Without a page of this kind, a page of the other kind is served.
       const last = this.#lastPages.get(kind) ?? [...this.#lastPages].find(([other]) => other.startsWith(format))?.[1];
       if (last === undefined) throw error;
       return { page: last.page, ageSeconds: (performance.now() - last.atMs) / 1000 };
     }
   }
 
-  /** Returns the counts of events before they left the kernel thread, over all threads. @throws as {@link ask} */
+  /** Returns the counts of events before they leave the kernel thread, summed over all threads. @throws like {@link ask} */
   async ledger(): Promise<readonly KernelLedgerEntry[]> {
     return this.#ledger.total(await this.ask('ledger', null));
   }
 
   /**
-   * @param signal tells the thread that the answer is no longer wanted
-   * @throws where there is no thread, or it is replaced before it answers
+   * @param signal on abort, the thread skips the work if it can
+   * @throws if there is no thread, or if it is replaced before it responds
    */
   ask<Name extends QuestionName>(
     name: Name,
@@ -172,7 +172,7 @@ export class KernelClient implements AsyncDisposable {
     return answer;
   }
 
-  /** Closes every probe, cleanly where the thread answers. */
+  /** Lets the thread close its probes, unless it does not respond, and terminates it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#keeper[Symbol.asyncDispose]();
   }

@@ -1,35 +1,35 @@
 /**
- * Shares and orders collections of all probes. A collection replaces the results of the previous one, so it waits until all reads of
- * that one have finished.
+ * Lets callers share collections of all probes. A collection overwrites the results of the previous one, so it starts only
+ * when all reads of the previous one have finished.
  */
 export class Collection {
   readonly #collect: () => Promise<void>;
   readonly #now: () => number;
-  /** Collection that waits or runs: callers share it. */
+  /** The waiting or running collection. Callers that arrive meanwhile share it. */
   #next: Promise<void> | undefined;
   /** Resolves once all reads so far have finished. */
   #read: Promise<void> = Promise.resolve();
-  /** End of the last collection: on a monotonic clock, and on the wall clock. */
+  /** When the last collection ended, on the monotonic clock and on the wall clock. */
   #endedMs = Number.NEGATIVE_INFINITY;
   #ended = new Date(0);
 
-  /** @param now milliseconds of a monotonic clock */
+  /** @param now returns milliseconds of a monotonic clock */
   constructor(collect: () => Promise<void>, now = () => performance.now()) {
     this.#collect = collect;
     this.#now = now;
   }
 
   /**
-   * Returns the result of `read` on a collection that has not ended yet; concurrent callers share one.
-   * @param read receives the time at which the collection ended
-   * @throws what the collection or `read` throws
+   * Joins the waiting or running collection, or starts one. Returns the result of `read` after it.
+   * @param read receives the time when the collection ended
+   * @throws errors of the collection and of `read`
    */
   fresh<T>(read: (ended: Date) => Promise<T>): Promise<T> {
     this.#next ??= this.#run();
     return this.#hold(this.#next.then(() => read(this.#ended)));
   }
 
-  /** Does the same on the last collection, where it ended within `ageMs` and no other has begun. */
+  /** Reads the last collection if it ended less than `ageMs` ago and no other has begun; otherwise like {@link fresh}. */
   recent<T>(ageMs: number, read: (ended: Date) => Promise<T>): Promise<T> {
     const isRecent = this.#next === undefined && this.#now() - this.#endedMs < ageMs;
     return isRecent ? this.#hold(read(this.#ended)) : this.fresh(read);
@@ -46,7 +46,7 @@ export class Collection {
     }
   }
 
-  /** Makes the next collection wait for the answer. The answer itself is dropped: a chain of answers would keep every page. */
+  /** Makes the next collection wait for this read. Its result is dropped, because chained promises would retain every page. */
   #hold<T>(answer: Promise<T>): Promise<T> {
     this.#read = Promise.allSettled([this.#read, answer]).then(() => undefined);
     return answer;

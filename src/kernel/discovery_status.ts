@@ -3,10 +3,10 @@ import { programReports } from '#collectors/supervisor.ts';
 import type { Lifecycle } from '#pods/lifecycle.ts';
 import type { NetnsRegistry } from '#pods/registry.ts';
 
-/** The name under which discovery stands beside the probes. */
+/** Name of discovery in the list of probes. */
 export const DISCOVERY = 'discovery';
 
-/** Status of the discovery of namespaces and their owners, in the form of a probe's; it runs as long as the agent does. */
+/** Reports the discovery of namespaces and their owners like a probe. Discovery runs as long as the agent. */
 export class DiscoveryStatus {
   readonly #registry: Pick<NetnsRegistry, 'visibilityGap' | 'crowd'>;
   readonly #life: Pick<Lifecycle, 'report'>;
@@ -18,7 +18,7 @@ export class DiscoveryStatus {
     this.#life = life;
   }
 
-  /** @param runTimesMissing reason why the run time of BPF programs is not measured; undefined where it is */
+  /** @param runTimesMissing why the run times of BPF programs are not measured; undefined if they are */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { visibilityGap, crowd } = this.#registry;
     const { report } = this.#life;

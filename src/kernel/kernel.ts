@@ -49,14 +49,14 @@ export interface KernelCallbacks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: KernelLog;
-  /** Deadlines of a collection, where they differ from those of the agent. */
+  /** Deadlines of a collection, if not the defaults. */
   readonly deadlines?: Deadlines;
 }
 
-/** Milliseconds within which all requests for trouble share one collection. */
+/** Maximum age in milliseconds of the collection that requests for `/api/v1/trouble` share. */
 const FRESH_MS = 2_000;
 
-/** Everything that reads the kernel: discovery, sources, probes, aggregation, exposition. One thread, no HTTP, no sinks. */
+/** All work of the kernel thread: discovery, sources, probes, aggregation and rendering. */
 export class Kernel implements AsyncDisposable {
   readonly #callbacks: KernelCallbacks;
   readonly #aggregator: Aggregator;
@@ -67,7 +67,7 @@ export class Kernel implements AsyncDisposable {
   readonly #directory = new PodDirectory();
   readonly #filters: PodFilterTracker;
   readonly #owners: OwnerSlots;
-  /** Entities as discovered, without names from the Kubernetes API. */
+  /** Entities as discovered, without the names from the Kubernetes API. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
   readonly #errors: SourceErrors;
@@ -110,7 +110,7 @@ export class Kernel implements AsyncDisposable {
       isUnowned: (id) => this.#registry.isUnowned(id),
       isNested: (id) => this.#registry.isNested(id),
       wasOwned: (id) => this.#registry.wasOwned(id),
-      // For a Pod that has left several namespaces, the page has the last one.
+      // A Pod that has left several namespaces is shown with the last one only.
       hasDeparted: (id) => this.#registry.hasDeparted(id) || this.#aggregator.entities.attribute(id) === 'shadowed',
     });
     this.#registry.holdOwners(this.#owners);
@@ -163,7 +163,7 @@ export class Kernel implements AsyncDisposable {
     this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
   }
 
-  /** @throws where /proc or /sys cannot be read; everything else that is missing makes probes `unsupported` */
+  /** @throws if /proc or /sys cannot be read; without any other feature, only some probes are `unsupported` */
   static async open(options: KernelOptions, callbacks: KernelCallbacks): Promise<Kernel> {
     const bpf = new BpfSource(options.objects, options.paths.sys);
     const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, callbacks.log);
@@ -175,9 +175,9 @@ export class Kernel implements AsyncDisposable {
   }
 
   /**
-   * Resolves once every probe has settled in its new state.
-   * @param bpfStats whether to measure the run time of BPF programs, though no budget needs it
-   * @param series limit of the series of all probes on a page
+   * Resolves once every probe has entered its new state.
+   * @param bpfStats whether to measure the run times of BPF programs even if no budget requires it
+   * @param series maximum number of series on a page, over all probes
    */
   async configure(desired: DesiredProbes, bpfStats = false, series = Number.POSITIVE_INFINITY): Promise<void> {
     this.#aggregator.limit.max = series;
@@ -205,9 +205,9 @@ export class Kernel implements AsyncDisposable {
   }
 
   /**
-   * Collects and renders a page.
-   * @param isForgotten returns whether the page is no longer wanted
-   * @throws where that is the case before it is rendered
+   * Collects all probes and renders a page.
+   * @param isForgotten returns true once the page is no longer wanted
+   * @throws if the page is no longer wanted after the collection
    */
   page(format: Format, options: PageOptions = {}, isForgotten = () => false): Promise<Page> {
     const askedMs = performance.now();
@@ -217,7 +217,7 @@ export class Kernel implements AsyncDisposable {
     });
   }
 
-  /** Returns the numbers that show which entities are in trouble: a small part of a page. Collects where the last collection is old. */
+  /** Returns the counters that indicate trouble, for every entity. Collects unless the last collection is recent enough. */
   trouble(): Promise<Trouble> {
     return this.#collection.recent(FRESH_MS, async (collected) => troubleOf(this.#aggregator, collected));
   }
@@ -226,12 +226,12 @@ export class Kernel implements AsyncDisposable {
     return this.#supervisor.status();
   }
 
-  /** Returns the status of the discovery of namespaces and their owners, in the form of a probe's; it cannot be switched off. */
+  /** Returns the status of discovery, which has the form of a probe's. */
   discovery(): ProbeStatus {
     return this.#discovery.status(this.#runTimes.missing);
   }
 
-  /** Returns the hooks that discovery and each BPF probe have on this kernel, including probes that are off. Loads and attaches each for a moment. */
+  /** Loads and attaches each hook of discovery and of all BPF probes briefly, to report which ones this kernel supports. */
   async hooks(): Promise<readonly { readonly probe: string; readonly statuses: readonly HookStatus[] }[]> {
     const { bpf } = this.#sources;
     const found: { probe: string; statuses: readonly HookStatus[] }[] = [
@@ -250,7 +250,7 @@ export class Kernel implements AsyncDisposable {
     for (const entity of this.#aggregator.entities.all) {
       const place = places.get(entity.netns);
       const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
-      // An agent that may not enter the namespace knows the addresses from the API.
+      // An agent that may not enter the namespace knows only the addresses from the API.
       statuses.push(entityStatus(entity, ips.length > 0 ? ips : (this.#directory.find(entity.uid)?.ips ?? [])));
       await cycle.pause();
     }
@@ -281,7 +281,7 @@ export class Kernel implements AsyncDisposable {
 
   async #lookAround(): Promise<void> {
     await this.#refresh();
-    // An entity that is dropped for lack of room may be one that lost packets, which is known only after a collection.
+    // Before unchecked retired entities are dropped for lack of room, a collection finds out which of them lost packets.
     if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
   }
 
@@ -291,12 +291,12 @@ export class Kernel implements AsyncDisposable {
       this.#refreshFailure = '';
     } catch (error) {
       const { message } = error as Error;
-      if (message !== this.#refreshFailure) this.#callbacks.log('error', `namespaces cannot be listed: ${message}`);
+      if (message !== this.#refreshFailure) this.#callbacks.log('error', `cannot list network namespaces: ${message}`);
       this.#refreshFailure = message;
     }
   }
 
-  /** Collects all probes, without rendering a page. */
+  /** Collects all probes and drops what exceeds the limits; renders nothing. */
   async collect(): Promise<void> {
     await this.#refresh();
     const dead = new Set(this.#registry.retired.entities.map(({ netns }) => netns));
@@ -318,7 +318,7 @@ export class Kernel implements AsyncDisposable {
     batch.commit();
   }
 
-  /** Renders the last collection, up to the end of a page. */
+  /** Renders the last collection as the end of a page. */
   async render(format: Format, view?: ScraperView): Promise<readonly Uint8Array<ArrayBuffer>[]> {
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle(), view);
@@ -334,7 +334,7 @@ export class Kernel implements AsyncDisposable {
     return { content, ledger: this.ledger(), writtenMs };
   }
 
-  /** Returns the counts of every probe that can have events, including probes that are off. */
+  /** Returns the event counts of every probe that has events, including disabled probes. */
   ledger(): KernelLedgerEntry[] {
     const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
     return this.#callbacks.probes
@@ -354,8 +354,8 @@ export class Kernel implements AsyncDisposable {
 }
 
 /**
- * Returns the owners whose room in the maps of BPF probes the namespaces take. Namespaces that only a process names have no room of
- * their own, since a process may make any number of them.
+ * Returns the owner that the entity's namespace counts for in the maps of BPF probes. There is none for a namespace that
+ * only a process names, because a process can create any number of namespaces.
  */
 function ownedBy(entity: Entity): OwnedNetns[] {
   const { kind, netns: id, namespace, pod, isRetired } = entity;

@@ -6,8 +6,8 @@ type Counts = Pick<KernelLedgerEntry, 'produced' | 'limited' | 'lost'>;
 const NONE: Counts = { produced: 0, limited: 0, lost: 0 };
 
 /**
- * Counts events before they left the kernel thread, over all threads so far. Each thread begins at zero. For an abandoned thread, its
- * last ledger gives the events that it limited and lost; any others that it produced are those that have arrived.
+ * Sums the event counts of all kernel threads so far, each of which starts at zero. For an abandoned thread, the limited
+ * and lost events come from its last ledger; its other events are those that arrived here.
  */
 export class KernelLedger {
   readonly #earlier = new Map<string, Counts>();
@@ -18,13 +18,13 @@ export class KernelLedger {
     for (const { probe } of events) this.#arrived.set(probe, (this.#arrived.get(probe) ?? 0) + 1);
   }
 
-  /** @param ledger ledger of the thread in use */
+  /** @param ledger ledger of the current thread */
   total(ledger: readonly KernelLedgerEntry[]): KernelLedgerEntry[] {
     this.#last = ledger;
     return ledger.map((entry) => ({ ...entry, ...sum(entry, this.#earlier.get(entry.probe) ?? NONE) }));
   }
 
-  /** Called when the thread in use was abandoned. */
+  /** Called when the current thread is abandoned. */
   replaced(): void {
     const last = new Map(this.#last.map((entry) => [entry.probe, entry]));
     for (const probe of new Set([...last.keys(), ...this.#arrived.keys()])) {

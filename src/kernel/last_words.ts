@@ -10,7 +10,7 @@ import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpretrans } from '#probes/tcpretrans.ts';
 import { udp } from '#probes/udp.ts';
 
-/** Lost packets and failed connections. */
+/** Metrics of lost packets and failed connections. */
 const LOSS: readonly MetricDescriptor[] = [
   packetloss.metrics.drops,
   tcpext.metrics.listenOverflows,
@@ -22,7 +22,7 @@ const LOSS: readonly MetricDescriptor[] = [
   ip.metrics.sendDiscards,
 ];
 
-/** Other failures, resets and retransmissions. */
+/** Metrics of other failures, resets and retransmissions. */
 const TROUBLE: readonly MetricDescriptor[] = [
   tcpreset.metrics.resets,
   tcpretrans.metrics.retransmits,
@@ -34,8 +34,8 @@ const TROUBLE: readonly MetricDescriptor[] = [
 ];
 
 /**
- * Returns the losses that the last values of dead entities show, as far as the active probes have collected them.
- * @param dead entities that had died before the collection began
+ * Returns a function that says how much trouble the last values of a dead entity show.
+ * @param dead entities that were dead before the collection began, so that it has their last values
  */
 export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (id: NetnsId) => LastWords | undefined {
   const loss = slotsWithAny(aggregator, LOSS);
@@ -43,7 +43,7 @@ export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (
   return (id) => {
     if (!dead.has(id)) return undefined;
     const slot = aggregator.entities.attribute(id);
-    // Another entity is shown in its place.
+    // The page shows another entity in its place, or none.
     if (typeof slot !== 'number') return 'nothing';
     if (loss.has(slot)) return 'loss';
     return trouble.has(slot) ? 'trouble' : 'nothing';

@@ -1,16 +1,16 @@
-/** Milliseconds until the next look while a namespace is new, or where births and deaths are not reported. */
+/** Milliseconds until the next scan while a namespace is new, or if births and deaths are not reported. */
 const SOON_MS = 1_000;
-/** Milliseconds until the next look where nothing is new, and births and deaths are reported. */
+/** Milliseconds until the next scan otherwise. */
 const QUIET_MS = 5_000;
 
 export interface LookPaceOptions {
-  /** Looks at the machine. Must not reject. */
+  /** Scans for namespaces. Must not reject. */
   readonly look: () => Promise<void>;
-  /** Returns whether the next look is due soon, though no event was reported. */
+  /** Returns whether the next scan is due soon even though no event was reported. */
   readonly isRestless: () => boolean;
 }
 
-/** Paces the looks at the machine: often while something happens, otherwise seldom. Its timer does not keep the process alive. */
+/** Schedules scans for namespaces: often while something changes, otherwise rarely. Its timer does not keep the process alive. */
 export class LookPace implements Disposable {
   readonly #options: LookPaceOptions;
   #timer: NodeJS.Timeout | undefined;
@@ -22,12 +22,12 @@ export class LookPace implements Disposable {
     this.#options = options;
   }
 
-  /** Starts pacing, after the first look. */
+  /** Schedules the next scan. To be called after the first scan. */
   start(): void {
     this.#schedule(this.#options.isRestless());
   }
 
-  /** Reports an event whose effect a look may show. */
+  /** Schedules a scan soon, because an event was reported. */
   stir(): void {
     if (this.#isSoon) return;
     if (this.#isLooking) this.#isSoon = true;
@@ -52,7 +52,7 @@ export class LookPace implements Disposable {
     this.#isLooking = true;
     await this.#options.look();
     this.#isLooking = false;
-    // The look may have missed events that came meanwhile.
+    // The scan may have missed events that came meanwhile.
     this.#schedule(this.#isSoon || this.#options.isRestless());
   }
 }

@@ -10,9 +10,7 @@ import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
 
-/**
- * Messages between the main thread and the kernel thread, which exchange nothing else. Everything is plain data.
- */
+/** Messages between the main thread and the kernel thread. The threads share nothing else. */
 
 export interface KernelOptions {
   readonly paths: Paths;
@@ -20,39 +18,40 @@ export interface KernelOptions {
   readonly objects: string;
   /** Name of this node, for events. */
   readonly node: string;
-  /** Whether names of Pods come from the Kubernetes API. */
+  /** Whether the Kubernetes API provides the names of Pods. */
   readonly kubernetes: boolean;
 }
 
-/** The kernel thread's part of a page, which comes last and includes the end of an OpenMetrics page. */
+/** The kernel thread's part of a page. It is the last part, and includes the end marker of OpenMetrics. */
 export interface Page {
   readonly content: Content;
   readonly ledger: readonly KernelLedgerEntry[];
-  /** Time at which it was written, by the clock of its thread. */
+  /** When the page was rendered, in milliseconds of the kernel thread's monotonic clock. */
   readonly writtenMs: number;
 }
 
-/** Rules by which a scraper sees new rows. */
+/** How new rows are held back on a page for a scraper. */
 export interface Scraping {
+  /** Milliseconds for which a new row is shown at 0. */
   readonly holdMs: number;
-  /** `writtenMs` of the page that every scraper has had since. */
+  /** `writtenMs` of a page that every scraper has received since; undefined if unknown. */
   readonly seenMs: number | undefined;
 }
 
 export interface PageOptions {
-  /** Set where the page is for a scraper. */
+  /** Set if the page is for a scraper. */
   readonly scraping?: Scraping | undefined;
   readonly isCompressed?: boolean;
 }
 
-/** A question, its arguments and its answer. */
+/** Arguments and result of each request to the kernel thread. */
 export interface Questions {
   configure: { ask: DesiredKernel; answer: null };
   /** Sends the Pods of this node from the Kubernetes API. */
   namePods: { ask: PodsUpdate; answer: null };
-  /** Sets the labels that every Pod shows. */
+  /** Sets the labels to show on every Pod. */
   labelPods: { ask: PodLabels; answer: null };
-  /** Networks of the Pods on this node. */
+  /** Sets the networks of the Pods on this node. */
   tellPodNetworks: { ask: readonly string[]; answer: null };
   scrape: { ask: PageOptions & { readonly format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
@@ -60,11 +59,11 @@ export interface Questions {
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
-  /** Returns the memory that a burst has left in the heap of the thread. */
+  /** Returns memory to the kernel that a burst has left in the heap of the thread. */
   giveBack: { ask: null; answer: null };
-  /** Answered at once by a live thread. */
+  /** Answered at once, to show that the thread does not hang. */
   ping: { ask: null; answer: null };
-  /** Says that the answer to the question of this ID is no longer wanted. */
+  /** Tells the thread that the response to the request with this ID is no longer wanted. */
   forget: { ask: number; answer: null };
   close: { ask: null; answer: null };
 }

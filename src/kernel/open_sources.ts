@@ -15,9 +15,9 @@ import { sockstatSource } from '#sources/sockstat/source.ts';
 import type { Sources } from '#sources/sources.ts';
 
 /**
- * Opens all readers of the kernel.
- * @param warn called with the reason why a walk in the kernel does not run
- * @throws where /sys has no list of CPUs
+ * Opens all kernel readers.
+ * @param warn called with the reason if the agent cannot read through a BPF iterator
+ * @throws if /sys has no list of CPUs
  */
 export function openSources(
   paths: Paths,

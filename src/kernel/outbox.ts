@@ -7,20 +7,20 @@ import type { AnyProbe } from '#probe/contract.ts';
 import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event.ts';
 import { NODE } from '#probe/metric.ts';
 
-/** Number of events that wait until their namespace is known. Further events are sent without an owner. */
+/** Maximum number of events that wait for their namespace to be found. Further events are sent without an owner. */
 const WAITING_MAX = 8_192;
-/** Number of waiting events of one namespace, so that none takes the names of others: Pods that start together have their events at once. */
+/** Maximum number of waiting events per namespace, so that one namespace cannot use up {@link WAITING_MAX}. */
 const WAITING_OF_ONE_MAX = 128;
-/** Shortest interval, in milliseconds, between two looks at the machine for the sake of an event. */
+/** Minimum interval, in milliseconds, between scans that events cause. */
 const REFRESH_EVERY_MS = 100;
 
 export interface OutboxOptions {
   readonly node: string;
   readonly probes: readonly AnyProbe[];
   readonly find: (id: NetnsId) => Entity | undefined;
-  /** Looks for new namespaces. Never rejects. */
+  /** Scans for new namespaces. Never rejects. */
   readonly refresh: () => Promise<void>;
-  /** Receives events in batches, as they come from the kernel. */
+  /** Receives events in batches, in the order in which they became ready. */
   readonly send: (events: readonly EventRecord[]) => void;
 }
 
@@ -30,8 +30,8 @@ type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels'>;
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
 /**
- * Joins events with their entities, and passes them on in batches. An event of a namespace that was not seen yet waits for a look at
- * the machine: assigning it to the node would be wrong.
+ * Adds the owner to each event and passes events on in batches. An event of an unknown namespace waits for a scan, which
+ * may find its owner.
  */
 export class EventOutbox implements Disposable {
   readonly #options: OutboxOptions;
@@ -45,7 +45,7 @@ export class EventOutbox implements Disposable {
     this.#options = options;
   }
 
-  /** Sends the waiting events without an owner, since there will be no other look. */
+  /** Sends the waiting events, because no further scan follows. */
   [Symbol.dispose](): void {
     this.#attributeWaiting();
     this.#send();
@@ -102,7 +102,7 @@ export class EventOutbox implements Disposable {
     };
   }
 
-  /** Collects records that come together into one batch. */
+  /** Collects events of one turn of the event loop into a batch. */
   #push(record: EventRecord): void {
     this.#ready.push(record);
     if (this.#ready.length === 1) queueMicrotask(() => this.#send());

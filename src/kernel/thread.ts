@@ -20,7 +20,7 @@ type Answers = {
   ) => Promise<Questions[Name]['answer']>;
 };
 
-/** Questions without an answer yet, and among them those whose answers are no longer wanted. */
+/** IDs of unanswered requests, and of those among them that were cancelled. */
 const open = new Set<number>();
 const forgotten = new Set<number>();
 
@@ -64,7 +64,7 @@ function answersOf(kernel: Kernel): Answers {
   };
 }
 
-/** Transfers the page instead of copying it. */
+/** Returns the buffers of a page, which are transferred instead of copied. */
 function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
   if (name !== 'scrape') return [];
   const { content } = answer as Page;

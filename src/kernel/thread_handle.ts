@@ -5,7 +5,7 @@ import type { FromKernel, KernelOptions, Question, QuestionName, Questions } fro
 export interface ThreadCallbacks {
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Called when the thread ended, or threw. */
+  /** Called when the thread has ended or thrown. */
   readonly lost: (why: string) => void;
 }
 
@@ -19,7 +19,7 @@ export function startWorker(options: KernelOptions): Worker {
   return new Worker(new URL(file, import.meta.url), { workerData: options, name: 'kernel' });
 }
 
-/** One kernel thread as the main thread sees it, with the questions that it has not answered. */
+/** A kernel thread, as the main thread sees it, with its unanswered requests. */
 export class ThreadHandle {
   readonly #worker: Worker;
   readonly #callbacks: ThreadCallbacks;
@@ -29,7 +29,7 @@ export class ThreadHandle {
   readonly #startedMs = performance.now();
   #nextId = 1;
   #hasEnded = false;
-  /** Time at which the unanswered ping was sent. */
+  /** When the unanswered ping was sent; undefined if there is none. */
   #pingedMs: number | undefined;
 
   constructor(worker: Worker, callbacks: ThreadCallbacks) {
@@ -48,12 +48,12 @@ export class ThreadHandle {
     });
   }
 
-  /** Resolves once the thread takes questions; rejects where it ends before. */
+  /** Resolves once the thread takes requests; rejects if it ends first. */
   get ready(): Promise<void> {
     return this.#ready.promise;
   }
 
-  /** Resolves once the thread has ended. A thread that hangs in the kernel does not. */
+  /** Resolves once the thread has ended, which does not happen while it hangs in the kernel. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -67,12 +67,12 @@ export class ThreadHandle {
     return performance.now() - this.#startedMs;
   }
 
-  /** Milliseconds for which the thread owes the answer to a ping; 0 where it owes none. */
+  /** Milliseconds since the unanswered ping was sent; 0 if there is none. */
   get silentMs(): number {
     return this.#pingedMs === undefined ? 0 : performance.now() - this.#pingedMs;
   }
 
-  /** Whether it has an unanswered question. */
+  /** Whether there is an unanswered request. */
   get owesAnswer(): boolean {
     return this.#pending.size > 0;
   }
@@ -85,14 +85,14 @@ export class ThreadHandle {
       () => {
         this.#pingedMs = undefined;
       },
-      // The thread was abandoned: its questions were answered with the reason.
+      // The thread was abandoned, which its owner handles.
       () => undefined,
     );
   }
 
   /**
-   * @param signal tells the thread that the answer, which still comes, is no longer wanted
-   * @throws the error of the thread, or the reason why it was abandoned before it answered
+   * @param signal on abort, the thread is told to skip the work; the promise still settles
+   * @throws the error of the thread, or the reason why the thread was abandoned
    */
   async ask<Name extends QuestionName>(
     name: Name,
@@ -113,8 +113,8 @@ export class ThreadHandle {
   }
 
   /**
-   * Answers every open question with the reason, and ends the thread.
-   * @returns a promise that a thread which hangs in the kernel never resolves
+   * Rejects all unanswered requests with the reason, and terminates the thread.
+   * @returns a promise that never resolves if the thread hangs in the kernel
    */
   end(reason: Error): Promise<unknown> {
     for (const { reject } of this.#pending.values()) reject(reason);

@@ -2,42 +2,39 @@ import { withDeadline } from '#core/deadline.ts';
 import type { ThreadHandle } from './thread_handle.ts';
 
 export interface ThreadKeeperOptions {
-  /** Starts a thread that calls `lost` when it ended or threw. */
+  /** Starts a thread that calls `lost` when it has ended or thrown. */
   readonly open: (lost: (why: string) => void) => ThreadHandle;
-  /** Sends a thread that has started all current settings. */
+  /** Sends the current settings to a thread that has started. */
   readonly started: (thread: ThreadHandle) => Promise<void>;
-  /** Called when the thread in use was abandoned. */
+  /** Called when the current thread is abandoned. */
   readonly lost: () => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Milliseconds without an answer after which a thread is abandoned and replaced. */
+  /** Milliseconds without a response after which a thread is abandoned and replaced. */
   readonly hangMs: number;
 }
 
-/** Interval of the checks of a thread that owes an answer; an idle thread is checked once in the time of a hang. */
+/** Interval of pings while a request is unanswered. An idle thread is pinged each `hangMs`. */
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
-/** Times within which a thread closes its probes and then ends, unless it is stuck. */
+/** Milliseconds for a thread to close its probes, and then to end. */
 const CLOSE_MS = 2_000;
 const TERMINATE_MS = 300;
-/** Silence after which a thread that owes an answer is not waited for when the agent ends. */
+/** Milliseconds without a response to a ping after which the shutdown does not wait for the thread. */
 const SILENT_MS = 1_000;
 const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
-/** Age from which a failure of a thread does not count as a failed start. */
+/** Age in milliseconds after which a thread's failure does not count as a failed start. */
 const STABLE_MS = 30_000;
-/**
- * Number of stuck threads at which no other is started: a thread that is stuck in the kernel cannot be terminated, and another would
- * do no better.
- */
+/** Number of stuck threads at which no new thread is started. A thread that hangs in the kernel cannot be terminated. */
 const STUCK_MAX = 3;
 
 /**
- * Keeps one kernel thread running: checks that it answers, and replaces it when it does not, since a synchronous read of the kernel
- * that hangs cannot be interrupted. Threads that fail at their start are retried with growing pauses.
+ * Keeps one kernel thread running. Pings it, and replaces it if it does not respond, because a synchronous read that hangs
+ * in the kernel cannot be cancelled. A thread that fails to start is retried with backoff.
  */
 export class ThreadKeeper implements AsyncDisposable {
   readonly #options: ThreadKeeperOptions;
-  /** Threads that were abandoned and have not ended. */
+  /** Abandoned threads that have not ended. */
   readonly #stuck = new Set<ThreadHandle>();
   #thread: ThreadHandle | undefined;
   #starting: ThreadHandle | undefined;
@@ -45,7 +42,7 @@ export class ThreadKeeper implements AsyncDisposable {
   #restartMs = RESTART_FIRST_MS;
   #restartTimer: NodeJS.Timeout | undefined;
   #pulseTimer: NodeJS.Timeout | undefined;
-  /** Milliseconds until the next check of the thread; 0 where none is due. */
+  /** Milliseconds until the next ping. */
   #pulseMs = 0;
   #isClosed = false;
 
@@ -63,37 +60,37 @@ export class ThreadKeeper implements AsyncDisposable {
     return this.#restarts;
   }
 
-  /** Number of threads that were abandoned and have not ended. */
+  /** Number of abandoned threads that have not ended. */
   get stuckThreads(): number {
     return this.#stuck.size;
   }
 
-  /** @throws the error that keeps the first thread from starting; later threads are retried */
+  /** @throws if the first thread fails to start; later threads are retried */
   async start(): Promise<void> {
     await this.#start();
     this.#watchPulse();
   }
 
-  /** Called when the thread was asked something: it is checked soon. */
+  /** Called when a request was sent, so that the thread is pinged soon. */
   asked(): void {
     if (this.#pulseMs === this.#options.hangMs) this.#watchPulse();
   }
 
-  /** Lets the thread close every probe, where it answers, and terminates it. */
+  /** Lets the thread close its probes, unless it does not respond, and terminates it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#pulseTimer);
     clearTimeout(this.#restartTimer);
     if (this.#thread !== undefined) {
       const closeMs = this.#thread.silentMs > SILENT_MS ? 0 : Math.min(this.#options.hangMs, CLOSE_MS);
-      await withDeadline(this.#thread.ask('close', null), closeMs, 'no answer').catch((error: Error) =>
+      await withDeadline(this.#thread.ask('close', null), closeMs, 'no response').catch((error: Error) =>
         this.#options.log('warn', `the kernel thread did not close: ${error.message}`),
       );
     }
     const thread = this.#thread ?? this.#starting;
     this.#thread = undefined;
     if (thread === undefined) return;
-    // A stuck thread stays so, and is then counted by stuckThreads.
+    // A thread that hangs cannot be waited for.
     await withDeadline(this.#end(thread, new Error('closed')), TERMINATE_MS, 'stuck').catch(() => undefined);
   }
 
@@ -119,7 +116,7 @@ export class ThreadKeeper implements AsyncDisposable {
     clearTimeout(this.#pulseTimer);
     this.#pulseMs = this.#thread?.owesAnswer ? Math.min(PING_EVERY_MS, hangMs / 2) : hangMs;
     this.#pulseTimer = setTimeout(() => {
-      // The next check is scheduled before the ping, which a healthy thread answers long before that check.
+      // Scheduled first: a healthy thread answers the ping long before the next check.
       this.#watchPulse();
       this.#checkPulse();
     }, this.#pulseMs);
@@ -131,17 +128,17 @@ export class ThreadKeeper implements AsyncDisposable {
     if (thread === undefined) return;
     const { silentMs } = thread;
     if (silentMs > this.#options.hangMs) {
-      this.#lost(thread, `did not answer for ${Math.round(silentMs)} ms`);
+      this.#lost(thread, `did not respond for ${Math.round(silentMs)} ms`);
       return;
     }
     if (silentMs === 0 && thread.ageMs > STABLE_MS) this.#restartMs = RESTART_FIRST_MS;
     thread.ping();
   }
 
-  /** Abandons the thread in use. */
+  /** Abandons the thread if it is the current one, and schedules the next one. */
   #lost(thread: ThreadHandle, why: string): void {
     if (thread !== this.#thread || this.#isClosed) return;
-    this.#options.log('error', `the kernel thread ${why}: it is replaced`);
+    this.#options.log('error', `replacing the kernel thread, which ${why}`);
     this.#thread = undefined;
     this.#options.lost();
     void this.#end(thread, new Error(`the kernel thread ${why}`));
@@ -156,7 +153,7 @@ export class ThreadKeeper implements AsyncDisposable {
     return thread.end(reason);
   }
 
-  /** Schedules one restart, also where a thread is lost while it receives its settings, which is a failed start as well. */
+  /** Schedules one restart. A second call, from a thread that is lost while it gets its settings, changes nothing. */
   #scheduleRestart(): void {
     if (this.#restartTimer !== undefined) return;
     this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);
@@ -167,14 +164,14 @@ export class ThreadKeeper implements AsyncDisposable {
     this.#restartTimer = undefined;
     const { log } = this.#options;
     if (this.#stuck.size >= STUCK_MAX) {
-      log('error', `${this.#stuck.size} kernel threads hang: no other thread is started until one ends`);
+      log('error', `${this.#stuck.size} kernel threads hang, so no new one is started until one of them ends`);
       this.#scheduleRestart();
       return;
     }
     try {
       this.#restarts++;
       await this.#start();
-      log('info', 'a new kernel thread runs');
+      log('info', 'a new kernel thread is running');
     } catch (error) {
       if (this.#isClosed) return;
       log('error', `the kernel thread could not be started: ${(error as Error).message}`);

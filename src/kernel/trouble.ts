@@ -8,7 +8,7 @@ import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { udp } from '#probes/udp.ts';
 
-/** The metrics of `/api/v1/trouble`, in its order: the first ones to look at, and those from which shares are computed. */
+/** Metrics of `/api/v1/trouble`, in order: counters to check first, and the totals that ratios are computed from. */
 const TROUBLE: readonly MetricDescriptor[] = [
   packetloss.metrics.drops,
   tcpreset.metrics.resets,
@@ -23,10 +23,10 @@ const TROUBLE: readonly MetricDescriptor[] = [
   conntrack.metrics.limit,
 ];
 
-/** Counters by reason: an entity without any of them yet has a zero. */
+/** Counters with a label for the reason. They have no series before the first increment, which counts as 0. */
 const COUNTED_BY_REASON: readonly MetricDescriptor[] = [packetloss.metrics.drops, tcpreset.metrics.resets];
 
-/** Returns the last collected values of every entity that is shown. */
+/** Returns the last collected values of every shown entity. */
 export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
   const sums = TROUBLE.map((metric) => aggregator.sums(metric));
   const nothing = TROUBLE.map((metric) => (COUNTED_BY_REASON.includes(metric) ? 0 : undefined));
