@@ -6,17 +6,20 @@ export const AGENT_REPORT = z
   .strictObject({
     node: z.string().describe('Name of the node.'),
     version: z.string().describe('Version of the agent.'),
-    kernel: z.string().describe('Release of the kernel.'),
+    kernel: z.string().describe('Kernel release.'),
     started: time().describe('When the agent started.'),
-    now: time().describe('Present time by the clock of the node.'),
+    now: time().describe('Current time of the node.'),
     kubernetes: z
       .strictObject({
         connected: z.boolean().describe('Whether the Pods of this node are watched.'),
-        trouble: z.string().nullable().describe('Fault of the connection, and what helps; null: none.'),
+        trouble: z
+          .string()
+          .nullable()
+          .describe('Problem with the connection, and what to do about it; null if there is none.'),
       })
       .readonly()
       .nullable()
-      .describe('State of the Kubernetes API; null: it is not used, and need not be.'),
+      .describe('State of the connection to the Kubernetes API; null if the agent does not use it.'),
   })
   .readonly();
 export type AgentReport = z.infer<typeof AGENT_REPORT>;

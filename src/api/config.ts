@@ -1,38 +1,38 @@
 import * as z from 'zod';
 import { count, time } from './fields.ts';
 
-/** One fault of a configuration. */
+/** One error in a configuration. */
 const FAULT = z
   .strictObject({
-    path: z.string().describe('Path of the fault: `probes.packetloss.limit`; empty for the document itself.'),
-    value: z.string().describe('The faulty value as JSON, cut; empty where there is none.'),
-    allowed: z.string().describe('Allowed values, or the fault of the document, in words.'),
+    path: z.string().describe('Path of the faulty value: `probes.packetloss.limit`; empty for the whole document.'),
+    value: z.string().describe('The faulty value as JSON, truncated; empty if there is none.'),
+    allowed: z.string().describe('Allowed values, or what is wrong with the document.'),
   })
   .readonly();
 export type Fault = z.infer<typeof FAULT>;
 
 /** State of the configuration. */
 const STATUS = z.strictObject({
-  file: z.string().nullable().describe('File that it comes from; null: none.'),
+  file: z.string().nullable().describe('File that the configuration is read from; null if it is not read from a file.'),
   configMap: z
     .string()
     .nullable()
-    .describe('`namespace/name/key` of the ConfigMap that it comes from, through the Kubernetes API; null: none.'),
-  generation: count().describe('Number of the active configuration, counted from the start; 0: all defaults hold.'),
-  successful: z
-    .boolean()
-    .describe('Whether the last configuration that was read was applied, by every part of the agent.'),
-  appliedMs: count().describe('When a configuration was last applied, in milliseconds since 1970; 0: never.'),
-  notice: z.string().describe('Reason why changes of the file are noticed late; empty: they are not.'),
+    .describe(
+      'ConfigMap that the configuration is read from, as `namespace/name/key`; null if it is not read from the API.',
+    ),
+  generation: count().describe('Number of configurations applied since the start; 0 while the defaults apply.'),
+  successful: z.boolean().describe('Whether every part of the agent applied the last configuration that was read.'),
+  appliedMs: count().describe('When a configuration was last applied, in milliseconds since 1970; 0 if never.'),
+  notice: z.string().describe('Why changes of the file are noticed late; empty if they are noticed at once.'),
   rejected: z
     .strictObject({
       at: time().describe('When it was rejected.'),
-      faults: z.array(FAULT).readonly().describe('All its faults.'),
+      faults: z.array(FAULT).readonly().describe('All errors in it.'),
     })
     .readonly()
     .nullable()
     .describe(
-      'The last configuration that was rejected, or not applied by every part of the agent, even if a later one was applied; null: none.',
+      'The last configuration that was rejected or only partly applied, even if a later one was applied; null if there is none.',
     ),
 });
 export type ConfigStatus = Readonly<z.infer<typeof STATUS>>;
@@ -43,7 +43,7 @@ export const CONFIG_REPORT = STATUS.extend({
     .record(z.string(), z.unknown())
     .readonly()
     .describe(
-      '[The configuration](configuration.md) of this node with every default; values that may be secret are hidden.',
+      '[The configuration](configuration.md) of this node with all defaults filled in. Values that may be secret are hidden.',
     ),
 }).readonly();
 export type ConfigReport = z.infer<typeof CONFIG_REPORT>;

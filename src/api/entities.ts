@@ -5,16 +5,16 @@ import { ENTITY_KINDS } from './words.ts';
 const STATUS = z
   .strictObject({
     kind: z.enum(ENTITY_KINDS).describe('Kind of the entity.'),
-    namespace: z.string().describe('Namespace of the Pod; empty for all others.'),
-    pod: z.string().describe('Name of the Pod, container, namespace or process; empty: the node.'),
+    namespace: z.string().describe('Namespace of the Pod; empty for other kinds.'),
+    pod: z.string().describe('Name of the Pod, container, namespace or process; empty for the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),
-    uid: z.string().describe('UID of the Pod or ID of the container; empty for all others.'),
-    labels: labels().describe('Labels of the Pod that are configured.'),
+    uid: z.string().describe('UID of the Pod, or ID of the container; empty for other kinds.'),
+    labels: labels().describe('Labels of the Pod that the configuration selects.'),
     ips: z
       .array(z.string())
       .readonly()
       .describe(
-        'Addresses of the namespace; where the agent may not enter it, the addresses of the Pod by the Kubernetes API.',
+        'IP addresses in the network namespace. If the agent may not enter the namespace, the addresses of the Pod in the Kubernetes API.',
       ),
   })
   .readonly();

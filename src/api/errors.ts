@@ -1,7 +1,7 @@
 import * as z from 'zod';
 
-/** The body of every answer that is not 2xx. */
+/** Body of every response whose status is not 2xx. */
 export const FAILURE = z
-  .strictObject({ error: z.string().min(1).describe('Fault, and what to do, in words.') })
+  .strictObject({ error: z.string().min(1).describe('Description of the error, and what to do about it.') })
   .readonly();
 export type Failure = z.infer<typeof FAILURE>;

@@ -4,66 +4,69 @@ import { PEER_KINDS, SEVERITIES } from './words.ts';
 
 const PEER = z
   .strictObject({
-    kind: z.enum(PEER_KINDS).describe('Kind of the peer; `external`: outside of the cluster.'),
-    namespace: z.string().describe('Namespace of the peer; empty where it has none.'),
-    name: z.string().describe('Name of the peer; empty: `external`.'),
-    ip: z.string().describe('Address of the peer.'),
+    kind: z.enum(PEER_KINDS).describe('Kind of the peer; `external` if it is outside of the cluster.'),
+    namespace: z.string().describe('Namespace of the peer; empty if it has none.'),
+    name: z.string().describe('Name of the peer; empty for `external`.'),
+    ip: z.string().describe('IP address of the peer.'),
   })
   .readonly();
-/** The peer of a packet. */
+/** The other end of the connection that a packet belongs to. */
 export type Peer = z.infer<typeof PEER>;
 
-/** The fields that events of all types have. */
+/** Fields that all types of events have. */
 const ENVELOPE = z.strictObject({
-  time: kernelTime().describe('When the event happened, by the clock of the kernel.'),
-  probe: z.string().describe('Probe that saw the event.'),
+  time: kernelTime().describe('When the event happened, according to the clock of the kernel.'),
+  probe: z.string().describe('Probe that reported the event.'),
   type: z.string().describe('Type of the event.'),
   severity: z.enum(SEVERITIES).describe('Severity of the event.'),
   node: z.string().describe('Name of the node.'),
   netns: z
     .string()
     .regex(/^\d{0,20}$/)
-    .describe('Cookie of the network namespace; empty where the event concerns the machine as a whole.'),
-  namespace: z.string().nullable().describe('Namespace of the Pod; empty where there is none; null: unknown.'),
+    .describe('Cookie of the network namespace; empty if the event concerns the whole machine.'),
+  namespace: z.string().nullable().describe('Namespace of the Pod; empty if there is none, null if it is unknown.'),
   pod: z
     .string()
     .nullable()
     .describe(
-      'Name of the Pod, container, namespace or process; empty: the node, or the whole machine; null: unknown.',
+      'Name of the Pod, container, namespace or process; empty for the node or the whole machine, null if it is unknown.',
     ),
-  labels: labels().exactOptional().describe('Labels of the Pod that are configured.'),
+  labels: labels().exactOptional().describe('Labels of the Pod that the configuration selects.'),
   peer: PEER.exactOptional().describe('The other end of the connection.'),
-  src: z.string().exactOptional().describe('Source: `10.0.0.1:53`, `[::1]:53`; without a port where there is none.'),
-  dst: z.string().exactOptional().describe('Destination, likewise.'),
+  src: z
+    .string()
+    .exactOptional()
+    .describe('Source: `10.0.0.1:53` or `[::1]:53`; only the address if there is no port.'),
+  dst: z.string().exactOptional().describe('Destination, in the same form.'),
   protocol: z
     .string()
     .exactOptional()
-    .describe('Protocol in lower case: `tcp`, `udp`, `icmp`, …; for a frame that is not IP its type: `arp`.'),
-  message: z.string().describe('A sentence for people.'),
+    .describe('Protocol in lower case, such as `tcp`, `udp` or `icmp`; the frame type if it is not IP, such as `arp`.'),
+  message: z.string().describe('The event as a sentence.'),
   count: count()
     .min(2)
     .exactOptional()
-    .describe('Number of equal events that this one stands for, including itself; absent: one.'),
+    .describe('Number of repeated events that this one stands for, including itself; absent if it is one.'),
   ports: z
     .array(z.int().min(0).max(65_535))
     .readonly()
     .exactOptional()
-    .describe('With `count`: ports of the client, if they were not all the same; the first 16.'),
+    .describe('With `count`: the first 16 client ports, if there were several.'),
   morePorts: count()
     .min(1)
     .exactOptional()
-    .describe('With `ports`: number of further ports; a lower bound for an event that stands for very many.'),
-  firstTime: kernelTime().exactOptional().describe('With `count`: when the first of them happened.'),
-  lastTime: kernelTime().exactOptional().describe('With `count`: when the last of them happened.'),
+    .describe('With `ports`: number of further client ports. It stops growing at a limit.'),
+  firstTime: kernelTime().exactOptional().describe('With `count`: when the first of the events happened.'),
+  lastTime: kernelTime().exactOptional().describe('With `count`: when the last of the events happened.'),
 });
 
-/** An event of `/api/v1/events`, and of every sink: a flat object. The fields of its type are beside those of all. */
+/** An event as `/api/v1/events` and all sinks show it: a flat object with the common fields and those of its type. */
 export const EVENT = ENVELOPE.loose().readonly();
 export type EventRecord = z.infer<typeof EVENT>;
 
 /**
- * The fields of an event that a client shows in a line. An agent of another version may have other fields beside these,
- * and other severities.
+ * Fields that a client needs to show an event in one line. Other fields and severities are accepted, because the agent
+ * may be of another version.
  */
 export const EVENT_SUMMARY = ENVELOPE.pick({
   time: true,
@@ -79,14 +82,14 @@ export type EventSummary = z.infer<typeof EVENT_SUMMARY>;
 
 const VALUES = { string: z.string(), number: z.number(), strings: z.array(z.string()).readonly() } as const;
 
-/** A field that only events of one type have. */
+/** A field that only one type of events has. */
 export interface OwnField {
   readonly type: keyof typeof VALUES;
-  /** Left out where it is not known. */
+  /** The field is absent while its value is unknown. */
   readonly optional?: boolean;
 }
 
-/** Schema of an event of one type, with no other fields than those that it declares. */
+/** Returns the schema of one type of events, which rejects undeclared fields. */
 export function eventOf(fields: Readonly<Record<string, OwnField>>): z.ZodType<EventRecord> {
   const own = Object.entries(fields).map(([name, { type, optional }]) => [
     name,

@@ -2,7 +2,7 @@ import * as z from 'zod';
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** Parses `10m` before now, or a time in RFC 3339. Returns milliseconds since 1970; NaN where it is neither. */
+/** Parses a duration such as `10m`, or a time in RFC 3339. Returns milliseconds since 1970, or NaN if it is neither. */
 export function parseSince(text: string, nowMs: number): number {
   const [, number, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
   return number === undefined ? Date.parse(text) : nowMs - Number(number) * (UNIT_MS[unit] ?? 0);
@@ -13,7 +13,7 @@ const twice = ({ path }: { readonly path?: PropertyKey[] | undefined }) =>
 
 const text = () => z.string({ error: twice });
 
-/** Parameters of `/api/v1/events`; each at most once. */
+/** Parameters of `/api/v1/events`. Each may be given once. */
 export const EVENTS_QUERY = z.strictObject({
   probe: text().exactOptional().describe('Names of probes, separated by commas.'),
   type: text().exactOptional().describe('Types of events, separated by commas.'),
@@ -24,16 +24,18 @@ export const EVENTS_QUERY = z.strictObject({
       error: ({ input }) => `since: ${input} is neither a duration (10m) nor a time (RFC 3339)`,
     })
     .exactOptional()
-    .describe('Time of the oldest event: `30s`, `10m`, `2h` ago, or a time in RFC 3339.'),
+    .describe('Time of the oldest event: `30s`, `10m` or `2h` ago, or a time in RFC 3339.'),
   last: text()
     .regex(/^\d{1,6}$/, { error: ({ input }) => `last: ${input} is not a number of events` })
     .exactOptional()
-    .describe('Caps how many past events are returned: the newest of them.'),
+    .describe('Maximum number of past events to return; the newest are chosen.'),
   follow: text()
     .refine((follow) => ['true', 'false'].includes(follow), {
       error: ({ input }) => `follow: ${input} is neither true nor false`,
     })
     .exactOptional()
-    .describe('`true`: continue with new events, the default for server-sent events; `false`: end after past events.'),
+    .describe(
+      '`true` continues with new events, the default for server-sent events; `false` ends after the past events.',
+    ),
 });
 export type EventsQuery = z.infer<typeof EVENTS_QUERY>;

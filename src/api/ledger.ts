@@ -4,13 +4,13 @@ import { DROP_REASONS, LEDGER_STAGES } from './words.ts';
 
 const kind = () => z.string().describe('Kind of the records: `event`.');
 
-/** Events of one probe before they leave the kernel thread, since the agent's start. */
+/** Events of one probe before they leave the kernel thread, since the agent started. */
 const KERNEL_ENTRY = z.strictObject({
   probe: z.string().describe('Name of the probe.'),
   stage: z.enum(LEDGER_STAGES).describe('Stage at which `limited` and `lost` are counted.'),
-  produced: count().describe('Events that happened, before any limit.'),
-  limited: count().describe('Events omitted by the limit of a namespace.'),
-  lost: count().describe('Events lost because the ring to the agent was full.'),
+  produced: count().describe('Events that happened, including those that a limit dropped.'),
+  limited: count().describe('Events dropped by the limit per namespace.'),
+  lost: count().describe('Events lost because the ring buffer was full.'),
 });
 export type KernelLedgerEntry = Readonly<z.infer<typeof KERNEL_ENTRY>>;
 
@@ -20,28 +20,28 @@ const SINK_ROW = z.strictObject({
   sink: z.string().describe('Name of the sink.'),
   delivered: count().describe('Records taken by the sink.'),
   pending: count().describe('Records waiting for the sink.'),
-  recovered: count().describe('Records found in the spool that an earlier run of the agent left.'),
+  recovered: count().describe('Records found in the spool of an earlier run of the agent.'),
   dropped: z.partialRecord(z.enum(DROP_REASONS), count()).readonly().describe('Records lost, by reason.'),
 });
 
-/** `/api/v1/ledger`. For each kind, probe and sink, produced + recovered = all the others. */
+/** `/api/v1/ledger`. For each kind, probe and sink, produced + recovered equals the sum of all other counts. */
 export const LEDGER_REPORT = z
   .strictObject({
     probes: z
       .array(
         KERNEL_ENTRY.extend({
           kind: kind(),
-          limitedLater: count().describe('Records omitted by the limit of a Pod.'),
-          folded: count().describe('Records folded into an equal one.'),
-          held: count().describe('Records held until it is known whether equal ones come.'),
+          limitedLater: count().describe('Records dropped by the limit per Pod.'),
+          folded: count().describe('Records folded into another one that repeats them.'),
+          held: count().describe('Records held until the end of their window, in case they are repeated.'),
         }).readonly(),
       )
       .readonly()
-      .describe('Accounts before records are given to the sinks.'),
+      .describe('Counts before records are passed to the sinks.'),
     sinks: z
       .array(SINK_ROW.readonly())
       .readonly()
-      .describe('Accounts at each sink, for the kinds that it takes and every probe that had a record.'),
+      .describe('Counts of each sink, for each kind of records that it takes and each probe that had records.'),
   })
   .readonly();
 export type LedgerReport = z.infer<typeof LEDGER_REPORT>;

@@ -4,39 +4,43 @@ import { PROBE_COSTS, PROBE_KINDS, PROBE_STATES } from './words.ts';
 
 const PROGRAM = z.strictObject({
   name: z.string().describe('Name of the BPF program.'),
-  hook: z.string().describe('Hook that it is attached to: `tp_btf/kfree_skb`.'),
-  id: z.int().min(1).describe('Number of the program in the kernel, as `bpftool` shows it.'),
-  runs: count().describe('Runs since the program was loaded; 0 unless they are measured.'),
-  runSeconds: z.number().min(0).describe('Seconds that the runs took.'),
+  hook: z.string().describe('Hook that the program is attached to, such as `tp_btf/kfree_skb`.'),
+  id: z.int().min(1).describe('ID of the program in the kernel, as `bpftool` shows it.'),
+  runs: count().describe('Runs since the program was loaded; 0 unless the kernel measures programs.'),
+  runSeconds: z.number().min(0).describe('Total duration of the runs in seconds.'),
   missed: count().describe('Runs that the kernel skipped.'),
 });
 
 /** A probe, as the kernel thread reports it. */
 const STATUS = z.strictObject({
   name: z.string().describe('Name of the probe: the key in the configuration.'),
-  kind: z.enum(PROBE_KINDS).describe('Way in which it reads the kernel.'),
+  kind: z.enum(PROBE_KINDS).describe('How the probe reads the kernel.'),
   cost: z.enum(PROBE_COSTS).describe('Cost of running it.'),
-  state: z.enum(PROBE_STATES).describe('State of the probe; `stopped`: it is off.'),
+  state: z.enum(PROBE_STATES).describe('State of the probe; `stopped` if it is disabled.'),
   reason: z
     .string()
     .describe(
-      'Reason of a state other than running; for a running probe, reason why it does not read in the best way.',
+      'Why the probe is not running. For a running probe, why it does not use the best way to read the kernel.',
     ),
   reader: z
     .string()
     .describe(
-      'Means by which it reads the kernel: `pass`, `files`, `netlink`, a hook; empty while the probe does not run.',
+      'Interface that the probe reads the kernel with: `pass`, `files`, `netlink` or a hook; empty if the probe does not run.',
     ),
-  since: time().describe('When the probe came into this state.'),
-  collectSeconds: z.number().min(0).nullable().describe('Duration of the last collection; null before the first.'),
-  measured: z.boolean().describe('Whether the kernel measures BPF programs: `runs` and `runSeconds` grow.'),
-  programs: z.array(PROGRAM.readonly()).readonly().describe('BPF programs that it has loaded.'),
+  since: time().describe('When the probe entered this state.'),
+  collectSeconds: z
+    .number()
+    .min(0)
+    .nullable()
+    .describe('Duration of the last collection in seconds; null before the first one.'),
+  measured: z.boolean().describe('Whether the kernel measures BPF programs, which makes `runs` and `runSeconds` grow.'),
+  programs: z.array(PROGRAM.readonly()).readonly().describe('BPF programs that the probe has loaded.'),
 });
 export type ProbeStatus = Readonly<z.infer<typeof STATUS>>;
 
 const REPORT = STATUS.extend({
   summary: z.string().describe('Purpose of the probe.'),
-  until: time().nullable().describe('When the section of the configuration that switches the probe ends; null: never.'),
+  until: time().nullable().describe('When the configuration of the probe reverts by itself; null if it does not.'),
 }).readonly();
 export type ProbeReport = z.infer<typeof REPORT>;
 
@@ -44,7 +48,7 @@ export type ProbeReport = z.infer<typeof REPORT>;
 export const PROBES_REPORT = z
   .strictObject({
     discovery: STATUS.readonly().describe(
-      'Discovery, which finds the network namespaces and their owners; it cannot be switched off.',
+      'Discovery, which finds network namespaces and their owners. It cannot be disabled.',
     ),
     probes: z.array(REPORT).readonly().describe('All probes, running or not.'),
   })

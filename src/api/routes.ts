@@ -11,30 +11,30 @@ import { TROUBLE } from './trouble.ts';
 
 export interface Route {
   readonly path: string;
-  /** One sentence. */
+  /** One sentence for the docs. */
   readonly summary: string;
-  /** Parameters; without a schema there are none, and given ones are ignored. */
+  /** Schema of the parameters. Without one, parameters are ignored. */
   readonly query?: z.ZodObject;
-  /** The body as JSON; in a stream, each event. */
+  /** Schema of the JSON body; in a stream, of each event. */
   readonly answer: z.ZodType;
-  /** Server-sent events, or one JSON object a line. */
+  /** The response is a stream: server-sent events, or one JSON object per line. */
   readonly isStream?: boolean;
-  /** Reasons of the statuses that not every route has. */
+  /** Meaning of the statuses that not every route has. */
   readonly statuses: Readonly<Record<number, string>>;
 }
 
-/** Statuses of every route besides 200. */
+/** Statuses other than 200 that every route has. */
 export const COMMON_STATUSES: Readonly<Record<number, string>> = {
-  400: 'The `Host` is invalid, or there are several.',
-  401: 'The bearer token, or the password of a web configuration, is missing or wrong.',
-  403: 'The API is not served to this address, under this name, or to a page of another site.',
+  400: 'The `Host` header is invalid, or there are several.',
+  401: 'The bearer token, or the password from the web configuration, is missing or wrong.',
+  403: 'The API is not served to this client address, under this host name, or to pages of other sites.',
   405: 'The method is neither `GET` nor `HEAD`.',
-  503: 'The token file cannot be read, or the server was busy with other clients all the time.',
+  503: 'The token file cannot be read, or the server was too busy with other clients.',
 };
 
 const HUNG = { 503: 'The kernel thread hangs or is being replaced.' };
 
-/** Everything at `/api/v1`. */
+/** All routes under `/api/v1`. */
 export const ROUTES: readonly Route[] = [
   {
     path: '/api/v1/agent',
@@ -44,7 +44,7 @@ export const ROUTES: readonly Route[] = [
   },
   {
     path: '/api/v1/probes',
-    summary: 'Lists the probes: purpose, state and reason, means of reading, and cost of each.',
+    summary: 'Lists the probes, with the purpose, state, reason, method of reading and cost of each.',
     answer: PROBES_REPORT,
     statuses: HUNG,
   },
@@ -56,8 +56,7 @@ export const ROUTES: readonly Route[] = [
   },
   {
     path: '/api/v1/trouble',
-    summary:
-      'Sums the counters that indicate trouble, for each entity, as of the last collection, which is at most 2 s old.',
+    summary: 'Sums the counters that indicate trouble for each entity. The values are at most 2 s old.',
     answer: TROUBLE,
     statuses: HUNG,
   },
@@ -67,30 +66,30 @@ export const ROUTES: readonly Route[] = [
     query: EVENTS_QUERY,
     answer: EVENT,
     isStream: true,
-    statuses: { 400: 'A parameter, or the `Host`, is wrong.' },
+    statuses: { 400: 'A parameter or the `Host` header is invalid.' },
   },
   {
     path: '/api/v1/sinks',
     summary:
-      'Lists the sinks: state, reason, time of the next retry, waiting events, and the last event that each refused.',
+      'Lists the sinks, with the state, reason, time of the next retry, pending events, and last rejected event of each.',
     answer: SINKS_REPORT,
     statuses: {},
   },
   {
     path: '/api/v1/ledger',
-    summary: 'Accounts for the events of each probe, before the sinks and at each of them.',
+    summary: 'Accounts for the events of each probe, before the sinks and at each sink.',
     answer: LEDGER_REPORT,
     statuses: HUNG,
   },
   {
     path: '/api/v1/config',
-    summary: 'Shows the active configuration, its source, and the faults of the last one that was rejected.',
+    summary: 'Shows the active configuration, where it comes from, and the errors in the last one that was rejected.',
     answer: CONFIG_REPORT,
     statuses: {},
   },
 ];
 
-/** Returns the answer of a path with or without parameters; undefined where there is no such route. */
+/** Returns the route of a path, which may have parameters; undefined if there is none. */
 export function routeOf(path: string): Route | undefined {
   const [name] = path.split('?', 1);
   return ROUTES.find((route) => route.path === name);

@@ -5,21 +5,21 @@ import { SINK_STATES } from './words.ts';
 const STATUS = z
   .strictObject({
     name: z.string().describe('Name of the sink.'),
-    state: z.enum(SINK_STATES).describe('State of the sink: whether it takes events.'),
-    reason: z.string().describe('Reason why it takes no events; empty where it does.'),
-    since: time().describe('When the sink came into this state.'),
-    until: time().nullable().describe('Time of the next retry; null: none is due.'),
+    state: z.enum(SINK_STATES).describe('Whether the sink takes events.'),
+    reason: z.string().describe('Why the sink takes no events; empty if it does.'),
+    since: time().describe('When the sink entered this state.'),
+    until: time().nullable().describe('Time of the next retry; null if none is scheduled.'),
     pending: count().describe('Events that wait for the sink.'),
-    pendingBytes: count().describe('Bytes that the waiting events take.'),
-    retries: count().describe('Writes that were retried.'),
+    pendingBytes: count().describe('Size of the pending events in bytes.'),
+    retries: count().describe('Number of retried writes.'),
     rejected: z
       .strictObject({
-        at: time().describe('When the event was refused.'),
+        at: time().describe('When the event was rejected.'),
         why: z.string().describe('Reason that the sink gave.'),
       })
       .readonly()
       .nullable()
-      .describe('The last event that the sink refused for good; null: none.'),
+      .describe('The last event that the sink rejected permanently; null if there is none.'),
   })
   .readonly();
 export type SinkStatus = z.infer<typeof STATUS>;

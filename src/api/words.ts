@@ -1,7 +1,4 @@
-/**
- * Values that an answer of the API chooses from. The file has no dependencies: agent and page read the lists at run
- * time.
- */
+/** Enumerations of the API. This file has no imports, because the agent and the web page load it at run time. */
 
 export const PROBE_KINDS = ['procfs', 'netlink', 'ebpf'] as const;
 export type ProbeKind = (typeof PROBE_KINDS)[number];
@@ -31,10 +28,10 @@ export const PEER_KINDS = ['pod', 'service', 'node', 'external'] as const;
 export const SINK_STATES = ['running', 'failed'] as const;
 export type SinkState = (typeof SINK_STATES)[number];
 
-/** Stage where events are counted first: in a program in the kernel, or where the probe examines what it read. */
+/** Where events are first counted: in a BPF program, or in the agent once the probe has read them. */
 export const LEDGER_STAGES = ['kernel', 'agent'] as const;
 
-/** Reasons why a sink did not get a record. */
+/** Reasons why a record did not reach a sink. */
 export const DROP_REASONS = [
   'queue_full',
   'spool_full',

@@ -1,8 +1,8 @@
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /**
- * Formats an address of 4 or 16 bytes in the usual form: IPv4-mapped addresses as IPv4, IPv6 by RFC 5952 (lower case, the first longest run
- * of two or more zero groups as `::`).
+ * Formats an address of 4 or 16 bytes. IPv4-mapped addresses become IPv4. IPv6 follows RFC 5952: lower case, with the
+ * first longest run of two or more zero groups as `::`.
  */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.');
@@ -25,7 +25,7 @@ function longestZeroRun(groups: readonly string[]): { start: number; length: num
   return best;
 }
 
-/** Returns `10.0.0.1:53` or `[::1]:53`; without the port where it is undefined. */
+/** Returns `10.0.0.1:53` or `[::1]:53`, or only the address if the port is undefined. */
 export function formatEndpoint(bytes: Uint8Array, port: number | undefined): string {
   const ip = formatIp(bytes);
   if (port === undefined) return ip;
@@ -39,7 +39,7 @@ export function addressOf(endpoint: string): string {
   return colon >= 0 && colon === endpoint.lastIndexOf(':') ? endpoint.slice(0, colon) : endpoint;
 }
 
-/** Returns the port of `10.0.0.1:53` or `[::1]:53`; undefined where there is none. */
+/** Returns the port of `10.0.0.1:53` or `[::1]:53`; undefined if there is none. */
 export function portOf(endpoint: string): number | undefined {
   const end = endpoint.startsWith('[') ? endpoint.indexOf(']') + 1 : addressOf(endpoint).length;
   return endpoint[end] === ':' ? Number(endpoint.slice(end + 1)) : undefined;

@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** Folder of built files: dist/, beside the bundle; from the sources in src/core it is two folders up. */
+/** Directory of built files. The bundle is in it; the sources in src/core are two directories below its parent. */
 const dist = basename(here) === 'dist' ? here : join(here, '..', '..', 'dist');
 
-/** Folder of the compiled BPF objects. */
+/** Directory of the compiled BPF objects. */
 export const OBJECTS = join(dist, 'bpf');
 
-/** Reads a file of the built page; undefined where there is none. @param name without folder */
+/** Reads a file of the built web page; undefined if it does not exist. @param name file name without a directory */
 export async function readPageFile(name: string): Promise<Buffer | undefined> {
   try {
     return await readFile(join(dist, 'web', name));
@@ -21,7 +21,7 @@ export async function readPageFile(name: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Returns the agent's version from its package.json. */
+/** Returns the version from package.json. */
 export function readVersion(): string {
   const text = readFileSync(join(dist, '..', 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;

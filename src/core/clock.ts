@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Clock of code that paces itself; tests replace it by their own. */
+/** Clock for code with timing that tests control. */
 export interface Clock {
   /** Returns milliseconds of a monotonic clock. */
   now(): number;

@@ -1,6 +1,6 @@
 /**
- * A 64-bit unsigned number of the kernel, exact: a number while it is a safe integer, otherwise a bigint. Kernel counters are nearly always
- * small, and numbers cost a tenth of bigints.
+ * An exact unsigned 64-bit integer: a number if it is a safe integer, otherwise a bigint. Nearly all kernel counters are
+ * safe integers, and numbers take a tenth of the time of bigints.
  */
 export type Counter = number | bigint;
 
@@ -15,12 +15,12 @@ export function readCounter(view: DataView, at: number): Counter {
   return view.getBigUint64(at, true);
 }
 
-/** Returns the shortest exact form of a non-negative bigint. */
+/** Converts a non-negative bigint to a number if it is a safe integer. */
 export function toCounter(value: bigint): Counter {
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
 }
 
-/** Adds two counters. Exact for whole numbers, modulo 2^64; seconds with a fraction are rounded as doubles are. */
+/** Adds two counters modulo 2^64. Exact for integers; fractions of seconds are rounded like doubles. */
 export function addCounters(a: Counter, b: Counter): Counter {
   if (typeof a === 'number' && typeof b === 'number') {
     const sum = a + b;
@@ -29,21 +29,21 @@ export function addCounters(a: Counter, b: Counter): Counter {
   return toCounter(BigInt.asUintN(64, BigInt(a) + BigInt(b)));
 }
 
-/** Returns the growth of a counter from `b` to `a`, which is at least `b`. Exact for whole numbers. */
+/** Returns `a - b`, where `a` is at least `b`. Exact for integers. */
 export function subtractCounters(a: Counter, b: Counter): Counter {
   if (typeof a === 'number' && typeof b === 'number') return a - b;
   return toCounter(BigInt(a) - BigInt(b));
 }
 
-/** Multiplies a counter. Exact also where the product has more than 64 bits. */
+/** Multiplies a counter. Exact even if the product exceeds 64 bits. */
 export function multiplyCounter(value: Counter, factor: number): Counter {
   const product = Number(value) * factor;
   return Number.isSafeInteger(product) ? product : BigInt(value) * BigInt(factor);
 }
 
 /**
- * Turns a negative gauge into zero. The kernel keeps such a gauge as one signed share per CPU: summed while it changes, the total can be
- * below zero, which is huge as an unsigned number.
+ * Returns zero for a negative gauge. The kernel keeps such a gauge as a signed value per CPU, and their sum can be negative
+ * if it is read during a change. As an unsigned number, it would be huge.
  */
 export function notNegative(value: Counter): Counter {
   return typeof value === 'bigint' && value >= SIGN ? 0 : value;

@@ -1,11 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Longest piece of work between two turns of the event loop, in milliseconds. */
+/** Longest time in milliseconds between two turns of the event loop. */
 const SLICE_MS = 4;
 
-/**
- * One collection of all probes. Sources key the data that they read by it, so that three probes that need the same file cause one read.
- */
+/** One collection of all probes. Sources cache what they read per cycle, so that probes that need the same file share one read. */
 export class Cycle {
   readonly signal: AbortSignal;
   #sliceStart = performance.now();
@@ -15,16 +13,16 @@ export class Cycle {
   }
 
   /**
-   * True when this slice has taken long enough. Check it before `pause` where pieces of work are many and small: each `await` makes
-   * promises.
+   * Whether the current slice of work has taken its time. Loops with many small steps check it before `pause`, because each
+   * `await` costs a promise.
    */
   get isDue(): boolean {
     return performance.now() - this.#sliceStart >= SLICE_MS;
   }
 
   /**
-   * Lets the event loop turn where this slice has taken long enough. Await it between pieces of work.
-   * @throws the signal's reason, where the result is not needed any more
+   * Yields to the event loop if the current slice of work has taken its time. To be called between steps of the work.
+   * @throws the signal's reason once the cycle is aborted
    */
   async pause(): Promise<void> {
     if (!this.isDue) return;
@@ -34,7 +32,7 @@ export class Cycle {
   }
 }
 
-/** Returns a cycle that is never aborted, for work outside a scrape. */
+/** Returns a cycle that is never aborted, for work outside of a collection. */
 export function freeCycle(): Cycle {
   return new Cycle(new AbortController().signal);
 }

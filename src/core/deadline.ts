@@ -4,7 +4,7 @@ export class DeadlineError extends Error {
 }
 
 /**
- * Returns the outcome of a promise, or rejects once the time is over. The work itself continues.
+ * Returns the outcome of a promise, or rejects at the deadline. The work itself continues.
  * @param late message of the rejection
  */
 export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late: string): Promise<T> {

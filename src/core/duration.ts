@@ -4,13 +4,13 @@ const NANOSECONDS: Readonly<Record<string, number>> = { us: 1e3, ms: 1e6, s: 1e9
 
 const FORM = /^(\d{1,9})(us|ms|s|m|h)$/;
 
-/** Returns the nanoseconds of `250us`, `10ms` or `15m`; undefined where the text is not a duration. */
+/** Parses `250us`, `10ms` or `15m`. Returns nanoseconds, or undefined if the text is not a duration. */
 export function parseDuration(text: string): number | undefined {
   const [, number, unit = ''] = FORM.exec(text) ?? [];
   return number === undefined ? undefined : Number(number) * (NANOSECONDS[unit] ?? 0);
 }
 
-/** Returns the schema of a duration: text in the document, which gives nanoseconds. */
+/** Returns a schema that parses a duration in the document to nanoseconds. */
 export function duration(byDefault: string) {
   return z
     .string()
@@ -25,12 +25,12 @@ export function duration(byDefault: string) {
 
 const NANOSECONDS_PER_MS = 1e6;
 
-/** Returns the schema of a duration between two bounds: text in the document, which gives milliseconds. `0s` is allowed here. */
+/** Returns a schema that parses a duration within limits to milliseconds. `0s` is allowed if the limits include it. */
 export function milliseconds(byDefault: string, atLeast: string, atMost: string) {
   return millisecondsBetween(atLeast, atMost).prefault(byDefault);
 }
 
-/** Returns the same schema without a default. */
+/** Like {@link milliseconds}, but without a default. */
 export function millisecondsBetween(atLeast: string, atMost: string) {
   const [least = 0, most = 0] = [parseDuration(atLeast), parseDuration(atMost)];
   return z.string().transform((text, context) => {
@@ -45,7 +45,7 @@ export function millisecondsBetween(atLeast: string, atMost: string) {
 
 const MILLISECONDS_IN_SECOND = 1_000;
 
-/** Formats a duration with three figures: `850 µs`, `12.3 ms`, `4.05 s`. */
+/** Formats a duration with three significant digits: `850 µs`, `12.3 ms`, `4.05 s`. */
 export function formatDuration(nanoseconds: number): string {
   const microseconds = nanoseconds / 1e3;
   if (microseconds < MILLISECONDS_IN_SECOND) return `${figures(microseconds)} µs`;

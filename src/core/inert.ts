@@ -1,16 +1,17 @@
 /**
- * Active characters: control characters, format characters (direction, zero width, marks), line separators, and halves of surrogate pairs.
+ * Characters that can change how a text is displayed: control and format characters (text direction, zero width), line
+ * and paragraph separators, and unpaired surrogates.
  */
 export const ACTIVE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** Returns a foreign text as one line, with active characters written as their codes: `\u{1b}`. */
+/** Returns untrusted text as one line, with active characters replaced by their code points: `\u{1b}`. */
 export function visible(text: string): string {
   return text.replace(ACTIVE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
 /**
- * Does the same as {@link visible}, but keeps lines and tabs.
- * @param indent put before each line but the first, so that no line of the text can look like a first one
+ * Like {@link visible}, but keeps line breaks and tabs.
+ * @param indent put before each line but the first, so that no line can pass for the first line of a message
  */
 export function visibleLines(text: string, indent = ''): string {
   return text
@@ -19,10 +20,10 @@ export function visibleLines(text: string, indent = ''): string {
     .join(`\n${indent}`);
 }
 
-/** Returns a JSON text of the same value without active characters, of which JSON itself escapes only the first 32. */
+/** Escapes all active characters in a JSON text without changing its value. JSON.stringify() escapes only those below U+0020. */
 export function inertJson(json: string): string {
   return json.replace(ACTIVE, (character) =>
-    // Between its values JSON has spaces and line ends of its own.
+    // In JSON, these occur only between values, as white space.
     /[\n\r\t]/.test(character)
       ? character
       : Array.from({ length: character.length }, (_, at) => character.charCodeAt(at))

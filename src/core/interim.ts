@@ -1,13 +1,13 @@
 import type { ClientRequest } from 'node:http';
 
-/** Most interim answers of a server that is still working. Without a bound, a server could send them forever. */
+/** Maximum number of interim responses to a request. A server could send them forever. */
 const INTERIM_MAX = 16;
 
-/** Ends a request that is answered by one interim answer after the other (RFC 9110, 15.2). */
+/** Aborts a request whose server sends too many interim (1xx) responses (RFC 9110, 15.2). */
 export function boundInterim(call: ClientRequest): void {
   let answers = 0;
   call.on('information', () => {
     answers++;
-    if (answers > INTERIM_MAX) call.destroy(new Error(`the server sent ${answers} interim answers and no final one`));
+    if (answers > INTERIM_MAX) call.destroy(new Error(`the server sent ${answers} interim responses and no final one`));
   });
 }

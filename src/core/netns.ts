@@ -1,9 +1,9 @@
 import type { Counter } from './counter.ts';
 
-/** Id of a network namespace: its cookie, never reused until reboot; on kernels before 5.12 its inode number. */
+/** ID of a network namespace: its cookie, which is unique until reboot, or its inode number on kernels before 5.12. */
 export type NetnsId = Counter & { readonly __brand: 'NetnsId' };
 
-/** Stands for all unlisted namespaces together: no cookie is 0. */
+/** Stands for all unlisted namespaces together, because no cookie is 0. */
 export const UNLISTED = 0 as NetnsId;
 
 export function asNetnsId(cookie: Counter): NetnsId {

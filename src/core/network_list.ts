@@ -17,12 +17,12 @@ function parse(cidr: string): Network | undefined {
   return { addresses, prefix };
 }
 
-/** Returns whether a text is a network: `10.0.0.0/16`, `fd00::/48`. */
+/** Whether a text is a network, such as `10.0.0.0/16` or `fd00::/48`. */
 export function isNetwork(cidr: string): boolean {
   return parse(cidr) !== undefined;
 }
 
-/** A list of networks of both families. Invalid ones are ignored. */
+/** A list of IPv4 and IPv6 networks. Invalid ones are ignored. */
 export class NetworkList {
   readonly #networks: readonly Network[];
 
@@ -30,7 +30,7 @@ export class NetworkList {
     this.#networks = cidrs.flatMap((cidr) => parse(cidr) ?? []);
   }
 
-  /** Returns whether one of the networks contains the whole network, or the address if there is no prefix. */
+  /** Whether one of the networks contains the address or, with a prefix length, the whole network. */
   contains(address: string, prefix: number = Number.POSITIVE_INFINITY): boolean {
     const family = address.includes(':') ? 'ipv6' : 'ipv4';
     return this.#networks.some((network) => network.prefix <= prefix && network.addresses.check(address, family));

@@ -1,9 +1,9 @@
-/** Places where the machine's file systems are mounted for the agent. */
+/** Where the agent finds the file systems of the machine. */
 export interface Paths {
   readonly proc: string;
   readonly sys: string;
   readonly cgroup: string;
-  /** Folders in which `ip netns add` and container runtimes mount namespaces. */
+  /** Directory in which `ip netns add` and container runtimes mount namespaces. */
   readonly netns: string;
 }
 

@@ -1,6 +1,6 @@
-/** Most owners with a bucket of their own at the same time; further ones share one. */
+/** Maximum number of owners with their own bucket; further owners share one. */
 const BUCKETS_MAX = 4_096;
-/** Seconds of savings that an owner may use at once. */
+/** Capacity of a bucket, in seconds of its rate. */
 const BURST_SECONDS = 2;
 const SHARED = '*';
 
@@ -9,7 +9,7 @@ interface Bucket {
   atMs: number;
 }
 
-/** A token bucket for each owner, so that a noisy one takes nothing from the others. */
+/** Token buckets, one for each owner, so that a noisy owner does not affect the others. */
 export class RateBuckets {
   #perSecond: number;
   readonly #now: () => number;
@@ -24,7 +24,7 @@ export class RateBuckets {
     this.#perSecond = perSecond;
   }
 
-  /** Returns whether this owner may have another token, and takes it. */
+  /** Takes a token of the owner's. Returns false if there is none. */
   admit(owner: string): boolean {
     const bucket = this.#bucketOf(owner);
     if (bucket.tokens < 1) return false;
@@ -32,7 +32,7 @@ export class RateBuckets {
     return true;
   }
 
-  /** Tokens of a full bucket: at least one, also where the rate is far below one per second. */
+  /** Capacity of a bucket in tokens; at least one, even if the rate is far below one per second. */
   get #most(): number {
     return Math.max(1, this.#perSecond * BURST_SECONDS);
   }
@@ -54,7 +54,7 @@ export class RateBuckets {
     return bucket;
   }
 
-  /** Forgets buckets that have had the time to fill up: a new bucket is the same. */
+  /** Deletes the buckets that must be full by now, because a new bucket is full as well. */
   #forgetFull(now: number): void {
     const fullMs = (this.#most / this.#perSecond) * 1_000;
     for (const [owner, { atMs }] of this.#buckets) if (now - atMs > fullMs) this.#buckets.delete(owner);

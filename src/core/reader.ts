@@ -1,21 +1,21 @@
-/** State of a reader of the kernel. */
+/** State of a kernel reader. */
 export interface ReaderHealth {
-  /** Current way of reading: `pass`, `files`, `netlink`, or a hook. */
+  /** How the kernel is read now: `pass`, `files`, `netlink` or a hook. */
   readonly reader: string;
-  /** Why a better reader is not used; undefined where the best one is. The probe is healthy all the same. */
+  /** Why a better way of reading is not used; undefined if the best one is. The probe is healthy in both cases. */
   readonly note?: string | undefined;
-  /** Parts that do not run, with the reasons; empty when healthy. */
+  /** Parts that do not run, with the reasons; empty if all run. */
   readonly degraded: readonly string[];
 }
 
-/** The machine lacks something. The message names it, and reaches the operator as it is. */
+/** The machine lacks a feature. Operators see the message, which names it. */
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';
 }
 
-/** The machine lacks something that may be added while the agent runs, such as a module of the kernel. */
+/** The machine lacks a feature that may be added while the agent runs, such as a kernel module. */
 export class NotYet extends Unsupported {
-  /** Returns whether it was added. Costs little, and never throws. */
+  /** Returns whether the feature is available now. Cheap, and never throws. */
   readonly isThere: () => boolean;
 
   constructor(message: string, isThere: () => boolean) {

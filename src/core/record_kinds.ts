@@ -1,8 +1,8 @@
-/** Kinds of records that sinks can receive. A configuration names them in `sinks.<name>.kinds`. */
+/** Kinds of records that sinks can receive, as configured in `sinks.<name>.kinds`. */
 export const KINDS = ['event'] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Fields by which events are looked up in Loki, beside the labels of their stream. */
+/** Fields of events that Loki gets as structured metadata, besides the labels of the stream. */
 export const EVENT_METADATA = [
   'pod',
   'netns',

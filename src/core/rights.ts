@@ -1,4 +1,4 @@
-/** Capabilities that the kernel may require of the agent (man 7 capabilities), without the prefix `CAP_`. */
+/** Capabilities that the agent may need (man 7 capabilities), without the prefix `CAP_`. */
 export type CapabilityName =
   | 'BPF'
   | 'PERFMON'
@@ -9,17 +9,17 @@ export type CapabilityName =
   | 'SYS_ADMIN'
   | 'SYS_RESOURCE';
 
-/** Rights that an operator grants together. */
+/** A set of capabilities that an operator grants together. */
 export interface RightsSet {
-  /** Name of the Kustomize component and the chart value; `default` is the set of the base. */
+  /** Name of the Kustomize component and the chart value. `default` is the set that the base manifests grant. */
   readonly name: 'default' | 'packets' | 'processes' | 'tools';
   /** Capabilities that the set adds to those of `default`. */
   readonly adds: readonly CapabilityName[];
-  /** Benefit of the set, as a phrase. */
+  /** Features that the set enables, as a phrase. */
   readonly brings: string;
 }
 
-/** All sets of rights: manifests, chart and docs/capabilities.md are generated from them or checked against them. */
+/** All sets. The manifests, the chart and docs/capabilities.md are generated from them or checked against them. */
 export const RIGHTS: readonly RightsSet[] = [
   {
     name: 'default',
@@ -46,17 +46,17 @@ export const RIGHTS: readonly RightsSet[] = [
   },
 ];
 
-/** Sets of the agent itself: `tools` belongs to another container. */
+/** The sets of the agent itself; `tools` is for a separate container. */
 export const AGENT_RIGHTS = RIGHTS.filter(({ name }) => name !== 'tools');
 
-/** Returns the capabilities of the agent with these sets, each once, in the order of the sets. */
+/** Returns the agent's capabilities with these sets, without duplicates. */
 export function capabilitiesOf(names: readonly RightsSet['name'][]): CapabilityName[] {
   return [
     ...new Set(RIGHTS.filter(({ name }) => name === 'default' || names.includes(name)).flatMap(({ adds }) => adds)),
   ];
 }
 
-/** Returns the names of the smallest choice of sets beside `default` that has all of these capabilities; undefined where none has. */
+/** Returns the fewest sets, besides `default`, that grant all of these capabilities; undefined if no choice of sets does. */
 export function rightsFor(capabilities: readonly string[]): string[] | undefined {
   const wanted = capabilities.map((capability) => capability.replace(/^CAP_/, ''));
   const granted = (names: readonly string[]) => new Set<string>(capabilitiesOf(names as RightsSet['name'][]));

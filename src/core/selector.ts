@@ -7,7 +7,7 @@ interface Requirement {
   readonly values: readonly string[];
 }
 
-/** Error of an invalid label selector of Kubernetes; `at` counts from 1. */
+/** An invalid label selector. `at` counts characters from 1. */
 export class SelectorError extends Error {
   override readonly name = 'SelectorError';
 
@@ -16,7 +16,7 @@ export class SelectorError extends Error {
   }
 }
 
-/** Kubernetes: staging/src/k8s.io/apimachinery/pkg/util/validation. */
+/** Limits of Kubernetes (staging/src/k8s.io/apimachinery/pkg/util/validation). */
 const NAME = /^[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
 const PREFIX = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 const PREFIX_LENGTH_MAX = 253;
@@ -38,11 +38,11 @@ const TOKEN = /[!(),]|==?|!=|[^\s!(),=]+/y;
 
 interface Token {
   readonly text: string;
-  /** Position of the character, counted from 1. */
+  /** Position of the first character, counted from 1. */
   readonly at: number;
 }
 
-/** Selector of labels, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`. An empty one matches all. */
+/** Label selector in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`. An empty one matches all. */
 export class Selector {
   readonly #requirements: readonly Requirement[];
 
@@ -55,7 +55,7 @@ export class Selector {
     return new Selector(new Parser(text).requirements());
   }
 
-  /** As in Kubernetes, `!=` and `notin` are also true of labels without the key. */
+  /** As in Kubernetes, `!=` and `notin` also match labels without the key. */
   matches(labels: Labels): boolean {
     return this.#requirements.every((requirement) => isMet(requirement, labels));
   }
@@ -88,7 +88,7 @@ class Parser {
       at += space.exec(text)?.[0].length ?? 0;
       if (at >= text.length) break;
       TOKEN.lastIndex = at;
-      // `!` is a token of its own, but not before `=`.
+      // `!` is a token, but not before `=`.
       const found = text.startsWith('!=', at) ? '!=' : (TOKEN.exec(text)?.[0] ?? text.charAt(at));
       this.#tokens.push({ text: found, at: at + 1 });
       at += found.length;

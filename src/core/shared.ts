@@ -1,11 +1,11 @@
-/** One user's hold on a shared resource. Disposing it twice is allowed. */
+/** One user's claim to a shared resource. Disposing it twice is allowed. */
 export interface Lease<T> extends AsyncDisposable {
   readonly value: T;
 }
 
 /**
- * A resource that several users share: opened for the first of them, closed after the last, unaffected by the users in between. It opens
- * and closes one step at a time, in the order of the calls.
+ * A resource that is opened for its first user and closed after its last. Calls to open and close it run one at a time, in
+ * order.
  */
 export class Shared<T extends Disposable | AsyncDisposable> {
   readonly #open: () => Promise<T>;
@@ -17,12 +17,12 @@ export class Shared<T extends Disposable | AsyncDisposable> {
     this.#open = open;
   }
 
-  /** Number of users that hold it now. */
+  /** Current number of users. */
   get users(): number {
     return this.#users;
   }
 
-  /** Acquires a hold. @throws the error of opening; the next caller tries again */
+  /** Adds a user. @throws if opening fails; the next call tries again */
   acquire(): Promise<Lease<T>> {
     return this.#next(async () => {
       this.#value ??= await this.#open();

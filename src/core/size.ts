@@ -4,13 +4,13 @@ const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 
 
 const FORM = /^(\d{1,9})(B|KiB|MiB|GiB)$/;
 
-/** Returns the bytes of `512KiB` or `64MiB`; undefined where the text is not a size. */
+/** Parses `512KiB` or `64MiB`. Returns bytes, or undefined if the text is not a size. */
 function parseSize(text: string): number | undefined {
   const [, number, unit = ''] = FORM.exec(text) ?? [];
   return number === undefined ? undefined : Number(number) * (BYTES[unit] ?? 0);
 }
 
-/** Returns the schema of a size: text in the document, which gives bytes. */
+/** Returns a schema that parses a size in the document, within limits, to bytes. */
 export function size(byDefault: string, atLeast: string, atMost: string) {
   const [least = 0, most = 0] = [parseSize(atLeast), parseSize(atMost)];
   return z

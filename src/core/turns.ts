@@ -1,4 +1,4 @@
-/** The work got no turn in time. */
+/** A task had to wait too long for its turn. */
 export class BusyError extends Error {
   override readonly name = 'BusyError';
 }
@@ -8,32 +8,32 @@ interface Waiting {
 }
 
 export interface TurnOptions {
-  /** Rejects work that still waits. */
+  /** Removes the task from the queue on abort, if it still waits. */
   readonly signal?: AbortSignal | undefined;
   /** Longest wait in milliseconds. */
   readonly waitMs: number;
 }
 
-/** Runs a bounded number of works at a time. Owners are served in turn: an owner with a thousand works delays each other owner by one. */
+/** Limits concurrent tasks. Waiting owners take turns, so an owner with many tasks delays each other owner by at most one. */
 export class Turns {
   readonly #max: number;
   #running = 0;
-  /** Waiting work by owner; the owner whose turn is next comes first. */
+  /** Waiting tasks by owner; the owner whose turn is next comes first. */
   readonly #waiting = new Map<string, Waiting[]>();
 
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** Number of works that wait. */
+  /** Number of waiting tasks. */
   get waiting(): number {
     return [...this.#waiting.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   /**
-   * Runs the work once it is its turn, which lasts until the work is settled.
-   * @throws {BusyError} where it got no turn in time
-   * @throws the signal's reason where it was aborted before its turn, and errors of the work
+   * Runs a task once it is the owner's turn.
+   * @throws {BusyError} if the turn did not come in time
+   * @throws the signal's reason if it is aborted before the turn, and errors of the task
    */
   async run<T>(owner: string, work: () => Promise<T>, options: TurnOptions): Promise<T> {
     options.signal?.throwIfAborted();
@@ -57,10 +57,7 @@ export class Turns {
         reject(error);
       };
       const abort = () => leave(signal?.reason as Error);
-      const timer = setTimeout(
-        () => leave(new BusyError(`${this.#max} others were served for the whole time`)),
-        waitMs,
-      );
+      const timer = setTimeout(() => leave(new BusyError(`timed out while ${this.#max} others were served`)), waitMs);
       const settle = () => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', abort);
@@ -76,7 +73,7 @@ export class Turns {
     });
   }
 
-  /** Passes the turn on. */
+  /** Starts the next waiting task, if any. */
   #next(): void {
     const [first] = this.#waiting;
     if (first === undefined) {

@@ -3,7 +3,7 @@ import type { LaneRecord } from '#delivery/record.ts';
 import { EVENT_KIND } from './event_kind.ts';
 import { type EventFilter, matches } from './filter.ts';
 
-/** An event with its text and its number, counted from the start of the agent. */
+/** An event with its JSON text and its sequence number since the start of the agent. */
 export interface PublishedEvent {
   readonly number: number;
   readonly event: EventRecord;
@@ -12,16 +12,16 @@ export interface PublishedEvent {
 
 export type EventListener = (events: readonly PublishedEvent[]) => void;
 
-/** Gives each event to all followers, and keeps the last ones of every Pod for later queries. */
+/** Sends each event to all followers, and keeps the latest events of every Pod for queries. */
 export class EventBus {
-  /** Distinguishes the numbers of this run of the agent from those of other runs. */
+  /** Identifies this run of the agent, because the numbers start again in each run. */
   readonly run = Date.now().toString(36);
   readonly #listeners = new Set<EventListener>();
   #history: PublishedEvent[] = [];
   #published = 0;
   #historyMax = 0;
 
-  /** Returns the records of the events, for the sinks. */
+  /** Returns the events as records for the sinks. */
   publish(events: readonly EventRecord[]): LaneRecord[] {
     const records = events.map(EVENT_KIND.toRecord);
     const published = records.map(({ json }, index) => ({
@@ -30,7 +30,7 @@ export class EventBus {
       json,
     }));
     for (const one of published) this.#history.push(one);
-    // The history is trimmed now and then, not for each batch.
+    // Trimming each batch would be expensive.
     if (this.#history.length > 2 * this.#historyMax) this.#cut();
     for (const listener of this.#listeners) listener(published);
     return records;
@@ -47,7 +47,7 @@ export class EventBus {
     return this.#history.filter(({ event, number }) => number > after && matches(event, filter));
   }
 
-  /** Follows until disposed. */
+  /** Calls the listener for new events until disposed. */
   follow(listener: EventListener): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
@@ -63,8 +63,8 @@ export class EventBus {
 }
 
 /**
- * Returns a limited number of events, in their order. Every Pod keeps the same number of its last events, and a Pod that has fewer leaves
- * the rest to the others: a noisy Pod displaces no event of another.
+ * Returns the events to keep, in order. All Pods get an equal share of the history, and share what a quiet Pod leaves, so
+ * a noisy Pod cannot displace the events of others.
  */
 function lastOfEach(events: readonly PublishedEvent[], max: number): PublishedEvent[] {
   const counts = new Map<string, number>();
@@ -85,7 +85,7 @@ function lastOfEach(events: readonly PublishedEvent[], max: number): PublishedEv
   return kept.reverse();
 }
 
-/** Returns the share of each in the total, and how many get one more. */
+/** Returns the share of each Pod, and how many Pods get one event more. */
 function fairShare(counts: readonly number[], max: number): { readonly share: number; readonly spare: number } {
   let left = max;
   for (const [index, count] of counts.toSorted((a, b) => a - b).entries()) {
@@ -97,7 +97,7 @@ function fairShare(counts: readonly number[], max: number): { readonly share: nu
   return { share: max, spare: 0 };
 }
 
-/** Events without a known owner count as one owner's: namespaces are made faster than they are listed. */
+/** Events without a known Pod share one quota: otherwise short-lived namespaces could displace all others. */
 function ownerOf({ namespace, pod }: EventRecord): string {
   return pod === null ? '' : `${namespace}/${pod}`;
 }

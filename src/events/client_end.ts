@@ -1,17 +1,17 @@
 import { portOf } from '#core/address.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 
-/** The end of a connection that is the client; `either`: one of them is, but it is unknown which. */
+/** The end of a connection that is the client; `either`: unknown which of the two. */
 export type ClientEnd = 'src' | 'dst' | 'either';
 
-/** No kernel assigns a port below this one to a client by itself (net.ipv4.ip_unprivileged_port_start). */
+/** Default of net.ipv4.ip_unprivileged_port_start. The kernel never assigns a lower port to a client by itself. */
 const UNPRIVILEGED = 1_024;
 
 /**
- * Returns the end of an event whose port may differ the next time, because a kernel chose it for a client. Where
- * programs chose both ports themselves there is no such end: the result is `undefined`, as without ports.
- * @param known what the event itself says
- * @param ephemeral range that this node's kernel chooses from; other nodes, and Pods, may use another range
+ * Returns the end whose port a kernel assigned, which therefore may differ in the next event. Returns undefined if
+ * programs chose both ports, or if the event has no ports.
+ * @param known the client, if the event states it
+ * @param ephemeral ports that this node's kernel assigns; other nodes and Pods may have another range
  */
 export function clientEndOf(
   { src, dst }: { readonly src?: string; readonly dst?: string },

@@ -8,7 +8,7 @@ export interface PeerContext extends PeerLookup {
   readonly node: string;
 }
 
-/** Returns the peer of an event; undefined where it is uncertain. */
+/** Returns the peer of an event; undefined if it is uncertain. */
 export function peerOf(event: EventRecord, context: PeerContext): Peer | undefined {
   const { src, dst, namespace, pod } = event;
   if (src === undefined || dst === undefined || namespace === null || pod === null) return undefined;
@@ -21,12 +21,12 @@ export function peerOf(event: EventRecord, context: PeerContext): Peer | undefin
       : peer?.kind === 'pod' && peer.namespace === namespace && peer.name === pod;
   if (isSelf(from)) return isSelf(to) ? undefined : to;
   if (isSelf(to)) return from;
-  // The node forwards packets between others: the destination is most informative.
+  // The node forwards this packet for others; its destination says more than its source.
   if (isNode) return to ?? from;
-  // The API does not know the Pod's own address yet.
+  // Neither end is known to be this Pod, so the peer is uncertain.
   if (from !== undefined && to !== undefined) return undefined;
   const other = from ?? to;
-  // Its address may have belonged to another Pod of this node a moment ago.
+  // A peer on this node may be this Pod itself, if the address was reassigned a moment ago.
   const isNear = other?.kind === 'pod' && context.isLocal(other.namespace, other.name);
   return isNear ? undefined : other;
 }
@@ -34,13 +34,13 @@ export function peerOf(event: EventRecord, context: PeerContext): Peer | undefin
 function resolve(ip: string, { find, isExternal }: PeerContext): Peer | undefined {
   const peer = find(ip);
   if (peer !== undefined) return peer;
-  // A private address without an owner may belong to a Pod without a Service: its owner is unknown.
+  // A private address without an owner may still belong to the cluster, for example to a Pod without a Service.
   return isExternal !== undefined && isPublic(ip) && isExternal(ip)
     ? { kind: 'external', namespace: '', name: '', ip }
     : undefined;
 }
 
-/** Returns the event with its peer, where there is one. */
+/** Returns the event with its peer added, if the peer is known. */
 export function withPeer(event: EventRecord, context: PeerContext): EventRecord {
   const peer = peerOf(event, context);
   if (peer === undefined) return event;

@@ -2,7 +2,7 @@ import type { EventRecord } from '#api/events.ts';
 
 const NANOSECONDS_PER_SECOND = 1_000_000_000n;
 
-/** Returns nanoseconds since the epoch as RFC 3339 in UTC. */
+/** Formats nanoseconds since the epoch as RFC 3339 in UTC. */
 export function formatTimeNs(timeNs: bigint): string {
   const seconds = timeNs / NANOSECONDS_PER_SECOND;
   const fraction = timeNs % NANOSECONDS_PER_SECOND;
@@ -12,7 +12,7 @@ export function formatTimeNs(timeNs: bigint): string {
 
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss'.length;
 
-/** Returns the time of an event in nanoseconds since the epoch, in decimal because a number cannot hold it. */
+/** Returns the time of an event in nanoseconds since the epoch; decimal, because it exceeds the safe integers. */
 export function timeNsOf({ time }: EventRecord): string {
   const seconds = Date.parse(`${time.slice(0, SECOND_DIGITS)}Z`) / 1_000;
   return `${seconds}${time.slice(SECOND_DIGITS + 1, -1)}`;

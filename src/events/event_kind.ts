@@ -7,7 +7,7 @@ import { timeNsOf } from './envelope.ts';
 const NAME: Kind = 'event';
 const VERSION = 1;
 
-/** Events in the form that sinks get. */
+/** Converts events to the records that sinks take. */
 export const EVENT_KIND: RecordKind<EventRecord> = {
   name: NAME,
   version: VERSION,

@@ -1,12 +1,12 @@
 import type { EventRecord } from '#api/events.ts';
 
-/** Filter of events; undefined fields match everything, and a list matches any of its items. */
+/** An undefined field matches all events; a list matches events that have any of its items. */
 export interface EventFilter {
   readonly probe?: readonly string[] | undefined;
   readonly type?: readonly string[] | undefined;
   readonly namespace?: string | undefined;
   readonly pod?: string | undefined;
-  /** RFC 3339; compares as text. */
+  /** Time in RFC 3339 with the precision of event times, with which it is compared as text. */
   readonly since?: string | undefined;
 }
 

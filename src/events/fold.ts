@@ -5,23 +5,24 @@ import type { EventDescriptor } from '#probe/event.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 import { clientEndOf } from './client_end.ts';
 
-/** Maximum number of windows that are open at the same time; an event that gets none is sent as it is. */
+/** Maximum number of open windows; an event that would need another one is sent at once. */
 const WINDOWS_MAX = 10_000;
 const LOOKS_PER_WINDOW = 4;
-/** Maximum number of client ports that an event lists and a window tells apart. */
+/** Maximum number of client ports that an event lists. */
 const PORTS_SHOWN = 16;
+/** Maximum number of client ports that a window counts. */
 const PORTS_MAX = 256;
 
 export interface EventFoldCallbacks {
-  /** Undefined for an unknown type: the fields that all types have decide then. */
+  /** Returns undefined for an unknown type, whose events are compared by the fields of all types only. */
   readonly describe: (probe: string, type: string) => Pick<EventDescriptor, 'equalBy' | 'client'> | undefined;
   /** Ports that this node's kernel assigns to clients. */
   readonly ephemeral: PortRange;
-  /** Called at the end of a window with the event that stands for those that were held. */
+  /** Called at the end of windows with one event for each that held events. */
   readonly send: (events: readonly EventRecord[]) => void;
-  /** Called when an event starts or stops being held. */
+  /** Called when a window starts (1) or stops (-1) holding an event. */
   readonly held: (event: EventRecord, change: 1 | -1) => void;
-  /** Called when an event was folded into another. */
+  /** Called when a window that already holds an event folds another one into it. */
   readonly folded: (event: EventRecord) => void;
 }
 
@@ -35,28 +36,28 @@ interface Key {
 
 interface Window {
   readonly endsMs: number;
-  /** Keys of the window: two while it is unknown which end is the client. */
+  /** Two keys while it is unknown which end is the client, otherwise one. */
   keys: readonly Key[];
-  /** Client ports of the held events. */
+  /** Client ports of the folded events. */
   readonly ports: Set<number>;
-  /** The last of the held events. */
+  /** Latest of the folded events. */
   last: EventRecord | undefined;
   firstTime: string;
   count: number;
 }
 
 /**
- * Sends the first of equal events within a window at once; the others are held, and become one event at the end of the window: the last
- * of them, with the number that it stands for and the time of the first of them. The counts of the sent events thus add up to the number
- * of events that came in.
+ * Folds repeated events. The first one opens a window and is sent at once. Further ones within the window are sent as a
+ * single event when the window ends: the latest one, with their count and the time of the earliest. The counts of the
+ * sent events add up to the number of received events.
  *
- * By service, events are equal also where only the client's port differs. Where the ports do not show which end is the client, the
- * second event does: the end whose port stayed the same is the service.
+ * With `service`, events that differ only in the client's port are the same. If the ports do not show which end is the
+ * client, the second event does: the end whose port did not change is the server.
  */
 export class EventFold implements Disposable {
   readonly #callbacks: EventFoldCallbacks;
   readonly #now: () => number;
-  /** In the order in which they end: all have the same length. */
+  /** Open windows, in the order in which they end, which is that of their creation. */
   readonly #windows = new Set<Window>();
   readonly #byKey = new Map<string, Window>();
   #windowMs = 0;
@@ -69,26 +70,26 @@ export class EventFold implements Disposable {
     this.#now = now;
   }
 
-  /** Sets the length of a window; 0 switches folding off. Held events are sent. */
+  /** Sets the length of a window in milliseconds; 0 disables folding. Sends the held events. */
   set windowMs(windowMs: number) {
     if (windowMs === this.#windowMs) return;
     this.flush();
     this.#windowMs = windowMs;
   }
 
-  /** Sends the held events. */
+  /** Sets how events are compared. Sends the held events. */
   set by(by: FoldBy) {
     if (by === this.#by) return;
     this.flush();
     this.#by = by;
   }
 
-  /** Events that were not compared with others, because too many windows were open. */
+  /** Number of events that were sent without folding, because too many windows were open. */
   get unfolded(): number {
     return this.#unfolded;
   }
 
-  /** Says whether the event is to be sent now. */
+  /** Returns true if the event is to be sent now, false if a window holds it. */
   take(event: EventRecord): boolean {
     if (this.#windowMs === 0) return true;
     const keys = this.#keysOf(event);
@@ -108,7 +109,7 @@ export class EventFold implements Disposable {
     return false;
   }
 
-  /** Ends the windows that are due. A window that held events is followed by another. */
+  /** Ends the windows that are due. A window that held events is opened again. */
   sweep(): void {
     const now = this.#now();
     const due: Window[] = [];
@@ -138,7 +139,7 @@ export class EventFold implements Disposable {
     this.flush();
   }
 
-  /** Checks the windows from now on, as long as there is one. */
+  /** Starts the timer that ends windows. */
   #watch(): void {
     this.#timer ??= setInterval(() => this.sweep(), this.#windowMs / LOOKS_PER_WINDOW);
     this.#timer.unref();
@@ -157,7 +158,7 @@ export class EventFold implements Disposable {
     this.#watch();
   }
 
-  /** Sets which end is the client, if the window that is found did not know. */
+  /** Finds the window of an event. If the window did not know which end is the client, this event decides it. */
   #find(keys: readonly Key[]): Window | undefined {
     const found = keys.flatMap((key) => {
       const window = this.#byKey.get(key.text);
@@ -187,7 +188,7 @@ export class EventFold implements Disposable {
     if (events.length > 0) this.#callbacks.send(events);
   }
 
-  /** Returns the keys of everything that equal events have in common; two where either end may be the client. */
+  /** Returns the key of the fields that repeated events share; two keys if either end may be the client. */
   #keysOf(event: EventRecord): readonly Key[] {
     const { describe, ephemeral } = this.#callbacks;
     const { probe, type, severity, netns, src, dst, protocol } = event;
@@ -207,7 +208,7 @@ function hostOf(endpoint: string | undefined): string | undefined {
   return endpoint === undefined ? undefined : addressOf(endpoint);
 }
 
-/** While it is unknown which end is the client, all ports were the same. */
+/** Adds the client's port. Does nothing while the client is unknown, because all events had the same ports until then. */
 function addPort({ keys, ports }: Window, event: EventRecord): void {
   const [key] = keys;
   const endpoint = keys.length === 1 && key?.client !== undefined ? event[key.client] : undefined;

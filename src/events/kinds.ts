@@ -4,5 +4,5 @@ import { EVENT_KIND } from './event_kind.ts';
 
 const BY_NAME: Readonly<Record<Kind, StoredKind>> = { event: EVENT_KIND };
 
-/** All kinds of records. */
+/** All record kinds. */
 export const RECORD_KINDS: readonly StoredKind[] = Object.values(BY_NAME);

@@ -1,7 +1,7 @@
 import type { EventRecord } from '#api/events.ts';
 import { RateBuckets } from '#core/rate_buckets.ts';
 
-/** Limits the events of each Pod, so that a noisy Pod does not fill the sinks at the expense of others. */
+/** Limits the rate of events per Pod, so that a noisy Pod does not crowd out others in the sinks. */
 export class PodLimiter {
   readonly #buckets: RateBuckets;
 
@@ -13,7 +13,7 @@ export class PodLimiter {
     this.#buckets.perSecond = perSecond;
   }
 
-  /** Says whether the Pod of this event may send another one. */
+  /** Whether the Pod of this event is within its limit; counts the event if so. */
   admit({ namespace, pod, netns }: EventRecord): boolean {
     return this.#buckets.admit(pod === null ? `netns ${netns}` : `${namespace}/${pod}`);
   }

@@ -4,19 +4,19 @@ import { FileGate } from './gate.ts';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
 const CHUNK_BYTES = 64 * 1024;
-/** Only our user may read the files that are kept. */
+/** Files that the agent writes are readable by its own user only. */
 const MODE = 0o600;
 const FOLDER_MODE = 0o700;
 
-/** Reads and writes files that users name: only regular ones, in bounded time. */
+/** Reads and writes files whose paths users configure. Accepts only regular files, and waits a limited time. */
 export class Files extends FileGate {
   /**
-   * Reads a limited number of bytes of a regular file.
-   * @throws an error that names the file and its fault
+   * Reads at most `bytesMax` bytes of a regular file.
+   * @throws an error that names the file
    */
   read(path: string, bytesMax: number): Promise<Buffer> {
     return this.run(path, async (signal) => {
-      // Checked before it is opened: opening a device may have an effect, and opening a pipe may wait for another process.
+      // Checked before open(2), which can have side effects on a device.
       assertRegular(path, await stat(path));
       signal.throwIfAborted();
       await using file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
@@ -25,7 +25,7 @@ export class Files extends FileGate {
     });
   }
 
-  /** Reads the whole file. @throws as {@link read}, and where it is longer */
+  /** Reads a whole file. @throws like {@link read}, and if the file is longer than `bytesMax` */
   async readText(path: string, bytesMax: number): Promise<string> {
     const bytes = await this.read(path, bytesMax + 1);
     if (bytes.length > bytesMax) throw new Error(`${path} has more than ${bytesMax} bytes`);
@@ -36,14 +36,14 @@ export class Files extends FileGate {
     return this.run(path, () => stat(path));
   }
 
-  /** Writes a file to the disk, as a whole or not at all, readable for its owner only. */
+  /** Replaces a file atomically and syncs it. Only its owner may read it. */
   replace(path: string, text: string): Promise<void> {
     return this.run(path, (signal) => replaceFile(path, text, signal, true), { alone: true });
   }
 
   /**
-   * Makes a folder in an existing one if it is missing: making all parents hangs in Node.js where the file system says that one does not exist
-   * (/proc).
+   * Creates a directory unless it exists. Does not create its parents: `recursive` makes Node.js loop forever if mkdir(2)
+   * fails with ENOENT although the parent exists, as in /proc.
    */
   makeFolder(path: string): Promise<void> {
     return this.run(path, async () => {
@@ -54,10 +54,10 @@ export class Files extends FileGate {
   }
 }
 
-/** For a step of a gate: writes a file as a whole or not at all. */
+/** Replaces a file atomically. Must run as a step of a {@link FileGate}. */
 export async function replaceFile(path: string, text: string, signal: AbortSignal, isSynced = false): Promise<void> {
   const temporary = `${path}.new`;
-  // A link of that name would lead elsewhere.
+  // A symbolic link at this path would redirect the write.
   await rm(temporary, { force: true });
   {
     await using file = await open(temporary, 'wx', MODE);
@@ -68,13 +68,13 @@ export async function replaceFile(path: string, text: string, signal: AbortSigna
   await rename(temporary, path);
 }
 
-/** @throws for anything but a regular file, with a message that says what it is */
+/** @throws unless the file is regular, with a message that names its type */
 export function assertRegular(path: string, stats: Stats): void {
   if (!stats.isFile()) throw new Error(`${path} is ${kindOf(stats)}: give a regular file`);
 }
 
 function kindOf(stats: Stats): string {
-  if (stats.isDirectory()) return 'a folder';
+  if (stats.isDirectory()) return 'a directory';
   if (stats.isFIFO()) return 'a pipe';
   if (stats.isSocket()) return 'a socket';
   if (stats.isSymbolicLink()) return 'a link';
@@ -88,8 +88,8 @@ async function readSome(path: string, file: FileHandle, bytesMax: number, signal
     signal.throwIfAborted();
     const room = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, bytesMax - length));
     const { bytesRead } = await file.read(room, 0, room.length).catch((error: NodeJS.ErrnoException) => {
-      // A read may block despite stat(2): a procfs file that waits for news, for example.
-      throw error.code === 'EAGAIN' ? new Error(`${path} has no end: it is not an ordinary file`) : error;
+      // A read may block although stat(2) says regular: some procfs files wait for data.
+      throw error.code === 'EAGAIN' ? new Error(`${path} blocks on read: give an ordinary file`) : error;
     });
     if (bytesRead === 0) break;
     chunks.push(room.subarray(0, bytesRead));

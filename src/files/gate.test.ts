@@ -53,16 +53,16 @@ it('runs steps on one path one after the other, and on other paths in parallel',
 it('gives up a step that does not return, and retries its path now and then', async () => {
   const first = words(gate.run('/a', work.step('1')));
   await vi.advanceTimersByTimeAsync(5_000);
-  expect(await first).toBe('/a does not answer: look at the file system that it is on');
+  expect(await first).toBe('/a does not respond: check the file system that it is on');
   expect([work.aborted, gate.hanging]).toEqual([['1'], 1]);
   await vi.advanceTimersByTimeAsync(4_000);
-  expect(await words(gate.run('/a', work.step('2')))).toContain('does not answer');
+  expect(await words(gate.run('/a', work.step('2')))).toContain('does not respond');
   await vi.advanceTimersByTimeAsync(21_000);
   const again = words(gate.run('/a', work.step('3')));
   await work.end('3');
   expect(await again).toBe('done');
   // A step that must run alone is still waiting for this one.
-  expect(await words(gate.run('/a', work.step('4'), { alone: true }))).toContain('does not answer');
+  expect(await words(gate.run('/a', work.step('4'), { alone: true }))).toContain('does not respond');
   await work.end('1');
   expect(gate.hanging).toBe(0);
   const later = words(gate.run('/a', work.step('5'), { alone: true }));
@@ -77,7 +77,7 @@ it('bounds the number of steps that hang, and reports it to further callers', as
   await Promise.all(hung);
   const late = words(gate.run('/d', work.step('/d')));
   await vi.advanceTimersByTimeAsync(5_000);
-  expect(await late).toBe('/d is not opened: 3 other files hang already');
+  expect(await late).toBe('/d is not opened, because 3 other files hang');
   await work.end('/b');
   const next = words(gate.run('/d', work.step('/d')));
   await work.end('/d');
@@ -88,7 +88,7 @@ it('does no more than three steps on a path that hangs', async () => {
   for (let round = 0; round < 6; round++) {
     const step = words(gate.run('/a', work.step(`${round}`)));
     await vi.advanceTimersByTimeAsync(40_000);
-    expect(await step).toContain('does not answer');
+    expect(await step).toContain('does not respond');
   }
   expect(work.begun).toEqual(['0', '1', '2']);
 });

@@ -1,10 +1,10 @@
-/** Milliseconds that a step on a file system gets. The step itself continues: it cannot be interrupted. */
+/** Milliseconds that callers wait for a file system operation. The operation continues, because it cannot be cancelled. */
 const DEADLINE_MS = 5_000;
-/** Threads of libuv's pool that may hang in file systems: half of them, so that name look-ups and decompression still work. */
+/** Limit of operations that may hang. It is half of libuv's thread pool, which DNS lookups and decompression need as well. */
 const STEPS_MAX = 16;
-/** Steps on one path that may hang at the same time: another file system may be mounted there by now. */
+/** Limit of hanging operations per path. More than one is allowed, because another file system may be mounted there since. */
 const STEPS_OF_PATH_MAX = 3;
-/** Milliseconds until such a path is retried. */
+/** Milliseconds until a path with a hanging operation is tried again. */
 const AGAIN_MS = 30_000;
 
 export interface FileGateOptions {
@@ -14,7 +14,7 @@ export interface FileGateOptions {
 }
 
 export interface StepOptions {
-  /** Waits while an earlier step on the path hangs, however long that takes: both would change the same file. */
+  /** Waits for an earlier operation on the path even if that hangs, because both would change the same file. */
   readonly alone?: boolean;
 }
 
@@ -27,9 +27,9 @@ interface Step extends Required<StepOptions> {
 }
 
 /**
- * Every access of the agent to files that users name passes through here. A file system that hangs (network storage, a stopped FUSE
- * server) blocks a thread of libuv's pool for good; this class bounds their number, and no caller waits longer than the deadline. Steps
- * on one path run one after the other.
+ * Runs all file system operations on paths that users configure. A hung file system (network storage, a stopped FUSE
+ * server) blocks a thread of libuv's pool forever. The gate limits how many threads can be blocked, and no caller waits
+ * longer than the deadline. Operations on one path run one at a time.
  */
 export class FileGate {
   readonly #deadlineMs: number;
@@ -44,15 +44,15 @@ export class FileGate {
     this.#againMs = againMs;
   }
 
-  /** Steps that have not returned in time. */
+  /** Number of operations that have exceeded the deadline and still run. */
   get hanging(): number {
     return [...this.#running].filter(({ isLate }) => isLate).length;
   }
 
   /**
-   * Runs a step on a path.
-   * @param work gets a signal that is aborted when its caller stops waiting: it then undoes its changes, and closes what it opened
-   * @throws {FileSystemHangs} where it did not return in time; errors of `work`
+   * Runs an operation on a path.
+   * @param work its signal is aborted once the caller stops waiting; `work` then has to undo its changes and close its files
+   * @throws {FileSystemHangs} if the operation exceeds the deadline, and any error of `work`
    */
   run<T>(path: string, work: (signal: AbortSignal) => Promise<T>, { alone = false }: StepOptions = {}): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -83,7 +83,7 @@ export class FileGate {
       reject(error);
       this.#beginWaiting();
     }, this.#deadlineMs);
-    // The process may end in the meantime.
+    // A pending deadline must not keep the process alive.
     timer.unref();
     this.#waiting.add(step);
     this.#beginWaiting();
@@ -114,15 +114,15 @@ export class FileGate {
     const { hanging } = this;
     return hanging < this.#stepsMax
       ? new FileSystemHangs(path)
-      : new Error(`${path} is not opened: ${hanging} other files hang already`);
+      : new Error(`${path} is not opened, because ${hanging} other files hang`);
   }
 }
 
-/** A file system does not answer. */
+/** A file system does not respond. */
 export class FileSystemHangs extends Error {
   override readonly name = 'FileSystemHangs';
 
   constructor(path: string) {
-    super(`${path} does not answer: look at the file system that it is on`);
+    super(`${path} does not respond: check the file system that it is on`);
   }
 }

@@ -1,10 +1,7 @@
 import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { tryLock, unavailable } from 'bpf-napi';
 
-/**
- * A folder that is locked against everybody else who asks for the lock. The lock ends with the process, however that
- * ends.
- */
+/** An exclusive lock on a directory (flock(2)). The kernel releases it when the process ends. */
 export class FolderLock {
   readonly #path: string;
   readonly #folder: FileHandle;
@@ -14,14 +11,14 @@ export class FolderLock {
     this.#folder = folder;
   }
 
-  /** Says whether this machine supports such locks. */
+  /** Whether this machine supports the lock; it needs the native addon. */
   static get isSupported(): boolean {
     return unavailable() === undefined;
   }
 
   /**
-   * Returns undefined where somebody else has it.
-   * @throws where the folder cannot be opened, or its file system has no locks
+   * Returns undefined if another process holds the lock.
+   * @throws if the directory cannot be opened, or if its file system does not support locks
    */
   static async take(path: string): Promise<FolderLock | undefined> {
     const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -35,7 +32,7 @@ export class FolderLock {
     return undefined;
   }
 
-  /** Says whether the folder is still the one at its path. */
+  /** Whether the locked directory is still the one at its path. */
   async holds(): Promise<boolean> {
     const [ours, there] = await Promise.all([this.#folder.stat(), stat(this.#path).catch(() => undefined)]);
     return there !== undefined && ours.dev === there.dev && ours.ino === there.ino;

@@ -2,19 +2,19 @@ import type { Peer } from '#api/events.ts';
 
 export type OwnerKind = 'pod' | 'node' | 'service';
 
-/** Claim of an address, as one object of the API states it. */
+/** Addresses that one object of the Kubernetes API states for an owner. */
 export interface AddressOwner {
   readonly kind: OwnerKind;
   readonly namespace: string;
   readonly name: string;
-  /** Milliseconds since the epoch; 0 where it is not known. */
+  /** Milliseconds since the epoch; 0 if unknown. */
   readonly createdMs: number;
   readonly ips: readonly string[];
 }
 
-/** Addresses of one cluster that are kept: 340 bytes each. */
+/** Maximum number of addresses that are kept; one takes 340 bytes. */
 const ADDRESSES_MAX = 100_000;
-/** Maximum number of claims of one address: a slice for each Service of a Pod, or a client that writes slices without end. */
+/** Maximum number of claims per address. A Pod has one for each slice of a Service, and a client may create any number. */
 const CLAIMS_MAX = 256;
 
 interface Claim {
@@ -22,12 +22,12 @@ interface Claim {
   readonly owner: Omit<AddressOwner, 'ips'>;
 }
 
-/** Finds the owner of an address, by the addresses that objects of the Kubernetes API state. */
+/** Finds the owner of an address, from the objects of the Kubernetes API that state it. */
 export class AddressBook {
   readonly #max: number;
-  /** Addresses of each object: nothing is kept for an object without room. */
+  /** Addresses that each object claims here; an object whose addresses did not fit has no entry. */
   readonly #objects = new Map<string, readonly string[]>();
-  /** An address nearly always has one claim: it is not in a list then. */
+  /** Claims of each address. Nearly all addresses have one claim, which saves the array. */
   readonly #claims = new Map<string, Claim | readonly Claim[]>();
   readonly #leftOut = new Map<string, number>();
   #leftOutSum = 0;
@@ -40,12 +40,12 @@ export class AddressBook {
     return this.#claims.size;
   }
 
-  /** Addresses for which there was no room. */
+  /** Number of addresses that did not fit. */
   get leftOut(): number {
     return this.#leftOutSum;
   }
 
-  /** Replaces the object's previous claims. @param object its UID */
+  /** Replaces the claims of an object. @param object UID of the object */
   set(object: string, owners: readonly AddressOwner[]): void {
     this.delete(object);
     const added: string[] = [];
@@ -69,8 +69,8 @@ export class AddressBook {
   }
 
   /**
-   * Returns undefined where nobody has the address, and where its owner is ambiguous. An address of a node is the node's, whatever Pods
-   * use it as well; of two Pods the one that was made later has it: the other has ended, even if the API does not say so yet.
+   * Returns undefined if the address has no owner or if the owner is ambiguous. A node has precedence over Pods that share
+   * its address. If two Pods state it, the newer one is the owner: the older one has ended, even if the API does not show that yet.
    */
   find(ip: string): Peer | undefined {
     const found = this.#claims.get(ip);
@@ -122,7 +122,7 @@ function isList(claims: Claim | readonly Claim[]): claims is readonly Claim[] {
   return Array.isArray(claims);
 }
 
-/** In the form of events: people may write IPv6 addresses in another form. */
+/** Returns the notation that events use: users may write an IPv6 address in another one. */
 function plainIp(ip: string): string {
   if (!ip.includes(':')) return ip;
   const url = `http://[${ip}]`;

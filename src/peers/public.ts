@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 
-/** Networks that are not routed in the internet (IANA's special-purpose registries of IPv4 and IPv6 addresses). */
+/** Networks that are not globally routed (IANA IPv4 special-purpose address registry, multicast and reserved). */
 const PRIVATE_V4 = [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
@@ -13,7 +13,7 @@ const PRIVATE_V4 = [
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
 ] as const;
-/** The only part of IPv6 that is routed. */
+/** The only range of IPv6 that IANA assigns for global unicast. */
 const PUBLIC_V6 = ['2000::', 3] as const;
 
 const privateV4 = new BlockList();
@@ -32,7 +32,7 @@ export function isPublic(ip: string): boolean {
   }
 }
 
-/** Says whether an address is in one of these networks (`2001:db8::/64`). Malformed networks are ignored. */
+/** Returns a predicate for addresses in any of the networks, such as `2001:db8::/64`. Malformed networks are ignored. */
 export function networks(cidrs: Iterable<string>): (ip: string) => boolean {
   const list = new BlockList();
   for (const cidr of cidrs) {
