@@ -4,20 +4,17 @@ import type { ConfigReader } from './load.ts';
 import type { Config } from './schema.ts';
 import type { SectionExpiry } from './section_expiry.ts';
 
-/**
- * A timer does not notice when the wall clock is set, which `until` depends on: the clock is read again after this time at the
- * latest.
- */
+/** Maximum milliseconds between checks of the wall clock, because timers do not notice when the clock is set. */
 const LOOK_EVERY_MS = 10_000;
 
 export interface ActiveConfigOptions {
   readonly reader: ConfigReader;
   readonly expiry: SectionExpiry;
-  /** Called when the time of these sections is over: `config` is a new one. */
+  /** Called after these sections have expired. `config` already lacks them. */
   readonly ended: (sections: readonly TimedSection[]) => void;
 }
 
-/** The active document, and its present meaning for this node. */
+/** The active document, resolved for this node and the current time. */
 export class ActiveConfig implements Disposable {
   readonly #options: ActiveConfigOptions;
   #text = '{}';
@@ -35,15 +32,15 @@ export class ActiveConfig implements Disposable {
     return this.#config;
   }
 
-  /** @throws {ConfigError} for a faulty document */
+  /** @throws {ConfigError} if the document is invalid */
   check(text: string): void {
     this.#options.reader.parse(text);
   }
 
   /**
-   * Replaces the active document by another.
-   * @param labels of this node
-   * @throws {ConfigError} for a faulty document: nothing has changed then
+   * Replaces the active document.
+   * @param labels labels of this node
+   * @throws {ConfigError} if the document is invalid; the active one stays
    */
   async take(text: string, labels: Labels): Promise<void> {
     const { reader, expiry } = this.#options;
@@ -55,14 +52,14 @@ export class ActiveConfig implements Disposable {
   }
 
   /**
-   * Takes other labels of this node, which may choose other overrides of the active document.
-   * @throws {ConfigError} where one of these ends before it begins: nothing has changed then
+   * Resolves the active document for new labels of this node, which may select other overrides.
+   * @throws {ConfigError} if a selected section has already ended; nothing changes then
    */
   relabel(labels: Labels): Promise<void> {
     return this.take(this.#text, labels);
   }
 
-  /** Time in RFC 3339 when the first active section of the probe ends; null where none ends. */
+  /** Returns the time in RFC 3339 when the first active section of the probe expires, or null if none does. */
   until(probe: string): string | null {
     const { expiry } = this.#options;
     const ends = this.#config.timed
@@ -76,7 +73,7 @@ export class ActiveConfig implements Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** @param whole meaning of the document before any section ended, if it is known, because parsing takes time */
+  /** @param whole the document parsed with all sections, if the caller has it, which saves parsing it again */
   #resolve(timed: readonly TimedSection[], whole?: Config): void {
     const { reader, expiry } = this.#options;
     this.#over = new Set(timed.filter((section) => expiry.isOver(section)).map(({ id }) => id));

@@ -33,6 +33,6 @@ it('a text under binaryData is taken, other data is reported, and a refusal says
   server.mood = { kind: 'fails', status: 403 };
   server.resetStreams();
   await eventually(() =>
-    expect(watcher.trouble).toMatch(/^configmaps: .* 403 .*list and watch of configmaps in the namespace netsonde/),
+    expect(watcher.trouble).toMatch(/^configmaps: .* 403 .*list and watch configmaps in the namespace netsonde/),
   );
 });

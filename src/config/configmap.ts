@@ -11,14 +11,14 @@ export interface ConfigMapRef {
 }
 
 const KEY = 'netsonde.yaml';
-/** Names of namespaces are DNS labels, names of ConfigMaps are DNS subdomains, and keys are file names. */
+/** A namespace is a DNS label, the name of a ConfigMap is a DNS subdomain, and a key is a file name. */
 const FORM = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?:\/([\w.-]{1,253}))?$/;
 
-/** Parses `NAMESPACE/NAME` or `NAMESPACE/NAME/KEY`. @throws for anything else */
+/** Parses `NAMESPACE/NAME` or `NAMESPACE/NAME/KEY`. @throws if the text has another form */
 export function parseConfigMapRef(text: string): ConfigMapRef {
   const [, namespace, name, key = KEY] = FORM.exec(text) ?? [];
   if (namespace === undefined || name === undefined) {
-    throw new Error(`--configmap ${text}: is not NAMESPACE/NAME or NAMESPACE/NAME/KEY`);
+    throw new Error(`--configmap ${text}: must be NAMESPACE/NAME or NAMESPACE/NAME/KEY`);
   }
   return { namespace, name, key };
 }
@@ -27,16 +27,16 @@ export function formatConfigMapRef({ namespace, name, key }: ConfigMapRef): stri
   return `${namespace}/${name}/${key}`;
 }
 
-/** Identifies the object, and its version, that a content comes from. */
+/** The object that a document comes from, and its version. */
 export interface ConfigMapVersion {
   readonly uid: string;
   readonly resourceVersion: string;
 }
 
-/** @param version undefined where there is no ConfigMap */
+/** @param version undefined if the ConfigMap does not exist */
 export type ConfigMapChanged = (content: FileContent, version: ConfigMapVersion | undefined) => void;
 
-/** Watches a document in a ConfigMap through the Kubernetes API: changes arrive at once, whereas the kubelet takes a minute. */
+/** Watches a document in a ConfigMap through the Kubernetes API. This is faster than a mounted ConfigMap, which the kubelet updates about once a minute. */
 export class ConfigMapWatcher implements AsyncDisposable {
   readonly #ref: ConfigMapRef;
   readonly #changed: ConfigMapChanged;
@@ -72,7 +72,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     );
   }
 
-  /** Resolves once it was read for the first time. */
+  /** Resolves once the ConfigMap was read for the first time, or found missing. */
   get firstRead(): Promise<void> {
     return this.#firstRead;
   }
@@ -85,7 +85,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     return this.#reflector[Symbol.asyncDispose]();
   }
 
-  /** Returns why there is nothing to read, and what helps; undefined where it was read. */
+  /** Returns why the ConfigMap cannot be read, and what to do about it; undefined if it can. */
   get trouble(): string | undefined {
     const { trouble } = this.#reflector.tally;
     return trouble && `configmaps: ${trouble}`;
@@ -104,7 +104,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     this.#tell({ error: `there is no ConfigMap ${this.#ref.namespace}/${this.#ref.name}` }, undefined);
   }
 
-  /** Changes of other keys, and of labels, are ignored. */
+  /** Ignores updates that change only other keys or the metadata. */
   #tell(content: FileContent, version: ConfigMapVersion | undefined): void {
     const key = JSON.stringify(content);
     if (key === this.#last) return;

@@ -66,16 +66,16 @@ nodes:
 `),
     ).toEqual([
       'nodes["pool=edge"].detail: "x" is not allowed; allowed: one of core, full',
-      'nodes["pool=edge"].probes.tcp.stack: no such key; there are: enabled, metrics, detail, fields, for, until, budget',
+      'nodes["pool=edge"].probes.tcp.stack: unknown key; valid keys: enabled, metrics, detail, fields, for, until, budget',
       'nodes["pool=edge"].probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
-      `nodes["pool=edge"].probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
-      'nodes["pool=edge"].nodes: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
-      'nodes["pool="].foo: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
+      `nodes["pool=edge"].probes.packetlos: unknown key (did you mean packetloss?); valid keys: ${PROBES.map(({ name }) => name).join(', ')}`,
+      'nodes["pool=edge"].nodes: unknown key; valid keys: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
+      'nodes["pool="].foo: unknown key; valid keys: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
       'nodes.bad: 5 is not allowed; allowed: a mapping of keys to values',
       'nodes["pool in edge"]: not a label selector: ( and values at character 9, not "edge"',
     ]);
     expect(faultsOf('nodes: [a]')).toEqual([
-      'nodes: ["a"] is not allowed; allowed: a mapping of label selectors to what holds on these nodes',
+      'nodes: ["a"] is not allowed; allowed: a mapping of label selectors to overrides for those nodes',
     ]);
     expect(faultsOf('nodes:')).toEqual([]);
   });
@@ -174,23 +174,23 @@ describe('budget and pods', () => {
   it.each([
     [
       'udp: { budget: 2 }',
-      'probes.udp.budget: 2 is not allowed; allowed: a part of one CPU in percent, from 0.01% to 6400%, like 2%',
+      'probes.udp.budget: 2 is not allowed; allowed: a share of one CPU in percent, from 0.01% to 6400%, like 2%',
     ],
     [
       'udp: { budget: 0% }',
-      'probes.udp.budget: "0%" is not allowed; allowed: a part of one CPU in percent, from 0.01% to 6400%, like 2%',
+      'probes.udp.budget: "0%" is not allowed; allowed: a share of one CPU in percent, from 0.01% to 6400%, like 2%',
     ],
     [
       'udp: { budget: 6401% }',
-      'probes.udp.budget: "6401%" is not allowed; allowed: a part of one CPU in percent, from 0.01% to 6400%, like 2%',
+      'probes.udp.budget: "6401%" is not allowed; allowed: a share of one CPU in percent, from 0.01% to 6400%, like 2%',
     ],
     [
       'udp: { pods: { selector: "a=b" } }',
-      'probes.udp.pods: {"selector":"a=b"} is not allowed; allowed: nothing: only eBPF probes that tell Pods apart can be limited to some Pods, like packetloss',
+      'probes.udp.pods: {"selector":"a=b"} is not allowed; allowed: nothing: only eBPF probes that distinguish Pods, such as packetloss, can be limited to some Pods',
     ],
     [
       'softirq: { pods: {} }',
-      'probes.softirq.pods: {} is not allowed; allowed: nothing: only eBPF probes that tell Pods apart can be limited to some Pods, like packetloss',
+      'probes.softirq.pods: {} is not allowed; allowed: nothing: only eBPF probes that distinguish Pods, such as packetloss, can be limited to some Pods',
     ],
     [
       'packetloss: { pods: { selector: "app=web,=x" } }',
@@ -206,11 +206,11 @@ describe('budget and pods', () => {
     ],
     [
       'packetloss: { pods: { names: ["a b"] } }',
-      'probes.packetloss.pods.names.0: "a b" is not allowed; allowed: a name, with * for any letters and ? for any single one',
+      'probes.packetloss.pods.names.0: "a b" is not allowed; allowed: a name, with * for any characters and ? for any single one',
     ],
     [
       'packetloss: { pods: { selectr: a } }',
-      'probes.packetloss.pods.selectr: no such key (did you mean selector?); there are: namespaces, selector, names',
+      'probes.packetloss.pods.selectr: unknown key (did you mean selector?); valid keys: namespaces, selector, names',
     ],
   ])('%s', (probe, fault) => expect(faultsOf(`probes: { ${probe} }`)).toEqual([fault]));
 });
@@ -236,7 +236,7 @@ describe('garbage of the greatest length of a document', () => {
     for (const fault of faults) expect(fault.length).toBeLessThan(1_000);
   });
 
-  it('says how many more faults there are', () => {
-    expect(faultsOf(keys).at(-1)).toBe('the document: 14900 more faults');
+  it('says how many more errors there are', () => {
+    expect(faultsOf(keys).at(-1)).toBe('the document: 14900 more errors');
   });
 });

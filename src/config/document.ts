@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { parseDuration } from '#core/duration.ts';
 import { type Labels, Selector } from '#core/selector.ts';
 
-/** A mapping of a YAML document. */
+/** A YAML mapping. */
 export type Mapping = Readonly<Record<string, unknown>>;
 
 export type Path = readonly string[];
@@ -11,14 +11,14 @@ export function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The document without its overrides, or one of its overrides. A later layer wins. */
+/** The document without its overrides, or one of the overrides. Later layers take precedence. */
 export interface Layer {
-  /** Path of the layer in the document: `['nodes', 'pool=edge']`. */
+  /** Path of the layer in the document, such as `['nodes', 'pool=edge']`. */
   readonly path: Path;
   readonly document: unknown;
 }
 
-/** Top-level key of the overrides that hold on some nodes only. */
+/** Top-level key of the overrides for some nodes. */
 export const NODES = 'nodes';
 
 export function layersOf(document: unknown): readonly Layer[] {
@@ -31,22 +31,22 @@ export function layersOf(document: unknown): readonly Layer[] {
   ];
 }
 
-/** Says whether a valid layer holds on a node with these labels. */
+/** Whether a valid layer applies to a node with these labels. */
 export function holdsOn({ path: [, selector] }: Layer, labels: Labels): boolean {
   return selector === undefined || Selector.parse(selector).matches(labels);
 }
 
-/** A section of a probe that is active for a time, after which it counts as absent from the document. */
+/** A probe's section that expires, after which the document counts as if the section were absent. */
 export interface TimedSection {
-  /** Id that stays the same as long as the section has the same content at the same place. */
+  /** Hash of the path and the content of the section. */
   readonly id: string;
   readonly path: Path;
   readonly probe: string;
-  /** When it ends, in milliseconds: after it was first active, or since the epoch. */
+  /** When it ends: milliseconds after it first became active, or milliseconds since the epoch. */
   readonly end: { readonly forMs: number } | { readonly untilMs: number };
 }
 
-/** Returns the sections of a layer, of all probes. */
+/** Returns the probe sections of a layer that are mappings. */
 export function sectionsOf({ path, document }: Layer): { path: Path; probe: string; section: Mapping }[] {
   const probes = isMapping(document) ? document['probes'] : undefined;
   if (!isMapping(probes)) return [];
@@ -55,7 +55,7 @@ export function sectionsOf({ path, document }: Layer): { path: Path; probe: stri
     .map(([probe, section]) => ({ path: [...path, 'probes', probe], probe, section }));
 }
 
-/** Returns the sections of a valid layer that are active for a time. */
+/** Returns the sections of a valid layer that expire. */
 export function timedSectionsOf(layer: Layer): TimedSection[] {
   return sectionsOf(layer).flatMap(({ path, probe, section }) => {
     const end = endOf(section);
@@ -70,7 +70,7 @@ function endOf({ for: time, until }: Mapping): TimedSection['end'] | undefined {
   return typeof until === 'string' ? { untilMs: Date.parse(until) } : undefined;
 }
 
-/** Independent of the order of its keys. */
+/** Returns a hash that does not depend on the order of keys. */
 function idOf(path: Path, section: Mapping): string {
   const sorted = (_: string, value: unknown) =>
     isMapping(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
@@ -80,8 +80,8 @@ function idOf(path: Path, section: Mapping): string {
 }
 
 /**
- * Merges valid layers into one document: mappings are merged; for everything else the last layer wins.
- * @param over ids of the timed sections that have ended
+ * Merges valid layers into one document. Mappings are merged; any other value replaces that of earlier layers.
+ * @param over IDs of expired sections, which are left out
  */
 export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>): Mapping {
   return layers
@@ -89,7 +89,7 @@ export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>)
     .reduce<Mapping>((merged, layer) => merge(merged, layer) as Mapping, {});
 }
 
-/** Returns the present content of a layer, its sections written in full. */
+/** Returns a layer without its expired sections, and with the other sections in their long form. */
 function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
   const document = layer.document as Mapping;
   if (!isMapping(document['probes'])) return document;
@@ -100,14 +100,14 @@ function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
   return { ...document, probes: Object.fromEntries(probes) };
 }
 
-/** `packetloss: false` and `packetloss:` are short for mappings. The end of a section is not a setting of the probe. */
+/** Returns a section in its long form: `packetloss: false` and `packetloss:` are short forms. Drops `for` and `until`. */
 function inFull(section: unknown): Mapping {
   if (typeof section === 'boolean') return { enabled: section };
   const { for: _for, until: _until, ...rest } = (section ?? {}) as Mapping;
   return rest;
 }
 
-/** A key without a value changes nothing. */
+/** A key without a value keeps the earlier value. */
 function merge(under: unknown, over: unknown): unknown {
   if (!isMapping(under)) return over;
   if (over === null || over === undefined) return under;

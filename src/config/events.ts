@@ -7,7 +7,7 @@ const HISTORY = 1_000;
 const HISTORY_MAX = 100_000;
 
 const FOLD_BY = ['service', 'connection'] as const;
-/** Says whether events that differ only in the client's port are equal. */
+/** Whether events that differ only in the client's port are folded. */
 export type FoldBy = (typeof FOLD_BY)[number];
 
 export interface EventsConfig {
@@ -17,7 +17,7 @@ export interface EventsConfig {
   readonly history: number;
 }
 
-/** Processing of events before they are given to the sinks. */
+/** The `events` section: how events are processed before the sinks get them. */
 export const EVENTS = z
   .strictObject({
     limit: z
@@ -26,16 +26,16 @@ export const EVENTS = z
       .max(LIMIT_MAX)
       .default(LIMIT)
       .describe(
-        'Events a second that one Pod may send, counted after folding and for all probes together; a burst may have twice as many.',
+        'Events per second per Pod, after folding and for all probes together. A Pod may burst to twice the limit.',
       ),
     fold: milliseconds('5s', '0s', '1m').describe(
-      'Window in which equal events are folded: the first is sent, and one more that stands for the rest; `0s` sends them all.',
+      'Window in which repeated events are folded: the first is sent at once, and one more at the end stands for the rest. `0s` sends all events.',
     ),
     foldBy: z
       .enum(FOLD_BY)
       .default('service')
       .describe(
-        'Events that count as equal: with `service` also those that differ only in the client’s port, which `ports` lists; with `connection` they do not.',
+        'How events are compared for folding: `service` ignores the client’s port and lists the ports in `ports`; `connection` compares it.',
       ),
     history: z
       .int()
@@ -43,7 +43,7 @@ export const EVENTS = z
       .max(HISTORY_MAX)
       .default(HISTORY)
       .describe(
-        'Events that are kept in memory for `netsonde events` and `/api/v1/events`; each Pod has a share of them.',
+        'Number of events to keep in memory for `netsonde events` and `/api/v1/events`, shared equally among the Pods.',
       ),
   })
   .transform(({ limit, fold, foldBy, history }): EventsConfig => ({ limit, foldMs: fold, foldBy, history }));

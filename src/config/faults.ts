@@ -12,19 +12,19 @@ function inert({ path, value, allowed }: Fault): Fault {
   return { path: visible(path), value: visible(value), allowed: visible(allowed) };
 }
 
-/** Further faults would only hide the first ones. */
+/** Maximum number of errors to report. */
 const FAULTS_MAX = 100;
 
-/** A configuration that cannot be used, with all its faults; if there are very many, only the first. */
+/** An invalid configuration, with its errors up to a limit. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly faults: readonly Fault[];
 
   constructor(faults: readonly Fault[]) {
     const rest = faults.length - FAULTS_MAX;
-    // Fault texts quote the document.
+    // Errors quote the document, which may contain control characters.
     const shown = faults.slice(0, FAULTS_MAX).map(inert);
-    if (rest > 0) shown.push({ path: '', value: '', allowed: `${rest} more faults` });
+    if (rest > 0) shown.push({ path: '', value: '', allowed: `${rest} more errors` });
     super(shown.map(formatFault).join('\n'));
     this.faults = shown;
   }
@@ -34,8 +34,8 @@ type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
 /**
- * Returns the faults of a layer of a document.
- * @param knownKeys the keys that an object at a path of the layer may have
+ * Converts zod issues in a layer to errors of the document.
+ * @param knownKeys returns the valid keys of the object at a path in the layer
  */
 export function faultsOf(
   error: z.ZodError,
@@ -51,8 +51,8 @@ export function faultsOf(
     return issue.keys.map((key, index) => ({
       path: place([...issue.path, key]),
       value: '',
-      // Searching for the nearest name takes time, and nobody reads this many faults.
-      allowed: index < FAULTS_MAX ? unknownKeyText(key, known) : 'no such key',
+      // Errors over the limit are not reported, so there is no search for a similar key.
+      allowed: index < FAULTS_MAX ? unknownKeyText(key, known) : 'unknown key',
     }));
   });
 }
@@ -60,7 +60,7 @@ export function faultsOf(
 function unknownKeyText(key: string, known: readonly string[]): string {
   const near = nearest(key, known);
   const guess = near === undefined ? '' : ` (did you mean ${near}?)`;
-  return `no such key${guess}; there are: ${known.join(', ')}`;
+  return `unknown key${guess}; valid keys: ${known.join(', ')}`;
 }
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -70,7 +70,7 @@ const TYPES: Readonly<Record<string, string>> = {
   array: 'a list',
   string: 'a string',
   number: 'a number',
-  int: 'a whole number',
+  int: 'an integer',
 };
 
 function allowedBy(issue: Issue): string {
@@ -91,12 +91,12 @@ function allowedBy(issue: Issue): string {
   }
 }
 
-/** A probe may be switched on or off without a mapping. */
+/** A probe's section may be a boolean instead of a mapping. */
 function isProbe(path: Path): boolean {
   return path.length === 2 && path[0] === 'probes';
 }
 
-/** `probes.packetloss.limit`, `nodes["pool=edge"].detail` */
+/** Formats a path like `probes.packetloss.limit` or `nodes["pool=edge"].detail`. */
 export function pathText(path: Path): string {
   return path
     .map(String)
@@ -123,7 +123,7 @@ export function cutJson(value: unknown): string {
 
 const SECRETIVE = /pass|secret|token|credential|auth|headers|key$/i;
 
-/** Somebody may have put a password where the name of a file belongs. */
+/** Users may have put a password where a file name belongs. */
 function isSecret(path: Path, value: unknown): boolean {
   if (path[0] !== 'sinks' && path[0] !== 'log') return false;
   return (
@@ -135,7 +135,7 @@ function withoutCredentials(text: string): string {
   return text.replace(/\/\/[^/\s]*@/g, '//(hidden)@');
 }
 
-/** A YAML alias can make a value contain itself. */
+/** A value can contain itself through a YAML alias. */
 function jsonOf(value: unknown): string {
   try {
     return JSON.stringify(value) ?? '';
@@ -144,12 +144,12 @@ function jsonOf(value: unknown): string {
   }
 }
 
-/** No known name is nearly as long. */
+/** Longer words are not compared: no known name is nearly as long. */
 const WORD_LENGTH_MAX = 64;
-/** A name that differs by more than this part of its length is not a typo. */
+/** Maximum edit distance of a typo, as a share of the word's length. */
 const SLIP_SHARE = 0.4;
 
-/** Returns the candidate that differs by the fewest letters, if any is near. */
+/** Returns the candidate with the smallest edit distance, if one is close enough to be a typo. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > WORD_LENGTH_MAX) return undefined;
   let best: string | undefined;
@@ -164,7 +164,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Counts insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
+/** Counts insertions, deletions, substitutions and swaps of adjacent letters (optimal string alignment). */
 function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
   const at = (i: number, j: number) => rows[i]?.[j] ?? 0;

@@ -37,11 +37,11 @@ describe('a fault has its place, its value and what to write', () => {
       ['netsonde_tcp_active_opens_total', 'netsonde_tcp_pasive_opens_total'],
       'probes.tcp.fields.1: "netsonde_tcp_pasive_opens_total" is not allowed; allowed: a metric of tcp (did you mean netsonde_tcp_passive_opens_total?)',
     ],
-    ['tcp', ['up'], 'probes.tcp.fields.0: "up" is not allowed; allowed: a metric of tcp (docs/metrics.md has them)'],
+    ['tcp', ['up'], 'probes.tcp.fields.0: "up" is not allowed; allowed: a metric of tcp (docs/metrics.md lists them)'],
     [
       'tcpext',
       ['up'],
-      'probes.tcpext.fields.0: "up" is not allowed; allowed: a metric of tcpext (docs/metrics.md has them)',
+      'probes.tcpext.fields.0: "up" is not allowed; allowed: a metric of tcpext (docs/metrics.md lists them)',
     ],
     [
       'tcp',
@@ -51,13 +51,13 @@ describe('a fault has its place, its value and what to write', () => {
     [
       'udp',
       ['netsonde_udp_no_port_total{familly="ipv4"}'],
-      'allowed: a label of netsonde_udp_no_port_total whose values docs/metrics.md lists: family; not familly',
+      'allowed: a label of netsonde_udp_no_port_total with values that docs/metrics.md lists (family), not familly',
     ],
-    ['udp', ['netsonde_udp_no_port_total{family=~"ipv4|ipv5"}'], 'allowed: for family one of ipv4, ipv6; not "ipv5"'],
+    ['udp', ['netsonde_udp_no_port_total{family=~"ipv4|ipv5"}'], 'allowed: one of ipv4, ipv6 for family, not "ipv5"'],
     [
       'netdev',
       ['netsonde_netdev_received_bytes_total{device="eth0"}'],
-      'allowed: a label of netsonde_netdev_received_bytes_total whose values docs/metrics.md lists: none; not device',
+      'allowed: a label of netsonde_netdev_received_bytes_total with values that docs/metrics.md lists (none), not device',
     ],
   ])('%s: %j', (probe, fields, fault) => {
     expect(() => read(probe, fields)).toThrow(fault);

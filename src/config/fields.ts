@@ -7,7 +7,7 @@ import { nearest } from './faults.ts';
 const FORM =
   'a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_udp_no_port_total{family="ipv4"}';
 
-/** Returns the fault of an entry of `fields`, as a text of what is allowed; undefined where there is none. */
+/** Returns what is allowed in place of an invalid entry of `fields`; undefined if the entry is valid. */
 function faultOf(text: string, probe: AnyProbe): string | undefined {
   const field = parseField(text);
   if (field === undefined) return FORM;
@@ -18,7 +18,7 @@ function faultOf(text: string, probe: AnyProbe): string | undefined {
       field.metric,
       metrics.map(({ name }) => name),
     );
-    const hint = guess === undefined ? 'docs/metrics.md has them' : `did you mean ${guess}?`;
+    const hint = guess === undefined ? 'docs/metrics.md lists them' : `did you mean ${guess}?`;
     return `a metric of ${probe.name} (${hint})`;
   }
   for (const [name, values] of Object.entries(field.only)) {
@@ -26,15 +26,15 @@ function faultOf(text: string, probe: AnyProbe): string | undefined {
     const listed = Object.entries(descriptor.labels).flatMap(([key, other]) => (isClosed(other) ? [key] : []));
     if (label === undefined || !isClosed(label)) {
       const labels = listed.length === 0 ? 'none' : listed.join(', ');
-      return `a label of ${field.metric} whose values docs/metrics.md lists: ${labels}; not ${name}`;
+      return `a label of ${field.metric} with values that docs/metrics.md lists (${labels}), not ${name}`;
     }
     const strange = values.find((value) => !label.values.includes(value));
-    if (strange !== undefined) return `for ${name} one of ${label.values.join(', ')}; not ${JSON.stringify(strange)}`;
+    if (strange !== undefined) return `one of ${label.values.join(', ')} for ${name}, not ${JSON.stringify(strange)}`;
   }
   return undefined;
 }
 
-/** The schema of a probe's `fields`. */
+/** Returns the schema of a probe's `fields`. */
 export function fieldsSchema(probe: AnyProbe): z.ZodType<readonly string[]> {
   const entry = z.string().superRefine((text, context) => {
     const fault = faultOf(text, probe);

@@ -4,10 +4,10 @@ import { shapeOf } from './keys.ts';
 
 type Schema = z.core.$ZodType;
 
-/** Names of headers are shown; their values may be secret. */
+/** Key of the mapping whose keys are shown, but whose values may be secret. */
 const HIDDEN = 'headers';
 
-/** Returns a valid document with every default written out, in the terms of the document. An optional part that is not set is left out. */
+/** Returns a valid document with all defaults filled in, in the units of the document. Unset optional parts stay absent. */
 export function inFull(schema: Schema, document: Mapping): Mapping {
   const shape = shapeOf(schema);
   if (shape === undefined) return document;
@@ -25,7 +25,7 @@ function hidden(values: Mapping): Mapping {
   return Object.fromEntries(Object.keys(values).map((key) => [key, '(hidden)']));
 }
 
-/** Default as a user would write it, before transforms. An optional part has none. */
+/** Returns the default as a user would write it, before transforms; undefined for an optional part. */
 function defaultOf(schema: Schema): unknown {
   const {
     defaultValue,

@@ -27,7 +27,7 @@ it.each([
   ['limits: { series: many }', /^limits\.series: "many"/],
   [
     'limits: { serie: 5000 }',
-    /^limits\.serie: no such key \(did you mean series\?\); there are: series, scrapeInterval$/,
+    /^limits\.serie: unknown key \(did you mean series\?\); valid keys: series, scrapeInterval$/,
   ],
   ['limits: { scrapeInterval: 5m }', /^limits\.scrapeInterval: "5m" .*1s to 2m/],
 ])('%s is a fault that names what is allowed', (text, fault) => {

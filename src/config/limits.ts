@@ -1,18 +1,15 @@
 import * as z from 'zod';
 import { millisecondsBetween } from '#core/duration.ts';
 
-/**
- * More series than 500 Pods have with every metric, or 110 Pods with 64 edges of 22 series each: docs/scale.md has the series of a
- * Pod.
- */
+/** Enough for 500 Pods with all metrics, or for 110 Pods with 64 edges of 22 series each (docs/scale.md). */
 const SERIES = 200_000;
 const SERIES_MIN = 1_000;
 const SERIES_MAX = 10_000_000;
 
 export interface LimitsConfig {
-  /** Maximum number of series of all probes on a page. */
+  /** Maximum number of series on a page, over all probes. */
   readonly series: number;
-  /** Longest interval between two scrapes of any scraper, in milliseconds; learnt where it is undefined. */
+  /** Longest scrape interval of any scraper, in milliseconds; if undefined, the agent measures it. */
   readonly scrapeInterval: number | undefined;
 }
 
@@ -23,12 +20,12 @@ export const LIMIT_KEYS = {
     .max(SERIES_MAX)
     .default(SERIES)
     .describe(
-      'Maximum number of series of all probes on the page of an agent. A longer page adds up edges under `*` first, then values of open labels.',
+      'Maximum number of series of all probes on a page. Beyond it, edges are summed under `*` first, then the values of other open labels.',
     ),
   scrapeInterval: millisecondsBetween('1s', '2m')
     .optional()
     .describe(
-      'Interval at which Prometheus scrapes, the slowest of several: a new series is shown at 0 for this time and a quarter more. Learnt from the scrapes where it is not set.',
+      'Scrape interval of Prometheus, the longest one if there are several. A new series is shown at 0 for this time plus a quarter. The agent measures the interval if it is not set.',
     ),
 };
 

@@ -61,7 +61,7 @@ describe('a faulty configuration', () => {
     const spool = (directory: string) => ({ url: 'http://there', spool: { directory } });
     const loki = spool('/var/spool/a/');
     const fault = expect.stringMatching(
-      /^sinks\.otlp\.spool\.directory: .* a folder of its own: the spool of loki uses this one$/,
+      /^sinks\.otlp\.spool\.directory: .* another directory: the spool of loki uses this one$/,
     );
     expect(faultsOf(JSON.stringify({ sinks: { loki, otlp: spool('/var/spool/b/../a') } }))).toEqual([fault]);
     const onSome = { sinks: { loki }, nodes: { '': { sinks: { otlp: spool('/var/spool/a') } } } };
@@ -94,21 +94,21 @@ log: { level: inf }
       'detail: "fulll" is not allowed; allowed: one of core, full',
       'probes.tcp: 5 is not allowed; allowed: true, false, or a mapping of keys to values',
       'probes.tcpext.fields: "al" is not allowed; allowed: named, all, or a list of metrics',
-      'probes.tcpext.events: no such key; there are: enabled, metrics, detail, fields, for, until, budget',
+      'probes.tcpext.events: unknown key; valid keys: enabled, metrics, detail, fields, for, until, budget',
       'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
       'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason as the kernel names it, like TCP_OLD_DATA',
-      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, fields, events, limit, for, until, budget, pods, stack, noLoss',
-      `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
-      'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',
+      'probes.packetloss.evnts: unknown key (did you mean events?); valid keys: enabled, metrics, detail, fields, events, limit, for, until, budget, pods, stack, noLoss',
+      `probes.packetlos: unknown key (did you mean packetloss?); valid keys: ${PROBES.map(({ name }) => name).join(', ')}`,
+      'sinks.stdot: unknown key (did you mean stdout?); valid keys: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
-      'foo: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log, nodes',
+      'foo: unknown key; valid keys: detail, bpfStats, probes, labels, peers, limits, events, sinks, log, nodes',
     ]);
   });
 
   it.each([
-    ['', 'the document: empty; `{}` asks for all defaults'],
-    ['# only a comment\n', 'the document: empty; `{}` asks for all defaults'],
+    ['', 'the document: empty; use `{}` for all defaults'],
+    ['# only a comment\n', 'the document: empty; use `{}` for all defaults'],
     ['hello', 'the document: "hello" is not allowed; allowed: a mapping of keys to values'],
     ['- 1', 'the document: [1] is not allowed; allowed: a mapping of keys to values'],
     ['sinks: { stdout: true }', 'sinks.stdout: true is not allowed; allowed: a mapping of keys to values'],
@@ -119,7 +119,7 @@ log: { level: inf }
   it.each([
     ['braces', '}'.repeat(100_000), /^the document: invalid YAML: Unexpected .* at line 1, column 1\n/, 52],
     ['braces in a list', '- }\n'.repeat(60_000), /invalid YAML: there are more errors$/, 51],
-    ['brackets', '['.repeat(100_000), /invalid YAML: more than 100 brackets and braces within each other$/, 1],
+    ['brackets', '['.repeat(100_000), /invalid YAML: brackets and braces are nested more than 100 deep$/, 1],
     ['keys of nothing', '? \n'.repeat(80_000), /invalid YAML: the key null is given twice/, 50],
     ['documents', '---\n'.repeat(60_000), /invalid YAML: there is more than one document/, 1],
     [
@@ -171,10 +171,10 @@ log: { level: inf }
       'peers: "all" is not allowed; allowed: one of off, node, cluster',
     ]);
     expect(faultsOf('labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner" }')).toEqual([
-      'labels.pod: "app" is not allowed; allowed: another name: there already is a label pod',
-      'labels.9x: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not starting with two _, at most 63 characters',
-      'labels.__a: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not starting with two _, at most 63 characters',
-      'labels.state: "app" is not allowed; allowed: another name: there already is a label state',
+      'labels.pod: "app" is not allowed; allowed: another name: the label pod exists already',
+      'labels.9x: "app" is not allowed; allowed: another name: letters, digits and _, not starting with a digit or two _, at most 63 characters',
+      'labels.__a: "app" is not allowed; allowed: another name: letters, digits and _, not starting with a digit or two _, at most 63 characters',
+      'labels.state: "app" is not allowed; allowed: another name: the label state exists already',
       'labels.ok: "a b" is not allowed; allowed: the key of a Pod\'s label, like app.kubernetes.io/name, or one of @workload, @workload_kind',
       'labels.ok2: "@owner" is not allowed; allowed: the key of a Pod\'s label, like app.kubernetes.io/name, or one of @workload, @workload_kind',
     ]);
@@ -184,7 +184,7 @@ log: { level: inf }
 
   it('cuts long values, and does not follow prototypes to other objects', () => {
     expect(faultsOf(`detail: ${'x'.repeat(500)}`)[0]?.length).toBeLessThan(150);
-    expect(faultsOf('probes: { __proto__: { enabled: true } }')[0]).toMatch(/^probes\.__proto__: no such key/);
+    expect(faultsOf('probes: { __proto__: { enabled: true } }')[0]).toMatch(/^probes\.__proto__: unknown key/);
     expect(
       faultsOf(
         'a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c]',
@@ -235,7 +235,7 @@ describe('sinks', () => {
     ],
     [
       'loki: { url: "http://x", spol: {} }',
-      /^sinks\.loki\.spol: no such key \(did you mean spool\?\); there are: url, proxy, timeout/,
+      /^sinks\.loki\.spol: unknown key \(did you mean spool\?\); valid keys: url, proxy, timeout/,
     ],
     [
       'loki: { url: "http://x", tls: { cert: /a } }',
@@ -251,7 +251,9 @@ describe('sinks', () => {
     ],
     ...['Host', 'content-length', 'Transfer-Encoding', 'Proxy-Authorization'].map((name): [string, RegExp] => [
       `loki: { url: "http://x", headers: { ${name}: x } }`,
-      new RegExp(`^sinks\\.loki\\.headers\\.${name}: .*allowed: a header that does not say how the request is sent$`),
+      new RegExp(
+        `^sinks\\.loki\\.headers\\.${name}: .*allowed: a header that does not control how the request is sent$`,
+      ),
     ]),
     [
       'otlp: { url: "http://x", headers: { X-A: "1\\r\\nHost: y" } }',
@@ -276,7 +278,7 @@ describe('sinks', () => {
     ],
     [
       'loki: { url: "http://x", bearerTokenFile: /a, headers: { Authorization: b } }',
-      /allowed: basicAuth, bearerTokenFile or the header Authorization, one of them$/,
+      /allowed: only one of basicAuth, bearerTokenFile and the header Authorization$/,
     ],
     ...['https://proxy', 'http://u:p@proxy', 'http://proxy/path', 'proxy:3128'].map((url): [string, RegExp] => [
       `loki: { url: "http://x", proxy: { url: "${url}" } }`,
@@ -339,13 +341,13 @@ describe('an alias of a probe', () => {
   it('is refused where the probe does not exist, or is given twice', () => {
     for (const [alias, name] of PROBE_ALIASES) {
       if (PROBES.some((probe) => probe.name === name)) continue;
-      expect(faultsOf(`probes: { ${alias}: true }`)[0]).toMatch(`probes.${alias}: no such key`);
+      expect(faultsOf(`probes: { ${alias}: true }`)[0]).toMatch(`probes.${alias}: unknown key`);
     }
     for (const both of ['net_softirq: true, softirq: false', 'softirq: false, net_softirq: true']) {
-      expect(() => parse(`probes: { ${both} }`)).toThrow('probes.net_softirq: no such key (did you mean softirq?)');
+      expect(() => parse(`probes: { ${both} }`)).toThrow('probes.net_softirq: unknown key (did you mean softirq?)');
     }
     const twice = 'probes: { netiftxlat: true, netif_txlatency: false }';
-    expect(() => parse(twice)).toThrow('probes.netif_txlatency: no such key (did you mean netiftxlatency?)');
+    expect(() => parse(twice)).toThrow('probes.netif_txlatency: unknown key (did you mean netiftxlatency?)');
   });
 });
 

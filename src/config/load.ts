@@ -21,22 +21,22 @@ import { keysAt } from './keys.ts';
 import { type Config, configSchema, documentKeys, POD_FILTER_KEYS, probeKeys, sections } from './schema.ts';
 import { parseYaml } from './yaml.ts';
 
-/** Maximum number of sections that are active for a time. */
+/** Maximum number of sections with `for` or `until`. */
 const TIMED_MAX = 256;
 
-/** Maximum number of overrides: each is checked as a document of its own. */
+/** Maximum number of overrides, each of which is validated separately. */
 const NODES_MAX = 1_000;
 
 const NOTHING_OVER: ReadonlySet<string> = new Set();
 
-/** Reads configuration documents for a set of probes and of kinds of records. */
+/** Reads configuration documents for given probes and record kinds. */
 export class ConfigReader {
   readonly #probes: readonly AnyProbe[];
   readonly #kinds: readonly string[];
   readonly #schema: ReturnType<typeof configSchema>;
   readonly #documentKeys: readonly string[];
 
-  /** @param kinds all kinds of records */
+  /** @param kinds all record kinds */
   constructor(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
     this.#probes = probes;
     this.#kinds = kinds;
@@ -44,16 +44,16 @@ export class ConfigReader {
     this.#documentKeys = Object.keys(documentKeys(probes, kinds));
   }
 
-  /** Returns the configuration of an agent without a file. */
+  /** Returns the configuration of an agent without a document. */
   get defaults(): Config {
     return this.parse('{}');
   }
 
   /**
-   * Returns the meaning of a document for a node.
-   * @param labels labels of the node; without them only the overrides for all nodes hold
-   * @param over ids of timed sections that have ended: they count as absent
-   * @throws {ConfigError} with all faults at once, including those of overrides that do not hold on this node
+   * Parses a document and resolves it for a node.
+   * @param labels labels of the node
+   * @param over IDs of expired sections, which count as absent
+   * @throws {ConfigError} with all errors at once, including those in overrides for other nodes
    */
   parse(text: string, labels: Labels = {}, over = NOTHING_OVER): Config {
     const document = parseYaml(text);
@@ -72,7 +72,7 @@ export class ConfigReader {
     const merged = mergeLayers(held, over);
     const whole = { path: [], document: merged };
     const config = this.#schema.safeParse(merged);
-    // Layers that are valid on their own may be invalid together.
+    // Layers that are valid alone may conflict when merged.
     if (!config.success) throw new ConfigError(faultsOf(config.error, whole, (path) => this.#knownKeys(path, whole)));
     return { ...config.data, timed, document: inFull(this.#schema, merged) };
   }
@@ -83,7 +83,7 @@ export class ConfigReader {
     return [...faults, ...faultsOfEnds(layer)];
   }
 
-  /** A probe that appears under two of its names is refused: the second name is the fault. */
+  /** Renames probes to their current names. If a probe appears under two names, the second is kept and then rejected as unknown. */
   #withoutAliases(document: unknown): unknown {
     if (!isMapping(document) || !isMapping(document['probes'])) return document;
     const given = document['probes'];
@@ -117,7 +117,7 @@ function faultsOfNodes(document: unknown): Fault[] {
   if (nodes === undefined || nodes === null) return [];
   if (!isMapping(nodes)) {
     return [
-      { path: NODES, value: cutJson(nodes), allowed: 'a mapping of label selectors to what holds on these nodes' },
+      { path: NODES, value: cutJson(nodes), allowed: 'a mapping of label selectors to overrides for those nodes' },
     ];
   }
   return Object.keys(nodes).flatMap((selector) => {

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** A mapping whose keys the document chooses. Zod silently drops the key `__proto__`: it is a fault. */
+/** A mapping with keys that users choose. Rejects the key `__proto__`, which zod would drop silently. */
 export function namesTo<Key extends z.core.$ZodRecordKey, Value extends z.ZodType>(key: Key, value: Value) {
   return z.preprocess(
     (given, context) => {

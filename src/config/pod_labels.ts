@@ -4,19 +4,19 @@ import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { namesTo } from './names_to.ts';
 
-/** Maximum number of labels: each is on every series of every Pod. */
+/** Maximum number of labels. Each is added to all series of all Pods. */
 const LABELS_MAX = 8;
 const LABEL_NAME_LENGTH_MAX = 63;
 
-/** Names that Prometheus, its operator and our own series use. */
+/** Names that Prometheus, the Prometheus Operator and our metrics use. */
 const RESERVED = ['namespace', 'pod', 'node', 'job', 'instance', 'le', 'quantile'];
 
-/** Names by https://prometheus.io/docs/concepts/data_model/; two leading underscores are reserved by Prometheus. */
+/** Label names as in https://prometheus.io/docs/concepts/data_model/. Prometheus reserves two leading underscores. */
 const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/;
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ */
 const LABEL_KEY = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
 
-/** Returns the schema of `labels`: a name for Prometheus, and the key of a Pod's label or a word with `@`. */
+/** Returns the schema of `labels`, which maps a Prometheus label name to the key of a Pod's label or to a word with `@`. */
 export function podLabelsSchema(probes: readonly AnyProbe[]): z.ZodType<PodLabels> {
   const ofMetrics = probes.flatMap(({ metrics }) =>
     Object.values(metrics as MetricSet).flatMap(({ labels }) => Object.keys(labels)),
@@ -38,7 +38,7 @@ export function podLabelsSchema(probes: readonly AnyProbe[]): z.ZodType<PodLabel
 
 function faultOfName(name: string, taken: ReadonlySet<string>): string | undefined {
   if (!LABEL_NAME.test(name) || name.length > LABEL_NAME_LENGTH_MAX) {
-    return 'another name: letters, digits and _, no digit first, not starting with two _, at most 63 characters';
+    return 'another name: letters, digits and _, not starting with a digit or two _, at most 63 characters';
   }
-  return taken.has(name) ? `another name: there already is a label ${name}` : undefined;
+  return taken.has(name) ? `another name: the label ${name} exists already` : undefined;
 }

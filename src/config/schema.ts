@@ -28,12 +28,12 @@ export interface ProbeConfig {
   readonly metrics: boolean;
   readonly events: boolean;
   readonly detail?: 'core' | 'full' | undefined;
-  /** The only series that it shows: metrics, with labels where only some of their series are meant. */
+  /** Series that the probe shows exclusively: names of metrics, with label values to select some of their series. */
   readonly fields?: readonly string[] | undefined;
   readonly limit: number;
-  /** Set for a probe that offers records. */
+  /** Set if the probe has records. */
   readonly records?: RecordRules | undefined;
-  /** Share of one CPU that the probe may take. */
+  /** Limit of the CPU time that the probe uses, as a fraction of one CPU. */
   readonly budget?: number | undefined;
   readonly pods?: PodFilter | undefined;
   readonly options: Readonly<Record<string, unknown>>;
@@ -44,7 +44,7 @@ export interface LogConfig {
   readonly loki?: LogLokiConfig | undefined;
 }
 
-/** The parts of the configuration outside the probes. @param kinds all kinds of records */
+/** Sections of the document other than the probes and the top-level settings. @param kinds all record kinds */
 export function sections(kinds: readonly string[]) {
   return {
     limits: LIMITS,
@@ -52,11 +52,11 @@ export function sections(kinds: readonly string[]) {
     sinks: sinksSchema(kinds),
     log: z
       .prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info'), loki: LOG_LOKI.optional() }), {})
-      .describe("The agent's own log."),
+      .describe("The agent's log."),
   };
 }
 
-/** The whole configuration, with every default filled in. */
+/** The whole configuration, with all defaults filled in. */
 export interface Config {
   readonly detail: 'core' | 'full';
   readonly bpfStats: boolean;
@@ -67,23 +67,23 @@ export interface Config {
   readonly events: EventsConfig;
   readonly sinks: SinksConfig;
   readonly log: LogConfig;
-  /** Sections that are active for a time, including those that have ended. */
+  /** Sections with `for` or `until`, including expired ones. */
   readonly timed: readonly TimedSection[];
-  /** Equivalent document with every default written out, for people to read; without values that may be secret. */
+  /** The document with all defaults filled in, for users to read. Values that may be secret are hidden. */
   readonly document: Mapping;
 }
 
-/** A key without a value means all defaults. */
+/** Reads a key without a value as an empty mapping. */
 function orDefaults(value: unknown): unknown {
   return value ?? {};
 }
 
-/** `packetloss: false` */
+/** Reads the short form `packetloss: false` as a mapping. */
 function orSwitch(value: unknown): unknown {
   return typeof value === 'boolean' ? { enabled: value } : orDefaults(value);
 }
 
-/** A text in a format of its own. */
+/** Returns the schema of a string with its own format. */
 function textOf(isGood: (text: string) => boolean, allowed: string): z.ZodType<string> {
   return z.custom<string>((value) => typeof value === 'string' && isGood(value), allowed);
 }
@@ -104,7 +104,7 @@ function isTimestamp(text: string): boolean {
 }
 
 const BUDGET_MIN = 0.0001;
-/** A probe may run on many CPUs at the same time. */
+/** More than 1, because a probe may run on many CPUs at the same time. */
 const BUDGET_MAX = 64;
 
 function isBudget(text: string): boolean {
@@ -133,15 +133,15 @@ const AIM = {
     .optional()
     .describe('Pods with these labels, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`.'),
   names: z
-    .array(textOf((text) => GLOB.test(text), 'a name, with * for any letters and ? for any single one'))
+    .array(textOf((text) => GLOB.test(text), 'a name, with * for any characters and ? for any single one'))
     .min(1)
     .optional()
-    .describe('Pods with one of these names; `*` stands for any letters, `?` for any single one.'),
+    .describe('Pods with one of these names; `*` matches any characters, `?` any single one.'),
 };
 
 export const POD_FILTER_KEYS = Object.keys(AIM);
 
-/** Says whether the programs of a probe tell Pods apart, and may ignore some. */
+/** Whether the BPF programs of a probe can ignore some Pods, which requires that they distinguish Pods. */
 export function canFilterPods({ kind, metrics }: AnyProbe): boolean {
   return kind === 'ebpf' && Object.values<MetricDescriptor>(metrics).some(({ scope }) => scope === 'pod');
 }
@@ -149,55 +149,57 @@ export function canFilterPods({ kind, metrics }: AnyProbe): boolean {
 const NO_AIM = z
   .custom<never>(
     () => false,
-    'nothing: only eBPF probes that tell Pods apart can be limited to some Pods, like packetloss',
+    'nothing: only eBPF probes that distinguish Pods, such as packetloss, can be limited to some Pods',
   )
   .optional();
 
 export const FOR_EVENTS = {
-  events: z.boolean().default(true).describe('Send its events.'),
+  events: z.boolean().default(true).describe('Send the events of the probe.'),
   limit: z
     .int()
     .min(1)
     .max(EVENTS_PER_SECOND_MAX)
     .default(EVENTS_PER_SECOND)
     .describe(
-      'Events a second that one Pod may cause, with all of its network namespaces; all unowned namespaces together have the same limit. Events beyond it are counted, not sent.',
+      'Events per second per Pod, over all of its network namespaces. Unowned namespaces share one such limit. Events beyond it are counted, but not sent.',
     ),
 };
 
 const LISTED =
-  'A list shows only these metrics, whatever their detail: `netsonde_tcp_active_opens_total`, or some of its series, `netsonde_tcp_connections{state=~"established|time_wait"}`, by labels whose values are listed.';
+  'A list shows only these metrics, whatever their detail. An entry is a metric, `netsonde_tcp_active_opens_total`, or some of its series, `netsonde_tcp_connections{state=~"established|time_wait"}`, selected by labels with listed values.';
 
-/** The keys that the section of every probe may have, besides its own options. */
+/** Returns the keys that every probe's section has, besides the probe's own options. */
 export function commonKeys(probe: AnyProbe): z.ZodRawShape {
   const hasEvents = Object.keys(probe.events).length > 0;
   return {
     enabled: z.boolean().default(probe.enabledByDefault).describe('Run the probe.'),
-    metrics: z.boolean().default(true).describe('Show its metrics.'),
-    detail: DETAIL.optional().describe('Detail of its metrics, where it differs from that of all probes.'),
+    metrics: z.boolean().default(true).describe('Show the metrics of the probe.'),
+    detail: DETAIL.optional().describe('Detail of the metrics of the probe; the default is the top-level `detail`.'),
     fields: fieldsKey(probe),
     ...(hasEvents ? FOR_EVENTS : {}),
     ...(probe.records === undefined ? {} : { records: recordsSchema(probe.records) }),
     for: textOf(isTime, 'a duration from 1s to 8760h, like 15m')
       .optional()
-      .describe('Duration after which the section counts as absent. It starts when the section is first applied.'),
+      .describe(
+        'Duration after which the section expires, as if it were absent. It starts when the section is first applied.',
+      ),
     until: textOf(isTimestamp, 'a time with its zone, like 2026-11-21T03:00:00Z')
       .optional()
-      .describe('Time from which the section counts as absent.'),
-    budget: textOf(isBudget, 'a part of one CPU in percent, from 0.01% to 6400%, like 2%')
+      .describe('Time at which the section expires, as if it were absent.'),
+    budget: textOf(isBudget, 'a share of one CPU in percent, from 0.01% to 6400%, like 2%')
       .transform(parsePercent)
       .optional()
-      .describe('Part of one CPU that the probe may take. A probe that takes more is closed, and retried later.'),
+      .describe('Share of one CPU that the probe may use. A probe that uses more is stopped, and retried later.'),
     pods: canFilterPods(probe)
       ? z
           .preprocess(orDefaults, z.strictObject(AIM))
           .optional()
-          .describe('Pods that it is limited to; it then ignores the node itself.')
+          .describe('Pods that the probe is limited to. It then also ignores the node.')
       : NO_AIM,
   };
 }
 
-/** A probe may have its own values beside a list. */
+/** Returns the schema of `fields`. A probe may accept values of its own instead of a list. */
 function fieldsKey(probe: AnyProbe): z.ZodType {
   const list = fieldsSchema(probe);
   const own: z.ZodType<string> | undefined = probe.options['fields'];
@@ -208,7 +210,7 @@ function fieldsKey(probe: AnyProbe): z.ZodType {
     .describe(`${own.description} ${LISTED}`);
 }
 
-/** The keys that a probe's section may have. */
+/** Returns the keys that a probe's section may have. */
 export function probeKeys(probe: AnyProbe): string[] {
   const common = Object.keys(commonKeys(probe)).filter((key) => key !== 'pods' || canFilterPods(probe));
   return [...new Set([...common, ...Object.keys(probe.options)])];
@@ -242,35 +244,39 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
   );
 }
 
-/** The keys of the document, except for the overrides of some nodes. */
+/** Returns the keys of the document, without the overrides for some nodes. */
 export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
   const byName = Object.fromEntries(
     probes.map((probe) => [probe.name, z.prefault(probeSchema(probe) as z.ZodType<ProbeConfig, unknown>, {})]),
   );
   return {
-    detail: DETAIL.default('core').describe('Detail of the metrics: `core`, at most 60 series a Pod, or `full`.'),
+    detail: DETAIL.default('core').describe(
+      'Detail of the metrics: `core`, with at most 60 series per Pod, or `full`.',
+    ),
     bpfStats: z
       .boolean()
       .default(false)
-      .describe('Measure how long each BPF program runs, including programs of others; this costs some 60 ns a run.'),
-    probes: z.prefault(z.strictObject(byName), {}).describe('Sections of probes, by name.'),
+      .describe(
+        'Measure how long each BPF program runs, including those of other software. This costs about 60 ns per run.',
+      ),
+    probes: z.prefault(z.strictObject(byName), {}).describe('Sections of the probes, by name.'),
     labels: z
       .preprocess(orDefaults, podLabelsSchema(probes))
       .prefault({})
       .describe(
-        'Labels that every Pod shows: for each a name, and the key of a label of the Pod, `@workload` or `@workload_kind`.',
+        'Labels that every Pod shows. Maps the name of each to the key of a Pod’s label, `@workload` or `@workload_kind`.',
       ),
     peers: z
       .enum(PEERS)
       .default('node')
       .describe(
-        'Addresses that events name by their Kubernetes objects: none with `off`, those of this node and its Pods with `node`, all with `cluster`.',
+        'Addresses that events resolve to Kubernetes objects: `off` for none, `node` for those of this node and its Pods, `cluster` for all.',
       ),
     ...sections(kinds),
   };
 }
 
-/** Returns the schema of the document for these probes, without the overrides of some nodes. */
+/** Returns the schema of the document for these probes, without the overrides for some nodes. */
 export function configSchema(
   probes: readonly AnyProbe[],
   kinds: readonly string[] = KINDS,

@@ -210,7 +210,7 @@ describe('a section with until', () => {
     const restarted = await open();
     await restarted.take(timed);
     expect(timed.map((section) => restarted.isOver(section))).toEqual([true]);
-    expect(warnings).toEqual(['probes.tcp: its time had passed before the agent started']);
+    expect(warnings).toEqual(['probes.tcp: expired before the agent started']);
   });
 });
 
@@ -236,7 +236,7 @@ describe('the file', () => {
   ])('is ignored with a warning where it is %s', async (_, text, why) => {
     writeFileSync(join(directory, FILE), text);
     const clocks = await open();
-    expect(warnings).toEqual([`${join(directory, FILE)} is ignored: ${why}; \`for\` counts from now`]);
+    expect(warnings).toEqual([`${join(directory, FILE)} is ignored because ${why}; \`for\` starts again now`]);
     const timed = sections('udp: { for: 15m }');
     await clocks.take(timed);
     const again = await open();
@@ -256,7 +256,7 @@ describe('the file', () => {
     await clocks.take(timed);
     expect(warnings).toEqual([
       expect.stringMatching(
-        /state\/timed\.json cannot be written \(ENOTDIR.*\): after a restart of the agent `for` starts again; give a folder with --state$/,
+        /^cannot write .*state\/timed\.json \(ENOTDIR.*\), so `for` starts again when the agent restarts; set --state to a writable directory$/,
       ),
     ]);
     pass(900_000);

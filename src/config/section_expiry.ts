@@ -6,58 +6,59 @@ import type { TimedSection } from './document.ts';
 import { ConfigError, pathText } from './faults.ts';
 
 const FILE = 'timed.json';
-/** Twice the bytes that all sections of a document take. */
+/** Twice the size that the maximum number of sections takes. */
 const FILE_BYTES_MAX = 64 * 1024;
 
-/** Milliseconds, by id of the section. */
+/** Milliseconds, keyed by the ID of the section. */
 const ENDS = z.record(z.string().regex(/^[0-9a-f]{64}$/), z.int().nonnegative());
 
 const STATE = z.strictObject({
   version: z.literal(1),
   /** Milliseconds since the epoch. */
   ends: ENDS,
-  /** Milliseconds since the boot of this id, for sections with `for`. Files of older agents lack it. */
+  /** Milliseconds since the boot with this ID, for sections with `for`. Absent in files of older agents. */
   boot: z.strictObject({ id: z.string(), ends: ENDS }).exactOptional(),
 });
 
-/** Differences between two clocks up to this are ignored as jitter, in milliseconds. */
+/** Differences between the clocks up to this many milliseconds are ignored as jitter. */
 const JITTER_MS = 1_000;
 const BOOT_ID = 'sys/kernel/random/boot_id';
 const NANOSECONDS_PER_MS = 1e6;
 
 export interface SectionExpiryOptions {
-  /** Folder that survives a restart of the agent. It is made when there is something to keep. */
+  /** Directory that survives a restart of the agent. It is created when there is something to save. */
   readonly directory: string;
   readonly files: Files;
   readonly warn: (message: string) => void;
-  /** Where procfs is mounted: it has the id of the boot. */
+  /** Mount point of procfs, which has the ID of the boot. */
   readonly proc: string;
   /** Milliseconds since the epoch. */
   readonly wall?: () => number;
-  /** Milliseconds since the boot, by a monotonic clock. */
+  /** Milliseconds since boot, from a monotonic clock. */
   readonly monotonic?: () => number;
 }
 
 interface End {
   /** Milliseconds since the epoch. */
   readonly wallMs: number;
-  /** Milliseconds since the boot; undefined for `until`, which is a time of the wall clock. */
+  /** Milliseconds since boot; undefined for `until`, which refers to the wall clock. */
   readonly bootMs: number | undefined;
 }
 
 interface Kept {
+  /** Milliseconds since the epoch. */
   readonly ends: ReadonlyMap<string, number>;
-  /** Id of this boot. */
+  /** Milliseconds since boot; empty if the file is from an earlier boot. */
   readonly bootEnds: ReadonlyMap<string, number>;
 }
 
 const NOTHING_KEPT: Kept = { ends: new Map(), bootEnds: new Map() };
 
 /**
- * Knows when each timed section ends: `until` by the wall clock, `for` by the monotonic clock that runs since the boot
- * (CLOCK_MONOTONIC, clock_gettime(2)). The time of `for` counts from when the section was first active, so it is kept in a
- * file: a restart of the agent changes nothing. After a reboot only the wall clock can tell how much is left, and it is
- * never more than `for`. Where the file cannot be written, `for` counts from the agent's start.
+ * Tracks when each timed section expires: `until` by the wall clock, `for` by CLOCK_MONOTONIC, which starts at boot
+ * (clock_gettime(2)). `for` counts from when the section first became active, which a state file preserves over restarts of
+ * the agent. After a reboot, the remaining time is computed from the wall clock, and is never more than `for`. If the file
+ * cannot be written, `for` starts again when the agent restarts.
  */
 export class SectionExpiry {
   readonly #path: string;
@@ -67,12 +68,12 @@ export class SectionExpiry {
   readonly #wall: () => number;
   readonly #monotonic: () => number;
   readonly #bootId: string;
-  /** Content of the file at the start, for sections that were not seen since. */
+  /** Content of the file when the agent started, for the first document. */
   #kept: Kept;
   #ends: ReadonlyMap<string, End> = new Map();
-  /** Text of the file; empty where there is none, undefined where an earlier run wrote it. */
+  /** Text that this run last wrote; empty if the file has no sections, undefined if an earlier run wrote it. */
   #written: string | undefined;
-  /** The first document may have been written long ago. */
+  /** The first document may have been active before the agent started. */
   #isFirst = true;
 
   private constructor(options: SectionExpiryOptions, bootId: string, kept: Kept) {
@@ -88,7 +89,7 @@ export class SectionExpiry {
     if (kept.ends.size === 0) this.#written = '';
   }
 
-  /** A damaged file is reported, and counts as missing. */
+  /** Reads the state file. A damaged file is reported and ignored. */
   static async open(options: SectionExpiryOptions): Promise<SectionExpiry> {
     const bootId = await readBootId(options.proc);
     return new SectionExpiry(options, bootId, await readKept(options, bootId));
@@ -96,8 +97,8 @@ export class SectionExpiry {
 
   /**
    * Takes the timed sections of a document that becomes active.
-   * @throws {ConfigError} where a section ends before it begins; nothing has changed then. The first document is exempt,
-   * since it may have been active before the agent started.
+   * @throws {ConfigError} if a section has already ended; nothing changes then. The first document is exempt, because it may
+   * have been active before the agent started.
    */
   async take(sections: readonly TimedSection[]): Promise<void> {
     const now = this.#wall();
@@ -111,22 +112,20 @@ export class SectionExpiry {
       } else ends.set(id, this.#shownAs(this.#ends.get(id) ?? this.#firstEnd(id, end.forMs)));
     }
     if (past.length > 0 && !this.#isFirst) throw pastError(past, now);
-    for (const { path } of past) this.#warn(`${pathText(path)}: its time had passed before the agent started`);
+    for (const { path } of past) this.#warn(`${pathText(path)}: expired before the agent started`);
     this.#isFirst = false;
     this.#kept = NOTHING_KEPT;
     this.#ends = ends;
     await this.#write();
   }
 
-  /**
-   * Returns the end by the present wall clock, in milliseconds since the epoch; undefined for a section that was not taken.
-   */
+  /** Returns when a section expires, in milliseconds since the epoch by the current wall clock; undefined if unknown. */
   endOf({ id }: TimedSection): number | undefined {
     const end = this.#ends.get(id);
     return end === undefined ? undefined : this.#shownAs(end).wallMs;
   }
 
-  /** Returns milliseconds; 0 or less once it is over. */
+  /** Returns the remaining milliseconds; at most 0 once the section has expired. */
   leftOf({ id }: TimedSection): number {
     const end = this.#ends.get(id);
     return end === undefined ? Number.POSITIVE_INFINITY : this.#left(end);
@@ -140,24 +139,24 @@ export class SectionExpiry {
     return bootMs === undefined ? wallMs - this.#wall() : bootMs - this.#monotonic();
   }
 
-  /** Returns the end of a section that is new to this run of the agent. */
+  /** Returns the end of a section that this run of the agent has not seen before. */
   #firstEnd(id: string, forMs: number): End {
     const wall = this.#wall();
     const monotonic = this.#monotonic();
     const kept = this.#kept.ends.get(id);
     if (kept === undefined) return { wallMs: wall + forMs, bootMs: Math.ceil(monotonic + forMs) };
     const left = (this.#kept.bootEnds.get(id) ?? kept - wall + monotonic) - monotonic;
-    // Neither another clock nor a damaged file makes it longer.
+    // Neither a changed clock nor a damaged file may extend `for`.
     return { wallMs: kept, bootMs: Math.ceil(monotonic + Math.min(left, forMs)) };
   }
 
-  /** Returns the end as it is shown: after the wall clock was set it is another time of that clock; jitter does not move it. */
+  /** Adjusts the wall-clock end of a `for` section if the wall clock was set. Ignores jitter between the clocks. */
   #shownAs(end: End): End {
     const wallMs = Math.round(this.#wall() + this.#left(end));
     return Math.abs(wallMs - end.wallMs) < JITTER_MS ? end : { ...end, wallMs };
   }
 
-  /** Written as a whole or not at all. */
+  /** Writes the file atomically. */
   async #write(): Promise<void> {
     const text = this.#text();
     if (text === this.#written) return;
@@ -167,7 +166,7 @@ export class SectionExpiry {
       this.#written = text;
     } catch (error) {
       this.#warn(
-        `${this.#path} cannot be written (${(error as Error).message}): after a restart of the agent \`for\` starts again; give a folder with --state`,
+        `cannot write ${this.#path} (${(error as Error).message}), so \`for\` starts again when the agent restarts; set --state to a writable directory`,
       );
     }
   }
@@ -196,12 +195,12 @@ export function pastError(sections: readonly TimedSection[], now: number): Confi
   );
 }
 
-/** CLOCK_MONOTONIC: it starts at the boot, and is the same for the next process (src/unix/posix-hrtime.c of libuv). */
+/** CLOCK_MONOTONIC in milliseconds. It starts at boot, so its values stay valid when the agent restarts (libuv, src/unix/posix-hrtime.c). */
 function sinceBootMs(): number {
   return Number(process.hrtime.bigint()) / NANOSECONDS_PER_MS;
 }
 
-/** Returns an empty text where it cannot be read: no kept end belongs to this boot then (random(4)). */
+/** Returns the boot ID (random(4)), or an empty string if it cannot be read. */
 async function readBootId(proc: string): Promise<string> {
   return readFile(join(proc, BOOT_ID), 'latin1').then(
     (text) => text.trim(),
@@ -212,7 +211,7 @@ async function readBootId(proc: string): Promise<string> {
 async function readKept({ directory, files, warn }: SectionExpiryOptions, bootId: string): Promise<Kept> {
   const path = join(directory, FILE);
   const ignored = (why: string): Kept => {
-    warn(`${path} is ignored: ${why}; \`for\` counts from now`);
+    warn(`${path} is ignored because ${why}; \`for\` starts again now`);
     return NOTHING_KEPT;
   };
   try {

@@ -5,7 +5,7 @@ import { EVENT_METADATA, type Kind } from '#core/record_kinds.ts';
 import { size } from '#core/size.ts';
 import { namesTo } from './names_to.ts';
 
-/** Kinds of a sink that names none: an upgrade never starts to send more. */
+/** Record kinds of a sink that does not list any, so that an upgrade never sends more than before. */
 const DEFAULT_KIND: Kind = 'event';
 const QUEUE_RECORDS = 10_000;
 const QUEUE_RECORDS_MAX = 1_000_000;
@@ -17,7 +17,7 @@ interface Credentials {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A key without a value means all defaults. */
+/** Returns the schema of a section. A key without a value means all defaults. */
 function section<T extends z.ZodRawShape>(shape: T) {
   const schema = z.strictObject(shape).superRefine((value, context) => {
     const why = faultOfCredentials(value);
@@ -32,7 +32,7 @@ function faultOfCredentials({ basicAuth, bearerTokenFile, tenant, headers = {} }
   const twice = names.find((name, index) => names.indexOf(name) < index);
   if (twice !== undefined) return `each header once; ${twice} is given twice`;
   if ((basicAuth ?? bearerTokenFile) !== undefined && names.includes('authorization')) {
-    return 'basicAuth, bearerTokenFile or the header Authorization, one of them';
+    return 'only one of basicAuth, bearerTokenFile and the header Authorization';
   }
   return tenant !== undefined && names.includes('x-scope-orgid')
     ? 'tenant or the header X-Scope-OrgID, not both'
@@ -45,13 +45,13 @@ const QUEUE = {
     .min(1)
     .max(QUEUE_RECORDS_MAX)
     .default(QUEUE_RECORDS)
-    .describe('Records that may wait in memory; beyond that the oldest are dropped and counted.'),
-  queueBytes: size('16MiB', '64KiB', '1GiB').describe('Bytes that their texts may take.'),
+    .describe('Maximum number of records that wait in memory. Beyond it, the oldest are dropped and counted.'),
+  queueBytes: size('16MiB', '64KiB', '1GiB').describe('Maximum size of the waiting records in memory.'),
 };
 
 const PATH = z.string().regex(/^\//, 'an absolute path');
 
-/** Headers that say how a request is sent: we set them ourselves. */
+/** Headers that control how a request is sent. The agent sets them itself. */
 const OUR_HEADERS = new Set([
   'connection',
   'content-encoding',
@@ -72,15 +72,15 @@ const HEADERS = namesTo(
   z
     .string()
     .regex(/^[A-Za-z0-9-]+$/, 'a name of letters, digits and -')
-    .refine((name) => !OUR_HEADERS.has(name.toLowerCase()), 'a header that does not say how the request is sent'),
+    .refine((name) => !OUR_HEADERS.has(name.toLowerCase()), 'a header that does not control how the request is sent'),
   z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'one line of plain text, without control characters'),
 )
   .default({})
-  .describe('Further headers. They are plain text in the configuration, so they must not hold secrets.');
+  .describe('Additional headers. They are plain text in the configuration, so they must not contain secrets.');
 
 const BASIC_AUTH = z.strictObject({
-  username: z.string().min(1).describe('Name of the user.'),
-  passwordFile: PATH.describe('File with the password; read again for each request.'),
+  username: z.string().min(1).describe('User name.'),
+  passwordFile: PATH.describe('File with the password. It is read again for each request.'),
 });
 
 function url(faultOf: (text: string) => string | undefined) {
@@ -91,35 +91,33 @@ function url(faultOf: (text: string) => string | undefined) {
 }
 
 /**
- * Credentials are files: a Secret is mounted as files, may be replaced while we run, and stays out of the
- * configuration.
+ * Credentials are read from files, because Secrets are mounted as files and may change at any time, and because the
+ * configuration is not secret.
  */
 const HTTP = {
-  url: url(faultOfUrl).describe('URL of the server; the path of its API is added.'),
+  url: url(faultOfUrl).describe('URL of the server, without the path of the API.'),
   proxy: z
     .strictObject({
-      url: url(faultOfProxy).describe('URL of the proxy: http://proxy.example:3128.'),
-      basicAuth: BASIC_AUTH.optional().describe('User and password, where the proxy asks for them.'),
+      url: url(faultOfProxy).describe('URL of the proxy, such as http://proxy.example:3128.'),
+      basicAuth: BASIC_AUTH.optional().describe('User and password, if the proxy requires them.'),
     })
     .optional()
-    .describe(
-      'Proxy on the way to the server; for https:// by CONNECT. Environment variables such as HTTPS_PROXY are not used.',
-    ),
-  timeout: milliseconds('10s', '100ms', '5m').describe('Duration after which a request has failed.'),
-  basicAuth: BASIC_AUTH.optional().describe('User and password, where the server asks for them.'),
-  bearerTokenFile: PATH.optional().describe('File with the token; read again for each request.'),
+    .describe('HTTP proxy; https:// URLs use CONNECT. The environment (HTTPS_PROXY and so on) is ignored.'),
+  timeout: milliseconds('10s', '100ms', '5m').describe('Timeout of a request.'),
+  basicAuth: BASIC_AUTH.optional().describe('User and password, if the server requires them.'),
+  bearerTokenFile: PATH.optional().describe('File with the bearer token. It is read again for each request.'),
   headers: HEADERS,
   tls: z
     .strictObject({
       ca: PATH.optional().describe(
-        "File with the certificates of the authorities that sign the server's; the system's by default.",
+        "File with the CA certificates that the server's certificate is verified with; the default is the system's.",
       ),
-      cert: PATH.optional().describe('File with our certificate, where the server asks for one.'),
-      key: PATH.optional().describe('File with the key of our certificate.'),
+      cert: PATH.optional().describe('File with the client certificate, if the server requires one.'),
+      key: PATH.optional().describe('File with the key of the client certificate.'),
       serverName: z
         .string()
         .optional()
-        .describe('Name that the certificate is for, where it differs from the host of the URL.'),
+        .describe('Host name in the server certificate, if it differs from the host of the URL.'),
       insecureSkipVerify: z.boolean().default(false).describe('Accept any certificate.'),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'cert and key together, or neither')
@@ -141,33 +139,35 @@ function faultOfProxy(text: string): string | undefined {
   return protocol === 'http:' && pathname === '/' ? undefined : 'a URL like http://proxy.example:3128';
 }
 
-/** Batches that are small enough for the defaults of servers, and large enough to be worth a request. */
+/** The defaults suit the limits that servers have by default. */
 const BATCH = {
   batch: section({
-    events: z.int().min(1).max(100_000).default(5_000).describe('Maximum number of records of a request.'),
-    bytes: size('1MiB', '1KiB', '16MiB').describe('Bytes of their texts, before they are compressed.'),
-    age: milliseconds('1s', '0s', '1m').describe('Longest time that a record waits for others to be sent with it.'),
+    events: z.int().min(1).max(100_000).default(5_000).describe('Maximum number of records in a request.'),
+    bytes: size('1MiB', '1KiB', '16MiB').describe('Maximum size of the records in a request, before compression.'),
+    age: milliseconds('1s', '0s', '1m').describe('Maximum time that a record waits for others to be sent with it.'),
   }).prefault({}),
 };
 
 const SPOOL = {
   spool: z
     .strictObject({
-      directory: PATH.describe('Folder that only this agent uses.'),
-      size: size('256MiB', '1MiB', '64GiB').describe('Bytes on the disk; beyond that the oldest records are dropped.'),
+      directory: PATH.describe('Directory that only this agent uses.'),
+      size: size('256MiB', '1MiB', '64GiB').describe(
+        'Maximum size on disk. Beyond it, the oldest records are dropped.',
+      ),
     })
     .optional()
-    .describe('Keep records on the disk until they are delivered, even if the agent ends.'),
+    .describe('Keep records on disk until they are delivered, even over a restart of the agent.'),
 };
 
 const STREAM_LABELS = ['job', 'node', 'probe', 'type', 'namespace'];
 const LOG_LABELS = ['job', 'node', 'level'];
-/** Loki takes 15 for a stream (`max_label_names_per_series`). */
+/** Loki's default allows 15 labels in a stream (`max_label_names_per_series`). */
 const LABELS_MAX = 15 - STREAM_LABELS.length;
-/** Bytes; `max_label_value_length` of Loki. */
+/** Maximum length in bytes (Loki's `max_label_value_length`). */
 const LABEL_LENGTH_MAX = 2_048;
 
-/** @param taken names that Loki would rename, or refuse beside ours */
+/** @param taken names that Loki would rename or reject because the agent uses them */
 function lokiLabels(taken: readonly string[]) {
   const name = z
     .string()
@@ -176,7 +176,7 @@ function lokiLabels(taken: readonly string[]) {
   return namesTo(name, z.string().min(1).max(LABEL_LENGTH_MAX))
     .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`)
     .default({})
-    .describe('Further labels for all streams, such as the cluster.');
+    .describe('Additional labels for all streams, such as the cluster.');
 }
 
 const LOKI = {
@@ -185,51 +185,57 @@ const LOKI = {
     .string()
     .regex(/^[A-Za-z0-9!._*'()|-]{1,150}$/, "at most 150 letters, digits and !._*'()-")
     .optional()
-    .describe('Header X-Scope-OrgID.'),
+    .describe('Value of the header X-Scope-OrgID.'),
   labels: lokiLabels([...STREAM_LABELS, ...EVENT_METADATA]),
   structuredMetadata: z
     .boolean()
     .default(true)
-    .describe('Send Pod, peer and addresses as structured metadata; false for Loki before 3.0.'),
-  compress: z.boolean().default(true).describe('Send with gzip.'),
+    .describe('Send the Pod, peer and addresses as structured metadata. Set it to false for Loki before 3.0.'),
+  compress: z.boolean().default(true).describe('Compress requests with gzip.'),
   ...BATCH,
   ...QUEUE,
   ...SPOOL,
 };
 
 const FILE = {
-  path: PATH.describe('Path of the file; its folder is made if it is missing.'),
+  path: PATH.describe('Path of the file. Its directory is created if it does not exist.'),
   rotateBytes: size('100MiB', '1KiB', '64GiB').describe('Size at which the file is rotated.'),
   rotateAge: milliseconds('24h', '1s', '8760h').describe('Age at which the file is rotated.'),
-  keep: z.int().min(0).max(1_000).default(5).describe('Rotated files that are kept: `path.1` is the newest.'),
+  keep: z.int().min(0).max(1_000).default(5).describe('Number of rotated files to keep; `path.1` is the newest.'),
   ...QUEUE,
 };
 
-const OTLP = { ...HTTP, compress: z.boolean().default(true).describe('Send with gzip.'), ...BATCH, ...QUEUE, ...SPOOL };
+const OTLP = {
+  ...HTTP,
+  compress: z.boolean().default(true).describe('Compress requests with gzip.'),
+  ...BATCH,
+  ...QUEUE,
+  ...SPOOL,
+};
 
-/** @param kinds all kinds of records */
+/** @param kinds all record kinds */
 export function sinksSchema(kinds: readonly string[]) {
   const taken = {
     kinds: z
       .array(z.enum(kinds))
       .refine(({ length }) => length > 0, `at least one of ${kinds.join(', ')}`)
       .default([DEFAULT_KIND])
-      .describe(`Kinds of records that it gets: ${kinds.map((kind) => `\`${kind}\``).join(', ')}.`),
+      .describe(`Kinds of records that the sink gets: ${kinds.map((kind) => `\`${kind}\``).join(', ')}.`),
   };
   return z
     .strictObject({
       stdout: section({ ...taken, ...QUEUE })
         .optional()
-        .describe('A JSON object a line on standard output.'),
+        .describe('Writes JSON lines to standard output.'),
       file: section({ ...FILE, ...taken })
         .optional()
-        .describe('A JSON object a line in a file.'),
+        .describe('Writes JSON lines to a file.'),
       loki: section({ ...LOKI, ...taken })
         .optional()
-        .describe("Grafana Loki's push API."),
+        .describe("Sends to Grafana Loki's push API."),
       otlp: section({ ...OTLP, ...taken })
         .optional()
-        .describe('Logs by OTLP over HTTP, to an OpenTelemetry collector.'),
+        .describe('Sends logs to an OpenTelemetry collector with OTLP over HTTP.'),
     })
     .superRefine(({ loki, otlp }, context) => {
       const [folder, other] = [loki, otlp].map((sink) => sink?.spool && resolve(sink.spool.directory));
@@ -237,11 +243,11 @@ export function sinksSchema(kinds: readonly string[]) {
       context.addIssue({
         code: 'custom',
         path: ['otlp', 'spool', 'directory'],
-        message: 'a folder of its own: the spool of loki uses this one',
+        message: 'another directory: the spool of loki uses this one',
       });
     })
     .prefault({ stdout: {} })
-    .describe('Destinations of records.');
+    .describe('Where records are sent.');
 }
 
 export type SinksConfig = z.output<ReturnType<typeof sinksSchema>>;
@@ -251,7 +257,7 @@ export type QueueConfig = SinkConfig<'stdout'>;
 export type HttpConfig = Pick<SinkConfig<'otlp'>, keyof typeof HTTP>;
 export type SpoolConfig = NonNullable<SinkConfig<'loki'>['spool']>;
 
-/** Sends the agent's own log to Loki. */
+/** The `log.loki` section, which sends the agent's log to Loki. */
 export const LOG_LOKI = section({
   ...HTTP,
   tenant: LOKI.tenant,

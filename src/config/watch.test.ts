@@ -143,7 +143,7 @@ it('takes a file that never stops changing as it is, after a while', async () =>
   expect(texts()[0]).toMatch(/^x1\n2\n/);
 });
 
-it.each(['a pipe', 'a folder', 'a link to a device'])(
+it.each(['a pipe', 'a directory', 'a link to a device'])(
   'refuses %s and takes the good file that comes next',
   async (what) => {
     const path = join(directory, 'config.yaml');
@@ -151,7 +151,7 @@ it.each(['a pipe', 'a folder', 'a link to a device'])(
     using _watcher = watching(path, { text: 'one' });
     unlinkSync(path);
     if (what === 'a pipe') sh(`mkfifo ${path}`);
-    else if (what === 'a folder') mkdirSync(path);
+    else if (what === 'a directory') mkdirSync(path);
     else symlinkSync('/dev/zero', path);
     await eventually(() => {
       expect(seen.at(-1)).toEqual({ error: `--config: ${path} is ${what.replace(/.* to /, '')}: give a regular file` });
@@ -173,7 +173,7 @@ it('takes the good file that comes after one that hung', async () => {
   }
   using _watcher = watching(path, { text: 'one' }, { files: new Hanging({ deadlineMs: 10, againMs: 100 }) });
   writeFileSync(join(directory, 'other'), '');
-  await eventually(() => expect(JSON.stringify(seen)).toContain('does not answer'));
+  await eventually(() => expect(JSON.stringify(seen)).toContain('does not respond'));
   hangs = false;
   // Setting up the watch may hang as well, and each path hangs separately, so the write is repeated.
   await eventually(() => {

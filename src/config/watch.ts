@@ -3,34 +3,28 @@ import { dirname } from 'node:path';
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
 import type { Files } from '#files/files.ts';
 
-/**
- * A longer document is read only far enough to show that it is too long. Parsing and checking one of this size takes a second of the
- * main thread at most.
- */
+/** Maximum size of a document in bytes. Parsing and validating that much takes at most a second of the main thread. */
 export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
-/** Changes in quick succession are read once. */
+/** Milliseconds in which several changes are read only once. */
 const SETTLE_MS = 50;
-/** A file that did not change for this long is complete: some programs write a file in place. */
+/** Milliseconds without a change after which a file counts as completely written, because some programs write in place. */
 const REST_MS = 300;
-/** A file that changes all the time is taken as it is after this time. */
+/** Milliseconds after which a file that keeps changing is used as it is. */
 const UNREST_MAX_MS = 5_000;
-/**
- * Interval at which the file itself is checked, for changes that inotify misses: a remount, a change behind a link that leads
- * elsewhere.
- */
+/** Milliseconds between checks of the file for changes that inotify misses, such as a remount or a change behind a symlink. */
 const POLL_MS = 10_000;
-/** Interval where there is no watch, and soon after the start, since the file may have changed before it was watched. */
+/** The same interval while there is no watch. It is also used after the start, for changes before the watch existed. */
 const POLL_ALONE_MS = 1_000;
 
-/** The text of the file, or the reason why it cannot be read. */
+/** Text of the file, or the reason why it cannot be read. */
 export type FileContent = { readonly text: string } | { readonly error: string };
 
 export interface FileWatcherOptions {
   readonly path: string;
-  /** Text that the caller has read already. */
+  /** Content that the caller has already read. */
   readonly initial: FileContent;
-  /** Called for every text that differs from the last one. */
+  /** Called when the content differs from the last one. */
   readonly changed: (content: FileContent) => void;
   readonly files: Files;
   readonly warn: (message: string) => void;
@@ -39,8 +33,8 @@ export interface FileWatcherOptions {
 }
 
 /**
- * Watches a file through its directory: the kubelet updates a mounted ConfigMap by swapping the symlink `..data` beside it, and a
- * watch on the file itself is lost with the first swap. A file that is being written is read once it stops changing.
+ * Watches a file through its directory, because the kubelet updates a mounted ConfigMap by swapping the symlink `..data` in
+ * the directory, which a watch on the file would miss. Reads a changing file only when it has stopped changing.
  */
 export class FileWatcher implements Disposable {
   readonly #options: FileWatcherOptions;
@@ -64,7 +58,7 @@ export class FileWatcher implements Disposable {
     this.#schedule(POLL_ALONE_MS);
   }
 
-  /** Reason why changes are noticed late; empty where they are not. */
+  /** Returns why changes are noticed late, or an empty string if they are not. */
   get notice(): string {
     return this.#notice;
   }
@@ -87,19 +81,19 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  /** Without a watch the poll sees the change, a second later. */
+  /** Removes the watch. Without one, the file is checked every second. */
   #unwatch(error?: NodeJS.ErrnoException): void {
     this.#watcher?.close();
     this.#watcher = undefined;
     // man 2 inotify_init, inotify_add_watch
     const limit = { EMFILE: 'max_user_instances', ENOSPC: 'max_user_watches' }[error?.code ?? ''];
     if (limit === undefined) return;
-    const notice = `${this.#options.path} is only checked every second: the limit of inotify is reached (${error?.code}); raise fs.inotify.${limit}`;
+    const notice = `${this.#options.path} is checked only once a second, because the limit of inotify is reached (${error?.code}); raise fs.inotify.${limit}`;
     if (this.#notice !== notice) this.#options.warn(notice);
     this.#notice = notice;
   }
 
-  /** The directory itself may have been replaced, and the watch with it. */
+  /** Reads the file and checks the watch, because the directory may have been replaced as well. */
   #settle(): void {
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => {
@@ -114,7 +108,7 @@ export class FileWatcher implements Disposable {
     this.#timer.unref();
   }
 
-  /** Checks run one after the other; requests during a check become one further check. */
+  /** Runs one check at a time. Requests during a check cause one further check. */
   async #look(): Promise<void> {
     this.#isLookDue = true;
     if (this.#isLooking) return;
@@ -132,14 +126,14 @@ export class FileWatcher implements Disposable {
     if (this.#ending.signal.aborted) return;
     if (stamp !== this.#stamp) {
       this.#stamp = stamp;
-      // Another directory may be at this path now, while the watch is on the old one.
+      // The directory may have been replaced, in which case the watch is on the old one.
       this.#unwatch();
       this.#watch();
       await this.#read();
     } else if (this.#watcher === undefined) this.#watch();
   }
 
-  /** Identities of the directory and the file, and when they changed. */
+  /** Returns a text that changes when the directory or the file is replaced or modified. */
   async #stampOf(): Promise<string> {
     const { path, files } = this.#options;
     try {
@@ -150,7 +144,7 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  /** Reads run one after the other: if two overlapped, the older one could end later, and its text would stay. */
+  /** Runs one read at a time, so that an older content cannot overwrite a newer one. */
   #read(): Promise<void> {
     this.#reading = this.#reading.then(async () => {
       const content = await this.#readRested();
@@ -174,7 +168,7 @@ export class FileWatcher implements Disposable {
   }
 }
 
-/** @param path as it was given with `--config` */
+/** @param path value of `--config` */
 export async function readContent(files: Files, path: string): Promise<FileContent> {
   try {
     return { text: (await files.read(path, DOCUMENT_BYTES_MAX + 1)).toString('utf8') };

@@ -3,19 +3,19 @@ import { ConfigError, pathText } from './faults.ts';
 import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
-/** A text that is not YAML at all has an error at each character. Nobody reads so many, and each takes time. */
+/** Maximum number of errors to report. A text that is not YAML can have one at each character, and each takes time. */
 const ERRORS_MAX = 50;
-/** Deepest nesting of brackets and braces. The library recurses into each. */
+/** Maximum nesting of brackets and braces, because the library recurses. */
 const DEPTH_MAX = 100;
 
 type Composed = Document.Parsed;
 
-/** Parsed parts of a text. */
+/** The parsed documents of a text. */
 export interface Documents {
   readonly documents: readonly Composed[];
-  /** Line and column, from 1, of an offset. */
+  /** Converts an offset to a line and a column, which count from 1. */
   readonly place: LineCounter;
-  /** It has more errors than are reported. */
+  /** Whether there are more errors than are reported. */
   readonly isHopeless: boolean;
 }
 
@@ -23,28 +23,28 @@ function unreadable(allowed: string): ConfigError {
   return new ConfigError([{ path: '', value: '', allowed }]);
 }
 
-/** Returns the value of a document. @throws {ConfigError} */
+/** Parses a single document. @throws {ConfigError} if it is invalid, empty or too large */
 export function parseYaml(text: string): unknown {
   if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) throw unreadable(`longer than ${DOCUMENT_BYTES_MAX} bytes`);
   const composed = composeAll(text, { documentsMax: 1 });
   const value = toValue(composed, composed.documents[0]);
   if (composed.documents.length > 1) throw unreadable('invalid YAML: there is more than one document');
-  if (value === null || value === undefined) throw unreadable('empty; `{}` asks for all defaults');
+  if (value === null || value === undefined) throw unreadable('empty; use `{}` for all defaults');
   return value;
 }
 
 /**
- * Parses in a time linear in the length of the text. The library's function for a whole text splits the line of each error again: minutes
- * for 100 kB of braces.
- * @param merge `<<` merges mappings
- * @param documentsMax parsing stops at the first document beyond this number
+ * Parses in time linear in the length of the text. The library's parseAllDocuments() formats every error with its line,
+ * which takes minutes for 100 kB of braces.
+ * @param merge whether `<<` merges mappings
+ * @param documentsMax stops parsing after the first document beyond this number
  */
 export function composeAll(
   text: string,
   { merge = false, documentsMax = Number.POSITIVE_INFINITY }: { merge?: boolean; documentsMax?: number } = {},
 ): Documents {
   const place = new LineCounter();
-  // Duplicate keys are looked for below: the library compares each key with every other.
+  // The library's check for duplicate keys takes quadratic time; doubledKeys() does it instead.
   const composer = new Composer({ merge, uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
   const documents: Composed[] = [];
   const isHopeless = withoutStacks(() => {
@@ -60,7 +60,7 @@ export function composeAll(
   return { documents, place, isHopeless };
 }
 
-/** @throws {ConfigError} for nesting that is too deep */
+/** @throws {ConfigError} if brackets and braces are nested too deeply */
 function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
   const parser = new Parser(place.addNewLine);
   place.addNewLine(0);
@@ -68,14 +68,13 @@ function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
   for (const lexeme of new Lexer().lex(text)) {
     if (lexeme === '[' || lexeme === '{') depth++;
     if ((lexeme === ']' || lexeme === '}') && depth > 0) depth--;
-    if (depth > DEPTH_MAX)
-      throw unreadable(`invalid YAML: more than ${DEPTH_MAX} brackets and braces within each other`);
+    if (depth > DEPTH_MAX) throw unreadable(`invalid YAML: brackets and braces are nested more than ${DEPTH_MAX} deep`);
     yield* parser.next(lexeme);
   }
   yield* parser.end();
 }
 
-/** Errors of the library are not thrown: a stack for each takes longer than everything else. */
+/** Runs without stack traces. The library creates an error object for each error, and the traces would take most of the time. */
 function withoutStacks<T>(work: () => T): T {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -86,7 +85,7 @@ function withoutStacks<T>(work: () => T): T {
   }
 }
 
-/** @throws {ConfigError} for invalid YAML */
+/** Converts a document to a plain value. @throws {ConfigError} if the YAML is invalid */
 export function toValue({ place, isHopeless }: Documents, document: Composed | undefined): unknown {
   if (document === undefined) return undefined;
   const errors = document.errors.slice(0, ERRORS_MAX).map(({ message, pos: [offset] }) => {
@@ -104,7 +103,7 @@ export function toValue({ place, isHopeless }: Documents, document: Composed | u
   throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `invalid YAML: ${message}` })));
 }
 
-/** @throws {ConfigError} for more aliases than anybody needs: each is searched for in the whole document */
+/** Returns errors for duplicate keys. @throws {ConfigError} for too many aliases, because toJS() searches the document for each */
 function doubledKeys(document: Document): string[] {
   const doubled: string[] = [];
   let aliases = 0;
