@@ -28,11 +28,11 @@ interface CheckOptions {
 
 /** Output of `check --json`. */
 export interface CheckReport {
-  /** Release of the kernel. */
+  /** Kernel release. */
   readonly kernel: string;
-  /** Discovery comes first, which is reported like a probe. */
+  /** Discovery comes first, in the form of a probe. */
   readonly probes: readonly Pick<ProbeStatus, 'name' | 'state' | 'reader' | 'reason'>[];
-  /** For discovery and for BPF probes, running or not: the hook that this kernel has for each thing that they observe. */
+  /** Hooks of discovery and of all BPF probes, including disabled ones, as this kernel supports them. */
   readonly hooks: readonly ({ readonly probe: string } & HookStatus)[];
 }
 
@@ -41,7 +41,7 @@ interface CheckOutcome {
   readonly exitCode: 0 | 1;
 }
 
-/** `netsonde check`. */
+/** Runs `netsonde check`. */
 export async function runCheck(args: readonly string[]): Promise<number> {
   const values = parseOptions(args, {
     ...NODE_OPTIONS,
@@ -62,9 +62,9 @@ export async function runCheck(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Validates the configuration and that of the web, opens every probe that it enables, collects once, and reports the result of each, and which hooks
- * this kernel has for the BPF probes. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported or
- * degraded.
+ * Validates the configuration and the web configuration, starts the enabled probes, collects once, and reports the state of
+ * each probe and the hooks that this kernel supports. Fails if a configuration is invalid or a probe failed; with `strict`,
+ * also if a probe is unsupported or degraded.
  */
 async function check({
   configFile,
@@ -113,7 +113,7 @@ async function check({
   };
 }
 
-/** Reports the result of each probe; what this kernel can show, and by what means. */
+/** Renders a table of the probes and a table of the hooks. */
 function tables({ probes, hooks }: CheckReport): string {
   const states = probes.map(({ name, state, reader, reason }) => [name, state, reader, reason]);
   const points = hooks.map(({ probe, what, hooks, reason }) => [probe, what, hooks.join(', ') || 'none', reason]);

@@ -21,12 +21,12 @@ describe('an input that is not a configuration of KubeSkoop is refused', () => {
     ['metrics: {', /^invalid YAML: .* at line 1, column 11$/],
     ['metrics:\n  probes: []\n probes: []', /^invalid YAML: .* at line 3, column 1$/],
     ['metrics: {}\nmetrics: {}', /^invalid YAML: the key metrics is given twice$/],
-    ['a: {}\n---\nb: {}', /^2 documents, and none is a ConfigMap: give one$/],
+    ['a: {}\n---\nb: {}', /^2 documents, none of them a ConfigMap; give one$/],
     [
       'listen: 80',
-      /^has neither `metrics` nor `event`: this is not a configuration of KubeSkoop; it has \["listen"\]$/,
+      /^has neither `metrics` nor `event`: this is not a KubeSkoop configuration; its keys are \["listen"\]$/,
     ],
-    ['probes: { tcp: true }\nsinks: {}', /probes, sinks: this already is a configuration of netsonde$/],
+    ['probes: { tcp: true }\nsinks: {}', /but probes, sinks: this is a netsonde configuration already$/],
     ['config: { metricProbes: [] }', /these are values of KubeSkoop's chart; give the configuration that it renders/],
     ['metrics:\n  probes: tcp', /^line 2: metrics\.probes: "tcp" is not allowed; allowed: a list$/],
     ['metrics: 7', /^line 1: metrics: 7 is not allowed; allowed: a mapping of keys to values$/],
@@ -47,9 +47,9 @@ describe('an input that is not a configuration of KubeSkoop is refused', () => {
     ],
     [
       '{apiVersion: v1, kind: ConfigMap, metadata: {name: n}, data: {config.yaml: "{}"}}',
-      /this is not a configuration of KubeSkoop/,
+      /this is not a KubeSkoop configuration/,
     ],
-    ['metrics:\n  probes:\n  {{- toYaml .Values.x }}', /a template of Helm is rendered first/],
+    ['metrics:\n  probes:\n  {{- toYaml .Values.x }}', /render a Helm template first/],
   ])('%j', (text, message) => {
     expect(refusal(text)).toMatch(message);
   });
@@ -58,10 +58,10 @@ describe('an input that is not a configuration of KubeSkoop is refused', () => {
     const map = (name: string) =>
       `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\ndata: { config.yaml: "metrics: {}" }\n`;
     expect(refusal(`${map('a')}---\n${map('b')}`)).toBe(
-      '2 ConfigMaps have a configuration of KubeSkoop: a, b: give one',
+      '2 ConfigMaps contain a KubeSkoop configuration: a, b; give one',
     );
     const others = map('a').replace('metrics', 'x');
-    expect(refusal(`${others}---\n${others}`)).toBe("none of these is KubeSkoop's: a, a");
+    expect(refusal(`${others}---\n${others}`)).toBe("none of these ConfigMaps is KubeSkoop's: a, a");
   });
 
   it('if it is longer than any real one', () => {

@@ -12,14 +12,14 @@ import { writeConfig, writeConfigMap } from './kubeskoop/write.ts';
 import { parseArguments } from './options.ts';
 
 export interface Converted {
-  /** netsonde's configuration, which it accepts. */
+  /** A valid netsonde configuration. */
   readonly text: string;
-  /** A line for each part that was left out or has another meaning here. */
+  /** One line for each part that was left out or changed its meaning. */
   readonly warnings: readonly string[];
   readonly leftOut: number;
 }
 
-/** `netsonde convert`. */
+/** Runs `netsonde convert`. */
 export async function runConvert(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments(args, {
     strict: { type: 'boolean', default: false },
@@ -28,7 +28,7 @@ export async function runConvert(args: readonly string[]): Promise<number> {
   const { strict, output } = values;
   const [file, ...more] = positionals;
   if (file === undefined || more.length > 0)
-    throw new Error("convert: give one file, KubeSkoop's configuration; - is standard input");
+    throw new Error("convert: give one file, KubeSkoop's configuration, or - for standard input");
   if (output !== 'yaml' && output !== 'configmap') throw new Error(`-o ${output}: give yaml or configmap`);
   const { text, warnings, leftOut } = await convertFile(file, output);
   process.stdout.write(text);
@@ -37,8 +37,8 @@ export async function runConvert(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Converts KubeSkoop's configuration to one of netsonde's.
- * @param output `configmap` wraps it into a manifest
+ * Converts a KubeSkoop configuration to a netsonde configuration.
+ * @param output `configmap` wraps it in a ConfigMap manifest
  * @throws {NotKubeskoop}
  */
 export function convertText(given: string, output: 'yaml' | 'configmap'): Converted {
@@ -48,10 +48,8 @@ export function convertText(given: string, output: 'yaml' | 'configmap'): Conver
   try {
     new ConfigReader(PROBES).parse(written);
   } catch (error) {
-    // The result is valid by our own schema, or nothing is printed: only we can have caused such a fault.
-    throw new Error(
-      `netsonde refuses its own conversion of this, which is a fault of netsonde:\n${(error as Error).message}`,
-    );
+    // An invalid result is a bug in this command.
+    throw new Error(`bug in netsonde: the converted configuration is invalid:\n${(error as Error).message}`);
   }
   return {
     text: output === 'yaml' ? written : writeConfigMap(written),
@@ -67,7 +65,7 @@ function warningOf({ path, value, isLeftOut, text: what }: Note): string {
   return [pathText(path), cutJson(value), isLeftOut ? 'left out' : '', what].filter((part) => part !== '').join(': ');
 }
 
-/** @param path `-` is standard input. @throws where it cannot be read, or is too long */
+/** @param path `-` reads standard input. @throws if the input cannot be read or is too long */
 async function convertFile(path: string, output: 'yaml' | 'configmap'): Promise<Converted> {
   const stream = path === '-' ? process.stdin : createReadStream(path, { end: INPUT_BYTES_MAX });
   try {

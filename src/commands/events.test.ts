@@ -62,5 +62,5 @@ it.each([
   ['<h1>Bad Gateway</h1>', '<h1>Bad Gateway</h1>'],
 ])('reports why the agent refuses: %s', async (answer, reason) => {
   status = 502;
-  await expect(shown([answer])).rejects.toThrow(`the agent answers 502: ${reason}`);
+  await expect(shown([answer])).rejects.toThrow(`the agent responded with 502: ${reason}`);
 });

@@ -9,22 +9,22 @@ import { readToken } from '#http/access.ts';
 import { DEFAULT_URL, parseOptions } from './options.ts';
 
 interface EventsOptions {
-  /** Address of the agent. */
+  /** Base URL of the agent. */
   readonly url: string;
   /** Path of the agent's Unix socket, which takes precedence over the URL. */
   readonly socketPath?: string | undefined;
   readonly probe?: string | undefined;
   readonly type?: string | undefined;
-  /** `namespace/name`, or a name. */
+  /** `namespace/name`, or only the name. */
   readonly pod?: string | undefined;
   readonly since?: string | undefined;
   readonly follow: boolean;
   readonly output: 'json' | 'text';
-  /** File with the bearer token that the agent asks of other machines. */
+  /** File with the bearer token that the agent requires from other machines. */
   readonly tokenFile?: string | undefined;
 }
 
-/** `netsonde events`. */
+/** Runs `netsonde events`. */
 export async function runEvents(args: readonly string[]): Promise<number> {
   const values = parseOptions(args, {
     url: { type: 'string', default: DEFAULT_URL },
@@ -41,7 +41,7 @@ export async function runEvents(args: readonly string[]): Promise<number> {
   if (output !== 'json' && output !== 'text') throw new Error(`-o ${output}: give json or text`);
   const stopped = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stopped.abort());
-  // The reader may stop early: `netsonde events --follow | head`.
+  // The reader of a pipe may exit early, as in `netsonde events --follow | head`.
   process.stdout.on('error', () => stopped.abort());
   await showEvents(
     {
@@ -62,9 +62,9 @@ export async function runEvents(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Shows events of an agent: those that it keeps in memory, or new ones.
- * @param signal ends it
- * @throws where the agent cannot be reached or refuses the query
+ * Prints events of an agent: past ones that it has in memory, or new ones.
+ * @param signal stops it
+ * @throws if the agent cannot be reached or rejects the query
  */
 export async function showEvents(
   options: EventsOptions,
@@ -76,13 +76,13 @@ export async function showEvents(
     options.tokenFile === undefined ? undefined : await readToken(new Files(), options.tokenFile, '--token-file');
   const { socketPath } = options;
   const response = await (socketPath === undefined ? ask(url, token, signal) : askSocket(socketPath, url, signal));
-  if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);
+  if (!response.ok) throw new Error(`the agent responded with ${response.status}: ${await reasonOf(response)}`);
   const show = options.output === 'json' ? inertJson : await lineText();
   try {
     for await (const line of linesOf(response)) print(`${show(line)}\n`);
   } catch (error) {
     if (signal.aborted) return;
-    throw new Error(`the agent at ${socketPath ?? url.host} went away: ${(error as Error).message}`);
+    throw new Error(`lost the connection to the agent at ${socketPath ?? url.host}: ${(error as Error).message}`);
   }
 }
 
@@ -102,12 +102,12 @@ async function ask(url: URL, token: string | undefined, signal: AbortSignal): Pr
   } catch (error) {
     const { cause, message } = error as Error;
     throw new Error(
-      `no agent answers at ${url.host} (--url): ${cause instanceof AggregateError ? (cause.errors[0] as Error).message : ((cause as Error)?.message ?? message)}`,
+      `cannot connect to the agent at ${url.host} (--url): ${cause instanceof AggregateError ? (cause.errors[0] as Error).message : ((cause as Error)?.message ?? message)}`,
     );
   }
 }
 
-/** @throws where nothing listens there */
+/** @throws if nothing listens on the socket */
 async function askSocket(socketPath: string, url: URL, signal: AbortSignal): Promise<Response> {
   const call = request({
     socketPath,
@@ -120,7 +120,7 @@ async function askSocket(socketPath: string, url: URL, signal: AbortSignal): Pro
     const [message] = (await once(call, 'response')) as [IncomingMessage];
     return new Response(Readable.toWeb(message) as ReadableStream<Uint8Array>, { status: message.statusCode ?? 0 });
   } catch (error) {
-    throw new Error(`no agent answers at ${socketPath} (--api-socket): ${(error as Error).message}`);
+    throw new Error(`cannot connect to the agent at ${socketPath} (--api-socket): ${(error as Error).message}`);
   }
 }
 
@@ -146,8 +146,8 @@ async function* linesOf(response: Response): AsyncGenerator<string> {
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
 
 /**
- * Turns an event into a line for people. An event that this version does not understand, since the agent has another
- * version, is shown as received. Only this command loads the schema.
+ * Returns a function that formats an event as one line. An event that this version cannot parse, because the agent has
+ * another version, is shown as received. The schema is loaded here, because other commands do not need it.
  */
 async function lineText(): Promise<(line: string) => string> {
   const { EVENT_SUMMARY } = await import('#api/events.ts');
@@ -165,7 +165,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Time, owner, content. */
+/** Formats the time, severity, owner, type and message. */
 function textOf({ time, namespace, pod, type, severity, message, count }: EventSummary): string {
   const owner = pod === null ? '?' : [namespace, pod].filter(Boolean).join('/') || 'node';
   const times = count === undefined ? '' : ` (${count} times)`;

@@ -1,17 +1,17 @@
 /**
- * `netsonde idle`: does nothing until SIGTERM or SIGINT, so that the container stays and people can run other commands
- * in it. The first process of a container gets no default action for a signal (man 7 pid_namespaces): the command has
- * to handle it.
+ * Runs `netsonde idle`, which waits for SIGTERM or SIGINT so that users can run other commands in the container. It handles
+ * the signals itself, because the kernel ignores unhandled ones for the first process of a container (man 7
+ * pid_namespaces).
  */
 export function idle(): Promise<0> {
   const { promise, resolve } = Promise.withResolvers<0>();
-  // Without pending work Node.js would exit.
+  // A pending timer keeps Node.js from exiting.
   const hold = setInterval(() => undefined, 2 ** 31 - 1);
   const end = () => {
     clearInterval(hold);
     resolve(0);
   };
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, end);
-  process.stderr.write('netsonde: idle until SIGTERM: run other commands beside it\n');
+  process.stderr.write('netsonde: idle until SIGTERM; run other commands in this container\n');
   return promise;
 }

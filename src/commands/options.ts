@@ -5,12 +5,12 @@ import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
 import { isLabel, type Labels } from '#core/selector.ts';
 import { DEFAULT_LISTEN } from '#http/listen_address.ts';
 
-/** Folder in which `serve` keeps data that survives a restart. */
+/** Default directory for data that survives a restart of the agent. */
 export const DEFAULT_STATE = '/var/lib/netsonde';
-/** Address of the agent that `events` queries. */
+/** Default address of the agent that `events` queries. */
 export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_LISTEN.port}`;
 
-/** Options of every command. main.ts handles them before a command runs. */
+/** Options of every command, which main.ts handles before it runs the command. */
 const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
 
 /** Options of the commands that read this node: `serve` and `check`. */
@@ -24,15 +24,14 @@ export const NODE_OPTIONS = {
 } as const;
 
 /**
- * Returns the values of a command's options.
- * @throws {TypeError} with a `code`, for an option that the command does not have, and for an argument, which it does
- * not take
+ * Parses the options of a command that takes no arguments.
+ * @throws {TypeError} with a `code`, for an unknown option and for an argument
  */
 export function parseOptions<const Options extends ParseArgsOptionsConfig>(args: readonly string[], options: Options) {
   return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options } }).values;
 }
 
-/** Like it, for a command that takes arguments beside its options. */
+/** Parses the options and arguments of a command. @throws {TypeError} with a `code`, for an unknown option */
 export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   args: readonly string[],
   options: Options,
@@ -40,16 +39,16 @@ export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options }, allowPositionals: true });
 }
 
-/** A file or folder that every mount of the file system has, by which a wrong folder is recognised. */
+/** A path that exists in every mount of the file system, to detect a wrong directory. */
 const MARKS: Partial<Record<keyof Paths, string>> = { proc: 'self', sys: 'devices/system/cpu' };
 
-/** @throws for a folder that does not exist, and for one where the file system is not mounted */
+/** @throws if a directory does not exist, or if the expected file system is not mounted there */
 export function pathsOf(given: Partial<Paths>): Paths {
   const paths = { ...DEFAULT_PATHS };
   for (const name of Object.keys(DEFAULT_PATHS) as (keyof Paths)[]) {
     const path = given[name];
     if (path === undefined) continue;
-    if (!existsSync(path)) throw new Error(`--${name} ${path}: there is no such folder`);
+    if (!existsSync(path)) throw new Error(`--${name} ${path}: there is no such directory`);
     const mark = MARKS[name];
     if (mark !== undefined && !existsSync(join(path, mark))) {
       throw new Error(
@@ -61,7 +60,7 @@ export function pathsOf(given: Partial<Paths>): Paths {
   return paths;
 }
 
-/** @throws for a malformed label */
+/** @throws if a label is malformed */
 export function nodeLabelsOf(given: readonly string[] = []): Labels {
   return Object.fromEntries(
     given.map((text) => {

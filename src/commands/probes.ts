@@ -4,7 +4,7 @@ import { renderTable } from './table.ts';
 
 export const PROBE_COLUMNS = ['PROBE', 'KIND', 'COST', 'DEFAULT', 'PURPOSE'];
 
-/** A row for each probe. */
+/** Returns a table row for each probe. */
 export function probeRows(): string[][] {
   return PROBES.map(({ name, kind, cost, enabledByDefault, summary }) => [
     name,
@@ -15,7 +15,7 @@ export function probeRows(): string[][] {
   ]);
 }
 
-/** `netsonde probes`: the catalogue. */
+/** Runs `netsonde probes`, which lists all probes. */
 export function runProbes(args: readonly string[]): number {
   parseOptions(args, {});
   process.stdout.write(`${renderTable([PROBE_COLUMNS, ...probeRows()])}\n`);

@@ -7,7 +7,7 @@ import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from '#http/li
 import { kubernetesUse, MODES, type Mode } from '#kubernetes/mode.ts';
 import { DEFAULT_STATE, NODE_OPTIONS, nodeLabelsOf, parseOptions, pathsOf } from './options.ts';
 
-/** `netsonde serve`: runs the agent until SIGTERM or SIGINT. */
+/** Runs `netsonde serve` until SIGTERM or SIGINT. */
 export async function runServe(args: readonly string[]): Promise<number> {
   const values = parseOptions(args, {
     ...NODE_OPTIONS,
@@ -26,7 +26,7 @@ export async function runServe(args: readonly string[]): Promise<number> {
   const configMap = values.configmap === undefined ? undefined : parseConfigMapRef(values.configmap);
   const kubernetes = kubernetesUse(parseMode(values.kubernetes), process.env);
   if (configMap !== undefined && values.config !== undefined) throw new Error('give --config or --configmap, not both');
-  if (configMap !== undefined && !kubernetes.asked) throw new Error('--configmap needs the API: give --kubernetes on');
+  if (configMap !== undefined && !kubernetes.asked) throw new Error('--configmap needs the API; add --kubernetes on');
   const log = createLog('info');
   const stop = new AbortController();
   const stopped = new Promise<string>((resolve) => {
@@ -58,13 +58,13 @@ export async function runServe(args: readonly string[]): Promise<number> {
     if (!stop.signal.aborted) throw error;
   });
   if (agent !== undefined) log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
-  log.info(`${await stopped}: the agent ends`);
+  log.info(`${await stopped}: the agent is shutting down`);
   await agent?.[Symbol.asyncDispose]();
   return 0;
 }
 
 function parseMode(text = 'auto'): Mode {
   const mode = MODES.find((candidate) => candidate === text);
-  if (mode === undefined) throw new Error(`--kubernetes ${text}: is not one of ${MODES.join(', ')}`);
+  if (mode === undefined) throw new Error(`--kubernetes ${text}: must be one of ${MODES.join(', ')}`);
   return mode;
 }

@@ -1,4 +1,4 @@
-/** Lays out rows in aligned columns; the last column is not padded. */
+/** Formats rows as aligned columns. The last column is not padded. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows

@@ -2,7 +2,7 @@ import { DEFAULT_PATHS } from '#core/paths.ts';
 import { DEFAULT_LISTEN } from '#http/listen_address.ts';
 import { DEFAULT_STATE, DEFAULT_URL } from './options.ts';
 
-/** The text of `netsonde --help`: every command with its options. */
+/** Text of `netsonde --help`. */
 export const USAGE = `netsonde: what the network does to every Pod of this node
 
   netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default :${DEFAULT_LISTEN.port}, all addresses)
@@ -10,34 +10,34 @@ export const USAGE = `netsonde: what the network does to every Pod of this node
   netsonde events [--follow] [--pod NAMESPACE/NAME] …   show the events of an agent
   netsonde probes                                       list all probes
   netsonde convert FILE [--strict] [-o yaml|configmap]  convert KubeSkoop's configuration to netsonde's
-  netsonde idle                                         do nothing: for a container in which other commands run
+  netsonde idle                                         do nothing, so that other commands can run in the container
 
 Options of serve and check:
-  --config FILE       configuration (YAML); without it all defaults apply
+  --config FILE       configuration in YAML; the defaults apply without it
   --proc DIR          mount point of procfs (default ${DEFAULT_PATHS.proc})
   --sys DIR           mount point of sysfs (default ${DEFAULT_PATHS.sys})
   --cgroup DIR        mount point of cgroups (default ${DEFAULT_PATHS.cgroup})
-  --netns DIR         mount point of network namespaces (default ${DEFAULT_PATHS.netns})
-  --node-label K=V    a label of this node, for \`nodes\` in the configuration; may be repeated
+  --netns DIR         directory of mounted network namespaces (default ${DEFAULT_PATHS.netns})
+  --node-label K=V    label of this node, for \`nodes\` in the configuration; may be repeated
 Options of serve:
   --listen HOST:PORT  address to serve on
   --api-socket FILE   serve on this Unix socket as well
   --api-token-file FILE
-                      /api/v1/* on addresses other than loopback requires this bearer token; without the option it is refused there
-  --api-socket-only   /api/v1/* on loopback requires the token as well: every user of the machine has access there
+                      require this bearer token for /api/v1/* from clients other than loopback, which are refused without it
+  --api-socket-only   require the token from loopback as well, because every user of the machine can connect from there
   --web.config.file FILE
-                      TLS, client certificates and passwords, in the format of Prometheus' exporters: docs/web-config.md
+                      TLS, client certificates and passwords, in the format of Prometheus' exporters (docs/web-config.md)
   --health-listen HOST:PORT
-                      /healthz and /readyz alone, without TLS and password, for the kubelet
-  --state DIR         folder for data that survives a restart: when \`for\` ends (default ${DEFAULT_STATE})
-  --kubernetes MODE   names of Pods from the Kubernetes API: auto (in a Pod with a service account), on, off (default auto);
+                      serve only /healthz and /readyz there, without TLS and passwords, for the kubelet
+  --state DIR         directory for data that survives a restart, such as when \`for\` ends (default ${DEFAULT_STATE})
+  --kubernetes MODE   get names of Pods from the Kubernetes API: auto (in a Pod with a service account), on, off (default auto);
                       $NODE_NAME is the name of this node (default: the host's), $KUBECONFIG a kubeconfig
   --configmap NAMESPACE/NAME[/KEY]
-                      configuration from a ConfigMap, through the API (default key netsonde.yaml)
+                      read the configuration from a ConfigMap through the API (default key netsonde.yaml)
 Options of events:
   --url URL           address of the agent (default ${DEFAULT_URL})
   --follow, -f        show new events instead of past ones
-  --since TIME        past events of the last duration (10m) or since a time; with --follow also new ones
+  --since TIME        show past events of a duration (10m) or since a time; with --follow also new ones
   --probe NAME,…      only events of these probes
   --type NAME,…       only events of these types
   --pod POD           only events of this Pod: NAMESPACE/NAME, or NAME
@@ -50,7 +50,7 @@ Options of check:
   --web.config.file FILE
                       validate this file as well
 Options of convert:
-  FILE                KubeSkoop's config.yaml, or a manifest with its ConfigMap; - is standard input
+  FILE                KubeSkoop's config.yaml, or a manifest with its ConfigMap; - for standard input
   --strict            also fail if something was left out
   -o yaml|configmap   print the configuration, or a ConfigMap with it (default yaml)
 

@@ -5,7 +5,7 @@ import { hasKubeskoopKeys, type Input, NotKubeskoop } from './input.ts';
 
 type Path = readonly PropertyKey[];
 
-/** A value in KubeSkoop's configuration, and its place. */
+/** A value in KubeSkoop's configuration, with its path. */
 export interface Given<Value> {
   readonly path: Path;
   readonly value: Value;
@@ -16,7 +16,7 @@ export interface Named {
   readonly args: Mapping;
 }
 
-/** Content of KubeSkoop's configuration, in either of its two forms. */
+/** KubeSkoop's configuration, from either of its two formats. */
 export interface KubeskoopConfig {
   readonly metricProbes: readonly Given<Named>[];
   readonly eventProbes: readonly Given<Named>[];
@@ -24,7 +24,7 @@ export interface KubeskoopConfig {
   /** `NAME=TEMPLATE` */
   readonly labels: readonly Given<string>[];
   readonly debug?: Given<boolean> | undefined;
-  /** All its other keys. */
+  /** All other keys that KubeSkoop knows. */
   readonly rest: readonly Given<unknown>[];
   /** Keys that KubeSkoop does not know, and ignores. */
   readonly unknown: readonly Given<unknown>[];
@@ -32,7 +32,7 @@ export interface KubeskoopConfig {
 
 type Shape = typeof z.strictObject;
 
-/** `- tcp` is short for `- name: tcp`, and the first form writes all probes in this way. */
+/** Schema of a probe or sink. `- tcp` is short for `- name: tcp`; version 0.1 knows only the short form for probes. */
 function namedSchema(object: Shape) {
   return z.preprocess(
     (value) => (typeof value === 'string' ? { name: value } : value),
@@ -40,7 +40,7 @@ function namedSchema(object: Shape) {
   );
 }
 
-/** The form of 1.0. KubeSkoop's chart writes `debugmode`, which KubeSkoop does not read. */
+/** Format of version 1.0. KubeSkoop's chart writes `debugmode`, which KubeSkoop does not read. */
 function currentSchema(object: Shape) {
   const list = z.array(namedSchema(object)).nullish();
   return object({
@@ -55,7 +55,7 @@ function currentSchema(object: Shape) {
   });
 }
 
-/** The form of 0.1. */
+/** Format of version 0.1. */
 function firstSchema(object: Shape) {
   const list = z.array(namedSchema(object)).nullish();
   const label = object({ source: z.string(), type: z.string().nullish(), replace: z.string().nullish() });
@@ -78,10 +78,10 @@ function firstSchema(object: Shape) {
   });
 }
 
-/** Top-level keys of ours that KubeSkoop's configuration does not have. */
+/** Top-level keys of netsonde's configuration that KubeSkoop's does not have. */
 const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats', 'limits'];
 
-/** @throws {NotKubeskoop} with everything that is malformed */
+/** @throws {NotKubeskoop} with all errors in the document */
 export function readConfig(input: Input): KubeskoopConfig {
   const { document } = input;
   if (!hasKubeskoopKeys(document)) throw new NotKubeskoop(strangerText(document));
@@ -94,8 +94,8 @@ function strangerText(document: Mapping): string {
     return `${needed}: these are values of KubeSkoop's chart; give the configuration that it renders: \`kubectl -n kubeskoop get configmap kubeskoop-config -o yaml\`, or \`helm template …\``;
   }
   const ours = OURS.filter((key) => key in document);
-  if (ours.length > 0) return `${needed}; ${ours.join(', ')}: this already is a configuration of netsonde`;
-  return `${needed}: this is not a configuration of KubeSkoop; it has ${cutJson(Object.keys(document))}`;
+  if (ours.length > 0) return `${needed}, but ${ours.join(', ')}: this is a netsonde configuration already`;
+  return `${needed}: this is not a KubeSkoop configuration; its keys are ${cutJson(Object.keys(document))}`;
 }
 
 function readCurrent(input: Input): KubeskoopConfig {
@@ -135,7 +135,7 @@ function readFirst(input: Input): KubeskoopConfig {
     ],
     labels: (labels ?? []).map(({ source, type, replace }, index) => ({
       path: ['metric_config', 'expose_labels', index],
-      // The second form can express nothing but labels of the Pod.
+      // Version 0.1 can only use labels and fields of the Pod.
       value: `${replace || source}=\${${type === 'label' ? 'labels' : type}:${source}}`,
     })),
     debug: givenOf(value.debugmode, 'debugmode'),
@@ -158,7 +158,7 @@ function restOf(mapping: Mapping, path: Path): Given<unknown>[] {
     .map(([key, value]) => ({ path: [...path, key], value }));
 }
 
-/** Parses the value by a schema that allows unknown keys, and returns these keys with it. */
+/** Parses a document with a schema that allows unknown keys. Returns the value and the unknown keys. */
 function validate<Output>({ document, lineOf }: Input, schemaOf: (object: Shape) => z.ZodType<Output>) {
   const { issues } = schemaOf(z.strictObject).safeParse(document).error ?? { issues: [] };
   const faults = issues

@@ -3,7 +3,7 @@ import type { Notes } from './notes.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
-/** A probe or a sink of ours, and the place in KubeSkoop's configuration that asks for it. */
+/** A section for a probe or a sink, and the paths in KubeSkoop's configuration that it comes from. */
 export interface Section {
   readonly name: string;
   readonly options: Options;
@@ -13,10 +13,10 @@ export interface Section {
 
 export interface Conversion {
   readonly probes: readonly Section[];
-  /** Probes that are on by default here and not asked for: they are switched off. */
+  /** Probes that are on by default, but not in KubeSkoop's configuration. They are disabled. */
   readonly notAsked: readonly string[];
   readonly sinks: readonly Section[];
-  /** Key of the Pod's label, by name. */
+  /** Labels with their name here and, as the value, the key of the Pod's label. */
   readonly labels: readonly (Given<string> & { readonly name: string })[];
   readonly debug?: Given<boolean> | undefined;
   readonly notes: Notes;

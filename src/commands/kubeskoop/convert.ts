@@ -12,7 +12,7 @@ import { convertSinks } from './sinks.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
-/** @param namespace Kubernetes namespace that KubeSkoop runs in, where it is known */
+/** @param namespace Kubernetes namespace that KubeSkoop runs in, if known */
 export function convert(config: KubeskoopConfig, namespace?: string): Conversion {
   const notes = new Notes();
   const probes = convertProbes(config, notes);
@@ -34,7 +34,7 @@ export function convert(config: KubeskoopConfig, namespace?: string): Conversion
   return conversion;
 }
 
-/** Finding the line of a key takes time, and nobody reads so many. */
+/** Limit of unknown keys that are reported one by one. Finding the line of each takes time. */
 const UNKNOWN_MAX = 100;
 
 function leaveOutUnknown(unknown: readonly Given<unknown>[], notes: Notes): void {
@@ -48,7 +48,7 @@ function hasEvents({ events }: AnyProbe): boolean {
   return Object.keys(events).length > 0;
 }
 
-/** Collects the settings of one probe. */
+/** KubeSkoop's entries for one probe. */
 interface Asked {
   readonly probe: AnyProbe;
   metrics?: Given<Named>;
@@ -68,14 +68,14 @@ function convertProbes({ metricProbes, eventProbes }: KubeskoopConfig, notes: No
     else if (half === 'events' && !hasEvents(probe)) notes.leaveOut(name, `the probe ${probe.name} has metrics only`);
     else {
       const entry: Asked = asked.get(probe.name) ?? { probe };
-      if (entry[half] !== undefined) notes.tell(name, 'it is given twice, and this one counts');
+      if (entry[half] !== undefined) notes.tell(name, 'duplicate probe; this entry is used');
       asked.set(probe.name, { ...entry, [half]: given });
     }
   }
   return [...asked.values()].map((entry) => convertProbe(entry, notes));
 }
 
-/** The file's choice of probes is followed literally, since it could have made another. */
+/** Converts a probe. The probe runs even if it is off by default here, because the file lists it. */
 function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section {
   const { name, cost, enabledByDefault, requires } = probe;
   const given = [metrics, events].filter((half) => half !== undefined);
@@ -94,22 +94,22 @@ function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section 
       ...given.map((half) => optionsOf(half, probe, notes)).reduce(mergeOptions, {}),
     },
     from: given.map(({ path }) => path),
-    remark: cost === 'high' ? 'its cost is high: `for: 15m` ends it by itself' : undefined,
+    remark: cost === 'high' ? 'this probe is expensive; add `for: 15m` to stop it automatically' : undefined,
   };
 }
 
-/** Limits its metrics to those that KubeSkoop has. */
+/** Returns options that limit the metrics of a probe to those that KubeSkoop has. */
 function shownOf(probe: string): Options {
   const fields = FIELDS[probe];
   const buckets = BUCKETS[probe];
   return { ...(fields === undefined ? {} : { fields }), ...(buckets === undefined ? {} : { buckets }) };
 }
 
-/** A BPF probe can work with less, within the capabilities that manifests/base allows. */
+/** Returns undefined for BPF probes, because the capabilities in manifests/base suffice for them. */
 function capabilitiesText(capabilities: readonly string[]): string | undefined {
   if (capabilities.length === 0 || capabilities.includes('CAP_BPF')) return undefined;
   const components = rightsFor(capabilities)?.map((name) => `manifests/components/${name}`) ?? [];
-  return `it asks for ${capabilities.join(' and ')}, which ${components.join(' and ')} gives and manifests/base does not (docs/capabilities.md)`;
+  return `this probe needs ${capabilities.join(' and ')}, which ${components.join(' and ')} grants and manifests/base does not (docs/capabilities.md)`;
 }
 
 function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: AnyProbe, notes: Notes): Options {
@@ -122,7 +122,7 @@ function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: A
       continue;
     }
     const isGood = (candidate: unknown) => options[option].safeParse(candidate).success;
-    // KubeSkoop ignores unknown items of a list.
+    // Like KubeSkoop, ignores unknown items of a list.
     const [good, bad] = Array.isArray(value)
       ? [value.filter((item) => isGood([item])), value.filter((item) => !isGood([item]))]
       : [value, []];
@@ -130,14 +130,14 @@ function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: A
     if (!isGood(good) || bad.length > 0) {
       notes.leaveOut(
         { path: place, value: isGood(good) ? bad : value },
-        `the option ${option} of ${name} does not take it`,
+        `the option ${option} of ${name} does not accept it`,
       );
     }
   }
   return converted;
 }
 
-/** Metrics and events have separate arguments: their lists are joined. */
+/** Merges the arguments for metrics and for events, which KubeSkoop keeps separate. Lists are joined. */
 function mergeOptions(first: Options, second: Options): Options {
   const merged = Object.entries(second).map(([key, value]) => {
     const before = first[key];
@@ -157,24 +157,24 @@ function convertLabels(labels: readonly Given<string>[], notes: Notes): Conversi
     if (key === undefined) {
       notes.leaveOut(
         given,
-        'a label takes the value of one label of the Pod; Prometheus adds others (metric_relabel_configs)',
+        'a label here can only have the value of one label of the Pod; add others in Prometheus (metric_relabel_configs)',
       );
       continue;
     }
     const before = [...converted.values()].map((label) => [label.name, label.value] as const);
     const fault = schema.safeParse(Object.fromEntries([...before, [name, key]])).error?.issues[0];
     if (fault === undefined) converted.set(name, { name, value: key, path: given.path });
-    else notes.leaveOut(given, `netsonde asks for ${fault.message}`);
+    else notes.leaveOut(given, `netsonde requires ${fault.message}`);
   }
   return [...converted.values()];
 }
 
 const NO_CONTROLLER =
-  'there is no controller: no diagnosis, packet capture, latency detection and web console; `peers: cluster` names both ends of events (docs/kubernetes.md)';
+  'netsonde has no controller, so there is no diagnosis, packet capture, latency detection or web console; `peers: cluster` names both ends of events (docs/kubernetes.md)';
 
 const NOT_HERE = 'the listen address is not part of the configuration';
 
-/** Returns why something that belongs to no probe and no sink is left out; undefined where nothing is lost. */
+/** Returns why a setting of neither a probe nor a sink is left out; undefined if nothing is lost. */
 function whyNot({ path, value }: Given<unknown>): string | undefined {
   switch (path.join('.')) {
     case 'port':
@@ -187,22 +187,24 @@ function whyNot({ path, value }: Given<unknown>): string | undefined {
     case 'controllerAddr':
       return NO_CONTROLLER;
     case 'metric_config.interval':
-      return 'nothing is cached: every scrape collects';
+      return 'metrics are not cached; each scrape collects them';
     case 'metric_config.verbose':
-      return value === true ? 'labels of Pods are in `labels`, each under its name' : undefined;
+      return value === true ? 'list the labels of Pods in `labels`, each with a name' : undefined;
     case 'event_config.port':
-      return 'there is no gRPC server: events are on /api/v1/events, and `netsonde events` shows them';
+      return 'there is no gRPC server; events are on /api/v1/events, and `netsonde events` shows them';
     default:
       return undefined;
   }
 }
 
 function listenText(host: string, port: string): string {
-  return `${NOT_HERE}: \`netsonde serve --listen ${host}:${port}\`, or listen.port of the chart`;
+  return `${NOT_HERE}; use \`netsonde serve --listen ${host}:${port}\`, or listen.port of the chart`;
 }
 
 function addressText(address: string): string | undefined {
   const [, host = '', port = ''] = /^tcp:\/\/([\w.:[\]-]*):(\d{1,5})$/.exec(address) ?? [];
   if (['', '0.0.0.0'].includes(host) && Number(port) === DEFAULT_LISTEN.port) return undefined;
-  return port === '' ? `${NOT_HERE}: \`netsonde serve --listen HOST:PORT --api-socket FILE\`` : listenText(host, port);
+  return port === ''
+    ? `${NOT_HERE}; use \`netsonde serve --listen HOST:PORT --api-socket FILE\``
+    : listenText(host, port);
 }

@@ -6,28 +6,28 @@ import { composeAll, toValue } from '#config/yaml.ts';
 /** Key of the ConfigMap that KubeSkoop's agent mounts as /etc/config. */
 const KEY = 'config.yaml';
 
-/** A manifest of a whole deployment is longer than one object may be in Kubernetes. */
+/** Larger than a single Kubernetes object may be, because a manifest can hold a whole deployment. */
 export const INPUT_BYTES_MAX = 1024 * 1024;
 
-/** Error for an input that is not KubeSkoop's configuration, with a message for the user. */
+/** The input is not a KubeSkoop configuration. The message is for the user. */
 export class NotKubeskoop extends Error {
   override readonly name = 'NotKubeskoop';
 }
 
-/** A document that should be KubeSkoop's configuration. */
+/** A document that should be a KubeSkoop configuration. */
 export interface Input {
   readonly document: Mapping;
-  /** Line of the input in which a value begins; undefined where it is not known. */
+  /** Returns the line of the input where a value begins; undefined if unknown. */
   readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
-  /** Kubernetes namespace of the ConfigMap that it comes from. */
+  /** Kubernetes namespace of the ConfigMap that contains the document. */
   readonly namespace?: string | undefined;
-  /** The ConfigMap that it comes from; empty where there is none. */
+  /** ConfigMap that contains the document; empty if there is none. */
   readonly configMap: string;
 }
 
 /**
- * Finds KubeSkoop's configuration in a text: the document itself, or the one in a ConfigMap among the objects of a
- * manifest.
+ * Finds a KubeSkoop configuration in a text, which is either the document itself or a manifest with a ConfigMap that
+ * contains it.
  * @throws {NotKubeskoop}
  */
 export function findInput(text: string): Input {
@@ -37,7 +37,7 @@ export function findInput(text: string): Input {
   if (objects.length > 0) return fromObjects(objects);
   const [only, ...more] = parsed;
   if (only === undefined) throw new NotKubeskoop('empty');
-  if (more.length > 0) throw new NotKubeskoop(`${parsed.length} documents, and none is a ConfigMap: give one`);
+  if (more.length > 0) throw new NotKubeskoop(`${parsed.length} documents, none of them a ConfigMap; give one`);
   return { document: mappingOf(only.value), lineOf: (path) => only.lineOf(path), configMap: '' };
 }
 
@@ -47,10 +47,10 @@ interface Parsed {
   readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
 }
 
-/** @param place description of the text, for error messages */
+/** @param place name of the text, for error messages */
 function parse(text: string, place = ''): Parsed[] {
   try {
-    // KubeSkoop's YAML library, in Go, merges `<<`.
+    // Like KubeSkoop's YAML library, merges `<<`.
     const composed = composeAll(text, { merge: true });
     const lineIn = (document: Document.Parsed) => (path: readonly PropertyKey[]) => {
       const node = nodeAt(document, path);
@@ -63,12 +63,12 @@ function parse(text: string, place = ''): Parsed[] {
     }));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const hint = text.includes('{{') ? '; a template of Helm is rendered first: `helm template …`' : '';
+    const hint = text.includes('{{') ? '; render a Helm template first: `helm template …`' : '';
     throw new NotKubeskoop(error.faults.map(({ allowed }) => place + allowed + hint).join('\n'));
   }
 }
 
-/** A missing value, or one behind an alias, gets the place of its parent. */
+/** Returns the node of a value, or of its parent if the value is missing or behind an alias. */
 function nodeAt(document: Document.Parsed, path: readonly PropertyKey[]): Node | undefined {
   const node = path.length === 0 ? document.contents : document.getIn(path, true);
   if (isNode(node)) return node;
@@ -82,12 +82,12 @@ function mappingOf(value: unknown): Mapping {
 
 interface KubernetesObject {
   readonly parsed: Parsed;
-  /** The object's place in its document: a List has items. */
+  /** Path of the object in its document, which may be a List. */
   readonly path: readonly (string | number)[];
   readonly object: Mapping;
 }
 
-/** Returns the Kubernetes objects in a document: one, those of a List, or none. */
+/** Returns the Kubernetes objects in a document: the object itself, or the items if it is a List. */
 function objectsOf(parsed: Parsed): KubernetesObject[] {
   const { value } = parsed;
   if (!isMapping(value) || typeof value['kind'] !== 'string' || typeof value['apiVersion'] !== 'string') return [];
@@ -107,12 +107,14 @@ function fromObjects(objects: readonly KubernetesObject[]): Input {
   }
   const [holder, ...others] = holders.length === 1 ? holders : holders.filter(isLikely);
   if (holder === undefined) {
-    throw new NotKubeskoop(`none of these is KubeSkoop's: ${holders.map(({ object }) => nameOf(object)).join(', ')}`);
+    throw new NotKubeskoop(
+      `none of these ConfigMaps is KubeSkoop's: ${holders.map(({ object }) => nameOf(object)).join(', ')}`,
+    );
   }
   if (others.length > 0) {
     const names = [holder, ...others].map(({ object }) => nameOf(object));
     throw new NotKubeskoop(
-      `${names.length} ConfigMaps have a configuration of KubeSkoop: ${names.join(', ')}: give one`,
+      `${names.length} ConfigMaps contain a KubeSkoop configuration: ${names.join(', ')}; give one`,
     );
   }
   return inputOf(holder);
@@ -127,7 +129,7 @@ interface Names {
   readonly namespace?: string | undefined;
 }
 
-/** Names that are invalid in Kubernetes are ignored here: names go into comments and into a URL. */
+/** Returns the valid names of an object. Invalid ones are dropped, because names go into comments and a URL. */
 function namesOf({ metadata }: Mapping): Names {
   const given = isMapping(metadata) ? metadata : {};
   const nameIn = (value: unknown) =>
@@ -137,10 +139,10 @@ function namesOf({ metadata }: Mapping): Names {
 
 function nameOf(object: Mapping): string {
   const { name, namespace } = namesOf(object);
-  return name === undefined ? 'a ConfigMap without name' : [namespace, name].filter(Boolean).join('/');
+  return name === undefined ? 'a ConfigMap without a name' : [namespace, name].filter(Boolean).join('/');
 }
 
-/** Other programs name their key config.yaml as well. */
+/** Distinguishes KubeSkoop's ConfigMap from others with the key config.yaml. */
 function isLikely(holder: KubernetesObject): boolean {
   try {
     return hasKubeskoopKeys(inputOf(holder).document);
@@ -156,9 +158,9 @@ export function hasKubeskoopKeys(document: Mapping): boolean {
 function inputOf({ parsed, path, object }: KubernetesObject): Input {
   const configMap = nameOf(object);
   const [document, ...more] = parse(String(dataOf(object)[KEY]), `${KEY} of ${configMap}: `);
-  if (document === undefined || more.length > 0) throw new NotKubeskoop(`${configMap}: ${KEY} is not one document`);
+  if (document === undefined || more.length > 0) throw new NotKubeskoop(`${configMap}: ${KEY} must be one document`);
   const node = nodeAt(parsed.document, [...path, 'data', KEY]);
-  // Lines of a block scalar follow the line in which it begins; lines of a quoted text cannot be determined.
+  // The lines of a block scalar follow its first line. The lines of a quoted scalar cannot be determined.
   const isBlock = isScalar(node) && node.type === 'BLOCK_LITERAL';
   const before = isBlock ? (parsed.lineOf([...path, 'data', KEY]) ?? 0) : undefined;
   return {

@@ -1,10 +1,10 @@
 import type { Given } from './config.ts';
 
-/** A remark for users of KubeSkoop on one part of their configuration. */
+/** A warning about one part of a KubeSkoop configuration. */
 export interface Note extends Given<unknown> {
-  /** The part is missing in the converted configuration. */
+  /** Whether the part is missing from the converted configuration. */
   readonly isLeftOut: boolean;
-  /** Reason, or the meaning here, and what to do. */
+  /** Why it is left out or what it means here, and what to do. */
   readonly text: string;
 }
 
@@ -23,7 +23,7 @@ export class Notes {
     this.#list.push({ path, value, isLeftOut: true, text });
   }
 
-  /** The part is converted, but has another meaning here. */
+  /** Warns that the part is converted, but changes its meaning. */
   tell({ path, value }: Given<unknown>, text: string): void {
     this.#list.push({ path, value, isLeftOut: false, text });
   }

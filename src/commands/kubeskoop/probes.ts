@@ -2,17 +2,17 @@ import { nearest } from '#config/faults.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 
-/** Probes of any version of KubeSkoop that have no counterpart here, and what to use instead. */
+/** Probes of any KubeSkoop version without a counterpart here, and what to use instead. */
 const WITHOUT_COUNTERPART: ReadonlyMap<string, string> = new Map([
   [
     'flow',
-    'there is no probe for flows yet: bytes and packets of each Pod are in `netdev`; who talks to whom is only in events (`peers: cluster`)',
+    'there is no probe for flows yet; `netdev` has bytes and packets of each Pod, and only events name the peers of a Pod (`peers: cluster`)',
   ],
-  ['sched', 'KubeSkoop itself shows nothing with it: the time that data waits for its process is in `socketlatency`'],
-  ['info', 'KubeSkoop itself no longer has it: the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
+  ['sched', 'this probe of KubeSkoop shows nothing; the time that data waits for its process is in `socketlatency`'],
+  ['info', 'KubeSkoop has removed this probe; the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
 ]);
 
-/** Returns our probe for a name of KubeSkoop's, or the reason why there is none. */
+/** Returns the counterpart of a KubeSkoop probe, or the reason why there is none. */
 export function counterpartOf(name: string): AnyProbe | string {
   const ours = PROBE_ALIASES.get(name) ?? name;
   const probe = PROBES.find((candidate) => candidate.name === ours);
@@ -23,7 +23,7 @@ export function counterpartOf(name: string): AnyProbe | string {
   return `neither KubeSkoop nor netsonde has such a probe${guess === undefined ? '' : ` (did you mean ${guess}?)`}`;
 }
 
-/** Returns our option for an argument of a probe of KubeSkoop's, whose case is ignored. */
+/** Returns the option for an argument of a KubeSkoop probe. Arguments are case-insensitive. */
 export function optionFor(probe: string, argument: string): string | undefined {
   return OPTIONS.get(`${probe} ${argument.toLowerCase()}`);
 }
@@ -33,12 +33,12 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
   ['softirq softirq-types', 'vectors'],
 ]);
 
-/** Options for which KubeSkoop's default differs from ours. */
+/** Options with another default in KubeSkoop. */
 export const DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   softirq: { vectors: ['net_rx'] },
 };
 
-/** Histograms keep the buckets that correspond to KubeSkoop's counts: values slower than one of its two bounds. */
+/** Histogram buckets that are needed to compute KubeSkoop's counts of slow values. */
 export const BUCKETS: Readonly<Record<string, Readonly<Record<'from' | 'to', string>>>> = {
   socketlatency: { from: '1ms', to: '128ms' },
   kernellatency: { from: '8ms', to: '16ms' },
@@ -47,7 +47,7 @@ export const BUCKETS: Readonly<Record<string, Readonly<Record<'from' | 'to', str
   virtcmdlatency: { from: '8ms', to: '128ms' },
 };
 
-/** Events whose meaning differs from KubeSkoop's of the same probe. */
+/** Probes whose events differ in meaning from those of KubeSkoop. */
 export const OTHER_EVENTS: ReadonlyMap<string, string> = new Map([
   [
     'conntrack',

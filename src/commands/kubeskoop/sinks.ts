@@ -3,26 +3,26 @@ import type { Given, Named } from './config.ts';
 import type { Section } from './conversion.ts';
 import type { Notes } from './notes.ts';
 
-/** Path and port at which KubeSkoop finds Loki on the given address. */
+/** Port that KubeSkoop adds to the address of Loki. */
 const LOKI_PORT = 3100;
 
 const MOUNT =
-  "the root file system of the agent's Pod cannot be written: mount a folder of the node there, as manifests/base does with /var/lib/netsonde";
+  "the root file system of the agent's Pod is read-only; mount a directory of the node there, as manifests/base does with /var/lib/netsonde";
 const LOKI_VERSION =
-  'structuredMetadata is false, which every Loki takes (KubeSkoop comes with 2.7): delete it for Loki 3.0 and later, since the dashboards and the runbook use the metadata';
+  'structuredMetadata is false, which every version of Loki accepts (KubeSkoop comes with 2.7); delete it for Loki 3.0 and later, because the dashboards and the runbook use the metadata';
 const SERVICE =
-  'the name of a Service alone is looked up in the namespace of netsonde: append the namespace of Loki, as in loki.kubeskoop';
+  'the name of a Service is resolved in the namespace of netsonde; append the namespace of Loki, as in loki.kubeskoop';
 
 interface Sink {
   readonly name: string;
   readonly options: Section['options'];
-  /** The only argument of the sink in KubeSkoop. */
+  /** The only argument that the sink has in KubeSkoop. */
   readonly arg?: string;
   readonly remark?: string;
   readonly tell?: readonly string[];
 }
 
-/** @param namespace namespace that KubeSkoop runs in, where it is known */
+/** @param namespace Kubernetes namespace that KubeSkoop runs in, if known */
 export function convertSinks(given: readonly Given<Named>[], namespace: string | undefined, notes: Notes): Section[] {
   const sections = new Map<string, Section>();
   for (const asked of given) {
@@ -46,11 +46,11 @@ export function convertSinks(given: readonly Given<Named>[], namespace: string |
   return [...sections.values()];
 }
 
-/** Returns our sink, or the reason why there is none. */
+/** Returns the counterpart of a KubeSkoop sink, or the reason why there is none. */
 function convertSink({ name, args }: Named, namespace: string | undefined): Sink | string {
   switch (name) {
     case 'stderr':
-      return { name: 'stdout', options: {}, remark: 'a JSON object a line; the log is on standard error' };
+      return { name: 'stdout', options: {}, remark: 'JSON lines; the log goes to standard error' };
     case 'file': {
       const { path } = args;
       if (typeof path !== 'string' || !path.startsWith('/')) return 'its `path` is not absolute';
@@ -59,18 +59,18 @@ function convertSink({ name, args }: Named, namespace: string | undefined): Sink
     case 'loki':
       return lokiSink(args['addr'], namespace);
     default:
-      return 'there is no such sink; sinks are stdout, file, loki and otlp';
+      return 'there is no such sink; the sinks are stdout, file, loki and otlp';
   }
 }
 
-/** @param addr an address or a name, without a port */
+/** @param addr an address or a host name, without a port */
 function lokiSink(addr: unknown, namespace: string | undefined): Sink | string {
   const given = typeof addr === 'string' && /^[\w.:-]+$/.test(addr) ? addr : '';
   const isService = isIP(given) === 0 && !given.includes('.');
   const host = isService && namespace !== undefined ? `${given}.${namespace}` : given;
   const url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${LOKI_PORT}`;
   if (given === '' || !URL.canParse(url)) {
-    return 'its `addr` is neither an IP address nor the name of a host: write `sinks: { loki: { url: … } }` yourself';
+    return 'its `addr` is neither an IP address nor a host name; write `sinks: { loki: { url: … } }` yourself';
   }
   return {
     name: 'loki',

@@ -5,14 +5,14 @@ import type { Input } from './input.ts';
 
 type Path = readonly PropertyKey[];
 
-/** Writes the converted configuration as YAML, with comments that say where each part comes from. */
+/** Writes the converted configuration as YAML. Comments name the origin of each part. */
 export function writeConfig(conversion: Conversion, { lineOf, configMap }: Input): string {
   const place = (path: Path) => {
     const line = lineOf(path);
     return line === undefined ? pathText(path) : `${pathText(path)}, line ${line}`;
   };
   const lines = [
-    `# Made by netsonde convert from KubeSkoop's configuration${configMap === '' ? '' : `, ConfigMap ${configMap}`}. Behind each part: where it comes from.`,
+    `# Converted from KubeSkoop's configuration${configMap === '' ? '' : ` in the ConfigMap ${configMap}`} by netsonde convert. Comments name the origin of each part.`,
     ...probeLines(conversion, place),
     ...sinkLines(conversion.sinks, place),
     ...labelLines(conversion, place),
@@ -21,7 +21,7 @@ export function writeConfig(conversion: Conversion, { lineOf, configMap }: Input
   return `${lines.join('\n')}\n`;
 }
 
-/** On one line, whatever the value is. */
+/** Formats a value on one line. */
 function flow(value: unknown): string {
   const oneLine = { lineWidth: 0, blockQuote: false, singleQuote: false, doubleQuotedAsJSON: true } as const;
   return stringify(value, { collectionStyle: 'flow', ...oneLine }).trimEnd();
@@ -38,7 +38,7 @@ function probeLines({ probes, notAsked }: Conversion, place: (path: Path) => str
     'probes:',
     ...(isListed
       ? [
-          "  # fields: what KubeSkoop shows, and no more (docs/kubeskoop-names.md). Without it a probe shows netsonde's own choice.",
+          "  # fields limits a probe to the metrics that KubeSkoop shows (docs/kubeskoop-names.md). Delete it for netsonde's default.",
         ]
       : []),
     ...probes.flatMap((section) => probeLine(section, place)),
@@ -47,7 +47,7 @@ function probeLines({ probes, notAsked }: Conversion, place: (path: Path) => str
   ];
 }
 
-/** One line for each of many fields. */
+/** Formats a probe; `fields` gets one line per entry, because there are many. */
 function probeLine(section: Section, place: (path: Path) => string): string[] {
   const { fields, ...options } = section.options;
   if (!Array.isArray(fields)) return [sectionLine(section, isSwitch(section) ? 'true' : flow(options), place)];
@@ -64,7 +64,7 @@ function isSwitch({ options }: Section): boolean {
 }
 
 function sinkLines(sinks: readonly Section[], place: (path: Path) => string): string[] {
-  if (sinks.length === 0) return ['sinks: {}  # none: events are on /api/v1/events only'];
+  if (sinks.length === 0) return ['sinks: {}  # no sinks; events are only on /api/v1/events'];
   return ['sinks:', ...sinks.map((sink) => sectionLine(sink, flow(sink.options), place))];
 }
 
@@ -75,7 +75,7 @@ function labelLines({ labels }: Conversion, place: (path: Path) => string): stri
 
 const INDENT = '    ';
 
-/** The ConfigMap of `manifests/base` with a configuration in it. */
+/** Returns the ConfigMap of `manifests/base` with this configuration. */
 export function writeConfigMap(config: string): string {
   return [
     'apiVersion: v1',
