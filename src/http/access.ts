@@ -14,7 +14,7 @@ const BEARER = /^Bearer +(\S+) *$/i;
 const API = /^\/api\//i;
 const REALM = 'Bearer realm="netsonde"';
 
-/** @throws where the file cannot be read, or holds no acceptable token */
+/** @throws if the file cannot be read, or does not contain an acceptable token */
 export async function readToken(files: Files, file: string, option = '--api-token-file'): Promise<string> {
   const text = await files.readText(file, TOKEN_BYTES_MAX).catch((error: Error) => {
     throw new Error(`${option}: ${error.message}`);
@@ -30,30 +30,30 @@ export async function readToken(files: Files, file: string, option = '--api-toke
 export interface AccessOptions {
   readonly files: Files;
   readonly tokenFile: string | undefined;
-  /** Whether callers by loopback need the token as well: every user of the machine can connect by loopback. */
+  /** Whether loopback clients need the token as well, because every user of the machine can connect from loopback. */
   readonly socketOnly: boolean;
   readonly refusals: Refusals;
   readonly warn: (message: string) => void;
-  /** Access of TCP clients; undefined where there is no web configuration. */
+  /** Access rules for TCP clients; undefined without a web configuration. */
   readonly web: WebAccess | undefined;
 }
 
 /** Kind of address that a server listens on. */
 export type Transport = 'tcp' | 'unix';
 
-/** Answers, or passes on to `next`. It uses Node.js' own classes, so a route needs no Express. */
+/** Responds, or calls `next`. Uses the classes of Node.js, so that a route does not need Express. */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void | Promise<void>;
 
-/** Checks of access: `all` for every route, `api` in addition for /api/v1. */
+/** Access checks: `all` for every route, and `api` in addition for /api/v1. */
 export interface Access {
   readonly all: Handler;
   readonly api: Handler;
 }
 
 /**
- * Decides which callers may read what. /api/v1 shows addresses and names of processes: it is for callers by loopback, by the Unix
- * socket, which only its owner may open, and with the token. The token's file is read for each request, so a changed Secret takes
- * effect at once.
+ * Decides which clients may read which routes. /api/v1 shows addresses and process names, so it is limited to loopback
+ * clients, the Unix socket, which only its owner may open, and clients with the token. The token file is read for each
+ * request, so a changed Secret takes effect at once.
  */
 export function accessTo(
   transport: Transport,
@@ -66,11 +66,11 @@ export function accessTo(
     sendFailure(response, 403, error);
   };
   const elsewhere = socketOnly ? SOCKET_ONLY : NOT_HERE;
-  /** Returns the reason why the request does not come from this machine; undefined where it does. */
+  /** Returns why the request may come from another machine; undefined if it comes from this one. */
   const whyAway = ({ headers, socket }: IncomingMessage): string | undefined => {
     if (!isUnix && (socketOnly || !isLocal(socket))) return elsewhere;
     const header = forwardedBy(headers);
-    return header && `a proxy asks for another client (${header}): ${WITH_TOKEN}`;
+    return header && `a proxy forwards the request of another client (${header}); ${WITH_TOKEN}`;
   };
   const hasToken = tokenCheck(files, tokenFile, refusals, warn);
   return {
@@ -83,7 +83,7 @@ export function accessTo(
         return sendFailure(response, 400, (error as Error).message);
       }
       const other = otherSite(request.headers, host);
-      // A caller with a token presents it where it is asked for.
+      // A client with a token is checked by `api`, where the token is required.
       const hasBearer =
         tokenFile !== undefined && API.test(pathOf(request)) && BEARER.test(request.headers.authorization ?? '');
       if (other === undefined) {
@@ -93,13 +93,13 @@ export function accessTo(
       return refuse(
         response,
         'site',
-        `the request comes from a page of another site, which could read the answer: ${other}`,
+        `the request comes from a page of another site, which could read the response: ${other}`,
       );
     },
     api: (request, response, next) => {
-      // A user or a certificate of the web configuration has access to everything.
+      // A user or a certificate in the web configuration grants access to everything.
       if (known?.isKnown(request) === true) return next();
-      // A token that came instead of a password has to be the right one, also from this machine.
+      // With passwords configured, a client without one needs the token even on this machine.
       const away = known?.asksPasswords === true ? elsewhere : whyAway(request);
       if (away !== undefined)
         return tokenFile === undefined ? refuse(response, 'address', away) : hasToken(request, response, next);
@@ -112,11 +112,11 @@ export function accessTo(
 }
 
 const NOT_HERE =
-  '/api/v1 is for this machine only: ask by loopback or the Unix socket, or start the agent with --api-token-file';
+  '/api/v1 is for this machine only; connect over loopback or the Unix socket, or start the agent with --api-token-file';
 const SOCKET_ONLY =
-  '/api/v1 is for the Unix socket only (--api-socket-only): ask there, or start the agent with --api-token-file';
+  '/api/v1 is for the Unix socket only (--api-socket-only); connect there, or start the agent with --api-token-file';
 
-const WITH_TOKEN = 'start the agent with --api-token-file, and ask with the token';
+const WITH_TOKEN = 'start the agent with --api-token-file, and send the token';
 
 function tokenCheck(
   files: Files,
@@ -125,7 +125,7 @@ function tokenCheck(
   warn: (message: string) => void,
 ): Handler {
   let told = '';
-  /** Returns undefined where it cannot be read: the fault of the file, and its path, are only for the operator of the agent. */
+  /** Returns the token; undefined if it cannot be read. The error goes to the log, because clients may not see the path. */
   const current = async (path: string): Promise<string | undefined> => {
     try {
       const token = await readToken(files, path);
@@ -146,11 +146,11 @@ function tokenCheck(
     const given = BEARER.exec(request.headers.authorization ?? '')?.[1];
     if (given === undefined || file === undefined) {
       response.setHeader('WWW-Authenticate', REALM);
-      refuse(response, 401, 'a bearer token is needed');
+      refuse(response, 401, 'a bearer token is required');
       return;
     }
     const token = await current(file);
-    if (token === undefined) refuse(response, 503, 'the token of the agent cannot be read; its log says why');
+    if (token === undefined) refuse(response, 503, 'the agent cannot read its token file; its log has the reason');
     else if (isSame(given, token)) next();
     else {
       response.setHeader('WWW-Authenticate', `${REALM}, error="invalid_token"`);
@@ -159,7 +159,7 @@ function tokenCheck(
   };
 }
 
-/** Compares in the same time wherever the texts differ, and whatever their lengths are. */
+/** Compares in constant time. Digests hide the lengths of the texts as well. */
 function isSame(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

@@ -21,7 +21,7 @@ const RESOURCE = { help: 'Resource that is watched.', example: 'pods', max: 16 }
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** Metrics of the agent's main thread about itself. */
+/** Metrics of the agent's main thread. */
 export const AGENT_METRICS = defineMetrics({
   buildInfo: {
     ...agent,
@@ -38,7 +38,7 @@ export const AGENT_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_page_age_seconds',
-    help: 'Age of the other metrics of this page: more than zero where the kernel thread does not answer.',
+    help: 'Age of the other metrics on this page; 0 unless the kernel thread does not respond.',
     labels: {},
   },
   restarts: {
@@ -59,7 +59,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_config_last_reload_successful',
-    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays, or if a part of the agent cannot apply it.',
+    help: '1 if every part of the agent applied the last configuration; 0 if it was invalid, so that the previous one stays active, or if a part failed to apply it.',
     labels: {},
   },
   configTime: {
@@ -74,7 +74,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_config_generation',
-    help: 'Number of the configuration in force, counted from the start of the agent.',
+    help: 'Number of configurations applied since the agent started.',
     labels: {},
   },
   ...HTTP_METRICS,
@@ -84,7 +84,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_kubernetes_connected',
-    help: '1 if the Pods of this node are watched; 0 if not, and names are those last known, because the Kubernetes API does not answer correctly, has no node of this name, or a Pod of the agent has no token. /api/v1/agent gives the reason.',
+    help: '1 if the Pods of this node are watched. 0 if not, because the Kubernetes API does not respond correctly, has no node of this name, or the agent has no token; names are then the last known ones. /api/v1/agent gives the reason.',
     labels: {},
   },
   apiRequests: {
@@ -95,14 +95,14 @@ export const AGENT_METRICS = defineMetrics({
     labels: {
       resource: RESOURCE,
       verb: { help: 'Verb of the request.', values: ['list', 'watch'] },
-      code: { help: 'HTTP status, or error where there was no answer.', example: '200', max: 64 },
+      code: { help: 'HTTP status, or `error` if there was no response.', example: '200', max: 64 },
     },
   },
   apiRelists: {
     ...agent,
     type: 'counter',
     name: 'netsonde_kubernetes_relists_total',
-    help: 'Lists that were read again from the Kubernetes API, after a failure or at a regular interval.',
+    help: 'Lists that were read again from the Kubernetes API, after a failure or periodically.',
     labels: { resource: RESOURCE },
   },
   apiAge: {
@@ -110,35 +110,35 @@ export const AGENT_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_kubernetes_sync_age_seconds',
-    help: 'Time since the last message about the resource; a quiet watch has a bookmark every minute.',
+    help: 'Time since the last message about the resource. A watch without changes gets a bookmark every minute.',
     labels: { resource: RESOURCE },
   },
   apiObjects: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_kubernetes_objects',
-    help: 'Objects of the Kubernetes API that are kept in memory.',
+    help: 'Objects of the Kubernetes API in memory.',
     labels: { resource: RESOURCE },
   },
   peerAddresses: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_peer_addresses',
-    help: 'Addresses of Pods, Services and nodes by which events name the peer.',
+    help: 'Addresses of Pods, Services and nodes that events can name as peers.',
     labels: {},
   },
   peerAddressesLeftOut: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_peer_addresses_left_out',
-    help: 'Addresses for which there was no room; events do not name them.',
+    help: 'Addresses that did not fit in memory, so events do not name them.',
     labels: {},
   },
   sinkState: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_sink_state',
-    help: '1 for the state that the sink is in; /api/v1/sinks gives the reason.',
+    help: '1 for the current state of the sink; /api/v1/sinks gives the reason.',
     labels: { sink: SINK, state: { help: 'State of the sink.', values: SINK_STATES } },
   },
   sinkBytes: {
@@ -146,14 +146,14 @@ export const AGENT_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'bytes',
     name: 'netsonde_sink_pending_bytes',
-    help: 'Bytes of the records that wait for the sink.',
+    help: 'Size of the records that wait for the sink.',
     labels: { sink: SINK },
   },
   sinkRetries: {
     ...agent,
     type: 'counter',
     name: 'netsonde_sink_retries_total',
-    help: 'Retries of writes that the sink could not take.',
+    help: 'Retries of failed writes to the sink.',
     labels: { sink: SINK },
   },
 });
@@ -176,7 +176,7 @@ export interface AgentState {
   readonly http: HttpState;
 }
 
-/** The agent's own part of the page, which comes first: metrics of itself, and of its process. */
+/** Renders the main thread's part of the page, which comes first: metrics of the agent and of its process. */
 export class AgentMetrics {
   readonly #aggregator = new Aggregator([AGENT], () => false);
   readonly #process = new ProcessMetrics();
@@ -185,7 +185,7 @@ export class AgentMetrics {
     this.#aggregator.addProbe(AGENT, AGENT_METRICS, 'full');
   }
 
-  /** @param view set where the page is for a scraper */
+  /** @param view set if the page is for a scraper */
   async render(format: Format, state: AgentState, view?: ScraperView): Promise<Uint8Array[]> {
     const batch = this.#aggregator.begin(AGENT);
     emitState(batch.emit as AgentEmit, state);

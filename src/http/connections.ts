@@ -3,28 +3,25 @@ import type { Socket } from 'node:net';
 import { keyOf, ownerOf, type PeerKey, UNIX } from './peer.ts';
 import type { RefusalCause, Refusals } from './refusals.ts';
 
-/**
- * Number of connections of all addresses and sockets together. The kernel's buffers for a client that reads nothing, up to 4 MB, are
- * the agent's memory as well.
- */
+/** Maximum number of connections, over all listeners. A client that does not read can use 4 MB of kernel buffers, which count as the agent's memory. */
 export const CONNECTIONS_MAX = 64;
-/** Number of further connections that have just come: a client that opens many must not displace one whose request is on its way. */
+/** Number of additional connections younger than {@link NEW_MS}, so that a burst cannot displace a client that is about to send its request. */
 export const NEWCOMERS_MAX = 192;
 const NEW_MS = 250;
 /**
- * Number of further connections whose first bytes were not looked for yet: a burst is accepted in one turn of the event loop, and read
- * in the next. A client in the middle of it that came with its request is answered before its connection could be closed.
+ * Number of additional connections that have not been read from yet. A burst is accepted in one turn of the event loop and
+ * read in the next one, so a client within the burst gets its response before its connection could be closed.
  */
 export const UNREAD_NEWCOMERS_MAX = 1_024;
-/** Milliseconds for which expensive work waits at most while connections keep coming: most of a burst is to be closed before the work begins. */
+/** Maximum milliseconds that expensive work waits for a burst of connections to end, because most of them are closed then. */
 export const CALM_MS = 50;
-/** Number of requests of one connection that wait for the one before them; a client that sends more ahead has its connection closed. */
+/** Maximum number of pipelined requests that wait on one connection. A client that sends more is disconnected. */
 export const PIPELINED_MAX = 16;
-/** Bytes of answers that clients have not taken, over all connections. */
+/** Maximum size of unsent responses, over all connections. */
 export const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
-/** Milliseconds within which a client has to take some of its answer. */
+/** Milliseconds after which a client that reads nothing of its response is disconnected. */
 export const UNREAD_MS = 30_000;
-/** Milliseconds after TLS within which the first request of a connection has to arrive. */
+/** Milliseconds after the TLS handshake in which the first request has to arrive. */
 export const FIRST_REQUEST_MS = 10_000;
 
 export interface ConnectionLimits {
@@ -56,34 +53,34 @@ interface Call {
 interface Connection {
   readonly key: PeerKey;
   readonly owner: string;
-  /** The socket below TLS. */
+  /** The TCP socket, below TLS if there is TLS. */
   readonly socket: Socket;
   readonly openedMs: number;
   hasAsked: boolean;
-  /** Whether the bytes that came with its opening were read. */
+  /** Whether the event loop has read the bytes that were there when the connection was accepted. */
   isRead: boolean;
-  /** The request that is being answered. */
+  /** The request in progress. */
   active: Call | undefined;
   readonly waiting: Call[];
-  /** Timer that closes a connection without a request. */
+  /** Closes the connection if no request arrives. */
   readonly silence: NodeJS.Timeout;
 }
 
 /**
- * Every connection to the agent, by all its addresses and sockets. One request of each is answered at a time; the number of
- * connections, and of bytes that clients have not taken, is limited. At a limit, the owner with the most gives way, so a newcomer is
- * served even if others fill the agent: a probe of the kubelet and a scraper of another address always are.
+ * Tracks the connections of all listeners. Handles one request per connection at a time, and limits the number of
+ * connections and the size of unsent responses. At a limit, the owner with the most connections loses one, so that no
+ * owner can keep the kubelet or a scraper at another address from being served.
  */
 export class Connections implements Disposable {
   readonly #limits: ConnectionLimits;
   readonly #refusals: Refusals;
-  /** Connections, the oldest first. */
+  /** All connections, oldest first. */
   readonly #known = new Map<PeerKey, Connection>();
-  /** Connections accepted in this turn of the event loop, and in the previous one. */
+  /** Connections that were accepted in this turn of the event loop, and in the previous one. */
   #accepted: Connection[] = [];
   #reading: Connection[] = [];
   #isTurning = false;
-  /** Work that waits until no more connections come. */
+  /** Work that waits for a burst of connections to end. */
   #delayed: { readonly work: () => void; readonly byMs: number }[] = [];
   #isBoundDue = false;
 
@@ -96,12 +93,12 @@ export class Connections implements Disposable {
     return this.#known.size;
   }
 
-  /** Bytes of answers that no client has taken. */
+  /** Total size of the unsent responses in bytes. */
   get unreadBytes(): number {
     return [...this.#known.values()].reduce((sum, connection) => sum + unreadOf(connection), 0);
   }
 
-  /** Registers a connection that was accepted. */
+  /** Registers an accepted connection. */
   open(socket: Socket): void {
     const connection: Connection = {
       key: keyOf(socket),
@@ -115,7 +112,7 @@ export class Connections implements Disposable {
       silence: setTimeout(() => this.#close(connection, 'silent'), this.#limits.firstRequestMs),
     };
     socket.once('close', () => this.#forget(connection));
-    // A client that resets its connection is not an error of ours.
+    // A reset by the client must not become an uncaught error.
     socket.on('error', () => undefined);
     this.#known.set(connection.key, connection);
     this.#accepted.push(connection);
@@ -124,13 +121,13 @@ export class Connections implements Disposable {
     if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound();
   }
 
-  /** Does the work once all bytes that have come are read and no more connections come, and at most {@link CALM_MS} later. */
+  /** Runs the work once no more connections arrive and all are read, or after {@link CALM_MS}. */
   whenCalm(work: () => void): void {
     if (this.#isTurning) this.#delayed.push({ work, byMs: performance.now() + CALM_MS });
     else setImmediate(work);
   }
 
-  /** Answers the request by `app`, once the earlier requests of the same connection are answered. */
+  /** Passes the request to `app` once the earlier requests on its connection are done. */
   handle(request: IncomingMessage, response: ServerResponse, app: RequestListener): void {
     const connection = this.#known.get(keyOf(request.socket));
     // The connection was closed while its requests were read.
@@ -146,7 +143,7 @@ export class Connections implements Disposable {
     else this.#close(connection, 'pipelined');
   }
 
-  /** Handles bytes that are not a request: the error is sent, unless it would end up inside an answer. */
+  /** Handles malformed input: sends the error unless a response is in progress, and closes the connection. */
   malformed(socket: Socket, answer: string): void {
     const connection = this.#known.get(keyOf(socket));
     if (connection === undefined) return;
@@ -154,11 +151,11 @@ export class Connections implements Disposable {
     this.#close(connection, 'malformed');
   }
 
-  /** Makes room for an answer: connections whose clients take nothing of their answers give way. */
+  /** Closes connections with unsent responses while their total size exceeds the limit. */
   makeRoom(): void {
     for (;;) {
       const holders = [...this.#known.values()].filter((connection) => unreadOf(connection) > 0);
-      // An answer that is larger than the limit is still served.
+      // A single response may exceed the limit.
       if (holders.length < 2 || this.unreadBytes <= this.#limits.unreadBytes) return;
       const victim = victimOf(holders, unreadOf);
       if (victim === undefined) return;
@@ -166,7 +163,7 @@ export class Connections implements Disposable {
     }
   }
 
-  /** Closes connections after a change of the access rules for TCP: idle ones and streams at once, others after their answer. */
+  /** Closes TCP connections after their access rules changed: idle ones and streams at once, others after their response. */
   retire(): void {
     for (const { active, owner, socket } of this.#known.values()) {
       if (owner === UNIX) continue;
@@ -180,7 +177,7 @@ export class Connections implements Disposable {
     for (const { socket } of this.#known.values()) socket.destroy();
   }
 
-  /** Applies the limits once all that came in this turn of the event loop is read: most of a burst is closed before any work is done for it. */
+  /** Applies the limits after this turn of the event loop, so that most of a burst is closed before any work is done for it. */
   #boundSoon(): void {
     if (this.#isBoundDue) return;
     this.#isBoundDue = true;
@@ -190,7 +187,7 @@ export class Connections implements Disposable {
     });
   }
 
-  /** Runs at the end of a turn of the event loop: bytes that came with a connection are read in the turn after the one that accepts it. */
+  /** Runs at the end of each turn while connections arrive. The first bytes of a connection are read in the turn after it was accepted. */
   #turn(): void {
     for (const connection of this.#reading) connection.isRead = true;
     this.#reading = this.#accepted;
@@ -223,13 +220,13 @@ export class Connections implements Disposable {
   #begin(connection: Connection, call: Call): void {
     const { request, response, app } = call;
     connection.active = call;
-    // Other listeners for the end of this response run first.
+    // A microtask runs after all other `close` listeners of this response.
     response.once('close', () => queueMicrotask(() => this.#next(connection)));
-    // From here on only bytes that the client takes are sent. A continuous stream has a limit of its own.
+    // The response is complete, so only a slow client can delay the end. Streams have their own limit.
     response.once('prefinish', () =>
       response.setTimeout(this.#limits.unreadMs, () => this.#close(connection, 'unread')),
     );
-    // Reading the rest of a body would be useless.
+    // Closing the connection is cheaper than reading a request body.
     if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
       response.shouldKeepAlive = false;
     this.makeRoom();
@@ -259,7 +256,7 @@ function unreadOf({ active }: Connection): number {
   return active?.response.writableLength ?? 0;
 }
 
-/** Chooses from the owner with the most: an idle connection, then the one that holds the most, then the oldest. */
+/** Chooses a connection of the owner with the largest total: an idle one, or else the largest, or else the oldest. */
 function victimOf(
   connections: readonly Connection[],
   sizeOf: (connection: Connection) => number,
@@ -277,7 +274,7 @@ function victimOf(
   );
 }
 
-/** Returns the connections that exceed the limit, the oldest first: from the owner with the most, an idle one, then the oldest. */
+/** Returns the connections beyond the limit: repeatedly one of the owner with the most, idle ones first, then oldest first. */
 function surplusOf(connections: readonly Connection[], bound: number): Connection[] {
   if (connections.length <= bound) return [];
   const isIdle = ({ active }: Connection) => active === undefined;

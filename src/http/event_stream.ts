@@ -11,9 +11,9 @@ import { sendFailure } from './failure.ts';
 import type { Followers } from './followers.ts';
 import type { Refusals } from './refusals.ts';
 
-/** Bytes that a client may leave unread: a client that does not read must not make us keep its events. */
+/** Maximum size of events that a client has not read. A client with more is disconnected. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
-/** Milliseconds between comments, which keep proxies from closing a stream without events. */
+/** Milliseconds between comments, which keep proxies from closing an idle stream. */
 const KEEPALIVE_MS = 15_000;
 
 const NDJSON = 'application/x-ndjson';
@@ -21,7 +21,7 @@ const SSE = 'text/event-stream';
 
 interface EventQuery {
   readonly filter: EventFilter;
-  /** Caps how many past events are returned; newest first. */
+  /** Maximum number of past events to send; the newest are chosen. */
   readonly last: number;
   readonly follow: boolean;
   readonly ndjson: boolean;
@@ -33,7 +33,7 @@ export interface EventStreamDeps {
   readonly refusals: Refusals;
 }
 
-/** Serves `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
+/** Serves `/api/v1/events` as server-sent events or, with `Accept: application/x-ndjson`, as JSON lines. */
 export function serveEvents({ bus, followers, refusals }: EventStreamDeps, request: Request, response: Response): void {
   const wish = readEventQuery(request);
   if ('error' in wish) {
@@ -51,7 +51,7 @@ export function serveEvents({ bus, followers, refusals }: EventStreamDeps, reque
   response.flushHeaders();
   const seen = readLastEventId(request, bus.run);
   if (seen !== undefined) send(bus.history({ ...wish.filter, since: undefined }, seen));
-  // Past events are sent to clients that do not follow, and to those that give a start time.
+  // A client that follows gets past events only if it asks for them with `since`.
   else if (!wish.follow || wish.filter.since !== undefined) send(lastOf(bus.history(wish.filter), wish.last));
   if (!wish.follow) {
     response.end();
@@ -65,7 +65,7 @@ function frame({ event, json, number }: PublishedEvent, run: string): string {
   return `id: ${run}-${number}\nevent: ${event.type}\ndata: ${json}\n\n`;
 }
 
-/** Number of the last event that a returning client has; undefined where the client is new, or was connected to another run of the agent. */
+/** Returns the number of the last event that the client has; undefined for a new client or one of another run of the agent. */
 function readLastEventId(request: Request, run: string): number | undefined {
   const [, ofRun, number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(request.get('last-event-id') ?? '') ?? [];
   return ofRun === run ? Number(number) : undefined;
@@ -116,7 +116,7 @@ function readEventQuery(request: Request): EventQuery | Failure {
   };
 }
 
-/** Returns the first fault: an unknown parameter comes before a wrong value. */
+/** Returns the first error; unknown parameters come before invalid values. */
 function faultOf({ issues }: z.ZodError): string {
   const [unknown] = issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []));
   if (unknown === undefined) return issues[0]?.message ?? '';
@@ -128,7 +128,7 @@ const NAMES: Readonly<Record<'probe' | 'type', readonly string[]>> = {
   type: PROBES.flatMap(({ events }) => Object.keys(events)),
 };
 
-/** Rejects an unknown name: a typing error must not look as if nothing had happened. */
+/** Returns an error for an unknown probe or type, because a typo would otherwise look as if there were no events. */
 function wrongName(key: 'probe' | 'type', query: EventsQuery): string | undefined {
   const wrong = query[key]?.split(',').find((name) => !NAMES[key].includes(name));
   if (wrong === undefined) return undefined;
@@ -138,7 +138,7 @@ function wrongName(key: 'probe' | 'type', query: EventsQuery): string | undefine
 }
 
 const NANOSECONDS_PER_MS = 1_000_000n;
-/** Formats a time with as many digits as the time of an event has: they compare as texts. */
+/** Formats a time with the precision of event times, with which it is compared as text. */
 function timeText(ms: number): string {
   return formatTimeNs(BigInt(ms) * NANOSECONDS_PER_MS);
 }

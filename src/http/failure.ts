@@ -3,7 +3,7 @@ import type { Failure } from '#api/errors.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** Formats an answer that closes the connection, for a connection that does not speak HTTP yet, or no longer. @param status number and phrase */
+/** Returns a raw HTTP response that closes the connection, for when there is no ServerResponse. @param status code and phrase */
 export function rawAnswer(status: string, error: string): string {
   const body = JSON.stringify({ error } satisfies Failure);
   const head = [
@@ -15,10 +15,10 @@ export function rawAnswer(status: string, error: string): string {
   return [...head, '', body].join('\r\n');
 }
 
-/** Seconds after which a retry is worthwhile. */
+/** Seconds after which clients should retry. */
 const RETRY_AFTER = '1';
 
-/** Sends an answer that describes the fault; for a transient fault it says when to retry. */
+/** Sends an error response. A 503 tells the client when to retry. */
 export function sendFailure(response: ServerResponse, status: number, error: string): void {
   const body = JSON.stringify({ error } satisfies Failure);
   if (status === 503) response.setHeader('Retry-After', RETRY_AFTER);

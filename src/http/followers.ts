@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { ownerOf } from './peer.ts';
 import type { Refusals } from './refusals.ts';
 
-/** Number of streams of events that may be open at a time. */
+/** Maximum number of open event streams. */
 export const FOLLOWERS_MAX = 16;
 
 interface Follower {
@@ -11,14 +11,13 @@ interface Follower {
 }
 
 /**
- * Clients that follow the events. A newcomer is always served: where there are too many streams, the owner with the most gives way,
- * with its stream that has the most unread bytes, else with its oldest. So no client keeps others from following; a stream that was
- * closed continues by `Last-Event-ID`.
+ * Tracks the clients that follow events. A new stream is always accepted. Beyond the limit, the owner with the most streams
+ * loses one: the one with the most unread bytes, or else the oldest. Its client can continue with `Last-Event-ID`.
  */
 export class Followers {
   readonly #refusals: Refusals;
   readonly #max: number;
-  /** Streams, the oldest first. */
+  /** Open streams, oldest first. */
   readonly #open = new Set<Follower>();
 
   constructor(refusals: Refusals, max = FOLLOWERS_MAX) {

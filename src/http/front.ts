@@ -7,7 +7,7 @@ import { clientFault, type TlsSettings } from './tls_settings.ts';
 
 const HANDSHAKE_MS = 10_000;
 
-/** Layer between a connection and the HTTP server: TLS, where it is configured, which may change while the server runs. */
+/** Passes connections to the HTTP server, through TLS if configured. The settings can change while the server runs. */
 export class Front {
   readonly #http: HttpServer;
   readonly #refusals: Refusals;
@@ -18,7 +18,7 @@ export class Front {
     this.#refusals = refusals;
   }
 
-  /** Sets TLS for later connections. @param settings undefined: without TLS */
+  /** Sets TLS for later connections. @param settings undefined for no TLS */
   use(settings: TlsSettings | undefined): void {
     this.#tls = settings && this.#server(settings);
   }
@@ -30,7 +30,7 @@ export class Front {
   #server({ config, context }: TlsSettings): TlsServer {
     const options = {
       ...context,
-      // A fault of a certificate is described in an answer, once the client can read it.
+      // An invalid client certificate is rejected after the handshake, with a response that says why.
       requestCert: config.clientAuth !== 'NoClientCert',
       rejectUnauthorized: false,
       handshakeTimeout: HANDSHAKE_MS,
@@ -46,7 +46,7 @@ export class Front {
     });
   }
 
-  /** Refuses a connection before any of its bytes is read as a request. */
+  /** Rejects a connection before any HTTP request is read. */
   #refuse(socket: TLSSocket, error: string): void {
     this.#refusals.count('certificate');
     socket.on('error', () => undefined);

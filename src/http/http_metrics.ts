@@ -4,13 +4,13 @@ import type { WebStatus } from './web_file.ts';
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** Metrics of the clients of the agent. */
+/** Metrics of the agent's HTTP server. */
 export const HTTP_METRICS = defineMetrics({
   httpConnections: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_http_connections',
-    help: 'Connections to the agent, of all its addresses and sockets.',
+    help: 'Open connections to the agent, over all listeners.',
     labels: {},
   },
   httpUnread: {
@@ -18,21 +18,21 @@ export const HTTP_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'bytes',
     name: 'netsonde_http_unread_bytes',
-    help: 'Bytes of answers that clients have not taken.',
+    help: 'Size of the responses that clients have not read.',
     labels: {},
   },
   httpRefused: {
     ...agent,
     type: 'counter',
     name: 'netsonde_http_refused_total',
-    help: 'Requests that were refused, and connections that were closed, by cause; docs/api.md lists the limits.',
-    labels: { cause: { help: 'Why.', values: REFUSAL_CAUSES } },
+    help: 'Rejected requests and closed connections, by cause; docs/api.md lists the limits.',
+    labels: { cause: { help: 'Cause.', values: REFUSAL_CAUSES } },
   },
   webSuccessful: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_web_config_last_reload_successful',
-    help: '1 if the file of --web.config.file is in force, 0 if it is faulty and the previous one stays in force.',
+    help: '1 if the current file of --web.config.file is active, 0 if it is invalid and the previous settings stay active.',
     labels: {},
   },
   webTime: {
@@ -40,7 +40,7 @@ export const HTTP_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_web_config_last_reload_success_timestamp_seconds',
-    help: 'Unix time at which the file of --web.config.file, or a file that it names, was last applied.',
+    help: 'Unix time at which a change of --web.config.file, or of a file that it names, was last applied.',
     labels: {},
   },
   webCertificate: {
@@ -48,13 +48,13 @@ export const HTTP_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_web_certificate_expiry_timestamp_seconds',
-    help: 'Unix time at which the certificate expires that the agent serves with.',
+    help: "Unix time at which the agent's certificate expires.",
     labels: {},
   },
 });
 
 export interface HttpState {
-  /** Undefined: there is no --web.config.file. */
+  /** Undefined without --web.config.file. */
   readonly web: WebStatus | undefined;
   readonly connections: number;
   readonly unreadBytes: number;

@@ -3,10 +3,10 @@ import type { LaneRow, LedgerRow } from '#delivery/ledger.ts';
 import type { Source } from '#delivery/record.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 
-/** Counts of the records of a kind and probe before they were given to any sink. */
+/** Counts of one record kind and probe, before the records are passed to the sinks. */
 export type SourceRow = LedgerReport['probes'][number];
 
-/** Answers `/api/v1/ledger`. */
+/** Returns the response of `/api/v1/ledger`. */
 export function ledgerReport(probes: readonly SourceRow[], sinks: readonly LedgerRow[]): LedgerReport {
   return { probes, sinks: sinks.map((row) => ({ ...row, dropped: Object.fromEntries(row.dropped) })) };
 }
@@ -14,8 +14,8 @@ export function ledgerReport(probes: readonly SourceRow[], sinks: readonly Ledge
 const NOTHING = { received: 0, limited: 0, folded: 0, held: 0 };
 
 /**
- * @param kernel counts of events before they left the kernel thread
- * @param lane later counts. Records of other kinds than events begin there
+ * @param kernel event counts of the kernel thread
+ * @param lane counts of the main thread; for records other than events, they are the only ones
  */
 export function sourceRows(kernel: readonly KernelLedgerEntry[], lane: readonly LaneRow[]): SourceRow[] {
   const later = new Map(lane.filter(({ kind }) => kind === EVENT_KIND.name).map((row) => [row.probe, row]));

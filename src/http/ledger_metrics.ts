@@ -8,40 +8,40 @@ import type { SourceRow } from './ledger.ts';
 const KIND = { help: 'Kind of the records.', example: 'event', max: 16 } as const;
 const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
 const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
-const LIMIT_STAGE = { help: 'Stage of the limit.', values: ['kernel', 'agent'] } as const;
-const DROP_STAGE = { help: 'Stage of the loss.', values: ['kernel', 'sink'] } as const;
-const REASON = { help: 'Why.', values: ['ring_full', ...DROP_REASONS] } as const;
+const LIMIT_STAGE = { help: 'Where the limit applied.', values: ['kernel', 'agent'] } as const;
+const DROP_STAGE = { help: 'Where the loss happened.', values: ['kernel', 'sink'] } as const;
+const REASON = { help: 'Reason of the loss.', values: ['ring_full', ...DROP_REASONS] } as const;
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** Metrics of the ledger of events. */
+/** Metrics of the ledger for events. */
 export const EVENT_METRICS = defineMetrics({
   produced: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_produced_total',
-    help: 'Events that happened, before any limit.',
+    help: 'Events that happened, including those that a limit dropped.',
     labels: { probe: PROBE },
   },
   limited: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_limited_total',
-    help: 'Events left out by a limit.',
+    help: 'Events dropped by a limit.',
     labels: { probe: PROBE, stage: LIMIT_STAGE },
   },
   folded: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_folded_total',
-    help: 'Events that were merged into an equal one, which has their count.',
+    help: 'Events that were folded into a later one, which has their count.',
     labels: { probe: PROBE },
   },
   unfolded: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_unfolded_total',
-    help: 'Events that were not compared with others because too many different events came at the same time.',
+    help: 'Events that were sent without folding because too many different events happened at the same time.',
     labels: {},
   },
   delivered: {
@@ -55,14 +55,14 @@ export const EVENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_events_dropped_total',
-    help: 'Events that were lost. An empty sink label: lost before they reached any sink.',
+    help: 'Events that were lost. The sink label is empty for events lost before they reached any sink.',
     labels: { probe: PROBE, sink: SINK, stage: DROP_STAGE, reason: REASON },
   },
   pending: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_events_pending',
-    help: 'Events that wait for the sink. An empty sink label: held to see whether equal ones come.',
+    help: 'Events that wait for the sink. The sink label is empty for events held for folding.',
     labels: { probe: PROBE, sink: SINK },
   },
   recovered: {
@@ -76,28 +76,28 @@ export const EVENT_METRICS = defineMetrics({
 
 type EventMetric = keyof typeof EVENT_METRICS;
 
-/** Derives the metric of records of one kind. */
+/** Returns the descriptor of an event metric with the additional label `kind`. */
 function ofKind<const M extends EventMetric>(metric: M) {
   const { labels, ...descriptor } = EVENT_METRICS[metric];
   return { ...descriptor, labels: { kind: KIND, ...labels } };
 }
 
-/** Metrics of the ledger of records of every kind, including events. */
+/** Metrics of the ledger for all record kinds, including events. */
 export const RECORD_METRICS = defineMetrics({
   recordsProduced: {
     ...ofKind('produced'),
     name: 'netsonde_records_produced_total',
-    help: 'Records that were created, before any limit.',
+    help: 'Records that were created, including those that a limit dropped.',
   },
   recordsLimited: {
     ...ofKind('limited'),
     name: 'netsonde_records_limited_total',
-    help: 'Records left out by a limit.',
+    help: 'Records dropped by a limit.',
   },
   recordsFolded: {
     ...ofKind('folded'),
     name: 'netsonde_records_folded_total',
-    help: 'Records that were merged into an equal one, which has their count.',
+    help: 'Records that were folded into a later one, which has their count.',
   },
   recordsDelivered: {
     ...ofKind('delivered'),
@@ -107,12 +107,12 @@ export const RECORD_METRICS = defineMetrics({
   recordsDropped: {
     ...ofKind('dropped'),
     name: 'netsonde_records_dropped_total',
-    help: 'Records that were lost. An empty sink label: lost before they reached any sink.',
+    help: 'Records that were lost. The sink label is empty for records lost before they reached any sink.',
   },
   recordsPending: {
     ...ofKind('pending'),
     name: 'netsonde_records_pending',
-    help: 'Records that wait for the sink. An empty sink label: held to see whether equal ones come.',
+    help: 'Records that wait for the sink. The sink label is empty for records held for folding.',
   },
   recordsRecovered: {
     ...ofKind('recovered'),
@@ -131,7 +131,7 @@ const BOTH = {
   recordsRecovered: 'recovered',
 } as const satisfies Record<keyof typeof RECORD_METRICS, EventMetric>;
 
-/** Emits every row as `netsonde_records_*`, and rows of events as `netsonde_events_*` as well. */
+/** Emits all rows as `netsonde_records_*`, and the rows of events as `netsonde_events_*` as well. */
 export function emitLedger(emit: LooseEmit, sources: readonly SourceRow[], sinks: readonly LedgerRow[]): void {
   const count = (metric: keyof typeof BOTH, { kind, probe }: Source, value: number, labels: Labels = {}) => {
     emit(metric, NODE, value, { kind, probe, ...labels });

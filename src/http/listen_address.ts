@@ -1,5 +1,5 @@
 export interface ListenAddress {
-  /** Undefined for all addresses, including IPv6 where there is IPv6. */
+  /** Undefined for all addresses, including IPv6 if the machine supports it. */
   readonly host: string | undefined;
   readonly port: number;
 }
@@ -8,7 +8,7 @@ export const DEFAULT_LISTEN: ListenAddress = { host: undefined, port: 9102 };
 
 const PORT_MAX = 65_535;
 
-/** Parses `HOST:PORT`, `[::]:PORT` or `:PORT`. @throws an error that describes the fault */
+/** Parses `HOST:PORT`, `[::]:PORT` or `:PORT`. @throws if the text has another form */
 export function parseListenAddress(text: string, option = '--listen'): ListenAddress {
   const found = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/.exec(text);
   const port = Number(found?.groups?.['port']);

@@ -8,16 +8,16 @@ import type { Refusals } from './refusals.ts';
 import type { TlsSettings } from './tls_settings.ts';
 import { bindUnix } from './unix_socket.ts';
 
-/** Milliseconds for which idle connections stay open: scrapers reuse their connection, which identifies them, at intervals of up to two minutes. */
+/** Milliseconds that idle connections stay open. Scrapers are identified by their connection, and may scrape every two minutes. */
 const KEEP_ALIVE_MS = 125_000;
 
 /**
- * Number of connections that wait to be accepted, up to the kernel's limit (net.core.somaxconn). The kernel ignores connections beyond
- * it, which retry after one second, and then after two: a kubelet would give up in between.
+ * Number of connections that wait to be accepted (limited by net.core.somaxconn). The kernel drops further ones, and the
+ * client retries after one and then three seconds, when a kubelet probe has timed out.
  */
 const BACKLOG = 4_096;
 
-/** All addresses and sockets that the agent serves on. */
+/** Listens on all addresses and sockets of the agent. */
 export class Listeners implements Disposable {
   readonly #connections: Connections;
   readonly #refusals: Refusals;
@@ -29,9 +29,9 @@ export class Listeners implements Disposable {
   }
 
   /**
-   * @param tls undefined: without TLS
-   * @returns a function that changes the TLS settings
-   * @throws where the address cannot be listened on
+   * @param tls undefined for no TLS
+   * @returns the front, which can change the TLS settings
+   * @throws if it cannot listen on the address
    */
   async onAddress({ host, port }: ListenAddress, app: RequestListener, tls?: TlsSettings): Promise<Front> {
     const front = new Front(this.#http(app), this.#refusals);
@@ -44,14 +44,14 @@ export class Listeners implements Disposable {
     return front;
   }
 
-  /** @throws where the path is not a socket, or another process listens there */
+  /** @throws if the path is not a socket, or if another process listens on it */
   async onUnix(path: string, app: RequestListener): Promise<void> {
     const server = this.#server(new Front(this.#http(app), this.#refusals));
     await bindUnix(server, path, BACKLOG);
     this.#servers.push(server);
   }
 
-  /** `HOST:PORT` of the first server with a port; empty where none has one. */
+  /** Returns `HOST:PORT` of the first listener with a port; empty if there is none. */
   get address(): string {
     for (const server of this.#servers) {
       const address = server.address();
@@ -62,13 +62,13 @@ export class Listeners implements Disposable {
     return '';
   }
 
-  /** Closes every connection. */
+  /** Stops listening, and closes all connections. */
   [Symbol.dispose](): void {
     for (const server of this.#servers) server.close();
     this.#connections[Symbol.dispose]();
   }
 
-  /** Makes a server that accepts connections and passes them on. */
+  /** Creates a server that registers connections and passes them to the front. */
   #server(front: Front): Server {
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
       this.#connections.open(socket);

@@ -23,19 +23,19 @@ export interface MetricsDeps {
   readonly metrics: AgentMetrics;
   readonly scrapers: Scrapers;
   readonly ledger: Pick<Ledger, 'before'>;
-  /** Number of events that were not compared with others. */
+  /** Returns the number of events that were sent without folding. */
   readonly unfolded: () => number;
   readonly sinks: Pick<SinkSet, 'statuses' | 'rows'>;
   readonly config: () => ConfigStatus;
-  /** Returns undefined outside Kubernetes. */
+  /** Returns undefined if the agent does not use Kubernetes. */
   readonly kubernetes: () => KubernetesState | undefined;
   readonly connections: Pick<Connections, 'count' | 'makeRoom' | 'unreadBytes'>;
   readonly refusals: Refusals;
-  /** Returns undefined where there is no web configuration. */
+  /** Returns undefined without a web configuration. */
   readonly web: () => WebStatus | undefined;
 }
 
-/** Serves `/metrics`. @throws where there is neither a fresh nor an earlier page */
+/** Serves `/metrics`. @throws if there is neither a fresh nor an earlier page */
 export async function serveMetrics(
   deps: MetricsDeps,
   request: IncomingMessage,
@@ -45,12 +45,12 @@ export async function serveMetrics(
   try {
     await writeMetrics(deps, caller, request, response);
   } catch (error) {
-    // No client is left to receive the error.
+    // The client has disconnected, so the error has no recipient.
     if (!caller.signal.aborted) throw error;
   }
 }
 
-/** @throws where the client has gone */
+/** @throws if the client disconnects */
 async function writeMetrics(
   deps: MetricsDeps,
   caller: PageCaller,
@@ -78,16 +78,16 @@ async function writeMetrics(
   if (ageSeconds > 0) response.setHeader('Age', String(Math.ceil(ageSeconds)));
   if (isCompressed) response.setHeader('Content-Encoding', 'gzip');
   response.setHeader('Content-Length', String(pieces.reduce((sum, { length }) => sum + length, 0)));
-  // An old page shows no new rows.
+  // An old page may lack rows that later pages show, so it does not count as served to the scraper.
   const written = { thread, kernelMs: page.writtenMs, agentMs };
   if (hold !== undefined && ageSeconds === 0) response.once('finish', () => deps.scrapers.served(socket, written));
   deps.connections.makeRoom();
-  // All pieces are written at once: bytes that the client has not taken are counted at the connection.
+  // Writing everything at once lets `connections` count the unsent bytes.
   for (const piece of pieces) response.write(piece);
   response.end();
 }
 
-/** Compresses here where the kernel thread does not answer, and its last page was made uncompressed for another caller. */
+/** Compresses the page. The kernel thread has compressed its part already, unless it does not respond and its last page was for another client. */
 async function compressed(
   own: readonly Uint8Array[],
   { content }: Page,

@@ -2,20 +2,20 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIPv4, isIPv6 } from 'node:net';
 import { isLoopback } from './peer.ts';
 
-/** Host of a request: an address, or a name in lower case without a final dot. */
+/** Host of a request: an IP address, or a host name in lower case without a trailing dot. */
 export interface Host {
   readonly name: string;
   readonly isAddress: boolean;
-  /** Port; empty for that of the scheme. */
+  /** Empty for the default port of the scheme. */
   readonly port: string;
 }
 
 const HOST = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[a-z0-9_.-]+))(?::(?<port>\d{0,5}))?$/i;
 
-/** Scheme and authority of a full URL (RFC 9112, 3.2.2). */
+/** Scheme and authority of a URL in absolute form (RFC 9112, 3.2.2). */
 const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
 
-/** Parses `Host`, or the part between `//` and `/` of a URL; returns undefined where it is malformed (RFC 9110, 7.2; RFC 3986, 3.2.2). */
+/** Parses a `Host` header or the authority of a URL. Returns undefined if it is malformed (RFC 9110, 7.2; RFC 3986, 3.2.2). */
 export function parseHost(text: string): Host | undefined {
   const { v6, name = '', port = '' } = HOST.exec(text)?.groups ?? {};
   if (v6 !== undefined) return isIPv6(v6) ? { name: v6.toLowerCase(), isAddress: true, port } : undefined;
@@ -25,15 +25,15 @@ export function parseHost(text: string): Host | undefined {
 }
 
 /**
- * Returns the host that the request is for; undefined where a client of HTTP/1.0 names none.
- * @throws an error that describes the fault
+ * Returns the host that the request is for; undefined if an HTTP/1.0 client names none.
+ * @throws if the host is malformed or ambiguous
  */
 export function hostOf({
   url = '',
   headersDistinct,
 }: Pick<IncomingMessage, 'url' | 'headersDistinct'>): Host | undefined {
   const given = headersDistinct['host'] ?? [];
-  // A full URL takes precedence over the header (RFC 9112, 3.2.2).
+  // A URL in absolute form takes precedence over the header (RFC 9112, 3.2.2).
   const inUrl = AUTHORITY.exec(url)?.[1];
   if (given.length > 1) throw new Error('the request has more than one Host');
   const [text = inUrl] = inUrl === undefined ? given : [inUrl];
@@ -43,15 +43,15 @@ export function hostOf({
   return host;
 }
 
-/** Returns the path that the request is for, as it came: without the host of a full URL, and without a query or fragment. */
+/** Returns the path of the request, undecoded, without the host of an absolute URL and without query and fragment. */
 export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
   return url.replace(AUTHORITY, '').replace(/[?#].*/s, '');
 }
 
 /**
- * Returns whether only this machine has the name. Any other name may belong to a web page whose name server claims that it is this
- * machine: a browser would let the page read the answer.
- * @param isUnix whether the request came by a Unix socket, for which clients make up a name: a name without a dot has no owner in the DNS
+ * Whether the host can only be this machine, which protects against DNS rebinding: the owner of any other name could make
+ * it resolve to this machine, and browsers would let a page of that name read the response.
+ * @param isUnix whether the request came over a Unix socket. Clients then invent a host; one without a dot is no public name
  */
 export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
   if (host === undefined || host.name === 'localhost') return true;
@@ -61,8 +61,8 @@ export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
 const HTTP_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 /**
- * Returns why the request counts as one by a page of another site; undefined where it does not. A link from another site may be
- * followed: that site cannot read the answer (Fetch Metadata, W3C; RFC 6454).
+ * Returns why the request must come from a page of another site; undefined if it need not. Following a link is allowed,
+ * because the other site cannot read the response (Fetch Metadata, W3C; RFC 6454).
  */
 export function otherSite(headers: IncomingHttpHeaders, host: Host | undefined): string | undefined {
   const { origin } = headers;
@@ -81,7 +81,7 @@ function isSameOrigin(origin: string, host: Host | undefined): boolean {
   return own.name === host.name && (own.port || standard) === (host.port || standard);
 }
 
-/** Headers by which proxies name the client. */
+/** Headers in which proxies name their client. */
 const FORWARDED = new Set([
   'forwarded',
   'via',
@@ -95,7 +95,7 @@ const FORWARDED = new Set([
   'fastly-client-ip',
 ]);
 
-/** Returns the header by which a proxy declares that it asks for another client; undefined where none does. */
+/** Returns the name of a header that shows that a proxy forwards the request; undefined if there is none. */
 export function forwardedBy(headers: IncomingHttpHeaders): string | undefined {
   return Object.keys(headers).find((name) => FORWARDED.has(name) || name.startsWith('x-forwarded-'));
 }

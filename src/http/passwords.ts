@@ -1,28 +1,28 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { Turns } from '#core/turns.ts';
 
-/** Number of right passwords that are remembered, and so not hashed again. */
+/** Number of correct passwords to remember, which are not hashed again. */
 const KNOWN_MAX = 64;
-/** Share of a CPU that hashing may take, after one second of it at once. */
+/** Share of a CPU that hashing may use, with a burst of {@link CPU_SAVED_MS}. */
 const CPU_SHARE = 0.1;
 const CPU_SAVED_MS = 1_000;
-/** Milliseconds for which a password waits for its turn: less than a scraper waits. */
+/** Milliseconds that a password waits for its turn; less than the timeout of a scraper. */
 const WAIT_MS = 8_000;
 
-/** Hash to compare with where there is no such user, so that the duration reveals nothing: of cost ten, and of an unknown password. */
+/** Hash for users that do not exist, so that the response time does not reveal them. It has cost 10 and an unknown password. */
 const NOBODY = '$2b$10$jgNPkwZFjMpGrzYNnQmhWuYrGGZJPBVrkwmfrsHsmOpzNPZQH7xXG';
 
 export type Compare = (password: string, hash: string) => Promise<boolean>;
 
 /**
- * Users and their passwords, by hashes of bcrypt. Hashing handles one at a time, addresses take turns, and all together take a tenth of a
- * CPU: a flood of wrong passwords costs no more. A right password is remembered.
+ * Checks passwords against bcrypt hashes. Hashes one password at a time, with clients taking turns, and uses at most a tenth
+ * of a CPU, so that a flood of wrong passwords cannot use up the node. Remembers correct passwords.
  */
 export class Passwords {
   readonly #users: ReadonlyMap<string, string>;
   readonly #compare: Compare;
   readonly #turns = new Turns(1);
-  /** Key of the remembered passwords, which makes them useless elsewhere. */
+  /** HMAC key of the remembered passwords, so that their digests are useless outside of this process. */
   readonly #key = randomBytes(32);
   readonly #known = new Set<string>();
   #savedMs = CPU_SAVED_MS;
@@ -33,15 +33,15 @@ export class Passwords {
     this.#compare = compare;
   }
 
-  /** Whether no password is needed. */
+  /** Whether there are no users, so that no password is required. */
   get isEmpty(): boolean {
     return this.#users.size === 0;
   }
 
   /**
-   * @param owner owner of the request: those of one owner wait for each other before others wait for them
-   * @throws {BusyError} where there was no time for it
-   * @throws the reason with which the signal was aborted
+   * @param owner owner of the request; the passwords of one owner wait for each other
+   * @throws {BusyError} if the turn did not come in time
+   * @throws the signal's reason if it is aborted
    */
   async areRight(user: string, password: string, owner: string, signal: AbortSignal): Promise<boolean> {
     const digest = createHmac('sha256', this.#key)
@@ -64,7 +64,7 @@ export class Passwords {
     }
   }
 
-  /** Waits until the budget of CPU time allows another hash. */
+  /** Waits until the CPU budget allows another hash. */
   async #afford(signal: AbortSignal): Promise<void> {
     const nowMs = performance.now();
     this.#savedMs = Math.min(CPU_SAVED_MS, this.#savedMs + (nowMs - this.#atMs) * CPU_SHARE);
@@ -82,13 +82,13 @@ export class Passwords {
   }
 }
 
-/** Loads bcrypt only where there are users. It yields to the event loop every tenth of a second. */
+/** Loads bcrypt on first use. It yields to the event loop every 100 ms. */
 async function byBcrypt(password: string, hash: string): Promise<boolean> {
   const { compare } = await import('bcryptjs');
   return compare(password, hash);
 }
 
-/** Returns user and password of `Authorization: Basic` (RFC 7617); undefined where there are none. */
+/** Returns the user and password of a Basic `Authorization` header (RFC 7617); undefined if there are none. */
 export function basicCredentials(header: string | undefined): readonly [user: string, password: string] | undefined {
   const encoded = /^Basic +([A-Za-z0-9+/]+=*) *$/i.exec(header ?? '')?.[1];
   if (encoded === undefined) return undefined;

@@ -1,6 +1,6 @@
 import { BlockList, isIPv6, type Socket } from 'node:net';
 
-/** Key that is the same for a TCP connection and for the TLS inside it; a Unix socket has no TLS. */
+/** Identifies a connection. A TCP socket and the TLS socket on top of it have the same key. */
 export type PeerKey = string | Socket;
 
 const LOOPBACK = new BlockList();
@@ -8,7 +8,7 @@ LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
 LOOPBACK.addSubnet('::ffff:127.0.0.0', 104, 'ipv6');
 
-/** Returns whether an address is loopback; in the form of the kernel or a URL, without brackets. */
+/** Whether an address is loopback. IPv6 addresses have no brackets. */
 export function isLoopback(address: string | undefined): boolean {
   return address !== undefined && LOOPBACK.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
@@ -18,14 +18,14 @@ export function keyOf(socket: Socket): PeerKey {
   return remotePort === undefined ? socket : [remoteAddress, remotePort, localAddress, localPort].join();
 }
 
-/** Owner of every connection by a Unix socket. */
+/** Owner of all connections over the Unix socket. */
 export const UNIX = 'unix';
 
 const MAPPED = /^::ffff:(?=[\d.]+$)/;
-/** Number of groups of an IPv6 address that belong to one machine. */
+/** Number of 16-bit groups of an IPv6 address that identify a network; one machine may have many addresses in its network. */
 const NETWORK_GROUPS = 4;
 
-/** Returns the owner of a connection, as far as it shows: an address, a network of IPv6, or everybody who may open the Unix socket. */
+/** Returns who owns a connection: an IPv4 address, an IPv6 /64 network, loopback, or the Unix socket. */
 export function ownerOf({ remoteAddress }: Socket): string {
   if (remoteAddress === undefined) return UNIX;
   const address = remoteAddress.replace(MAPPED, '');
@@ -37,7 +37,7 @@ export function ownerOf({ remoteAddress }: Socket): string {
   return [...heads, ...zeros, ...tails].slice(0, NETWORK_GROUPS).join(':');
 }
 
-/** Returns whether both ends are on this machine. */
+/** Whether both ends of a connection are loopback. */
 export function isLocal({ localAddress, remoteAddress }: Socket): boolean {
   return isLoopback(localAddress) && isLoopback(remoteAddress);
 }

@@ -8,7 +8,7 @@ import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
 type Type = 'counter' | 'gauge' | 'histogram';
-/** Suffix of the family's name, labels, value. */
+/** Suffix of the family's name, labels, and value. */
 type Sample = readonly [suffix: string, labels: Readonly<Record<string, string>>, value: number];
 
 interface Family {
@@ -24,7 +24,7 @@ const KIB = 1024;
 const MICROSECONDS = 1e-6;
 const MILLISECONDS = 1e-3;
 
-/** Upper bounds of the histogram, in seconds: those of prom-client. */
+/** Upper bounds of the buckets in seconds, as in prom-client. */
 const GC_BOUNDS = [0.001, 0.01, 0.1, 1, 2, 5];
 
 const GC_KINDS: ReadonlyMap<number, string> = new Map([
@@ -35,29 +35,29 @@ const GC_KINDS: ReadonlyMap<number, string> = new Map([
 ]);
 
 interface Durations {
-  /** Counts by bound; the last one is for values above all bounds. */
+  /** Counts by bucket; the last one is for values above all bounds. */
   readonly counts: number[];
   seconds: number;
 }
 
-/** Node.js, perf_hooks: entries of the type `gc`. */
+/** An entry of type `gc` of node:perf_hooks. */
 type GcEntry = PerformanceEntry & { readonly detail: { readonly kind: number } };
 
-/** Internals of Node.js that prom-client uses as well. */
+/** Undocumented functions of Node.js, which prom-client uses as well. */
 interface Internals {
   _getActiveHandles?(): readonly object[];
   _getActiveRequests?(): readonly object[];
 }
 
 /**
- * Metrics of this process, under the names that prom-client gave them (https://github.com/siimon/prom-client). Measured on request,
- * except for garbage collections, which Node.js reports: nothing wakes the process.
+ * Metrics of this process, with the names that prom-client uses (https://github.com/siimon/prom-client). They are measured
+ * on each scrape, so that nothing wakes the process; only garbage collections are reported by Node.js.
  */
 export class ProcessMetrics implements Disposable {
   readonly #collections = new Map<string, Durations>();
   readonly #observer: PerformanceObserver;
   readonly #descriptors = new Descriptors(PROC);
-  /** Soft limit of open descriptors at the start. */
+  /** Soft limit of open file descriptors when the process started. */
   readonly #descriptorsMax = parseOpenFilesLimit(readText(`${SELF}/limits`) ?? '');
   #lagSeconds = 0;
 
@@ -73,7 +73,7 @@ export class ProcessMetrics implements Disposable {
   }
 
   write(writer: TextWriter, format: Format): void {
-    // Encoded at once, because it is made again for each page.
+    // Written as one text, because the page differs each time and caching rendered pieces would not help.
     let text = '';
     for (const { samples, ...family } of this.read()) {
       if (samples.length === 0) continue;
@@ -86,10 +86,10 @@ export class ProcessMetrics implements Disposable {
     writer.text(text);
   }
 
-  /** Returns the families in the order of the page; a family that cannot be read here has no samples. */
+  /** Returns the families in the order of the page. A family that cannot be read has no samples. */
   read(): readonly Family[] {
     this.#measureLag();
-    // process.memoryUsage() reads a file of /proc for a size that is not needed here.
+    // process.memoryUsage() would also read /proc for the resident size, which is not needed here.
     const heap = getHeapStatistics();
     const spaces = getHeapSpaceStatistics().map((space) => ({
       ...space,
@@ -147,7 +147,7 @@ export class ProcessMetrics implements Disposable {
     this.#observer.disconnect();
   }
 
-  /** Measures, for the next page, how long due work waits for its turn. */
+  /** Measures how long the event loop takes to run due work. The result is on the next page. */
   #measureLag(): void {
     const startMs = performance.now();
     setImmediate(() => {
@@ -225,7 +225,7 @@ function startSeconds(): number {
   return Math.round(performance.timeOrigin * MILLISECONDS);
 }
 
-/** Reads man 5 proc, status: in KiB. */
+/** Reads sizes from /proc/self/status, which has them in KiB (man 5 proc). */
 function memory(): Family[] {
   const status = readText(`${SELF}/status`) ?? '';
   const bytes = (field: string) => {

@@ -1,4 +1,4 @@
-/** Reasons why a request or a connection gets no answer of its own. */
+/** Why a request was rejected or a connection closed. */
 export const REFUSAL_CAUSES = [
   'connections',
   'pipelined',
@@ -17,7 +17,7 @@ export const REFUSAL_CAUSES = [
 ] as const;
 export type RefusalCause = (typeof REFUSAL_CAUSES)[number];
 
-/** Counts refusals since the start of the agent. */
+/** Counts rejections since the agent started. */
 export class Refusals {
   readonly #counts = new Map<RefusalCause, number>(REFUSAL_CAUSES.map((cause) => [cause, 0]));
 

@@ -1,16 +1,16 @@
 import type { Format } from '#collectors/exposition.ts';
 
-/** Milliseconds for a page by default: Prometheus gives up after ten seconds unless it says otherwise. */
+/** Default deadline of a page in milliseconds, just below the default scrape timeout of Prometheus. */
 const DEADLINE_MS = 9_000;
-/** Milliseconds for the rest of the page, and the transfer. */
+/** Milliseconds that the rest of the page and its transfer take. */
 const MARGIN_MS = 500;
 const DEADLINE_MIN_MS = 500;
-/** Longest deadline in milliseconds: all probes together have eight seconds. */
+/** Longest deadline in milliseconds. A collection takes at most eight seconds. */
 const DEADLINE_MAX_MS = 14_000;
 
 /**
- * Chooses the format that an Accept header prefers. Only type and weight count: parameters such as the version or the escaping scheme
- * differ between clients, and we have one version of each.
+ * Chooses the preferred format of an Accept header. Compares only types and weights. Ignores parameters such as the version
+ * and the escaping scheme, because only one version of each format is supported.
  */
 export function chooseFormat(accept: string | undefined): Format {
   let openmetrics = 0;
@@ -22,7 +22,7 @@ export function chooseFormat(accept: string | undefined): Format {
   return openmetrics > 0 && openmetrics >= text ? 'openmetrics' : 'text';
 }
 
-/** Returns whether the client accepts gzip (RFC 9110, 12.5.3). A client without the header may not be able to unpack it. */
+/** Whether the client accepts gzip (RFC 9110, 12.5.3). Without the header, it may not be able to decompress. */
 export function acceptsGzip(acceptEncoding: string | undefined): boolean {
   const weights = new Map<string, number>();
   for (const [coding, weight] of preferences(acceptEncoding))
@@ -30,7 +30,7 @@ export function acceptsGzip(acceptEncoding: string | undefined): boolean {
   return (weights.get('gzip') ?? weights.get('*') ?? 0) > 0;
 }
 
-/** Parses the values that a client accepts, with their weights. */
+/** Parses the accepted values with their weights. */
 function preferences(header = ''): (readonly [what: string, weight: number])[] {
   return header.split(',').map((part) => {
     const [what = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase());
@@ -44,7 +44,7 @@ function weightOf(parameters: readonly string[]): number {
   return Number.isFinite(weight) ? weight : 0;
 }
 
-/** Returns how long a scraper waits, in milliseconds, as its header X-Prometheus-Scrape-Timeout-Seconds says. */
+/** Returns the milliseconds within which the page has to be ready, from the header X-Prometheus-Scrape-Timeout-Seconds. */
 export function scrapeDeadlineMs(header: string | undefined): number {
   const seconds = Number(header);
   if (header === undefined || !Number.isFinite(seconds) || seconds <= 0) return DEADLINE_MS;

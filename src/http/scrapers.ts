@@ -2,76 +2,76 @@ import type { Socket } from 'node:net';
 import { HOLD_MAX_MS } from '#collectors/births.ts';
 import { ownerOf } from './peer.ts';
 
-/** Assumed interval, in milliseconds, of a scraper whose interval is not known yet: the default of Prometheus. */
+/** Assumed interval of a scraper in milliseconds until it is known: the default of Prometheus. */
 const UNKNOWN_MS = 60_000;
-/** Number of gaps from which an interval is determined, and the number that is sufficient. */
+/** Number of gaps to measure an interval from, and the minimum that suffices if they are regular. */
 const GAPS = 4;
 const GAPS_MIN = 2;
-/** Largest difference between the gaps of one scraper, as a share and as a time. */
+/** Maximum difference between regular gaps: a share of the longest, plus milliseconds. */
 const JITTER = 0.05;
 const JITTER_MS = 250;
-/** Number of intervals after a start, up to UNKNOWN_MS in total, for which others are waited for that may not have come yet. */
+/** Number of intervals after the start, up to UNKNOWN_MS in total, in which other scrapers may not have come yet. */
 const INTERVALS_AT_START = 10;
-/** Number of connections that are remembered. */
+/** Number of connections to remember. */
 const CONNECTIONS_MAX = 64;
 
-/** Times at which a page was written: the kernel thread's part and the main thread's part, each by the clock of its thread. */
+/** When a page was written: the kernel thread's part and the main thread's part, each on the clock of its thread. */
 export interface Written {
-  /** Number of the kernel thread: each has its own clock, and its own rows. */
+  /** Number of the kernel thread, because each has its own clock and rows. */
   readonly thread: number;
   readonly kernelMs: number;
   readonly agentMs: number;
 }
 
-/** Rule by which a new row is shown, as `ScraperView` says. */
+/** How new rows are held back; see `ScraperView`. */
 export interface Hold {
   readonly holdMs: number;
-  /** Last page that every scraper has had since. */
+  /** Latest page that every scraper has received since; undefined if unknown. */
   readonly seen: Written | undefined;
 }
 
-/** Key of a connection, the same object for all its requests: a socket. */
+/** Identifies a connection: its socket, which is the same object for all its requests. */
 export type Peer = Pick<Socket, 'remoteAddress'> & Partial<Pick<Socket, 'destroyed'>>;
 
 interface Connection {
   /** Address of the client. */
   readonly owner: string;
-  /** Whether it may be a scraper from before the start, which is waited for. */
+  /** Whether it may be a scraper from before the start of the agent, which counts from its first scrape on. */
   readonly isEarly: boolean;
-  /** Times of its scrapes, the latest last. */
+  /** Times of its scrapes, latest last. */
   readonly times: readonly number[];
-  /** Last page that it received as a whole. */
+  /** Last page that it has received completely. */
   written: Written | undefined;
 }
 
 /**
- * Learns how often scrapers come, so that each sees a new row at 0 before its value. Scrapers have no identity: two servers of one
- * address differ only in their connections, which Prometheus keeps open. A connection whose scrapes come at regular times is one
- * scraper; otherwise it is shared by several, as behind a proxy: all of them are assumed to have come once in {@link GAPS} scrapes.
+ * Measures the scrape interval, so that every scraper sees a new row at 0 before its value. Scrapers have no identity. Two
+ * Prometheus servers behind one address differ only in their connections, which they keep open. Regular scrapes on one
+ * connection come from one scraper. Otherwise several share the connection, for example behind a proxy, and it is assumed
+ * that each of them comes once in {@link GAPS} scrapes.
  *
- * Any client can claim to be a scraper. A client that has come once is not waited for yet: it misses as much as a scraper that begins
- * one interval later. A connection counts from its second scrape on; so do, where there are several, the connections of an address
- * that were used once: they are a scraper that makes a new connection each time. Until the interval of such a scraper is known, it is
- * assumed to be one minute.
+ * Any client can claim to be a scraper, so a client counts as one only from its second scrape on. If several connections of
+ * one address were used only once, they count as a scraper that opens a new connection each time; its interval is assumed
+ * to be a minute until it is known.
  */
 export class Scrapers {
-  /** Interval of every scraper, in milliseconds, where the configuration gives it. */
+  /** Interval of every scraper in milliseconds, if configured. */
   intervalMs: number | undefined;
   readonly #now: () => number;
   readonly #startMs: number;
   readonly #connections = new Map<Peer, Connection>();
-  /** Time at which a connection was last forgotten for lack of room. */
+  /** When a scraper's connection was last forgotten for lack of room. */
   #crowdedMs = Number.NEGATIVE_INFINITY;
 
-  /** @param now milliseconds of a monotonic clock */
+  /** @param now returns milliseconds of a monotonic clock */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
     this.#startMs = now();
   }
 
   /**
-   * Notes a scrape.
-   * @param thread number of the kernel thread: pages of another thread say nothing about the rows of this one
+   * Records a scrape, and returns how new rows are held back on its page.
+   * @param thread number of the kernel thread; pages of another thread do not count, because they have other rows
    */
   asked(connection: Peer, thread: number): Hold {
     const nowMs = this.#now();
@@ -83,7 +83,7 @@ export class Scrapers {
     const isCrowded = nowMs - this.#crowdedMs < HOLD_MAX_MS;
     if (this.#isStarting(nowMs, longest) || isCrowded)
       return { holdMs: holdOf(Math.max(longest, UNKNOWN_MS)), seen: undefined };
-    // A scraper that has closed the connection may not have received the page.
+    // A scraper that has closed its connection may not have received the page.
     const isThere = scrapers.every(([{ destroyed }]) => destroyed !== true);
     const isEachOne = isThere && intervals.every((interval) => interval?.isRegular === true);
     return {
@@ -97,13 +97,13 @@ export class Scrapers {
     };
   }
 
-  /** Notes that the whole page was sent. */
+  /** Records that the page was sent completely. */
   served(connection: Peer, written: Written): void {
     const known = this.#connections.get(connection);
     if (known !== undefined) known.written = written;
   }
 
-  /** Returns the scrapers that are waited for. */
+  /** Returns the connections that count as scrapers. */
   #scrapers(): [Peer, Connection][] {
     const onces = new Map<string, number>();
     for (const { owner, times } of this.#connections.values())
@@ -130,12 +130,12 @@ export class Scrapers {
     if (this.#connections.size > CONNECTIONS_MAX) this.#forgetOne(connection, nowMs);
   }
 
-  /** Returns whether other scrapers may not have come yet. */
+  /** Whether scrapers from before the start may not have come yet. */
   #isEarly(nowMs: number): boolean {
     return this.#isStarting(nowMs, longestOf(this.#scrapers().map(([, { times }]) => intervalOf(times))));
   }
 
-  /** Forgets a connection that is not a scraper's, else the one that was used longest ago: then a scraper may be forgotten. @param newest stays */
+  /** Forgets one connection: preferably one that is not a scraper's, otherwise the least recently used. @param newest is kept */
   #forgetOne(newest: Peer, nowMs: number): void {
     const scrapers = this.#scrapers().map(([connection]) => connection);
     const others = [...this.#connections.keys()].filter((connection) => connection !== newest);
@@ -146,7 +146,7 @@ export class Scrapers {
   }
 }
 
-/** Returns undefined where one has had no page of the thread yet. */
+/** Returns undefined if a connection has not received a page of this thread. */
 function oldestOf(connections: readonly Connection[], thread: number): Written | undefined {
   const pages = connections.flatMap(({ written }) => (written?.thread === thread ? [written] : []));
   if (pages.length < connections.length) return undefined;
@@ -162,12 +162,12 @@ interface Interval {
   readonly isRegular: boolean;
 }
 
-/** Returns the longest interval; a minute where there is none, or one is not known. */
+/** Returns the longest interval. An unknown interval counts as a minute, as does having none. */
 function longestOf(intervals: readonly (Interval | undefined)[]): number {
   return intervals.length === 0 ? UNKNOWN_MS : Math.max(...intervals.map((interval) => interval?.ms ?? UNKNOWN_MS));
 }
 
-/** Returns undefined while the interval is not known. */
+/** Returns undefined while the interval is unknown. */
 function intervalOf(times: readonly number[]): Interval | undefined {
   const gaps = times.slice(1).map((time, index) => time - (times[index] as number));
   if (gaps.length < GAPS_MIN) return undefined;
@@ -176,7 +176,7 @@ function intervalOf(times: readonly number[]): Interval | undefined {
   return gaps.length < GAPS ? undefined : { ms: gaps.reduce((sum, gap) => sum + gap, 0), isRegular: false };
 }
 
-/** Allows for a scrape that comes late and takes its time, and for one failure where they come each second. */
+/** Adds time for a late or slow scrape and, with intervals of a second, for a failed one. */
 function holdOf(intervalMs: number): number {
   return Math.min(HOLD_MAX_MS, 1.25 * intervalMs + 2_000);
 }

@@ -2,33 +2,33 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { fault, type TlsConfig } from './web_config.ts';
 
-/** Cipher suites of TLS 1.3, which are always offered: the configuration does not choose them. */
+/** TLS 1.3 cipher suites, which the configuration cannot choose; all are offered. */
 const TLS13_CIPHERS = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 
 export interface TlsSettings {
   readonly config: TlsConfig;
   readonly context: SecureContextOptions;
-  /** Expiry of the certificate, in milliseconds since the epoch. */
+  /** When the certificate expires, in milliseconds since the epoch. */
   readonly untilMs: number;
 }
 
 /**
- * Returns the settings from which a server is made.
- * @param nowMs milliseconds since the epoch, at which certificates have to be valid
- * @throws {ConfigError} where the certificate has expired, does not belong to the key, or a text is not PEM
+ * Returns the settings of a TLS server.
+ * @param nowMs current time in milliseconds since the epoch, when certificates have to be valid
+ * @throws {ConfigError} if the certificate is not valid now, does not match the key, or is not PEM
  */
 export function tlsSettings(config: TlsConfig, nowMs: number): TlsSettings {
   const [certificate] = certificatesOf(config.cert, 'cert_file');
   if (certificate === undefined) throw fault('cert_file', 'a certificate in PEM');
   if (certificate.validToDate.getTime() <= nowMs)
-    throw fault('cert_file', `a valid certificate: this one expired on ${certificate.validToDate.toISOString()}`);
+    throw fault('cert_file', `a valid certificate; this one expired on ${certificate.validToDate.toISOString()}`);
   if (certificate.validFromDate.getTime() > nowMs)
     throw fault(
       'cert_file',
-      `a valid certificate: this one is valid from ${certificate.validFromDate.toISOString()} on`,
+      `a valid certificate; this one is not valid before ${certificate.validFromDate.toISOString()}`,
     );
   if (!certificate.checkPrivateKey(privateKeyOf(config.key)))
-    throw fault('key_file', 'the key of the certificate: this one belongs to another');
+    throw fault('key_file', 'the key of the certificate; this one belongs to another');
   const authorities = config.clientCa === undefined ? [] : certificatesOf(config.clientCa, 'client_ca_file');
   if (config.clientCa !== undefined && !authorities.some(({ validToDate }) => validToDate.getTime() > nowMs))
     throw fault('client_ca_file', 'at least one certificate in PEM that has not expired');
@@ -57,7 +57,7 @@ function certificatesOf(pem: string, key: string): X509Certificate[] {
   try {
     return (pem.match(BLOCK) ?? []).map((block) => new X509Certificate(block));
   } catch {
-    throw fault(key, 'certificates in PEM: one of them is malformed');
+    throw fault(key, 'certificates in PEM; one of them is malformed');
   }
 }
 
@@ -70,7 +70,7 @@ function privateKeyOf(pem: string): KeyObject {
   }
 }
 
-/** Returns the reason why a client's certificate does not give access; undefined where it does, or where none is needed. */
+/** Returns why a client certificate does not give access; undefined if it does, or if none is required. */
 export function clientFault(
   { clientAuth, allowedSans }: TlsConfig,
   socket: TLSSocket,
@@ -79,28 +79,28 @@ export function clientFault(
   if (clientAuth === 'NoClientCert' || clientAuth === 'RequestClientCert') return undefined;
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined)
-    return clientAuth === 'VerifyClientCertIfGiven' ? undefined : 'a certificate of the client is needed';
-  // A resumed session was verified when it began.
+    return clientAuth === 'VerifyClientCertIfGiven' ? undefined : 'a client certificate is required';
+  // Checked here because a resumed session is not verified again.
   if (certificate.validToDate.getTime() <= nowMs) return "the client's certificate has expired";
   const isVerified = clientAuth !== 'RequireAnyClientCert';
   if (isVerified && !socket.authorized)
-    return `the client's certificate is not accepted: ${String(socket.authorizationError)}`;
+    return `the client's certificate was rejected: ${String(socket.authorizationError)}`;
   if (allowedSans === undefined) return undefined;
   const isAllowed = subjectAltNames(certificate.subjectAltName ?? '').some((name) => allowedSans.includes(name));
   return isAllowed ? undefined : "no name of the client's certificate is among client_allowed_sans";
 }
 
-/** Returns whether an authority has vouched for the client. A resumed session may have no certificate, and count as authorized. */
+/** Whether the client has a verified certificate. A resumed session can be authorized without having one. */
 export function isVerifiedClient({ clientAuth }: TlsConfig, socket: TLSSocket): boolean {
   const isVerified = clientAuth === 'VerifyClientCertIfGiven' || clientAuth === 'RequireAndVerifyClientCert';
   return isVerified && socket.authorized && socket.getPeerX509Certificate() !== undefined;
 }
 
-/** Node.js quotes a name that contains text like the start of another one (JSON). */
+/** Names in a subject alternative name. Node.js quotes a name as JSON if it contains text like the start of another name. */
 const SAN = /(?:^|, )(DNS|IP Address|email|URI|othername|DirName|Registered ID|[A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,"]*)/y;
 const COMPARED = new Set(['DNS', 'IP Address', 'email', 'URI']);
 
-/** Parses the names in a subject alternative name, as Node.js writes it: `DNS:a, IP Address:10.0.0.1`. Returns nothing for a text in another form. */
+/** Parses a subject alternative name as Node.js formats it: `DNS:a, IP Address:10.0.0.1`. Returns no names if it has another form. */
 export function subjectAltNames(text: string): string[] {
   const names: string[] = [];
   SAN.lastIndex = 0;

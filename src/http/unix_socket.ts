@@ -1,12 +1,12 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 
-/** File mode mask: only root, and the user of the agent, may connect. */
+/** File mode mask that lets only root and the agent's user connect. */
 const MASK = 0o177;
 
 /**
- * Listens on a Unix socket. A socket that an earlier agent has left behind is replaced.
- * @throws where the path is not a socket, or another process listens there
+ * Listens on a Unix socket. Replaces a socket that an earlier agent left behind.
+ * @throws if the path is not a socket, or if another process listens on it
  */
 export async function bindUnix(server: Server, path: string, backlog: number): Promise<void> {
   await removeStale(path);

@@ -102,7 +102,7 @@ it('requires a password by TLS on every path, and lets a user read the API', asy
   await serve({ tls_server_config: tls(), basic_auth_users: { alice: secretHash }, http_server_config: { headers } });
   for (const path of ['/', '/metrics', '/healthz', '/api/v1/agent']) {
     expect(await ask({ path, auth: 'alice:secret' })).toBe('200 here x-frame-options deny');
-    expect(await ask({ path })).toMatch(/^401 .*a user name and a password are needed/);
+    expect(await ask({ path })).toMatch(/^401 .*a user name and a password are required/);
   }
   for (const auth of ['alice:wrong', 'bob:secret', ':', 'alice:'])
     expect(await ask({ auth })).toMatch(/^401 .*is wrong/);
@@ -134,12 +134,12 @@ it('a certificate of the authority gives access, and no other: each client gets 
   await serve({ tls_server_config: { ...verified(), client_allowed_sans: ['prometheus.example'] } });
   expect(await ask({ client })).toBe('200 here');
   expect(await ask({ client, path: '/api/v1/agent' })).toBe('200 here');
-  expect(await ask()).toMatch(/^403 .*a certificate of the client is needed/);
+  expect(await ask()).toMatch(/^403 .*a client certificate is required/);
   const expired = ca.sign('expired', { names: 'DNS:prometheus.example', until: new Date(Date.now() - 1_000) });
   expect(await ask({ client: expired })).toMatch(/^403 .*has expired/);
   expect(await ask({ client: ca.sign('other') })).toMatch(/^403 .*client_allowed_sans/);
   const stranger = new CertificateAuthority(directory, 'stranger').sign('guest', { names: 'DNS:prometheus.example' });
-  expect(await ask({ client: stranger })).toMatch(/^403 .*is not accepted: /);
+  expect(await ask({ client: stranger })).toMatch(/^403 .*was rejected: /);
   expect(refusals.counts.get('certificate')).toBe(4);
   await eventually(() => expect(connections.count).toBe(0));
 });
@@ -167,7 +167,7 @@ it('a change is applied, with TLS switched on and off, and a faulty change keeps
   expect(await works()).toBe('200 here');
 
   write({ tls_server_config: verified() });
-  await taken('is in force');
+  await taken('is applied');
   expect(web.status.successful).toBe(true);
   expect(await works()).toMatch(/^403 /);
   const client = ca.sign('client');

@@ -7,7 +7,7 @@ import type { Refusals } from './refusals.ts';
 import { isVerifiedClient } from './tls_settings.ts';
 import type { WebSettings } from './web_file.ts';
 
-/** Access rules of a web configuration for TCP, after those of TLS; and the headers of answers. */
+/** Checks TCP clients against the web configuration, after TLS, and sets the configured response headers. */
 export class WebAccess {
   readonly #refusals: Refusals;
   #settings: WebSettings;
@@ -25,12 +25,12 @@ export class WebAccess {
     this.#passwords = new Passwords(settings.users);
   }
 
-  /** Whether every client needs a password, or on /api/v1 the token. */
+  /** Whether clients need a password or, on /api/v1, the token. */
   get asksPasswords(): boolean {
     return !this.#passwords.isEmpty;
   }
 
-  /** Returns whether the request has a user's password, or came with a verified certificate. */
+  /** Whether the request has a correct password or came with a verified certificate. */
   isKnown(request: IncomingMessage): boolean {
     return this.#known.has(request);
   }
@@ -56,7 +56,7 @@ export class WebAccess {
     sendFailure(
       response,
       401,
-      given === undefined ? 'a user name and a password are needed' : 'the user name or the password is wrong',
+      given === undefined ? 'a user name and a password are required' : 'the user name or the password is wrong',
     );
   }
 }

@@ -72,14 +72,14 @@ basic_auth_users:
   it.each([
     ['', 'the document: empty'],
     ['tls_server_config:', 'tls_server_config: null is not allowed'],
-    ['tls_config: {}', 'tls_config: no such key; there are: tls_server_config'],
-    ['tls_server_config: { certfile: a }', 'tls_server_config.certfile: no such key (did you mean cert_file?)'],
+    ['tls_config: {}', 'tls_config: unknown key; valid keys: tls_server_config'],
+    ['tls_server_config: { certfile: a }', 'tls_server_config.certfile: unknown key (did you mean cert_file?)'],
     ['tls_server_config: { key: B }', 'tls_server_config.cert_file: is missing'],
     ['tls_server_config: { cert: A }', 'tls_server_config.key_file: is missing'],
     ['tls_server_config: { cert: A, cert_file: a, key: B }', 'tls_server_config.cert: not both cert and cert_file'],
     [
       'tls_server_config: { cert_file: a, key: B }',
-      'tls_server_config.cert_file: "a" is not allowed; allowed: a file that can be read: ENOENT',
+      'tls_server_config.cert_file: "a" is not allowed; allowed: a readable file: ENOENT',
     ],
     ['tls_server_config: { client_ca_file: ca }', 'tls_server_config.client_ca_file: "ca" is not allowed'],
     [`tls_server_config: { ${PAIR}, client_auth_type: RequireAndVerify }`, 'one of NoClientCert, RequestClientCert'],
@@ -98,9 +98,9 @@ basic_auth_users:
     [`tls_server_config: { ${PAIR}, curve_preferences: [P256] }`, 'one of CurveP256'],
     [
       'http_server_config: { http2: true }',
-      'http_server_config.http2: true is not allowed; allowed: false, or no value: HTTP/2',
+      'http_server_config.http2: true is not allowed; allowed: false, or no value; HTTP/2',
     ],
-    ['http_server_config: { headers: { X-Powered-By: a } }', 'headers.X-Powered-By: no such key'],
+    ['http_server_config: { headers: { X-Powered-By: a } }', 'headers.X-Powered-By: unknown key'],
     ['http_server_config: { headers: { X-Frame-Options: no } }', 'one of deny, sameorigin'],
     [
       'http_server_config: { headers: { X-XSS-Protection: "a\\r\\nSet-Cookie: b" } }',
@@ -108,13 +108,13 @@ basic_auth_users:
     ],
     [
       'rate_limit: { interval: 1s, burst: 20 }',
-      'rate_limit: (hidden) is not allowed; allowed: no value: requests have the limits',
+      'rate_limit: (hidden) is not allowed; allowed: no value; docs/api.md has the limits',
     ],
     ['basic_auth_users:', 'basic_auth_users: null is not allowed; allowed: a mapping'],
     ['basic_auth_users: { "": x }', 'basic_auth_users'],
     ['basic_auth_users: { "a:b": x }', 'a name without a colon'],
     [`basic_auth_users: { __proto__: ${HASH} }`, '__proto__'],
-    [`basic_auth_users: { alice: ${HASH.replace('$10$', '$18$')} }`, 'a cost of at most 14: a cost of 18'],
+    [`basic_auth_users: { alice: ${HASH.replace('$10$', '$18$')} }`, 'a cost of at most 14; a cost of 18'],
     ['a: {b: ]', 'invalid YAML'],
   ])('%s is refused by name', async (text, words) => {
     await expect(parse(text)).rejects.toThrow(words);
@@ -160,17 +160,17 @@ describe('certificates', () => {
     [
       'has expired',
       () => ca.sign('old', { until: new Date(Date.now() - 1_000) }),
-      /cert_file: a valid certificate: this one expired on 20/,
+      /cert_file: a valid certificate; this one expired on 20/,
     ],
     [
       'is of tomorrow',
       () => ca.sign('early', { from: new Date(Date.now() + 3_600_000) }),
-      /cert_file: a valid certificate: this one is valid from 20/,
+      /cert_file: a valid certificate; this one is not valid before 20/,
     ],
     [
       'belongs to another key',
       () => ({ cert: ca.sign('one').cert, key: ca.sign('two').key }),
-      /key_file: the key of the certificate: this one belongs to another/,
+      /key_file: the key of the certificate; this one belongs to another/,
     ],
     ['is none', () => ({ cert: ca.sign('three').key, key: ca.sign('four').key }), /cert_file: a certificate in PEM/],
     ['has no key', () => ({ cert: ca.sign('five').cert, key: ca.sign('six').cert }), /key_file: a private key in PEM/],

@@ -5,7 +5,7 @@ import { ConfigError, faultsOf } from '#config/faults.ts';
 import { parseYaml } from '#config/yaml.ts';
 
 /**
- * The web configuration file of Prometheus' exporters: TLS, certificates of clients and passwords
+ * Parses the web configuration file of the Prometheus exporters: TLS, client certificates and passwords
  * (https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md).
  */
 
@@ -18,7 +18,7 @@ export const CLIENT_AUTH = [
 ] as const;
 export type ClientAuth = (typeof CLIENT_AUTH)[number];
 
-/** Cipher suites of Go's crypto/tls for TLS 1.2, by their names in OpenSSL. */
+/** OpenSSL names of the cipher suites of Go's crypto/tls for TLS 1.2 and 1.3. */
 export const CIPHER_SUITES: Readonly<Record<string, string>> = {
   TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: 'ECDHE-ECDSA-AES128-GCM-SHA256',
   TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: 'ECDHE-ECDSA-AES256-GCM-SHA384',
@@ -37,19 +37,22 @@ export const CIPHER_SUITES: Readonly<Record<string, string>> = {
 
 const CURVES = { CurveP256: 'P-256', CurveP384: 'P-384', CurveP521: 'P-521', X25519: 'X25519' } as const;
 
-/** Highest cost of a hash: a costlier one takes this thread seconds for each password. */
+/** Maximum cost of a bcrypt hash. A higher cost would block this thread for seconds per password. */
 const COST_MAX = 14;
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
 
 const words = z.string().regex(/^[\t\x20-\x7e]*$/, 'printable characters on one line');
 const version = z
   .string()
-  .refine((text) => text === 'TLS12' || text === 'TLS13', 'TLS12 or TLS13: older ones are broken, and are not offered');
+  .refine(
+    (text) => text === 'TLS12' || text === 'TLS13',
+    'TLS12 or TLS13; older versions are insecure and not supported',
+  );
 const hash = z.string().superRefine((text, context) => {
   const cost = Number(BCRYPT.exec(text)?.[1]);
-  if (!Number.isFinite(cost)) context.addIssue('a bcrypt hash, as `htpasswd -nBC 10 ""` makes it');
+  if (!Number.isFinite(cost)) context.addIssue('a bcrypt hash, such as the output of `htpasswd -nBC 10 ""`');
   else if (cost > COST_MAX)
-    context.addIssue(`a bcrypt hash with a cost of at most ${COST_MAX}: a cost of ${cost} takes seconds`);
+    context.addIssue(`a bcrypt hash with a cost of at most ${COST_MAX}; a cost of ${cost} takes seconds`);
 });
 
 const TLS = z.strictObject({
@@ -81,7 +84,7 @@ const HTTP = z.strictObject({
     .unknown()
     .refine(
       (on) => on === undefined || on === false,
-      'false, or no value: HTTP/2 is not supported, and scrapers do not need it',
+      'false, or no value; HTTP/2 is not supported, and scrapers do not need it',
     )
     .optional(),
   headers: z
@@ -111,7 +114,7 @@ const DOCUMENT = z.strictObject({
     .unknown()
     .refine(
       (limit) => limit === undefined,
-      'no value: requests have the limits in docs/api.md, and none of them is a rate',
+      'no value; docs/api.md has the limits of requests, which do not include a rate',
     )
     .optional(),
 });
@@ -126,7 +129,7 @@ const SECTIONS: Readonly<Record<string, z.ZodObject>> = {
   'http_server_config.headers': HTTP.shape.headers.unwrap() as z.ZodObject,
 };
 
-/** Settings of TLS; `cert`, `key` and `clientCa` are texts in PEM. */
+/** TLS settings; `cert`, `key` and `clientCa` are in PEM. */
 export interface TlsConfig {
   readonly cert: string;
   readonly key: string;
@@ -135,7 +138,7 @@ export interface TlsConfig {
   readonly allowedSans: readonly string[] | undefined;
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** Cipher suites as OpenSSL names them; empty for its own choice. */
+  /** OpenSSL names; empty for the default. */
   readonly ciphers: readonly string[];
   readonly honorCipherOrder: boolean;
   readonly curves: readonly string[];
@@ -143,17 +146,17 @@ export interface TlsConfig {
 
 export interface WebConfig {
   readonly tls: TlsConfig | undefined;
-  /** Hashes by user name; empty where no password is needed. */
+  /** Password hashes by user name; empty if no password is required. */
   readonly users: ReadonlyMap<string, string>;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Reads a file that the document names. @throws where it cannot be read */
+/** Reads a file that the document refers to. @throws if it cannot be read */
 export type ReadFile = (path: string) => Promise<string>;
 
 /**
- * @param directory directory of the document, to which its file names are relative
- * @throws {ConfigError} with all faults, and without any secret
+ * @param directory directory of the document, for relative file names in it
+ * @throws {ConfigError} with all errors, but without any secret
  */
 export async function parseWebConfig(text: string, directory: string, read: ReadFile): Promise<WebConfig> {
   const document = parseYaml(text) ?? {};
@@ -176,7 +179,7 @@ export async function parseWebConfig(text: string, directory: string, read: Read
   };
 }
 
-/** Refuses a user of this name: it would be silently left out, and without any user no password would be needed. */
+/** Rejects a user named `__proto__`, which zod would drop. Without any other user, no password would be required. */
 function refuseUnseen(document: unknown): void {
   const users = isMapping(document) ? document['basic_auth_users'] : undefined;
   if (isMapping(users) && Object.hasOwn(users, '__proto__'))
@@ -186,7 +189,7 @@ function refuseUnseen(document: unknown): void {
 const PUBLIC =
   /^(tls_server_config\.(\w+_file|\w*version|client_a\w+|cipher_suites|curve_preferences|prefer_\w+)|http_server_config)/;
 
-/** Describes the fault of a secret without the secret. */
+/** Returns the value to show in an error; secrets are hidden. */
 function shown({ path, value }: { readonly path: string; readonly value: string }): string {
   return value === '' || value === 'null' || PUBLIC.test(path) ? value : '(hidden)';
 }
@@ -205,18 +208,21 @@ async function tlsOf(tls: TlsDocument, directory: string, read: ReadFile): Promi
     try {
       return await read(isAbsolute(file) ? file : join(directory, file));
     } catch (error) {
-      throw fault(`${name}_file`, `a file that can be read: ${(error as Error).message}`, JSON.stringify(file));
+      throw fault(`${name}_file`, `a readable file: ${(error as Error).message}`, JSON.stringify(file));
     }
   };
   const [cert, key, clientCa] = [await pem('cert'), await pem('key'), await pem('client_ca')];
-  if (cert === undefined) throw fault('cert_file', 'is missing: TLS needs a certificate');
-  if (key === undefined) throw fault('key_file', 'is missing: TLS needs the key of the certificate');
+  if (cert === undefined) throw fault('cert_file', 'is missing, but TLS requires a certificate');
+  if (key === undefined) throw fault('key_file', 'is missing, but TLS requires the key of the certificate');
   const { client_auth_type: clientAuth, client_allowed_sans: allowedSans } = tls;
   const isVerified = clientAuth === 'VerifyClientCertIfGiven' || clientAuth === 'RequireAndVerifyClientCert';
   if (isVerified && clientCa === undefined)
-    throw fault('client_ca_file', `is missing: ${clientAuth} needs the authority that signs clients' certificates`);
+    throw fault('client_ca_file', `is missing, but ${clientAuth} requires the CA that signs client certificates`);
   if (clientCa !== undefined && clientAuth === 'NoClientCert')
-    throw fault('client_auth_type', 'RequireAndVerifyClientCert, or no client_ca_file: no certificate is requested');
+    throw fault(
+      'client_auth_type',
+      'RequireAndVerifyClientCert, or no client_ca_file; no certificate is requested now',
+    );
   if (allowedSans !== undefined && !clientAuth.startsWith('Require'))
     throw fault(
       'client_allowed_sans',
@@ -237,7 +243,7 @@ async function tlsOf(tls: TlsDocument, directory: string, read: ReadFile): Promi
   };
 }
 
-/** Makes the fault of a key of `tls_server_config`. */
+/** Returns an error for a key of `tls_server_config`. */
 export function fault(key: string, allowed: string, value = ''): ConfigError {
   return new ConfigError([{ path: `tls_server_config.${key}`, value, allowed }]);
 }

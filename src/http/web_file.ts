@@ -6,15 +6,15 @@ import type { Files } from '#files/files.ts';
 import { type TlsSettings, tlsSettings } from './tls_settings.ts';
 import { parseWebConfig, type WebConfig } from './web_config.ts';
 
-/** Limit in bytes of a document, a certificate or a key: none is nearly as long. */
+/** Maximum size in bytes of the document, a certificate or a key. */
 const FILE_BYTES_MAX = 256 * 1024;
 /**
- * Milliseconds between two looks. A change is applied once two looks in a row see the same, because certificate and key may be written
- * one after the other.
+ * Milliseconds between checks of the files. A change is applied when two checks in a row see the same content, because the
+ * certificate and the key may be written one after the other.
  */
 const LOOK_MS = 5_000;
 
-/** Settings of a server from a valid web configuration. */
+/** Server settings from a valid web configuration. */
 export interface WebSettings {
   readonly tls: TlsSettings | undefined;
   readonly users: ReadonlyMap<string, string>;
@@ -22,18 +22,18 @@ export interface WebSettings {
 }
 
 export interface WebStatus {
-  /** Whether the file, as it is now, is in force. */
+  /** Whether the current content of the file is active. */
   readonly successful: boolean;
-  /** Time at which it was last applied, in milliseconds since the epoch. */
+  /** When the file was last applied, in milliseconds since the epoch. */
   readonly appliedMs: number;
-  /** Expiry of the certificate in force, in milliseconds since the epoch. */
+  /** When the active certificate expires, in milliseconds since the epoch. */
   readonly certificateUntilMs: number | undefined;
 }
 
 interface Look {
-  /** Digest of the document and every file that it names. */
+  /** Digest of the document and of every file that it names. */
   readonly digest: string;
-  /** Parses the settings. @throws with all faults */
+  /** Returns the parsed settings. @throws with all errors of the files */
   readonly settings: () => WebSettings;
 }
 
@@ -45,13 +45,13 @@ export interface WebFileOptions {
   readonly lookMs?: number;
 }
 
-/** The file of `--web.config.file`, and the files that it names. A faulty change keeps the previous settings in force. */
+/** Watches the file of `--web.config.file` and the files that it names. An invalid change leaves the previous settings active. */
 export class WebFile implements Disposable {
   readonly #options: WebFileOptions;
   readonly #ending = new AbortController();
   #settings: WebSettings;
   #status: WebStatus;
-  /** Digests that the last look saw, and that were last applied or refused. */
+  /** Digests that were seen at the last check, and that were last applied or rejected. */
   #last: string;
   #taken: string;
 
@@ -64,7 +64,7 @@ export class WebFile implements Disposable {
     void this.#watch();
   }
 
-  /** @throws with all faults of the file */
+  /** @throws with all errors of the files */
   static async open(options: WebFileOptions): Promise<WebFile> {
     const first = await lookAt(options.files, options.path);
     return new WebFile(options, first, first.settings());
@@ -103,16 +103,16 @@ export class WebFile implements Disposable {
       this.#settings = settings();
     } catch (error) {
       this.#status = { ...this.#status, successful: false };
-      log('warn', `${(error as Error).message}\nThe previous settings stay in force.`);
+      log('warn', `${(error as Error).message}\nThe previous settings stay active.`);
       return;
     }
     this.#status = { successful: true, appliedMs: Date.now(), certificateUntilMs: this.#settings.tls?.untilMs };
-    log('info', `--web.config.file ${path}: the change is in force`);
+    log('info', `--web.config.file ${path}: the change is applied`);
     changed(this.#settings);
   }
 }
 
-/** Returns all faults of the file; undefined where it can be used as it is. */
+/** Returns all errors of the files; undefined if they are valid. */
 export async function webFileFault(files: WebFileOptions['files'], path: string): Promise<string | undefined> {
   try {
     (await lookAt(files, path)).settings();
