@@ -1,7 +1,7 @@
 import type { DropReason } from '#api/words.ts';
 import type { LaneRecord } from './record.ts';
 
-/** Limits of one write: the number of records, and the bytes of their texts together. One record is always allowed. */
+/** Limits of one write: the number of records, and their total size in bytes. A single record is always allowed. */
 export interface BatchLimits {
   readonly records: number;
   readonly bytes: number;
@@ -9,30 +9,28 @@ export interface BatchLimits {
 
 export type Dropped = (records: readonly LaneRecord[], reason: DropReason) => void;
 
-/** Keeps the records that a sink has not taken yet, in order and within a limit. */
+/** Holds the records that a sink has not taken yet, in order and within limits. */
 export interface RecordBuffer {
   readonly length: number;
-  /** Bytes of the texts of the records. */
+  /** Total size of the records. */
   readonly bytes: number;
-  /** Reason why the buffer cannot keep records as it should; empty where it can. */
+  /** Why the buffer cannot store records as configured; empty if it can. */
   readonly failure: string;
   push(records: readonly LaneRecord[]): void;
-  /** Returns the oldest records. They stay until they are settled; one batch at a time. */
+  /** Returns the oldest records, as one batch at a time. They stay in the buffer until `settle`. */
   take(limits: BatchLimits): Promise<readonly LaneRecord[]>;
-  /** Ends the batch that was taken: the given records of it stay in the buffer, in front of all others. */
+  /** Ends the batch. The given records of it stay in the buffer, in front of all others. */
   settle(left: readonly LaneRecord[]): void;
-  /** Takes out the records that are in memory. */
+  /** Removes and returns the records that are in memory. */
   drain(): Promise<readonly LaneRecord[]> | readonly LaneRecord[];
-  /**
-   * Drops the records that would not outlive the agent. @param deadlineMs milliseconds to wait for a disk that hangs
-   */
+  /** Drops the records that would be lost when the agent ends. @param deadlineMs milliseconds to wait for a disk that hangs */
   close(deadlineMs?: number): Promise<void>;
 }
 
-/** Taken records are cut off the front of the array only once there are many of them. */
+/** Number of taken records after which the array is compacted. */
 const COMPACT_AT = 1_024;
 
-/** Keeps records in memory. When it is full the oldest are dropped: people look for the newest. */
+/** Holds records in memory. Drops the oldest if it is full, because the newest are the most useful. */
 export class MemoryBuffer implements RecordBuffer {
   readonly failure = '';
   readonly #limits: BatchLimits;
@@ -98,9 +96,7 @@ export class MemoryBuffer implements RecordBuffer {
     this.#dropped(this.drain(), 'shutdown');
   }
 
-  /**
-   * A record that is being written is not dropped, since it may have arrived. It counts towards the limit all the same.
-   */
+  /** Drops the oldest records over the limit, but not the batch, which may have been written already. */
   #trim(): void {
     const start = this.#head;
     let length = this.length;
@@ -124,7 +120,7 @@ export function sumBytes(records: readonly LaneRecord[]): number {
   return records.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** Takes records off the front of an array: at least one, unless the array is empty. */
+/** Removes and returns the first records of an array within the limits, but at least one. */
 export function cutFront(records: LaneRecord[], { records: recordsMax, bytes: bytesMax }: BatchLimits): LaneRecord[] {
   let end = 0;
   for (let bytes = 0; end < records.length && end < recordsMax; end++) {

@@ -1,6 +1,6 @@
 import type { Source } from './record.ts';
 
-/** Counter with a value for each kind and probe. */
+/** Keeps a value for each record kind and probe. */
 export class Counts<T> {
   readonly #make: () => T;
   readonly #byKind = new Map<string, Map<string, T>>();

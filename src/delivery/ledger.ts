@@ -3,15 +3,15 @@ import { Counts } from './counts.ts';
 import type { Source } from './record.ts';
 
 interface SinkCount {
-  /** Records given to the sink's queue. */
+  /** Records put into the sink's queue. */
   accepted: number;
   delivered: number;
-  /** Records found in the spool that an earlier run of the agent left behind. */
+  /** Records found in the spool of an earlier run of the agent. */
   recovered: number;
   readonly dropped: Map<DropReason, number>;
 }
 
-/** Fate of the records of a kind and probe that were given to a sink: accepted + recovered = delivered + pending + dropped. */
+/** Outcome of the records of one kind and probe at a sink: accepted + recovered = delivered + pending + dropped. */
 export interface LedgerRow extends Source {
   readonly sink: string;
   readonly delivered: number;
@@ -25,25 +25,25 @@ interface LaneCount {
   received: number;
   limited: number;
   folded: number;
-  /** Records held until their window ends. */
+  /** Records held for folding until their window ends. */
   held: number;
-  /** Records given to all sinks that take the kind. */
+  /** Records passed to all sinks that take the kind. */
   published: number;
 }
 
-/** Fate of the records of a kind and probe before they were given to any sink. */
+/** Outcome of the records of one kind and probe before the sinks. */
 export type LaneRow = Source & Readonly<Omit<LaneCount, 'published'>>;
 
-/** Says whether a sink takes a kind. */
+/** A sink, and the record kinds that it takes. */
 export interface SinkKinds {
   readonly name: string;
   readonly kinds: ReadonlySet<string>;
 }
 
 /**
- * Accounts for every record from the moment it enters the lane: it is folded, limited or held, or given to the sinks that take its
- * kind, and there it is delivered, dropped or still pending. Together with the kernel's counts (produced, limited, lost) this
- * balances to the record, for each kind, probe and sink.
+ * Counts what happens to every record. In the lane, a record is folded, limited, held, or passed to the sinks that take its
+ * kind; at a sink, it is delivered, dropped or pending. Together with the kernel's counts (produced, limited, lost), the
+ * numbers add up exactly for each kind, probe and sink.
  */
 export class Ledger {
   readonly #lane = new Counts<LaneCount>(() => ({ received: 0, limited: 0, folded: 0, held: 0, published: 0 }));
@@ -96,7 +96,7 @@ export class Ledger {
     }));
   }
 
-  /** Returns the rows of these sinks, for the kinds that each takes or still has records of, and for every probe that had one. */
+  /** Returns the rows of these sinks, for each probe that had records of a kind that the sink takes or still holds. */
   rows(sinks: readonly SinkKinds[]): LedgerRow[] {
     return sinks.flatMap(({ name, kinds }) => {
       const known = this.#at(name);
@@ -117,7 +117,7 @@ export class Ledger {
       delivered: count.delivered,
       pending: pendingOf(count),
       recovered: count.recovered,
-      // Records that came before the sink existed: a sink that is switched off and on again balances as well.
+      // Includes the records published while the sink was not configured, so that the row adds up.
       dropped: missed > 0 ? new Map(count.dropped).set('not_configured', missed) : count.dropped,
     };
   }

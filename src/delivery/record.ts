@@ -2,50 +2,47 @@ import type { Severity } from '#api/words.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Kind and probe under which the ledger counts a record. */
+/** Record kind and probe, by which the ledger counts. */
 export interface Source {
   readonly kind: string;
-  /** Name of the probe that produced it. */
+  /** Name of the probe that produced the record. */
   readonly probe: string;
 }
 
-/** A finished record of any kind. Sinks, queues and spools know nothing else about it. */
+/** A finished record. Sinks, queues and spools handle all kinds in the same way. */
 export interface LaneRecord extends Source {
-  /** Nanoseconds since the epoch, in decimal, because a number cannot hold them. */
+  /** Nanoseconds since the epoch; decimal, because they exceed the safe integers. */
   readonly timeNs: string;
   readonly severity: Severity;
-  /** Few labels, each with few values: every combination is a stream of Loki. */
+  /** Labels with few values, because each combination is a stream in Loki. */
   readonly stream: Labels;
-  /** Labels that people look records up by, with any number of values. */
+  /** Further labels to search by, with any number of values. */
   readonly metadata: Labels;
-  /**
-   * One JSON object, on one line. It is flat except for single fields; it has `node`, and a sentence as `message` where the kind has
-   * one.
-   */
+  /** A JSON object on one line, mostly flat. It has `node` and, if the kind has messages, a sentence in `message`. */
   readonly json: string;
-  /** Bytes of `json` in UTF-8. */
+  /** Size of `json` in bytes. */
   readonly bytes: number;
 }
 
-/** The part of a kind's descriptor that a spool needs. */
+/** The part of a record kind that a spool needs. */
 export interface StoredKind {
-  /** Lower case letters, digits and `_`. */
+  /** Lower-case letters, digits and `_`. */
   readonly name: string;
-  /** Version of its JSON. A change that makes `restore` read the JSON differently takes the next number. */
+  /** Version of the JSON format. A change that affects `restore` increments it. */
   readonly version: number;
   /**
-   * Returns the record of a text that this version of netsonde or an earlier one has written; undefined for an unknown version.
-   * @throws where the text is malformed
+   * Restores a record from JSON that this or an earlier version of netsonde wrote. Returns undefined for an unknown version.
+   * @throws if the JSON is malformed
    */
   restore(version: number, json: string): LaneRecord | undefined;
 }
 
-/** The descriptor of a kind: makes each of its records, once. */
+/** Describes a record kind, and converts values to records. */
 export interface RecordKind<T> extends StoredKind {
   toRecord(value: T): LaneRecord;
 }
 
-/** A label without a value is the same as no label. */
+/** Returns labels without the empty ones, because an empty label is the same as none. */
 export function labelsOf(values: Readonly<Record<string, string | null | undefined>>): Labels {
   const labels: Record<string, string> = {};
   for (const name in values) {

@@ -1,27 +1,27 @@
 import type { LaneRecord } from './record.ts';
 
-/** Callbacks by which a sink reports on single records while a write is under way. */
+/** Callbacks for a sink to report on single records during a write. */
 export interface Receipt {
   delivered(records: readonly LaneRecord[]): void;
-  /** Reports records that the sink will never take. */
+  /** Reports records that the sink will never accept. */
   rejected(records: readonly LaneRecord[], why: string): void;
 }
 
-/** Destination of finished records. */
+/** Destination of records. */
 export interface Sink {
   readonly name: string;
   /**
-   * Resolves once the records have arrived, except for the rejected ones. One call at a time.
-   * @throws {Unavailable} where the sink can take nothing more now: records without a receipt are offered again later
+   * Resolves once all records are delivered or rejected. Must not be called concurrently.
+   * @throws {Unavailable} if the sink cannot take more now; records that were not reported on are offered again
    */
   write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Thrown when a sink cannot take records now, for a reason that may pass. */
+/** The sink cannot take records now, but may later. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable';
-  /** Milliseconds that the sink asked to be left alone. */
+  /** Milliseconds that the sink asked the agent to wait; 0 if it did not. */
   readonly retryAfterMs: number;
 
   constructor(message: string, retryAfterMs = 0) {

@@ -7,14 +7,14 @@ import type { LaneRecord } from './record.ts';
 import { type Sink, Unavailable } from './sink.ts';
 import { Told } from './told.ts';
 
-/** A batch is written as soon as it is this large, or its first record this old. */
+/** A batch is written as soon as it has this many records or bytes, or its first record is this old. */
 export interface BatchOptions extends BatchLimits {
   readonly ageMs: number;
 }
 
 export interface SinkQueueOptions {
   readonly name: string;
-  /** Records that it takes, in the words of the log. */
+  /** Name for the records in log messages, such as "events". */
   readonly what?: string;
   readonly ledger: Ledger;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -22,22 +22,22 @@ export interface SinkQueueOptions {
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
-/** Longest pause that a sink may ask for; a longer one is cut to this. */
+/** Limit of the pause that a sink can ask for. */
 const RETRY_AFTER_MAX_MS = 300_000;
-/** Longest pause while the agent shuts down. */
+/** Longest pause during shutdown. */
 const RETRY_LAST_MS = 200;
-/** A write that takes this long is shown as a failure. */
+/** Duration after which a running write makes the sink's state `failed`. */
 const STALLED_MS = 10_000;
-/** Part of the time to close that is kept for the work after the last write. */
+/** Milliseconds of the shutdown deadline that are reserved for the steps after the last write. */
 const LAST_MS = 500;
-/** Time that an aborted write gets to return. */
+/** Milliseconds for an aborted write to return, during shutdown. */
 const LAST_ABORT_MS = 200;
-/** Opening a large spool takes a second at most. */
+/** Maximum number of records that arrive while a spool opens, which takes at most a second. */
 const HELD_MAX = 10_000;
-/** An aborted write returns within this time, or is not waited for. */
+/** Milliseconds for an aborted write to return; after that it is ignored. */
 const ABORT_MS = 500;
 
-/** One batch at a sink, and which of its records are settled. */
+/** A running write of one batch, with the records that are not settled yet. */
 class Attempt {
   readonly controller = new AbortController();
   readonly sinceMs = performance.now();
@@ -48,7 +48,7 @@ class Attempt {
     this.open = new Set(batch);
   }
 
-  /** Returns those of the given records that were not settled before, and settles them. */
+  /** Settles records, and returns those that were not settled before. */
   settle(records: readonly LaneRecord[]): LaneRecord[] {
     const settled = records.filter((record) => this.open.delete(record));
     if (settled.length > 0) this.hasSettled = true;
@@ -57,8 +57,8 @@ class Attempt {
 }
 
 /**
- * The bounded queue in front of a sink, so that a slow sink holds up nobody. Writes that fail are retried with growing
- * pauses. Every record that is dropped is counted.
+ * A bounded queue in front of a sink, so that a slow sink does not block others. Failed writes are retried with backoff.
+ * Every dropped record is counted.
  */
 export class SinkQueue {
   readonly #options: SinkQueueOptions;
@@ -67,23 +67,23 @@ export class SinkQueue {
   #batch: BatchOptions;
   #attempt: Attempt | undefined;
   #running: Promise<void> | undefined;
-  /** Ends the pause that the loop makes. */
+  /** Ends the current pause of the loop. */
   #wake: () => void = () => undefined;
   #oldestMs = 0;
   #failures = 0;
   #retries = 0;
   #reason = '';
-  /** Start of the present state, by the wall clock and by a monotonic one. */
+  /** When the current state began, on the wall clock and on a monotonic clock. */
   #since = { wallMs: Date.now(), ms: performance.now() };
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
   readonly #told = new Told();
-  /** The log already has the present failure. */
+  /** Whether the log shows the current failure. */
   #isTold = false;
   #paused = false;
-  /** Records that arrived while one buffer replaces another. */
+  /** Records that arrived while the buffer is being replaced. */
   #held: LaneRecord[] | undefined;
-  /** Generation of the loop: an older loop that returns from a write that hung has nothing left to do. */
+  /** Number of the current loop. An earlier loop stops when its hung write returns. */
   #generation = 0;
   #closing = false;
   #ended = false;
@@ -120,7 +120,7 @@ export class SinkQueue {
   status(): SinkStatus {
     const stalledMs = this.#attempt === undefined ? 0 : performance.now() - this.#attempt.sinceMs;
     const stalled = stalledMs > STALLED_MS ? `a write has taken ${Math.round(stalledMs / 1_000)} s so far` : '';
-    const spool = this.#buffer.failure === '' ? '' : `the spool is not written: ${this.#buffer.failure}`;
+    const spool = this.#buffer.failure === '' ? '' : `cannot write the spool: ${this.#buffer.failure}`;
     const reason = this.#reason || stalled || spool;
     return {
       name: this.name,
@@ -136,8 +136,8 @@ export class SinkQueue {
   }
 
   /**
-   * Lets another sink take the waiting records, from another buffer where `exchange` gives one.
-   * @param exchange moves the waiting records
+   * Replaces the sink. The waiting records go to the new sink.
+   * @param exchange returns the buffer to use from now on, with the waiting records in it
    */
   async replace(
     sink: Sink,
@@ -161,7 +161,7 @@ export class SinkQueue {
     this.#start();
   }
 
-  /** Writes what is left and ends after the given time, whatever hangs; the rest is dropped, or stays in the spool. */
+  /** Writes waiting records until the deadline, and ends even if a step hangs. The rest is dropped or stays in the spool. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
     this.#wake();
@@ -182,7 +182,7 @@ export class SinkQueue {
     this.#drop(records.slice(room), 'queue_full');
   }
 
-  /** Stops the loop and the write under way. Records that the write has not settled go back. */
+  /** Stops the loop and the running write. Records that are not settled return to the buffer. */
   async #interrupt(abortMs = ABORT_MS): Promise<void> {
     const attempt = this.#attempt;
     attempt?.controller.abort(new Unavailable('interrupted'));
@@ -224,7 +224,7 @@ export class SinkQueue {
     return this.#buffer.length >= records || this.#buffer.bytes >= bytes || performance.now() - this.#oldestMs >= ageMs;
   }
 
-  /** Writes one batch. Returns how long to wait before the next one, or undefined to continue at once. */
+  /** Writes one batch. Returns the milliseconds to wait before the next write, or undefined to continue at once. */
   async #write(isWanted: () => boolean): Promise<number | undefined> {
     const buffer = this.#buffer;
     const batch = await buffer.take(this.#batch);
@@ -232,7 +232,7 @@ export class SinkQueue {
       buffer.settle(batch);
       return undefined;
     }
-    // Every record there turned out to be damaged.
+    // All records that the buffer read were damaged.
     if (batch.length === 0) return RETRY_LAST_MS;
     const attempt = new Attempt(batch);
     this.#attempt = attempt;
@@ -261,7 +261,7 @@ export class SinkQueue {
     const left = [...attempt.open];
     attempt.open.clear();
     this.#buffer.settle(left);
-    // The records there now arrived no earlier, unless they belong to a larger backlog that is due anyway.
+    // The remaining records arrived after the write began, or are a backlog that is due anyway.
     this.#oldestMs = attempt.sinceMs;
   }
 
@@ -278,7 +278,7 @@ export class SinkQueue {
   #failed(attempt: Attempt, error: Error): number | undefined {
     if (attempt.controller.signal.aborted) return undefined;
     if (!(error instanceof Unavailable)) {
-      // This is our fault and not the sink's: the same batch would fail forever.
+      // A bug in netsonde, because a retry would fail in the same way forever.
       const records = attempt.settle([...attempt.open]);
       this.#drop(records, 'write_failed');
       this.#options.log(
@@ -287,7 +287,7 @@ export class SinkQueue {
       );
       return undefined;
     }
-    // A sink that takes part of a batch is not backed off from for longer and longer.
+    // A sink that takes part of each batch works, so the backoff does not grow.
     const isNew = this.#told.isNew(error.message, this.#failures > 0);
     this.#failures = attempt.hasSettled ? 1 : this.#failures + 1;
     if (isNew) {
@@ -296,7 +296,7 @@ export class SinkQueue {
     }
     this.#setReason(error.message);
     const growing = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (this.#failures - 1));
-    // Agents that lost the same server must not all return to it at the same time.
+    // Jitter keeps agents that lost the same server from returning to it all at once.
     const retryMs = Math.max(growing * (0.5 + Math.random() / 2), error.retryAfterMs * (1 + Math.random() / 10));
     this.#untilMs = Date.now() + Math.min(retryMs, RETRY_AFTER_MAX_MS);
     return Math.min(retryMs, RETRY_AFTER_MAX_MS);
@@ -317,7 +317,7 @@ export class SinkQueue {
   #reject(records: readonly LaneRecord[], why: string): void {
     if (records.length === 0) return;
     if (this.#told.isNew(`refused: ${why}`))
-      this.#options.log('error', `${this.name} refused some ${this.#what}: ${why}`);
+      this.#options.log('error', `${this.name} rejected some ${this.#what}: ${why}`);
     this.#rejected = { at: new Date().toISOString(), why };
     this.#drop(records, 'rejected');
   }

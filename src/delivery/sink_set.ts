@@ -12,10 +12,10 @@ import { LokiSink } from './sinks/loki.ts';
 import { StdoutSink } from './sinks/stdout.ts';
 import { Spool } from './spool.ts';
 
-/** Milliseconds that sinks get to take what is left when they are closed. */
+/** Milliseconds for sinks to take the waiting records when they are closed. */
 export const FLUSH_MS = 4_000;
 
-/** A record is written as soon as it arrives; records that arrive during a write go together. */
+/** Writes a record as soon as it arrives. Records that arrive during a write form the next batch. */
 const AT_ONCE: BatchOptions = { records: 500, bytes: 1024 * 1024, ageMs: 0 };
 
 export type SinkLog = SinkQueueOptions['log'];
@@ -30,13 +30,13 @@ interface Running {
 
 export interface SinkSetOptions {
   readonly ledger: Ledger;
-  /** All kinds that exist. */
+  /** All record kinds. */
   readonly kinds: readonly StoredKind[];
   readonly files: Files;
   readonly log: SinkLog;
 }
 
-/** The sinks that the configuration asks for, each behind its queue. */
+/** The configured sinks, each with its queue. */
 export class SinkSet {
   readonly #ledger: Ledger;
   readonly #kinds: readonly StoredKind[];
@@ -51,7 +51,7 @@ export class SinkSet {
     this.#log = log;
   }
 
-  /** Gives each record to every sink that takes its kind. */
+  /** Passes each record to the sinks that take its kind. */
   offer(records: readonly LaneRecord[]): void {
     for (const { queue, kinds } of this.#running.values()) {
       const taken = records.filter(({ kind }) => kinds.has(kind));
@@ -59,7 +59,7 @@ export class SinkSet {
     }
   }
 
-  /** Opens, changes and closes sinks. A sink that is only changed loses none of its waiting records. */
+  /** Opens, changes and closes sinks. A changed sink keeps its waiting records. */
   async apply(config: SinksConfig): Promise<void> {
     const wanted = Object.entries(config) as [SinkName, BufferConfig | undefined][];
     const removed = [...this.#running].filter(([name]) => config[name] === undefined);
@@ -78,7 +78,7 @@ export class SinkSet {
     return this.#ledger.rows([...this.#running].map(([name, { kinds }]) => ({ name, kinds })));
   }
 
-  /** Lets all sinks take what is left within the given time, and logs what became of the records of each kind. */
+  /** Writes waiting records until the deadline, and logs the totals of each sink and record kind. */
   async close(deadlineMs = FLUSH_MS): Promise<void> {
     const sinks = [...this.#running];
     await Promise.all(sinks.map(([, { queue }]) => queue.close(deadlineMs)));
@@ -90,7 +90,7 @@ export class SinkSet {
     }
   }
 
-  /** Records in its spool stay there and are found when the sink is configured again. */
+  /** Closes a sink. Records in its spool stay there until the sink is configured again. */
   async #remove(name: SinkName, { queue, kinds }: Running): Promise<void> {
     await queue.close(FLUSH_MS);
     for (const row of this.#ledger.rows([{ name, kinds }])) {

@@ -194,7 +194,7 @@ it('continues in memory while the disk takes nothing, within the limits of memor
   await eventually(() => expect(spool.failure).toBe(''));
   await eventually(() => expect(files()).toHaveLength(1));
   expect(messages(await drainAll(spool))).toEqual(messages(lines.slice(55)));
-  expect(logged).toEqual([expect.stringContaining('is not written'), 'the spool is written again']);
+  expect(logged).toEqual([expect.stringContaining('cannot write the spool'), 'the spool can be written again']);
   await spool.close();
 });
 

@@ -11,23 +11,23 @@ import { SpoolProgress } from './spool_progress.ts';
 import { recover } from './spool_recovery.ts';
 import { KnownSources, Segment } from './spool_segments.ts';
 
-/** When the disk is full the oldest file is dropped: the smaller the files, the less is lost at once. */
+/** Number of files that a full spool has. The oldest is dropped for space, so more files lose less at once. */
 const FILES = 16;
-/** Files that somebody else changes are closed early. */
+/** Maximum number of files. There can be more than {@link FILES}, because a file that another program changes is closed early. */
 const FILES_MAX = 4 * FILES;
 const APPEND_BYTES_MAX = 1024 * 1024;
 const RETRY_MS = 1_000;
 const CLOSE_MS = 1_000;
-/** Numbers that are tried for a new file. */
+/** Maximum number of file numbers to try for a new file. */
 const NUMBERS_MAX = 100;
 
 export interface SpoolOptions {
   readonly directory: string;
-  /** Bytes on the disk. */
+  /** Maximum size on disk in bytes. */
   readonly size: number;
-  /** Limit of the records that wait in memory for the disk. */
+  /** Limits of the records that wait in memory for the disk. */
   readonly memory: BatchLimits;
-  /** All kinds that exist. */
+  /** All record kinds. */
   readonly kinds: readonly StoredKind[];
   readonly files: Files;
   readonly dropped: (source: Source, reason: DropReason, count: number) => void;
@@ -37,11 +37,11 @@ export interface SpoolOptions {
 }
 
 /**
- * Keeps records in files until they are delivered, even across the end of the process. Every record passes through them: a
- * process that is killed loses only its last moment. Where the disk does not take records, they wait in memory.
+ * Stores records in files until they are delivered, which survives a restart of the agent. Every record goes through the
+ * files, so a killed process loses only the latest records. While the disk fails, records wait in memory.
  *
- * Files may be damaged at any time and in any way. Records that are missing from a file are dropped and counted; a line that was
- * never counted is counted when it is found.
+ * Files may be damaged at any time. Records that are missing from a file are dropped and counted. Additional lines are
+ * counted as recovered when they are read.
  */
 export class Spool implements RecordBuffer {
   readonly #options: SpoolOptions;
@@ -49,22 +49,22 @@ export class Spool implements RecordBuffer {
   readonly #lines: SpoolLines;
   readonly #progress: SpoolProgress;
   readonly #sources = new KnownSources(NOBODY);
-  /** Records are appended to the last file. */
+  /** Records are appended to the last one. */
   #segments: Segment[] = [];
   #nextId = 1;
   #waiting: LaneRecord[] = [];
   #waitingBytes = 0;
   #appending: Promise<void> | undefined;
-  /** Records that are being written. */
+  /** Records that are being written to disk. */
   #written: readonly LaneRecord[] = [];
   #taken: { readonly records: readonly LaneRecord[]; readonly isOfFile: boolean } | undefined;
-  /** Records that were taken from a file before and not delivered. */
+  /** Records that were taken from a file, but not delivered. */
   #left: readonly LaneRecord[] = [];
   #isRecovered = false;
   #closed = false;
   #failure = '';
   #failedWriting = false;
-  /** The kind of failure that the log has last. */
+  /** Kind of the failure that was last logged. */
   #told = '';
   #retry: NodeJS.Timeout | undefined;
 
@@ -76,7 +76,7 @@ export class Spool implements RecordBuffer {
     this.#progress = new SpoolProgress(this.#files, () => this.#position(), warn);
   }
 
-  /** Resolves once it is known what an earlier run left behind, or why that cannot be read. */
+  /** Resolves once the records of an earlier run are counted, or cannot be read. */
   static async open(options: SpoolOptions): Promise<Spool> {
     const spool = new Spool(options);
     spool.#startAppending();
@@ -95,7 +95,7 @@ export class Spool implements RecordBuffer {
     return this.#segments.reduce((sum, { unreadBytes }) => sum + unreadBytes, taken + this.#waitingBytes);
   }
 
-  /** Reason why the disk does not take records; empty where it does. */
+  /** Why records cannot be written to disk; empty if they can. */
   get failure(): string {
     return this.#failure;
   }
@@ -136,7 +136,7 @@ export class Spool implements RecordBuffer {
     }
     const records = this.#cutWaiting(limits);
     this.#taken = { records, isOfFile: false };
-    // A caller that retries at once while the disk gives nothing must not keep the disk's answer from being handled.
+    // A caller in a loop would otherwise starve the event loop, and with it the response of the disk.
     if (records.length === 0) await turn();
     return records;
   }
@@ -153,7 +153,7 @@ export class Spool implements RecordBuffer {
     if (left.length === 0) this.#advance();
   }
 
-  /** Takes out the records that are in memory; those in the files stay there, for a later run, and no longer count as ours. */
+  /** Removes and returns the records in memory. Records in files stay there for a later run, and are no longer counted as pending. */
   async drain(): Promise<readonly LaneRecord[]> {
     await this.#finish();
     const records = this.#waiting.splice(0);
@@ -163,7 +163,7 @@ export class Spool implements RecordBuffer {
   }
 
   async close(deadlineMs = CLOSE_MS): Promise<void> {
-    // A write that hangs is not waited for: its records may be on the disk, or not.
+    // The outcome of a write that hangs is unknown, so its records count as lost.
     await withDeadline(this.#finish(), deadlineMs, 'late').catch(() => undefined);
     const lost = [...this.#written, ...this.#waiting.splice(0)];
     this.#written = [];
@@ -211,7 +211,7 @@ export class Spool implements RecordBuffer {
         this.#isRecovered = false;
       }
       if (!this.#isRecovered) await this.#recover();
-      // A full disk can only be noticed by the next write.
+      // Only the next write can show whether a full disk has space again.
       if (!this.#failedWriting) this.#succeed();
       while (this.#waiting.length > 0) {
         this.#failedWriting = true;
@@ -220,13 +220,13 @@ export class Spool implements RecordBuffer {
         this.#succeed();
       }
     } catch (error) {
-      // The next step shows whether a disk that hung has recovered, even if there is nothing left to write.
+      // A successful claim shows that a hung disk works again, even if there is nothing to write.
       if (error instanceof FileSystemHangs) this.#failedWriting = false;
       this.#fail(error as Error);
     }
   }
 
-  /** Moves some records from memory to the disk. @throws where the disk does not take them: they are in memory again */
+  /** Moves a batch from memory to disk. @throws if the disk fails; the records are in memory again */
   async #write(): Promise<void> {
     const { size } = this.#options;
     const records = this.#cutWaiting({
@@ -248,14 +248,14 @@ export class Spool implements RecordBuffer {
       if (this.#reclaimWritten()) this.#putBack(records);
       if (!(error instanceof NotOurs) || segment === undefined) throw error;
       segment.isSealed = true;
-      // A file that somebody changes right after it was made: the next one waits a moment.
+      // Another program changes the file right after its creation, so the next attempt waits.
       if (segment.bytes === 0) throw error;
       this.#options.log('warn', error.message);
       return;
     }
     if (!this.#reclaimWritten()) return;
     if (!this.#segments.includes(segment)) {
-      // The file was found to be damaged in the meantime, and is removed.
+      // The file was found damaged during the write, and is removed.
       this.#putBack(records);
       return;
     }
@@ -263,7 +263,7 @@ export class Spool implements RecordBuffer {
     for (const record of records) segment.add(record);
   }
 
-  /** Returns false where the spool was closed in the meantime: the records were counted then. */
+  /** Returns false if the spool was closed during the write, which has counted the records as lost. */
   #reclaimWritten(): boolean {
     const isOurs = this.#written.length > 0;
     this.#written = [];
@@ -282,15 +282,15 @@ export class Spool implements RecordBuffer {
   }
 
   #succeed(): void {
-    if (this.#failure !== '') this.#options.log('info', 'the spool is written again');
+    if (this.#failure !== '') this.#options.log('info', 'the spool can be written again');
     this.#failure = '';
     this.#told = '';
   }
 
-  /** A full disk fails every second: the log gets one line for it. */
+  /** Logs a failure once, because a full disk fails every second. */
   #fail(error: NodeJS.ErrnoException): void {
     const { message, code: kind = message } = error;
-    if (kind !== this.#told) this.#options.log('error', `the spool is not written: ${message}`);
+    if (kind !== this.#told) this.#options.log('error', `cannot write the spool: ${message}`);
     this.#told = kind;
     this.#failure = message;
     if (this.#closed) return;
@@ -315,7 +315,7 @@ export class Spool implements RecordBuffer {
     }
   }
 
-  /** Drops the oldest files until the given number of bytes fits. Records that are being delivered are not dropped. */
+  /** Drops the oldest files until the given number of bytes fits. Keeps records that are being delivered. */
   #makeRoom(bytes: number): void {
     let total = this.#segments.reduce((sum, segment) => sum + segment.bytes, bytes);
     while ((total > this.#options.size || this.#segments.length > FILES_MAX) && this.#segments.length > 0) {
@@ -330,7 +330,7 @@ export class Spool implements RecordBuffer {
     this.#progress.save([segment.id]);
   }
 
-  /** The content of the files is no longer ours. */
+  /** Counts all records in files as left in the spool. */
   #leave(): void {
     for (const segment of this.#segments) this.#dropLines(segment.skip(), 'left_in_spool');
     this.#drop(this.#left, 'left_in_spool');
@@ -347,11 +347,11 @@ export class Spool implements RecordBuffer {
     for (const [source, count] of lines) this.#options.dropped(source, reason, count);
   }
 
-  /** Returns undefined where the file system hangs: records in memory are delivered first then. */
+  /** Returns undefined if the file system hangs, so that the records in memory are delivered first. */
   async #read(segment: Segment, bytesMax: number): Promise<Line[] | undefined> {
     try {
       const lines = await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax);
-      // The file may have been dropped while it was read.
+      // The file may have been dropped during the read.
       return this.#segments.includes(segment) ? lines : [];
     } catch (error) {
       if (error instanceof FileSystemHangs) {
@@ -366,7 +366,7 @@ export class Spool implements RecordBuffer {
     }
   }
 
-  /** A damaged line is dropped alone. */
+  /** Restores the record of a line. Drops only this line if it is damaged. */
   #restore(segment: Segment, line: Line): LaneRecord[] {
     const source = this.#sources.bound(sourceOf(line.text));
     if (!segment.pass(source, line.bytes)) this.#options.recovered(source, 1);
@@ -380,7 +380,7 @@ export class Spool implements RecordBuffer {
     return [];
   }
 
-  /** Every record that was read is delivered. */
+  /** Moves the position to what was read, all of which is delivered. */
   #advance(): void {
     for (const segment of this.#segments) segment.settled = segment.offset;
     const last = this.#segments.at(-1);

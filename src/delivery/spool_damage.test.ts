@@ -257,7 +257,7 @@ it('leaves alone anything but its own files: links, pipes, folders', async () =>
   symlinkSync(victim, join(directory, 'position'));
   symlinkSync(victim, join(directory, 'position.new'));
   const account = await Account.open(directory);
-  expect(account.logged.filter((line) => line.includes('is left as it is'))).toHaveLength(4);
+  expect(account.logged.filter((line) => line.includes('a part of the spool is ignored'))).toHaveLength(4);
   account.push(makeLines(10));
   await account.drain();
   await account.spool.close();
@@ -368,7 +368,7 @@ it.each([
     await written(10);
     files.stop(passing);
     account.push(makeLines(10, {}, 10));
-    await eventually(() => expect(account.spool.failure).toContain('does not answer'));
+    await eventually(() => expect(account.spool.failure).toContain('does not respond'));
     // Records on the stopped disk remain in the spool.
     await eventually(async () => {
       await account.deliver();
@@ -394,7 +394,7 @@ it('holds up nobody while the disk hangs, however often records are taken', asyn
   files.stop();
   await eventually(async () => {
     await account.deliver();
-    expect(account.spool.failure).toContain('does not answer');
+    expect(account.spool.failure).toContain('does not respond');
   });
   let hasRun = false;
   setTimeout(() => {
@@ -516,7 +516,7 @@ it('a file that is longer than the spool may be is read only up to that size', a
   expect(messages(second.delivered)).toEqual(messages(makeLines(3)));
   expect(second.dropped).toEqual({ 'unknown spool_damaged': 1 });
   expect(second.logged).toContain(
-    `warn: a part of the spool is lost: its file 1 was longer than the spool may be, ${2 ** 40 - size - MEBIBYTE} bytes are not read`,
+    `warn: a part of the spool is lost: file 1 exceeds the size limit, ${2 ** 40 - size - MEBIBYTE} bytes were removed`,
   );
   await second.spool.close();
 });

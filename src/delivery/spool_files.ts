@@ -5,17 +5,17 @@ import { assertRegular, type Files, replaceFile } from '#files/files.ts';
 import { FolderLock } from '#files/lock.ts';
 import { type Line, splitLines } from './spool_lines.ts';
 
-/** Where reading continues: number of the file, and byte offset in it. */
+/** Where reading continues: file number and byte offset. */
 export interface Position {
   readonly id: number;
   readonly offset: number;
 }
 
-/** The position where nothing was delivered yet. */
+/** Position before anything was delivered. */
 const START: Position = { id: 0, offset: 0 };
 
 const NAME = /^(\d{10,15})\.jsonl$/;
-/** New files are numbered from the greatest number on, so a file whose number is near the end of the range is not ours. */
+/** Maximum file number. Numbers only grow, so a larger one belongs to another program. */
 const ID_MAX = 1e14;
 const POSITION = 'position';
 const POSITION_BYTES_MAX = 64;
@@ -23,17 +23,17 @@ const CHUNK_BYTES = 1024 * 1024;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** A link leads elsewhere, and the other end of a pipe may never open. */
+/** Does not follow symbolic links, which lead elsewhere, and does not block on pipes. */
 const SAFE = O_NOFOLLOW | O_NONBLOCK;
 
-/** Thrown where a file is not as long as what was written to it: somebody else changes it. */
+/** A file does not have the length that was written to it, because another program changes it. */
 export class NotOurs extends Error {
   override readonly name = 'NotOurs';
 }
 
 /**
- * The files of a spool: numbered files of JSON lines, and beside them the position up to which they are delivered. They survive the
- * process, but not a crash of the machine: nothing waits for the disk to sync. The folder is locked while it is in use.
+ * The files of a spool: numbered files of JSON lines, and a file with the position up to which they are delivered. They
+ * survive the process, but not a crash of the machine, because nothing syncs them. The directory is locked while in use.
  */
 export class SpoolFiles {
   readonly directory: string;
@@ -46,9 +46,9 @@ export class SpoolFiles {
   }
 
   /**
-   * Takes the folder, and makes it where it is missing.
-   * @returns whether the folder is another one than before, or was not ours before
-   * @throws where another sink or agent has it
+   * Locks the directory, and creates it if necessary.
+   * @returns whether the directory was not locked before, or was replaced since
+   * @throws if another sink or agent has locked it
    */
   claim(): Promise<boolean> {
     return this.#step(async () => {
@@ -59,7 +59,7 @@ export class SpoolFiles {
       this.#lock = await FolderLock.take(this.directory);
       if (this.#lock === undefined) {
         throw new Error(
-          `${this.directory} is the spool of another sink or agent, which runs: give each its own folder`,
+          `${this.directory} is the spool of another sink or agent that is running; give each its own directory`,
         );
       }
       return true;
@@ -73,7 +73,7 @@ export class SpoolFiles {
     });
   }
 
-  /** Returns the numbers of the existing files, in order, and where reading continues. */
+  /** Returns the numbers of the existing files in ascending order, and where reading continues. */
   list(): Promise<{ ids: number[]; position: Position }> {
     return this.#step(async () => {
       const names = await readdir(this.directory);
@@ -83,7 +83,7 @@ export class SpoolFiles {
     });
   }
 
-  /** Makes a file. @throws EEXIST where it exists */
+  /** Creates a file. @throws EEXIST if it exists */
   async create(id: number): Promise<void> {
     await this.#step(async () => {
       await using _file = await open(this.#path(id), O_WRONLY | O_CREAT | O_EXCL | SAFE, FILE_MODE);
@@ -92,8 +92,8 @@ export class SpoolFiles {
 
   /**
    * Appends to a file.
-   * @param from length that the file must have
-   * @throws {NotOurs} where its length differs, or it is not a regular file; nothing was written then
+   * @param from expected length of the file
+   * @throws {NotOurs} if the length differs or the file is not regular; nothing is written then
    */
   async append(id: number, text: Uint8Array, from: number): Promise<void> {
     await this.#step(async (signal) => {
@@ -101,36 +101,34 @@ export class SpoolFiles {
         throw ['ENOENT', 'ELOOP', 'ENXIO'].includes(error.code ?? '') ? new NotOurs(error.message) : error;
       });
       const stats = await file.stat();
-      if (!isOurs(stats) || stats.size !== from) throw new NotOurs(`${this.#path(id)} was changed by somebody else`);
+      if (!isOurs(stats) || stats.size !== from) throw new NotOurs(`${this.#path(id)} was changed by another program`);
       try {
         for (let at = 0; at < text.length; )
           at += (await file.write(text, at, text.length - at, from + at)).bytesWritten;
         signal.throwIfAborted();
       } catch (error) {
-        // Part of the data may have been written, or all of it after the deadline: the records are written again.
+        // The records will be written again, so whatever was written of them has to be removed.
         await file.truncate(from).catch(() => undefined);
         throw error;
       }
     });
   }
 
-  /**
-   * Reads the lines between `offset` and `end`, about as many bytes as asked for and at least one line. @throws where there is none
-   */
+  /** Reads about `bytes` bytes of lines between `offset` and `end`, but at least one line. @throws if there is no line */
   async read(id: number, offset: number, end: number, bytes: number): Promise<Line[]> {
     for (let room = bytes; ; room *= 2) {
       const length = Math.min(room, end - offset);
       const read = await this.#chunk(id, offset, length);
       if (read.length === 0) throw new Error(`${this.#path(id)} ends before ${offset}`);
-      // The last line has no end where that byte was changed, or the file was cut.
+      // The last line lacks its line break if that byte was changed or the file was truncated.
       const { lines } = splitLines(read, room >= end - offset || read.length < length);
       if (lines.length > 0) return lines;
     }
   }
 
   /**
-   * Calls back for every line from `offset` on, up to the given number of bytes. Returns where the last whole line ends; 0 where
-   * `offset` is not the start of a line.
+   * Calls `take` for every line from `offset` on, within the given number of bytes. Returns the end of the last complete line,
+   * or 0 if `offset` is not the start of a line.
    */
   async scan(id: number, offset: number, bytesMax: number, take: (line: Line) => void): Promise<number> {
     if (offset > 0 && (await this.#chunk(id, offset - 1, 1)).toString('latin1') !== '\n') return 0;
@@ -151,17 +149,17 @@ export class SpoolFiles {
   }
 
   /**
-   * Cuts off the line that was being written when the process was killed.
-   * @returns number of bytes that were cut off
-   * @throws where the file is not ours
+   * Truncates a file to remove the incomplete line of a killed process.
+   * @returns number of removed bytes
+   * @throws if the file belongs to another program
    */
   cut(id: number, bytes: number): Promise<number> {
     return this.#step(async () => {
       await using file = await open(this.#path(id), O_RDWR | SAFE);
       const stats = await file.stat();
-      if (!isOurs(stats)) throw new Error(`${this.#path(id)} is a link, or has another name elsewhere`);
+      if (!isOurs(stats)) throw new Error(`${this.#path(id)} is a link, or has a second hard link`);
       if (stats.size > bytes) await file.truncate(bytes);
-      // Earlier versions made them readable for everybody.
+      // Earlier versions created the files readable by everyone.
       await file.chmod(FILE_MODE);
       return Math.max(0, stats.size - bytes);
     });
@@ -188,7 +186,7 @@ export class SpoolFiles {
     });
   }
 
-  /** A malformed position counts as none: delivered records are then delivered twice, and nothing is lost. */
+  /** Reads the position. A malformed one counts as none, so records are delivered twice rather than lost. */
   async #position(): Promise<Position> {
     const path = join(this.directory, POSITION);
     try {
@@ -212,7 +210,7 @@ function nameOf(id: number): string {
   return `${String(id).padStart(10, '0')}.jsonl`;
 }
 
-/** A file with a second hard link would be cut under its other name as well. */
+/** Whether a file is regular and has no second hard link, under which truncation would affect it as well. */
 function isOurs(stats: Stats): boolean {
   return stats.isFile() && stats.nlink === 1;
 }

@@ -2,27 +2,27 @@ import { isUtf8 } from 'node:buffer';
 import { SEVERITIES } from '#api/words.ts';
 import type { LaneRecord, Source, StoredKind } from './record.ts';
 
-/** `request/1 http {…}`: kind, version of its JSON, probe, JSON. */
+/** `request/1 http {…}`: record kind, version of its JSON format, probe, JSON. */
 const HEADER = /^([a-z0-9_]{1,64})\/(\d{1,6}) ([a-z0-9_]{1,64}) (?=\{)/;
-/** A line without a header is an event: earlier versions of netsonde had no other kind. */
+/** A line without a header is an event from a version of netsonde that had no other kinds. */
 const BARE = { kind: 'event', version: 1 };
-/** Source of lines that no longer show their kind and probe. */
+/** Source of lines whose kind and probe are unreadable. */
 export const NOBODY: Source = { kind: BARE.kind, probe: 'unknown' };
 const NEWLINE = 0x0a;
-/** Our lines are far shorter. A longer line is read as several. */
+/** Maximum length of a line, far longer than any record. A longer one is read as several lines. */
 const LINE_BYTES_MAX = 1024 * 1024;
 
-/** A line of a file. */
+/** A line of a spool file. */
 export interface Line {
-  /** Its text without the line end. */
+  /** Text without the line break. */
   readonly text: string;
-  /** Says whether its bytes are valid UTF-8; where they are not, `text` has replacement characters. */
+  /** Whether the bytes are valid UTF-8. If not, `text` has replacement characters. */
   readonly isText: boolean;
-  /** Bytes that the line takes in the file. */
+  /** Size of the line in the file, in bytes. */
   readonly bytes: number;
 }
 
-/** @param isEnd bytes after the last line end are a line as well */
+/** @param isEnd whether bytes after the last line break are a line, too */
 export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Line[]; readonly rest: Buffer } {
   const lines: Line[] = [];
   let start = 0;
@@ -38,24 +38,24 @@ export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Lin
   return { lines, rest: bytes.subarray(start) };
 }
 
-/** Formats records as lines of a spool, and parses them. */
+/** Converts between records and lines of a spool. */
 export class SpoolLines {
   readonly #kinds: ReadonlyMap<string, StoredKind>;
 
-  /** @param kinds all kinds that exist */
+  /** @param kinds all record kinds */
   constructor(kinds: readonly StoredKind[]) {
     this.#kinds = new Map(kinds.map((kind) => [kind.name, kind]));
   }
 
-  /** Returns the line without its line end. */
+  /** Returns the line without a line break. */
   format({ kind, probe, json }: LaneRecord): string {
     return `${kind}/${this.#kinds.get(kind)?.version ?? 0} ${probe} ${json}`;
   }
 
   /**
-   * Returns undefined for a kind, or a version of its JSON, that only another version of netsonde knows.
-   * @param source kind and probe under which it was counted
-   * @throws where the line is malformed: sinks rely on valid records, and an invalid one would cost its whole batch
+   * Parses a line. Returns undefined if this version of netsonde does not know the kind, or the version of its JSON format.
+   * @param source kind and probe that the line was counted for
+   * @throws if the line is malformed, because one invalid record would make a sink lose its whole batch
    */
   parse({ text, isText }: Line, source: Source): LaneRecord | undefined {
     const [header = '', kind = BARE.kind, version = BARE.version] = HEADER.exec(text) ?? [];
@@ -75,7 +75,7 @@ function isRecord({ timeNs, severity, stream, metadata }: LaneRecord): boolean {
   );
 }
 
-/** Reads kind and probe of a line, even where the rest of it is malformed. */
+/** Reads the kind and the probe of a line, even if the rest is malformed. */
 export function sourceOf(line: string): Source {
   const [, kind, , probe] = HEADER.exec(line) ?? [];
   if (kind !== undefined && probe !== undefined) return { kind, probe };

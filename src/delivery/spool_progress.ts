@@ -1,6 +1,6 @@
 import type { Position, SpoolFiles } from './spool_files.ts';
 
-/** Removes files that are fully delivered, and saves the position up to which the others are delivered. */
+/** Removes delivered files, and saves the position in the first remaining one. */
 export class SpoolProgress {
   readonly #files: SpoolFiles;
   readonly #position: () => Position;
@@ -16,12 +16,12 @@ export class SpoolProgress {
     this.#warn = warn;
   }
 
-  /** Resolves once everything given so far is saved, or cannot be. */
+  /** Resolves once everything so far is saved, or saving has failed. */
   get saved(): Promise<void> {
     return this.#saving ?? Promise.resolve();
   }
 
-  /** @param done files that are fully delivered */
+  /** @param done numbers of files that are completely delivered */
   save(done: readonly number[] = []): void {
     for (const id of done) this.#done.add(id);
     this.#isUnsaved = true;
@@ -30,12 +30,12 @@ export class SpoolProgress {
     });
   }
 
-  /** The files belong to somebody else now. */
+  /** Keeps the files that are not removed yet, because the directory was left. */
   forget(): void {
     this.#done.clear();
   }
 
-  /** Files are removed first: if the position is not saved, the next run delivers some records a second time. */
+  /** Removes files first. If saving the position then fails, the next run only delivers some records twice. */
   async #saveAll(): Promise<void> {
     while (this.#isUnsaved) {
       this.#isUnsaved = false;
@@ -47,7 +47,7 @@ export class SpoolProgress {
         await this.#files.savePosition(this.#position());
         this.#hasFailed = false;
       } catch (error) {
-        if (!this.#hasFailed) this.#warn(`the position in the spool is not written: ${(error as Error).message}`);
+        if (!this.#hasFailed) this.#warn(`cannot write the position in the spool: ${(error as Error).message}`);
         this.#hasFailed = true;
       }
     }

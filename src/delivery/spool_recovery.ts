@@ -6,16 +6,15 @@ import { type KnownSources, Segment } from './spool_segments.ts';
 
 export interface Recovered {
   readonly segments: Segment[];
-  /** Greater than every number in the folder. */
+  /** Greater than all file numbers in the directory. */
   readonly nextId: number;
 }
 
 /**
- * Reads what an earlier run left behind.
- * @param size limit of the spool's size in bytes: no file is read beyond it, since bytes behind it are not ours or do
- * not fit
- * @param warn called for a file that is not ours, which stays as it is
- * @throws where the folder cannot be read, or its file system hangs
+ * Reads the files of an earlier run.
+ * @param size maximum size of the spool in bytes; no file is read further, because the rest does not fit
+ * @param warn called for a file that belongs to another program, which is left alone
+ * @throws if the directory cannot be read, or its file system hangs
  */
 export async function recover(
   files: SpoolFiles,
@@ -24,8 +23,7 @@ export async function recover(
   warn: (message: string) => void,
 ): Promise<Recovered> {
   const { ids, position } = await files.list();
-  // Delivered files are removed before the position advances: a position with files before it would not be recognised
-  // as ours.
+  // Delivered files are removed before the position is saved, so a position after the first file is not from this spool.
   const isOurs = ids.every((id) => id >= position.id);
   const segments: Segment[] = [];
   for (const id of ids) {
@@ -34,12 +32,10 @@ export async function recover(
       const { segment, cutBytes } = await recoverFile(files, id, start, known, size);
       segments.push(segment);
       if (segment.bytes + cutBytes > start + size)
-        warn(
-          `a part of the spool is lost: its file ${id} was longer than the spool may be, ${cutBytes} bytes are not read`,
-        );
+        warn(`a part of the spool is lost: file ${id} exceeds the size limit, ${cutBytes} bytes were removed`);
     } catch (error) {
       if (error instanceof FileSystemHangs) throw error;
-      warn(`a part of the spool is left as it is: ${(error as Error).message}`);
+      warn(`a part of the spool is ignored: ${(error as Error).message}`);
     }
   }
   return { segments, nextId: Math.max(isOurs ? position.id : 0, ids.at(-1) ?? 0) + 1 };
@@ -54,7 +50,7 @@ async function recoverFile(
 ): Promise<{ segment: Segment; cutBytes: number }> {
   const sources: Source[] = [];
   const bytes = await files.scan(id, start, size, ({ text }) => sources.push(known.bound(sourceOf(text))));
-  // The position is in the middle of a line, or behind the end: somebody else wrote it, or the file.
+  // The position is within a line or after the end, so it is not from this file.
   if (bytes < start) return recoverFile(files, id, 0, known, size);
   const cutBytes = await files.cut(id, bytes);
   const segment = new Segment(id, bytes, start);

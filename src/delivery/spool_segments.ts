@@ -1,24 +1,21 @@
 import { Counts } from './counts.ts';
 import type { Source } from './record.ts';
 
-/** Number of sources that files may name besides those of pushed records; lines of further sources count as unowned. */
+/** Maximum number of sources in the ledger that files can add. Lines of further sources count for the fallback. */
 const SOURCES_MAX = 256;
 
-/**
- * A file of a spool: its content on the disk, and the part of it that is not read yet. No number here can fall below
- * zero.
- */
+/** A file of a spool, with the position of the reader. Its counts cannot become negative, even if the file is damaged. */
 export class Segment {
   readonly id: number;
-  /** End of its last whole line. */
+  /** End of the last complete line. */
   bytes: number;
-  /** Where the next read starts. */
+  /** Offset where the next read starts. */
   offset: number;
-  /** Offset up to which it is delivered. */
+  /** Offset up to which the records are delivered. */
   settled: number;
-  /** Somebody else changes the file: nothing more is written to it. */
+  /** Another program changes the file, so nothing more is appended. */
   isSealed = false;
-  /** Lines from `offset` on. */
+  /** Number of lines from `offset` on, by source. */
   readonly #unread = new Counts<{ lines: number }>(() => ({ lines: 0 }));
   #lines = 0;
 
@@ -29,7 +26,7 @@ export class Segment {
     this.settled = offset;
   }
 
-  /** Number of lines that are not read yet. */
+  /** Number of unread lines. */
   get lines(): number {
     return this.#lines;
   }
@@ -43,9 +40,7 @@ export class Segment {
     this.#lines++;
   }
 
-  /**
-   * Moves past a line of the given number of bytes. Returns whether the line was added before: a foreign line was not.
-   */
+  /** Moves past a line. Returns whether the line was counted by `add`; a line of another program was not. */
   pass(source: Source, bytes: number): boolean {
     this.offset = Math.min(this.bytes, this.offset + bytes);
     const unread = this.#unread.of(source);
@@ -55,7 +50,7 @@ export class Segment {
     return true;
   }
 
-  /** Moves to the end. Returns the lines that were skipped. */
+  /** Moves to the end of the file, and returns the skipped lines by source. */
   skip(): [Source, number][] {
     const left = this.remaining();
     this.#unread.clear();
@@ -64,13 +59,13 @@ export class Segment {
     return left;
   }
 
-  /** Returns the number of lines that are not read yet, by source. */
+  /** Returns the number of unread lines by source. */
   remaining(): [Source, number][] {
     return [...this.#unread].flatMap(([source, { lines }]) => (lines > 0 ? [[source, lines] as [Source, number]] : []));
   }
 }
 
-/** Bounds the number of sources that damaged or foreign files can make up: each is a permanent row of the ledger. */
+/** Limits the number of sources from damaged or foreign files, because each is a permanent row of the ledger. */
 export class KnownSources {
   readonly #fallback: Source;
   readonly #known = new Set<string>();

@@ -1,21 +1,21 @@
-/** A failure is logged again after the sink has worked for this long. */
+/** Milliseconds without a failure after which it is logged again. */
 const FORGET_MS = 60_000;
 const KINDS_MAX = 100;
 
-/** Remembers which failures of a sink the log has: each kind once, even where a sink fails and works in turns. */
+/** Remembers which failures of a sink were logged, so that each kind is logged once even if the sink keeps recovering. */
 export class Told {
   readonly #now: () => number;
   readonly #kinds = new Set<string>();
   #lastMs = Number.NEGATIVE_INFINITY;
 
-  /** @param now milliseconds of a monotonic clock */
+  /** @param now returns milliseconds of a monotonic clock */
   constructor(now = () => performance.now()) {
     this.#now = now;
   }
 
   /**
-   * Says whether a failure is new to the log; it counts as logged from then on.
-   * @param goesOn the sink has not worked since the previous failure
+   * Returns whether a failure has not been logged yet, and records it as logged.
+   * @param goesOn whether the sink has not worked since the previous failure
    */
   isNew(message: string, goesOn = false): boolean {
     const nowMs = this.#now();
@@ -33,11 +33,11 @@ export class Told {
 }
 
 /**
- * Reduces a message to the part that stays the same from one time to the next: without numbers other than statuses, what is attached to them, and
- * text in quotes or braces.
+ * Reduces a message to the part that is the same each time. Removes numbers other than HTTP statuses, anything attached to
+ * them, and text in quotes or braces.
  */
 function kindOf(message: string): string {
   return message
     .replace(/\{[^}]*\}?|'[^']*'|"[^"]*"/g, '…')
-    .replace(/(?<![\w.:+-])(?<!answers )[\w.:+-]*\d[\w.:+-]*/g, '#');
+    .replace(/(?<![\w.:+-])(?<!returned )[\w.:+-]*\d[\w.:+-]*/g, '#');
 }

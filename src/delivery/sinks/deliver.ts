@@ -4,22 +4,19 @@ import { type Receipt, Unavailable } from '../sink.ts';
 import { RequestSize } from './request_size.ts';
 import type { NotNow, Verdict } from './verdict.ts';
 
-/**
- * Records are no longer tried one by one after this many single ones were refused, because a server that refuses nearly everything need not
- * be asked about each.
- */
+/** Number of records that are refused one by one in a write before the rest may be refused together, to save requests. */
 const REFUSALS_MAX = 100;
-/** From then on, owners with this many refused records have theirs refused as a whole. */
+/** Number of refused records of an owner from which the rest of its records are then refused together. */
 const OWNER_REFUSALS_MAX = 10;
-/** Where this many streams are refused and none is taken, the fault is not in the streams. */
+/** Number of refused streams after which a write ends if no stream was accepted: the cause is not in the streams. */
 const REFUSED_STREAMS_MAX = 5;
-/** A stream is given up after it was refused for this long, and this often, while others were taken. */
+/** A stream is dropped after it was refused for this long and this often, while other streams were accepted. */
 const GIVE_UP_MS = 60_000;
 const GIVE_UP_TRIES = 5;
-/** Limit of the streams that are remembered. */
+/** Maximum number of refused streams to remember. */
 const STREAMS_MAX = 1_000;
 
-/** Groups of records whose requests are independent of those of other groups, in order. */
+/** Records that have to be sent in order. Streams are independent of each other. */
 export interface Stream {
   readonly key: string;
   readonly records: readonly LaneRecord[];
@@ -31,21 +28,21 @@ interface Refused {
 }
 
 export interface DeliveryOptions {
-  /** Number of requests at the same time, each for another stream. */
+  /** Maximum number of concurrent requests, each for another stream. */
   readonly requestsMax: number;
   readonly send: (records: readonly LaneRecord[], signal: AbortSignal) => Promise<Verdict>;
-  /** Milliseconds of a monotonic clock. */
+  /** Returns milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
-/** Interim result of one write. */
+/** State of one write. */
 class Round implements Receipt {
   readonly #receipt: Receipt;
   readonly signal: AbortSignal;
-  /** Records that have no receipt. */
+  /** Number of records that are neither delivered nor rejected. */
   #open: number;
   readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
-  /** Number of records that were refused, each alone: in total, and by owner. */
+  /** Number of records that were refused one by one, in total and by owner. */
   #refusals = 0;
   readonly #refusalsOf = new Map<string, number>();
   hasTaken = false;
@@ -72,12 +69,12 @@ class Round implements Receipt {
     this.#refusalsOf.set(owner, (this.#refusalsOf.get(owner) ?? 0) + 1);
   }
 
-  /** Says whether the remaining records of the owner are refused without being tried alone. */
+  /** Whether the remaining records of an owner are refused without being sent one by one. */
   isRefused(owner: string): boolean {
     return this.#refusals >= REFUSALS_MAX && (this.#refusalsOf.get(owner) ?? 0) >= OWNER_REFUSALS_MAX;
   }
 
-  /** Says whether nothing is left for another write. */
+  /** Whether every record is delivered or rejected. */
   get isDone(): boolean {
     return this.#open === 0;
   }
@@ -88,9 +85,9 @@ class Round implements Receipt {
 }
 
 /**
- * Sends batches stream by stream, and finds out what the server refuses: records at fault are dropped alone, batches that are too large are
- * sent in smaller requests, and a stream that makes no progress holds up no other. Records that are sent again in the process had already
- * reached the server.
+ * Sends batches stream by stream, and finds out what the server refuses. Only the invalid records of a batch are dropped.
+ * A batch that is too large is split into smaller requests. A stream that makes no progress does not delay the others.
+ * Splitting sends some records again that have already reached the server.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -105,7 +102,7 @@ export class Delivery {
     this.#size = new RequestSize(this.#now);
   }
 
-  /** @throws {Unavailable} where records are left */
+  /** @throws {Unavailable} if some records are neither delivered nor rejected */
   async deliver(streams: readonly Stream[], receipt: Receipt, signal: AbortSignal): Promise<void> {
     const records = streams.reduce((sum, stream) => sum + stream.records.length, 0);
     const round = new Round(records, receipt, signal);
@@ -145,7 +142,7 @@ export class Delivery {
     }
   }
 
-  /** Returns the parts that are to be sent, the first one last. */
+  /** Handles the server's verdict. Returns the parts to send next, in reverse order. */
   #settle(
     { key }: Stream,
     part: readonly LaneRecord[],
@@ -181,7 +178,7 @@ export class Delivery {
     return others.length === 0 ? refused : [...refused, others];
   }
 
-  /** @param left records of the stream, including the part that was sent */
+  /** @param left all remaining records of the stream, including `part`, which was sent */
   #notNow(
     stream: Stream,
     left: readonly LaneRecord[],
@@ -192,14 +189,14 @@ export class Delivery {
     const { why, retryAfterMs, ofStream, isTooMuch } = verdict;
     const bytes = sumBytes(part);
     if (isTooMuch && part.length > 1) this.#size.refused(bytes);
-    // One record that exceeds what the server takes at once is refused forever; nothing else is.
+    // A record that is larger than the server's rate limit allows at once can never be accepted.
     const isAlone = isTooMuch && part.length === 1 && !this.#size.wasTaken(bytes);
     if (ofStream) round.refused.push({ stream, left, verdict });
     else if (isAlone) round.refused.push({ stream, left: part, verdict });
     else round.failure ??= new Unavailable(why, retryAfterMs);
   }
 
-  /** Says whether a stream was refused for so long, while others were taken, that the rest of it is dropped. */
+  /** Whether a stream has been refused for so long, while others were accepted, that the rest of it is dropped. */
   #givesUp({ stream, left, verdict }: Round['refused'][number], round: Round): boolean {
     const nowMs = this.#now();
     const refused = this.#refused.get(stream.key) ?? { sinceMs: nowMs, tries: 0 };
@@ -208,7 +205,7 @@ export class Delivery {
     const isOld = nowMs - refused.sinceMs >= GIVE_UP_MS && refused.tries >= GIVE_UP_TRIES;
     const othersAreTaken = this.#takenMs > refused.sinceMs && nowMs - this.#takenMs < GIVE_UP_MS;
     if (!isOld || !othersAreTaken) return false;
-    round.rejected(left, `${verdict.why}; others are taken`);
+    round.rejected(left, `${verdict.why}; other records are accepted`);
     if (!verdict.ofStream) this.#refused.delete(stream.key);
     return true;
   }
@@ -225,18 +222,18 @@ export class Delivery {
   }
 }
 
-/** The last part is sent first. */
+/** Returns the halves in reverse order. */
 function halvesOf(part: readonly LaneRecord[]): (readonly LaneRecord[])[] {
   const half = Math.ceil(part.length / 2);
   return [part.slice(half), part.slice(0, half)];
 }
 
-/** An owner whose records are refused must not cost another owner any. */
+/** Returns the Pod of a record, so that refused records of one Pod do not cost another Pod its records. */
 function ownerOf({ stream, metadata }: LaneRecord): string {
   return `${stream['namespace'] ?? ''}/${metadata['pod'] ?? ''}`;
 }
 
-/** Groups records by each owner whose records are refused, and all others. */
+/** Separates the records of each owner whose records are refused from all others. */
 function byOwner(part: readonly LaneRecord[], round: Round): { others: LaneRecord[]; refused: LaneRecord[][] } {
   const others: LaneRecord[] = [];
   const refused = new Map<string, LaneRecord[]>();

@@ -11,15 +11,15 @@ import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
 import { basicLogin, tlsOptions } from './files.ts';
 
-/** Milliseconds after which the next address is tried as well, beside the ones before (RFC 8305, 5). */
+/** Milliseconds after which the next address is tried in parallel (RFC 8305, 5). */
 const NEXT_ADDRESS_MS = 250;
 
-/** Step that a connection waits for. */
+/** Current step of a connection, for the error message of a timeout. */
 export interface Progress {
   waitsFor: string;
 }
 
-/** Resolves names and opens sockets; tests replace them. */
+/** Resolves host names and opens sockets. Tests replace it. */
 export interface Network {
   readonly lookup: (name: string) => Promise<readonly LookupAddress[]>;
   readonly open: (address: string, port: number) => Socket;
@@ -35,15 +35,15 @@ const NETWORK: Network = {
 type DialConfig = Pick<HttpConfig, 'tls' | 'proxy'>;
 
 /**
- * Opens connections to one server: over every address of its name as browsers do, through a proxy where there is one, with TLS where the URL says so.
- * Names are resolved, and files read, again for each connection.
+ * Opens connections to one server. Tries all addresses of its host name in parallel, as browsers do, connects through a
+ * proxy if one is configured, and uses TLS for https. Each connection resolves the name and reads the files again.
  */
 export class Dialer {
   readonly #url: URL;
   readonly #config: DialConfig;
   readonly #files: Files;
   readonly #network: Network;
-  /** A resolver that hangs blocks a thread of the process, so only one lookup runs at a time. */
+  /** Running lookups by name. Callers share them, because each lookup blocks a thread if the resolver hangs. */
   readonly #lookups = new Map<string, Promise<readonly LookupAddress[]>>();
 
   constructor(url: URL, config: DialConfig, files: Files, network: Network = NETWORK) {
@@ -53,7 +53,7 @@ export class Dialer {
     this.#network = network;
   }
 
-  /** @throws {Unavailable} where a file of ours cannot be read, or the proxy refuses; an error of the system */
+  /** @throws {Unavailable} if a file cannot be read or the proxy refuses; errors of the system otherwise */
   async dial(signal: AbortSignal, progress: Progress): Promise<Socket> {
     const { proxy } = this.#config;
     const isSecure = this.#url.protocol === 'https:';
@@ -71,12 +71,12 @@ export class Dialer {
   async #connect({ hostname, port: given, protocol }: URL, signal: AbortSignal, progress: Progress): Promise<Socket> {
     const name = hostOf(hostname);
     const port = given === '' ? (protocol === 'https:' ? 443 : 80) : Number(given);
-    progress.waitsFor = `DNS had no answer for ${name}: does the resolver of the node work?`;
+    progress.waitsFor = `DNS did not respond for ${name}: check the resolver of the node`;
     const addresses =
       isIP(name) === 0 ? await unlessAborted(this.#resolve(name), signal) : [{ address: name, family: 0 }];
     const ordered = alternate(addresses).map(({ address }) => address);
     if (ordered.length === 0) throw new Unavailable(`${name} has no address`);
-    progress.waitsFor = `nothing answered a connection to ${ordered.map((at) => placeOf(at, port)).join(' and ')}: is the address right, and no firewall or NetworkPolicy in between?`;
+    progress.waitsFor = `no response to a connection to ${ordered.map((at) => placeOf(at, port)).join(' and ')}: check the address, and that no firewall or NetworkPolicy is in between`;
     return connectFirst(ordered, (address) => this.#network.open(address, port), signal);
   }
 
@@ -95,7 +95,7 @@ export class Dialer {
     signal: AbortSignal,
     progress: Progress,
   ): Promise<Socket> {
-    progress.waitsFor = `the proxy ${new URL(url).host} did not answer`;
+    progress.waitsFor = `the proxy ${new URL(url).host} did not respond`;
     const { hostname, port } = this.#url;
     const path = `${hostname}:${port === '' ? 443 : port}`;
     const login =
@@ -129,11 +129,11 @@ export class Dialer {
 }
 
 export function proxyRefusal(proxy: string, status: number): string {
-  const remedy = status === 407 ? 'give proxy.basicAuth' : 'does it let us connect to this host and port?';
-  return `the proxy ${proxy} answers ${status}: ${remedy}`;
+  const remedy = status === 407 ? 'set proxy.basicAuth' : 'check that it allows connections to this host and port';
+  return `the proxy ${proxy} returned ${status}: ${remedy}`;
 }
 
-/** A URL has an IPv6 address in brackets. */
+/** Removes the brackets that a URL has around an IPv6 address. */
 function hostOf(hostname: string): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
@@ -142,7 +142,7 @@ function placeOf(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** Returns the addresses with the families in turns, beginning with that of the first address. */
+/** Returns the addresses with IPv4 and IPv6 alternating, starting with the family of the first address. */
 function alternate(addresses: readonly LookupAddress[]): readonly LookupAddress[] {
   const first = addresses.filter(({ family }) => family === addresses[0]?.family);
   const others = addresses.filter(({ family }) => family !== addresses[0]?.family);
@@ -152,8 +152,8 @@ function alternate(addresses: readonly LookupAddress[]): readonly LookupAddress[
 }
 
 /**
- * Returns the first connection that is established. An address that does not answer is not given up when the next one is tried: a slow path beside a
- * dead one has all the available time.
+ * Returns the first connection that is established. Attempts continue when the next one starts, so a slow path beside a
+ * dead one still gets the whole timeout.
  */
 async function connectFirst(
   addresses: readonly string[],
@@ -179,7 +179,7 @@ async function connectFirst(
     });
     if (index < addresses.length) timer = setTimeout(next, NEXT_ADDRESS_MS);
   };
-  // The caller may have stopped waiting for it.
+  // The caller may have stopped waiting, and the rejection must not be reported as unhandled.
   promise.catch(() => undefined);
   next();
   try {

@@ -160,12 +160,12 @@ it('says why it cannot write, and writes once it can', async () => {
   expect(read()).toEqual(['event 0']);
   rmSync(path);
   mkdirSync(path);
-  await expect(sink.write(makeLines(1, {}, 1))).rejects.toThrow(/is a folder: give a regular file/);
+  await expect(sink.write(makeLines(1, {}, 1))).rejects.toThrow(/is a directory: give a regular file/);
 });
 
-it.each(['a pipe', 'a folder', 'a device'])('refuses %s, and names the option', async (what) => {
+it.each(['a pipe', 'a directory', 'a device'])('refuses %s, and names the option', async (what) => {
   if (what === 'a pipe') sh(`mkfifo ${path}`);
-  else if (what === 'a folder') mkdirSync(path);
+  else if (what === 'a directory') mkdirSync(path);
   else symlinkSync('/dev/full', path);
   await using sink = await open();
   await expect(sink.write(makeLines(1))).rejects.toThrow(`sinks.file.path: ${path} is ${what}: give a regular file`);
@@ -194,8 +194,8 @@ it('a record that a hanging disk writes in the end is there once', async () => {
   const write = (records: readonly LaneRecord[]) => sink.write(records, receipt, new AbortController().signal);
   await write(makeLines(1));
   stopped = Promise.withResolvers();
-  await expect(write(makeLines(1, {}, 1))).rejects.toThrow('does not answer');
-  await expect(write(makeLines(1, {}, 1))).rejects.toThrow('does not answer');
+  await expect(write(makeLines(1, {}, 1))).rejects.toThrow('does not respond');
+  await expect(write(makeLines(1, {}, 1))).rejects.toThrow('does not respond');
   stopped.resolve();
   stopped = undefined;
   await eventually(() => write(makeLines(1, {}, 1)));

@@ -9,19 +9,17 @@ import { messageOf } from './advice.ts';
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
 const MODE = 0o640;
 
-/**
- * Writes a JSON object a line. Rotates a file when it is large or old; opens it again when somebody else has rotated it.
- */
+/** Writes JSON lines to a file. Rotates the file by size and age, and reopens it if another program has rotated it. */
 export class FileSink implements Sink {
   readonly name = 'file';
   readonly #config: SinkConfig<'file'>;
   readonly #files: Files;
-  /** Milliseconds of a monotonic clock. */
+  /** Returns milliseconds of a monotonic clock. */
   readonly #now: () => number;
   #file: FileHandle | undefined;
   #inode = 0;
   #size = 0;
-  /** When the file was made, by `#now`. */
+  /** When the file was created, on the clock of `#now`. */
   #bornMs = 0;
 
   constructor(config: SinkConfig<'file'>, files: Files, now = () => performance.now()) {
@@ -61,7 +59,7 @@ export class FileSink implements Sink {
   async #close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    // Errors of a delayed write are reported when the file is closed.
+    // close(2) may report the error of an earlier write.
     await file?.close().catch(() => undefined);
   }
 
@@ -71,14 +69,14 @@ export class FileSink implements Sink {
       await this.#file?.appendFile(text);
       signal.throwIfAborted();
     } catch (error) {
-      // Part of the batch may have been written, or all of it after the deadline: the whole batch is written again.
+      // The batch will be written again, so whatever was written of it has to be removed.
       await this.#file?.truncate(size).catch(() => undefined);
       throw error;
     }
     this.#size = size + text.length;
   }
 
-  /** Opens the file where it is not open, or where its name belongs to another file now. */
+  /** Opens the file if it is not open, or if another file has its name now. Rotates it if necessary. */
   async #prepare(bytes: number): Promise<void> {
     const { path, rotateBytes, rotateAge } = this.#config;
     if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.#close();
@@ -95,7 +93,7 @@ export class FileSink implements Sink {
     const { path } = this.#config;
     await mkdir(dirname(path), { recursive: true });
     const there = await stat(path).catch(() => undefined);
-    // Checked before it is opened: opening a device may have an effect, and opening a pipe may wait for a reader.
+    // Checked before open(2), which can have side effects on a device, and block on a pipe.
     if (there !== undefined) assertRegular(path, there);
     this.#file = await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, MODE);
     const stats = await this.#file.stat();
@@ -103,13 +101,13 @@ export class FileSink implements Sink {
     const { ino, size, birthtimeMs } = stats;
     this.#inode = ino;
     this.#size = size;
-    // Only the wall clock can tell how old the file of an earlier run is, and it is read once. A file whose time is in the
-    // future counts as new.
+    // Only the wall clock can tell the age of an earlier run's file, so it is read once. A creation time in the future
+    // counts as now.
     const ageMs = birthtimeMs > 0 ? Math.max(0, Date.now() - birthtimeMs) : 0;
     this.#bornMs = this.#now() - ageMs;
   }
 
-  /** Renames `path` to `path.1`, that to `path.2`, and so on; the last one is removed. */
+  /** Renames `path` to `path.1`, `path.1` to `path.2`, and so on. The oldest file is overwritten. */
   async #rotate(): Promise<void> {
     const { path, keep } = this.#config;
     if (keep === 0) {

@@ -9,7 +9,7 @@ type Login = NonNullable<HttpConfig['basicAuth']>;
 const SECRET_BYTES_MAX = 64 * 1024;
 const CERTIFICATES_BYTES_MAX = 4 * 1024 * 1024;
 
-/** @throws {Unavailable} where a file cannot be read, or holds no secret */
+/** @throws {Unavailable} if the file cannot be read, or contains no usable password */
 export async function basicLogin(
   { username, passwordFile }: Login,
   files: Files,
@@ -18,7 +18,7 @@ export async function basicLogin(
   return { header: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, password };
 }
 
-/** Options of node:tls, read again for each connection because files are renewed. @throws {Unavailable} */
+/** Returns options for node:tls. Reads the files for each connection, because certificates are renewed. @throws {Unavailable} */
 export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string, files: Files): Promise<object> {
   const { ca, cert, key, serverName, insecureSkipVerify = false } = tls ?? {};
   return {
@@ -30,15 +30,15 @@ export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string,
   };
 }
 
-/** An IP address is not a name by which a server can choose its certificate (RFC 6066, 3). */
+/** Omits the server name (SNI) for an IP address (RFC 6066, 3). */
 function nameOf(host: string): object {
   return isIP(host) === 0 ? { servername: host, host } : { host };
 }
 
-/** Reads a secret without the line end that editors leave. @throws {Unavailable} */
+/** Reads a secret without surrounding white space, such as the final line break. @throws {Unavailable} */
 export async function readSecret(path: string, files: Files): Promise<string> {
   const secret = (await readText(path, files, SECRET_BYTES_MAX)).trim();
-  if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or not a single line of plain ASCII`);
+  if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or not a single line of ASCII`);
   return secret;
 }
 

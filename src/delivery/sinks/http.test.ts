@@ -89,14 +89,14 @@ describe('an answer that does not come from the server', () => {
   it.each(['loki', 'otlp'] as const)('200 with a login page does not count as delivered: %s', async (name) => {
     const port = await serve((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
     expect(await failureOf({ url: `http://127.0.0.1:${port}` }, name)).toMatch(
-      /^it answers 200; .*, with a page: a login, or a proxy, stands in front of it. Is url right\?$/,
+      /^it returned 200; .*, but this is a web page, such as a login or an error of a proxy; check url$/,
     );
   });
 
   it.each([
-    ['loki', 200, '', 'it answers 200; Loki answers 204. Is url right?'],
-    ['loki', 202, 'ok', 'it answers 202; Loki answers 204. Is url right?'],
-    ['otlp', 200, 'ok', 'it answers 200; that is no answer of a collector. Is url right?'],
+    ['loki', 200, '', 'it returned 200; Loki returns 204; check url'],
+    ['loki', 202, 'ok', 'it returned 202; Loki returns 204; check url'],
+    ['otlp', 200, 'ok', 'it returned 200; that is not a response of a collector; check url'],
   ] as const)('%s: %i with "%s"', async (name, status, text, reason) => {
     const port = await serve((_, response) => response.writeHead(status, { 'content-type': 'text/plain' }).end(text));
     expect(await failureOf({ url: `http://127.0.0.1:${port}` }, name)).toBe(reason);
@@ -125,7 +125,7 @@ describe('an answer that does not come from the server', () => {
       const location = `http://u:p@127.0.0.1:${other}/loki/api/v1/push?token=t0psecret`;
       const port = await serve((_, response) => response.writeHead(status, { location }).end('moved'));
       expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
-        `it answers ${status}; it redirects us to http://127.0.0.1:${other}/loki/api/v1/push: give that as url if it is right`,
+        `it returned ${status}; it redirects to http://127.0.0.1:${other}/loki/api/v1/push: use that as url if it is right`,
       );
       expect(asked).toBe(0);
     },
@@ -143,7 +143,7 @@ describe('an answer that does not come from the server', () => {
       more();
     });
     const reason = await failureOf({ url: `http://127.0.0.1:${port}` });
-    expect(reason).toMatch(/^it answers 500: x{300}…; its log has why$/);
+    expect(reason).toMatch(/^it returned 500: x{300}…; check its log$/);
     const soFar = sent;
     await new Promise((resolve) => setImmediate(resolve));
     expect(sent).toBe(soFar);
@@ -163,7 +163,7 @@ describe('an answer that does not come from the server', () => {
       more();
     });
     expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
-      `127.0.0.1:${port}: the server sent 17 interim answers and no final one`,
+      `127.0.0.1:${port}: the server sent 17 interim responses and no final one`,
     );
     expect(sent).toBeGreaterThanOrEqual(17 * requests);
   });
@@ -174,7 +174,7 @@ describe('an answer that does not come from the server', () => {
       response.writeHead(503).end('no');
     });
     expect(await failureOf({ url: `http://127.0.0.1:${port}`, bearerTokenFile: secretFile('token') } as never)).toBe(
-      'it answers 503: no; its log has why',
+      'it returned 503: no; check its log',
     );
   });
 
@@ -188,7 +188,7 @@ describe('an answer that does not come from the server', () => {
     const url = `http://127.0.0.1:${port}`;
     const headers = { 'X-Key': 'k3y-of-ours' };
     const shown =
-      /^it answers 401: \[2Jno right for (?:Bearer|Basic) \*\*\*, \*\*\* and \*\*\*; it asks for credentials/;
+      /^it returned 401: \[2Jno right for (?:Bearer|Basic) \*\*\*, \*\*\* and \*\*\*; it requires credentials/;
     const path = secretFile('hunter2');
     expect(await failureOf({ url, headers, tenant: 'team-a', bearerTokenFile: path } as never)).toMatch(shown);
     const basicAuth = { username: 'u', passwordFile: path };
@@ -234,7 +234,7 @@ describe('a proxy', () => {
     expect(proxy.asked).toEqual([{ line: `CONNECT 127.0.0.1:${loki.port}`, login: proxy.login }]);
     expect(loki.requests[0]?.headers).toMatchObject({ authorization: 'Bearer hunter2' });
     expect(await failureOf({ ...config, proxy: { url: proxy.url } } as never)).toBe(
-      `127.0.0.1:${loki.port}: the proxy ${proxy.url.slice('http://'.length)} answers 407: give proxy.basicAuth`,
+      `127.0.0.1:${loki.port}: the proxy ${proxy.url.slice('http://'.length)} returned 407: set proxy.basicAuth`,
     );
   });
 
@@ -242,7 +242,7 @@ describe('a proxy', () => {
     const proxy = closing.use(await HttpProxy.start());
     proxy.login = 'Basic other';
     expect(await failureOf({ url: `${protocol}://loki.invalid`, proxy: { url: proxy.url } } as never)).toMatch(
-      /answers 407.*give proxy\.basicAuth|answers 407; the proxy asks for credentials: give proxy.basicAuth/,
+      /returned 407.*set proxy\.basicAuth|returned 407; the proxy requires credentials: set proxy.basicAuth/,
     );
   });
 
@@ -250,7 +250,7 @@ describe('a proxy', () => {
     process.env['HTTPS_PROXY'] = 'http://127.0.0.1:9';
     closing.defer(() => void delete process.env['HTTPS_PROXY']);
     expect(await failureOf({ url: 'http://127.0.0.1:1' })).toMatch(
-      /ECONNREFUSED.*nobody listens there.*; HTTPS_PROXY is not used: give the option proxy$/,
+      /ECONNREFUSED.*nothing listens there.*; HTTPS_PROXY is ignored: set the option proxy$/,
     );
   });
 });
@@ -317,7 +317,7 @@ describe('a name', () => {
   it('whose addresses do not answer says so', async () => {
     const network: Network = { lookup: async () => [V4, V6], open: hangs };
     await expect(post('http://loki.example:3100', network, '400ms')).rejects.toThrow(
-      'loki.example:3100: nothing answered a connection to 192.0.2.1:3100 and [2001:db8::1]:3100 within 400 ms: is the address right',
+      'loki.example:3100: no response to a connection to 192.0.2.1:3100 and [2001:db8::1]:3100 within 400 ms: check the address',
     );
   });
 
@@ -339,7 +339,7 @@ describe('a name', () => {
     const post = () => poster.post('text', {}, new AbortController().signal);
     for (let attempt = 0; attempt < 3; attempt++) {
       await expect(post()).rejects.toThrow(
-        'loki.example: DNS had no answer for loki.example within 100 ms: does the resolver of the node work?',
+        'loki.example: DNS did not respond for loki.example within 100 ms: check the resolver of the node',
       );
     }
     expect(lookups).toBe(1);

@@ -13,20 +13,17 @@ import { inert, Secrets } from './inert.ts';
 
 const gzip = promisify(zlibGzip);
 
-/**
- * A connection is used for no longer than this: the name may point to another address by then, and a certificate may be
- * renewed.
- */
+/** Maximum age of a connection in milliseconds, because the address of the server or a certificate may change. */
 const CONNECTION_AGE_MS = 300_000;
-/** Bytes of an answer that are read: any useful message of a server fits. */
+/** Maximum bytes of a response to read, enough for any useful error message. */
 const ANSWER_BYTES_MAX = 64 * 1024;
-const NO_ANSWER = 'it did not answer';
+const NO_ANSWER = 'it did not respond';
 
 export interface Answer {
   readonly status: number;
-  /** Text of the answer without the secrets that were sent. It is not yet safe to be shown. */
+  /** Body of the response with the agent's secrets removed. Not yet safe to display. */
   readonly text: string;
-  /** The answer was longer than what is read. */
+  /** Whether the response was longer than what is read. */
   readonly isCut: boolean;
   readonly contentType: string;
   /** Target of a redirect, without query and credentials. */
@@ -36,12 +33,12 @@ export interface Answer {
 
 type PostConfig = HttpConfig & { readonly compress: boolean };
 
-/** Step that a request waits for, and its deadline. */
+/** Current step of a request, and the signal of its deadline. */
 interface Dialing extends Progress {
   readonly signal: AbortSignal;
 }
 
-/** Keeps connections to one server. */
+/** Keeps connections to one server open for reuse. */
 class ConnectionPool extends HttpAgent {
   readonly #dialer: Dialer;
   readonly #bornMs = new WeakMap<Duplex, number>();
@@ -52,7 +49,7 @@ class ConnectionPool extends HttpAgent {
   }
 
   override createConnection(options: object, done: (error: Error | null, socket: Duplex) => void): undefined {
-    // The signal of a request itself does not get here.
+    // Node.js does not pass the signal of the request here.
     const { dialing } = options as { dialing: Dialing };
     this.#dialer.dial(dialing.signal, dialing).then(
       (socket) => {
@@ -69,15 +66,13 @@ class ConnectionPool extends HttpAgent {
     return !isOld && (super.keepSocketAlive(socket) as unknown as boolean);
   }
 
-  /** Connections that are idle. */
+  /** Closes idle connections. */
   closeIdle(): void {
     for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 }
 
-/**
- * Posts to one URL, over a limited number of connections at once. Tokens and passwords are read again for each request.
- */
+/** Posts to one URL over a limited number of connections. Reads tokens and passwords again for each request. */
 export class HttpPoster {
   readonly #url: URL;
   readonly #config: PostConfig;
@@ -92,7 +87,7 @@ export class HttpPoster {
     this.#pool = new ConnectionPool(new Dialer(url, config, files, network), connectionsMax);
   }
 
-  /** @throws {Unavailable} where there is no answer */
+  /** @throws {Unavailable} if there is no response */
   async post(
     text: string | Uint8Array,
     headers: Readonly<Record<string, string>>,
@@ -117,7 +112,7 @@ export class HttpPoster {
     this.#pool.destroy();
   }
 
-  /** @throws {Unavailable} where one of our files cannot be read */
+  /** @throws {Unavailable} if a file with a secret cannot be read */
   async #ownHeaders(headers: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const { basicAuth, bearerTokenFile, proxy, headers: configured } = this.#config;
     const secrets = [...Object.values(configured), ...(headers[TENANT] === undefined ? [] : [headers[TENANT]])];
@@ -141,12 +136,12 @@ export class HttpPoster {
     return { ...all, ...headers };
   }
 
-  /** The proxy gets the request itself, and not only a tunnel to the server. */
+  /** Whether the proxy gets the request itself, instead of tunneling it. */
   get #isAsked(): boolean {
     return this.#config.proxy !== undefined && this.#url.protocol === 'http:';
   }
 
-  /** A server may close an idle connection at the moment when we reuse it. */
+  /** Repeats a request once that failed on a reused connection, which the server may have closed while it was idle. */
   async #tryTwice(body: Uint8Array, headers: Record<string, string>, dialing: Dialing): Promise<Answer> {
     const first = this.#request(headers, dialing);
     try {
@@ -161,7 +156,7 @@ export class HttpPoster {
   #request(headers: Record<string, string>, dialing: Dialing): ClientRequest {
     const { hostname, port, pathname, href } = this.#url;
     const path = this.#isAsked ? href : pathname;
-    // The pool opens a TLS connection where the URL says so.
+    // The pool connects, with TLS if the URL requires it.
     const options = {
       method: 'POST',
       hostname,
@@ -180,7 +175,7 @@ export class HttpPoster {
   }
 }
 
-/** Header that names the tenant, for Loki. */
+/** Header with the tenant of Loki. */
 export const TENANT = 'x-scope-orgid';
 
 function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -192,11 +187,11 @@ function late(waitsFor: string, timeoutMs: number): string {
   return [`${what} within ${timeoutMs} ms`, ...question].join(': ');
 }
 
-/** Users may wonder why their environment is ignored. */
+/** Returns a hint for users who expect that the proxy variables of the environment are used. */
 function proxyHint({ proxy }: HttpConfig): string {
   const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'];
   const name = names.find((known) => (process.env[known] ?? '') !== '');
-  return proxy !== undefined || name === undefined ? '' : `; ${name} is not used: give the option proxy`;
+  return proxy !== undefined || name === undefined ? '' : `; ${name} is ignored: set the option proxy`;
 }
 
 function exchange(call: ClientRequest, body: Uint8Array, progress: Progress): Promise<Answer> {
@@ -219,11 +214,11 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     for await (const chunk of response) {
       chunks.push(chunk as Buffer);
       bytes += (chunk as Buffer).length;
-      // Leaving the loop ends the connection as well.
+      // Leaving the loop closes the connection.
       if (bytes > ANSWER_BYTES_MAX) break;
     }
   } catch (error) {
-    // A refusal stays a refusal, even if the rest of its text gets lost.
+    // An error status is useful even if the connection breaks within the body.
     if (status < 300) throw error;
   }
   return {
@@ -242,8 +237,8 @@ function placeOf(location: string | undefined): string {
 }
 
 /**
- * Parses seconds, or a date (RFC 9110, 10.2.3). Returns milliseconds from now.
- * @param date when the server answered, by its own clock, which may differ from ours; without it a date is ignored
+ * Parses a Retry-After header, in seconds or as a date (RFC 9110, 10.2.3). Returns milliseconds from now.
+ * @param date the server's Date header, because its clock may differ; without it, a date in `text` is ignored
  */
 export function parseRetryAfter(text: string | undefined, date: string | undefined): number {
   if (text === undefined) return 0;

@@ -1,13 +1,13 @@
 import { ACTIVE } from '#core/inert.ts';
 
-/** Longest text of a server that is shown. */
+/** Maximum length of a server's text in messages. */
 export const WORDS_MAX = 300;
-/** A shorter secret would be found in every text. */
+/** Shorter secrets are not hidden, because they would match by chance. */
 const SECRET_LENGTH_MIN = 4;
 
-/** Returns somebody else's text on one line, cut, and without control characters. */
+/** Returns untrusted text on one line, truncated, and without control characters. */
 export function inert(text: string, lengthMax = WORDS_MAX): string {
-  // Cut beforehand as well: a server may send a long line, and looking at each character takes time.
+  // Truncated first, because replacing characters in a very long line takes time.
   const line = text
     .slice(0, lengthMax * 2)
     .replace(ACTIVE, ' ')
@@ -16,11 +16,11 @@ export function inert(text: string, lengthMax = WORDS_MAX): string {
   return line.length > lengthMax ? `${line.slice(0, lengthMax).replace(/[\ud800-\udbff]$/, '')}…` : line;
 }
 
-/** Removes secrets from texts: a server may send back what it was sent. */
+/** Removes secrets from texts, because a server may echo what it received. */
 export class Secrets {
   #known: readonly string[] = [];
 
-  /** Forgets earlier secrets. The longest come first, because one may be part of another. */
+  /** Replaces the secrets. Longer ones are hidden first, because they may contain others. */
   set(secrets: readonly string[]): void {
     const all = secrets.flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)]);
     this.#known = [...new Set(all)]

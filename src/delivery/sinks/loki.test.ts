@@ -73,7 +73,7 @@ describe('records that Loki refuses because of its own setup or that of the sink
       { structuredMetadata: false },
     ],
     ['no tenant', { authEnabled: true }, /401: no org id; .*tenant/, { tenant: 'team-a' }],
-    ['too many labels', { maxLabelNames: 5 }, /400: .*has 6 label names; limit 5; look at labels/, { labels: {} }],
+    ['too many labels', { maxLabelNames: 5 }, /400: .*has 6 label names; limit 5; check labels/, { labels: {} }],
   ])('%s', async (_, limits, reason, remedy) => {
     loki.limits = limits;
     await using way = await EventWay.open(sink({ labels: { cluster: 'c1' } }));
@@ -144,7 +144,7 @@ describe('records that Loki refuses because of their content: dropped alone, and
     expect(ledger).toMatchObject({ delivered: 200, dropped: { rejected: 3 } });
     expectExact(ledger);
     expect(way.status('loki')).toMatchObject({ state: 'running', rejected: { why: expect.stringMatching(why) } });
-    expect(way.logged).toEqual([expect.stringMatching(/^loki refused some events: it answers 400/)]);
+    expect(way.logged).toEqual([expect.stringMatching(/^loki rejected some events: it returned 400/)]);
   });
 });
 

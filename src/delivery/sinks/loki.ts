@@ -9,7 +9,7 @@ import { judgeLoki } from './loki_verdict.ts';
 
 const PUSH_PATH = '/loki/api/v1/push';
 const JOB = 'netsonde';
-/** Requests for streams run side by side, since one round trip for each stream in turn would take too long. */
+/** Number of concurrent requests. One round trip after the other for each stream would take too long. */
 const REQUESTS_MAX = 4;
 
 /** Nanoseconds since the epoch, the line, and structured metadata. */
@@ -18,16 +18,16 @@ type Entry = readonly [string, string] | readonly [string, string, Labels];
 type LokiConfig = HttpConfig & Pick<SinkConfig<'loki'>, 'tenant' | 'labels' | 'structuredMetadata' | 'compress'>;
 
 export interface LokiOptions {
-  /** The label that names the owner of the lines. */
+  /** Value of the label `job`. */
   readonly job?: string;
   readonly network?: Network;
-  /** Milliseconds of a monotonic clock. */
+  /** Returns milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
 /**
- * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request has one stream, because
- * Loki's answer to several tells only what became of the last.
+ * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request has one
+ * stream, because the response to a request with several streams shows only the result of the last.
  */
 export class LokiSink implements Sink {
   readonly name = 'loki';
@@ -68,14 +68,14 @@ export class LokiSink implements Sink {
   }
 }
 
-/** Accepts the URL of a server, or the whole URL of its push API behind a proxy. */
+/** Accepts the URL of a server, or the full URL of a push API behind a proxy. */
 function pushUrl(text: string): URL {
   const url = new URL(text);
   if (!url.pathname.endsWith('/push')) url.pathname = url.pathname.replace(/\/$/, '') + PUSH_PATH;
   return url;
 }
 
-/** Returns one group for each combination of labels, each in the order of time. */
+/** Groups records by their labels. Each group is sorted by time. */
 export function streamsOf(records: readonly LaneRecord[]): Stream[] {
   const streams = new Map<string, LaneRecord[]>();
   for (const record of records) {
@@ -87,7 +87,7 @@ export function streamsOf(records: readonly LaneRecord[]): Stream[] {
   return [...streams].map(([key, inStream]) => ({ key, records: inStream.sort(byTime) }));
 }
 
-/** @param records of one stream */
+/** @param records records of one stream */
 export function pushBody(records: readonly LaneRecord[], labels: Labels, withMetadata: boolean): string {
   const stream = { ...labels, ...records[0]?.stream };
   return JSON.stringify({ streams: [{ stream, values: records.map((record) => entryOf(record, withMetadata)) }] });

@@ -1,29 +1,29 @@
 import type { Answer } from './http.ts';
 import { judgeFailure, judgeStranger, notNow, type Verdict } from './verdict.ts';
 
-// Meaning of Loki's own messages: pkg/validation/validate.go, pkg/distributor, pkg/ingester/instance.go and stream.go of
+// Loki's messages are from pkg/validation/validate.go, pkg/distributor, and pkg/ingester/instance.go and stream.go of
 // github.com/grafana/loki.
 
 const NO_CONTENT = 204;
-/** `block_ingestion_until`, unless `block_ingestion_status_code` says otherwise. */
+/** Status while `block_ingestion_until` is set; the default of `block_ingestion_status_code`. */
 const BLOCKED_STATUS = 260;
 const BLOCKED = /ingestion blocked/i;
 const STREAM_LIMIT = /maximum active stream limit/i;
 const STREAM_RATE = /per stream rate limit/i;
 const NO_METADATA = /structured metadata, but this feature is disallowed/i;
-/** Errors about the labels, which are the same for all records of a stream. */
+/** Errors in labels, which all records of a stream share. */
 const LABELS =
   /label names; limit|label name too long|label value too long|duplicate label name|missing required labels/i;
 
-/** Says what an answer to a push means. */
+/** Interprets the response to a push. */
 export function judgeLoki(answer: Answer, url: URL): Verdict {
   const { status, text } = answer;
   if (status === NO_CONTENT) return { is: 'taken' };
-  // Ingestion may be blocked for a tenant or for a policy, which applies to some streams.
+  // Blocked for the tenant, or by a policy for some streams only.
   if (status === BLOCKED_STATUS || (status !== 200 && BLOCKED.test(text))) {
     return { ...notNow(answer, 'limits_config.block_ingestion_until is set'), ofStream: true };
   }
-  if (status >= 200 && status < 300) return judgeStranger(answer, 'Loki answers 204');
+  if (status >= 200 && status < 300) return judgeStranger(answer, 'Loki returns 204');
   if (status === 400 && NO_METADATA.test(text)) {
     return notNow(
       answer,
@@ -31,7 +31,7 @@ export function judgeLoki(answer: Answer, url: URL): Verdict {
     );
   }
   if (status === 400 && LABELS.test(text)) {
-    return { ...notNow(answer, 'look at labels, or at the limits of the tenant (limits_config)'), ofStream: true };
+    return { ...notNow(answer, 'check labels and the limits of the tenant (limits_config)'), ofStream: true };
   }
   if (status === 429) return judgeLimit(answer);
   return judgeFailure(answer, url);
@@ -49,7 +49,7 @@ function judgeLimit(answer: Answer): Verdict {
     return { ...notNow(answer, 'limits_config.per_stream_rate_limit'), ofStream: true, isTooMuch: true };
   }
   return {
-    ...notNow(answer, 'the limit of the tenant: limits_config.ingestion_rate_mb and ingestion_burst_size_mb'),
+    ...notNow(answer, 'limit of the tenant: limits_config.ingestion_rate_mb and ingestion_burst_size_mb'),
     isTooMuch: true,
   };
 }

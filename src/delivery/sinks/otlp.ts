@@ -10,12 +10,12 @@ import { type Answer, HttpPoster } from './http.ts';
 import { inert } from './inert.ts';
 import { judgeFailure, judgeStranger, type Verdict } from './verdict.ts';
 
-// Loaded only where the sink is configured: the format and its dependencies are large.
+// sink_set.ts imports this module only if the sink is configured, because its dependencies are large.
 
 type LogRecord = Parameters<typeof JsonLogsSerializer.serializeRequest>[0][number];
 type Attributes = LogRecord['attributes'];
 
-/** Fields that have a place of their own in a log record; all others are its attributes. */
+/** Fields of a record that have their own field in a log record. All other fields become attributes. */
 interface Fields {
   readonly message?: string;
   readonly time?: unknown;
@@ -26,11 +26,11 @@ interface Fields {
 
 const LOGS_PATH = '/v1/logs';
 const SCOPE = { name: 'netsonde' };
-/** Severity numbers of OpenTelemetry's log data model: INFO, WARN, ERROR. */
+/** Severity numbers INFO, WARN and ERROR of OpenTelemetry's log data model. */
 const SEVERITY_NUMBERS: Readonly<Record<Severity, number>> = { info: 9, warning: 13, critical: 17 };
 const NANOSECOND_DIGITS = 9;
 
-/** Sends logs by OTLP over HTTP, in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
+/** Sends logs with OTLP over HTTP, in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
 export class OtlpSink implements Sink {
   readonly name = 'otlp';
   readonly #url: URL;
@@ -87,7 +87,7 @@ export class OtlpSink implements Sink {
   }
 }
 
-/** Accepts the URL of a collector, or the whole URL of its logs API. */
+/** Accepts the URL of a collector, or the full URL of its logs API. */
 function logsUrl(text: string): URL {
   const url = new URL(text);
   if (!url.pathname.endsWith('/logs')) url.pathname = url.pathname.replace(/\/$/, '') + LOGS_PATH;
@@ -98,21 +98,21 @@ function withoutNull(fields: Readonly<Record<string, unknown>>): Attributes {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as Attributes;
 }
 
-/** The part of ExportLogsServiceResponse that is read (opentelemetry/proto/collector/logs/v1/logs_service.proto). */
+/** The used part of ExportLogsServiceResponse (opentelemetry/proto/collector/logs/v1/logs_service.proto). */
 interface Response {
   readonly partialSuccess?: { readonly rejectedLogRecords?: number | string; readonly errorMessage?: unknown } | null;
 }
 
 /**
- * Some servers answer without a body, Loki among them; the protocol requires one in JSON
- * (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response).
+ * Interprets a response. The protocol requires a JSON body (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response),
+ * but some servers, such as Loki, send none.
  */
 function judge(answer: Answer, url: URL): Verdict {
   const { status, text, contentType, isCut } = answer;
   if (status < 200 || status >= 300) return judgeFailure(answer, url);
   if (text === '' || contentType === 'application/x-protobuf') return { is: 'taken' };
   const response = isCut ? undefined : parse(text);
-  if (response === undefined) return judgeStranger(answer, 'that is no answer of a collector');
+  if (response === undefined) return judgeStranger(answer, 'that is not a response of a collector');
   return { is: 'taken', refused: refusedIn(response) };
 }
 
@@ -125,10 +125,10 @@ function parse(text: string): Response | undefined {
   }
 }
 
-/** A collector may take a part of the records, and says how many it refused, but not which. */
+/** Returns how many records a collector has rejected. It does not say which. */
 function refusedIn({ partialSuccess }: Response): { readonly count: number; readonly why: string } | undefined {
   const { rejectedLogRecords, errorMessage } = partialSuccess ?? {};
   const count = Number(rejectedLogRecords ?? 0);
   const words = typeof errorMessage === 'string' ? inert(errorMessage) : '';
-  return count > 0 ? { count, why: `it refused ${count} records: ${words || 'it does not say why'}` } : undefined;
+  return count > 0 ? { count, why: `it rejected ${count} records: ${words || 'it gives no reason'}` } : undefined;
 }

@@ -1,16 +1,16 @@
 import type { LaneRecord } from '../record.ts';
 
-/** A limit expires, because servers are reconfigured, and other clients that share a limit come and go. */
+/** Milliseconds after which a learned limit expires, because servers are reconfigured and may share a limit among clients. */
 const FORGET_MS = 600_000;
 const GROWTH = 1.25;
-/** Growth stays below the size that was refused. */
+/** Growth stops at this share of the smallest refused size. */
 const BELOW = 0.9;
-/** Above every possible batch. */
+/** Larger than any batch. */
 const BYTES_MAX = 64 * 1024 * 1024;
 
 /**
- * Learns how large a request may be from those that the server refuses for their size: half of that, then more with each
- * one that is taken, but for ten minutes less than was refused. Sizes are bytes of the texts.
+ * Learns the maximum request size from refused requests: halves it on each refusal, and increases it with each accepted
+ * request, for ten minutes to less than the refused size. Sizes are the bytes of the records.
  */
 export class RequestSize {
   readonly #now: () => number;
@@ -19,13 +19,13 @@ export class RequestSize {
   #taken = 0;
   #sinceMs: number;
 
-  /** @param now milliseconds of a monotonic clock */
+  /** @param now returns milliseconds of a monotonic clock */
   constructor(now: () => number) {
     this.#now = now;
     this.#sinceMs = now();
   }
 
-  /** Returns the records that go now, at least one, and those that go later. */
+  /** Splits records into those to send now, at least one, and those to send later. */
   cut(records: readonly LaneRecord[]): [readonly LaneRecord[], readonly LaneRecord[]] {
     let bytes = 0;
     const end = records.findIndex((record, index) => {
@@ -35,7 +35,7 @@ export class RequestSize {
     return end < 0 ? [records, []] : [records.slice(0, end), records.slice(end)];
   }
 
-  /** Says whether a request of that size was taken lately. */
+  /** Whether a request of this size was accepted recently. */
   wasTaken(bytes: number): boolean {
     this.#forget();
     return bytes <= this.#taken;
@@ -44,14 +44,14 @@ export class RequestSize {
   taken(bytes: number): void {
     this.#forget();
     this.#taken = Math.max(this.#taken, bytes);
-    // Small requests prove nothing.
+    // A small request says nothing about the limit.
     if (bytes > this.#bytesMax / 2)
       this.#bytesMax = Math.min(BYTES_MAX, this.#bytesMax * GROWTH, this.#refused * BELOW);
   }
 
   refused(bytes: number): void {
     this.#forget();
-    // A size that was taken before is refused for its rate.
+    // If the size was accepted before, the refusal is about the rate.
     if (!this.wasTaken(bytes)) this.#refused = Math.min(this.#refused, bytes);
     this.#bytesMax = Math.max(1, bytes / 2);
   }

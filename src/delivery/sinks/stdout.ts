@@ -11,13 +11,13 @@ const STDOUT = 1;
 const RETRY_MS = 20;
 
 /**
- * Prints a JSON object a line. Written by descriptor, not through process.stdout, which blocks the thread, and with it
- * every scrape, when the reader of the pipe stops reading.
+ * Writes JSON lines to standard output. Uses the file descriptor, because process.stdout blocks the thread, and thereby
+ * every scrape, if the reader of a pipe stops reading.
  */
 export class StdoutSink implements Sink {
   readonly name = 'stdout';
   readonly #fd: number;
-  /** The last write ended within a line. */
+  /** Whether the last write ended within a line. */
   #isTorn = false;
 
   constructor(fd = STDOUT) {
