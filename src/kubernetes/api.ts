@@ -3,9 +3,9 @@ import { oneLine } from './api_values.ts';
 
 export interface ApiRequest {
   readonly method: 'GET' | 'POST';
-  /** `/api/v1/pods`, with its query. */
+  /** Path with query, such as `/api/v1/pods?limit=500`. */
   readonly path: string;
-  /** Media type that is requested, in place of whole objects as JSON. */
+  /** Requested media type; the default is `application/json`. */
   readonly accept?: string;
   readonly body?: unknown;
   readonly signal: AbortSignal;
@@ -13,26 +13,23 @@ export interface ApiRequest {
 
 export interface ApiResponse {
   readonly status: number;
-  /** Seconds that the server asks to wait, where it does. */
+  /** Seconds that the server asked the client to wait; undefined if it did not. */
   readonly retryAfter: number | undefined;
-  /** Decompressed body. The caller reads it to its end, or destroys it. */
+  /** Decompressed body. The caller has to read it to the end or destroy it. */
   readonly body: Readable;
 }
 
-/**
- * Connection to a Kubernetes API server: its address, and our credentials. Disposing it ends what runs for it alone: a command that gets a
- * token.
- */
+/** A Kubernetes API server with credentials. Disposing it kills a command that is fetching a credential. */
 export interface ApiSession extends Disposable {
-  /** Address of the server, for the log. */
+  /** URL of the server, for the log. */
   readonly server: string;
-  /** @throws where there is no answer */
+  /** @throws if there is no response */
   request(request: ApiRequest): Promise<ApiResponse>;
-  /** Reads configuration, certificates and token again for the next request. */
+  /** Reads the configuration, certificates and token again for the next request. */
   renew(): void;
 }
 
-/** An answer other than the requested one. */
+/** The server responded with an error. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;
@@ -45,7 +42,7 @@ export class ApiError extends Error {
   }
 }
 
-/** No request was sent, for want of a credential. */
+/** No request was sent, because there was no credential for it. */
 export class CredentialError extends Error {
   override readonly name = 'CredentialError';
 }
@@ -53,7 +50,7 @@ export class CredentialError extends Error {
 const STATUS_BYTES_MAX = 64 * 1024;
 const RETRY_AFTER_SECONDS_MAX = 60;
 
-/** Returns the error that an answer stands for, by the Status object in its body (where there is one). */
+/** Returns the error of a response. The message is from the Status object in its body, if there is one. */
 export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Promise<ApiError> {
   let text = '';
   try {
@@ -62,7 +59,7 @@ export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Pr
       if (text.length > STATUS_BYTES_MAX) break;
     }
   } catch {
-    // The status code is enough.
+    // Without the rest of the body, the status code has to do.
   }
   const retryAfterMs = Math.min(retryAfter, RETRY_AFTER_SECONDS_MAX) * 1000;
   return new ApiError(status, `${status} ${messageOf(text)}`.trimEnd(), retryAfterMs);
@@ -77,7 +74,7 @@ function messageOf(text: string): string {
   }
 }
 
-/** Returns a path like `/api/v1/pods?limit=500`; undefined parameters are left out. */
+/** Returns a path with a query, such as `/api/v1/pods?limit=500`. Undefined parameters are omitted. */
 export function withQuery(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) params.set(name, String(value));

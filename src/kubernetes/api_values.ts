@@ -1,27 +1,27 @@
 /**
- * Data of a server is checked where it comes in: it becomes labels of the page, keys of caches, and lines of the log. An API server bounds most of
- * it, but not all, and the answering program need not be an API server.
+ * Validation of data from the API server, which becomes metric labels, cache keys and log messages. An API server limits
+ * most of it but not all, and another program may respond in its place.
  */
 
-/** The longest name of an object (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
+/** Maximum length of an object's name (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
 const NAME_LENGTH_MAX = 253;
-/** Maximum number of labels of one object that are kept. The API bounds the length of each key and value, but not their number. */
+/** Maximum total length of an object's labels. The API limits the length of each label, but not their number. */
 const LABELS_LENGTH_MAX = 16 * 1024;
 const MESSAGE_LENGTH_MAX = 300;
 /** Digits of a 64-bit number. */
 const VERSION = /^\d{1,20}$/;
 
-/** Returns a text, cut to the length of a name; undefined for everything else, and for an empty text. */
+/** Returns a string, truncated to the length of a name; undefined for any other value or an empty string. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value.slice(0, NAME_LENGTH_MAX) : undefined;
 }
 
-/** Returns the items of a list that are texts. */
+/** Returns the strings in a list. */
 export function textsOf(values: readonly unknown[]): string[] {
   return values.map(textOf).filter((text) => text !== undefined);
 }
 
-/** Returns the valid labels of an object, up to a limit. */
+/** Returns the string labels of an object, up to a total length. */
 export function labelsOf(labels: unknown): Readonly<Record<string, string>> {
   if (typeof labels !== 'object' || labels === null) return {};
   let length = 0;
@@ -33,13 +33,15 @@ export function labelsOf(labels: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(kept);
 }
 
-/** @throws {SyntaxError} for a malformed object */
+/** @throws {SyntaxError} if the object is malformed */
 export function uidOf(object: unknown): string {
   const { metadata } = object as { metadata?: { uid?: unknown; name?: unknown; namespace?: unknown } };
   const { uid, name = '', namespace = '' } = metadata ?? {};
   if (uid === undefined) throw new SyntaxError('sent an object without metadata.uid');
   if (!isName(uid) || !isName(name) || !isName(namespace)) {
-    throw new SyntaxError(`sent an object whose uid, name or namespace is not a text of ${NAME_LENGTH_MAX} characters`);
+    throw new SyntaxError(
+      `sent an object whose uid, name or namespace is not a string of at most ${NAME_LENGTH_MAX} characters`,
+    );
   }
   return uid;
 }
@@ -48,19 +50,19 @@ function isName(value: unknown): value is string {
   return typeof value === 'string' && value.length <= NAME_LENGTH_MAX;
 }
 
-/** Returns an HTTP status; undefined for everything else. */
+/** Returns a valid HTTP status; undefined for any other value. */
 export function statusOf(code: unknown): number | undefined {
   return typeof code === 'number' && Number.isInteger(code) && code >= 100 && code <= 599 ? code : undefined;
 }
 
-/** Returns a server's message as a part of a line of the log: cut, and without characters that end the line or move the cursor. */
+/** Returns a server's message for the log: truncated, and without control characters and line breaks. */
 export function oneLine(text: string, lengthMax = MESSAGE_LENGTH_MAX): string {
   return text.slice(0, lengthMax).replaceAll(/[\s\p{Cc}\p{Cf}]+/gu, ' ');
 }
 
 /**
- * Versions of one resource are numbers that grow. A server that was restored from a backup has smaller ones, and would not report a change before
- * they have grown up to ours.
+ * Whether a resource version is older than another; versions of one resource only grow. A server that was restored from a
+ * backup has older ones, and would not send changes until its versions exceed ours.
  */
 export function isEarlier(version = '', before = ''): boolean {
   return VERSION.test(version) && VERSION.test(before) && BigInt(version) < BigInt(before);

@@ -1,6 +1,6 @@
 import { type ApiResponse, CredentialError } from './api.ts';
 
-/** One request, and the means to end it. */
+/** A request that can be aborted, with its response. */
 export class Call implements AsyncDisposable {
   readonly #controller = new AbortController();
   readonly #parent: AbortSignal;
@@ -17,7 +17,7 @@ export class Call implements AsyncDisposable {
     return this.#controller.signal;
   }
 
-  /** @param work ends once the signal is aborted. @throws once the time is over, and ends the request then */
+  /** Returns the outcome of `work`, which has to end when the signal is aborted. @throws if it takes too long; the request is aborted then */
   async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
     const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
     try {
@@ -29,10 +29,10 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** Returns the body's data; the call is ended where nothing arrives for this time. */
+  /** Yields the data of the body. Aborts the request if nothing arrives for `idleMs`. */
   async *body(idleMs: number): AsyncGenerator<Buffer> {
     const body = this.response?.body;
-    if (body === undefined) throw new Error('there is no answer yet');
+    if (body === undefined) throw new Error('there is no response yet');
     const timer = setTimeout(() => body.destroy(new Error(`sent nothing for ${idleMs / 1000} s`)), idleMs);
     try {
       for await (const chunk of body as AsyncIterable<Buffer>) {
@@ -44,7 +44,7 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** Says whether the connection failed, and not its reader: a failing reader destroys the body as well, with an error of its own. */
+  /** Whether the connection caused this error. If its reader failed, the body was destroyed with a different error. */
   isBrokenBy(error: unknown): boolean {
     return this.response?.body.errored === error;
   }

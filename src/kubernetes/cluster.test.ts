@@ -47,18 +47,18 @@ async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
 
 describe.concurrent('a name of the node that the API does not know', () => {
   it.each([
-    ['N6', 'do you mean n6?'],
-    ['n6', 'do you mean N6?'],
-    ['n6.example.com', 'do you mean n6?'],
-    ['n6', 'do you mean n6.example.com?'],
-    ['ip-10-0-0-7.internal', 'do you mean gke-7?'],
+    ['N6', 'did you mean n6?'],
+    ['n6', 'did you mean N6?'],
+    ['n6.example.com', 'did you mean n6?'],
+    ['n6', 'did you mean n6.example.com?'],
+    ['ip-10-0-0-7.internal', 'did you mean gke-7?'],
     ['10.0.0.6', 'it has n6, gke-7'],
   ])('%s is reported with names like it: %s', async (node, hint) => {
     const other = /mean (\S+)\?/.exec(hint)?.[1] ?? 'n6';
     await using scene = await connect(node, other === 'gke-7' ? [] : [other]);
     const { cluster, log } = scene;
     await eventually(() => expect(log).toHaveLength(1));
-    expect(log[0]).toMatch(/^warn node: .* has no node \S+, so no Pod has a name: set NODE_NAME to spec.nodeName; /);
+    expect(log[0]).toMatch(/^warn node: .* has no node \S+, so Pods have no names; set NODE_NAME to spec.nodeName; /);
     expect(log[0]).toContain(hint);
     expect(cluster.state).toMatchObject({ connected: false, trouble: expect.stringContaining(hint) });
   });
@@ -117,5 +117,7 @@ it('refusals are reported, that of Pods before all others', async () => {
   server.mood = { kind: 'fails', status: 403 };
   server.resetStreams();
   await eventually(() => expect(cluster.state).toMatchObject({ connected: false }));
-  await eventually(() => expect(cluster.state.trouble).toMatch(/^pods: .* 403 .*needs list and watch of pods/));
+  await eventually(() =>
+    expect(cluster.state.trouble).toMatch(/^pods: .* 403 .*needs permission to list and watch pods/),
+  );
 });

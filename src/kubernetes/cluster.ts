@@ -16,44 +16,39 @@ export interface ClusterOptions {
   readonly log: ReflectorLog;
   readonly pods: (update: PodsUpdate) => void;
   readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
-  /** Receives the networks of the Pods on this node whenever they have changed. */
+  /** Called with the networks of the Pods on this node when they change. */
   readonly podNetworks: (networks: readonly string[]) => void;
-  /** Look-ups that all agents may need at once are sent at a random moment within this time, in milliseconds. */
+  /** Maximum random delay in milliseconds of requests that all agents may send at the same time. */
   readonly spreadMs?: number;
 }
 
 export interface ClusterState {
-  /** The Pods of this node are watched. */
+  /** Whether the Pods of this node are watched. */
   readonly connected: boolean;
-  /** Fault of the connection, and what helps; undefined where there is none. */
+  /** Problem with the connection, and what to do about it; undefined if there is none. */
   readonly trouble: string | undefined;
   readonly resources: readonly ResourceTally[];
   readonly addresses: number;
   readonly addressesLeftOut: number;
 }
 
-/**
- * Lists of the whole cluster are requested at a random moment within this time: all agents may have been started at
- * once.
- */
+/** Lists of the whole cluster start after a random delay, because all agents may have started at the same time. */
 const CLUSTER_TIMING: Partial<Timing> = { startJitterMs: 30_000, answerMs: 30_000, relistMs: 4 * 3_600_000 };
 
 type AnyReflector = AsyncDisposable & { readonly tally: ResourceTally };
 
-/**
- * Knows the cluster as far as the agent needs it: the Pods of its node, the node itself, and the owners of addresses.
- */
+/** Follows the objects of the Kubernetes API that the agent needs: the Pods of its node, the node, and owners of addresses. */
 export class Cluster implements AsyncDisposable {
   readonly #options: ClusterOptions;
   readonly #feed: PodsFeed;
   readonly #own: readonly AnyReflector[];
-  /** Addresses of this node's Pods and of the node itself. */
+  /** Addresses of this node and its Pods. */
   readonly #near = new AddressBook();
   #peers: Peers = 'off';
   #wide: WideBook | undefined;
-  /** Number of objects of the API that are this node: one, or none. */
+  /** UIDs of the objects that are this node: one or none. */
   readonly #nodes = new Set<string>();
-  /** Undefined where the API has this node, as far as we know. */
+  /** Problem if the API has no node of this name; undefined if it has one, or if that is not known yet. */
   #unknownNode: string | undefined;
   #ownNetworks: readonly string[] = [];
   readonly #ending = new AbortController();
@@ -71,7 +66,7 @@ export class Cluster implements AsyncDisposable {
     ];
   }
 
-  /** Resolves once the Pods were listed for the first time, or the time is over. */
+  /** Resolves once the Pods were listed for the first time, or after the given milliseconds. */
   async listed(withinMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
@@ -112,7 +107,7 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Owners of the addresses, as far as they are known now; undefined where `peers` is off. */
+  /** Finds the owners of addresses that are known now; undefined if `peers` is off. */
   get peers(): PeerLookup | undefined {
     if (this.#peers === 'off') return undefined;
     const wide = this.#wide;
@@ -179,21 +174,21 @@ export class Cluster implements AsyncDisposable {
     this.#options.podNetworks(networks);
   }
 
-  /** A name that the API does not know finds no Pods, and no request fails. */
+  /** Reports that the API has no node of this name. Otherwise no request would fail, and no Pod would be found. */
   async #missNode(): Promise<void> {
     if (this.#unknownNode !== undefined) return;
     const { session, node, log, spreadMs } = this.#options;
-    const unknown = `${session.server} has no node ${node}, so no Pod has a name: set NODE_NAME to spec.nodeName`;
+    const unknown = `${session.server} has no node ${node}, so Pods have no names; set NODE_NAME to spec.nodeName`;
     this.#unknownNode = unknown;
     const hint = await nearNode(session, node, this.#ending.signal, spreadMs).catch(() => '');
-    // The node may have been created in the meantime.
+    // The node may have been created meanwhile.
     if (this.#nodes.size > 0 || this.#ending.signal.aborted) return;
     this.#unknownNode = hint === '' ? unknown : `${unknown}; ${hint}`;
     log('warn', `node: ${this.#unknownNode}`);
   }
 }
 
-/** The Pods matter most. */
+/** Returns the first problem, of the Pods if they have one. */
 function troubleOf(resources: readonly ResourceTally[]): string | undefined {
   const troubles = resources.filter(({ trouble }) => trouble !== undefined);
   const [first] = troubles.sort((a, b) => Number(b.resource === 'pods') - Number(a.resource === 'pods'));
@@ -227,12 +222,12 @@ class WideBook implements AsyncDisposable {
     ];
   }
 
-  /** All addresses are known. */
+  /** Whether all addresses of the cluster are known. */
   get isWhole(): boolean {
     return this.#unlisted.size === 0 && this.book.leftOut === 0;
   }
 
-  /** Says whether an address is in a network that a node gives to its Pods. */
+  /** Whether an address is in a network that a node assigns to its Pods. */
   isPodNetwork(ip: string): boolean {
     this.#isPodNetwork ??= networks([...this.#podNetworks.values()].flat());
     return this.#isPodNetwork(ip);
@@ -256,7 +251,7 @@ class WideBook implements AsyncDisposable {
 
   #setNode(object: string, node: Node): void {
     this.book.set(object, [nodeOwner(node)]);
-    // Other addresses are never called external.
+    // Only public networks matter, because private addresses are never called external.
     const cidrs = node.podCidrs.filter((cidr) => isPublic(cidr.split('/', 1)[0] ?? ''));
     const before = this.#podNetworks.get(object) ?? [];
     if (cidrs.join() === before.join()) return;

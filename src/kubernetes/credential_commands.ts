@@ -1,6 +1,6 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 
-/** A command that calls a login server. */
+/** Milliseconds for a command, which may call a login server. */
 export const COMMAND_MS = 30_000;
 
 interface CommandRunner {
@@ -8,8 +8,8 @@ interface CommandRunner {
 }
 
 /**
- * Kills a command that gets the credential of a user of the kubeconfig (`exec`) when it hangs. The client library waits for it without limit, and
- * has no option for this, so the function by which it starts commands is replaced.
+ * Limits the run time of the commands that the kubeconfig fetches credentials with (`exec`). The client library has no such
+ * option, so the function that starts commands is replaced.
  */
 export function boundCommands(config: KubeConfig, ending: AbortSignal, timeout = COMMAND_MS): void {
   const { authenticators } = config as unknown as { readonly authenticators: readonly CommandRunner[] };

@@ -1,6 +1,6 @@
 /**
- * The kept part of a JSON value: `true` keeps all of it; an object keeps only the keys that it names, each by its own shape. All items of a list
- * are kept, in the shape of the list. A value that is not an object is kept as it is.
+ * Parts of a JSON value to keep: `true` for all of it, or an object with the keys to keep, each with its shape. The shape of
+ * a list applies to all of its items. A value that is neither an object nor a list is kept.
  */
 export type Shape = true | { readonly [key: string]: Shape };
 
@@ -14,8 +14,9 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
 /**
- * Parses JSON, and makes neither a text nor an object of the parts that the shape does not name: the environment of a Pod is skipped as bytes.
- * @throws {SyntaxError} for truncated JSON, and for a kept part that is malformed
+ * Parses only the parts of JSON that the shape names. The rest, such as the environment variables of a Pod, is skipped
+ * without creating strings or objects.
+ * @throws {SyntaxError} if the JSON is truncated, or if a part to keep is malformed
  */
 export function parsePruned(bytes: Buffer, shape: Shape): unknown {
   if (shape === true) return JSON.parse(bytes.toString());
@@ -78,17 +79,17 @@ class Pruner {
     this.#text += ']';
   }
 
-  /** Says whether another item follows. @throws where the end does not follow either */
+  /** Returns whether another item follows. @throws if neither an item nor the end follows */
   #goesOn(end: number): boolean {
     const next = this.#peek();
     if (next === end) return false;
     this.#take(COMMA);
-    // A comma directly before the end is malformed.
+    // A trailing comma is malformed.
     if (this.#peek() === end) throw this.#fault();
     return true;
   }
 
-  /** Returns the text of a value that is kept as it is. */
+  /** Skips a value, and returns its text. */
   #skipped(): string {
     this.#peek();
     const start = this.#at;
@@ -129,7 +130,7 @@ class Pruner {
       let before = end;
       while (this.#bytes[before - 1] === BACKSLASH) before--;
       from = end + 1;
-      // An even number of backslashes escapes only backslashes.
+      // With an even number of backslashes before it, the quote is not escaped.
       if ((end - before) % 2 === 0) {
         this.#at = from;
         return;
@@ -137,7 +138,7 @@ class Pruner {
     }
   }
 
-  /** Returns the next byte other than white space. */
+  /** Skips white space, and returns the next byte. */
   #peek(): number | undefined {
     while (isSpace(this.#bytes[this.#at])) this.#at++;
     return this.#bytes[this.#at];

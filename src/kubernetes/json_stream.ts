@@ -1,6 +1,6 @@
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** Bytes of the longest object that is taken: etcd refuses more than 1.5 MiB, and JSON in JSON doubles that. */
+/** Maximum size of an object. etcd accepts at most 1.5 MiB, which can double if JSON is quoted within JSON. */
 const OBJECT_BYTES_MAX = 8 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
@@ -13,7 +13,7 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
-/** Collects bytes of one object that come in several chunks. */
+/** Collects the bytes of an object that spans several chunks. */
 class Pieces {
   #pieces: Buffer[] = [];
   #bytes = 0;
@@ -33,9 +33,9 @@ class Pieces {
 }
 
 /**
- * Yields the JSON objects of a stream that has one object a line.
- * @param shape kept part of each object
- * @throws for a line that is not an object, and for one that is too long
+ * Yields the objects of a stream with one JSON object per line.
+ * @param shape parts of each object to keep
+ * @throws if a line is too long, or is not an object
  */
 export async function* jsonLines(body: AsyncIterable<Buffer>, shape: Shape = true): AsyncGenerator<unknown> {
   const pieces = new Pieces();
@@ -56,11 +56,11 @@ function isBlank(line: Buffer): boolean {
 }
 
 /**
- * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time: with a list of 100 MB,
- * only one object is in memory. Returns the list's own metadata.
+ * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time, so that memory holds only
+ * one item of a large list. Returns the metadata of the list.
  * @param item called for each item; may throw to stop
- * @param shape kept part of each item
- * @throws for anything else than such a list, including a truncated one
+ * @param shape parts of each item to keep
+ * @throws if the body is not such a list, or is truncated
  */
 export async function readList(
   body: AsyncIterable<Buffer>,
@@ -75,21 +75,21 @@ export async function readList(
 }
 
 const ITEMS = /"items"\s*:\s*$/;
-/** Depth inside of the list itself, and of its items. */
+/** Nesting depth inside the list object, and inside its items. */
 const IN_LIST = 1;
 const IN_ITEMS = 2;
-/** Bytes for the key and some white space. */
+/** Number of bytes that may precede the bracket of the items: the key and white space. */
 const TAIL_LENGTH = 64;
 
-/** Cuts a list into its items by counting braces outside of strings. */
+/** Splits a list into its items by counting brackets and braces outside of strings. */
 class ListScanner {
   readonly #item: (bytes: Buffer) => void;
   /** The list without its items. */
   readonly #frame = new Pieces();
   readonly #object = new Pieces();
-  /** End of the frame, by which the start of the items is recognised. */
+  /** Last bytes of the frame, to recognize the start of the items. */
   #tail = '';
-  /** Start of the bytes in the chunk that are not consumed yet. */
+  /** Start of the unconsumed bytes in the current chunk. */
   #start = 0;
   #depth = 0;
   #inItems = false;
@@ -126,7 +126,7 @@ class ListScanner {
 
   #opened(chunk: Buffer, at: number): void {
     if (this.#inItems) {
-      // Commas and spaces between the items are skipped.
+      // Skips the comma and white space before the item.
       if (this.#depth === IN_ITEMS) this.#start = at;
     } else if (this.#depth === IN_LIST && chunk[at] === OPEN_BRACKET && this.#isItems(chunk, at)) {
       this.#toFrame(chunk.subarray(this.#start, at + 1));

@@ -40,7 +40,7 @@ describe('$KUBECONFIG', () => {
 
   it('that names only missing files is reported', () => {
     expect(() => loadKubeConfig(undefined, { KUBECONFIG: '/missing:/gone' })).toThrow(
-      '$KUBECONFIG: there is no file /missing, and none /gone',
+      '$KUBECONFIG: none of these files exists: /missing, /gone',
     );
   });
 
@@ -95,7 +95,7 @@ describe('exec', () => {
   }
 
   const HANGS =
-    'gets no request: the command or the login server that the kubeconfig gets the credential from does not answer';
+    'gets no request, because the command or login server for the credential in the kubeconfig does not respond';
   const never = () => new AbortController().signal;
   /** Returns whether the command still runs. Its PID may belong to another process now. */
   const isSleeping = (pid: string) =>

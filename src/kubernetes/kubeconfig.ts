@@ -4,18 +4,18 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 
-/** Fields of a user in a kubeconfig that the client library does not know. */
+/** Fields of a kubeconfig user that the client library does not know. */
 interface FileUser {
   readonly name?: string;
   readonly user?: { readonly tokenFile?: string };
 }
 
 /**
- * Reads where the API server is, and our credentials: from the files of $KUBECONFIG, ~/.kube/config, or the service account of the Pod. As with
- * kubectl, a file of $KUBECONFIG that does not exist is left out, and if two files have the same name, or a current context, the first counts
- * (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
- * @param file a kubeconfig instead of these
- * @throws where none of these exists, or it is faulty
+ * Loads the address of the API server and the credentials from $KUBECONFIG, ~/.kube/config, or the service account of the
+ * Pod. As in kubectl, missing files of $KUBECONFIG are ignored, and if several files define a name or the current context,
+ * the first one wins (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
+ * @param file kubeconfig to use instead
+ * @throws if there is no configuration, or if it is invalid
  */
 export function loadKubeConfig(file: string | undefined, env: NodeJS.ProcessEnv): KubeConfig {
   const config = loadAll(filesOf(file, env));
@@ -25,13 +25,13 @@ export function loadKubeConfig(file: string | undefined, env: NodeJS.ProcessEnv)
   return config;
 }
 
-/** Undefined where none is given. */
+/** Returns undefined if there is no kubeconfig file. */
 function filesOf(file: string | undefined, env: NodeJS.ProcessEnv): readonly string[] | undefined {
   if (file !== undefined) return [file];
   const listed = (env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '');
   if (listed.length > 0) {
     const found = listed.filter((path) => existsSync(path));
-    if (found.length === 0) throw new Error(`$KUBECONFIG: there is no file ${listed.join(', and none ')}`);
+    if (found.length === 0) throw new Error(`$KUBECONFIG: none of these files exists: ${listed.join(', ')}`);
     return found;
   }
   const usual = join(env['HOME'] || homedir(), '.kube/config');
@@ -62,7 +62,7 @@ function loadFile(path: string): KubeConfig {
   config.users = config.users.map((user) => {
     const tokenFile = tokenFiles.get(user.name);
     if (tokenFile === undefined || tokenFile === '') return user;
-    // A file takes precedence over a token, and is read again and again.
+    // A token file takes precedence over a token, and is read again later.
     const authProvider = { name: 'tokenFile', config: { tokenFile: resolve(dirname(path), tokenFile) } };
     const { token: _, ...rest } = user;
     return { ...rest, authProvider };

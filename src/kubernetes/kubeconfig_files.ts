@@ -3,13 +3,13 @@ import { parse } from 'yaml';
 import type { Files } from '#files/files.ts';
 
 const BYTES_MAX = 4 * 1024 * 1024;
-/** Leaves out work that is quadratic in the length of the text: errors with their lines, and the search for duplicate keys. */
+/** Skips work in quadratic time: error messages with line numbers, and the check for duplicate keys. */
 const YAML_OPTIONS = { prettyErrors: false, uniqueKeys: false } as const;
 
 /**
- * Reads the files that the client library will read, and waits for them: the library reads them in this thread, where a pipe or a
- * file system that hangs would stop everything.
- * @throws an error that names the variable and the file. Missing and malformed files are left to the library to report
+ * Reads the files that the client library will read, to fail early: the library reads synchronously, so a pipe or a hung
+ * file system would block this thread.
+ * @throws an error that names the variable and the file. The library reports missing and malformed files itself
  */
 export async function checkKubeconfig(files: Files, env: NodeJS.ProcessEnv): Promise<void> {
   const given = env['KUBECONFIG'] ?? '';
@@ -35,8 +35,8 @@ async function readIfThere(files: Files, path: string, what: string): Promise<st
 const FIELDS = ['certificate-authority', 'client-certificate', 'client-key', 'token-file', 'tokenFile'];
 
 /**
- * Returns the files that a kubeconfig names, by their field, wherever the field is: the library itself reads some of them while it
- * parses.
+ * Returns the files that a kubeconfig refers to, with the name of the field. Searches the whole document, because the
+ * library reads some of them while it parses.
  */
 function filesOf(text: string, folder: string): [string, string][] {
   const named: [string, string][] = [];

@@ -5,19 +5,19 @@ export const MODES = ['auto', 'off', 'on'] as const;
 export type Mode = (typeof MODES)[number];
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
-const NO_TOKEN = `the Kubernetes API is not used: this is a Pod without ${SERVICE_ACCOUNT_TOKEN}; set automountServiceAccountToken: true in its spec, or give --kubernetes off`;
+const NO_TOKEN = `the Kubernetes API is not used, because this Pod has no ${SERVICE_ACCOUNT_TOKEN}; set automountServiceAccountToken: true in its spec, or use --kubernetes off`;
 
-/** Says whether the Kubernetes API is used. */
+/** Whether to use the Kubernetes API. */
 export interface KubernetesUse {
   readonly asked: boolean;
-  /** Reason why it is not used where it looks as if it should be; undefined where there is none. */
+  /** Why the API is not used although the agent runs in a Pod; undefined otherwise. */
   readonly trouble: string | undefined;
 }
 
 /**
- * `auto` uses it in a Pod that has a service account.
- * @param hasToken a token of the service account is mounted
- * @throws for `on` where no configuration has the address of the API
+ * Decides whether to use the API. `auto` uses it in a Pod with a service account.
+ * @param hasToken whether a service account token is mounted
+ * @throws for `on`, if there is no configuration for the API
  */
 export function kubernetesUse(
   mode: Mode,

@@ -10,18 +10,18 @@ interface Named {
 
 const HOSTNAME = 'kubernetes.io/hostname';
 const KEEP = { metadata: { name: true, labels: { [HOSTNAME]: true } } } as const satisfies Shape;
-/** Only names and labels are requested, not the images and addresses of nodes. */
+/** Requests only the metadata of nodes, because their images and addresses are large. */
 const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const PAGE_NODES = 500;
 const PAGES_MAX = 4;
 const SHOWN_MAX = 3;
-/** All agents of a cluster may have the same fault. */
+/** Maximum random delay, because all agents of a cluster may have the same problem. */
 const SPREAD_MS = 10_000;
 const DEADLINE_MS = 10_000;
 
 /**
- * Returns the likely meaning of a node's name that the API does not have, as the end of a sentence: `do you mean n6?`.
- * @throws where the API does not answer
+ * Returns a hint about a node name that the API does not know, such as `did you mean n6?`.
+ * @throws if the API does not respond
  */
 export async function nearNode(
   session: ApiSession,
@@ -32,7 +32,7 @@ export async function nearNode(
   await wait(Math.random() * spreadMs, undefined, { signal });
   const nodes = await nodesOf(session, AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]));
   const near = nodes.filter((each) => isNear(each, node)).map(({ metadata }) => metadata.name);
-  if (near.length > 0) return `do you mean ${shown(near)}?`;
+  if (near.length > 0) return `did you mean ${shown(near)}?`;
   return nodes.length === 0 ? 'it has no nodes' : `it has ${shown(nodes.map(({ metadata }) => metadata.name))}`;
 }
 
@@ -59,14 +59,14 @@ function nodeIn(object: unknown): Named {
   return { metadata: { name: oneLine(textOf(name) ?? ''), labels: labelsOf(labels) } };
 }
 
-/** Says whether two names differ only in case, the domain, or the cloud's name of the host. */
+/** Whether two names differ only in case or domain, or if one is the host name that the cloud assigned. */
 function isNear({ metadata: { name, labels } }: Named, node: string): boolean {
   return [name, labels?.[HOSTNAME] ?? name].some(
     (each) => each.toLowerCase() === node.toLowerCase() || firstLabel(each) === firstLabel(node),
   );
 }
 
-/** An IP address is compared as a whole. */
+/** Returns the first label of a host name. An IP address is returned whole. */
 function firstLabel(name: string): string {
   const [first = '', ...domain] = name.toLowerCase().split('.');
   return /^\d+$/.test(first) ? [first, ...domain].join('.') : first;

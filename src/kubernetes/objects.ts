@@ -4,8 +4,8 @@ import type { Shape } from './json_prune.ts';
 import type { Resource } from './reflector.ts';
 
 /**
- * The fields that netsonde reads of objects of the Kubernetes API (https://kubernetes.io/docs/reference/kubernetes-api/), and what it
- * keeps of them: a Pod of 10 kB leaves a few hundred bytes. Fields that no shape names, like the environment of containers, are not even
+ * The fields of Kubernetes objects that netsonde reads (https://kubernetes.io/docs/reference/kubernetes-api/), and what it
+ * keeps of them: a few hundred bytes of a Pod of 10 kB. Fields that no shape names, such as environment variables, are not
  * parsed.
  */
 
@@ -50,7 +50,7 @@ const POD = {
 } as const satisfies Shape;
 
 export interface Pod {
-  /** In the form of the cgroup path. */
+  /** UID as it appears in the cgroup path. */
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
@@ -58,20 +58,20 @@ export interface Pod {
   readonly owner: Owner | undefined;
   /** Milliseconds since the epoch. */
   readonly createdMs: number;
-  /** It uses the node's network. */
+  /** Whether it uses the node's network. */
   readonly hostNetwork: boolean;
-  /** Addresses of its own network; empty where it uses the node's, and where it has ended. */
+  /** Addresses of its own network; empty if it uses the node's network or has ended. */
   readonly ips: readonly string[];
 }
 
 const CONFIG_MIRROR = 'kubernetes.io/config.mirror';
-/** The hash of a manifest, or the UID that a manifest has. */
+/** Hash of a static Pod's manifest, or the UID that the manifest sets. */
 const CONFIG_UID = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /**
- * The API shows a static Pod as a mirror that the kubelet makes, with a UID of its own; an annotation has the UID of the Pod (kubelet,
- * pkg/kubelet/pod/mirror_client.go). Others may write annotations as well: a Pod that has the UID itself takes precedence over a mirror
- * (`PodsFeed`).
+ * Returns the UID that the kubelet uses for cgroups. A static Pod is a mirror in the API with another UID, and has the
+ * kubelet's UID in an annotation (kubelet, pkg/kubelet/pod/mirror_client.go). Because users can write annotations, a Pod
+ * that really has the UID takes precedence (`PodsFeed`).
  */
 function cgroupUid({ uid, annotations }: ApiMetadata): string {
   const mirrored = annotations?.[CONFIG_MIRROR];
@@ -96,16 +96,16 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
 
 /** Maximum number of Pods of one node, including ended ones, of which a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
 const PODS_MAX = 20_000;
-/** Maximum number of objects of other kinds, in the largest clusters. */
+/** Maximum number of objects of other kinds, enough for the largest clusters. */
 const OBJECTS_MAX = 100_000;
-/** Maximum number of objects of kinds that are requested by name. */
+/** Maximum number of objects for a request by name. */
 const NAMED_MAX = 16;
 
 export function podsOf(node: string): Resource<Pod> {
   return {
     name: 'pods',
     path: '/api/v1/pods',
-    // Ended Pods are kept, too: the namespace of one may live on.
+    // Includes ended Pods, because their namespaces may still exist.
     fieldSelector: `spec.nodeName=${node}`,
     list: 'cache',
     max: PODS_MAX,
@@ -155,7 +155,7 @@ export function ownNode(name: string): Resource<Node> {
   };
 }
 
-/** Labels of other Pods are not needed. */
+/** All nodes, without their labels. */
 export const NODES: Resource<Node> = {
   name: 'nodes',
   path: '/api/v1/nodes',
@@ -175,7 +175,7 @@ interface ApiService {
   readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } };
 }
 
-/** An object that has a name and addresses. */
+/** An object with a name and addresses. */
 export interface Addressed {
   readonly namespace: string;
   readonly name: string;
@@ -213,7 +213,7 @@ interface ApiEndpointSlice {
     | null;
 }
 
-/** The Pods of a slice that are not on this node: the list of Pods knows more about those on it, and earlier. */
+/** Pods of endpoint slices, except those on this node, which the list of Pods has earlier and with more details. */
 export function endpointSlices(thisNode: string): Resource<readonly Addressed[]> {
   return {
     name: 'endpointslices',
@@ -228,11 +228,11 @@ export function endpointSlices(thisNode: string): Resource<readonly Addressed[]>
     trim: ({ metadata, addressType, endpoints }: ApiEndpointSlice) => {
       if (addressType === 'FQDN') return undefined;
       const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
-        // An ended Pod may stay in a slice for a moment, while another has its address already.
+        // An ended Pod may stay in a slice for a moment after another Pod has got its address.
         const hasEnded = conditions?.terminating === true && conditions.serving !== true;
         const name = textOf(targetRef?.name);
         if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || name === undefined) return [];
-        // Nobody checks the names in a slice: a user who may write slices in one namespace may name Pods only of that one.
+        // The API server does not check target references. A user who may write slices may only name Pods of the same namespace.
         const { namespace = '' } = metadata;
         if (targetRef.namespace !== undefined && targetRef.namespace !== namespace) return [];
         return [{ namespace, name, ips: textsOf(addresses) }];
@@ -251,9 +251,9 @@ interface ApiConfigMap {
 export interface ConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Undefined where it has no such key, or no text there. */
+  /** Undefined if the key does not exist or is not text. */
   readonly text: string | undefined;
-  /** The key exists, but its value is not a text. */
+  /** Whether the key exists, but is not text. */
   readonly isBinary: boolean;
   readonly keys: readonly string[];
 }
@@ -280,12 +280,12 @@ export function configMap(namespace: string, name: string, key: string): Resourc
   };
 }
 
-/** The key may be one that every object has, like `constructor`. */
+/** Returns an own property only, because the key may be the name of an inherited one, such as `constructor`. */
 function ownText(texts: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
   return texts !== undefined && Object.hasOwn(texts, key) ? texts[key] : undefined;
 }
 
-/** Returns the text encoded in base64, as a volume would have it in a file. */
+/** Decodes base64 to UTF-8 text; undefined if it is not text. */
 function textIn(base64: string): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(base64, 'base64'));

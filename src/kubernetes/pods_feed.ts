@@ -3,15 +3,15 @@ import { workloadOf } from '#pods/workload.ts';
 import type { Pod } from './objects.ts';
 import type { Follower } from './reflector.ts';
 
-/** Changes within this time are reported together; a hundred Pods that start are a few messages. */
+/** Milliseconds in which changes are collected into one update. */
 const SETTLE_MS = 50;
 
-/** Follows the Pods of this node in the API, and reports changes of the fields that name them. */
+/** Follows the Pods of this node in the API, and reports changes of the fields that the agent uses. */
 export class PodsFeed implements Follower<Pod>, Disposable {
   readonly #tell: (update: PodsUpdate) => void;
-  /** By the object's UID: the UID of a static Pod's mirror is not the Pod's own. */
+  /** By the UID of the API object, which for the mirror of a static Pod is not the UID of the Pod. */
   readonly #pods = new Map<string, PodName>();
-  /** Objects that have a Pod's UID: the Pod itself, and its mirrors. */
+  /** API objects by the UID of the Pod: the Pod itself and its mirrors. */
   readonly #objects = new Map<string, Set<string>>();
   readonly #byName = new Map<string, number>();
   readonly #changed = new Set<string>();
@@ -37,7 +37,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     if (before === undefined) this.#countName(pod, 1);
     if (before?.uid !== uid) this.#move(object, before?.uid, uid);
     this.#pods.set(object, pod);
-    // Most changes concern only the status.
+    // Most updates change only the status, which is not used.
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(pod)) return;
     this.#changed.add(object);
     this.#settle();
@@ -60,9 +60,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     clearTimeout(this.#timer);
   }
 
-  /**
-   * Says whether the UID is the object's own, or belongs to no other object of this node: then the object is a mirror.
-   */
+  /** Whether the object represents the Pod with this UID: it has the UID itself, or it is a mirror and no other object has it. */
   #isHolder(object: string, { uid }: PodName): boolean {
     return uid === object || this.#pods.get(uid)?.uid !== uid;
   }

@@ -194,7 +194,7 @@ describe.concurrent('a copy by list and watch', () => {
     expect(troubles).not.toEqual([]);
     for (const line of troubles) expect(line).toMatch(/^pods: .* the last known state is kept$/);
     expect(new Set(troubles).size).toBe(troubles.length);
-    expect(scene.log.at(-1)).toMatch(/answers again$/);
+    expect(scene.log.at(-1)).toMatch(/responds again$/);
   });
 
   it('lists again where the server went back to earlier versions, and no request failed', async () => {
@@ -261,7 +261,7 @@ describe.concurrent('a copy by list and watch', () => {
     );
     expect(log).toEqual([
       expect.stringMatching(
-        /403 the server is not well .the service account needs list and watch of pods in the cluster/,
+        /403 the server is not well .the service account needs permission to list and watch pods in the cluster/,
       ),
     ]);
     expect(scene.reflector.tally.trouble).toContain('403 the server is not well');

@@ -7,46 +7,46 @@ import { jsonLines, readList } from './json_stream.ts';
 import { jittered, pauseMs, refusalPauseMs, reopenPauseMs } from './pace.ts';
 import type { ResourceTally } from './tally.ts';
 
-/** The kind of objects that is watched, and the part of each that is kept. */
+/** Kind of objects to watch, and the parts of them to keep. */
 export interface Resource<T> {
   /** Plural, for metrics and the log. */
   readonly name: string;
-  /** `/api/v1/pods` */
+  /** Path, such as `/api/v1/pods`. */
   readonly path: string;
   readonly fieldSelector?: string;
   /**
-   * `cache`: the whole list at once, as the API server has it in memory (resourceVersion=0). `pages`: some hundred at a time, since a list from
-   * memory would come as a whole, and be too long.
+   * How to list: `cache` for the whole list from the memory of the API server (resourceVersion=0), `pages` for a list that is
+   * too large for one response.
    */
   readonly list: 'cache' | 'pages';
-  /** Maximum number of objects that are kept. A longer list is given up: the server, or a proxy before it, has a fault. */
+  /** Maximum number of objects. A longer list is rejected, because something must be wrong with the server. */
   readonly max: number;
-  /** The part of an object that is read; the rest of it is not parsed. */
+  /** Parts of an object to parse. */
   readonly keep: { readonly metadata: Shape; readonly [key: string]: Shape };
-  /** Returns the part that is kept; undefined where nothing of the object is. */
+  /** Returns the value to keep; undefined for an object to ignore. */
   readonly trim: (object: never) => T | undefined;
 }
 
-/** Called for every change, including those between two lists. The key is the object's UID. */
+/** Called for every change, including those that a new list shows. The key is the object's UID. */
 export interface Follower<T> {
   set(uid: string, object: T): void;
   delete(uid: string): void;
-  /** The list is complete. */
+  /** Called when the list is complete. */
   listed?(): void;
 }
 
 export interface Timing {
-  /** The first request is sent at a random moment within this time. */
+  /** Maximum random delay before the first request. */
   readonly startJitterMs: number;
-  /** An answer begins within this time, and a list never pauses for longer. */
+  /** Timeout for the start of a response, and for a pause within a list. */
   readonly answerMs: number;
-  /** A list, or a page of one, is complete within this time. */
+  /** Timeout for a complete list, or a page of it. */
   readonly listMs: number;
-  /** A stream that is silent for this long is given up. The API server sends a bookmark every minute. */
+  /** Timeout for silence on a stream, on which the API server sends a bookmark every minute. */
   readonly idleMs: number;
-  /** The server is asked to end a stream after a random time between a half of this and all of it. */
+  /** Maximum duration of a stream. The server is asked to end it after a random time from half of this on. */
   readonly streamMs: number;
-  /** The list is read again from time to time, in case a change was missed. */
+  /** Interval at which the list is read again, in case a change was missed. */
   readonly relistMs: number;
 }
 
@@ -62,14 +62,14 @@ export const TIMING: Timing = {
 export type ReflectorLog = (level: 'info' | 'warn', message: string) => void;
 
 const PAGE_OBJECTS = 500;
-/** A stream that lived this long has not failed at its start. */
+/** Duration after which the end of a stream does not count as a failure. */
 const STABLE_MS = 5_000;
 const CODES_MAX = 64;
 const TROUBLE_LENGTH_MAX = 1_000;
-/** The time between two lists varies by this part of it. */
+/** Maximum random share by which the interval between lists is shortened. */
 const RELIST_JITTER = 0.2;
 
-/** The part that is read of the object of an error event. */
+/** Fields of the Status object in an error event. */
 const STATUS = { code: true, message: true } as const;
 
 interface Metadata {
@@ -83,8 +83,8 @@ interface WatchEvent {
 }
 
 /**
- * Keeps a copy of the objects of one kind by list and watch, and heals it: whatever ends a stream, the next request follows at a bounded pace,
- * and continues where the last one ended, or begins with a new list.
+ * Keeps a copy of the objects of one kind with list and watch. After any failure or end of a stream, it continues from the
+ * last version or lists again, at a limited rate.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export class Reflector<T> implements AsyncDisposable {
@@ -98,20 +98,20 @@ export class Reflector<T> implements AsyncDisposable {
   readonly #running: Promise<void>;
   readonly #known = new Set<string>();
   readonly #requests = new Map<string, number>();
-  /** Undefined where a list is needed. */
+  /** Version to watch from; undefined if a list is needed. */
   #version: string | undefined;
   #listedMs = Number.NEGATIVE_INFINITY;
   #startedMs = Number.NEGATIVE_INFINITY;
   #notBeforeMs = 0;
   #heardMs: number | undefined;
   #failures = 0;
-  /** When the present run of refusals began. */
+  /** When the current series of refusals began. */
   #refusedMs: number | undefined;
   #relists = -1;
   #trouble: string | undefined;
   #isConnected = false;
 
-  /** @param clock times the pauses between requests; a request that hangs is ended by the clock of the machine */
+  /** @param clock clock for the pauses between requests; timeouts of requests use the system clock */
   constructor(
     session: ApiSession,
     resource: Resource<T>,
@@ -157,7 +157,7 @@ export class Reflector<T> implements AsyncDisposable {
         if (this.#version === undefined || this.#clock.now() - this.#listedMs > this.#timing.relistMs) {
           await this.#turn(this.#failures);
           await this.#list();
-          // The list has succeeded: earlier failures are no reason to delay the watch.
+          // The list has succeeded, so earlier failures must not delay the watch.
           await this.#turn(0);
         } else {
           await this.#turn(this.#failures);
@@ -192,7 +192,7 @@ export class Reflector<T> implements AsyncDisposable {
       this.#refusedMs = undefined;
       if (isCertificateFault(error)) this.#session.renew();
     }
-    // A server that was away may return with other resource versions.
+    // The server may return with other resource versions, for example after a restore.
     this.#version = undefined;
     const trouble = oneLine(`${this.#session.server} ${error.message}${this.#remedy(error)}`, TROUBLE_LENGTH_MAX);
     if (this.#trouble === trouble) return;
@@ -200,7 +200,7 @@ export class Reflector<T> implements AsyncDisposable {
     this.#log('warn', `${this.#resource.name}: ${trouble}; the last known state is kept`);
   }
 
-  /** Returns 0 for an error that is no refusal, or for a refusal that may soon be over. */
+  /** Returns the milliseconds to wait after a refusal; 0 for other errors, and for a refusal that may soon end. */
   #refusalDelayMs({ status }: ApiError): number {
     if (status !== 403 && status !== 404) {
       this.#refusedMs = undefined;
@@ -214,7 +214,7 @@ export class Reflector<T> implements AsyncDisposable {
     if (!(error instanceof ApiError) || error.status !== 403) return '';
     const [, namespace, resource] = /(?:\/namespaces\/([^/]+))?\/([^/]+)$/.exec(this.#resource.path) ?? [];
     const where = namespace === undefined ? 'the cluster' : `the namespace ${namespace}`;
-    return ` (the service account needs list and watch of ${resource} in ${where}: docs/kubernetes.md)`;
+    return ` (the service account needs permission to list and watch ${resource} in ${where}, see docs/kubernetes.md)`;
   }
 
   #heard(): void {
@@ -223,7 +223,7 @@ export class Reflector<T> implements AsyncDisposable {
     this.#refusedMs = undefined;
     if (this.#trouble === undefined) return;
     this.#trouble = undefined;
-    this.#log('info', `${this.#resource.name}: ${this.#session.server} answers again`);
+    this.#log('info', `${this.#resource.name}: ${this.#session.server} responds again`);
   }
 
   async #list(): Promise<void> {
@@ -244,13 +244,13 @@ export class Reflector<T> implements AsyncDisposable {
     this.#follower.listed?.();
   }
 
-  /** Takes a list, or a page of one, once it is complete. */
+  /** Reads a list, or a page of it, and applies it only if it is complete. */
   async #listPage(next: string | undefined, found: Set<string>): ReturnType<typeof readList> {
     const { path, fieldSelector, list, keep, max } = this.#resource;
     const { answerMs, listMs } = this.#timing;
     const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
     await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
-    // A server that sends without end is not listened to.
+    // Limits the total time of a server that sends slowly without end.
     const deadline = setTimeout(() => call.end(), listMs);
     const page: [uid: string, object: T | undefined][] = [];
     const take = (object: unknown) => {
@@ -266,7 +266,7 @@ export class Reflector<T> implements AsyncDisposable {
     }
   }
 
-  /** Resolves where the stream has ended, in whatever way that need not be a fault; the next one continues there. */
+  /** Follows changes. Resolves when the stream has ended normally or the connection broke; the next stream continues there. */
   async #watch(): Promise<void> {
     const { path, fieldSelector } = this.#resource;
     const streamMs = jittered(this.#timing.streamMs, Math.random());
@@ -281,7 +281,7 @@ export class Reflector<T> implements AsyncDisposable {
     await using call = await this.#ask('watch', withQuery(path, query));
     this.#heard();
     const openedMs = this.#clock.now();
-    // A server that does not end the stream by itself is not waited for.
+    // For a server that ignores timeoutSeconds.
     const deadline = setTimeout(() => call.end(), streamMs + this.#timing.answerMs);
     try {
       for await (const event of jsonLines(call.body(this.#timing.idleMs), shape)) {
@@ -289,7 +289,7 @@ export class Reflector<T> implements AsyncDisposable {
         this.#take(event as WatchEvent);
       }
     } catch (error) {
-      // All changes up to then were taken: a stream that breaks off is no worse than one that ends.
+      // All changes up to the break were applied, so the next stream can continue from there.
       if (!call.isBrokenBy(error)) throw error;
     } finally {
       clearTimeout(deadline);
@@ -323,7 +323,7 @@ export class Reflector<T> implements AsyncDisposable {
     this.#failures = 0;
   }
 
-  /** Returns the fault in the Status object that a stream ends with. */
+  /** Returns the error in the Status object that ended a stream. */
   #endedBy({ code, message }: NonNullable<WatchEvent['object']>): ApiError {
     const status = statusOf(code);
     this.#count('watch', String(status ?? 'error'));
@@ -331,7 +331,7 @@ export class Reflector<T> implements AsyncDisposable {
     return new ApiError(status ?? 0, `ended the stream: ${words.filter((word) => word !== undefined).join(' ')}`);
   }
 
-  /** @param found objects found by a list */
+  /** @param found UIDs of the list in progress; undefined for a stream */
   #set(uid: string, object: T | undefined, found?: Set<string>): void {
     if (object === undefined) {
       this.#delete(uid);
@@ -343,12 +343,12 @@ export class Reflector<T> implements AsyncDisposable {
     this.#follower.set(uid, object);
   }
 
-  /** @throws where a stream has brought too many */
+  /** @throws if a stream has added too many objects */
   #makeRoom(found: ReadonlySet<string> | undefined): void {
     const { max } = this.#resource;
     if (found === undefined && this.#known.size >= max) throw this.#tooMany();
     if (found === undefined || this.#known.size < 2 * max) return;
-    // Lists that broke off have left objects that this one does not have.
+    // Drops objects that only an incomplete earlier list has added.
     for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
   }
 
@@ -361,15 +361,15 @@ export class Reflector<T> implements AsyncDisposable {
     if (this.#known.delete(uid)) this.#follower.delete(uid);
   }
 
-  /** @throws {ApiError} for every answer but 200 */
+  /** @throws {ApiError} for any status other than 200 */
   async #ask(verb: 'list' | 'watch', path: string): Promise<Call> {
     const call = new Call(this.#controller.signal);
     try {
       const answer = this.#session.request({ method: 'GET', path, signal: call.signal });
-      call.response = await call.within(answer, this.#timing.answerMs, 'does not answer');
+      call.response = await call.within(answer, this.#timing.answerMs, 'does not respond');
       this.#count(verb, String(call.response.status));
       if (call.response.status !== 200) {
-        throw await call.within(errorOf(call.response), this.#timing.answerMs, 'does not finish its answer');
+        throw await call.within(errorOf(call.response), this.#timing.answerMs, 'does not finish its response');
       }
       return call;
     } catch (error) {

@@ -111,7 +111,7 @@ it('a server’s message goes into a label and a line of the log as a number, an
     [`{"metadata":{"resourceVersion":"7"},"items":[${JSON.stringify(podObject({ name: long, uid: 'u' }))}]}`],
   ]);
   await eventually(() =>
-    expect(scene.log.at(-1)).toContain('whose uid, name or namespace is not a text of 253 characters'),
+    expect(scene.log.at(-1)).toContain('whose uid, name or namespace is not a string of at most 253 characters'),
   );
   expect([...scene.reflector.tally.requests.keys()].sort()).toEqual([
     'list 200',

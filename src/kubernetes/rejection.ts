@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type ApiSession, errorOf } from './api.ts';
 
-/** A state of a ConfigMap that was not applied, and the reason. */
+/** A version of a ConfigMap that was rejected, and the reason. */
 export interface Rejection {
   readonly namespace: string;
   readonly name: string;
@@ -11,21 +11,21 @@ export interface Rejection {
   readonly reason: string;
 }
 
-/** All agents see the fault at the same moment. */
+/** Maximum random delay, because all agents reject the ConfigMap at the same moment. */
 const SPREAD_MS = 10_000;
 const TRIES = 4;
 const DEADLINE_MS = 5_000;
 const CREATED = 201;
 const CONFLICT = 409;
-/** Kubernetes accepts no longer message. */
+/** Maximum message length that Kubernetes accepts. */
 const MESSAGE_LENGTH_MAX = 1_024;
-/** Length limit of an object's name. */
+/** Maximum length of an object's name. */
 const NAME_LENGTH_MAX = 253;
 
 /**
- * Reports a rejection by an Event on the ConfigMap (`kubectl describe configmap`). Its name is derived from its content: of ten
- * thousand agents with the same fault one writes the Event, and the others find that it exists.
- * @throws where it could not be written
+ * Reports a rejection as an Event on the ConfigMap (`kubectl describe configmap`). The name of the Event is a hash of its
+ * content, so that of many agents with the same error, only the first one creates it.
+ * @throws if the Event cannot be created
  */
 export async function reportRejection(
   session: ApiSession,

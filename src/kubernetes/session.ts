@@ -10,23 +10,23 @@ import { boundCommands, COMMAND_MS } from './credential_commands.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /**
- * Loaded in Kubernetes mode only, because of the memory that the client library takes. The library handles kubeconfigs,
- * service accounts and every way to authenticate; requests are sent by Node.js itself, each on its own connection, so
- * that none can hang because of another.
+ * This module is loaded only if the API is used, because the client library takes much memory. The library handles
+ * kubeconfigs, service accounts and authentication. Requests use Node.js directly, each on its own connection, so that a
+ * hung request does not affect others.
  */
 
-/** A dead peer is noticed after this and ten seconds more. */
+/** TCP keep-alive delay. A dead peer is detected about ten seconds later. */
 const KEEPALIVE_MS = 15_000;
-/** A child of a killed command may keep its output open. */
+/** Milliseconds to wait for the output of a killed command, which its children may keep open. */
 const PIPES_MS = 1_000;
 const NO_CREDENTIAL =
-  'gets no request: the command or the login server that the kubeconfig gets the credential from does not answer';
+  'gets no request, because the command or login server for the credential in the kubeconfig does not respond';
 
 /**
- * Configured by $KUBECONFIG, ~/.kube/config, or the service account of the Pod.
- * @param file a kubeconfig instead of these
- * @param commandMs milliseconds after which a command that gets the credential is killed
- * @throws where none of these exists, or it is faulty
+ * Opens a session with the configuration from $KUBECONFIG, ~/.kube/config, or the service account of the Pod.
+ * @param file kubeconfig to use instead
+ * @param commandMs milliseconds after which a command that fetches a credential is killed
+ * @throws if there is no configuration, or if it is invalid
  */
 export function openSession(file?: string, commandMs: number = COMMAND_MS): ApiSession {
   return new KubeSession(file, commandMs);
@@ -37,7 +37,7 @@ class KubeSession implements ApiSession {
   readonly #ending = new AbortController();
   readonly #commandMs: number;
   #config: KubeConfig;
-  /** The credential that requests wait for: only one command or login request runs at a time. */
+  /** The credential in progress. Requests share it, so that only one command or login request runs at a time. */
   #authorizing: Promise<RequestOptions> | undefined;
 
   constructor(file: string | undefined, commandMs: number) {
@@ -55,7 +55,7 @@ class KubeSession implements ApiSession {
       this.#config = this.#load();
       this.#authorizing = undefined;
     } catch {
-      // A file is being replaced: the next request fails as well, and tries again.
+      // A file may be in the middle of a replacement. The next request then fails as well, and reads it again.
     }
   }
 
@@ -71,7 +71,7 @@ class KubeSession implements ApiSession {
       ...options.headers,
       ...authorizationOf(options),
       Accept: accept,
-      // Only lists are long, and compression delays a stream.
+      // Only lists are large, and compression would delay events of a stream.
       ...(path.includes('watch=') ? {} : { 'Accept-Encoding': 'gzip' }),
       ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
       'User-Agent': 'netsonde',
@@ -100,7 +100,7 @@ class KubeSession implements ApiSession {
     return config;
   }
 
-  /** @throws where the signal is already aborted */
+  /** @throws {CredentialError} if the signal is aborted before there is a credential */
   async #authorize(signal: AbortSignal): Promise<RequestOptions> {
     const authorizing = this.#authorizing ?? optionsOf(this.#config, this.#commandMs + PIPES_MS);
     if (authorizing !== this.#authorizing) {
@@ -118,22 +118,20 @@ class KubeSession implements ApiSession {
   }
 }
 
-/**
- * Adds the credentials of the configuration. @throws where a command or a login server does not provide them in time
- */
+/** Adds the credentials of the configuration. @throws {CredentialError} if a command or login server does not provide them in time */
 async function optionsOf(config: KubeConfig, withinMs: number): Promise<RequestOptions> {
   const options: RequestOptions = { headers: {} };
   const applied = config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
   try {
     await withDeadline(applied, withinMs, NO_CREDENTIAL);
   } catch (error) {
-    // A killed command prints nothing.
+    // The error of a killed command has no message.
     throw new CredentialError((error as Error).message || NO_CREDENTIAL);
   }
   return options;
 }
 
-/** A file with a token may end in a line feed, which is not allowed in a header. */
+/** Trims the header, because a token file may end in a line break. */
 function authorizationOf({ headers }: RequestOptions): { readonly Authorization?: string } {
   const { Authorization: given } = (headers ?? {}) as { readonly Authorization?: unknown };
   return typeof given === 'string' ? { Authorization: given.trim() } : {};
@@ -141,7 +139,7 @@ function authorizationOf({ headers }: RequestOptions): { readonly Authorization?
 
 function answerOf(call: ClientRequest): Promise<ApiResponse> {
   return new Promise((resolve, reject) => {
-    // Once the answer has begun, failures of the connection are reported by the body.
+    // After the response has begun, connection failures are reported by its body.
     call.on('error', reject);
     call.once('response', (response: IncomingMessage) => {
       const retryAfter = Number(response.headers['retry-after']);
