@@ -1,52 +1,52 @@
 import { ownerLength } from '#bpf/generated/common.ts';
 
-/** Pod and container that a process belongs to, as the path of its cgroup says. */
+/** Pod and container of a process, according to the path of its cgroup. */
 export interface ContainerRef {
   readonly podUid?: string;
-  /** Container below the Pod's cgroup; without a Pod, the outermost container. */
+  /** Container within the Pod; without a Pod, the outermost container. */
   readonly containerId?: string;
   /**
-   * Set where the Pod's cgroup is inside a cgroup that the node does not manage: the ID of that container, or empty for a user or a
-   * machine. A process in there may give cgroups any name.
+   * Set if the Pod's cgroup is inside a cgroup that the node does not manage: the ID of that container, or empty for a slice of
+   * users or machines. Processes in there can give cgroups any name.
    */
   readonly within?: string;
 }
 
-/** Names of the cgroups in a path that say whose it is; empty where there is none. */
+/** Names of the cgroups in a path that identify its owner; empty if there is none. */
 export interface OwnerFolders {
-  /** The outermost that is a Pod's. */
+  /** The outermost cgroup of a Pod. */
   readonly pod: string;
-  /** The outermost of a container below the Pod; without a Pod, the outermost of a container. */
+  /** The outermost cgroup of a container within the Pod or, without a Pod, in the whole path. */
   readonly container: string;
-  /** The cgroup around the Pod: the outermost of a container, or a slice of users or machines. */
+  /** The cgroup around the Pod's: the outermost of a container, or a slice of users or machines. */
   readonly outer: string;
 }
 
 const UID = '[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}';
-/** Static Pods have a hash of their manifest as UID. */
+/** The UID of a static Pod is a hash of its manifest. */
 const STATIC_UID = `[0-9a-f]{${ownerLength.static_pod_uid}}`;
 const ID = `[0-9a-f]{${ownerLength.container_id}}`;
 
 /**
- * `pod<uid>` (cgroupfs), `kubepods-besteffort-pod<uid_>.slice` (systemd), and both in one name,
- * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>`: the kubelet names slices and the runtime makes folders.
+ * `pod<uid>` (cgroupfs driver), `kubepods-besteffort-pod<uid_>.slice` (systemd driver), or
+ * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>`, if the kubelet uses the systemd driver and the runtime cgroupfs.
  */
 const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice(?::[^:]{0,23}:(${ID}))?)?$`);
 /** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, `system.slice:docker:<id>`. */
 const CONTAINER = new RegExp(`^(?:.*[-_:])?(${ID})(?:\\.scope)?$`);
-/** Cgroups directly below the root in which others than the node may make cgroups. */
+/** Top-level cgroups that the node delegates to users and machines. */
 const HANDED_OUT = /^(?:user|machine)\.slice$/;
 
-/** A cgroup as a line of /proc/<pid>/cgroup names it. */
+/** A line of /proc/<pid>/cgroup. */
 export interface CgroupPath {
-  /** Hierarchy: controllers as the kernel lists them, or `name=systemd`; empty for cgroup v2. */
+  /** Controllers of the hierarchy, as the kernel lists them, or `name=systemd`; empty for cgroup v2. */
   readonly hierarchy: string;
   readonly path: string;
 }
 
 /**
- * Reads /proc/<pid>/cgroup (man 7 cgroups): a line `id:controllers:path` for each hierarchy, v1 and v2. Inside a cgroup namespace, the
- * path of another Pod reads `/../../pod<uid>/<id>`.
+ * Parses /proc/<pid>/cgroup (man 7 cgroups), which has a line `id:controllers:path` for each hierarchy of v1 and for v2. In a
+ * cgroup namespace, the path of another Pod is relative: `/../../pod<uid>/<id>`.
  */
 export function parseCgroup(text: string): ContainerRef | undefined {
   for (const { path } of pathsIn(text)) {
@@ -56,7 +56,7 @@ export function parseCgroup(text: string): ContainerRef | undefined {
   return undefined;
 }
 
-/** Returns the cgroups that hold all of a Pod, by its UID, or of a container, by its ID: one for each hierarchy that has the process in it. */
+/** Returns the cgroup of a Pod (by UID) or a container (by ID) in each hierarchy that has the process in it. */
 export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   return pathsIn(text).flatMap(({ hierarchy, path }) => {
     const { names, paths } = foldersOf(path);
@@ -67,23 +67,23 @@ export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   });
 }
 
-/** Parses the names of cgroups; returns undefined where none of them is a Pod's or a container's. */
+/** Parses the names of cgroups. Returns undefined if there is neither a Pod nor a container. */
 export function ownerOfFolders({ pod, container, outer }: OwnerFolders): ContainerRef | undefined {
   const [, uid, joined] = POD.exec(pod) ?? [];
   const containerId = joined ?? CONTAINER.exec(container)?.[1];
   const ofContainer = containerId === undefined ? {} : { containerId };
   if (uid === undefined) return containerId === undefined ? undefined : ofContainer;
-  // systemd does not allow `-` in a slice's name, so the kubelet writes `_`.
+  // systemd does not allow `-` within a part of a slice's name, so the kubelet writes `_`.
   const ofPod = { podUid: uid.replaceAll('_', '-'), ...ofContainer };
   return outer === '' ? ofPod : { ...ofPod, within: CONTAINER.exec(outer)?.[1] ?? '' };
 }
 
-/** Returns whether a cgroup of this name is a Pod's or a container's. */
+/** Whether a cgroup with this name belongs to a Pod or a container. */
 export function isOwnerName(name: string): boolean {
   return POD.test(name) || CONTAINER.test(name);
 }
 
-/** Sorts cgroup v2 first, as in the kernel's own list. */
+/** Returns the paths, cgroup v2 first, which is the hierarchy that the BPF programs read. */
 function pathsIn(text: string): CgroupPath[] {
   const paths = text.split('\n').map((line) => {
     const [, hierarchy = '', ...path] = line.split(':');
@@ -95,8 +95,8 @@ function pathsIn(text: string): CgroupPath[] {
 type Folders = { readonly [K in keyof OwnerFolders]: string };
 
 /**
- * Searches from the root, as bpf/common/owner.bpf.h does. The Pod's cgroup is the outermost that may be one: cgroups further in were
- * made by processes inside it.
+ * Searches from the root, like bpf/common/owner.bpf.h. The outermost matching cgroup is the Pod's, because processes in the
+ * Pod can only create cgroups further in.
  */
 function foldersOf(path: string): { readonly names: OwnerFolders; readonly paths: Folders } {
   const segments = path.split('/').filter((segment) => segment !== '');

@@ -6,31 +6,28 @@ import { wholeLines } from '#sources/procfs/lines.ts';
 import { isGone, readText } from '#sources/procfs/read.ts';
 import { type CgroupPath, isOwnerName } from './cgroup.ts';
 
-/** Number of cgroups that are searched in a hierarchy; a node of 250 Pods has some 1,500. */
+/** Maximum number of cgroups to search per hierarchy; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
 const SEARCH_EVERY_MS = 10_000;
-/** Number of cgroups below one Pod: its containers, and cgroups that they make for themselves. */
+/** Maximum number of cgroups within a Pod: its containers, and cgroups that these create. */
 const BELOW_MAX = 1_000;
 
-/**
- * The cgroup file systems of the machine: v2 mounted on the folder itself, or a folder with one mount for each hierarchy of v1, and v2
- * on `unified` (man 7 cgroups).
- */
+/** The cgroup file systems of the machine: v2 on the directory itself, or a directory per hierarchy of v1 with v2 in `unified` (man 7 cgroups). */
 export class CgroupTree {
   readonly #root: string;
   readonly #malformed: Malformed;
-  /** Results of the last search of a hierarchy: folders of Pods and containers, by name. */
+  /** Directories of Pods and containers by name, from the last search of each mount. */
   readonly #found = new Map<string, { readonly byName: ReadonlyMap<string, string>; readonly ms: number }>();
 
-  /** Calls `malformed` with each line of a process list that is not a process number. */
+  /** @param malformed called with each line of a process list that is not a process ID */
   constructor(root: string, malformed: Malformed) {
     this.#root = root;
     this.#malformed = malformed;
   }
 
   /**
-   * Returns the folder of the first cgroup that exists. A path that leads out of our cgroup namespace has an unknown start, so its last
-   * part is searched for, once for all new ones.
+   * Returns the directory of the first cgroup that exists. The start of a path that leads out of the agent's cgroup namespace
+   * is unknown, so its last name is searched for; several lookups share one search.
    */
   async find(paths: readonly CgroupPath[], cycle: Cycle): Promise<string | undefined> {
     const places = paths.flatMap(({ hierarchy, path }) => this.#mountsOf(hierarchy).map((mount) => ({ mount, path })));
@@ -45,8 +42,8 @@ export class CgroupTree {
   }
 
   /**
-   * Returns the processes in a cgroup and in all below it, never threads; undefined where it is gone.
-   * @throws where it cannot be read, or there are too many cgroups below it
+   * Returns the IDs of the processes in a cgroup and its descendants; undefined if it does not exist.
+   * @throws if it cannot be read, or has too many descendants
    */
   async processes(folder: string, cycle: Cycle): Promise<Set<number> | undefined> {
     if (!isCgroup(folder)) return undefined;
@@ -88,20 +85,20 @@ function isCgroup(folder: string): boolean {
   return existsSync(join(folder, 'cgroup.procs'));
 }
 
-/** Zero stands for a process of a PID namespace that we cannot see: our /proc does not have it either. */
+/** Returns the processes of one cgroup. Skips 0, which stands for a process in a PID namespace that the agent cannot see. */
 function readProcs(folder: string, malformed: Malformed): number[] {
   try {
     return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '', malformed)
       .filter((line) => /^[1-9]\d*$/.test(line))
       .map(Number);
   } catch (error) {
-    // A threaded cgroup lists no processes: processes are listed in the cgroup that their threads belong to (man 7 cgroups).
+    // A threaded cgroup has no list of processes; they are listed in its domain cgroup (man 7 cgroups).
     if (isRemoved(error) || (error as NodeJS.ErrnoException).code === 'EOPNOTSUPP') return [];
     throw error;
   }
 }
 
-/** Returns the cgroups directly below one; none where it is gone. */
+/** Returns the direct children of a cgroup; none if it does not exist. */
 export function foldersIn(folder: string): string[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
@@ -113,7 +110,7 @@ export function foldersIn(folder: string): string[] {
   }
 }
 
-/** ENODEV: the cgroup was removed after the file was opened. */
+/** ENODEV means that the cgroup was removed after the file was opened. */
 function isRemoved(error: unknown): boolean {
   return isGone(error) || (error as NodeJS.ErrnoException).code === 'ENODEV';
 }

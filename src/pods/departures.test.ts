@@ -10,7 +10,7 @@ it('reports how long it lived, and what it lost', () => {
     timeNs: 5n,
     netns: 7,
     fields: { kind: 'pod', uid: 'u', livedSeconds: 1.25, receivedBytes: 10, sentBytes: 20, tcpRetransmits: 3 },
-    message: 'The Pod is gone after 1.25 s. It received 10 bytes and sent 20; 3 TCP segments retransmitted.',
+    message: 'The Pod ended after 1.25 s. It received 10 bytes and sent 20; 3 TCP segments retransmitted.',
   });
 });
 
@@ -20,10 +20,10 @@ it('says where nothing is known, or nothing was lost', () => {
     { ...end, totals: undefined },
   );
   expect(unknown.fields).toEqual({ kind: 'netns' });
-  expect(unknown.message).toBe('The network namespace is gone. Its last counters are not known.');
+  expect(unknown.message).toBe('The network namespace ended. Its last counters are unknown.');
   const quiet = departureEvent({ ...departure, kind: 'container' }, { ...end, totals: {} });
   expect(quiet.message).toBe(
-    'The container is gone after 1.25 s. It received 0 bytes and sent 0; no losses were counted.',
+    'The container ended after 1.25 s. It received 0 bytes and sent 0; no losses were counted.',
   );
 });
 

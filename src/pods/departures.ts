@@ -5,17 +5,17 @@ import type { NetnsDeparture } from '#probe/life.ts';
 import { lastValue } from '#sources/mib/last.ts';
 import type { MibIndex, MibTable } from '#sources/mib/tables.ts';
 
-/** The last counters of a namespace, from its SNMP tables. */
+/** Final counters of a namespace, and the SNMP fields that are summed for each. */
 const TOTALS = {
   receivedBytes: {
-    help: 'Bytes that IP received.',
+    help: 'Bytes received by IP.',
     fields: [
       ['IpExt', 'InOctets'],
       ['Ip6', 'InOctets'],
     ],
   },
   sentBytes: {
-    help: 'Bytes that IP sent.',
+    help: 'Bytes sent by IP.',
     fields: [
       ['IpExt', 'OutOctets'],
       ['Ip6', 'OutOctets'],
@@ -53,7 +53,7 @@ const TOTALS = {
     ],
   },
   udpDrops: {
-    help: 'UDP datagrams that no socket received, because none listened or its buffer was full, or that could not be sent.',
+    help: 'UDP datagrams that could not be sent, or were dropped because no socket listened or its buffer was full.',
     fields: [
       ['Udp', 'NoPorts'],
       ['Udp', 'InErrors'],
@@ -64,7 +64,7 @@ const TOTALS = {
     ],
   },
   ipDiscards: {
-    help: 'IP packets that were discarded, received or to be sent, though they were valid.',
+    help: 'Valid IP packets that were discarded, both received and to be sent.',
     fields: [
       ['Ip', 'InDiscards'],
       ['Ip', 'OutDiscards'],
@@ -86,7 +86,7 @@ function totalFields(): TotalFields {
 
 export const DEPARTURE_EVENTS = defineEvents({
   pod_departed: {
-    help: 'A Pod, a container or a named network namespace is gone. The event has its last counters, where the kernel reported them.',
+    help: 'A Pod, a container or a named network namespace has ended. The event has its final counters if the kernel reported them.',
     severity: 'info',
     equalBy: ['uid'],
     fields: {
@@ -94,7 +94,7 @@ export const DEPARTURE_EVENTS = defineEvents({
       uid: { type: 'string', help: 'Pod UID or container ID.', optional: true },
       livedSeconds: {
         type: 'number',
-        help: 'Lifetime in seconds, from the start of the oldest process that was seen in it.',
+        help: 'Lifetime in seconds, counted from the start of its oldest known process.',
         optional: true,
       },
       ...totalFields(),
@@ -104,7 +104,7 @@ export const DEPARTURE_EVENTS = defineEvents({
 
 type DepartureEvent = EventBody<(typeof DEPARTURE_EVENTS)['pod_departed']>;
 
-/** Totals of a row that the kernel has copied; a field that this kernel does not have counts as 0. */
+/** Returns the totals of a row that the kernel has copied. A field that this kernel lacks counts as 0. */
 export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
   const totals: Totals = {};
   for (const [name, { fields }] of Object.entries(TOTALS)) {
@@ -116,11 +116,11 @@ export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
 }
 
 export interface End {
-  /** Wall clock, nanoseconds since the epoch. */
+  /** Nanoseconds since the epoch. */
   readonly timeNs: bigint;
-  /** Start in seconds after boot. */
+  /** Seconds since boot. */
   readonly bootSeconds: number;
-  /** Undefined where the kernel has not reported its last counters. */
+  /** Undefined if the kernel has not reported the final counters. */
   readonly totals: Totals | undefined;
 }
 
@@ -150,14 +150,14 @@ const TROUBLES: readonly (readonly [TotalName, string])[] = [
   ['ipDiscards', 'IP packets discarded'],
 ];
 
-/** Describes the departure in a sentence for an operator. */
+/** Returns the sentence that describes the event. */
 function describeDeparture(kind: string, lived: number | undefined, totals: Totals | undefined): string {
   const what = { pod: 'The Pod', container: 'The container' }[kind] ?? 'The network namespace';
   const after = lived === undefined ? '' : ` after ${formatDuration(lived * NANOSECONDS_PER_SECOND)}`;
-  if (totals === undefined) return `${what} is gone${after}. Its last counters are not known.`;
+  if (totals === undefined) return `${what} ended${after}. Its last counters are unknown.`;
   const troubles = TROUBLES.filter(([name]) => (totals[name] ?? 0) > 0).map(
     ([name, text]) => `${totals[name]} ${text}`,
   );
   const { receivedBytes = 0, sentBytes = 0 } = totals;
-  return `${what} is gone${after}. It received ${receivedBytes} bytes and sent ${sentBytes}; ${troubles.length === 0 ? 'no losses were counted' : troubles.join(', ')}.`;
+  return `${what} ended${after}. It received ${receivedBytes} bytes and sent ${sentBytes}; ${troubles.length === 0 ? 'no losses were counted' : troubles.join(', ')}.`;
 }

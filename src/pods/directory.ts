@@ -2,12 +2,12 @@ import type { Entity } from './entity.ts';
 import type { PodName, PodsUpdate } from './facts.ts';
 import { labelValues, type PodLabels } from './labels.ts';
 
-/** Number of deleted Pods that are kept: a Pod is deleted from the API before its namespace is gone, and its last events come later still. */
+/** Maximum number of deleted Pods to remember. A namespace and its last events may outlive the Pod in the API. */
 const DELETED_MAX = 1_024;
 
 /**
- * Names entities by the UID in their cgroup path. A UID is never reused, so an old entry cannot name the wrong Pod. While the API does
- * not have the UID yet, it serves as the entity's name.
+ * Names entities by the UID in their cgroup path. UIDs are never reused, so an old entry cannot name the wrong Pod. Until the
+ * API reports the UID, the UID is the name.
  */
 export class PodDirectory {
   readonly #pods = new Map<string, PodName>();
@@ -45,12 +45,12 @@ export class PodDirectory {
     this.#labels = labels;
   }
 
-  /** Labels of entities that are not Pods. */
+  /** Labels of entities other than Pods: all empty. */
   get noLabels(): Readonly<Record<string, string>> {
     return labelValues(this.#labels, undefined);
   }
 
-  /** Sorts the later of two Pods with the same name last. */
+  /** Names all entities. If two Pods have the same name, the newer one comes last. */
   nameAll(entities: readonly Entity[]): readonly Entity[] {
     const createdMs = ({ uid }: Entity) => this.find(uid)?.createdMs ?? 0;
     return entities.map((entity) => this.name(entity)).sort((a, b) => createdMs(a) - createdMs(b));

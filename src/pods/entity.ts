@@ -1,23 +1,23 @@
 import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Entity that samples and events belong to. */
+/** Owner of samples and events. */
 export interface Entity {
   readonly kind: EntityKind;
   readonly netns: NetnsId;
-  /** Inode number of the namespace, as `ls -l /proc/<pid>/ns/net` shows it. */
+  /** Inode number of the network namespace, as in `ls -l /proc/<pid>/ns/net`. */
   readonly inum: number;
-  /** Label values. Both are empty for the node. */
+  /** Values of the labels `namespace` and `pod`; both are empty for the node. */
   readonly namespace: string;
   readonly pod: string;
-  /** Pod UID or container ID; empty where there is none. */
+  /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Whether its namespace is dead: its last values are shown, unless a live entity has the same labels. */
+  /** Whether its namespace is dead. Its last values are shown unless a live entity has the same labels. */
   readonly isRetired?: boolean;
 }
 
-/** Owner of a namespace, and processes that were in it at the last scan. */
+/** Owner of a namespace, and the processes that were in it at the last scan. */
 export interface NetnsOwner {
   readonly entity: Entity;
   readonly pids: readonly number[];

@@ -1,21 +1,21 @@
 import type { Labels } from '#core/selector.ts';
 import type { Workload } from './workload.ts';
 
-/** Names of a Pod in Kubernetes. */
+/** Names and labels of a Pod. */
 export interface PodFacts {
   readonly namespace: string;
   readonly name: string;
-  /** All labels, not only those that are configured to be shown. */
+  /** All labels of the Pod, not only those that are shown. */
   readonly labels: Labels;
 }
 
-/** Looks up Pods from Kubernetes. */
+/** Finds the names of a Pod. */
 export interface PodFinder {
-  /** @returns undefined for a UID that is not known, or not yet */
+  /** @returns undefined for an unknown UID */
   find(uid: string): PodFacts | undefined;
 }
 
-/** Facts about a Pod from the Kubernetes API. */
+/** A Pod in the Kubernetes API. */
 export interface PodName {
   readonly uid: string;
   readonly namespace: string;
@@ -26,14 +26,14 @@ export interface PodName {
   readonly hostNetwork: boolean;
   /** Creation time in milliseconds since the epoch. */
   readonly createdMs: number;
-  /** IP addresses of its own network; empty where it uses the node's network, or has ended. */
+  /** IP addresses of its own network; empty if it uses the node's network or has ended. */
   readonly ips: readonly string[];
 }
 
 export interface PodsUpdate {
-  /** Whether `set` has all Pods. */
+  /** Whether `set` contains all Pods. */
   readonly whole: boolean;
   readonly set: readonly PodName[];
-  /** UIDs of the Pods. */
+  /** UIDs of deleted Pods. */
   readonly deleted: readonly string[];
 }

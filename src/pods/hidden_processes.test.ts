@@ -14,7 +14,7 @@ it.each([
   ['rw,hidepid=ptraceable', [0], 'hidepid=ptraceable'],
 ])('%s for the groups %j hides the processes of Pods', (options, groups, named) => {
   expect(describeHiding(mountOf(options), '/proc', groups)).toMatch(
-    new RegExp(`^/proc is mounted with ${named}: .*CAP_SYS_PTRACE$`),
+    new RegExp(`^/proc is mounted with ${named}, so .*CAP_SYS_PTRACE$`),
   );
 });
 

@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { missingCapabilities } from '#sources/procfs/capabilities.ts';
 import { readText } from '#sources/procfs/read.ts';
 
-/** Modes of `hidepid` that hide the processes of other users or their files. */
+/** Values of `hidepid` that hide the processes of other users or their files. */
 const HIDING = new Set(['1', '2', '4', 'noaccess', 'invisible', 'ptraceable']);
 const PTRACEABLE = new Set(['4', 'ptraceable']);
 
-/** Returns the reason why processes of other users, such as those of Pods, are not in /proc; undefined where they are. Man 5 proc, mount options. */
+/** Returns why /proc hides the processes of other users, such as those of Pods; undefined if it does not (man 5 proc, mount options). */
 export function hidingOf(proc: string): string | undefined {
   if (missingCapabilities(['CAP_SYS_PTRACE']).length === 0) return undefined;
   const mounts = readText(join(proc, 'self/mountinfo')) ?? '';
@@ -14,11 +14,11 @@ export function hidingOf(proc: string): string | undefined {
 }
 
 /**
- * @param mountinfo man 5 proc, /proc/pid/mountinfo
+ * @param mountinfo content of /proc/self/mountinfo (man 5 proc)
  * @param groups groups of this process
  */
 export function describeHiding(mountinfo: string, proc: string, groups: readonly number[]): string | undefined {
-  // The last mount on a path is the visible one.
+  // If several file systems are mounted on a path, the last one is visible.
   const options = mountinfo.split('\n').reduce<string | undefined>((found, line) => {
     const [before = '', after = ''] = line.split(' - ');
     return before.split(' ')[4] === proc ? after.split(' ')[2] : found;
@@ -27,5 +27,5 @@ export function describeHiding(mountinfo: string, proc: string, groups: readonly
   if (!HIDING.has(mode)) return undefined;
   const allowed = Number(/(?:^|,)gid=(\d+)/.exec(options ?? '')?.[1] ?? 0);
   if (!PTRACEABLE.has(mode) && groups.includes(allowed)) return undefined;
-  return `${proc} is mounted with hidepid=${mode}: processes of other users, and Pods that are known only by them, are not seen without CAP_SYS_PTRACE`;
+  return `${proc} is mounted with hidepid=${mode}, so Pods with only processes of other users cannot be found without CAP_SYS_PTRACE`;
 }

@@ -1,38 +1,38 @@
 import type { NetnsId } from '#core/netns.ts';
 import { type HomePlace, homeOf } from './owner.ts';
 
-/** Number of namespaces of one Pod among which its home is searched: those that were seen first. */
+/** Maximum number of namespaces of a Pod that are compared to find its home; the first ones seen are used. */
 const PLACES_MAX = 256;
 
 /** A namespace that a Pod or container is in, or that was its home. */
 export type Presence = Omit<HomePlace, 'isOthers'>;
 
-/** Tracks which Pods and containers are in which namespaces, and where the home of each is. */
+/** Tracks which Pods and containers are in which namespaces, and which of these is their home. */
 export class Homes {
   readonly #places = new Map<string, Map<NetnsId, Presence>>();
   readonly #uids = new Map<NetnsId, readonly string[]>();
-  /** Results that were computed before and still hold. */
+  /** Cached results of `of`. */
   readonly #homes = new Map<string, NetnsId | 'node' | undefined>();
   readonly #hostNetwork: (uid: string) => boolean | undefined;
   #atNode: ReadonlyMap<string, number> = new Map();
 
-  /** @param hostNetwork whether Kubernetes says that a Pod uses the node's network; undefined where it says nothing */
+  /** @param hostNetwork returns whether a Pod uses the node's network, according to Kubernetes; undefined if unknown */
   constructor(hostNetwork: (uid: string) => boolean | undefined) {
     this.#hostNetwork = hostNetwork;
   }
 
-  /** Sets the owners that have processes in the node's namespace, and when the oldest of them began, in seconds after boot. */
+  /** Sets the owners with processes in the node's namespace, with the start of the oldest process in seconds after boot. */
   set atNode(starts: ReadonlyMap<string, number>) {
     this.#atNode = starts;
     this.forget();
   }
 
-  /** Drops the results, because Kubernetes may say something else now. */
+  /** Drops the cached results, because Kubernetes may report something else now. */
   forget(): void {
     this.#homes.clear();
   }
 
-  /** Replaces the owners that are in a namespace, or had their home there. */
+  /** Sets the Pods and containers that are in a namespace, or had their home in it. */
   set(id: NetnsId, places: ReadonlyMap<string, Presence>): void {
     for (const uid of this.#uids.get(id) ?? []) {
       this.#homes.delete(uid);
@@ -51,7 +51,7 @@ export class Homes {
     }
   }
 
-  /** Returns the namespaces that a Pod or a container is in, or that were its home. */
+  /** Returns the namespaces that a Pod or container is in, or that were its home. */
   placesOf(uid: string): Iterable<NetnsId> {
     return this.#places.get(uid)?.keys() ?? [];
   }
@@ -69,7 +69,7 @@ export class Homes {
     return this.#homes.get(uid);
   }
 
-  /** Returns whether another owner has processes there and nowhere else. */
+  /** Whether another owner has processes in this namespace and in no other. */
   #hasResident(id: NetnsId, uid: string): boolean {
     return (this.#uids.get(id) ?? []).some((other) => {
       const places = this.#places.get(other);

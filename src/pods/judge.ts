@@ -6,56 +6,56 @@ import { type Claimant, claimantOf, isSandboxMount, type Owner, ownerOf } from '
 import type { ProcessInfo, ProcessTable } from './process_table.ts';
 import type { Trace } from './traces.ts';
 
-/** Number of processes in the node's namespace whose owners are looked up. */
+/** Maximum number of processes in the node's namespace whose owners are determined. */
 const NODE_PROCESSES_MAX = 8_192;
 
-/** Facts about a namespace from which its owner follows. */
+/** Data about a namespace, from which its owner is determined. */
 export interface Scene {
   readonly inum: number;
   readonly isNode: boolean;
   readonly mounts: readonly string[];
-  /** Creation order: later namespaces have higher numbers; undefined where it is not known. */
+  /** Position in the order of creation, ascending; undefined if unknown. */
   readonly order: number | undefined;
-  /** The oldest process of each Pod or container in it, the oldest first. */
+  /** The oldest process of each Pod and container in it, oldest first. */
   readonly traces: readonly Trace[];
   readonly oldest: ProcessInfo | undefined;
 }
 
-/** Owner of a namespace, as judged. */
+/** The owner of a namespace, as determined. */
 export interface Judged {
   readonly owner: Owner;
   readonly entity: Entity;
-  /** Start of the owner's oldest process, in seconds after boot; undefined where none was seen. */
+  /** Start of the owner's oldest process in seconds after boot; undefined if none was seen. */
   readonly startSeconds: number | undefined;
-  /** Whether it is the namespace of the Pod that is shown. */
+  /** Whether it is the home of its owner, which a Pod is shown with. */
   readonly isFirst: boolean;
 }
 
-/** A Pod or a container that has processes in a namespace. */
+/** A Pod or container with processes in a namespace. */
 interface Present extends Claimant {
   readonly startSeconds: number;
 }
 
-/** Gathers the facts about namespaces, and judges the owner of each by the rule of `ownerOf`. */
+/** Collects what is known about namespaces, and determines the owner of each with `ownerOf`. */
 export class OwnerJudge {
   readonly #own: ContainerRef | undefined;
   readonly #homes: Homes;
   readonly #scenes = new Map<NetnsId, Scene>();
   readonly #present = new Map<NetnsId, readonly Present[]>();
   readonly #judged = new Map<NetnsId, Judged>();
-  /** Owners that were looked for in the node's namespace, and whether any was there. */
+  /** Owners that were searched for in the node's namespace, and whether any was found. */
   #askedAtNode: ReadonlySet<string> = new Set();
   #isAnyAtNode = false;
-  /** Whether a Pod was seen that belongs to this machine itself. */
+  /** Whether a Pod of this machine itself was seen. */
   #hasPods = false;
-  /** Pods that run in virtual machines, by container ID. */
+  /** UIDs of Pods in virtual machines, by container ID. */
   #machines: ReadonlyMap<string, string> = new Map();
-  /** Whether all are to be judged again. */
+  /** Whether all owners have to be determined again. */
   #isStale = false;
 
   /**
    * @param own container of the agent
-   * @param hostNetwork whether Kubernetes says that a Pod, by its UID, uses the node's network; undefined where it says nothing
+   * @param hostNetwork returns whether a Pod uses the node's network, according to Kubernetes; undefined if unknown
    */
   constructor(own: ContainerRef | undefined, hostNetwork: (uid: string) => boolean | undefined) {
     this.#own = own;
@@ -66,13 +66,13 @@ export class OwnerJudge {
     return this.#judged.get(id);
   }
 
-  /** Sorts the namespaces of one Pod, its home first. */
+  /** Returns all entities, homes first. */
   get entities(): Entity[] {
     const all = [...this.#judged.values()].sort((a, b) => Number(b.isFirst) - Number(a.isFirst));
     return all.map(({ entity }) => entity);
   }
 
-  /** Sets the current facts about a namespace, to be judged later. */
+  /** Sets what is known about a namespace. `judge` or `judgeAll` determines its owner later. */
   put(id: NetnsId, scene: Scene): void {
     this.#scenes.set(id, scene);
     for (const { ref } of scene.traces) this.#learn(ref);
@@ -80,8 +80,8 @@ export class OwnerJudge {
   }
 
   /**
-   * Adds a process that has begun in it. Returns whether it belongs to an owner that was not known there.
-   * @param unknown facts of the namespace, where nothing is known about it
+   * Adds a process that has started in a namespace. Returns whether its Pod or container was not known to be there.
+   * @param unknown what to assume about the namespace if nothing is known
    */
   add(id: NetnsId, unknown: Omit<Scene, 'traces'>, trace: Trace): boolean {
     this.#learn(trace.ref);
@@ -93,19 +93,19 @@ export class OwnerJudge {
     return true;
   }
 
-  /** Judges one namespace, and those that depend on it. Returns whether anything has changed. */
+  /** Determines the owner of a namespace, and of the ones that depend on it. Returns whether anything has changed. */
   judge(id: NetnsId): boolean {
     if (this.#isStale) return this.judgeAll();
     let hasChanged = this.#judge(id);
     for (const { uid } of this.#present.get(id) ?? []) {
-      // Another namespace of the Pod may be its first now.
+      // This namespace may have become the home of the Pod instead of another one.
       if (this.#homes.of(uid) !== id) continue;
       for (const other of this.#homes.placesOf(uid)) if (other !== id && this.#judge(other)) hasChanged = true;
     }
     return hasChanged;
   }
 
-  /** Judges all namespaces, also by what Kubernetes says now. Returns whether anything has changed. */
+  /** Determines the owners of all namespaces, with current data from Kubernetes. Returns whether anything has changed. */
   judgeAll(): boolean {
     this.#isStale = false;
     this.#homes.forget();
@@ -115,13 +115,13 @@ export class OwnerJudge {
   }
 
   /**
-   * Looks for owners that use the node's network, and make or enter other namespaces. The first process of such an owner is there, so
-   * one look is enough for each.
+   * Finds the owners that have processes in the node's namespace as well, and therefore use the node's network. The first
+   * process of such an owner is there from the start, so an owner that was not found is not searched for again.
    * @param pids processes in the node's namespace
    */
   lookAtNode(pids: readonly number[], table: Pick<ProcessTable, 'info'>): void {
     const uids = new Set([...this.#present.values()].flat().map(({ uid }) => uid));
-    // A process that was there may only have been on its way into a namespace.
+    // An owner that was found may have had a process that was about to enter its namespace, so it is searched for again.
     if (pids.length === 0 || (!this.#isAnyAtNode && [...uids].every((uid) => this.#askedAtNode.has(uid)))) return;
     this.#askedAtNode = uids;
     const starts = new Map<string, number>();
@@ -138,7 +138,7 @@ export class OwnerJudge {
     this.#homes.atNode = starts;
   }
 
-  /** Returns whether a Pod or a container has processes in a namespace that is its own. */
+  /** Whether a Pod or container has processes in its home. */
   isAtHome(uid: string): boolean {
     return [...this.#homes.placesOf(uid)].some((id) => {
       const owner = this.#judged.get(id)?.owner;
@@ -146,12 +146,12 @@ export class OwnerJudge {
     });
   }
 
-  /** Returns the containers in namespaces that no Pod is in. */
+  /** Returns the containers that own a namespace. */
   get loneContainers(): Entity[] {
     return [...this.#judged.values()].map(({ entity }) => entity).filter(({ kind }) => kind === 'container');
   }
 
-  /** Sets the containers that are Pods, by container ID and UID. */
+  /** Adds containers that are Pods in virtual machines: UIDs by container ID. */
   knowPods(pods: ReadonlyMap<string, string>): void {
     const isSeen = (id: string) =>
       [...this.#scenes.values()].some(({ traces }) => traces.some(({ ref }) => ref.containerId === id));
@@ -159,7 +159,7 @@ export class OwnerJudge {
     this.#settleAgain(({ containerId }) => containerId !== undefined && pods.has(containerId));
   }
 
-  /** Forgets a namespace, and returns its last owner. */
+  /** Forgets a namespace. Returns its last owner. */
   remove(id: NetnsId): Judged | undefined {
     const judged = this.#judged.get(id);
     this.#judged.delete(id);
@@ -175,14 +175,14 @@ export class OwnerJudge {
     return uid === undefined ? claimant : { kind: 'pod', uid };
   }
 
-  /** A namespace that was assigned to a Pod may have to be assigned to none. */
+  /** Learns from the first Pod of this machine that Pods inside containers are not its own, and corrects their namespaces. */
   #learn({ podUid, within }: ContainerRef): void {
     if (this.#hasPods || podUid === undefined || within !== undefined) return;
     this.#hasPods = true;
     this.#settleAgain(({ within: outer }) => outer !== undefined);
   }
 
-  /** A namespace that was assigned to one owner may belong to another. */
+  /** Drops the owners of namespaces with such processes, because they may belong to another owner. */
   #settleAgain(isOther: (ref: ContainerRef) => boolean): void {
     for (const [id, scene] of this.#scenes) {
       if (!scene.traces.some(({ ref }) => isOther(ref))) continue;

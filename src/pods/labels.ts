@@ -10,17 +10,17 @@ const DERIVED: ReadonlyMap<string, (pod: PodName) => string> = new Map([
 
 export const DERIVED_NAMES: readonly string[] = [...DERIVED.keys()];
 
-/** Kubernetes allows 63 characters in the value of a label, and 253 in a name. */
+/** Maximum length of a value. Kubernetes allows 63 characters in a label and 253 in a name. */
 const VALUE_LENGTH_MAX = 253;
 
-/** Returns the values for a Pod, in the order of the configuration; empty where it has none, and for entities that are not known Pods. */
+/** Returns the label values of a Pod, in the order of the configuration. A missing label is empty, as are all labels of other entities. */
 export function labelValues(labels: PodLabels, pod: PodName | undefined): Record<string, string> {
   return Object.fromEntries(
     Object.entries(labels).map(([name, source]) => [name, sourceValue(source, pod).slice(0, VALUE_LENGTH_MAX)]),
   );
 }
 
-/** A label may have the name of a property that every object has: `constructor`. */
+/** Reads own properties only, because a label may be named like an inherited one, such as `constructor`. */
 function sourceValue(source: string, pod: PodName | undefined): string {
   if (pod === undefined) return '';
   const derived = DERIVED.get(source);

@@ -26,7 +26,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     await life.start();
     expect(life.health.reader).toBe('scan');
     expect(life.health.degraded).toEqual([
-      expect.stringMatching(`^${refusal.message}: Pods are found by the next look`),
+      expect.stringMatching(`^${refusal.message}, so Pods are found by the next scan`),
     ]);
     expect(warnings).toEqual([expect.stringContaining(refusal.message)]);
     expect(life.report.health()).toEqual(life.health);

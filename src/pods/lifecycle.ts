@@ -21,12 +21,12 @@ import type { Cpus } from '#sources/procfs/cpus.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import type { NetnsEvents, NetnsRegistry } from './registry.ts';
 
-const BIRTHS = 'Pods at once when they begin';
+const BIRTHS = 'Pods as soon as they start';
 const DEATHS = 'last counters of Pods that end';
 const EXECUTES = 'process_executes';
 const STARTS = 'work_starts' satisfies Layout['program'];
 
-/** Hooks at which births and deaths are seen. */
+/** Hooks that report the births and deaths of namespaces. */
 export const LIFECYCLE_HOOKS: HookTable<Layout['program']> = {
   file: FILE,
   points: [
@@ -50,18 +50,18 @@ const RING: Layout['map'] = 'records';
 const CPUS: Layout['map'] = 'percpu_cpus';
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 64 * 1024;
-/** Number of drains that empty a full ring. */
+/** Number of drains that are enough to empty a full ring. */
 const DRAINS_MAX = 10;
 /**
- * Number of copies in a run: a copy takes up to a microsecond for each CPU and namespace, and a run two milliseconds, but always makes
- * a few copies.
+ * Number of per-CPU rows to copy in one run. A copy takes up to a microsecond, so a run takes up to two milliseconds, but it
+ * always copies at least {@link COPIES_MIN} namespaces.
  */
 const COPIES = 2_000;
 const COPIES_MIN = 16;
 
 const NANOSECONDS = 1e-9;
 
-const WITHOUT = 'Pods are found by the next look at the machine, and their last counters are those of the last scrape';
+const WITHOUT = 'Pods are found by the next scan, and their last counters are those of the last scrape';
 
 export interface LifecycleOptions {
   readonly bpf: BpfSource;
@@ -81,15 +81,15 @@ interface Running extends Disposable {
 }
 
 /**
- * Births and deaths of namespaces as the kernel reports them: a source of the registry that belongs to the agent, whichever probes
- * run. Where the kernel cannot run it, the scans go on alone.
+ * Reports births and deaths of namespaces from BPF programs to the registry, independently of the probes. Without BPF, only
+ * the scans find them.
  */
 export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   readonly #options: LifecycleOptions;
-  /** Whether the agent is outside the PID namespace of its /proc: then no birth is reported. */
+  /** Whether the agent is outside of the PID namespace of its /proc, in which case births are not reported. */
   readonly #isOutside: boolean;
   #running: Running | undefined;
-  /** Reason why it does not run. */
+  /** Why it does not run. */
   #reason = 'not started';
 
   constructor(options: LifecycleOptions) {
@@ -97,25 +97,25 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     this.#isOutside = pidNamespaceLevels(options.paths.proc) !== 0;
   }
 
-  /** To be called once, when the registry knows the node's own namespace. It is not retried where it cannot run. */
+  /** Must be called once, when the registry knows the node's namespace. A failure is not retried. */
   async start(): Promise<void> {
     try {
       this.#running = await this.#open();
     } catch (error) {
       this.#reason = (error as Error).message;
-      this.#options.warn(`births and deaths are not reported: ${this.#reason}: ${WITHOUT}`);
+      this.#options.warn(`starts and ends of Pods are not reported (${this.#reason}), so ${WITHOUT}`);
     }
   }
 
   get health(): ReaderHealth {
-    if (this.#running === undefined) return { reader: 'scan', degraded: [`${this.#reason}: ${WITHOUT}`] };
+    if (this.#running === undefined) return { reader: 'scan', degraded: [`${this.#reason}, so ${WITHOUT}`] };
     const health = this.#running.instance.running().health();
     if (!this.#isOutside) return health;
     const outside = `${BIRTHS}: the agent is not in the PID namespace of its /proc (hostPID is missing)`;
     return { ...health, degraded: [...health.degraded, outside] };
   }
 
-  /** A Pod is reported as soon as its first program begins. */
+  /** Whether a Pod is reported as soon as its first program starts. */
   get tellsBirths(): boolean {
     return !this.#isOutside && this.#has(EXECUTES);
   }
@@ -128,7 +128,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return this.#running && readMisses(this.#running.instance.object, {}).map_full;
   }
 
-  /** Status of the tracking, which is shown beside the probes. */
+  /** Status for the list of probes. */
   get report(): RunningProbe<MetricSet> {
     return { ...this.#running?.instance.running(), health: () => this.health };
   }
@@ -137,7 +137,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return this.#options.registry.watch(watcher);
   }
 
-  /** Handles all that is in the ring now, not what comes meanwhile. */
+  /** Handles everything that is in the ring now. */
   drain(): void {
     try {
       for (let drains = 0; drains < DRAINS_MAX && (this.#running?.ring.drain() ?? 0) > 0; drains++);
@@ -224,11 +224,11 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   }
 
   #warnOfRing(error: unknown): void {
-    this.#options.warn(`births and deaths could not be read: ${(error as Error).message}`);
+    this.#options.warn(`cannot read starts and ends of Pods: ${(error as Error).message}`);
   }
 }
 
-/** Inode number of the PID namespace in which births are reported; kernel: bpf/common/pid.bpf.h. */
+/** Inode number of the PID namespace that births are reported for; see bpf/common/pid.bpf.h. */
 function ownPidNamespace(proc: string): number {
   return Number(/\d+/.exec(readlinkSync(join(proc, 'self/ns/pid')))?.[0]);
 }
@@ -237,12 +237,12 @@ function bytesOf(u32: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(u32).buffer);
 }
 
-/** The kernel counts only births and deaths that found no room; the deaths are the watcher's. */
+/** Counts the births that did not fit in the map. Deaths that did not fit are counted by the watcher. */
 function untoldBirths(object: BpfObject) {
   return {
     map: 'owned' satisfies Layout['map'],
     uncounted: (): Uncounted => ({ untracked: readMisses(object, {}).untracked }),
-    // The kernel itself evicts the entry that was reported longest ago.
+    // The kernel evicts the entry that was reported longest ago.
     sweep: () => new Map(),
     freed: () => undefined,
     remember: () => undefined,

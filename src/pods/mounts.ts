@@ -2,12 +2,12 @@ import { statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isGone, listDirectory } from '#sources/procfs/read.ts';
 
-/** statfs type of a namespace file; kernel: include/uapi/linux/magic.h. */
+/** statfs(2) type of a namespace file (include/uapi/linux/magic.h). */
 const NSFS_MAGIC = 0x6e736673;
 
 /**
- * Returns the names of the network namespaces that are mounted in a directory, as `ip netns add` and container runtimes do, by inode
- * number. A file that is not a mount was left there by a reboot or a crash.
+ * Returns the network namespaces that are mounted in a directory, as by `ip netns add` and container runtimes: names by inode
+ * number. Files that are not mounts are left over from before a reboot or a crash, and are skipped.
  */
 export function readNetnsMounts(directory: string): Map<number, readonly string[]> {
   const mounts = new Map<number, string[]>();

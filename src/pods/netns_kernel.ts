@@ -8,22 +8,22 @@ import type { BpfSource } from '#sources/bpf/source.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { type ProcessTable, readProcessWalk } from './process_table.ts';
 
-/** Lists the namespaces of the machine, and identifies them. */
+/** Lists the network namespaces and processes of the machine. */
 export interface NetnsKernel {
-  /** Returns every live namespace, or undefined where the kernel cannot be asked: then only /proc has them. */
+  /** Returns all live namespaces; undefined if the kernel cannot list them, so that only /proc can be searched. */
   list(cycle: Cycle): Promise<readonly NetnsRow[] | undefined>;
   /**
-   * Returns every process, or undefined where the kernel cannot be asked.
-   * @param node the node's own namespace, where it is known
+   * Returns all processes; undefined if the kernel cannot list them.
+   * @param node the node's namespace, if known
    */
   processes(node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable | undefined>;
-  /** Enters the namespace at a path and returns its cookie; undefined where that is not possible. */
+  /** Enters the namespace at a path and returns its cookie; undefined if that fails. */
   cookie(path: string): NetnsId | undefined;
 }
 
 type Log = (level: 'warn' | 'error', message: string) => void;
 
-/** Lists by BPF programs. A program that cannot run, or fails, is not retried: /proc is read instead, and the log says why. */
+/** Lists with BPF iterators. If one cannot run or fails, it is not retried; the reason is logged, and /proc is read instead. */
 export class BpfNetnsKernel implements NetnsKernel, Disposable {
   readonly #object: NetnsObject | undefined;
   readonly #log: Log;
@@ -37,10 +37,10 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
   static async open(bpf: BpfSource, proc: string, log: Log): Promise<BpfNetnsKernel> {
     try {
       const object = await openNetnsObject(bpf, pidNamespaceLevels(proc));
-      if (object.tasks === undefined) log('warn', `processes are looked for in /proc: ${object.reason}`);
+      if (object.tasks === undefined) log('warn', `processes are listed from /proc: ${object.reason}`);
       return new BpfNetnsKernel(object, log);
     } catch (error) {
-      log('warn', `namespaces are looked for in /proc only: ${(error as Error).message}`);
+      log('warn', `namespaces are listed from /proc only: ${(error as Error).message}`);
       return new BpfNetnsKernel(undefined, log);
     }
   }
@@ -60,7 +60,7 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
     try {
       return asNetnsId(toCounter(withNetns(path, netnsCookie)));
     } catch (error) {
-      // Entering is not allowed, or the namespace is gone: it is identified by its inode number, or does not exist any more.
+      // Entering is not permitted, so the caller uses the inode number, or the namespace no longer exists.
       if (error instanceof BpfError) return undefined;
       throw error;
     }
@@ -75,7 +75,7 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
     try {
       return await read();
     } catch (error) {
-      this.#log('error', `the list of ${what} failed, /proc is read instead: ${(error as Error).message}`);
+      this.#log('error', `the kernel failed to list ${what}, so /proc is read instead: ${(error as Error).message}`);
       this.#failed.add(what);
       return undefined;
     }

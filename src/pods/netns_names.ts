@@ -1,7 +1,7 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { basename } from 'node:path';
 
-/** Follows the folder in which network namespaces get names (`ip netns add`), by inotify. */
+/** Watches the directory in which network namespaces get names (`ip netns add`) with inotify. */
 export class NetnsNames implements Disposable {
   readonly #folder: string;
   readonly #changed: () => void;
@@ -14,8 +14,8 @@ export class NetnsNames implements Disposable {
   }
 
   /**
-   * Starts watching, where it does not watch the folder yet. A folder that does not exist is made with the first name.
-   * @returns false where names go unnoticed, because the limit of inotify is reached (man 2 inotify_add_watch)
+   * Starts watching unless it is watching already. The directory may not exist, because it is created with the first name.
+   * @returns false if names go unnoticed because the limit of inotify is reached (man 2 inotify_add_watch)
    */
   follow(): boolean {
     if (this.#watcher !== undefined) return true;
@@ -34,7 +34,7 @@ export class NetnsNames implements Disposable {
   }
 
   #tell(name: string | null): void {
-    // libuv reports the folder itself by its own name: another one may have its path from now on.
+    // libuv reports the directory under its own name. The path may then lead to another directory.
     if (name === null || name === basename(this.#folder)) this[Symbol.dispose]();
     this.#changed();
   }

@@ -2,36 +2,36 @@ import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
 
-/** Digits of a container ID that tools show. */
+/** Number of characters of a container ID that tools show. */
 const SHORT_ID = 12;
 
-/** A Pod or a container, known by one of its processes. */
+/** A Pod or container, identified from one of its processes. */
 export interface Claimant {
   readonly kind: 'pod' | 'container';
   /** Pod UID or container ID. */
   readonly uid: string;
 }
 
-/** Home of a Pod or a container, seen from a namespace that its processes are in: `node` where it uses the node's network. */
+/** Where the home of a Pod or container is, seen from a namespace that has its processes: `node` for the node's network. */
 export type Home = 'here' | 'elsewhere' | 'node';
 
 export interface Claim extends Claimant {
   readonly home: Home;
 }
 
-/** All evidence of the owner of a namespace. */
+/** Everything that determines the owner of a namespace. */
 export interface Evidence {
   readonly inum: number;
   readonly isNode: boolean;
-  /** Owners of the processes in it, that of the oldest process first. */
+  /** Pods and containers of its processes, in the order of their oldest process. */
   readonly claims: readonly Claim[];
-  /** Owner at the last look. */
+  /** Owner so far. */
   readonly before: Owner | undefined;
-  /** Where the home of that owner is now; of a Pod or a container only. */
+  /** Where the home of that owner is now; undefined unless it is a Pod or container. */
   readonly beforeHome: Home | undefined;
-  /** Names of its mounts. */
+  /** Names under which it is mounted. */
   readonly mounts: readonly string[];
-  /** Its oldest process. */
+  /** The oldest process in it. */
   readonly oldest: { readonly comm: string; readonly pid: number } | undefined;
 }
 
@@ -39,21 +39,21 @@ export interface Owner {
   readonly kind: EntityKind;
   /** Name without Kubernetes; empty for the node. */
   readonly name: string;
-  /** Pod UID or container ID; empty where there is none. */
+  /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
-  /** Whether it is, or was, the namespace of the Pod or the container itself, and not one that its processes have made or entered. */
+  /** Whether the namespace is or was the home of the owner, rather than one that its processes created or entered. */
   readonly isHome: boolean;
 }
 
 /**
- * Determines the owner of a namespace. The better evidence wins:
- * 1. It is the node's.
- * 2. A process of a Pod or a container that is at home here: of several the known one, then that of the oldest process.
- * 3. It was the home of a Pod or a container whose processes have gone.
- * 4. A process of a Pod or a container that is at home in another namespace: it has made this one, or is a guest.
- * 5. A name of a mount: the known one, then the first in order.
- * 6. A process of a Pod or a container that is at home in the node's network: the namespaces that it makes have names of their own.
- * 7. The oldest process, else the inode number.
+ * Determines the owner of a namespace from the best evidence:
+ * 1. The node, if it is the node's namespace.
+ * 2. A Pod or container with processes here whose home is here: the owner so far, otherwise the one with the oldest process.
+ * 3. The owner so far, if the namespace was its home and it has no processes here.
+ * 4. A Pod or container with processes here whose home is another namespace. It has created or entered this one.
+ * 5. The name of a mount: the name so far, otherwise the first in alphabetical order.
+ * 6. A Pod or container with processes here that uses the node's network. It has created this one.
+ * 7. The name of the oldest process, or else the inode number.
  */
 export function ownerOf(evidence: Evidence): Owner {
   const { inum, isNode, claims, before, beforeHome, mounts, oldest } = evidence;
@@ -81,33 +81,33 @@ function named({ kind, uid }: Claimant): Omit<Owner, 'isHome'> {
   return { kind, name: kind === 'pod' ? uid : uid.slice(0, SHORT_ID), uid };
 }
 
-/** A namespace that has processes of a Pod or a container, or that was its home. */
+/** A namespace that has processes of a Pod or container, or was its home. */
 export interface HomePlace {
   readonly id: NetnsId;
-  /** Start of its oldest process in it, in seconds after boot; undefined where none is left. */
+  /** Start of the owner's oldest process in it, in seconds after boot; undefined if there is none. */
   readonly startSeconds: number | undefined;
-  /** Whether another owner is in it and nowhere else: only this can be that owner's home. */
+  /** Whether another owner has processes in it and nowhere else, so that it must be the home of that owner. */
   readonly isOthers: boolean;
   /** Whether a container runtime has mounted it for a Pod. */
   readonly isSandbox: boolean;
-  /** Creation order: later namespaces have higher numbers; where it is undefined, the oldest process stands in for it. */
+  /** Position in the order of creation, ascending; if undefined, the start of the oldest process is compared instead. */
   readonly order: number | undefined;
 }
 
-/** All evidence of the home of a Pod or a container. */
+/** Everything that determines the home of a Pod or container. */
 export interface HomeEvidence {
-  /** All of its namespaces except the node's, at least one. */
+  /** Its namespaces, except the node's; at least one. */
   readonly places: readonly HomePlace[];
-  /** Whether Kubernetes says that it uses the node's network. */
+  /** Whether it uses the node's network, according to Kubernetes. */
   readonly hostNetwork: boolean | undefined;
-  /** Start of its oldest process in the node's namespace; undefined where there is none. */
+  /** Start of its oldest process in the node's namespace; undefined if there is none. */
   readonly nodeStartSeconds: number | undefined;
 }
 
 /**
- * Chooses the one namespace that is a Pod's own: the node's, where Kubernetes says so or, without it, where its oldest process is.
- * Otherwise a namespace with processes comes before one without, one that cannot be another's home before others, one that a runtime
- * made for a Pod before others, and an earlier one before a later one.
+ * Chooses the home of a Pod or container. It is the node's network if Kubernetes says so or, without Kubernetes, if the oldest
+ * process is there. Otherwise preferred is, in this order, a namespace with processes, one that is not the home of another
+ * owner, one that a runtime mounted for a Pod, and the one that was created first.
  */
 export function homeOf({ places, hostNetwork, nodeStartSeconds }: HomeEvidence): NetnsId | 'node' | undefined {
   const [first, ...others] = places;
@@ -127,7 +127,7 @@ function isBetterHome(a: HomePlace, b: HomePlace): boolean {
   return start === otherStart ? a.id < b.id : start < otherStart;
 }
 
-/** Names of containerd and of CRI-O for the namespaces that they make: `cni-<uuid>` and `<uuid>`. */
+/** Names of the mounts that containerd and CRI-O create: `cni-<uuid>` and `<uuid>`. */
 const SANDBOX_MOUNT = /^(?:cni-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function isSandboxMount(name: string): boolean {
@@ -135,11 +135,11 @@ export function isSandboxMount(name: string): boolean {
 }
 
 /**
- * Returns the Pod or the container of a process. The agent's own container names only the namespace that it is in: namespaces that
- * were made inside it have names of their own.
+ * Returns the Pod or container of a process. The agent's own container is none, because users create namespaces in it
+ * with commands, and these are named in other ways.
  * @param own container of the agent
- * @param hasPods whether this machine has Pods of its own: then a process inside a container, or a user's cgroup, is in none of them,
- * whatever name its cgroup has. Otherwise it is in a Pod of a node that is a container, as of kind or k3d.
+ * @param hasPods whether this machine runs Pods itself. A Pod within a container or a user's slice is then not a Pod of this
+ * machine. Without Pods of its own, the machine hosts a node in a container, as kind and k3d do.
  */
 export function claimantOf(
   ref: ContainerRef | undefined,

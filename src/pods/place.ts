@@ -1,21 +1,21 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 
-/** A namespace as a scan finds it. */
+/** A network namespace as a scan has found it. */
 export interface Place {
   readonly id: NetnsId;
   readonly inum: number;
   readonly pids: readonly number[];
   /** Names of its mounts. */
   readonly mounts: readonly string[];
-  /** Creation order: later namespaces have higher numbers; undefined where the kernel's list cannot be read. */
+  /** Position in the order of creation, ascending; undefined if the kernel cannot list the namespaces. */
   readonly order: number | undefined;
 }
 
 /**
- * Finds the node's own namespace: that of process 1; where that may not be seen, the machine's first one; else the agent's own.
- * @param live namespaces that the kernel lists, by inode number; undefined where it cannot be asked
- * @param ownPid number of the agent's process, as its /proc has it
+ * Finds the node's network namespace: that of process 1 or, if that is unknown, the initial namespace or else the agent's.
+ * @param live namespaces that the kernel lists, by inode number; undefined if it cannot list them
+ * @param ownPid returns the agent's process ID in its /proc
  */
 export function nodeNetns(
   places: readonly Place[],
@@ -29,8 +29,8 @@ export function nodeNetns(
 }
 
 /**
- * Returns the order in which namespaces were made. The kernel appends each to its list (net/core/net_namespace.c, setup_net()), and
- * the walk begins somewhere in it. Cookies do not give the order: each CPU assigns them from a block of its own.
+ * Returns the order in which namespaces were created. The kernel appends each new one to its list (net/core/net_namespace.c,
+ * setup_net()), and the iterator may start anywhere in it. Cookies are unordered, because each CPU has its own block of them.
  */
 export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number | undefined {
   if (live === undefined) return () => undefined;

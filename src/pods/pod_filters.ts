@@ -10,24 +10,24 @@ interface Follower {
   netns: ReadonlySet<NetnsId>;
 }
 
-/** Tells probes which network namespaces their pod filters select. A Pod that Kubernetes does not know yet is not selected. */
+/** Finds the network namespaces that pod filters select. A Pod that Kubernetes has not reported yet is not selected. */
 export class PodFilterTracker implements PodFilters {
   readonly #directory: PodFinder | undefined;
   readonly #followers = new Set<Follower>();
   #entities: readonly Entity[] = [];
 
-  /** @param directory undefined without Kubernetes: entities then have the names that are found on this machine */
+  /** @param directory undefined without Kubernetes, where Pods have the names that are found on this machine */
   constructor(directory: PodFinder | undefined) {
     this.#directory = directory;
   }
 
-  /** Takes the current entities. To be called also when the directory has changed. */
+  /** Sets the current entities. Must also be called when the directory has changed. */
   set(entities: readonly Entity[]): void {
     this.#entities = entities;
     for (const follower of this.#followers) this.#update(follower);
   }
 
-  /** Calls `target` at once with the current namespaces, and for each change until disposed. */
+  /** Calls `target` at once for each selected namespace, and then for each change until disposed. */
   follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter {
     const follower: Follower = { isMeant: meantBy(filter), target, netns: new Set() };
     this.#followers.add(follower);
@@ -46,7 +46,7 @@ export class PodFilterTracker implements PodFilters {
       if (facts !== undefined && follower.isMeant(facts)) now.add(entity.netns);
     }
     follower.netns = now;
-    // Namespaces that are gone make room for new ones.
+    // Removed first, to make room in the target.
     for (const id of before) if (!now.has(id)) follower.target.remove(id);
     for (const id of now) if (!before.has(id)) follower.target.add(id);
   }
@@ -66,7 +66,7 @@ function meantBy({ namespaces, selector, names }: PodFilter): (facts: PodFacts) 
     (names === undefined || names.some((glob) => matchesGlob(name, glob)));
 }
 
-/** Takes a number of steps that is at most the product of both lengths, for any glob. */
+/** Matches in time proportional to the product of the lengths, for any glob. */
 export function matchesGlob(text: string, glob: string): boolean {
   let at = 0;
   let next = 0;

@@ -12,25 +12,25 @@ import { readNetnsInum, scanProcesses } from './processes.ts';
 
 interface Draft {
   readonly key: string;
-  /** Pod UID or container ID; empty where there is neither. */
+  /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
   readonly owners: NetnsOwner[];
-  /** Undefined where the processes are not known. */
+  /** Undefined if unknown. */
   pids: readonly number[] | undefined;
 }
 
 /**
- * Groups processes by owner. A Pod or a container has the processes of its cgroups, in any network namespace; any other namespace has
- * the processes that are in it and in no Pod.
+ * Groups processes by owner. A Pod or container has the processes of its cgroup, in any network namespace. Any other owner has
+ * the processes of its namespace that are in no Pod or container.
  */
 export class ProcessGroups implements ProcessIndex {
   readonly #paths: Paths;
   readonly #owners: () => readonly NetnsOwner[];
   readonly #errors: SourceErrors;
   readonly #tree: CgroupTree;
-  /** Whether a number in a cgroup means the same process in /proc. */
+  /** Whether process IDs in cgroups are the same as in /proc. */
   readonly #isSamePidNamespace: boolean;
-  /** Folders of cgroups at the last read, by UID. */
+  /** Directories of cgroups from the last read, by UID. */
   #folders: ReadonlyMap<string, string> = new Map();
   readonly #lists = new WeakMap<Cycle, Promise<ProcessList>>();
 
@@ -73,10 +73,10 @@ export class ProcessGroups implements ProcessIndex {
       if (folder !== undefined) found.push({ draft, folder });
       else if (paths.length > 0) missing++;
     }
-    // The innermost group comes first, so its processes are not counted for the outer one.
+    // Inner cgroups come first, so that their processes do not count for an outer one.
     found.sort((a, b) => depth(b.folder) - depth(a.folder));
     for (const { draft, folder } of found) draft.pids = claim(await this.#processes(folder, cycle), claimed);
-    // A folder that was not found is searched again.
+    // Directories that were not found are searched for again.
     this.#folders = new Map(found.filter(({ draft }) => draft.pids).map(({ draft, folder }) => [draft.uid, folder]));
     if (missing === 0) return [];
     const why = this.#isSamePidNamespace
@@ -84,7 +84,7 @@ export class ProcessGroups implements ProcessIndex {
       : `number processes differently from ${this.#paths.proc} (hostPID is missing)`;
     const all = drafts.filter(({ uid }) => uid !== '').length;
     return [
-      `the cgroups of ${missing} of ${all} Pods and containers ${why}: the processes of their network namespaces are used instead`,
+      `the cgroups of ${missing} of ${all} Pods and containers ${why}, so the processes in their network namespaces are used instead`,
     ];
   }
 
@@ -107,18 +107,15 @@ export class ProcessGroups implements ProcessIndex {
     }
   }
 
-  /**
-   * Reads /proc again: processes that were forked or joined since the last scan have to be counted, and there is no list of a
-   * namespace's processes.
-   */
+  /** Reads /proc, because the processes since the last scan have to be included, and the kernel has no list per namespace. */
   async #fillFromNamespaces(drafts: readonly Draft[], claimed: Set<number>, cycle: Cycle): Promise<string[]> {
     const { proc } = this.#paths;
     const { byInum, unreadable } = await scanProcesses(proc, cycle);
-    // Process 1 is in the node's namespace, even if we cannot see it.
+    // Process 1 is known to be in the node's namespace, even if it cannot be inspected.
     const unknown = unreadable - (readNetnsInum(join(proc, '1')) === 'unreadable' ? 1 : 0);
     if (unknown > 0) {
       return [
-        `${unknown} of the machine's processes cannot be inspected (CAP_SYS_PTRACE is missing): processes outside containers are left out`,
+        `${unknown} processes of the machine cannot be inspected (CAP_SYS_PTRACE is missing), so processes outside of containers are left out`,
       ];
     }
     for (const draft of drafts) {
@@ -146,7 +143,7 @@ function depth(folder: string): number {
   return folder.split('/').length;
 }
 
-/** Returns the processes that are in no group yet. */
+/** Returns the processes that are not in another group yet. */
 function claim(pids: Iterable<number> | undefined, claimed: Set<number>): number[] | undefined {
   if (pids === undefined) return undefined;
   const own = [...pids].filter((pid) => !claimed.has(pid));

@@ -7,7 +7,7 @@ import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
 import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 
-/** Number of processes of a namespace that are looked at: the oldest is nearly always among the first. */
+/** Maximum number of processes per namespace to examine. The oldest is nearly always among the first. */
 export const PROCESSES_MAX = 32;
 
 export interface ProcessInfo {
@@ -15,28 +15,28 @@ export interface ProcessInfo {
   readonly comm: string;
   /** Start in seconds after boot. */
   readonly startSeconds: number;
-  /** Returns the Pod or container that it runs in, by its cgroups. */
+  /** Returns the Pod or container of the process, according to its cgroups. */
   readonly container: () => ContainerRef | undefined;
 }
 
-/** A network namespace, and the processes in it. */
+/** A network namespace with its processes. */
 export interface NetnsProcesses {
-  /** Undefined where the reader does not know it. */
+  /** Undefined if the reader does not know the cookie. */
   readonly id: NetnsId | undefined;
   readonly inum: number;
   readonly pids: readonly number[];
 }
 
-/** The processes of the machine at one moment, as our /proc numbers them. */
+/** The processes of the machine at one moment, with their IDs in the agent's /proc. */
 export interface ProcessTable {
   readonly namespaces: readonly NetnsProcesses[];
-  /** Number of processes whose namespace we may not see: that requires CAP_SYS_PTRACE for processes of other users. */
+  /** Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users. */
   readonly unreadable: number;
-  /** Returns one of the first `PROCESSES_MAX` processes of a namespace, or one in the node's that has an owner; undefined where it is gone. */
+  /** Returns a process if it is one of the first `PROCESSES_MAX` of its namespace, or has an owner and is in the node's; undefined otherwise. */
   info(pid: number): ProcessInfo | undefined;
 }
 
-/** Reads the files of /proc: about 10 µs for each process, in slices. @throws where /proc itself cannot be read */
+/** Reads /proc in slices, at about 10 µs per process. @throws if /proc cannot be read */
 export async function readProcessFiles(proc: string, cycle: Cycle): Promise<ProcessTable> {
   const { byInum, unreadable } = await scanProcesses(proc, cycle);
   return {
@@ -57,8 +57,8 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
 }
 
 /**
- * Reads the kernel's own list.
- * @param node the node's own namespace, where it is known; otherwise the namespace of process 1 is used
+ * Reads the list of a BPF iterator.
+ * @param node the node's namespace, if known; otherwise the namespace of process 1
  */
 export async function readProcessWalk(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
   const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();

@@ -5,21 +5,21 @@ import { isGone, readText } from '#sources/procfs/read.ts';
 import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, parseCgroup } from './cgroup.ts';
 
-/** USER_HZ, the unit of time in /proc on every architecture that we run on. */
+/** USER_HZ, the time unit in /proc, which is the same on all supported architectures. */
 export const TICKS_PER_SECOND = 100;
 
 const NETNS_LINK = /^net:\[(\d+)\]$/;
 
 export interface ProcessScan {
-  /** Process ids by inode number of their network namespace. */
+  /** Process IDs by inode number of their network namespace. */
   readonly byInum: ReadonlyMap<number, readonly number[]>;
-  /** Number of processes whose namespace we may not see: that requires CAP_SYS_PTRACE for processes of other users. */
+  /** Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users. */
   readonly unreadable: number;
 }
 
 /**
- * Looks at every process: about 10 µs for each, in slices.
- * @throws where /proc itself cannot be read
+ * Reads the network namespace of every process in slices, at about 10 µs per process.
+ * @throws if /proc cannot be read
  */
 export async function scanProcesses(proc: string, cycle: Cycle): Promise<ProcessScan> {
   const byInum = new Map<number, number[]>();
@@ -38,7 +38,7 @@ export async function scanProcesses(proc: string, cycle: Cycle): Promise<Process
   return { byInum, unreadable };
 }
 
-/** Returns the inode number of a process's network namespace; undefined where the process is gone or a zombie. */
+/** Returns the inode number of a process's network namespace; undefined if the process has ended or is a zombie. */
 export function readNetnsInum(processDirectory: string): number | 'unreadable' | undefined {
   try {
     const inum = NETNS_LINK.exec(readlinkSync(join(processDirectory, 'ns/net')))?.[1];
@@ -49,13 +49,13 @@ export function readNetnsInum(processDirectory: string): number | 'unreadable' |
   }
 }
 
-/** Returns whether the number still belongs to the process that began then, in seconds after boot. */
+/** Whether the process ID still belongs to the process that started at this time, in seconds after boot. */
 export function isProcess(processDirectory: string, startSeconds: number): boolean {
   const stat = parseStat(readText(join(processDirectory, 'stat')) ?? '');
   return stat !== undefined && Math.abs(stat.startTime / TICKS_PER_SECOND - startSeconds) < 1.5 / TICKS_PER_SECOND;
 }
 
-/** Returns the container that a process runs in, by its cgroups. */
+/** Returns the Pod and container of a process, according to its cgroups. */
 export function readContainer(proc: string, pid: number | 'self'): ContainerRef | undefined {
   const text = readText(join(proc, String(pid), 'cgroup'));
   return text === undefined ? undefined : parseCgroup(text);

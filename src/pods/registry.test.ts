@@ -704,7 +704,7 @@ it('a flood of namespaces that only processes name is shown up to a limit, and r
   scan([[A, [5], 'blue'], ...flood]);
   expect(shown.at(-1)?.filter(({ kind }) => kind === 'process')).toHaveLength(256);
   expect(shown.at(-1)?.map(({ pod }) => pod)).toContain('blue');
-  expect(registry.crowd).toBe('44 namespaces that only a process names are not shown: the limit is 256');
+  expect(registry.crowd).toBe('44 namespaces that are named after a process are not shown, because the limit is 256');
   // The samples of namespaces beyond the limit are unowned.
   expect([registry.isUnowned(asNetnsId(1_299)), registry.wasOwned(asNetnsId(1_299))]).toEqual([true, false]);
   scan([[A, [5], 'blue']]);

@@ -17,59 +17,59 @@ import { Sandboxes } from './sandboxes.ts';
 import { ownerKey, SharedRoom } from './shared_room.ts';
 import { oldestFirst, tracesOf } from './traces.ts';
 
-/** A younger namespace is scanned again: its owner may still appear, or join it from elsewhere. */
+/** Age in milliseconds up to which a namespace without its final owner is scanned again, because the owner may still appear. */
 const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
-/** Caps how many dead namespaces are remembered, so that their remaining samples are not counted as unknown. */
+/** Maximum number of dead namespaces to remember, so that their remaining samples are not counted as unknown. */
 const DEAD_MAX = 4_096;
-/** Caps how many namespaces are shown that only a process names: one process can make thousands of them. */
+/** Maximum number of shown namespaces that are named after a process, because a process can create thousands. */
 const PROCESSES_SHOWN_MAX = 256;
-/** Caps how many dead entities are kept until their losses are known: two a second for two minutes. */
+/** Maximum number of dead entities to keep until it is known what they lost: two per second for two minutes. */
 export const RETIRED_MAX = 256;
 
 interface Known extends NetnsEntry {
   readonly bornMs: number;
-  /** When it was first listed, or seen to begin. */
+  /** When the namespace was first listed, or reported by the kernel. */
   readonly listedMs: number;
-  /** Processes in it, the oldest first. */
+  /** Processes in it, oldest first. */
   readonly pids: readonly number[];
   readonly mounts: readonly string[];
-  /** The process that a scan or a birth saw first. It seldom leaves: an agent that may not check where it is now relies on it. */
+  /** First process that a scan or the kernel reported. It rarely leaves, so it is trusted if its namespace cannot be read. */
   readonly first: { readonly pid: number; readonly startSeconds: number } | undefined;
-  /** Whether only a birth has reported it: the next scan may know better. */
+  /** Whether only the kernel has reported it so far, so that a scan may find out more. */
   readonly isUnconfirmed: boolean;
 }
 
 /** Last owner of a dead namespace. */
 interface Dead {
   readonly entity: Entity;
-  /** Whether the kernel has destroyed it, so that it does not come back. */
+  /** Whether the kernel has reported its death, so that it cannot appear again. */
   readonly isFinal: boolean;
 }
 
-/** Receives the entities whose namespaces are alive, and after them the retired ones, in the order of their deaths. */
+/** Called with the live entities, followed by the retired ones in the order of their deaths. */
 export type EntitiesListener = (entities: readonly Entity[]) => void;
 
-/** A namespace in which a process of a Pod or a container was seen as soon as it began. */
+/** A process of a Pod or container that has just started in a namespace. */
 export interface NetnsBirth {
   readonly id: NetnsId;
   readonly inum: number;
   readonly pid: number;
-  /** Start of the process, in seconds after boot. */
+  /** Start of the process in seconds after boot. */
   readonly startSeconds: number;
-  /** Owner, from the path of its control group. */
+  /** Names in the path of its cgroup that identify the owner. */
   readonly folders: OwnerFolders;
 }
 
-/** Reports births and deaths to the registry between two looks at the machine. */
+/** Reports births and deaths to the registry between scans. */
 export interface NetnsEvents {
-  /** Passes on all events until now. */
+  /** Delivers all events so far. */
   drain(): void;
 }
 
 /**
- * The network namespaces of this machine: known, dead or retired, with the owner of each. It lists nothing itself: the scanner reports
- * what it has found, and the kernel reports births and deaths between two scans.
+ * The network namespaces of this machine, with their owners: live, dead and retired ones. The scanner reports what it finds,
+ * and the kernel reports births and deaths between scans.
  */
 export class NetnsRegistry implements NetnsIndex {
   readonly #paths: Paths;
@@ -78,12 +78,12 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #judge: OwnerJudge;
   readonly #sandboxes: Sandboxes;
   readonly #known = new Map<NetnsId, Known>();
-  /** First listing of namespaces that have no process that we see and no mount: they are another node's, on a machine that plays several. */
+  /** When namespaces without visible processes and mounts were first listed. They belong to other nodes on this machine. */
   readonly #unowned = new Map<NetnsId, number>();
   readonly #dead = new SharedRoom<Dead>(DEAD_MAX);
   readonly #retired = new Retired(RETIRED_MAX);
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
-  /** Namespaces past {@link PROCESSES_SHOWN_MAX}. */
+  /** Namespaces over the limit {@link PROCESSES_SHOWN_MAX}. */
   #unshown: ReadonlySet<NetnsId> = new Set();
   #owners: Pick<OwnerSlots, 'sweep'> | undefined;
   #events: NetnsEvents | undefined;
@@ -94,17 +94,17 @@ export class NetnsRegistry implements NetnsIndex {
   #sweptMs = Number.NEGATIVE_INFINITY;
   #changed = false;
   #hasMoved = false;
-  /** Time after the first look at the machine. */
+  /** When the first scan ended. */
   #lookedMs = Number.POSITIVE_INFINITY;
   #isHeld: (id: NetnsId) => boolean = () => false;
-  /** Number of live entities that are shown. */
+  /** Number of shown live entities. */
   #living = 0;
 
   visibilityGap: string | undefined;
 
   /**
-   * @param hostNetwork whether Kubernetes says that a Pod, by its UID, uses the node's network; undefined where it says nothing
-   * @param now monotonic clock, in milliseconds
+   * @param hostNetwork returns whether a Pod uses the node's network, according to Kubernetes; undefined if unknown
+   * @param now returns milliseconds of a monotonic clock
    */
   constructor(
     paths: Paths,
@@ -134,24 +134,24 @@ export class NetnsRegistry implements NetnsIndex {
     return this.snapshot().find(({ isNode }) => isNode);
   }
 
-  /** Number of live namespaces that are unowned. */
+  /** Number of live namespaces without an owner. */
   get unowned(): number {
     return this.#unowned.size;
   }
 
-  /** Describes the namespaces that are too many to be shown; undefined where all are shown. */
+  /** Describes the namespaces that are not shown because there are too many; undefined if all are shown. */
   get crowd(): string | undefined {
     const { size } = this.#unshown;
     return size === 0
       ? undefined
-      : `${size} namespaces that only a process names are not shown: the limit is ${PROCESSES_SHOWN_MAX}`;
+      : `${size} namespaces that are named after a process are not shown, because the limit is ${PROCESSES_SHOWN_MAX}`;
   }
 
   get retired(): Pick<Retired, 'entities' | 'size' | 'unknown' | 'dropped' | 'passedOver'> {
     return this.#retired;
   }
 
-  /** Returns whether the namespace is known to have no owner: it is dead, or unowned. */
+  /** Whether samples of the namespace are ignored, because it is dead, has no owner, or is not shown. */
   isIgnored(id: NetnsId): boolean {
     return this.#dead.has(id) || this.#unowned.has(id) || this.#unshown.has(id);
   }
@@ -160,23 +160,23 @@ export class NetnsRegistry implements NetnsIndex {
     return (this.#unowned.has(id) || this.#unshown.has(id)) && !this.#retired.has(id);
   }
 
-  /** Returns whether no owner was found for the namespace, though it is no longer young: an owner is unlikely to appear any more. */
+  /** Whether the namespace has no owner and is old enough that none is expected, or is not shown. */
   isUnowned(id: NetnsId): boolean {
     const listedMs = this.#unowned.get(id);
     return (listedMs !== undefined && !this.#isYoung(listedMs)) || this.#unshown.has(id);
   }
 
-  /** Returns whether the namespace has an owner, or had one before it died. */
+  /** Whether the namespace has an owner, or had one before it died. */
   wasOwned(id: NetnsId): boolean {
     return (this.#known.has(id) || this.#dead.has(id)) && !this.#unshown.has(id);
   }
 
-  /** Returns whether the namespace had an owner, and its last values are no longer shown. */
+  /** Whether the namespace had an owner, and its last values are no longer shown. */
   hasDeparted(id: NetnsId): boolean {
     return this.#dead.has(id) && !this.#known.has(id) && !this.#retired.has(id);
   }
 
-  /** Returns whether the kernel lists the namespace as made by a process that is root only in a user namespace of its own. */
+  /** Whether the namespace belongs to a user namespace other than the initial one, according to the kernel. */
   isNested(id: NetnsId): boolean {
     return this.#nested.has(id);
   }
@@ -186,16 +186,16 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#dead.get(id)?.entity;
   }
 
-  /** Returns whether a namespace has only just begun, after our first look: one that existed before has counters with a past. */
+  /** Whether the namespace began recently and after the first scan, so that its counters started at zero. */
   isNew(id: NetnsId): boolean {
     const listedMs = this.#known.get(id)?.listedMs;
     return listedMs !== undefined && listedMs > this.#lookedMs && this.#now() - listedMs < YOUNG_MS;
   }
 
   /**
-   * Drops the dead that exceed their share of the page. To be called when a collection has ended.
-   * @param words losses that the last values of an entity show; undefined where they are not collected yet
-   * @param hasPods whether this node has Pods: other namespaces then stay only where they have lost something
+   * Drops retired entities over the limit. Must be called when a collection has ended.
+   * @param words returns what the last values of an entity show; undefined if they are not collected yet
+   * @param hasPods whether this node has Pods, in which case other entities are kept only if they have lost something
    */
   chooseRetired(words: (id: NetnsId) => LastWords | undefined, hasPods: boolean): void {
     if (this.#watcher === undefined) return;
@@ -203,7 +203,7 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#retired.choose({ max, hasPods, words })) this.#notify();
   }
 
-  /** Keeps retired entities past their time while `isHeld`. */
+  /** Keeps retired entities past their time as long as `isHeld` returns true. */
   holdRetired(isHeld: (id: NetnsId) => boolean): void {
     this.#isHeld = isHeld;
   }
@@ -218,7 +218,7 @@ export class NetnsRegistry implements NetnsIndex {
     return { [Symbol.dispose]: () => void this.#sweepers.delete(sweep) };
   }
 
-  /** Receives births and deaths from there until disposed. */
+  /** Drains `events` before each scan, until disposed. */
   listen(events: NetnsEvents): Disposable {
     this.#events = events;
     return {
@@ -276,7 +276,7 @@ export class NetnsRegistry implements NetnsIndex {
     const known = this.#known.get(entry.id);
     for (const pid of known?.pids ?? []) {
       const directory = join(this.#paths.proc, String(pid));
-      // The process may have gone, and its number may belong to another.
+      // The process may have ended, and its ID may belong to another one.
       const inum = readNetnsInum(directory);
       if (
         inum === entry.inum ||
@@ -293,31 +293,31 @@ export class NetnsRegistry implements NetnsIndex {
     return mount === undefined ? undefined : join(this.#paths.netns, mount);
   }
 
-  /** To be called before the machine is looked at. Returns the known namespaces: one born later may be missing from what is read from now on. */
+  /** Must be called before a scan. Returns the known namespaces; a later one may be missing from what the scan reads. */
   beforeLook(): readonly NetnsId[] {
     this.#events?.drain();
     this.#watcher?.beforeLook();
     return [...this.#known.keys()];
   }
 
-  /** Removes those of `before` that the kernel does not list any more. */
+  /** Removes the namespaces in `before` that the kernel no longer lists. */
   removeDead(before: readonly NetnsId[], live: readonly NetnsRow[]): void {
     const ids = new Set(live.map(({ id }) => id));
     this.removeMissing(before, ids);
     for (const id of this.#unowned.keys()) if (!ids.has(id)) this.#unowned.delete(id);
   }
 
-  /** Removes those of `before` that are not among the others. */
+  /** Removes the namespaces in `before` that are not in `others`. */
   removeMissing(before: readonly NetnsId[], others: ReadonlySet<NetnsId>): void {
     for (const id of before) if (!others.has(id) && this.#forget(id)) this.#changed = true;
   }
 
-  /** Returns whether a scan may find something: a new namespace, or a change that {@link isUnsettled} reports. */
+  /** Whether a scan may find something: a new namespace, or a change that {@link isUnsettled} reports. */
   needsScan(live: readonly NetnsRow[]): boolean {
     return this.isUnsettled || live.some(({ id }) => !this.#known.has(id) && !this.#unowned.has(id));
   }
 
-  /** Whether a namespace is so young that its owner may still appear, or a process has moved. */
+  /** Whether a namespace is so young that its owner may still appear, or a process has moved to another namespace. */
   get isUnsettled(): boolean {
     return (
       this.#hasMoved ||
@@ -333,18 +333,18 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   /**
-   * Returns the known namespace that has a number, where one of its former processes still holds it: otherwise the number may be
-   * another's by now.
+   * Returns the known namespace with an inode number, if one of its processes is still in it. Otherwise, the number may have been
+   * reused.
    */
   heldBy(inum: number, pids: readonly number[]): NetnsId | undefined {
     const known = [...this.#known.values()].find((entry) => entry.inum === inum);
     return known?.pids.some((pid) => pids.includes(pid)) ? known.id : undefined;
   }
 
-  /** Records a namespace that a scan has found, with a process in it or a mount. `judge` determines its owner. */
+  /** Adds a namespace that a scan has found, with a process or a mount. `judge` determines its owner. */
   found(place: Place, isNode: boolean, table: Pick<ProcessTable, 'info'>): void {
     const { id, inum, pids, mounts, order } = place;
-    // Its end was reported while the scan went on.
+    // The kernel reported its death during the scan.
     if (this.#dead.get(id)?.isFinal) return;
     const known = this.#known.get(id);
     const bornMs = known?.bornMs ?? this.#now();
@@ -366,15 +366,15 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   /**
-   * Determines the owner of each namespace from all that was found: to be called at the end of a scan.
-   * @param atNode processes in the node's own namespace
+   * Determines the owner of each namespace. Must be called at the end of a scan.
+   * @param atNode processes in the node's namespace
    */
   judge(atNode: readonly number[], table: Pick<ProcessTable, 'info'>): void {
     this.#judge.lookAtNode(atNode, table);
     if (this.#judge.judgeAll()) this.#changed = true;
   }
 
-  /** Looks for the Pods of virtual machines that run outside their cgroups. */
+  /** Finds the Pods in virtual machines, whose processes run outside of the Pod's cgroup. */
   async findMachines(cycle: Cycle): Promise<void> {
     const lone = this.#judge.loneContainers.flatMap(({ netns, uid }) => {
       const pid = this.#known.get(netns)?.pids[0];
@@ -386,12 +386,12 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#judge.judgeAll()) this.#changed = true;
   }
 
-  /** Determines the owner of each namespace again, because Kubernetes knows more. */
+  /** Determines the owner of each namespace again, because Kubernetes has reported Pods. */
   judgeAgain(): void {
     if (this.#judge.judgeAll()) this.#notify();
   }
 
-  /** Marks as unowned the namespaces that the kernel lists and no scan has found. */
+  /** Marks the namespaces as unowned that the kernel lists, but no scan has found. */
   noteUnowned(live: Iterable<NetnsRow>): void {
     for (const { id } of live) {
       if (this.#known.has(id)) this.#unowned.delete(id);
@@ -399,7 +399,7 @@ export class NetnsRegistry implements NetnsIndex {
     }
   }
 
-  /** To be called after the machine was looked at. @param live namespaces that the kernel lists, where it can be asked */
+  /** Must be called after a scan. @param live namespaces that the kernel lists; undefined if it cannot list them */
   afterLook(live: readonly NetnsRow[] | undefined): void {
     const nowMs = this.#now();
     if (this.#lookedMs > nowMs) this.#lookedMs = nowMs;
@@ -410,7 +410,7 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   #listedMs(id: NetnsId, known: Known | undefined, nowMs: number): number {
-    // A namespace that comes back existed before.
+    // A namespace that reappears existed before.
     if (this.#dead.has(id)) return Number.NEGATIVE_INFINITY;
     return known?.listedMs ?? this.#unowned.get(id) ?? nowMs;
   }
@@ -419,7 +419,7 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#now() - bornMs < YOUNG_MS;
   }
 
-  /** Returns whether the owner at home there is known, so that no later scan learns anything better. */
+  /** Whether the owner of the namespace has its home in it, so that later scans cannot find a better owner. */
   #isSettled(id: NetnsId): boolean {
     return this.#judge.get(id)?.owner.isHome === true;
   }
@@ -434,19 +434,19 @@ export class NetnsRegistry implements NetnsIndex {
     this.#listener([...shown, ...this.#retired.entities]);
   }
 
-  /** Returns whether it was known. */
+  /** Removes a namespace. Returns whether it had an owner. */
   #forget(id: NetnsId): boolean {
     this.#known.delete(id);
-    // The namespace ends while the scan that has found it goes on.
+    // Its owner is not determined yet if the namespace ends during the scan that found it.
     if (this.#judge.get(id) === undefined) this.#judge.judge(id);
     const judged = this.#judge.remove(id);
     if (judged === undefined) return false;
     const { owner, entity, startSeconds } = judged;
     this.#dead.set(id, ownerKey(entity), { entity, isFinal: false });
-    // A namespace that only a process named is not asked for any more.
+    // Namespaces that are named after a process are not retired.
     if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node') {
       this.#retired.add(entity, this.#now() + this.#watcher.retireMs);
-      // A Pod lives on that has lost a namespace that it had made or entered, or that has another home now.
+      // A Pod has not ended if the namespace was not its home, or if it has another home now.
       const { kind, uid, isHome } = owner;
       if (uid === '' || (isHome && !this.#judge.isAtHome(uid)))
         this.#watcher.departed({ id, kind, uid, name: entity.pod, startSeconds });

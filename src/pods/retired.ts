@@ -3,15 +3,15 @@ import type { Entity } from './entity.ts';
 import { ownerKey } from './shared_room.ts';
 
 /**
- * Losses that the last values of a dead entity show: lost packets or connections, other trouble such as resets, or nothing of either;
- * `unknown` until the values have been collected.
+ * Result of the last values of a dead entity: a loss of packets or connections, other trouble such as resets, or nothing;
+ * `unknown` until the values are collected.
  */
 export type LastWords = 'loss' | 'trouble' | 'unknown' | 'nothing';
 
-/** Order in which the dead are kept. */
+/** Order in which dead entities are kept. */
 const RANK: Readonly<Record<LastWords, number>> = { loss: 0, trouble: 1, unknown: 2, nothing: 3 };
 
-/** Number of dead entities that are shown in any case, however few are alive. */
+/** Number of dead entities that are always allowed, even if few entities are alive. */
 export const RETIRED_MIN = 16;
 
 export interface RetiredEntity {
@@ -21,25 +21,25 @@ export interface RetiredEntity {
 }
 
 export interface Choice {
-  /** Number of entities with known last values that stay. */
+  /** Maximum number of entities whose last values are known. */
   readonly max: number;
-  /** Whether entities that are not Pods stay only where they have lost something. */
+  /** Whether entities other than Pods are kept only if they have lost something. */
   readonly hasPods: boolean;
-  /** Losses that the last values of an entity show; undefined where they have not been collected since its death. */
+  /** Returns what the last values of an entity show; undefined if they were not collected since its death. */
   readonly words: (id: NetnsId) => LastWords | undefined;
 }
 
 /**
- * Returns how many dead entities make up the given share of all that are shown.
- * @param living number of live entities that are shown
+ * Returns the number of dead entities that makes up the given share of all shown entities.
+ * @param living number of shown live entities
  */
 export function retiredMax(living: number, share: number): number {
   return share < 1 ? Math.max(RETIRED_MIN, Math.floor((living * share) / (1 - share))) : Number.POSITIVE_INFINITY;
 }
 
 /**
- * Returns the dead in the order in which they are shown: first one of each owner, since one Pod may make many namespaces; among those,
- * entities with a loss come first, then those with other trouble, then the youngest.
+ * Ranks dead entities. The first entity of each owner comes before the second of any, because a Pod may create many
+ * namespaces. Within these groups, losses come first, then other trouble, then the most recent deaths.
  * @param dead entities in the order of their deaths
  */
 export function rankRetired(dead: readonly RetiredEntity[]): RetiredEntity[] {
@@ -57,14 +57,14 @@ export function rankRetired(dead: readonly RetiredEntity[]): RetiredEntity[] {
     .map(({ retired }) => retired);
 }
 
-/** Entities whose namespaces are dead and whose last values are still shown, in the order of their deaths. */
+/** Entities with dead namespaces whose last values are still shown, in the order of their deaths. */
 export class Retired {
   readonly #max: number;
   readonly #dead = new Map<NetnsId, RetiredEntity>();
   #dropped = 0;
   #passedOver = 0;
 
-  /** @param max number of entities that are kept, even before their losses are known */
+  /** @param max maximum number of entities, including those whose last values are unknown */
   constructor(max: number) {
     this.#max = max;
   }
@@ -77,17 +77,17 @@ export class Retired {
     return this.#dead.size;
   }
 
-  /** Number of entities whose losses are not known yet. */
+  /** Number of entities whose last values are not collected yet. */
   get unknown(): number {
     return [...this.#dead.values()].filter(({ words }) => words === 'unknown').length;
   }
 
-  /** Number of entities that were dropped before their time, because too many died. */
+  /** Number of entities that were dropped early because too many died. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** Number of entities that were dropped at once: not Pods, on a node that has Pods, and without loss. */
+  /** Number of entities that were dropped early because they are not Pods, on a node with Pods, and have lost nothing. */
   get passedOver(): number {
     return this.#passedOver;
   }
@@ -102,7 +102,7 @@ export class Retired {
   }
 
   /**
-   * Drops, of the entities whose last values have been collected, all that are not worth their place on the page.
+   * Drops entities that do not fit the choice, if their last values are known.
    * @returns whether any was dropped
    */
   choose({ max, hasPods, words }: Choice): boolean {
@@ -114,7 +114,7 @@ export class Retired {
         this.#passedOver++;
       } else if (told !== retired.words) this.#dead.set(id, { ...retired, words: told });
     }
-    // Entities that died after the collection began are judged by the next one.
+    // Entities that died after the collection began are decided on after the next one.
     this.#fit(
       [...this.#dead.values()].filter((retired) => retired.words !== 'unknown'),
       max,
@@ -130,7 +130,7 @@ export class Retired {
     this.#dead.clear();
   }
 
-  /** Drops those whose time is over and that nothing holds; returns whether there was any. */
+  /** Drops entities whose time has passed, unless they are held. Returns whether any was dropped. */
   expire(nowMs: number, isHeld: (id: NetnsId) => boolean = () => false): boolean {
     const before = this.#dead.size;
     for (const [id, { untilMs }] of this.#dead) if (untilMs <= nowMs && !isHeld(id)) this.#dead.delete(id);

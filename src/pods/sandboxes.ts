@@ -6,22 +6,19 @@ import { listDirectory, readText } from '#sources/procfs/read.ts';
 import { type ContainerRef, isOwnerName, parseCgroup } from './cgroup.ts';
 import { foldersIn } from './cgroup_tree.ts';
 
-/** Number of cgroups that are searched in a hierarchy; a node of 250 Pods has some 1,500. */
+/** Maximum number of cgroups to search per hierarchy; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
-/**
- * Kata runs processes that are not virtual CPUs of a Pod's machine in `/kata_overhead/<sandbox>`, beside the Pods (its documentation,
- * "Host cgroup management").
- */
+/** Cgroup of the processes that Kata runs outside of the Pod's cgroup, `/kata_overhead/<sandbox>` (Kata docs, "Host cgroup management"). */
 const OVERHEAD = /\/kata_overhead\//;
 
-/** A container that has no process in a Pod's cgroup. */
+/** A container without a process in a Pod's cgroup. */
 export interface LoneContainer {
   readonly containerId: string;
-  /** Number of one of its processes. */
+  /** ID of one of its processes. */
   readonly pid: number;
 }
 
-/** Finds the Pods of virtual machines that Kata runs: the cgroup of a sandbox's Pod has a folder with the same ID. */
+/** Finds the Pods of Kata's virtual machines: the cgroup of such a Pod has a child with the ID of the sandbox. */
 export class Sandboxes {
   readonly #paths: Paths;
 
@@ -29,7 +26,7 @@ export class Sandboxes {
     this.#paths = paths;
   }
 
-  /** Returns the UIDs of Pods by container ID, for the containers that have one. */
+  /** Returns the UIDs of the Pods, by container ID; containers without a Pod are missing. */
   async podsOf(containers: readonly LoneContainer[], cycle: Cycle): Promise<ReadonlyMap<string, string>> {
     const found = new Map<string, string>();
     const wanted = new Set(
@@ -41,7 +38,7 @@ export class Sandboxes {
     return found;
   }
 
-  /** Lists the v2 hierarchy, or one folder for each of v1. */
+  /** Returns the mount of cgroup v2, or the mounts of all v1 hierarchies. */
   #mounts(): string[] {
     const { cgroup } = this.#paths;
     const isMount = (folder: string) => existsSync(join(folder, 'cgroup.procs'));
@@ -59,7 +56,7 @@ export class Sandboxes {
       for (const path of foldersIn(folder)) {
         const ref = isOwnerName(basename(path)) ? parseCgroup(`0::${path.slice(mount.length)}`) : undefined;
         if (isPodOf(ref, wanted)) found.set(ref.containerId, ref.podUid);
-        // Cgroups that a container makes inside itself prove nothing.
+        // Cgroups below a container may have been created in it, with any name.
         else if (ref?.containerId === undefined && folders.length < SEARCHED_MAX) folders.push(path);
       }
       await cycle.pause();
@@ -67,7 +64,7 @@ export class Sandboxes {
   }
 }
 
-/** Removes the container from those that are wanted. */
+/** Whether the cgroup is of a Pod with a wanted container; removes the container from `wanted` if so. */
 function isPodOf(ref: ContainerRef | undefined, wanted: Set<string>): ref is Required<ContainerRef> {
   const { podUid, containerId, within } = ref ?? {};
   return containerId !== undefined && podUid !== undefined && within === undefined && wanted.delete(containerId);

@@ -167,7 +167,7 @@ describe('processes that may not be inspected', () => {
   const NO_CAPABILITIES = 'CapEff:\t0000000000000000\n';
 
   it.each([
-    [NO_CAPABILITIES, 3, /^CAP_SYS_PTRACE is missing: .* \(3 processes\)$/],
+    [NO_CAPABILITIES, 3, /^CAP_SYS_PTRACE is missing, so .* \(3 processes\)$/],
     [NO_CAPABILITIES, 0, undefined],
     ['CapEff:\t000001ffffffffff\n', 3, undefined],
   ])('are a visibility gap only where the capability is missing: %j, %i', async (status, unreadable, expected) => {

@@ -13,17 +13,17 @@ import { nodeNetns, orderOf, type Place } from './place.ts';
 import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
 import type { NetnsRegistry } from './registry.ts';
 
-/** A scan looks at every process; where the kernel lists the namespaces it is needed only when something is new. */
+/** Milliseconds between scans without news. A scan reads every process, so it is rarely needed if the kernel lists namespaces. */
 const SCAN_EVERY_MS = 30_000;
 const SCAN_ALONE_EVERY_MS = 900;
 
-/** Looks at the machine, by lists of the kernel or by /proc, and reports to the registry which namespaces exist and which processes are in them. */
+/** Finds network namespaces and their processes, from lists of the kernel or from /proc, and reports them to the registry. */
 export class Scanner {
   readonly #paths: Paths;
   readonly #kernel: NetnsKernel;
   readonly #registry: NetnsRegistry;
   readonly #mayLookAtAll: boolean;
-  /** Reason why /proc does not have all processes; undefined where it does. */
+  /** Why /proc does not show all processes; undefined if it does. */
   readonly #hiding: string | undefined;
   #mountNames = '';
   #scannedMs = Number.NEGATIVE_INFINITY;
@@ -39,7 +39,7 @@ export class Scanner {
     this.#hiding = hidingOf(paths.proc);
   }
 
-  /** Reader that the last scan used. */
+  /** How the last scan read the processes. */
   get reader(): 'pass' | 'files' {
     return this.#reader;
   }
@@ -50,9 +50,9 @@ export class Scanner {
   }
 
   /**
-   * Looks for births and deaths. Cheap where nothing has changed: to be called every few seconds and before each scrape. Concurrent
-   * callers share one look.
-   * @throws where /proc cannot be read
+   * Finds new and dead namespaces. Cheap if nothing has changed, so it is called every few seconds and before each scrape.
+   * Concurrent callers share one run.
+   * @throws if /proc cannot be read
    */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refresh().finally(() => {
@@ -62,8 +62,8 @@ export class Scanner {
   }
 
   /**
-   * Does the same by a look that begins after the call: one that is under way may have missed what the caller needs.
-   * @throws where /proc cannot be read
+   * Like {@link refresh}, but does not share a run that has already started, which may have missed recent changes.
+   * @throws if /proc cannot be read
    */
   async refreshAnew(): Promise<void> {
     await this.#refreshing?.catch(() => undefined);
@@ -98,7 +98,7 @@ export class Scanner {
     this.#mountNames = this.#readMountNames();
     const mounts = readNetnsMounts(this.#paths.netns);
     const table = await this.#readProcesses(cycle);
-    // A number may have passed to another namespace during the scan; a namespace that existed before and after is certain.
+    // Inode numbers may be reused during the scan, so only namespaces that existed before and after it are used.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? livedBetween(before, after) : undefined;
     const places = this.#join(table, mounts, sure, orderOf(after));
@@ -109,7 +109,7 @@ export class Scanner {
     }
     this.#registry.judge(places.find(({ id }) => id === nodeId)?.pids ?? [], table);
     await this.#registry.findMachines(cycle);
-    // The last sockets of a namespace may keep it alive for a while, but no process is left in it.
+    // A namespace without processes counts as dead, even if sockets keep it alive for a while.
     this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));
     this.#registry.noteUnowned(sure?.values() ?? []);
   }
@@ -119,18 +119,18 @@ export class Scanner {
     this.#reader = pass === undefined ? 'files' : 'pass';
     const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
     this.#unreadable = table.unreadable;
-    // The kernel's own list has the processes that /proc hides.
+    // Unlike /proc, the list of the kernel has no hidden processes.
     this.#registry.visibilityGap = (pass === undefined ? this.#hiding : undefined) ?? this.#gap(table.unreadable);
     return table;
   }
 
-  /** Missing CAP_SYS_PTRACE, which is needed to inspect processes of other users, is the one thing that hides whole Pods. */
+  /** Returns a warning if CAP_SYS_PTRACE is missing. Without it, Pods of other users cannot be found in /proc. */
   #gap(unreadable: number): string | undefined {
     if (unreadable === 0 || this.#mayLookAtAll) return undefined;
-    return `CAP_SYS_PTRACE is missing: Pods that are known only by processes of other users are not seen (${unreadable} processes)`;
+    return `CAP_SYS_PTRACE is missing, so Pods with only processes of other users are not seen (${unreadable} processes)`;
   }
 
-  /** Returns the namespaces that have a process or a name, each with what is known about it. */
+  /** Joins processes and mounts by namespace. */
   #join(
     { namespaces }: ProcessTable,
     mounts: ReadonlyMap<number, readonly string[]>,
@@ -142,7 +142,7 @@ export class Scanner {
       const names = mounts.get(inum) ?? [];
       const id = known ?? (sure === undefined ? this.#resolve(inum, pids, names[0]) : sure.get(inum)?.id);
       if (id === undefined) return;
-      // The mount belongs to the namespace that has the number now.
+      // The mount belongs to the namespace that has the inode number now.
       const isNow = sure === undefined || sure.get(inum)?.id === id;
       places.set(id, { id, inum, pids, mounts: isNow ? names : [], order: order(id) });
     };
@@ -154,7 +154,7 @@ export class Scanner {
     return [...places.values()];
   }
 
-  /** Returns, without a list from the kernel, the namespace that has this number now. */
+  /** Identifies a namespace by inode number, for kernels that cannot list namespaces. */
   #resolve(inum: number, pids: readonly number[], mount: string | undefined): NetnsId | undefined {
     const known = this.#registry.heldBy(inum, pids);
     if (known !== undefined) return known;
@@ -163,7 +163,7 @@ export class Scanner {
     return this.#kernel.cookie(path) ?? asNetnsId(inum);
   }
 
-  /** Number of the agent's process in our /proc. */
+  /** Process ID of the agent in its /proc. */
   #ownPid(): number {
     return Number(readlinkSync(join(this.#paths.proc, 'self')));
   }

@@ -1,13 +1,13 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
 
-/** Returns the owner of an entity: namespaces that only a process names have one common owner, since a process can make any number of them. */
+/** Returns the owner that an entity counts for. Namespaces named after a process share one owner, because a process can create any number. */
 export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'netns'>): string {
   if (kind === 'process') return kind;
   return uid === '' ? `${kind} ${netns}` : uid;
 }
 
-/** Stores a value for a limited number of namespaces. Where there are more, the owner with the most entries loses its oldest. */
+/** Stores values for a limited number of namespaces. Beyond the limit, the owner with the most entries loses its oldest. */
 export class SharedRoom<V> {
   readonly #max: number;
   readonly #values = new Map<NetnsId, { readonly owner: string; readonly value: V }>();
@@ -29,12 +29,12 @@ export class SharedRoom<V> {
     return this.#values.get(id)?.value;
   }
 
-  /** Yields the entries in the order in which they first came. */
+  /** Yields the entries in the order in which they were added. */
   *entries(): Generator<[NetnsId, V]> {
     for (const [id, { value }] of this.#values) yield [id, value];
   }
 
-  /** Returns whether another entry was dropped. */
+  /** Adds a value. Returns whether another entry was dropped for it. */
   set(id: NetnsId, owner: string, value: V): boolean {
     const before = this.#values.get(id);
     if (before !== undefined && before.owner !== owner) this.delete(id);
@@ -62,7 +62,7 @@ export class SharedRoom<V> {
     this.#owners.clear();
   }
 
-  /** Returns the owner with the most entries; of several, the one that came first. */
+  /** Returns the namespaces of the owner with the most entries; the first such owner if there are several. */
   #largest(): ReadonlySet<NetnsId> {
     let largest: ReadonlySet<NetnsId> = new Set();
     for (const ids of this.#owners.values()) if (ids.size > largest.size) largest = ids;

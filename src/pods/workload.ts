@@ -1,17 +1,17 @@
-/** The object that a Pod belongs to. */
+/** Kubernetes object that controls a Pod. */
 export interface Owner {
   readonly kind: string;
   readonly name: string;
 }
 
-/** Workload that a Pod belongs to, as people name it. */
+/** Workload of a Pod, under the name that users know. */
 export type Workload = Owner;
 
 const TEMPLATE_HASH = 'pod-template-hash';
-/** A Job of a CronJob is named after it and the scheduled minute, counted from the epoch. */
+/** A CronJob names a Job after itself and the scheduled time, in minutes since the epoch. */
 const CRON_JOB = /^(.+)-(\d{8})$/;
 const MS_IN_MINUTE = 60_000;
-/** A Pod of a Job may be made long after the Job; a number that is not a time of these days is years off. */
+/** Maximum age of a Job when its Pod is created. A number that is not a recent time differs by years. */
 const CRON_LATE_MINUTES_MAX = 7 * 24 * 60;
 
 export interface OwnedPod {
@@ -22,12 +22,12 @@ export interface OwnedPod {
 }
 
 /**
- * Returns the workload of a Pod by its owner: the Deployment of a ReplicaSet and the CronJob of a Job follow from their names, which
- * their controllers make by a rule, so these need not be watched. Where the rule does not fit, it is the owner itself; without one,
- * the Pod.
+ * Returns the workload of a Pod. The name of a Deployment is part of the name of its ReplicaSet, and that of a CronJob part of
+ * the name of its Job, so these objects need not be watched. For any other owner, the workload is the owner; without an owner,
+ * it is the Pod.
  */
 export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Workload {
-  // The mirror of a static Pod belongs to its node.
+  // The owner of a static Pod's mirror is the node.
   if (owner === undefined || owner.kind === 'Node') return { kind: 'Pod', name };
   if (owner.kind === 'ReplicaSet') {
     const suffix = `-${labels[TEMPLATE_HASH]}`;
@@ -37,7 +37,7 @@ export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Worklo
   if (owner.kind === 'Job') {
     const [, cronJob, minute] = CRON_JOB.exec(owner.name) ?? [];
     const lateMinutes = createdMs / MS_IN_MINUTE - Number(minute);
-    // SectionExpiry may differ by a minute.
+    // The clocks of the cluster may differ by a minute.
     const isMade = cronJob !== undefined && lateMinutes > -1 && lateMinutes < CRON_LATE_MINUTES_MAX;
     return isMade ? { kind: 'CronJob', name: cronJob } : owner;
   }
