@@ -28,67 +28,64 @@ import { SeriesLimit } from './series_limit.ts';
 import { NOBODY, SubjectSlots, UNKNOWN } from './subject_slots.ts';
 import type { TextWriter } from './text_writer.ts';
 
-/** Receives the samples of one probe in one cycle. */
+/** Receives the samples of one probe in one collection. */
 export interface Batch {
   readonly emit: Emit<MetricSet>;
-  /** Shows the samples that were emitted. */
+  /** Makes the emitted samples visible. */
   commit(): void;
-  /** Ignores all samples, and later ones: the probe is late, or failed. */
+  /** Drops all samples, including later ones, because the probe is late or has failed. */
   discard(): void;
 }
 
-/** Times since which a probe counts, and shows its counts, by the clock of the aggregator. */
+/** When a probe was added, and when its samples were last committed, on the clock of the aggregator. */
 interface Watch {
   readonly sinceMs: number;
-  /** Whether it counts itself, in a BPF program: new rows then count from zero. */
+  /** Whether the probe counts by itself, in a BPF program, so that new rows start from zero. */
   readonly isOwn: boolean;
   committedMs: number | undefined;
-  /** Whether its rows are on no page: it was off, or its last collection failed. */
+  /** Whether its rows are on no page, because it was off or its last collection failed. */
   isAway: boolean;
 }
 
-/** Last birth of a row of an entity, and the start of its hold, which is later where the row was away before a scraper saw it. */
+/** When a row of an entity was last born, and since when it is held, which is later if the row disappeared before a scraper saw it. */
 interface Held {
   readonly bornMs: number;
   readonly fromMs: number;
 }
 
-/**
- * Joins samples of namespaces with the entities that these belong to. A sample of an unowned namespace is counted and left out, never
- * guessed.
- */
+/** Assigns samples to the entities of their namespaces. Samples of namespaces without an owner are counted and dropped. */
 export class Aggregator {
   readonly entities: EntityTable;
   readonly #isIgnored: (id: NetnsId) => boolean;
-  /** Families by probe, in the order of the page. Kept while a probe is off: a total under `*` must not step back. */
+  /** Families by probe, in the order of the page. Kept while a probe is off, so that totals under `*` cannot decrease. */
   readonly #families: ReadonlyMap<string, Map<string, Family>>;
-  /** Bounds that several metrics share, by probe. */
+  /** Edges by bound, for metrics that share a bound, by probe. */
   readonly #edges = new Map<string, Map<JointBound, Edges>>();
   readonly #nowMs: () => number;
   readonly limit = new SeriesLimit();
   /** Slots of subjects, by probe. */
   readonly #slots = new Map<string, SubjectSlots>();
-  /** Watches, by probe that is on. */
+  /** By name, for probes that are on. */
   readonly #watches = new Map<string, Watch>();
-  /** Holds, by slot. */
+  /** By slot. */
   readonly #held = new Map<number, Held>();
   #scraped: ScraperView | undefined;
   readonly #page: PageText;
   readonly #createRows: typeof createRows;
-  /** Metrics that are collected, by probe. */
+  /** Keys of the collected metrics, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
-  /** Chosen series, by probe whose configuration lists them. */
+  /** Configured series, for probes whose configuration lists them. */
   readonly #choices = new Map<string, FieldChoice>();
   readonly unattributed = new Map<string, number>();
-  /** Number of rows that were collapsed into `*`, by metric and label, separated by NUL. */
+  /** Number of samples that were collapsed into `*`, by metric and label, separated by NUL. */
   readonly overflows = new Map<string, number>();
 
   /**
    * @param probes names of the probes, in the order of the page
-   * @param isIgnored whether a namespace without entity is known to be unowned, so that its samples do not count as unknown
-   * @param nowMs monotonic clock, in milliseconds
-   * @param isNew whether a namespace has only just begun, after our first look
-   * @param createFamily makes the rows of a metric that has no joint labels
+   * @param isIgnored whether a namespace without an entity is known to have no owner, so that its samples do not count as unknown
+   * @param nowMs returns milliseconds of a monotonic clock
+   * @param isNew whether a namespace began recently and after the first scan
+   * @param createFamily creates the family of a metric without joint labels
    */
   constructor(
     probes: readonly string[],
@@ -121,9 +118,9 @@ export class Aggregator {
   }
 
   /**
-   * Makes room for a probe's metrics; metrics above the detail are not collected.
-   * @param isOwn whether the probe counts itself, from zero on, rather than the kernel, which may have counted for long
-   * @param fields the only series that are collected, at any detail
+   * Adds a probe. Metrics that exceed the detail are not collected.
+   * @param isOwn whether the probe counts by itself, from zero on; otherwise it reads counters that the kernel has had for longer
+   * @param fields the only series to collect, regardless of the detail
    */
   addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false, fields?: FieldChoice): void {
     const families = this.#familiesOf(probe);
@@ -141,14 +138,14 @@ export class Aggregator {
     this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined, isAway: true });
   }
 
-  /** Stops showing the probe. */
+  /** Hides the metrics of a probe. */
   removeProbe(probe: string): void {
     this.#wanted.delete(probe);
     this.#choices.delete(probe);
     for (const family of this.#familiesOf(probe).values()) family.stop();
   }
 
-  /** @param isShown whether samples of a namespace are taken, and then not the node's; undefined: of all */
+  /** @param isShown whether to take samples of a namespace, in which case those of the node are dropped; undefined takes all */
   begin(probe: string, isShown?: (id: NetnsId) => boolean): Batch {
     const wanted = this.#wanted.get(probe) ?? new Set();
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
@@ -214,15 +211,15 @@ export class Aggregator {
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
   }
 
-  /** Keeps the page within the limit of series: to be called once all probes are collected. The agent's own metrics are not counted. */
+  /** Folds series over the limit. Must be called after all probes were collected. The agent's own series do not count. */
   fit(): void {
     const families = [...this.families()].filter(({ descriptor }) => descriptor.scope !== 'agent');
     this.limit.fit(families, this.#nowMs());
   }
 
   /**
-   * Renders the page of all probes' metrics, in slices.
-   * @param view set where the page is for a scraper, which sees new rows at 0 first
+   * Renders all families, in slices.
+   * @param view set if the page is for a scraper, which has to see new rows at 0 first
    */
   async render(writer: TextWriter, format: Format, cycle: Cycle, view?: ScraperView): Promise<void> {
     this.#scraped = view ?? this.#scraped;
@@ -233,18 +230,18 @@ export class Aggregator {
     }
   }
 
-  /** Returns whether a scraper may not have seen all counts of the namespace yet: its rows must not be removed before. */
+  /** Whether a scraper may not have seen all counts of the namespace yet, so that its rows must stay. */
   isHeld(id: NetnsId): boolean {
     const slot = this.entities.attribute(id);
     const held = typeof slot === 'number' ? this.#held.get(slot) : undefined;
     if (held === undefined || this.#scraped === undefined) return false;
     const nowMs = this.#nowMs();
     const { askedMs, holdMs } = this.#scraped;
-    // The hold is longer than the interval between two scrapes.
+    // The hold covers at least one scrape interval, so twice the hold covers another scrape.
     return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - held.fromMs < 2 * holdMs;
   }
 
-  /** Returns the values of a metric that is not a histogram, summed over its labels, by slot; undefined where the last collection gave nothing. */
+  /** Returns the sum over all labels of a metric other than a histogram, by slot; undefined if the last collection has no values. */
   sums(metric: MetricDescriptor): ReadonlyMap<number, Counter> | undefined {
     for (const family of this.families()) {
       if (family.descriptor !== metric) continue;
@@ -274,9 +271,9 @@ export class Aggregator {
   }
 
   /**
-   * Holds again the rows that come back, or have another name, where no scraper had seen their values, for as long as `Births` does: their entities
-   * stay as long.
-   * @param only the one entity to which this applies; undefined: all
+   * Extends the hold of rows that return or are renamed before a scraper saw their values, for as long as `Births` does, so
+   * that their entities stay as long.
+   * @param only the slot to extend; undefined for all
    */
   #holdAnew(nowMs: number, only?: number): void {
     for (const slot of only === undefined ? [...this.#held.keys()] : [only]) {
@@ -288,7 +285,7 @@ export class Aggregator {
   #slotOf(id: NetnsId): number {
     const attribution = this.entities.attribute(id);
     if (typeof attribution === 'number') return attribution;
-    // Counts that a dead Pod left in a kernel map are removed by the next sweep; they do not belong to an unknown namespace.
+    // Counts of a dead namespace stay in kernel maps until the next sweep, and must not count as unknown.
     return attribution === 'unknown' && !this.#isIgnored(id) ? UNKNOWN : NOBODY;
   }
 
@@ -341,7 +338,7 @@ export class Aggregator {
     return edges;
   }
 
-  /** Records births as well: it is called once for each new row. */
+  /** Returns a function that is called for each new row. It also starts the hold of the row's entity. */
   #fromZero(probe: string, metric: MetricDescriptor): CountsFromZero {
     const labels = Object.values(metric.labels);
     const isOpenHere = labels.some(isOpen) && metric.scope === 'pod';

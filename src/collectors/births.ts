@@ -1,33 +1,30 @@
-/** Longest time, in milliseconds, for which a new row is shown at 0: enough for a scraper that comes every two minutes. */
+/** Maximum milliseconds that a new row is shown at 0, enough for a scrape interval of two minutes. */
 export const HOLD_MAX_MS = 152_000;
-/** Milliseconds for which a page may still be written that was asked for before a birth was forgotten. */
+/** Milliseconds that births are remembered after their hold, because a page may take that long to write. */
 const WRITING_MS = 15_000;
 
-/** The page as seen by a scraper that computes increases: if it never sees a row at 0, it misses the first value for good. */
+/** How a scraper sees the page. Scrapers compute increases, and miss the first value of a row that they never saw at 0. */
 export interface ScraperView {
-  /** Time of the request, by the clock of the commits. */
+  /** Time of the request, on the clock of the commits. */
   readonly askedMs: number;
-  /** Milliseconds for which a new row is shown at 0: every scraper comes within that time. */
+  /** Milliseconds that a new row is shown at 0. Every scraper comes within this time. */
   readonly holdMs: number;
-  /**
-   * Time at which the page was written that every scraper has had since; undefined where not all are known. All scrapers have seen
-   * earlier births at 0.
-   */
+  /** When a page was written that every scraper has received since, so that all have seen earlier births at 0; undefined if unknown. */
   readonly seenMs?: number | undefined;
 }
 
 interface Birth {
-  /** Start of the first hold. */
+  /** When the row was first held. */
   readonly firstMs: number;
   readonly bornMs: number;
-  /** Time of a request from which the value is shown, however the hold changes: no caller may see 0 after it. */
+  /** Time of the first request that saw the value. No later request may see 0, even if the hold changes. */
   valueFromMs: number;
 }
 
 /**
- * New rows that count from zero. Scrapers see each of them at 0 until all known scrapers have seen it so, or the hold is over, and
- * then at its value. The time of the request decides what is shown, so a value never steps back for any caller, and a scraper whose
- * interval is shorter than the hold sees the 0 before the value.
+ * Tracks new rows that count from zero. A scraper sees a row at 0 until all known scrapers have seen it, or the hold is over,
+ * and then sees its value. The time of the request decides, so the row never goes back to 0 for any client. A scraper with an
+ * interval shorter than the hold always sees 0 first.
  */
 export class Births<Key> {
   readonly #births = new Map<Key, Birth>();
@@ -46,21 +43,20 @@ export class Births<Key> {
     if (this.#births.size > 0) this.#births.delete(key);
   }
 
-  /** Returns whether no scraper has seen its value. */
+  /** Whether no scraper has seen the value of a row. */
   isUnseen(key: Key): boolean {
     return this.#births.get(key)?.valueFromMs === Number.POSITIVE_INFINITY;
   }
 
-  /** Returns whether some scraper may have seen its value, and another one not yet. */
+  /** Whether some scrapers may have seen the value of a row while others have not. */
   isSpreading(key: Key, nowMs: number): boolean {
     const birth = this.#births.get(key);
     return birth !== undefined && Number.isFinite(birth.valueFromMs) && nowMs - birth.valueFromMs < HOLD_MAX_MS;
   }
 
   /**
-   * Called when the row has another name, or was on no page until now, so that no scraper has seen its 0 as it is shown. A row whose
-   * value was seen keeps it: its increase was counted. A row that keeps vanishing, or is renamed repeatedly, has its value late, but not
-   * never.
+   * Called when a row is renamed or returns to the page, so that no scraper has seen it at 0 under its name. If its value was
+   * seen, it stays visible, because its increase was counted. The total hold of a row is limited to HOLD_MAX_MS.
    */
   holdAnew(key: Key, nowMs: number): void {
     const birth = this.#births.get(key);
@@ -68,12 +64,12 @@ export class Births<Key> {
     this.#hold(key, nowMs, birth.firstMs);
   }
 
-  /** Called when no row is on a page until the next commit. */
+  /** Called when all rows are off the page until the next commit. */
   away(): void {
     this.#isAway = true;
   }
 
-  /** Called when all rows are on the page again. Forgets those that no caller sees at 0 any more. */
+  /** Called when all rows are on the page again. Forgets births that no request can see at 0 any more. */
   commit(nowMs: number): void {
     if (this.#isAway) for (const key of [...this.#births.keys()]) this.holdAnew(key, nowMs);
     this.#isAway = false;
@@ -84,7 +80,7 @@ export class Births<Key> {
     }
   }
 
-  /** Returns whether the row is at 0 in this view of the page. @param view undefined: not a scraper, but a caller that sees the values as they are */
+  /** Whether a row is shown at 0. @param view undefined for a client that is not a scraper, which sees the values */
   isAtZero(key: Key, view: ScraperView | undefined): boolean {
     if (view === undefined || this.#births.size === 0) return false;
     const birth = this.#births.get(key);
@@ -101,5 +97,5 @@ export class Births<Key> {
   }
 }
 
-/** Returns whether a row that did not exist at the last commit counts from zero, by the slot of its entity. */
+/** Whether a row that is new in this collection counts from zero, by the slot of its entity. */
 export type CountsFromZero = (slot: number) => boolean;

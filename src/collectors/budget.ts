@@ -2,15 +2,15 @@ import type { RunningProbe } from '#probe/contract.ts';
 import type { MetricSet } from '#probe/metric.ts';
 
 export interface BudgetOptions {
-  /** Share of one CPU. */
+  /** Fraction of one CPU. */
   readonly share: number;
   readonly probe: RunningProbe<MetricSet>;
   readonly everyMs: number;
-  /** Called when the probe has taken more; `spent` describes how much. Called once at most. */
+  /** Called at most once, when the probe exceeds its budget; `spent` says by how much. */
   readonly exceeded: (spent: string) => void;
 }
 
-/** Checks from time to time how much of a CPU a running probe takes: run time of its BPF programs, and time to collect. */
+/** Periodically measures the CPU time of a running probe: its BPF programs and its collections. */
 export class Budget implements Disposable {
   readonly #options: BudgetOptions;
   readonly #timer: NodeJS.Timeout;

@@ -2,7 +2,7 @@ import { addCounters, type Counter } from '#core/counter.ts';
 
 const BLOCKS_FIRST = 64;
 
-/** Blocks of counters of equal width. An empty cell is NaN; a number that a double cannot hold exactly is a bigint beside it. */
+/** Allocates blocks of counters of the same width. An empty cell is NaN; an integer that a double cannot hold is in a map of bigints. */
 export class Cells {
   readonly #width: number;
   #numbers: Float64Array;
@@ -15,7 +15,7 @@ export class Cells {
     this.#numbers = new Float64Array(BLOCKS_FIRST * width).fill(Number.NaN);
   }
 
-  /** Returns the first cell of an empty block. */
+  /** Allocates an empty block. Returns its first cell. */
   take(): number {
     const free = this.#free.pop();
     if (free !== undefined) return free;
@@ -38,7 +38,7 @@ export class Cells {
     return this.get(cell) === undefined;
   }
 
-  /** Returns undefined where the cell is empty. */
+  /** Returns undefined if the cell is empty. */
   get(cell: number): Counter | undefined {
     const value = this.#numbers[cell] as number;
     if (!Number.isNaN(value)) return value;

@@ -5,8 +5,8 @@ import { LabelledFamily } from './labelled_family.ts';
 import { PlainFamily } from './plain_family.ts';
 
 /**
- * @param overflowed called with each row that is collapsed for the first time
- * @param fromZero called with each new row; by default none is shown at 0 first
+ * @param overflowed called when a row is first collapsed into `*`
+ * @param fromZero whether a new row counts from zero; by default, no row is shown at 0 first
  */
 export function createFamily(
   descriptor: MetricDescriptor,

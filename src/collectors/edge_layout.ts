@@ -5,15 +5,15 @@ import { renderLabels } from './labels.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 import { encode } from './text_writer.ts';
 
-/** Kind of a cell: a gauge has no past, a counter is reset where it falls, a sum of a histogram only grows. */
+/** Kinds of cells. A gauge has no history. A counter that decreases was reset. The sum of a histogram does not show resets. */
 export const CELL = { gauge: 0, counter: 1, sum: 2 } as const;
 
-/** One series of an edge: a metric with one combination of the values of its own labels. */
+/** One series of an edge: a metric with one combination of values of its own labels. */
 export interface Column {
   readonly metric: MetricColumns;
-  /** Its first cell in the block of an edge or of a row. */
+  /** Its first cell in a block. */
   readonly at: number;
-  /** Columns of one shape have equal labels. */
+  /** Columns with the same shape render the same labels. */
   readonly shape: number;
   readonly own: SampleLabels;
 }
@@ -22,28 +22,28 @@ export interface MetricColumns {
   readonly key: string;
   readonly descriptor: MetricDescriptor;
   readonly columns: readonly Column[];
-  /** Its labels that are not joint, whose values are all known. */
+  /** The labels that are not joint, which have listed values. */
   readonly own: readonly { readonly name: string; readonly values: readonly string[] }[];
   readonly cells: number;
-  /** Range of the buckets of a histogram that have series, as last set. */
+  /** The shown range of histogram buckets, as last set. */
   shown: BucketRange | undefined;
 }
 
-/** Positions of the series of an edge: the metrics of a probe that share one bound. */
+/** Positions of all series of an edge in a block, for the metrics that share a joint bound. */
 export class EdgeLayout {
-  /** Names of the joint labels. */
+  /** Names of the joint labels, sorted. */
   readonly names: readonly string[];
-  /** The joint label that has a bound of its own: its index in `names`. */
+  /** The joint label with its own limit: its index in `names`. */
   readonly nested: { readonly index: number; readonly max: number } | undefined;
   readonly metrics: ReadonlyMap<string, MetricColumns>;
   readonly kinds: Uint8Array;
-  /** Cells whose growth ranks edges. */
+  /** Cells whose growth determines the rank of an edge. */
   readonly rank: readonly number[];
   /** Cells of gauges. */
   readonly gauges: readonly number[];
   readonly #shapes = new Map<string, number>();
 
-  /** @throws where the descriptors do not fit together */
+  /** @throws if the descriptors are inconsistent */
   constructor(metrics: MetricSet, bound: JointBound) {
     const sharing = Object.entries(metrics).filter(([, { labels }]) =>
       Object.values(labels).some((label) => isJoint(label) && label.joint === bound),
@@ -57,14 +57,14 @@ export class EdgeLayout {
     this.kinds = Uint8Array.from(kinds);
     this.gauges = kinds.flatMap((kind, cell) => (kind === CELL.gauge ? [cell] : []));
     this.rank = bound.rank.flatMap((key) => this.#rankCells(key));
-    if (this.rank.length === 0) throw new Error('a joint bound needs a metric that ranks');
+    if (this.rank.length === 0) throw new Error('a joint bound needs a metric to rank edges by');
   }
 
   get width(): number {
     return this.kinds.length;
   }
 
-  /** Writes a sample into a block. @throws where its label does not have this value */
+  /** Writes a sample into a block. @throws if a label value is not listed */
   write(cells: Cells, block: number, metric: MetricColumns, value: SampleValue, labels: SampleLabels): void {
     const at = block + columnOf(metric, labels).at;
     if (typeof value !== 'object') {
@@ -77,7 +77,7 @@ export class EdgeLayout {
     cells.set(at + last, value.sum);
   }
 
-  /** Reads the value of a column; returns undefined where it is empty. */
+  /** Returns the value of a column; undefined if it is empty. */
   read(cells: Cells, block: number, { metric, at }: Column): SampleValue | undefined {
     const first = cells.get(block + at);
     if (first === undefined || metric.descriptor.type !== 'histogram') return first;
@@ -99,11 +99,13 @@ export class EdgeLayout {
     const { name, type, labels, buckets = [] } = descriptor;
     const names = jointNames(descriptor, bound);
     if (names.join() !== this.names.join()) {
-      throw new Error(`${name} has the joint labels ${names.join()}, others of its bound ${this.names.join()}`);
+      throw new Error(
+        `${name} has the joint labels ${names.join()}, but other metrics of its bound have ${this.names.join()}`,
+      );
     }
     const own = Object.entries(labels).flatMap(([label, is]) => {
       if (isJoint(is)) return [];
-      if (isOpen(is)) throw new Error(`${name}: the label ${label} is open beside joint ones; bound it with them`);
+      if (isOpen(is)) throw new Error(`${name}: the label ${label} is open beside joint labels; add it to their bound`);
       return [{ name: label, values: is.values as readonly string[] }];
     });
     const cells = type === 'histogram' ? buckets.length + 2 : 1;
@@ -126,10 +128,12 @@ export class EdgeLayout {
 
   #rankCells(key: string): number[] {
     const metric = this.metrics.get(key);
-    if (metric === undefined) throw new Error(`no metric ${key} of this bound ranks`);
+    if (metric === undefined) throw new Error(`the bound has no metric ${key} to rank edges by`);
     const { descriptor, columns, cells } = metric;
     if (descriptor.type === 'gauge' || descriptor.detail !== 'core') {
-      throw new Error(`${descriptor.name} cannot rank: it is no counter or histogram of detail core`);
+      throw new Error(
+        `${descriptor.name} cannot rank edges, because it is not a counter or histogram with detail core`,
+      );
     }
     const counting = descriptor.type === 'histogram' ? cells - 1 : 1;
     return columns.flatMap(({ at }) => Array.from({ length: counting }, (_, cell) => at + cell));
@@ -148,7 +152,7 @@ function nestedOf({ name, labels }: MetricDescriptor, names: readonly string[]):
     const is = labels[label];
     return is !== undefined && isJoint(is) && is.max !== undefined ? [{ index, max: is.max }] : [];
   });
-  if (nested.length > 1) throw new Error(`${name}: only one joint label may have a bound of its own`);
+  if (nested.length > 1) throw new Error(`${name}: only one joint label may have its own limit`);
   return nested[0];
 }
 

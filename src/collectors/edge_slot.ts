@@ -2,41 +2,41 @@ import type { RowKey } from '#probe/metric.ts';
 import type { Ranked } from './ranking.ts';
 import type { SampleLabels } from './sample.ts';
 
-/** Labels under which a row counts: a combination of the values of the joint labels. */
+/** A combination of values of the joint labels, which rows are counted under. */
 export interface Place {
   readonly key: string;
-  /** Values in the order of the names in the layout. */
+  /** Values in the order of the layout's names. */
   readonly values: readonly string[];
 }
 
 export interface Edge extends Ranked, Place {
-  /** Its block of totals, while it is shown. */
+  /** Block with its totals while it is shown, otherwise -1. */
   block: number;
-  /** Whether nothing of it was added to `*` before this collection. */
+  /** Whether it first appears in this collection, so that none of its counts are under `*`. */
   isNew: boolean;
-  /** Number of the last collection that gave it a row. */
+  /** Number of the last collection in which it had a row. */
   used: number;
-  /** Number of the collection that gave it a place. */
+  /** Number of the collection in which it got its place. */
   entered: number;
   /** Rendered labels, by shape of a column. */
   readonly rendered: Uint8Array[];
 }
 
-/** A value of the nested label, among those of one combination of the others. */
+/** A value of the nested label, within one combination of the other labels. */
 export interface Nested extends Ranked {
   readonly own: Place;
-  /** Place under which it counts while it has no place of its own. */
+  /** Combination with `*` for this value, which rows are counted under while the value has no place. */
   readonly rest: Place;
-  /** Whether no collection has ranked it yet. */
+  /** Whether it first appears in this collection. */
   isNew: boolean;
   used: number;
-  /** Number of the collection that gave it a place though it counted at `rest` before: it still counts there in that collection. */
+  /** Number of the collection in which it got a place after it was counted under `rest`. In that collection, it still counts there. */
   bornAtZero: number;
 }
 
 export interface Row {
   readonly key: RowKey;
-  /** Two blocks: the totals of the last collection, then those of this one, which become the growth. */
+  /** Two blocks: the totals of the last collection, and those of this one, which are then replaced by the growth. */
   readonly block: number;
   labels: SampleLabels;
   place: Place;
@@ -46,25 +46,25 @@ export interface Row {
   /** Number of the last collection that had it. */
   seen: number;
   edge: Edge | undefined;
-  /** Edge to which its growth was added; undefined for `*`. */
+  /** Edge that its growth was added to; undefined for `*`. */
   target: Edge | undefined;
 }
 
-/** State of the bound for one entity. */
+/** The edges of one entity. */
 export interface Slot {
   /** Slot of the entity. */
   readonly index: number;
-  /** Whether its new series count from zero, and are shown at 0 first. */
+  /** Whether its new series count from zero, so that they are shown at 0 first. */
   fromZero: boolean;
   readonly rows: Map<RowKey, Row>;
   readonly edges: Map<string, Edge>;
-  /** Values of the nested label, by the other joint labels. */
+  /** Values of the nested label, by the key of the other joint labels. */
   readonly nested: Map<string, Map<string, Nested>>;
   readonly rest: Edge;
-  /** Counts of edges that were moved out. */
+  /** Sum of the edges that were moved out. */
   moved: Edge | undefined;
   moves: number;
-  /** Edges on the page: those with a place, and the rows under `*`. */
+  /** Edges on the page: those with a place, `*`, and the edges that were moved out. */
   visible: readonly Edge[];
   /** Rows of this collection. */
   readonly batch: Row[];

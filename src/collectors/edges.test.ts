@@ -452,12 +452,12 @@ describe('descriptors that do not fit together', () => {
 
   it('are refused', () => {
     const peer = { ...metrics.bytes, labels: { peer: joint.peer } } as const;
-    expect(of({ peer })).toThrow('has the joint labels peer, others of its bound peer,port');
+    expect(of({ peer })).toThrow('has the joint labels peer, but other metrics of its bound have peer,port');
     const beside = { ...metrics.bytes, labels: { ...joint, open } } as const;
-    expect(of({ beside })).toThrow('the label open is open beside joint ones');
+    expect(of({ beside })).toThrow('the label open is open beside joint labels');
     expect(() => new Edges({ bytes: { ...metrics.bytes, detail: 'full' } }, BOUND, () => true)).toThrow('cannot rank');
     expect(() => new Edges({ failed: metrics.failed }, BOUND, () => true)).toThrow(
-      'no metric bytes of this bound ranks',
+      'the bound has no metric bytes to rank edges by',
     );
   });
 });

@@ -11,33 +11,32 @@ import { decayOver, settle } from './ranking.ts';
 import { RowCounts } from './row_counts.ts';
 import { type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 
-/** Number of rows in all that were missing from the last collection and whose totals are remembered. */
+/** Maximum number of absent rows, over all entities, whose totals are remembered. */
 const ABSENT_MAX = 4_096;
 
 /**
- * Bounds the edges that an entity shows: combinations of the values of several labels. It takes the rows of a source and their labels,
- * and knows no kernel, no Pod and no identity. Rows with equal labels are one edge.
+ * Limits the edges of each entity, which are combinations of the values of several labels. Rows with the same labels form one
+ * edge.
  *
- * A total of a row is never shown. Each collection adds the growth of the row since the previous one to one series, the row's own at
- * that moment, and nothing is ever taken back. From this follow the invariants:
+ * The totals of rows are not shown. Instead, each collection adds the growth of a row to the series that the row belongs to at
+ * that time, and nothing is ever subtracted. This guarantees:
  *
- * 1. The series of an entity, including those under `*`, add up to the counts of its rows: at every scrape, exactly for whole numbers,
- *    for each metric and combination of its other labels.
- * 2. No counter falls while it is shown.
- * 3. At most `max` edges are shown, and at most the nested label's own `max` values of it for each combination of the others.
- * 4. The increases that Prometheus sees add up to the counts: it never counts the first value of a series, so a series that counts
- *    from zero is shown to it at 0 first. Moving an edge in or out adds nothing to them.
+ * 1. For each metric and combination of its other labels, the series of an entity, including those under `*`, add up to the
+ *    counts of its rows at every scrape; exactly for integers.
+ * 2. A counter never decreases while it is shown.
+ * 3. At most `max` edges are shown, and at most `max` values of the nested label for each combination of the other labels.
+ * 4. The increases that Prometheus computes add up to the counts. Prometheus ignores the first value of a series, so a series
+ *    that counts from zero is shown at 0 first. Moving an edge in or out does not change the increases.
  *
- * An edge that moves in leaves its counts so far under `*`, and is born at zero. An edge that finds room at once was never under `*`,
- * and is born with its counts. An edge that is to move out grows no more until every scraper has seen its counts: its rows count under
- * `*` meanwhile. It cannot leave its total to `*`: a rate would count it a second time. The total goes to a third row, `*moved-N`,
- * which never grows: each time edges move out, N grows by one, and the series under the new name is born with the counts of all edges
- * that were moved out, except for counts that no scraper has seen yet: these are left under `*`. An edge that comes back begins at
- * zero.
+ * An edge that moves in leaves its earlier counts under `*` and starts at zero. An edge that gets a place at once was never
+ * under `*` and starts with its counts. An edge that is to move out first stops growing until every scraper has seen its
+ * counts; meanwhile, its rows count under `*`. Its total cannot be added to `*`, because a rate would count it twice, so it
+ * goes to a third series, `*moved-N`. N increases each time edges move out, and the new series starts with the sum of all
+ * edges moved out so far. Counts that no scraper has seen are added to `*` instead. An edge that returns starts at zero.
  *
- * A row that takes other labels keeps its counts with the old ones. A missing row is remembered, and continues from its value; the
- * totals of the {@link ABSENT_MAX} rows that went missing last are kept. The source says which row it deletes. A row whose value falls
- * was reset. A gauge has no past: it is the sum of the rows of this collection.
+ * A row that changes its labels leaves its earlier counts under the old ones. An absent row is remembered, and continues from
+ * its value; the totals of the last {@link ABSENT_MAX} rows are kept. The source reports which rows it deletes. A row whose
+ * value decreases was reset. A gauge is the sum of the rows in this collection.
  */
 export class Edges {
   readonly layout: EdgeLayout;
@@ -50,26 +49,26 @@ export class Edges {
   readonly #nested: NestedLabel | undefined;
   readonly #overflowed: () => void;
   readonly #fromZero: CountsFromZero;
-  /** Births by the cell of a series; of a histogram, by its first cell. */
+  /** Births by the cell of a series; for a histogram, by its first cell. */
   readonly #births = new Births<number>();
   #detail: 'core' | 'full' = 'core';
   #max: number | undefined;
   #nestedMax: number | undefined;
   #level = 0;
-  /** Number of attempts: data from a failed collection is overwritten. */
+  /** Number of begun collections, including failed ones. */
   #attempt = 0;
   #committed = 0;
   #committedMs: number | undefined;
   #rows = 0;
   #present = 0;
-  /** Rows that the source deleted after the last collection. */
+  /** Rows that the source deleted in the last collection. */
   #deleted: { readonly slot: Slot; readonly row: Row }[] = [];
 
   /**
-   * @param wants whether a metric is shown; a metric that ranks is collected in any case
-   * @param overflowed called with each edge that finds no room when it comes
-   * @param fromZero whether the rows of an entity count from zero; by default no series is shown at 0 first
-   * @throws where the descriptors do not fit together
+   * @param wants whether a metric is shown; metrics that rank are collected even if they are not
+   * @param overflowed called with each new edge that gets no place
+   * @param fromZero whether the rows of an entity count from zero; by default, no series is shown at 0 first
+   * @throws if the descriptors are inconsistent
    */
   constructor(
     metrics: MetricSet,
@@ -100,7 +99,7 @@ export class Edges {
     this.#deleted = [];
   }
 
-  /** @param slotOf returns the entity of a row; undefined: the row is left out */
+  /** @param slotOf returns the slot of a row's entity; undefined drops the row */
   take<Row>(rows: Iterable<Row>, reader: LooseRowReader<Row>, slotOf: (row: Row) => number | undefined): void {
     this.#max = reader.max;
     this.#nestedMax = reader.labelMax;
@@ -139,12 +138,12 @@ export class Edges {
     if (this.#rows - this.#present > ABSENT_MAX) this.#forgetAbsent();
   }
 
-  /** Shows nothing until the next commit. */
+  /** Hides everything until the next commit. */
   clear(): void {
     this.#births.away();
   }
 
-  /** Halves the bounds this many times, at once; after a failed collection, with the next one. @returns number of series that this folded */
+  /** Halves the limits this many times: now, or at the next commit if the last collection failed. @returns number of series folded into `*` */
   fold(level: number): number {
     this.#level = level;
     if (this.#committed !== this.#attempt) return 0;
@@ -179,7 +178,7 @@ export class Edges {
     }
   }
 
-  /** @param view set where a scraper looks */
+  /** @param view set for a scraper */
   visit(metric: string, visit: VisitSample, view?: ScraperView): void {
     for (const column of this.layout.metrics.get(metric)?.columns ?? []) {
       for (const [index, slot] of this.#slots) {
@@ -193,7 +192,7 @@ export class Edges {
     }
   }
 
-  /** Returns the number of rows of a metric that are shown. */
+  /** Returns the number of shown rows of a metric. */
   rowsOf(metric: string): number {
     let count = 0;
     const columns = this.layout.metrics.get(metric)?.columns ?? [];
@@ -326,13 +325,13 @@ export class Edges {
     for (const edge of slot.visible) for (const cell of this.layout.gauges) this.#totals.clear(edge.block + cell, 1);
   }
 
-  /** Finds the edge of each row. An edge without rows competes for no place. */
+  /** Assigns each row to its edge. Removes edges without rows and without a place. */
   #findEdges(slot: Slot): void {
     for (const row of slot.batch) {
       row.edge = this.#edgeOf(slot, row);
       if (row.edge === undefined) continue;
       row.edge.score += row.gain;
-      // All rows of an edge share one copy of the labels.
+      // Rows of an edge share its labels, to save memory.
       if (row.edge.key === row.place.key) row.place = row.edge;
     }
     for (const { key, isShown, used } of slot.edges.values()) {
@@ -340,7 +339,7 @@ export class Edges {
     }
   }
 
-  /** Returns the edge to which a row counts in this collection; undefined for `*`. */
+  /** Returns the edge that a row counts for in this collection; undefined for `*`. */
   #edgeOf(slot: Slot, { place, nested }: Row): Edge | undefined {
     const isOwn =
       nested === undefined || (nested.isShown && nested.sealedMs === undefined && nested.bornAtZero !== this.#attempt);
@@ -358,7 +357,7 @@ export class Edges {
     return edge;
   }
 
-  /** Adds the growth of a row to the one series that is its own now. */
+  /** Adds the growth of a row to the series that it counts for now. */
   #add(slot: Slot, row: Row): void {
     const { block, edge, nested } = row;
     const isShown = edge?.isShown === true;
@@ -378,13 +377,13 @@ export class Edges {
     }
   }
 
-  /** To be called before something is added to a counter: an empty counter begins now. */
+  /** Records the birth of a counter that is still empty. Must be called before something is added to it. */
   #bear({ fromZero }: Slot, block: number, cell: number): void {
     if (!fromZero || this.layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
     this.#births.add(block + cell, this.#committedMs ?? 0);
   }
 
-  /** Returns whether every scraper has had time to see all counts of an edge. */
+  /** Whether every scraper has had time to see all counts of an edge. */
   #isSeen({ block }: Edge, nowMs: number): boolean {
     for (let cell = 0; cell < this.layout.width; cell++)
       if (this.#births.isSpreading(block + cell, nowMs)) return false;
@@ -396,7 +395,7 @@ export class Edges {
     for (let cell = 0; cell < this.layout.width; cell++) this.#births.delete(block + cell);
   }
 
-  /** Creates the series in an edge that a row of it has. */
+  /** Creates the series of an edge that a row of it has, at zero. */
   #zero(slot: Slot, { block }: Edge, row: number): void {
     const { kinds, width } = this.layout;
     for (let cell = 0; cell < width; cell++) {
@@ -406,7 +405,7 @@ export class Edges {
     }
   }
 
-  /** Moves the growth, in this collection, of edges that move out to `*`: no scraper has seen it with them. */
+  /** Moves this collection's growth of edges that move out to `*`, because no scraper has seen it. */
   #takeBack(slot: Slot): void {
     const { kinds, width } = this.layout;
     if (slot.batchOf !== this.#committed) return;
@@ -456,7 +455,7 @@ export class Edges {
     this.#rows--;
   }
 
-  /** Forgets half of the missing rows, those missing longest, so that this is not done each time. */
+  /** Forgets the oldest absent rows down to half of the limit, so that this is not done in each collection. */
   #forgetAbsent(): void {
     const absent = [...this.#slots.values()].flatMap((slot) =>
       [...slot.rows.values()].flatMap((row) => (row.seen === this.#attempt ? [] : [{ slot, row }])),

@@ -4,31 +4,31 @@ import type { Entity } from '#pods/entity.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 
-/** Slot of the node: for machine-wide numbers, and for its own namespace. */
+/** Slot of the node, with its network namespace and numbers of the whole machine. */
 export const NODE_SLOT = 0;
 
-/** Slot of all unowned namespaces together. */
+/** Slot that all unlisted namespaces share. */
 export const UNLISTED_SLOT = 1;
 
 export type Attribution = 'unknown' | 'shadowed' | number;
 
 /** Callbacks about slots. */
 export interface SlotListener {
-  /** Called when the slot has no entity any more. */
+  /** Called when a slot no longer has an entity. */
   freed(slot: number): void;
-  /** Called when the entity of the slot has died, and keeps its last values. */
+  /** Called when the entity of a slot has died. It keeps its last values. */
   retired(slot: number): void;
-  /** Called when the entity of the slot has other labels. */
+  /** Called when the entity of a slot has other labels. */
   renamed?(slot: number): void;
-  /** Returns whether a namespace has only just begun, so that it had counted nothing before it got its slot. */
+  /** Returns whether a namespace began recently, so that its counters were zero when it got its slot. */
   isNew?(id: NetnsId): boolean;
-  /** Returns the time of a monotonic clock. */
+  /** Returns milliseconds of a monotonic clock. */
   nowMs?(): number;
 }
 
 interface Arrival {
   readonly atMs: number;
-  /** Whether it came with a namespace that had only just begun. */
+  /** Whether the namespace had begun recently. */
   readonly isNew: boolean;
 }
 
@@ -37,10 +37,7 @@ const UNLISTED_ENTITY = { namespace: '', pod: 'unlisted' };
 /** Arrival of slots that always exist. */
 const ALWAYS: Arrival = { atMs: Number.NEGATIVE_INFINITY, isNew: false };
 
-/**
- * The entities that samples may belong to, each in a slot: a small number that families use as an index. The labels of a slot are
- * rendered once.
- */
+/** The entities that samples can belong to. Each has a slot, which is a small index into the arrays of families. */
 export class EntityTable {
   readonly #listener: SlotListener;
   readonly #slots = new Map<NetnsId, Attribution>([[UNLISTED, UNLISTED_SLOT]]);
@@ -49,12 +46,12 @@ export class EntityTable {
   readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY)), encode(renderLabels(UNLISTED_ENTITY))];
   readonly #free: number[] = [];
   #shadowed = 0;
-  /** Increases whenever a namespace may have another slot than before. */
+  /** Increases when a namespace may have got another slot. */
   version = 0;
-  /** Increases whenever a slot has other labels than last, including those of another entity. */
+  /** Increases when a slot has got other labels. */
   labelsVersion = 0;
 
-  /** Arrivals, by slot. */
+  /** By slot. */
   readonly #arrivals: Arrival[] = [ALWAYS, ALWAYS];
 
   constructor(listener: SlotListener) {
@@ -62,11 +59,11 @@ export class EntityTable {
   }
 
   /**
-   * Takes the current entities, and after them the retired ones, in the order of their deaths. Where two have equal labels, the later
-   * one is shown, unless they are the same Pod or container: then one of its processes has made a namespace of its own, and the first is
-   * the Pod's. A live entity goes before a dead one, and an entity that was hidden in life stays hidden. An entity with another name
-   * than before keeps its slot, and the sums in it.
-   * @param noLabels configured labels as the node shows them: empty
+   * Sets the current entities: live ones, followed by retired ones in the order of their deaths. If several entities have the
+   * same labels, the last one is shown, with these exceptions. If a Pod or container has several namespaces, the first one is
+   * shown, which is its home. A live entity takes precedence over a dead one. A hidden entity stays hidden after its death. An
+   * entity that is renamed keeps its slot and its values.
+   * @param noLabels configured labels with the empty values that the node has
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
     this.version++;
@@ -98,7 +95,7 @@ export class EntityTable {
     return this.#entities;
   }
 
-  /** Returns the entities that are shown, including dead ones, with their slots. */
+  /** Returns the shown entities, including dead ones, with their slots. */
   shown(): { readonly entity: Entity; readonly slot: number }[] {
     return [...this.#byId.values()].flatMap((entity) => {
       const slot = this.#slots.get(entity.netns);
@@ -106,12 +103,12 @@ export class EntityTable {
     });
   }
 
-  /** Number above all slots in use. */
+  /** Greater than all slots in use. */
   get slots(): number {
     return this.#labels.length;
   }
 
-  /** Number of times that an entity had to give way to a newer one with the same labels. */
+  /** Number of times that an entity was hidden by another one with the same labels. */
   get shadowed(): number {
     return this.#shadowed;
   }
@@ -124,12 +121,12 @@ export class EntityTable {
     return this.#slots.get(id) ?? 'unknown';
   }
 
-  /** `namespace="…",pod="…"` and configured labels, rendered. */
+  /** Returns the rendered labels: `namespace="…",pod="…"` and the configured ones. */
   labelsOf(slot: number): Uint8Array {
     return this.#labels[slot] as Uint8Array;
   }
 
-  /** Returns the arrival of the entity in the slot. */
+  /** Returns when the entity of a slot arrived. */
   arrivalOf(slot: number): Arrival {
     return this.#arrivals[slot] as Arrival;
   }
@@ -152,7 +149,7 @@ export class EntityTable {
       this.#slots.set(entity.netns, slot);
     }
     const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-    // A new name takes the values along, since those of a dead entity do not come again.
+    // A renamed entity keeps its values, because a dead one gets no new values.
     if (this.#label(slot, labels) && !isNew) this.#listener.renamed?.(slot);
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;
@@ -184,7 +181,7 @@ function isNode({ kind }: Entity): boolean {
   return kind === 'node';
 }
 
-/** Chooses the shown entity for each set of labels. @param hidden namespaces of entities that were hidden until now */
+/** Chooses the shown entity for each set of labels. @param hidden namespaces of entities that are hidden so far */
 function chooseShown(entities: readonly Entity[], hidden: ReadonlySet<NetnsId>): Map<string, Entity> {
   const shown = new Map<string, Entity>();
   for (const entity of entities) {

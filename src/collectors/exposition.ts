@@ -3,7 +3,7 @@ import { formatNumber } from './number_text.ts';
 import { encode } from './text_writer.ts';
 
 /**
- * `text`: the Prometheus text format 0.0.4. `openmetrics`: OpenMetrics 1.0.0.
+ * Formats of the page: Prometheus text format 0.0.4 and OpenMetrics 1.0.0.
  * https://prometheus.io/docs/instrumenting/exposition_formats/ and
  * https://prometheus.io/docs/specs/om/open_metrics_spec/
  */
@@ -14,12 +14,12 @@ export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
 };
 
-/** Ends an OpenMetrics page. */
+/** End marker of an OpenMetrics page. */
 export const OPENMETRICS_END = encode('# EOF\n');
 
 const COUNTER_SUFFIX = '_total';
 
-/** In OpenMetrics a counter's family is named without `_total`. */
+/** Renders HELP and TYPE. In OpenMetrics, the family of a counter has no suffix `_total`. */
 export function renderHead(
   { name, type, help, unit }: Pick<MetricDescriptor, 'name' | 'type' | 'help' | 'unit'>,
   format: Format,
@@ -35,7 +35,7 @@ function escapeHelp(help: string): string {
   return help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }
 
-/** Formats a bound; OpenMetrics requires floating-point numbers. */
+/** Formats the bound of a bucket. OpenMetrics requires a decimal point. */
 export function formatBound(bound: number, format: Format): string {
   return format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : formatNumber(bound);
 }

@@ -2,50 +2,48 @@ import type { EmitOptions, HistogramValue, MetricDescriptor } from '#probe/metri
 import type { ScraperView } from './births.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
-/** Calls back with the slot of the entity, the metric's own rendered labels (`device="eth0"`, or nothing), and the value. */
+/** Receives the slot of the entity, the metric's rendered labels such as `device="eth0"` (undefined if it has none), and the value. */
 export type VisitSample = (slot: number, labels: Uint8Array | undefined, value: SampleValue) => void;
 
-/** Puts a sample of a column. */
+/** Adds a sample of a column. */
 export type PutColumn = (slot: number, value: SampleValue) => void;
 
-/**
- * Samples of one metric, from the last cycle. Samples of a probe are shown once it commits; a probe that fails half-way shows nothing.
- */
+/** Samples of one metric from the last collection. They become visible when the probe commits, so a failed probe shows nothing. */
 export interface Family {
   readonly descriptor: MetricDescriptor;
   /** Kind of labels that `fold` folds. */
   readonly kind: Foldable | 'plain';
-  /** Number of its series on the page. */
+  /** Number of series on the page. */
   readonly series: number;
-  /** Whether the last collection was committed: then a row that `visit` does not give does not exist. */
+  /** Whether the last collection was committed, so that rows that `visit` does not report do not exist. */
   readonly isShown: boolean;
   begin(): void;
   put(slot: number, value: SampleValue, labels: SampleLabels, options?: EmitOptions): void;
-  /** Returns the function that puts the samples of this collection with these labels, one for each entity. */
+  /** Returns a function that adds samples with these labels, at most one per entity. */
   column(labels: SampleLabels): PutColumn;
   commit(nowMs: number): void;
-  /** Shows nothing until the next commit. */
+  /** Hides everything until the next commit. */
   clear(): void;
-  /** Does the same for a probe that is switched off: its values are not last values of any entity, but a row that is put again continues. */
+  /** Like `clear`, for a probe that is disabled: its values do not count as last values of entities, but its rows can continue later. */
   stop(): void;
-  /** Called when the entity of the slot is dead: its last values are shown from then on, except where new ones are put. */
+  /** Called when the entity of a slot is dead. Its last values stay visible unless new ones are added. */
   retire(slot: number): void;
-  /** Called when the entity of the slot is gone. */
+  /** Called when a slot no longer has an entity. */
   forget(slot: number): void;
-  /** Called when the entity of the slot has other labels. */
+  /** Called when the entity of a slot has other labels. */
   renamed(slot: number, nowMs: number): void;
   /**
-   * Halves the bounds of its labels this many times, from now on; 0 is as declared.
-   * @returns number of series of the page that this put under `*`
+   * Halves the limits of its labels this many times; 0 restores the declared limits.
+   * @returns number of series on the page that were folded into `*`
    */
   fold(level: number): number;
-  /** @param view set where a scraper looks */
+  /** @param view set for a scraper */
   visit(visit: VisitSample, view?: ScraperView): void;
 }
 
 export type Foldable = 'edges' | 'labels';
 
-/** Number of series of a histogram besides its buckets: +Inf, sum and count. */
+/** Number of series of a histogram without its finite buckets: +Inf, sum and count. */
 const OF_HISTOGRAM = 3;
 
 export function seriesPerRow({ buckets }: MetricDescriptor, shown?: HistogramValue['shown']): number {

@@ -14,25 +14,25 @@ const CLOSE = encode('} ');
 const SPACE = encode(' ');
 const NOTHING = new Uint8Array();
 
-/** The consecutive lines of a row: the text between the name of the metric and its labels, and the text after these. */
+/** Fixed parts of a line: the text before the entity's labels, and the last label. */
 interface LineForm {
   readonly name: Uint8Array;
-  /** The last label: `le="0.5"`. */
+  /** Rendered label such as `le="0.5"`. */
   readonly last: Uint8Array;
 }
 
 /**
- * The text of one metric in one format, kept from page to page. While it has the same rows in the same order, with the same labels,
- * only changed values are written; otherwise all is written again.
+ * Text of one metric in one format, which is kept from page to page. While the rows, their order and their labels stay the
+ * same, only changed values are updated. Otherwise, all of it is written again.
  */
 export class FamilyText {
   readonly #descriptor: MetricDescriptor;
   readonly #text: LineText;
   readonly #head: Uint8Array;
   readonly #hasEntity: boolean;
-  /** Forms of a histogram's lines by bucket, the last one +Inf; then sum and count. Other types have one. */
+  /** Forms of a histogram's lines: buckets with +Inf last, then sum and count. Other types have one form. */
   readonly #forms: readonly LineForm[];
-  /** State from which the text was made: labels of entities, and for each row its slot, its own labels and the buckets that it shows. */
+  /** State that the text was written from: version of the entity labels, and the slot, labels and shown buckets of each row. */
   #labelsVersion = -1;
   readonly #slots: number[] = [];
   readonly #labels: (Uint8Array | undefined)[] = [];
@@ -49,8 +49,8 @@ export class FamilyText {
   }
 
   /**
-   * Returns the text of the family; nothing, not even its head, where it has no row.
-   * @param view set where the text is for a scraper
+   * Returns the text of the family; empty if it has no rows.
+   * @param view set if the text is for a scraper
    * @returns bytes that are valid until the next call
    */
   write(family: Family, entities: EntityTable, view?: ScraperView): Uint8Array {
@@ -61,7 +61,7 @@ export class FamilyText {
     return this.#text.bytes;
   }
 
-  /** Updates the values. @returns false where the rows differ from before: the text cannot be used then */
+  /** Updates the values. @returns false if the rows have changed, in which case the text must be written again */
   #follow(family: Family, view: ScraperView | undefined): boolean {
     this.#row = 0;
     this.#isSame = true;
@@ -117,7 +117,7 @@ export class FamilyText {
     text.appendValue(value);
   }
 
-  /** Returns the range of the buckets that a row shows. */
+  /** Returns the range of shown buckets as one number. */
   #rangeOf(value: SampleValue): number {
     if (typeof value !== 'object' || value.shown === undefined) return ALL;
     return value.shown.first * RANGE_BASE + value.shown.last;

@@ -1,29 +1,29 @@
 import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Cycle } from '#core/cycle.ts';
 
-/** RFC 1952, 2.3: deflate, no flags, no time, fastest, Unix. */
+/** gzip header: deflate, no flags, no time, fastest, Unix (RFC 1952, 2.3). */
 const HEAD = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3);
 const TAIL_BYTES = 8;
-/** RFC 1951, 3.2.3: the last block, which is empty. */
+/** An empty last block (RFC 1951, 3.2.3). */
 const LAST_BLOCK = Uint8Array.of(3, 0);
 
-/** Options of a flushed stream: it ends on a whole byte, and none of its blocks is the last one (zlib.h, Z_SYNC_FLUSH). */
+/** Ends each chunk at a byte boundary without a last block, so that chunks can be concatenated (zlib.h, Z_SYNC_FLUSH). */
 const FLUSHED = { level: constants.Z_BEST_SPEED, finishFlush: constants.Z_SYNC_FLUSH };
 
-/** A text as a whole raw DEFLATE stream (RFC 1951), and the fields of a gzip member about it. */
+/** A complete raw DEFLATE stream (RFC 1951), with the data that a gzip trailer needs. */
 export interface Deflated {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** CRC-32 of the text. */
+  /** CRC-32 of the uncompressed text. */
   readonly crc: number;
-  /** Bytes of the text. */
+  /** Size of the uncompressed text in bytes. */
   readonly length: number;
 }
 
-/** A text, plain or compressed. */
+/** A text, uncompressed or compressed. */
 export type Content = readonly Uint8Array<ArrayBuffer>[] | Deflated;
 
 /**
- * Compresses at the lowest level, in this thread: all threads of libuv's pool may hang in a file that does not answer.
+ * Compresses in this thread at the fastest level, because all threads of libuv's pool may be blocked by a hung file system.
  * @throws the reason of the cycle's signal
  */
 export async function deflate(chunks: readonly Uint8Array[], cycle: Pick<Cycle, 'pause'>): Promise<Deflated> {
@@ -44,8 +44,9 @@ export function textOf(content: Content): readonly Uint8Array[] {
 }
 
 /**
- * Makes one gzip member of two texts, the second of which is compressed already: some clients show only the first of several members.
- * @param first some kB
+ * Compresses and concatenates two texts, the second of which is compressed already, into a single gzip member, because some
+ * clients read only the first member.
+ * @param first a few kB
  */
 export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint8Array {
   const tail = Buffer.alloc(TAIL_BYTES);
@@ -56,7 +57,7 @@ export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint
   return joined([HEAD, ...first.map((chunk) => deflateRawSync(chunk, FLUSHED)), second.bytes, tail]);
 }
 
-/** Copies the pieces into memory of its own, which can be transferred to another thread. */
+/** Copies the pieces into a new buffer, which can be transferred to another thread. */
 function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -67,15 +68,12 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-/** Polynomials over GF(2) modulo that of CRC-32; the highest bit is the coefficient of x⁰. */
+/** Polynomials over GF(2) modulo that of CRC-32, with the coefficient of x⁰ in the highest bit. */
 const CRC_POLYNOMIAL = 0xedb88320;
 const ONE = 1 << 31;
 const X_TO_THE_8 = 1 << 23;
 
-/**
- * Returns the CRC-32 of two texts one after the other: that of the first, advanced by the bytes of the second, plus that of the second
- * (zlib, crc32_combine).
- */
+/** Returns the CRC-32 of a concatenation from the CRCs of its parts (zlib, crc32_combine). */
 function joinedCrc(first: number, second: number, secondBytes: number): number {
   let shifted = first;
   let power = X_TO_THE_8;

@@ -3,7 +3,7 @@ import type { ScraperView } from './births.ts';
 import type { Edges } from './edges.ts';
 import { type Family, type PutColumn, seriesPerRow, type VisitSample } from './family.ts';
 
-/** A metric that shares a joint bound with others: all of them show the same edges. */
+/** A metric that shares a joint bound with others, all of which show the same edges. */
 export class JointFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'edges';
@@ -26,7 +26,7 @@ export class JointFamily implements Family {
   }
 
   put(): never {
-    throw new Error(`${this.descriptor.name} is bounded together with others: its samples come as rows`);
+    throw new Error(`${this.descriptor.name} shares a bound with other metrics, so its samples must be added as rows`);
   }
 
   column(): PutColumn {

@@ -7,12 +7,12 @@ import { Rows } from './rows.ts';
 import { isReset, type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 import { encode } from './text_writer.ts';
 
-/** Number of cycles without a sample after which a row is dropped. */
+/** Number of cycles without a sample after which a row is stale. */
 const STALE_CYCLES = 16;
-/** Number of rows of counters that are remembered for each entity beyond that: a row that comes back continues, and is not born at zero. */
+/** Number of stale counter rows to keep per entity, so that a row that returns continues instead of starting from zero. */
 const ABSENT_MAX = 256;
 
-/** Rows by entity and label values. */
+/** The rows of a metric by entity and label values. */
 export class LabelledFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind: Foldable | 'plain';
@@ -23,22 +23,19 @@ export class LabelledFamily implements Family {
   #count = 0;
   #level = 0;
   readonly #rows = new Rows();
-  /** Rows by slot and key of the labels. */
+  /** Rows by slot and by key of the labels. */
   readonly #slots = new Map<number, Map<string, number>>();
-  /**
-   * All rows in the order of the page: slots in the order in which they came, and likewise the rows of each. Made again once one is
-   * added or dropped.
-   */
+  /** All rows in the order of the page, which is the order of their creation. Computed again after a row was added or removed. */
   #order: Int32Array | undefined;
-  /** Rows where columns put their samples, by key and slot; another row may have the number by now. */
+  /** Rows that columns write to, by key and slot. The number of a row may have been reused. */
   readonly #places = new Map<string, number[]>();
   #committed = 0;
-  /** Dead slots, and the cycle from which on a row of them is a last value. */
+  /** Dead slots, each with the first cycle whose rows are last values. */
   readonly #retired = new Map<number, number>();
-  /** Rendered labels, shared by all entities. */
+  /** Rendered labels by key, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** Rows that were on no page, or were reset while they were away. */
+  /** Rows that are not on a page yet, or were reset while they were absent. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
 
@@ -72,7 +69,7 @@ export class LabelledFamily implements Family {
   }
 
   column(labels: SampleLabels): PutColumn {
-    // Each value of an open label may be collapsed, and there are many of them: they have no places.
+    // Open labels have too many values to keep a row for each, and each value may be collapsed.
     if (this.#limit !== undefined) return (slot, value) => this.put(slot, value, labels);
     const key = this.#key(labels);
     let places = this.#places.get(key);
@@ -154,7 +151,7 @@ export class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
-    // A total that results from this contains values that other rows have shown.
+    // A total that this creates has values that other rows have shown, so it is not new.
     this.#fresh.clear();
     return before - this.#count;
   }
@@ -223,7 +220,7 @@ export class LabelledFamily implements Family {
     return typeof value === 'object' ? seriesPerRow(this.descriptor, value.shown) : 1;
   }
 
-  /** Returns the labels from which a key was made. */
+  /** Returns the labels that a key was made from. */
   #labelsOf(key: string): SampleLabels {
     const values = key.split('\0');
     return Object.fromEntries(this.#names.map((name, index) => [name, values[index] ?? '']));

@@ -5,35 +5,35 @@ const LINE = 0x0a;
 const BYTES_FIRST = 512;
 const LINES_FIRST = 8;
 const GROWTH = 1.5;
-/** Factor by which a text must have become shorter for its memory to be released when it is written again. */
+/** Factor by which a text must have shrunk for its buffers to be reduced. */
 const ROOM = 4;
 
-/** Buffer in which text whose parts move is put together: one for all texts of a page. */
+/** Temporary buffer for text that moves, shared by all texts of a page. */
 export class Scratch {
   bytes = new Uint8Array(BYTES_FIRST);
   readonly number = new Uint8Array(NUMBER_BYTES_MAX);
 
-  /** Keeps the first `used` bytes. */
+  /** Ensures a size, and keeps the first `used` bytes. */
   reserve(bytes: number, used: number): void {
     this.bytes = reserved(this.bytes, bytes, used);
   }
 }
 
 /**
- * Lines that end in a value. Once written, they are updated line by line: an unchanged value is left alone, one with as many digits is
- * overwritten, and the text moves only where one has become longer or shorter: everything between two such values at once.
+ * Lines that each end in a value, and are updated in place. A new value with as many digits as the old one overwrites it. If
+ * the length changes, the text after it moves, up to the next value that changes.
  */
 export class LineText {
   readonly #scratch: Scratch;
   #bytes = new Uint8Array(BYTES_FIRST);
   #length = 0;
   #lines = 0;
-  /** Start, length and value of each line's value. NaN is equal to nothing: a number that a double cannot hold is always written. */
+  /** Start, length and value of each line's value. NaN stands for a bigint, which is always written because NaN equals nothing. */
   #at = new Int32Array(LINES_FIRST);
   #digits = new Uint8Array(LINES_FIRST);
   #values = new Float64Array(LINES_FIRST);
   #line = 0;
-  /** While text moves: how many bytes of the old one are in the scratch, and how far it has moved. */
+  /** During a move: number of bytes of the old text that are in the scratch buffer (-1 without a move), and their offset. */
   #moved = -1;
   #shift = 0;
 
@@ -41,7 +41,7 @@ export class LineText {
     this.#scratch = scratch;
   }
 
-  /** Starts again with no lines. */
+  /** Removes all lines. */
   clear(): void {
     if (this.#length * ROOM < this.#bytes.length) this.#bytes = new Uint8Array(this.#length);
     if (this.#lines * ROOM < this.#at.length) this.#resizeLines(this.#lines);
@@ -55,7 +55,7 @@ export class LineText {
     this.#length += bytes.length;
   }
 
-  /** Ends the line. */
+  /** Appends a value, which ends the line. */
   appendValue(value: Counter): void {
     const line = this.#lines++;
     if (line >= this.#at.length) this.#resizeLines(Math.max(LINES_FIRST, this.#at.length * 2));
@@ -75,14 +75,14 @@ export class LineText {
     this.#shift = 0;
   }
 
-  /** Sets the value of the next appended line. */
+  /** Sets the value of the next line. */
   next(value: Counter): void {
     const line = this.#line++;
     if (value !== this.#values[line]) this.#replace(line, value);
     else if (this.#shift !== 0) this.#at[line] = (this.#at[line] as number) + this.#shift;
   }
 
-  /** Ends the walk over the lines. */
+  /** Ends an update of the lines. */
   settle(): void {
     if (this.#moved < 0) return;
     const end = this.#take(this.#length);
@@ -92,7 +92,7 @@ export class LineText {
     this.#moved = -1;
   }
 
-  /** The text, which is valid until it is changed. */
+  /** Returns the text, which is valid until it changes. */
   get bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -117,7 +117,7 @@ export class LineText {
     this.#shift += digits - before;
   }
 
-  /** Copies the text up to there into the scratch. @returns where it ends there */
+  /** Copies the text before `end` to the scratch buffer. @returns the position in the scratch buffer after it */
   #take(end: number): number {
     const to = this.#moved + this.#shift;
     const length = end - this.#moved;
@@ -140,7 +140,7 @@ export class LineText {
   }
 }
 
-/** Copies few bytes, where a call of `set` would cost more. */
+/** Copies a few bytes, for which `set` would be slower. */
 function copyShort(from: Uint8Array, to: Uint8Array, at: number, length: number): void {
   for (let index = 0; index < length; index++) to[at + index] = from[index] as number;
 }

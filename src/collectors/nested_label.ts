@@ -3,7 +3,7 @@ import { type Edge, type Nested, type Place, placeOf, type Slot } from './edge_s
 import { OVERFLOW } from './open_label.ts';
 import { settle } from './ranking.ts';
 
-/** Bounds the values of one joint label for each combination of the others, by the same ranking as edges. */
+/** Limits the values of one joint label for each combination of the others, with the same ranking as edges. */
 export class NestedLabel {
   readonly #index: number;
   readonly #max: number;
@@ -13,7 +13,7 @@ export class NestedLabel {
     this.#max = max;
   }
 
-  /** Returns the value in these labels; undefined where it is `*` already. */
+  /** Returns the entry for the label's value; undefined if the value is `*`. */
   valueOf({ nested }: Slot, own: Place): Nested | undefined {
     if (own.values[this.#index] === OVERFLOW) return undefined;
     const rest = placeOf(own.values.map((value, index) => (index === this.#index ? OVERFLOW : value)));
@@ -45,9 +45,9 @@ export class NestedLabel {
   }
 
   /**
-   * Gives places to the values of this collection.
-   * @param max replaces the descriptor's bound
-   * @param promote called with each value that has a place though it counted under `*` before: its edge competes by this score
+   * Assigns places to the values of this collection.
+   * @param max limit to use instead of the descriptor's
+   * @param promote called with each value that gets a place after it was counted under `*`; its edge competes with this score
    * @param mayLeave whether scrapers have seen all counts of an edge
    * @returns shown edges whose value lost its place
    */
@@ -84,7 +84,7 @@ export class NestedLabel {
   }
 }
 
-/** A value without rows keeps its place while its edge is shown. */
+/** Removes values without rows, unless their edge is shown. */
 function dropUnused({ edges }: Slot, values: Map<string, Nested>, attempt: number): void {
   for (const [key, { used, isShown }] of values) {
     const holdsPlace = isShown && edges.get(key)?.isShown === true;
@@ -92,7 +92,7 @@ function dropUnused({ edges }: Slot, values: Map<string, Nested>, attempt: numbe
   }
 }
 
-/** @returns the edge, where it was shown */
+/** Removes an edge. @returns the edge if it was shown */
 function withdraw({ edges }: Slot, { key }: Place): Edge | undefined {
   const edge = edges.get(key);
   edges.delete(key);

@@ -1,6 +1,6 @@
 import type { Counter } from '#core/counter.ts';
 
-/** Length of the longest number: a 64-bit one has 20 digits, a double in its shortest form 24 characters. */
+/** Maximum length of a number; 64-bit integers have up to 20 digits, and doubles up to 24 characters. */
 export const NUMBER_BYTES_MAX = 32;
 
 const ZERO = 0x30;
@@ -8,9 +8,9 @@ const INT32_MAX = 2 ** 31 - 1;
 const BILLION = 1_000_000_000;
 
 /**
- * Writes a number as both text formats require it.
- * @param bytes buffer with room for {@link NUMBER_BYTES_MAX} from `at` on
- * @returns where it ends
+ * Writes a number in the notation of both text formats.
+ * @param bytes buffer with at least {@link NUMBER_BYTES_MAX} bytes from `at` on
+ * @returns position after the number
  */
 export function writeNumber(bytes: Uint8Array, at: number, value: Counter): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) {
@@ -40,7 +40,7 @@ function writeLongInteger(bytes: Uint8Array, at: number, value: number): number 
   return writeDigits(bytes, end, low, 9);
 }
 
-/** Writes the lowest `digits` digits, with leading zeros. */
+/** Writes the lowest `digits` decimal digits, with leading zeros. */
 function writeDigits(bytes: Uint8Array, at: number, value: number, digits: number): number {
   let rest = value | 0;
   for (let place = at + digits - 1; place >= at; place--) {

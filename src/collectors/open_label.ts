@@ -4,12 +4,12 @@ import { addSamples, isReset, type SampleValue } from './sample.ts';
 
 export const OVERFLOW = '*';
 
-/** Number of vanished collapsed rows that are remembered one by one, so that a row that comes back is not counted twice. */
+/** Number of absent collapsed rows to remember, so that a row that returns is not counted twice. */
 const REMEMBERED_MAX = 1_024;
 
 interface Collapsed {
   labels: SampleLabels;
-  /** Counts before it was reset. */
+  /** Counts before the last reset. */
   before: SampleValue | undefined;
   last: SampleValue;
   cycle: number;
@@ -17,34 +17,34 @@ interface Collapsed {
 
 interface Slot {
   readonly index: number;
-  /** Time at which the admitted values of a gauge were last forgotten. */
+  /** Number of the collection in which a gauge's admitted values were last cleared. */
   begun: number;
-  /** Values that are shown, and the last cycle that saw them, by label name. */
+  /** Shown values by label name, each with the last cycle that had it. */
   readonly admitted: ReadonlyMap<string, Map<string, number>>;
   readonly collapsed: Map<string, Collapsed>;
-  /** Counts of forgotten rows, by collapsed labels. */
+  /** Sums of forgotten rows, by collapsed labels. */
   readonly forgotten: Map<string, { readonly labels: SampleLabels; total: SampleValue }>;
 }
 
 /**
- * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under `*`, and so
- * is a value that is `*` itself, since a device may have that name. The sum over all rows stays what the kernel counted, and a counter
- * under `*` never steps back: a row that vanishes leaves its last value there, and a collapsed row stays so, even if there is room
- * again. Gauges have no past: the first values in a collection are shown.
+ * Limits the values of a metric's open labels for each entity. The first `max` values are shown; further ones are summed under
+ * `*`, as is a value that happens to be `*`. The sum over all rows stays exact, and a counter under `*` never decreases: the
+ * last value of a row that disappears stays in the sum, and a collapsed row stays collapsed even if there is room again. For
+ * gauges, the first values of each collection are shown.
  */
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
   readonly #names: readonly string[];
-  /** Whether values only grow, as those of counters and histograms. */
+  /** Whether the metric is a counter or histogram, whose values only grow. */
   readonly #grows: boolean;
   readonly #overflowed: (label: string) => void;
   readonly #slots = new Map<number, Slot>();
-  /** Slots that have anything under `*`: most often there are none. */
+  /** Slots with anything under `*`; usually none. */
   readonly #overfull = new Set<number>();
   #begun = 0;
   #level = 0;
   #committed = 0;
-  /** Number of commits, not attempts: a failed collection says nothing about what has vanished. */
+  /** Number of commits plus one. Failed collections do not count, because they do not show which rows are absent. */
   #cycle = 1;
 
   constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void) {
@@ -64,7 +64,7 @@ export class OpenLabelLimit {
     this.#overfull.clear();
   }
 
-  /** Returns whether a sample is to be left to the total under `*`, which comes with the commit. */
+  /** Returns whether a sample is collapsed. Its value is then part of a total under `*`, which follows with the commit. */
   collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, options: EmitOptions | undefined): boolean {
     const slot = this.#slot(slotIndex);
     const known = slot.collapsed.size === 0 ? undefined : this.#known(slot, labels, options?.identity);
@@ -75,7 +75,7 @@ export class OpenLabelLimit {
     return true;
   }
 
-  /** Returns the collapsed row; a row that was folded while it was shown is known by its labels until then. */
+  /** Returns the collapsed row of a sample. A row that was collapsed by `fold` is known only by its labels at first. */
   #known(slot: Slot, labels: SampleLabels, identity: number | undefined): Collapsed | undefined {
     const key = this.#keyOf(labels);
     const byLabels = slot.collapsed.get(key);
@@ -88,7 +88,7 @@ export class OpenLabelLimit {
     return byLabels;
   }
 
-  /** Ends a collection, and passes on the totals under `*`. */
+  /** Ends a collection, and reports the totals under `*`. */
   commit(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     this.#committed = this.#cycle;
     if (this.#overfull.size === 0) return;
@@ -97,8 +97,8 @@ export class OpenLabelLimit {
   }
 
   /**
-   * Halves the bounds this many times. Values that are shown beyond that have no place any more: `folds` takes their rows. A counter
-   * that was folded stays so, like one that found no room.
+   * Halves the limits this many times. Values over the new limit lose their place, and `folds` collapses their rows. Counters
+   * that were collapsed stay collapsed.
    */
   fold(level: number): void {
     const isMore = level > this.#level;
@@ -119,17 +119,17 @@ export class OpenLabelLimit {
     }
   }
 
-  /** Returns whether a shown row has no place any more: it is then left to the totals. */
+  /** Returns whether a shown row has lost its place. It is then part of the totals. */
   folds(slotIndex: number, labels: SampleLabels, value: SampleValue): boolean {
     const slot = this.#slot(slotIndex);
     const collapsed = this.#withoutPlace(slot, labels);
     if (collapsed === undefined) return false;
-    // A total is computed again from its rows.
+    // A row that is a total already is computed again from its parts.
     if (!this.#hasOverflow(labels)) this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
   }
 
-  /** Passes on the totals under `*`. */
+  /** Reports the totals under `*`. */
   totals(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     for (const [index, slot] of this.#slots) {
       if (slot.collapsed.size + slot.forgotten.size === 0) continue;
@@ -176,7 +176,7 @@ export class OpenLabelLimit {
     return this.#open.some(({ name }) => labels[name] === OVERFLOW);
   }
 
-  /** Records the values of a sample, or returns the labels with `*` where one has no room. */
+  /** Admits the values of a sample. If one has no place, returns the labels with `*` instead. */
   #admit(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name, max } of this.#open) {
@@ -195,7 +195,7 @@ export class OpenLabelLimit {
     return collapsed;
   }
 
-  /** Frees the place of a value that was missing from the last cycle. */
+  /** Removes a value that was absent from the last cycle. Returns whether there was one. */
   #makeRoom(values: Map<string, number>): boolean {
     for (const [value, cycle] of values) {
       if (cycle < this.#cycle - 1) {
@@ -213,7 +213,7 @@ export class OpenLabelLimit {
       slot.collapsed.set(key, { labels, before: undefined, last: value, cycle: this.#cycle });
       return;
     }
-    // A new device of the same name starts at zero.
+    // A new device with the same name starts at zero.
     if (this.#grows && isReset(value, row.last)) row.before = countedOf(row);
     row.last = value;
     row.cycle = this.#cycle;
@@ -238,7 +238,7 @@ export class OpenLabelLimit {
     else entry.total = addSamples(entry.total, counted);
   }
 
-  /** Returns the labels with `*` for each value that has no place; undefined where all have one. */
+  /** Returns the labels with `*` for each value without a place; undefined if all values have one. */
   #withoutPlace(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name } of this.#open) {
@@ -250,7 +250,7 @@ export class OpenLabelLimit {
     return collapsed;
   }
 
-  /** Returns the key of the object that the labels name: where its identity is known, it continues under another name. */
+  /** Returns the key of the object behind the labels. If its identity is known, the object keeps its key when it is renamed. */
   #identityKey(labels: SampleLabels, identity: number | undefined): string {
     if (identity === undefined) return this.#keyOf(labels);
     const closed = this.#names.filter((name) => !this.#open.some((open) => open.name === name));

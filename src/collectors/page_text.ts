@@ -5,7 +5,7 @@ import type { Family } from './family.ts';
 import { FamilyText } from './family_text.ts';
 import { Scratch } from './line_text.ts';
 
-/** Number of pages in a row without a request for a format after which its text is dropped. */
+/** Number of pages in other formats after which the text of an unused format is dropped. */
 const UNUSED_PAGES = 16;
 
 interface Kept {
@@ -14,7 +14,7 @@ interface Kept {
   page: number;
 }
 
-/** The texts of the last page in each format, from which the next one is made. */
+/** The texts of the last page in each format, which are updated for the next one. */
 export class PageText {
   readonly #entities: EntityTable;
   readonly #scratch = new Scratch();
@@ -25,7 +25,7 @@ export class PageText {
     this.#entities = entities;
   }
 
-  /** To be called once a page, before its families. */
+  /** Must be called once per page, before `write`. */
   begin(format: Format): void {
     this.#page++;
     const kept = this.#kept.get(format);
@@ -35,7 +35,7 @@ export class PageText {
   }
 
   /**
-   * Returns the text of the family.
+   * Returns the text of a family.
    * @returns bytes that are valid until the next call
    */
   write(family: Family, format: Format, view?: ScraperView): Uint8Array {

@@ -3,7 +3,7 @@ import { Births, type CountsFromZero, type ScraperView } from './births.ts';
 import type { Family, PutColumn, VisitSample } from './family.ts';
 import type { SampleValue } from './sample.ts';
 
-/** One number for each entity: arrays by slot; nothing is allocated while samples come in. */
+/** A metric without labels: one number per entity, in arrays by slot, so that adding samples allocates nothing. */
 export class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'plain';
@@ -12,13 +12,13 @@ export class PlainFamily implements Family {
   #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
-  /** Numbers that a double cannot hold. */
+  /** Integers that a double cannot hold. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  /** Dead slots, and the cycle from which on a row of them is a last value. */
+  /** Dead slots, each with the first cycle whose value is a last value. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
-  /** Slots that had no value before this cycle. */
+  /** Slots without a value before this cycle. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
   readonly #put = (slot: number, value: SampleValue): void => this.put(slot, value);

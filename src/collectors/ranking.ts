@@ -1,25 +1,25 @@
 import { HOLD_MAX_MS } from './births.ts';
 
-/** Factor by which a waiting entry's score must exceed that of a shown one to take its place … */
+/** Factor by which the score of a waiting candidate must exceed that of a shown one to replace it. */
 const CLEARLY = 2;
-/** … and the milliseconds for which it has to do so. */
+/** Milliseconds for which the score must exceed it. */
 const LEAD_MS = 120_000;
-/** Milliseconds before that in which the shown entry grows no more, so that every scraper has seen its counts. */
+/** Milliseconds before the replacement in which the shown candidate does not grow, so that every scraper sees its counts. */
 const SEAL_MS = HOLD_MAX_MS;
-/** Milliseconds after which half of the score, which is growth, is forgotten. */
+/** Half-life of scores in milliseconds. Scores are growth. */
 const HALF_LIFE_MS = 600_000;
 
-/** Candidate for a place. */
+/** A candidate for a place. */
 export interface Ranked {
   score: number;
   isShown: boolean;
-  /** Time since when it clearly exceeds a shown one. */
+  /** Since when its score clearly exceeds that of a shown candidate. */
   leadsSinceMs: number | undefined;
-  /** Time since when it is about to lose its place. Its growth goes to the entries without a place. */
+  /** Since when it is about to lose its place. Its growth goes to `*` meanwhile. */
   sealedMs: number | undefined;
 }
 
-/** Returns the factor by which scores shrink in this time. */
+/** Returns the factor by which scores decay in this time. */
 export function decayOver(ms: number): number {
   return 0.5 ** (ms / HALF_LIFE_MS);
 }
@@ -30,10 +30,11 @@ export interface Changes<R> {
 }
 
 /**
- * Gives `max` places to the candidates with the highest scores. Free places are given at once. A taken place changes hands only after
- * a clear and lasting lead, so noise moves no candidate. Its holder is sealed first, and unsealed where the lead is lost meanwhile.
+ * Assigns `max` places to the candidates with the highest scores. Free places are assigned at once. A candidate loses its
+ * place only to one with a clear and lasting lead, so that noise changes nothing. It is sealed first, which is undone if the
+ * other loses the lead.
  *
- * @param mayLeave whether scrapers have seen the counts of a sealed one
+ * @param mayLeave whether scrapers have seen all counts of a sealed candidate
  */
 export function settle<R extends Ranked>(
   all: Iterable<R>,
@@ -65,10 +66,10 @@ export function settle<R extends Ranked>(
 }
 
 /**
- * Pairs holders of places, each with the challenger that has led clearly for long enough, if there is one.
+ * Returns each shown candidate with the waiting one that has clearly exceeded it for long enough, if there is one.
  *
- * @param shown holders by score, the lowest first
- * @param waiting challengers by score, the highest first
+ * @param shown shown candidates by ascending score
+ * @param waiting waiting candidates by descending score
  */
 function pairsOf<R extends Ranked>(shown: readonly R[], waiting: readonly R[], nowMs: number): [R, R | undefined][] {
   const challengers: (R | undefined)[] = [];

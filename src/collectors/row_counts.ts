@@ -3,7 +3,7 @@ import { Cells } from './cells.ts';
 import { CELL, type EdgeLayout, type MetricColumns } from './edge_layout.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
-/** Counts of rows: for each the totals of its last collection, and those of this one, which become its growth. */
+/** Counts of rows: the totals of the last collection, and those of this one, which `grow` replaces by the growth. */
 export class RowCounts {
   readonly #layout: EdgeLayout;
   readonly #cells: Cells;
@@ -30,12 +30,12 @@ export class RowCounts {
     this.#layout.write(this.#cells, block + this.#layout.width, metric, value, labels);
   }
 
-  /** Returns the growth of a cell; for a gauge, its value. Undefined where this collection did not have it. */
+  /** Returns the growth of a cell, or the value of a gauge; undefined if this collection has none. */
   grown(block: number, cell: number): Counter | undefined {
     return this.#cells.get(block + this.#layout.width + cell);
   }
 
-  /** Turns the totals of this collection into growth. @returns the growth by which edges are ranked */
+  /** Replaces the totals of this collection by the growth. @returns the growth that ranks edges */
   grow(block: number): number {
     const { kinds, rank, width } = this.#layout;
     const cells = this.#cells;
@@ -53,7 +53,7 @@ export class RowCounts {
     return gain;
   }
 
-  /** Returns whether a counter of the row has fallen. */
+  /** Whether a counter of the row has decreased. */
   #isReset(block: number): boolean {
     const { kinds, width } = this.#layout;
     for (let cell = 0; cell < width; cell++) {

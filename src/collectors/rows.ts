@@ -2,25 +2,25 @@ import type { SampleValue } from './sample.ts';
 
 const ROWS_FIRST = 16;
 
-/** The rows of a metric by columns. A row keeps its number while it exists; a later row may get the same. */
+/** The rows of a metric as a structure of arrays. A row keeps its number while it exists; the number is then reused. */
 export class Rows {
   /** Slots of the entities, by row. */
   slots = new Int32Array(ROWS_FIRST);
-  /** Last cycle that had it, by row. */
+  /** Last cycle that had the row, by row. */
   cycles = new Int32Array(ROWS_FIRST);
   readonly #keys: string[] = [];
   readonly #labels: Uint8Array[] = [];
   readonly #keeps: boolean[] = [];
   #numbers = new Float64Array(ROWS_FIRST);
-  /** Values that a double cannot hold, and histograms. */
+  /** Bigints and histograms. */
   readonly #others = new Map<number, Exclude<SampleValue, number>>();
   readonly #free: number[] = [];
   #end = 0;
 
   /**
-   * Makes a row that no cycle has had.
-   * @param key key of its labels
-   * @param labels its labels, rendered
+   * Creates a row without a value.
+   * @param key key of the labels
+   * @param labels rendered labels
    */
   take(slot: number, key: string, labels: Uint8Array): number {
     const row = this.#free.pop() ?? this.#end++;
@@ -38,7 +38,7 @@ export class Rows {
     this.#free.push(row);
   }
 
-  /** Returns whether the row still has these labels in this slot. */
+  /** Whether a row number still belongs to these labels in this slot. */
   is(row: number, slot: number, key: string): boolean {
     return this.slots[row] === slot && this.#keys[row] === key;
   }
@@ -48,7 +48,7 @@ export class Rows {
     return this.#others.size === 0 ? number : (this.#others.get(row) ?? number);
   }
 
-  /** @param keep whether it is never collapsed */
+  /** @param keep whether the row must not be collapsed */
   set(row: number, value: SampleValue, keep: boolean): void {
     this.#keeps[row] = keep;
     if (typeof value === 'number') {

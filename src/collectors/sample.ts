@@ -3,10 +3,10 @@ import type { HistogramValue } from '#probe/metric.ts';
 
 export type SampleLabels = Readonly<Record<string, string>>;
 
-/** Value of a sample. Every row of a metric has the same kind. */
+/** Value of a sample. All rows of a metric have the same type. */
 export type SampleValue = Counter | HistogramValue;
 
-/** Adds up two rows. */
+/** Returns the sum of two values. */
 export function addSamples(a: SampleValue, b: SampleValue): SampleValue {
   if (typeof a !== 'object') return addCounters(a, b as Counter);
   const other = b as HistogramValue;
@@ -17,12 +17,12 @@ export function addSamples(a: SampleValue, b: SampleValue): SampleValue {
   };
 }
 
-/** Returns whether a value that only grows has fallen, because it was reset. */
+/** Whether a counter or histogram has decreased, because it was reset. */
 export function isReset(now: SampleValue, before: SampleValue): boolean {
   return countOf(now) < countOf(before);
 }
 
-/** Returns the value of such a row before it has counted anything. */
+/** Returns zero, or an empty histogram. */
 export function zeroOf(value: SampleValue): SampleValue {
   return typeof value === 'object' ? { ...value, counts: value.counts.map(() => 0), sum: 0 } : 0;
 }

@@ -15,7 +15,7 @@ export interface ScopeOptions {
   readonly warn: (message: string) => void;
 }
 
-/** Resources that a probe has acquired, and their release. */
+/** The resources of a probe, which are released together. */
 export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly paths: Paths;
   readonly errors: SourceErrors;
@@ -53,14 +53,14 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
 
   own<R extends Disposable | AsyncDisposable>(resource: R): R {
     if (this.#resources.disposed) {
-      // The probe came too late: nothing else would close this resource.
+      // The probe was closed while it opened, so nothing else would release this resource.
       void dispose(resource);
       throw new Error('the probe was closed while it opened');
     }
     return this.#resources.use(resource);
   }
 
-  /** Releases everything, in reverse order; a release that throws does not keep the others. */
+  /** Releases everything in reverse order. An error does not keep the rest from being released. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#controller.abort(new Error('the probe was closed'));
     await this.#resources.disposeAsync();

@@ -9,20 +9,20 @@ export interface CollectOutcome {
 }
 
 export interface Deadlines {
-  /** Longest time of one probe, in milliseconds. Samples that it has not given by then are left out of the page. */
+  /** Maximum milliseconds for one probe. If it takes longer, its samples are dropped. */
   readonly probeMs: number;
-  /** Longest time of all probes together, in milliseconds. */
+  /** Maximum milliseconds for all probes together. */
   readonly cycleMs: number;
 }
 
-/** Prometheus gives up after ten seconds. */
+/** Prometheus times out after ten seconds by default. */
 const DEADLINES: Deadlines = { probeMs: 1_000, cycleMs: 8_000 };
 
-/** Runs the probes one after the other, each with a deadline, so that none can block the page. */
+/** Runs the probes one at a time, each with a deadline, so that no probe can block the page. */
 export class Scrape {
   readonly #aggregator: Aggregator;
   readonly #deadlines: Deadlines;
-  /** Collections that did not end in time and still have not. */
+  /** Probes whose collection has exceeded its deadline and is still running. */
   readonly #stuck = new Set<ActiveProbe>();
 
   constructor(aggregator: Aggregator, deadlines = DEADLINES) {
@@ -30,7 +30,7 @@ export class Scrape {
     this.#deadlines = deadlines;
   }
 
-  /** Collects all probes into the aggregator. Never throws: a probe that fails is in its outcome. */
+  /** Collects all probes into the aggregator. Never throws: the error of a probe is in its outcome. */
   async run(probes: readonly ActiveProbe[]): Promise<CollectOutcome[]> {
     const controller = new AbortController();
     const cycle = new Cycle(controller.signal);
@@ -51,7 +51,7 @@ export class Scrape {
     const batch = this.#aggregator.begin(active.name, active.probe.isShown);
     const start = performance.now();
     const error = this.#stuck.has(active)
-      ? new Error('an earlier collection has not come back yet')
+      ? new Error('an earlier collection is still running')
       : await this.#attempt(active, batch, cycle, deadlineMs);
     if (error === undefined) batch.commit();
     else batch.discard();

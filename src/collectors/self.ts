@@ -10,23 +10,23 @@ import { Histogram } from './histogram.ts';
 import type { CollectOutcome } from './scrape.ts';
 import type { ActiveProbe } from './supervisor.ts';
 
-/** Name of the kernel thread's own metrics among those of the probes. */
+/** Name under which the kernel thread's own metrics are added to the aggregator. */
 export const SELF = 'self';
 
 const PROBE = { help: 'Name of the probe.', example: 'tcp', max: 64 } as const;
 const PROBE_OR_DISCOVERY = {
   ...PROBE,
-  help: 'Name of the probe; discovery: the search for network namespaces and their owners, which cannot be switched off.',
+  help: 'Name of the probe; `discovery` finds network namespaces and their owners, and cannot be disabled.',
 } as const;
 const PROGRAM = { help: 'Name of the BPF program.', example: 'packet_drop', max: 64 } as const;
 
-/** Few buckets, because a node has them for each of its probes. The mean is exact all the same. */
+/** Few buckets, because each probe of each node has them. The mean is exact regardless of the buckets. */
 const COLLECT_SECONDS = [0.001, 0.01, 0.1, 1] as const;
 const SCRAPE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] as const;
 
 const agent = { scope: 'agent', detail: 'core' } as const;
 
-/** Metrics of the agent's kernel thread about itself. */
+/** Metrics of the kernel thread. */
 export const SELF_METRICS = defineMetrics({
   probeState: {
     ...agent,
@@ -62,7 +62,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_collect_failures_total',
-    help: 'Collections of the probe that failed or took too long; their metrics were left out.',
+    help: 'Collections of the probe that failed or took too long; their samples were dropped.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -71,7 +71,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'counter',
     unit: 'seconds',
     name: 'netsonde_probe_bpf_run_seconds_total',
-    help: 'Time that the BPF program ran since it was loaded; present while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
+    help: 'Time that the BPF program ran since it was loaded; present only while the kernel measures it, because of `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_time_ns',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -79,7 +79,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_bpf_runs_total',
-    help: 'Runs of the BPF program since it was loaded; present while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
+    help: 'Runs of the BPF program since it was loaded; present only while the kernel measures it, because of `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_cnt',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -87,7 +87,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_missed_total',
-    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU; they are in no count.',
+    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU; they are missing from all counts.',
     source: 'bpf_prog_info.recursion_misses',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -95,12 +95,12 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_uncounted_total',
-    help: 'Events that the BPF programs of the probe saw and could not count.',
+    help: 'Events that the BPF programs of the probe saw but could not count.',
     source: 'map misses',
     labels: {
       probe: PROBE_OR_DISCOVERY,
       cause: {
-        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: its start was not seen, or there was no room to record it; no_netns: it belongs to no namespace, for example a packet without device and socket.',
+        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: the start was not seen, or did not fit; no_netns: no namespace, for example a packet without device and socket.',
         values: ['map_full', 'untracked', 'no_netns'],
       },
     },
@@ -109,7 +109,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_departed_total',
-    help: 'Counts of the BPF programs of the probe for Pods and namespaces whose rows have left the page, or that left before they had any: together with these and the waiting counts, all rows add up to what was counted.',
+    help: 'Counts of the BPF programs of the probe for Pods and namespaces that have left the page, or ended before they were on it. With these and the waiting counts, all rows add up to everything that was counted.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -117,7 +117,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_probe_waiting',
-    help: 'Counts of the BPF programs of the probe in network namespaces whose owner is still being looked for, for ten seconds: they are in no row yet.',
+    help: 'Counts of the BPF programs of the probe for network namespaces whose owner is still unknown; after ten seconds they get a row.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -126,7 +126,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'bytes',
     name: 'netsonde_bpf_map_bytes',
-    help: 'Kernel memory that the BPF map takes.',
+    help: 'Kernel memory of the BPF map.',
     source: '/proc/self/fdinfo memlock',
     labels: { map: { help: 'Name of the map.', example: 'packet_drops', max: 128 } },
   },
@@ -135,7 +135,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'histogram',
     unit: 'seconds',
     name: 'netsonde_scrape_seconds',
-    help: 'Time that the kernel thread took for a page: discovery, all probes and text.',
+    help: 'Time that the kernel thread took for a page, including discovery, all probes and rendering.',
     source: 'agent',
     labels: {},
     buckets: SCRAPE_SECONDS,
@@ -144,7 +144,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_samples_unattributed_total',
-    help: 'Samples left out because their network namespace has no known owner.',
+    help: 'Samples dropped because their network namespace has no known owner.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -152,7 +152,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_shadowed_total',
-    help: 'Entities that were hidden by another one with the same labels: a newer Pod, the first namespace of the same Pod, or a live one.',
+    help: 'Entities hidden by another one with the same labels: a newer Pod, the home of the same Pod, or a live one.',
     source: 'agent',
     labels: {},
   },
@@ -160,7 +160,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_entities',
-    help: 'Entities that metrics may belong to, except dead ones.',
+    help: 'Live entities that metrics can belong to.',
     source: 'agent',
     labels: { kind: { help: 'Kind of the entity.', values: ['node', 'pod', 'container', 'netns', 'process'] } },
   },
@@ -168,7 +168,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_entities_retired',
-    help: 'Pods, containers and named namespaces that are dead and whose last values are still shown.',
+    help: 'Dead Pods, containers and named namespaces whose last values are still shown.',
     source: 'agent',
     labels: {},
   },
@@ -176,7 +176,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_dropped_total',
-    help: 'Dead entities whose last values were dropped before their time, because the dead may take only a share of the page.',
+    help: 'Dead entities whose last values were dropped early, because dead entities may take only a share of the page.',
     source: 'agent',
     labels: {},
   },
@@ -184,7 +184,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_passed_over_total',
-    help: 'Dead containers and named namespaces outside Pods, on a node in Kubernetes, whose last values are not shown because they lost nothing.',
+    help: 'Dead containers and named namespaces outside of Pods, on a Kubernetes node, whose last values are not shown because they lost nothing.',
     source: 'agent',
     labels: {},
   },
@@ -192,7 +192,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_namespaces_ignored',
-    help: 'Network namespaces without a process that the agent sees and without a mount.',
+    help: 'Network namespaces without a mount and without a process that the agent can see.',
     source: 'agent',
     labels: {},
   },
@@ -200,7 +200,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_discovery_reader_info',
-    help: 'How processes and their Pods are found: pass, by a list of the kernel; files, by a look at each process of /proc.',
+    help: 'How processes and their Pods are found: pass, by a BPF iterator; files, by reading /proc.',
     source: 'agent',
     labels: { reader: { help: 'Source of the processes.', values: ['pass', 'files'] } },
   },
@@ -208,7 +208,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_processes_unreadable',
-    help: 'Processes whose network namespace the agent may not see (it needs CAP_SYS_PTRACE).',
+    help: 'Processes whose network namespace the agent cannot read without CAP_SYS_PTRACE.',
     source: 'agent',
     labels: {},
   },
@@ -216,7 +216,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_label_overflow_total',
-    help: 'Samples whose label value found no room and was collapsed into `*`.',
+    help: 'Samples with a label value over the limit, which was collapsed into `*`.',
     source: 'agent',
     labels: {
       metric: { help: 'Name of the metric.', example: 'netsonde_netdev_received_bytes_total', max: 512 },
@@ -227,7 +227,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_page_series',
-    help: 'Series of all probes on the page; series of the agent itself are not included.',
+    help: 'Series of all probes on the page, without those of the agent itself.',
     source: 'agent',
     labels: {},
   },
@@ -235,7 +235,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_page_series_limit',
-    help: 'Limit of the series of all probes on the page: `limits.series`.',
+    help: 'Limit of the series of all probes on the page (`limits.series`).',
     source: 'agent',
     labels: {},
   },
@@ -243,11 +243,11 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_page_series_folded_total',
-    help: 'Series that were folded into `*` because the page would have had more than `limits.series`.',
+    help: 'Series folded into `*` because the page would have exceeded `limits.series`.',
     source: 'agent',
     labels: {
       what: {
-        help: 'Kind of the labels: edges go first, then values of other open labels.',
+        help: 'Kind of the labels. Edges are folded first, then values of other open labels.',
         values: ['edges', 'labels'],
       },
     },
@@ -256,18 +256,18 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_source_errors_total',
-    help: 'Reads of the kernel that failed; their data was left out.',
+    help: 'Failed reads of the kernel, whose data was dropped.',
     source: 'agent',
     labels: {
-      source: { help: 'Which reader.', example: 'procfs', max: 16 },
-      path: { help: 'File below a process of /proc, or the kind of the request.', example: 'net/dev', max: 64 },
+      source: { help: 'Name of the reader.', example: 'procfs', max: 16 },
+      path: { help: 'File below a process of /proc, or kind of the request.', example: 'net/dev', max: 64 },
     },
   },
 });
 
 type SelfEmit = Emit<typeof SELF_METRICS>;
 
-/** Counts that accumulate from scrape to scrape. */
+/** Counts that accumulate over the collections. */
 export class SelfCounts {
   readonly #collectSeconds = new Map<string, Histogram>();
   readonly #failures = new Map<string, number>();
@@ -302,7 +302,7 @@ export interface SelfState {
   readonly errors: SourceErrors;
   readonly probes: readonly ProbeStatus[];
   readonly active: readonly Pick<ActiveProbe, 'name' | 'probe'>[];
-  /** Whether the kernel measures how long BPF programs run. */
+  /** Whether the kernel measures the run times of BPF programs. */
   readonly hasRunTimes: boolean;
 }
 

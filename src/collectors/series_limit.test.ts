@@ -172,7 +172,7 @@ describe('a probe that declares a joint bound', () => {
     collect(1, 0, [{ pod: 7, peer: 'e0', bytes: 1 }]);
     expect(aggregator.unattributed.get('test')).toBe(1);
     const emit = aggregator.begin('test').emit as LooseEmit;
-    expect(() => emit('bytes', asNetnsId(1), 1, { peer: 'x' })).toThrow('its samples come as rows');
+    expect(() => emit('bytes', asNetnsId(1), 1, { peer: 'x' })).toThrow('its samples must be added as rows');
     expect(() => emit.rows({ max: { core: 1, full: 1 }, rank: [] }, [], READER)).toThrow('no metric of test');
   });
 });

@@ -1,42 +1,42 @@
 import type { Family, Foldable } from './family.ts';
 
-/** Number of halvings after which every bound that a label may have is 0. */
+/** Number of halvings after which every limit that a label can have is 0. */
 const LEVELS = 12;
-/** Share of the limit below which the page would have to stay for a fold to be reverted … */
+/** Share of the limit that the page must stay below to revert a fold. */
 const ROOM = 0.9;
-/** … and the milliseconds for which it has to. */
+/** Milliseconds for which the page must stay below it. */
 const ROOM_MS = 600_000;
 
-/** Order of folding, reversed for reverting. */
+/** Order of folding; folds are reverted in reverse order. */
 const ORDER = ['edges', 'labels'] as const satisfies readonly Foldable[];
 
 /**
- * Bounds the series of all probes on a page. Where there would be more, the bounds of joint labels are halved for every entity,
- * repeatedly until the page fits, and only then those of open labels. Rows without a place are under `*`: sums stay exact. Series that
- * no bound of a label covers are never left out, so a limit below their number is not kept.
+ * Limits the series of all probes on a page. Over the limit, the limits of joint labels are halved for every entity until the
+ * page fits; if that is not enough, those of open labels are. The rest is summed under `*`, so sums stay exact. Series without
+ * a limited label are never dropped, so a limit lower than their number is exceeded.
  */
 export class SeriesLimit {
   #max = Number.POSITIVE_INFINITY;
   readonly #levels: Record<Foldable, number> = { edges: 0, labels: 0 };
-  /** Levels that families were given, where they are not 0. */
+  /** Levels of the families that are not at level 0. */
   readonly #told = new Map<Family, number>();
   #roomSinceMs: number | undefined;
   /** Number of series that were folded into `*` since the start. */
   readonly folded: Record<Foldable, number> = { edges: 0, labels: 0 };
-  /** Number of series on the page, after folding. */
+  /** Number of series on the page after folding. */
   series = 0;
 
   get max(): number {
     return this.#max;
   }
 
-  /** A higher limit than before reverts all folds, from the second collection on. */
+  /** A higher limit than before reverts all folds with the second collection from now. */
   set max(max: number) {
     if (max > this.#max) for (const kind of ORDER) this.#levels[kind] = 0;
     this.#max = max;
   }
 
-  /** Folds the series that exceed the limit. @param families families of all probes, all collected */
+  /** Folds series over the limit. @param families families of all probes, after all were collected */
   fit(families: readonly Family[], nowMs: number): void {
     this.#setLevels(families);
     let counts = countOf(families);
@@ -62,7 +62,7 @@ export class SeriesLimit {
     }
   }
 
-  /** Reverts one step, from the next collection on, where there has been room for twice the bounded series. */
+  /** Reverts one fold for the next collection, if the page has long had room for twice as many series of that kind. */
   #unfolds(counts: Record<Foldable | 'all', number>, nowMs: number): boolean {
     const kind = [...ORDER].reverse().find((candidate) => this.#levels[candidate] > 0);
     if (kind === undefined || counts.all + counts[kind] > this.#max * ROOM) {

@@ -1,14 +1,14 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { EntityTable } from './entities.ts';
 
-/** Takes the place of a slot: the sample is left out … */
+/** Returned instead of a slot: the sample is dropped. */
 export const NOBODY = -1;
-/** … and counted. */
+/** Returned instead of a slot: the sample is dropped and counted as unknown. */
 export const UNKNOWN = -2;
 
 const SLOTS_FIRST = 16;
 
-/** Slots of the subjects of columns, looked up once for all columns of a collection that have the same subjects. */
+/** Slots of the subjects of columns. They are looked up once for all columns of a collection with the same subjects. */
 export class SubjectSlots {
   readonly #entities: EntityTable;
   #slotOf: (subject: NetnsId) => number = () => NOBODY;
@@ -20,14 +20,14 @@ export class SubjectSlots {
     this.#entities = entities;
   }
 
-  /** Begins a collection: the contents of a list of subjects may have changed since the last one. */
+  /** Begins a collection. A list of subjects may have changed since the last one. */
   begin(slotOf: (subject: NetnsId) => number): void {
     this.#slotOf = slotOf;
     this.#subjects = undefined;
   }
 
   /**
-   * Returns slots by index of the subject: its slot, {@link NOBODY} or {@link UNKNOWN}. The array may be longer than the subjects. Valid
+   * Returns for each subject its slot, {@link NOBODY} or {@link UNKNOWN}. The array may be longer than the subjects, and is valid
    * until the event loop turns.
    */
   of(subjects: readonly NetnsId[]): Int32Array {

@@ -337,7 +337,7 @@ describe('a budget', () => {
       const { reason = '' } = supervisor.status()[0] ?? {};
       expect(stateOf('one')).toMatch(/^failed/);
       expect(reason).toMatch(
-        /^took 50 % of a CPU for \d s, its budget is 20 % \(BPF programs 50 %, collecting 0 %\); it is retried at 20[^ ]+Z$/,
+        /^took 50 % of a CPU for \d s, its budget is 20 % \(BPF programs 50 %, collecting 0 %\); it will be retried at 20[^ ]+Z$/,
       );
       expect(one.log.filter((entry) => entry === 'close')).toHaveLength(index + 1);
       expect(pauseOf()).toBe(pause);
@@ -391,7 +391,7 @@ describe('a budget', () => {
     missing = 'not allowed';
     burn(0);
     await supervisor.apply(wishFor(0.2));
-    expect(stateOf('one')).toBe('degraded: only collecting counts against the budget: not allowed');
+    expect(stateOf('one')).toBe('degraded: only the time of collections counts against the budget: not allowed');
   });
 
   it('leaves no timer behind', async () => {

@@ -1,4 +1,4 @@
-/** Opens and closes probes as the configuration requires, and retries a failed one after growing pauses. */
+/** Opens and closes probes as configured, and retries failed ones with backoff. */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ProbeStatus } from '#api/probes.ts';
@@ -19,7 +19,7 @@ export function programReports(programs: readonly ProgramStatus[]): ProbeStatus[
   return programs.map((program) => ({ ...program, runs: Number(program.runs), missed: Number(program.missed) }));
 }
 
-/** A probe that runs, as the scrape sees it. */
+/** A running probe, as the scrape uses it. */
 export interface ActiveProbe {
   readonly name: string;
   readonly probe: RunningProbe<MetricSet>;
@@ -35,26 +35,26 @@ export interface SupervisorOptions {
   readonly aggregator: Aggregator;
   readonly publish: (probe: string) => Publish<EventSet>;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Milliseconds before the first retry of a failed probe; they double each time. */
+  /** Milliseconds before the first retry of a failed probe; doubled each time. */
   readonly retryFirstMs?: number;
-  /** Milliseconds before the first retry of a probe that was over its budget. */
+  /** Milliseconds before the first retry of a probe that exceeded its budget. */
   readonly budgetPauseFirstMs?: number;
   readonly budgetEveryMs?: number;
   readonly lookEveryMs?: number;
-  /** Returns the reason why the run time of BPF programs is not measured; undefined where it is. */
+  /** Returns why the run times of BPF programs are not measured; undefined if they are. */
   readonly runTimesMissing?: () => string | undefined;
 }
 
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 const OPEN_DEADLINE_MS = 30_000;
-/** Milliseconds between two checks for a missing resource, which may appear: each costs a look at a file. */
+/** Milliseconds between checks for a missing feature that may become available. Each reads a file. */
 const LOOK_EVERY_MS = 10_000;
 const BUDGET_EVERY_MS = 10_000;
 const BUDGET_PAUSE_FIRST_MS = 30_000;
 const BUDGET_PAUSE_MAX_MS = 30 * 60_000;
 
-/** Moves the set of running probes towards the desired set. Each probe is handled on its own: none waits for another. */
+/** Opens and closes probes to reach the desired set. Probes are handled independently and do not wait for each other. */
 export class Supervisor implements AsyncDisposable {
   readonly #options: SupervisorOptions;
   readonly #slots: readonly Slot[];
@@ -64,7 +64,7 @@ export class Supervisor implements AsyncDisposable {
     this.#slots = options.definitions.map((definition) => new Slot(definition, options));
   }
 
-  /** Sets exactly these probes, by name; resolves once every probe has settled. */
+  /** Sets the desired probes, by name. Resolves once every probe has reached its state. */
   async apply(desired: ReadonlyMap<string, DesiredProbe>): Promise<void> {
     await Promise.all(this.#slots.map((slot) => slot.want(desired.get(slot.name))));
   }
@@ -90,15 +90,15 @@ interface Instance {
   readonly openedMs: number;
 }
 
-/** State of one probe, and the state that it is to reach. */
+/** Current and desired state of one probe. */
 class Slot {
   readonly #definition: AnyProbe;
   readonly #options: SupervisorOptions;
-  /** Whether it shows numbers of Pods. */
+  /** Whether it has metrics of Pods. */
   readonly #isOfPods: boolean;
   #desired: DesiredProbe | undefined;
   #instance: Instance | undefined;
-  /** Desired state that failed or is unsupported: it is not retried before it changes, or the timer expires. */
+  /** Desired state that failed or is unsupported, and is not retried until it changes or a timer expires. */
   #refused: DesiredProbe | undefined;
   #state: ProbeState = 'stopped';
   #reason = '';
@@ -106,7 +106,7 @@ class Slot {
   #moving: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs: number;
-  /** Description of what it took, where that was more than its budget: it is to be closed. */
+  /** How the probe exceeded its budget, for which it has to be closed; undefined if it did not. */
   #exceeded: string | undefined;
   #budgetPauseMs: number;
   #collectSeconds: number | null = null;
@@ -140,7 +140,7 @@ class Slot {
     return this.#move();
   }
 
-  /** @param runTimesMissing reason why the run time of BPF programs is not measured; undefined where it is */
+  /** @param runTimesMissing why the run times of BPF programs are not measured; undefined if they are */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { name, kind, cost } = this.#definition;
     const probe = this.#instance?.active.probe;
@@ -150,7 +150,7 @@ class Slot {
     const reasons = [
       ...(health?.degraded ?? []),
       ...(hasBudget && runTimesMissing !== undefined
-        ? [`only collecting counts against the budget: ${runTimesMissing}`]
+        ? [`only the time of collections counts against the budget: ${runTimesMissing}`]
         : []),
       ...(visibilityGap !== undefined && this.#isOfPods ? [visibilityGap] : []),
       ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
@@ -170,7 +170,7 @@ class Slot {
     };
   }
 
-  /** Takes one step at a time; a change of the desired state meanwhile is handled by the next step. */
+  /** Takes steps one at a time until the desired state is reached. If it changes meanwhile, the next step follows the change. */
   #move(): Promise<void> {
     this.#moving ??= this.#steps().finally(() => {
       this.#moving = undefined;
@@ -263,12 +263,12 @@ class Slot {
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }
 
-  /** Closes the probe because it was over its budget. */
+  /** Enters the failed state after the probe exceeded its budget, and schedules a retry. */
   #suspend(desired: DesiredProbe, spent: string): void {
     const pauseMs = this.#budgetPauseMs;
     this.#exceeded = undefined;
     this.#refused = desired;
-    this.#enter('failed', `${spent}; it is retried at ${new Date(Date.now() + pauseMs).toISOString()}`);
+    this.#enter('failed', `${spent}; it will be retried at ${new Date(Date.now() + pauseMs).toISOString()}`);
     this.#retryIn(pauseMs);
     this.#budgetPauseMs = Math.min(pauseMs * 2, BUDGET_PAUSE_MAX_MS);
   }
@@ -293,7 +293,7 @@ class Slot {
 
   async #close(instance: Instance): Promise<void> {
     this.#enter('stopping', '');
-    // A probe that has stayed within its budget for as long as it had to wait starts over.
+    // A probe that stayed within its budget for longer than the last pause starts again with the shortest pause.
     const first = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
     if (performance.now() - instance.openedMs > this.#budgetPauseMs) this.#budgetPauseMs = first;
     this.#options.aggregator.removeProbe(this.name);

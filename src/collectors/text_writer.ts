@@ -10,8 +10,8 @@ export function encode(text: string): Uint8Array {
 }
 
 /**
- * Writes text into chunks of bytes. Joining 100,000 strings takes twice as long, and leaves garbage of the same size behind; and
- * chunks can be transferred to another thread as they are.
+ * Writes text into chunks of bytes, which is twice as fast as joining 100,000 strings and leaves less garbage. The chunks can
+ * be transferred to another thread.
  */
 export class TextWriter {
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -28,13 +28,13 @@ export class TextWriter {
     this.bytes(encode(text));
   }
 
-  /** Writes a number as both text formats require it. */
+  /** Writes a number in the notation of both text formats. */
   number(value: Counter): void {
     if (this.#at + NUMBER_BYTES_MAX > this.#chunk.length) this.#next(NUMBER_BYTES_MAX);
     this.#at = writeNumber(this.#chunk, this.#at, value);
   }
 
-  /** Returns the chunks, after which the writer must not be used. */
+  /** Returns the chunks. The writer must not be used afterwards. */
   finish(): Uint8Array<ArrayBuffer>[] {
     if (this.#at > 0) this.#chunks.push(this.#chunk.subarray(0, this.#at));
     return this.#chunks;
