@@ -66,13 +66,13 @@ describe('the section records', () => {
       'records.perPod: "10001/s" is not allowed; allowed: a rate from 1/h to 10000/s, like 10/s or 30/m',
     ],
     ['failed: some', 'records.failed: "some" is not allowed; allowed: true or false'],
-    ['samples: 1%', 'records.samples: no such key (did you mean sample?); there are: failed, slow, sample, perPod'],
+    ['samples: 1%', 'records.samples: unknown key (did you mean sample?); valid keys: failed, slow, sample, perPod'],
   ])('{ %s }: %s', (text, fault) => {
     expect(() => rulesOf('http', `, records: { ${text} }`)).toThrow(`probes.http.${fault}`);
   });
 
   it('exists only where a probe offers records', () => {
-    expect(() => rulesOf('tcpext', ', records: { failed: true }')).toThrow('probes.tcpext.records: no such key');
+    expect(() => rulesOf('tcpext', ', records: { failed: true }')).toThrow('probes.tcpext.records: unknown key');
   });
 });
 

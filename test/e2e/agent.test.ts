@@ -150,7 +150,7 @@ describe('a faulty start ends with one clear message', () => {
     const file = configFile('faulty.yaml', 'probes: { packetlos: {} }\ndetail: 5\n');
     await using agent = AgentProcess.run(['serve', '--config', file]);
     expect((await agent.exited).code).toBe(1);
-    expect(agent.stderr).toContain('probes.packetlos: no such key (did you mean packetloss?)');
+    expect(agent.stderr).toContain('probes.packetlos: unknown key (did you mean packetloss?)');
     expect(agent.stderr).toContain('detail: 5 is not allowed; allowed: one of core, full');
     expect(agent.stderr).not.toContain('    at ');
   });
@@ -226,7 +226,7 @@ describe('the other commands', () => {
     expect((await agent.exited).code).toBe(0);
     expect(agent.stdout).toMatch(/^PROBE +STATE +READER +REASON$/m);
     expect(agent.stdout).toMatch(/^discovery +running +tp_btf$/m);
-    expect(agent.stdout).toMatch(/^discovery +Pods at once when they begin +tp_btf\/sched_process_exec$/m);
+    expect(agent.stdout).toMatch(/^discovery +Pods as soon as they start +tp_btf\/sched_process_exec$/m);
     expect(agent.stdout).toMatch(/^softnet +stopped$/m);
     expect(agent.stdout).toMatch(/^packetloss +running +tp_btf\/kfree_skb$/m);
     expect(agent.stdout).toMatch(/^PROBE +SEES +HOOK +REASON$/m);
@@ -272,7 +272,7 @@ describe('without any capability', () => {
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
     const byName = new Map(probes.map((probe) => [probe.name, probe]));
     expect(byName.get('tcp')).toMatchObject({ state: 'degraded', reader: 'files' });
-    expect(byName.get('tcp')?.reason).toMatch(/^CAP_SYS_PTRACE is missing: .* not seen \(\d+ processes\)$/);
+    expect(byName.get('tcp')?.reason).toMatch(/^CAP_SYS_PTRACE is missing, so .* not seen \(\d+ processes\)$/);
     expect(byName.get('softnet')).toMatchObject({ state: 'running', reason: '' });
     expect(byName.get('packetloss')).toMatchObject({ state: 'unsupported' });
     expect(byName.get('packetloss')?.reason).toMatch(/CAP_BPF and CAP_PERFMON are missing/);

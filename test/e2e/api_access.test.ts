@@ -96,7 +96,7 @@ it('with a token it answers whoever has it, and a changed token takes effect at 
   writeFileSync(file, `${TOKEN}\n`);
   await using _agent = await serveInside(['--api-token-file', file]);
   const url = `http://${pair.addressB.ipv4}:${PORT}/api/v1/probes`;
-  expect(ask('a', url)).toEqual({ status: 401, body: '{"error":"a bearer token is needed"}' });
+  expect(ask('a', url)).toEqual({ status: 401, body: '{"error":"a bearer token is required"}' });
   expect(ask('a', url, '-D', '-').body).toContain('WWW-Authenticate: Bearer realm="netsonde"');
   for (const wrong of [`${TOKEN}x`, TOKEN.slice(1), TOKEN.toUpperCase(), 'x']) {
     expect(ask('a', url, ...bearer(wrong))).toEqual({
@@ -107,8 +107,8 @@ it('with a token it answers whoever has it, and a changed token takes effect at 
   expect(ask('a', url, '-u', `x:${TOKEN}`).status).toBe(401);
   expect(ask('a', url, ...bearer(TOKEN)).status).toBe(200);
   const events = ['netns', 'exec', pair.a.netns.name, BIN, 'events', '--url', new URL(url).origin] as const;
-  expect(run('ip', ...events, '--token-file', file)).not.toContain('the agent answers');
-  expect(() => run('ip', ...events)).toThrow('the agent answers 401: a bearer token is needed');
+  expect(run('ip', ...events, '--token-file', file)).not.toContain('the agent responded with');
+  expect(() => run('ip', ...events)).toThrow('the agent responded with 401: a bearer token is required');
   expect(ask('b', `http://127.0.0.1:${PORT}/api/v1/probes`).status).toBe(200);
   writeFileSync(file, 'another-token-0123456789');
   expect(ask('a', url, ...bearer(TOKEN)).status).toBe(401);

@@ -114,9 +114,9 @@ it('an agent that starts with a faulty one runs with all defaults, and reports t
 });
 
 it.each([
-  [['--configmap', 'netsonde/netsonde'], /--configmap needs the API: give --kubernetes on/],
+  [['--configmap', 'netsonde/netsonde'], /--configmap needs the API; add --kubernetes on/],
   [['--kubernetes', 'on', '--configmap', 'netsonde'], /--configmap netsonde: is not NAMESPACE\/NAME/],
-  [['--kubernetes', 'perhaps'], /--kubernetes perhaps: is not one of auto, off, on/],
+  [['--kubernetes', 'perhaps'], /--kubernetes perhaps: must be one of auto, off, on/],
   [['--kubernetes', 'on'], /--kubernetes on: no service account is mounted/],
 ])('%j is refused in one line', async (args, message) => {
   const env = { KUBECONFIG: '', HOME: '/nonexistent', KUBERNETES_SERVICE_HOST: '' };

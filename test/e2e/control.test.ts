@@ -63,7 +63,7 @@ describe.concurrent('a section with for or until', () => {
       expect(await probe(agent, 'softnet')).toMatchObject({ state: 'running', until: null }),
     );
     expect(await agent.json<ConfigStatus>('/api/v1/config')).toMatchObject({ generation: 3, successful: true });
-    expect(agent.stderr).toContain('probes.softirq: its time is over');
+    expect(agent.stderr).toContain('probes.softirq: expired');
   });
 
   it('survives a restart in the middle, and stays reverted after another one', async () => {
@@ -90,7 +90,7 @@ describe.concurrent('a section with for or until', () => {
     const { file, args } = place(over);
     await using agent = await AgentProcess.serve(args);
     expect(await probe(agent, 'softirq')).toMatchObject({ state: 'stopped', until: null });
-    expect(agent.stderr).toContain('probes.softirq: its time had passed before the agent started');
+    expect(agent.stderr).toContain('probes.softirq: expired before the agent started');
     writeFileSync(file, `${over} # the same`);
     await eventually(async () =>
       expect(await agent.json<ConfigStatus>('/api/v1/config')).toMatchObject({ generation: 2, successful: true }),
@@ -183,7 +183,7 @@ while True:
   const { reason, programs, since } = await probe(agent, 'packetloss');
   process.stdout.write(`${reason}\n`);
   expect(reason).toMatch(
-    /^took [\d.]+ % of a CPU for \d+ s, its budget is 0\.05 % \(BPF programs [\d.]+ %, collecting [\d.]+ %\); it is retried at 20\S+Z$/,
+    /^took [\d.]+ % of a CPU for \d+ s, its budget is 0\.05 % \(BPF programs [\d.]+ %, collecting [\d.]+ %\); it will be retried at 20\S+Z$/,
   );
   expect(programs).toEqual([]);
   expect(Date.parse(reason.slice(-24)) - Date.parse(since)).toBeGreaterThan(20_000);

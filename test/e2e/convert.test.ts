@@ -86,7 +86,7 @@ describe('netsonde convert', () => {
 
   it.each([
     [['-'], 'metrics:\n  probes: tcp', /^netsonde: standard input: line 2: metrics\.probes: "tcp" is not allowed/],
-    [['-'], 'probes: {}', /^netsonde: standard input: has neither .* this already is a configuration of netsonde$/m],
+    [['-'], 'probes: {}', /^netsonde: standard input: has neither .* this is a netsonde configuration already$/m],
     [['-'], `#${'x'.repeat(2 ** 20)}`, /^netsonde: standard input: longer than 1048576 bytes$/m],
     [['/nowhere.yaml'], '', /^netsonde: ENOENT: .*\/nowhere\.yaml/],
     [[], '', /^netsonde: convert: give one file/],

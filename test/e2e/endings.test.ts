@@ -64,8 +64,8 @@ it('serves and ends, with its final account, although names, servers, the disk a
   );
   await eventually(() => expect(agent.stderr).toContain('configuration 2 applied'));
   await eventually(() => {
-    for (const text of ['lines of the log do not reach loki', 'the spool is not written'])
-      expect(agent.stderr).toMatch(new RegExp(`${text}: .*${hangs.disk}\\S* does not answer`));
+    for (const text of ['log lines do not reach loki', 'cannot write the spool'])
+      expect(agent.stderr).toMatch(new RegExp(`${text}: .*${hangs.disk}\\S* does not respond`));
   });
   await eventually(async () => {
     netns.python("import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7001))");
@@ -108,11 +108,11 @@ it('ends during its start', async () => {
     hangs.wrapper,
     { KUBECONFIG: kubeconfig(hangs.url) },
   );
-  await eventually(() => expect(agent.stderr).toContain('by the Kubernetes API at'));
-  expect(agent.stderr).toMatch(new RegExp(`${hangs.disk}/state/timed.json is ignored: .* does not answer`));
+  await eventually(() => expect(agent.stderr).toContain('from the Kubernetes API at'));
+  expect(agent.stderr).toMatch(new RegExp(`${hangs.disk}/state/timed.json is ignored because .* does not respond`));
   agent.signal('SIGTERM');
   expect(await agent.exited).toEqual({ code: 0, signal: null });
-  expect(agent.stderr).toContain('SIGTERM: the agent ends');
+  expect(agent.stderr).toContain('SIGTERM: the agent is shutting down');
 });
 
 it('does not start on a pipe, and reports that', async () => {

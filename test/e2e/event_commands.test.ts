@@ -68,10 +68,13 @@ describe('netsonde events', () => {
   });
 
   it.each([
-    [['--probe', 'packetlos'], /answers 400: no such probe: packetlos \(did you mean packetloss\?\)/],
-    [['--type', 'x'], /answers 400: no such type: x; there are: /],
-    [['--since', 'yesterday'], /answers 400: since: yesterday is neither/],
-    [['--url', 'http://127.0.0.1:64999'], /no agent answers at 127\.0\.0\.1:64999 \(--url\): .*ECONNREFUSED/],
+    [['--probe', 'packetlos'], /responded with 400: no such probe: packetlos \(did you mean packetloss\?\)/],
+    [['--type', 'x'], /responded with 400: no such type: x; there are: /],
+    [['--since', 'yesterday'], /responded with 400: since: yesterday is neither/],
+    [
+      ['--url', 'http://127.0.0.1:64999'],
+      /cannot connect to the agent at 127\.0\.0\.1:64999 \(--url\): .*ECONNREFUSED/,
+    ],
     [['--url', 'x'], /--url x: give a URL/],
     [['-o', 'yaml'], /-o yaml: give json or text/],
   ])('%j is refused with a message', async (args, message) => {
@@ -153,7 +156,7 @@ it("the agent's own log goes to Loki, at the configured level, and follows the c
   expect(own.stderr).not.toMatch(/configuration 2 applied/);
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer second');
   write('info', { url: 'http://127.0.0.1:1' });
-  await eventually(() => expect(own.stderr).toMatch(/lines of the log do not reach loki: .*ECONNREFUSED/));
+  await eventually(() => expect(own.stderr).toMatch(/log lines do not reach loki: .*ECONNREFUSED/));
   own.signal('SIGTERM');
   expect(await own.exited).toEqual({ code: 0, signal: null });
 });

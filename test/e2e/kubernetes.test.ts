@@ -359,5 +359,5 @@ it('on SIGTERM the agent ends cleanly while the API server takes requests and an
   agent.signal('SIGTERM');
   // An agent that does not exit would be killed by Kubernetes.
   expect(await agent.exited).toMatchObject({ code: 0 });
-  expect(agent.stderr).toContain('SIGTERM: the agent ends');
+  expect(agent.stderr).toContain('SIGTERM: the agent is shutting down');
 });

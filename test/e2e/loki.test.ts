@@ -118,16 +118,16 @@ describe('a server in trouble', () => {
       request > WELL && request <= WELL + count ? fault : undefined;
 
   it.each<[string, (request: number) => Fault | undefined, RegExp, object?]>([
-    ['that answers 500', times(2, { status: 500, text: 'ingester gone' }), /it answers 500: ingester gone/],
-    ['that answers 503 with a page', times(1, { status: 503, text: '<html>\nno' }), /it answers 503: <html>/],
+    ['that answers 500', times(2, { status: 500, text: 'ingester gone' }), /it returned 500: ingester gone/],
+    ['that answers 503 with a page', times(1, { status: 503, text: '<html>\nno' }), /it returned 503: <html>/],
     ['that resets connections', times(2, { reset: 'before' }), /ECONNRESET|socket hang up/],
     ['that resets after it took the push', times(2, { reset: 'after' }), /ECONNRESET|socket hang up/],
-    ['that never answers', times(1, { hang: true }), /did not answer within 500 ms/, { timeout: '500ms' }],
-    ['that does not know the tenant', times(1, { status: 401, text: 'no org id' }), /it answers 401: no org id/],
+    ['that never answers', times(1, { hang: true }), /did not respond within 500 ms/, { timeout: '500ms' }],
+    ['that does not know the tenant', times(1, { status: 401, text: 'no org id' }), /it returned 401: no org id/],
     [
       'that redirects us',
       times(1, { status: 302, headers: { location: '/x' } }),
-      /it answers 302; it redirects us to \/x/,
+      /it returned 302; it redirects to \/x/,
     ],
   ])('%s loses nothing', async (_, fault, reason, more) => {
     await using way = await EventWay.open(sink(more));
@@ -159,7 +159,7 @@ describe('a server in trouble', () => {
     await eventually(() =>
       expect(way.status('loki')).toMatchObject({
         state: 'failed',
-        reason: expect.stringMatching(/^it answers 429: ingestion rate limit exceeded/),
+        reason: expect.stringMatching(/^it returned 429: ingestion rate limit exceeded/),
       }),
     );
     const ledger = await way.settled('loki');
@@ -213,7 +213,7 @@ describe('a server in trouble', () => {
     expect(loki.entries).toHaveLength(300 - 3 * bad);
     expect(way.status('loki')).toMatchObject({
       state: 'running',
-      rejected: { why: 'it answers 400: entry has timestamp too old' },
+      rejected: { why: 'it returned 400: entry has timestamp too old' },
     });
   });
 
@@ -235,7 +235,7 @@ describe('a sink that is set up wrongly', () => {
     const wrong: [object, RegExp][] = [
       [{ url: 'http://127.0.0.1:1' }, /127\.0\.0\.1:1: .*ECONNREFUSED/],
       [{ url: 'http://nobody.invalid' }, /nobody\.invalid: .*(ENOTFOUND|EAI_AGAIN)/],
-      [{ url: `${loki.url}/nowhere/push` }, /it answers 404/],
+      [{ url: `${loki.url}/nowhere/push` }, /it returned 404/],
       [{ bearerTokenFile: missing }, /ENOENT.*token/],
     ];
     await using way = await EventWay.open(sink(wrong[0]?.[0]));

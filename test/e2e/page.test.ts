@@ -233,7 +233,7 @@ it('shows what the configuration switches, for how long, and why a configuration
   await page.getByRole('heading', { name: 'The last configuration was rejected' }).waitFor();
   const faults = await page.locator('table.faults').innerText();
   expect(faults).toMatch(/probes\.softirq\.for\s+"15x"\s+a duration from 1s to 8760h/);
-  expect(faults).toMatch(/probes\.packetlos\s+–\s+no such key \(did you mean packetloss\?\)/);
+  expect(faults).toMatch(/probes\.packetlos\s+–\s+unknown key \(did you mean packetloss\?\)/);
   expect(await page.locator('.document').innerText()).toMatch(/packetloss:\n(.*\n)*? +budget: 50%/);
   expect(await page.getByRole('link', { name: 'Configuration rejected' }).count()).toBe(1);
   await page.getByRole('link', { name: 'Probes' }).click();

@@ -85,7 +85,7 @@ it('a full disk under the spool: events wait in memory, and are delivered all th
     way.publish(makeEvents(100, {}, batch * 100));
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
-  await eventually(() => expect(way.logged.join('\n')).toMatch(/the spool is not written: ENOSPC/));
+  await eventually(() => expect(way.logged.join('\n')).toMatch(/cannot write the spool: ENOSPC/));
   await server.up();
   const ledger = await way.settled('otlp');
   expect(ledger.delivered + ledger.lost).toBe(10_000);
@@ -198,14 +198,14 @@ it('otlp: records that a collector leaves out of an accepted batch are counted',
   way.publish(makeEvents(10));
   expect(await way.settled('otlp')).toMatchObject({ delivered: 8, dropped: { rejected: 2 } });
   expect(server.records).toHaveLength(8);
-  expect(way.status('otlp')).toMatchObject({ state: 'running', rejected: { why: 'it refused 2 records: too odd' } });
+  expect(way.status('otlp')).toMatchObject({ state: 'running', rejected: { why: 'it rejected 2 records: too odd' } });
 });
 
 it.each([
-  ['answers 503', { status: 503 }, /it answers 503/],
-  ['asks for patience', { status: 429, headers: { 'retry-after': '1' } }, /it answers 429/],
-  ['answers 401', { status: 401, text: 'who are you' }, /it answers 401: who are you/],
-  ['answers 500', { status: 500, text: 'oh no' }, /it answers 500: oh no/],
+  ['answers 503', { status: 503 }, /it returned 503/],
+  ['asks for patience', { status: 429, headers: { 'retry-after': '1' } }, /it returned 429/],
+  ['answers 401', { status: 401, text: 'who are you' }, /it returned 401: who are you/],
+  ['answers 500', { status: 500, text: 'oh no' }, /it returned 500: oh no/],
 ] as const)('otlp: a collector that %s loses nothing', async (_, fault, reason) => {
   await using server = await OtlpServer.start();
   await using way = await EventWay.open({ otlp: { url: server.url, timeout: '60s', batch: { age: '50ms' } } });
@@ -230,5 +230,5 @@ it('otlp: a collector that is down, and one that refuses an event', async () => 
   server.refuse = (message) => message === 'event 142';
   way.publish(makeEvents(100, {}, 100));
   expect(await way.settled('otlp')).toMatchObject({ delivered: 199, dropped: { rejected: 1 } });
-  expect(way.status('otlp')).toMatchObject({ state: 'running', rejected: { why: 'it answers 400: bad record' } });
+  expect(way.status('otlp')).toMatchObject({ state: 'running', rejected: { why: 'it returned 400: bad record' } });
 });

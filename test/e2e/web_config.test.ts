@@ -105,7 +105,7 @@ it('a change to client certificates is applied; a faulty one is not, and the rea
   expect(until).toBeGreaterThan(Date.now() / 1_000);
 
   ca.sign('server', { until: new Date(Date.now() - 1_000) });
-  await eventually(() => expect(agent.stderr).toContain('a valid certificate: this one expired on'), WAIT_MS);
+  await eventually(() => expect(agent.stderr).toContain('a valid certificate; this one expired on'), WAIT_MS);
   const { status, stdout } = spawnSync(BIN, ['check', '--web.config.file', file], { encoding: 'utf8' });
   expect([status, stdout]).toEqual([1, expect.stringContaining('this one expired on')]);
   writeFileSync(file, '{ tls_server_config: {');

@@ -198,7 +198,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
       agent.signal(image.stage.stopSignal as NodeJS.Signals);
       expect(await agent.exited).toEqual({ code: 0, signal: null });
       // Every part of the agent closed before its deadline.
-      expect(agent.stderr).toContain(': the agent ends');
+      expect(agent.stderr).toContain(': the agent is shutting down');
       expect(agent.stderr).not.toMatch(/did not close|hangs/);
     },
     90_000,

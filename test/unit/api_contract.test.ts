@@ -166,7 +166,7 @@ describe('every route', () => {
     await statuses();
     const response = await host.fetch('/api/v1/entities');
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1']);
-    expect(await response.json()).toEqual({ error: '4 others were served for the whole time' });
+    expect(await response.json()).toEqual({ error: 'timed out while 4 others were served' });
     expect(host.refusals.counts.get('busy')).toBe(1);
   });
 
@@ -207,7 +207,7 @@ describe('every route', () => {
     expect(await all({ headers: bearer })).toEqual(each(503));
     expect(new Set(host.warnings)).toEqual(new Set([expect.stringContaining('/nonexistent/token')]));
     const lost = await answerOf('/api/v1/agent', { headers: bearer });
-    expect(lost.body).toEqual({ error: 'the token of the agent cannot be read; its log says why' });
+    expect(lost.body).toEqual({ error: 'the agent cannot read its token file; its log has the reason' });
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) expect(await all({ method })).toEqual(each(405));
   });
 });

@@ -70,7 +70,7 @@ describe("KubeSkoop's probes", () => {
     const { warnings, leftOut } = converted(asking([name]));
     if (NO_PROBE.includes(name)) {
       expect(warnings).toEqual([
-        expect.stringMatching(/^line 3: metrics\.probes\.0: "flow": left out: there is no probe for flows yet: /),
+        expect.stringMatching(/^line 3: metrics\.probes\.0: "flow": left out: there is no probe for flows yet; /),
       ]);
       return;
     }
@@ -167,7 +167,7 @@ describe('a configuration of KubeSkoop', () => {
       'line 31: event.sinks.1',
     ]);
     expect(warnings[0]).toContain('CAP_SYS_ADMIN');
-    expect(warnings[3]).toContain('mount a folder');
+    expect(warnings[3]).toContain('mount a directory');
   });
 
   it('is found in the manifest of a whole deployment, with its lines and its namespace', () => {
@@ -181,7 +181,7 @@ describe('a configuration of KubeSkoop', () => {
     expect(fixture('manifest').split('\n')[54]).toContain('name: packetloss');
     expect(lines).toContain('  packetloss:  # metrics.probes.10, line 47; event.probes.1, line 55');
     expect(leftOut).toBe(2);
-    expect(warnings[0]).toMatch(/^line 34: enableController: true: left out: there is no controller/);
+    expect(warnings[0]).toMatch(/^line 34: enableController: true: left out: netsonde has no controller/);
     expect(warnings.at(-1)).toMatch(/structuredMetadata is false/);
   });
 
@@ -220,14 +220,14 @@ describe('a configuration of KubeSkoop', () => {
     });
     const said = warnings.join('\n');
     for (const part of [
-      'line 1: address: "tcp://10.0.0.7:9200": left out: the listen address is not part of the configuration: `netsonde serve --listen 10.0.0.7:9200`',
+      'line 1: address: "tcp://10.0.0.7:9200": left out: the listen address is not part of the configuration; use `netsonde serve --listen 10.0.0.7:9200`',
       'line 3: controllerAddr: "dns:controller.kubeskoop:10263": left out: ',
       'line 8: metrics.additionalLabels.2: "region=eu-west-1": left out: ',
-      `line 10: metrics.additionalLabels.4: "node=\${labels:node}": left out: netsonde asks for another name: there already is a label node`,
+      `line 10: metrics.additionalLabels.4: "node=\${labels:node}": left out: netsonde requires another name: the label node exists already`,
       'line 25: event.probes.0.args.softirq-types: ["nett"]: left out: ',
       'line 27: event.probes.2: "conntrack": an event is sent when the table is nearly full',
       'line 35: event.sinks.1: {"name":"loki","args":{"addr":"loki.example"}}: left out: there can be only one sink loki',
-      'line 38: event.sinks.2: {"name":"kafka","args":{}}: left out: there is no such sink; sinks are stdout, file, loki and otlp',
+      'line 38: event.sinks.2: {"name":"kafka","args":{}}: left out: there is no such sink; the sinks are stdout, file, loki and otlp',
     ]) {
       expect(said).toContain(part);
     }
@@ -274,7 +274,7 @@ describe('a configuration of KubeSkoop', () => {
   it.each([
     [
       'port: 10080',
-      'port: 10080: left out: the listen address is not part of the configuration: `netsonde serve --listen :10080`',
+      'port: 10080: left out: the listen address is not part of the configuration; use `netsonde serve --listen :10080`',
     ],
     ['address: unix:///run/k.sock', 'address: "unix:///run/k.sock": left out: '],
     ['interval: 15', 'interval: left out: KubeSkoop does not know this key'],
@@ -287,7 +287,7 @@ describe('a configuration of KubeSkoop', () => {
       'metrics: { probes: [&a { name: tcp, args: { x: *a } }] }',
       'line 1: metrics.probes.0.args.x: a value that contains itself: left out: ',
     ],
-    ['metrics: { probes: [tcp, tcp] }', 'metrics.probes.1: "tcp": it is given twice, and this one counts'],
+    ['metrics: { probes: [tcp, tcp] }', 'metrics.probes.1: "tcp": duplicate probe; this entry is used'],
     [
       'event: { probes: [{ name: packetloss, args: { constructor: 1 } }] }',
       'event.probes.0.args.constructor: 1: left out: ',
@@ -296,7 +296,7 @@ describe('a configuration of KubeSkoop', () => {
     ['event: { probes: [tcp] }', 'event.probes.0: "tcp": left out: the probe tcp has metrics only'],
     [
       'event: { probes: [{ name: packetloss, args: { enableStack: "yes" } }] }',
-      'event.probes.0.args.enableStack: "yes": left out: the option stack of packetloss does not take it',
+      'event.probes.0.args.enableStack: "yes": left out: the option stack of packetloss does not accept it',
     ],
     [
       'event: { probes: [{ name: tcpreset, args: { enableStack: true } }] }',
@@ -318,7 +318,7 @@ describe('a configuration of KubeSkoop', () => {
     ],
     [
       'event: { sinks: [{ name: loki, args: { addr: loki } }] }',
-      'the name of a Service alone is looked up in the namespace of netsonde',
+      'the name of a Service is resolved in the namespace of netsonde',
     ],
     [`metrics: { additionalLabels: ["__proto__=\${labels:a}", "b"] }`, 'metrics.additionalLabels.1: "b": left out: '],
   ])('%s has a warning', (line, warning) => {
@@ -331,7 +331,7 @@ describe('a configuration of KubeSkoop', () => {
     const { document, warnings } = converted(stringify({ metrics: { additionalLabels: labels } }));
     expect(Object.keys(document.labels ?? {})).toHaveLength(8);
     expect(warnings).toHaveLength(2);
-    expect(warnings[0]).toContain(`"l8=\${labels:l8}": left out: netsonde asks for at most 8 labels`);
+    expect(warnings[0]).toContain(`"l8=\${labels:l8}": left out: netsonde requires at most 8 labels`);
   });
 
   it('cannot put anything but its values into the configuration', () => {
