@@ -18,38 +18,38 @@ const descriptors: readonly MetricDescriptor[] = PROBES.flatMap(({ metrics }) =>
 
 const INTRODUCTION = `# KubeSkoop's names
 
-This page is for users of KubeSkoop: recording rules compute its metrics, with its names and labels, from those of netsonde. Its
-dashboards and alerts keep working during a migration. [Coming from KubeSkoop](migration.md) describes the whole migration.
+This page is for users of KubeSkoop. Recording rules compute metrics with KubeSkoop's names and labels from those of netsonde, so that KubeSkoop's
+dashboards and alerts continue to work during a migration. [Coming from KubeSkoop](migration.md) describes the whole migration.
 
 ## Use
 
-1. Scrape netsonde with \`honor_labels: true\`, and let the scrape configuration put the name of the node into the label \`node\`. It
-   becomes \`k8s_node\`, which the variable of KubeSkoop's node dashboard needs; without it \`k8s_node\` is the \`instance\`.
-2. Load [the rules](../dashboards/rules/kubeskoop.yaml): with \`rule_files\` in the configuration of Prometheus, or below \`spec\` of a PrometheusRule:
+1. Scrape netsonde with \`honor_labels: true\`, and set the label \`node\` to the name of the node in the scrape configuration. The rules
+   copy \`node\` to \`k8s_node\`, which the variable of KubeSkoop's node dashboard needs. Without \`node\`, \`k8s_node\` is the \`instance\`.
+2. Load [the rules](../dashboards/rules/kubeskoop.yaml) with \`rule_files\` in the Prometheus configuration, or put them under \`spec\` in a PrometheusRule:
 
    \`\`\`sh
    { printf 'apiVersion: monitoring.coreos.com/v1\\nkind: PrometheusRule\\nmetadata: { name: netsonde-kubeskoop }\\nspec:\\n'
      sed 's/^/  /' dashboards/rules/kubeskoop.yaml; } | kubectl apply -n netsonde -f -
    \`\`\`
 
-   Prometheus evaluates them at its own interval, which should not be longer than the scrape interval.
-3. Switch on the probes and metrics that you use and that are off by default: with \`detail: full\` or a list \`fields\`, the metrics that are
-   \`full\` below. [\`netsonde convert\`](migration.md) writes both.
+   The evaluation interval of Prometheus should not be longer than the scrape interval.
+3. Enable the probes that you need and that are off by default. If you need metrics with the detail \`full\` in the tables below, enable them with \`detail: full\` or
+   in a list \`fields\`. [\`netsonde convert\`](migration.md) writes a configuration with these settings.
 
 ## Results of the rules
 
-- The labels \`k8s_node\`, \`k8s_namespace\` and \`k8s_pod\`, from \`node\`, \`namespace\` and \`pod\`. The node's own series have neither a namespace nor a
-  Pod. The rules sum over all other labels, except those of RDMA devices, so no two series are equal.
-- The values are unchanged, including cumulative ones: \`rate()\` and \`increase()\` of a recorded series equal those of ours. KubeSkoop calls nearly all of them
-  gauges, which makes no difference to a query.
-- A failed scrape leaves a gap, not a partial sum.
+- The recorded series have the labels \`k8s_node\`, \`k8s_namespace\` and \`k8s_pod\`, which come from \`node\`, \`namespace\` and \`pod\`. The node's own series have neither a namespace nor a
+  Pod. The rules add up all other labels, except those of RDMA devices, so no two series have the same labels.
+- The values are those of netsonde, including cumulative ones, so \`rate()\` and \`increase()\` give the same results. KubeSkoop declares nearly all of these metrics as
+  gauges, which makes no difference for queries.
+- A failed scrape causes a gap rather than a partial sum.
 
-An evaluation takes Prometheus 3.5 ms for each Pod with all series (2.42, 250 Pods of 157 series in 0.9 s): leave out the groups that nothing
+With all series, an evaluation takes 3.5 ms per Pod (measured with Prometheus 2.42: 250 Pods with 157 series each take 0.9 s). Remove the rule groups that nothing
 queries.
 `;
 
-const PODS_SOCKETS = `\`kubeskoop_sock_orphan\`, \`_alloc\` and \`_mem\` of a Pod: the kernel counts them for the whole machine. A panel that adds the orphans of a Pod
-  to its sockets stays empty, as before.`;
+const PODS_SOCKETS = `\`kubeskoop_sock_orphan\`, \`kubeskoop_sock_alloc\` and \`kubeskoop_sock_mem\` of a Pod: The kernel counts these only for the whole machine. A panel that adds a Pod's orphans
+  to its sockets is empty, as it was with KubeSkoop.`;
 
 function valueText(equivalent: Equivalent): string {
   const { scale } = equivalent;
@@ -63,7 +63,7 @@ function probeSection({ probe, remark, metrics }: KubeskoopProbe): string[] {
     return [`\`${name}\``, valueText(entry), detail, entry.remark ?? ''];
   });
   const isOff = PROBES.find(({ name }) => name === probe)?.enabledByDefault === false;
-  const remarks = [...(isOff ? ['Off by default.'] : []), ...(remark === undefined ? [] : [remark])];
+  const remarks = [...(isOff ? ['The probe is off by default.'] : []), ...(remark === undefined ? [] : [remark])];
   return [
     `### ${probe}`,
     '',
@@ -128,11 +128,11 @@ function namesPage(): string {
     '',
     ...missingNames(),
     `- ${PODS_SOCKETS}`,
-    '- The labels of both ends (`src`, `dst` and related ones): addresses are in events, where they add no series.',
+    '- The labels of both ends (such as `src` and `dst`): netsonde puts addresses into events, where they add no series.',
     '',
     '## Probes in the configuration',
     '',
-    'The names of the probes are the same, except for these, which the configuration accepts once the probe exists:',
+    "Most probes have the same names. The configuration also accepts these names of KubeSkoop's probes:",
     '',
     table(
       ['KubeSkoop', 'netsonde'],
