@@ -1,39 +1,39 @@
 import { defineConfig } from 'vitest/config';
 import { pathOfInterpreter } from './test/support/interpreter.ts';
 
-// Processes that tests start inherit it.
+// Processes that tests start inherit this variable.
 process.env['PATH'] = pathOfInterpreter(process.env['PATH'] ?? '');
 
-/** Files that run one after the other, before all others: the guest that boots meanwhile then has the second CPU. */
+/** Test files that run one after the other before all other files, with the reason. The guest that boots meanwhile can then use the second CPU. */
 const ALONE: Readonly<Record<string, string>> = {
-  'bpf-napi/test/system.test.ts': 'BPF run times are switched on for the whole machine',
-  'test/kernel/adversity.test.ts': 'looks at the resets of every namespace, and floods a ring',
-  'test/kernel/conntrack_churn.test.ts': 'reads the tables of all namespaces, for which the probe has half a second',
+  'bpf-napi/test/system.test.ts': 'enables BPF run times for the whole machine',
+  'test/kernel/adversity.test.ts': 'checks the resets of every namespace, and floods a ring',
+  'test/kernel/conntrack_churn.test.ts': 'reads the tables of all namespaces within half a second',
   'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which must be counted',
   'test/kernel/fd_many.test.ts': 'opens half a million descriptors, which every other agent would count',
-  'test/kernel/netiftxlatency.test.ts': 'measures the wait of packets in the kernel',
+  'test/kernel/netiftxlatency.test.ts': 'measures how long packets wait in the kernel',
   'test/kernel/process_table.test.ts': 'compares all processes of the machine',
   'test/kernel/short_pods.test.ts':
-    'makes Pods that are gone before they are listed, and unlisted Pods share their room',
+    'creates Pods that end before they are listed, and all unlisted Pods share one event limit',
   'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',
-  'test/kernel/softirq.test.ts': 'looks at the softirqs of the machine, with a limit of events for all',
-  'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections being made',
-  'test/e2e/idle.test.ts': 'counts wake-ups of an agent, which others cause all the time',
+  'test/kernel/softirq.test.ts': 'checks the softirqs of the whole machine, which share one event limit',
+  'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees new connections',
+  'test/e2e/idle.test.ts': 'counts the wakeups of an agent, which other tests cause, too',
   'test/e2e/real_pods.test.ts': 'measures the memory of an agent, which grows with the namespaces of others',
   'test/e2e/loki_agent.test.ts': 'makes 5,000 drops a second, none of which may be lost',
 };
 const alone = Object.keys(ALONE);
 
-/** A timeout is for tests that hang: speed is measured by `bench`. */
+/** Timeouts that only end tests that hang. `bench` measures speed. */
 const patient = { pool: 'forks', testTimeout: 240_000, hookTimeout: 240_000 } as const;
 /**
- * For tests that share the kernel with everything else on the machine: others hold its locks, and move its counters. The summary names each
- * test that needed the second run. Tests of code alone have none: a property that fails once is a fault.
+ * For tests on the real kernel, whose locks other processes hold and whose counters they change. The summary names each test that needed a second run.
+ * Unit tests are not retried, because a property that fails once is a bug.
  */
 const SHARED_KERNEL = { retry: 1 } as const;
 /**
- * Some tests wait more than they work. Where files share a process (`isolate: false`), modules are loaded once, which halves the CPU time;
- * no module has state. The tests make namespaces, Pods and servers of their own, and look at nothing else.
+ * Several files run in parallel, because tests wait most of the time. Files share a process (`isolate: false`), so modules are loaded only once, which
+ * halves the CPU time. This works because no module has state, and because tests check only their own namespaces, Pods and servers.
  */
 const together = { ...patient, maxWorkers: 4, sequence: { groupOrder: 2 } } as const;
 const single = { ...patient, fileParallelism: false } as const;

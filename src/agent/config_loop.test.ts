@@ -145,7 +145,7 @@ describe('a later document', () => {
     expect(logs).toEqual(['info configuration 2 applied']);
   });
 
-  it('that is faulty changes nothing and is reported with its version; the next good one is applied', async () => {
+  it('that is invalid changes nothing and is reported with its version; the next good one is applied', async () => {
     await loop.begin({ text: 'probes: { udp: false }' });
     steps = [];
     const version = { uid: 'u', resourceVersion: '7' };
@@ -239,7 +239,7 @@ describe('a document that is late', () => {
     expect(loop.status).toMatchObject({ generation: 1, successful: true, rejected: null });
   });
 
-  it('and faulty leaves all defaults, with its own faults', async () => {
+  it('and invalid leaves all defaults, with its own errors', async () => {
     void loop.reload({ text: 'probes: 5' });
     await loop.fallBack();
     expect(isOn('udp')).toBe(true);
@@ -288,7 +288,7 @@ describe('a section that ends', () => {
 describe('labels of the node', () => {
   const DOCUMENT = 'nodes: { pool=edge: { probes: { udp: false } }, zone=a: { probes: { tcp: false } } }';
 
-  it('choose other overrides of the active document, and make a new generation only where they do', async () => {
+  it('choose other overrides of the active document, and make a new generation only if they do', async () => {
     await loop[Symbol.asyncDispose]();
     loop = await open({ zone: 'a' });
     await loop.begin({ text: DOCUMENT });
@@ -312,7 +312,7 @@ describe('labels of the node', () => {
     expect(loop.status.generation).toBe(1);
   });
 
-  it('hold for the active document, even after a faulty one', async () => {
+  it('hold for the active document, even after an invalid one', async () => {
     await loop.begin({ text: DOCUMENT });
     await loop.reload({ text: 'probes: 5' });
     await loop.setNodeLabels({ pool: 'edge' });
@@ -363,7 +363,7 @@ describe('a part that fails to follow', () => {
     expect(loop.status).toMatchObject({ generation: 1, rejected: { faults: [FAULT] } });
   });
 
-  it.each(['labels', 'probes'])('is no fault if the kernel thread is lost while it gets %s', async (told) => {
+  it.each(['labels', 'probes'])('is not an error if the kernel thread is lost while it gets %s', async (told) => {
     during = fails(told);
     await loop.begin({ text: '{ labels: { app: app }, probes: { udp: false } }' });
     expect(loop.status).toMatchObject({ generation: 1, successful: true, rejected: null });

@@ -117,7 +117,7 @@ function fold(events: readonly EventRecord[]): void {
 describe('by service', () => {
   const PORTS = Array.from({ length: 16 }, (_, at) => 40_001 + at);
 
-  it('twenty failed look-ups become the first, and one that stands for the rest, with the ports', () => {
+  it('twenty failed lookups become the first, and one that stands for the rest, with the ports', () => {
     const events = Array.from({ length: 20 }, (_, at) => lookup(at));
     fold(events);
     const rest = { count: 19, ports: PORTS, morePorts: 3, firstTime: events[1]?.time, lastTime: events[19]?.time };
@@ -151,7 +151,7 @@ describe('by service', () => {
     expect(out).toHaveLength(2);
   });
 
-  it("learns which end is the client where both ports may be a client's: the one that changes", () => {
+  it("learns which end is the client if both ports may be a client's: the one that changes", () => {
     const between = (client: number, service: number) =>
       lookup(0, { src: `10.0.0.1:${client}`, dst: `10.0.0.2:${service}` });
     lane.receive([between(40_000, 50_051), between(40_000, 50_051), between(40_001, 50_051)]);

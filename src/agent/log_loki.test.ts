@@ -51,7 +51,7 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   await shipping.close();
 });
 
-it('waiting lines are sent when it ends, and a Loki that is away delays nothing', async () => {
+it('waiting lines are sent when it ends, and an unreachable Loki delays nothing', async () => {
   await using loki = await LokiServer.start();
   const log = createLogger({ level: 'info', transports: [new transports.Console({ silent: true })] });
   const config = (url: string) =>

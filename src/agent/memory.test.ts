@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { eventually } from '../../test/support/oracle.ts';
 import { keepMemory } from './memory.ts';
 
-it('after a burst both threads give back, once, also where one of them does not answer', async () => {
+it('after a burst both threads give back, once even if one of them does not answer', async () => {
   const looks = [100, 100, 150, 150, 150];
   let looked = 0;
   const given: string[] = [];

@@ -80,7 +80,7 @@ describe('attribution', () => {
     expect((await page()).samples).toEqual([]);
   });
 
-  it('shows the later of two entities with equal labels, and counts the other', async () => {
+  it('shows the later of two entities with the same labels, and counts the other', async () => {
     aggregator.entities.set([entity(1, 'a'), entity(2, 'a')]);
     cycle((emit) => {
       emit('plain', A, 1, NO_LABELS);
@@ -120,7 +120,7 @@ describe('attribution', () => {
     expect((await page()).samples).toHaveLength(3);
   });
 
-  it('counts a renamed value once, where its identity is known', async () => {
+  it('counts a renamed value once, if its identity is known', async () => {
     const numbered = (values: Readonly<Record<string, readonly [identity: number, value: number]>>) =>
       cycle((emit) => {
         for (const [device, [identity, value]] of Object.entries(values)) {
@@ -174,7 +174,7 @@ describe('a column', () => {
     expect(aggregator.unattributed.get('test')).toBe(2);
   });
 
-  it('looks up its namespaces again where their entities differ from those of the column before', async () => {
+  it('looks up its namespaces again if their entities differ from those of the column before', async () => {
     const ids = [A, B, C];
     cycle((emit) => {
       column(emit, 'plain', ids);
@@ -219,7 +219,7 @@ describe('the page', () => {
     expect((await page()).samples).toEqual([]);
   });
 
-  it('never has two samples with equal labels', async () => {
+  it('never has two samples with the same labels', async () => {
     cycle((emit) => {
       emit('plain', A, 1, NO_LABELS);
       emit('plain', A, 2, NO_LABELS);
@@ -229,7 +229,7 @@ describe('the page', () => {
     expect((await page()).samples.map(({ value }) => value)).toEqual(['2', '4']);
   });
 
-  it('has the details only where they are configured', async () => {
+  it('has the details only if they are configured', async () => {
     cycle((emit) => emit('detailed', A, 1, NO_LABELS));
     expect((await page()).samples).toEqual([]);
     aggregator.addProbe('test', metrics, 'full');
@@ -324,7 +324,7 @@ describe('an open label', () => {
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 7 });
   });
 
-  it('conserves the sum and never steps back, for any devices that come and go', async () => {
+  it('conserves the sum and never steps back, for any devices that start and end', async () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     const step = fc.array(fc.record({ name: fc.constantFrom(...names), grows: fc.nat({ max: 5 }) }), { maxLength: 6 });
     await fc.assert(
@@ -352,7 +352,7 @@ describe('an open label', () => {
   });
 });
 
-describe('two namespaces with equal labels', () => {
+describe('two namespaces with the same labels', () => {
   const withUid = (id: number, uid: string): Entity => ({ ...entity(id, 'same'), uid });
   const shown = async () => {
     cycle((emit) => {

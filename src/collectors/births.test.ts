@@ -220,7 +220,7 @@ describe('the increases that scrapers see', () => {
     );
   });
 
-  it('equal the counts where a row gives its place away while it grows', async () => {
+  it('equal the counts if a row gives its place away while it grows', async () => {
     const given: Run = {
       intervals: [15_000, 30_000],
       phases: [1_000, 22_000],
@@ -238,7 +238,7 @@ describe('the increases that scrapers see', () => {
     ]);
   });
 
-  it('miss every first value where a row is shown as it is', async () => {
+  it('miss every first value if a row is shown as it is', async () => {
     const burst = { afterMs: 500, pod: 1, label: 0, more: 197, isFailed: false };
     const given: Run = { intervals: [1_000, 1_000], phases: [0, 300], curlEveryMs: 900, bursts: [burst] };
     const { servers } = await run(given, () => undefined);
@@ -356,7 +356,7 @@ describe('a row of our own counts', () => {
     },
   );
 
-  it('has its value late, but not never, where the collection fails repeatedly', async () => {
+  it('has its value late, but not never, if the collection fails repeatedly', async () => {
     put('drops', 7, { reason: 'r' });
     for (; nowMs < 2 * HOLD_MAX_MS; nowMs += 1_000) {
       collect(() => undefined, false);
@@ -365,7 +365,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 30_000)).toEqual({ r: 7 });
   });
 
-  it('is at 0 again when it comes back, where its value was not seen before', async () => {
+  it('is at 0 again when it comes back, if its value was not seen before', async () => {
     put('drops', 7, { reason: 'r' });
     collect(() => undefined);
     nowMs = 5_000;
@@ -403,7 +403,7 @@ describe('a row of our own counts', () => {
     expect(aggregator.isHeld(A)).toBe(false);
   });
 
-  it('is not removed before it was held again, where its collection fails repeatedly, but not forever', async () => {
+  it('is not removed before it was held again, if its collection fails repeatedly, but not forever', async () => {
     const seen = async () => (await values('netsonde_drops_total', 30_000))['r'] === 7;
     let seenMs: number | undefined;
     for (; nowMs < 4 * HOLD_MAX_MS; nowMs += 15_000) {
@@ -432,7 +432,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ young: 7, born: 9 });
   });
 
-  it('has its value in time, even if others come and go often meanwhile', async () => {
+  it('has its value in time, even if others start and end often meanwhile', async () => {
     collect((emit) => {
       emit('drops', A, 7, { reason: 'r' });
       emit('plain', A, 7, NO_LABELS);
@@ -446,7 +446,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_plain_total', 1_000)).toEqual({ 'pod-1': 7 });
   });
 
-  it('has its value late where it is renamed repeatedly, but not never', async () => {
+  it('has its value late if it is renamed repeatedly, but not never', async () => {
     for (const isSeen = async () => (await values('netsonde_drops_total', 1_000))['r'] === 7; !(await isSeen()); ) {
       nowMs += 500;
       aggregator.entities.set([pod(1, `name-${nowMs}`)]);
@@ -507,18 +507,18 @@ describe("a row of the kernel's counts", () => {
     return (await page(1_000)).samples.filter(({ value }) => value === '0').map(({ name }) => name);
   }
 
-  it('has a past where the namespace existed before', async () => {
+  it('has a past if the namespace existed before', async () => {
     aggregator.entities.set([pod(1)]);
     expect(await atZero()).toEqual([]);
   });
 
-  it('counts from zero where the start of the namespace was seen, unless it may come from elsewhere', async () => {
+  it('counts from zero if the start of the namespace was seen, unless it may come from elsewhere', async () => {
     isNew = true;
     aggregator.entities.set([pod(1)]);
     expect(await atZero()).toEqual(['netsonde_plain_total', 'netsonde_drops_total', 'netsonde_kinds_total']);
   });
 
-  it('has a past where the probe was switched on later', async () => {
+  it('has a past if the probe was switched on later', async () => {
     isNew = true;
     aggregator.entities.set([pod(1)]);
     nowMs = 2_000;
@@ -526,7 +526,7 @@ describe("a row of the kernel's counts", () => {
     expect(await atZero()).toEqual([]);
   });
 
-  it('counts from zero where others of the namespace existed before, and its label is open', async () => {
+  it('counts from zero if others of the namespace existed before, and its label is open', async () => {
     aggregator.entities.set([pod(1)]);
     nowMs = 2_000;
     collect(() => undefined);

@@ -354,7 +354,7 @@ describe('the choice of edges', () => {
     expect(sumOf(page)).toBe(1_000 * 59 + 1_200 * 59 + 30_000 * 49);
   });
 
-  it('begins with the largest edges, and has one edge for all rows of equal labels', () => {
+  it('begins with the largest edges, and has one edge for all rows of the same labels', () => {
     const ours = new Ours();
     const of = (key: string, peer: string, bytes: number): Given => ({ key, labels: { peer, port: '1' }, bytes });
     ours.collect([of('1', 'few', 5), of('2', 'web', 3), of('3', 'web', 4), of('4', 'db', 6)], { max: 2 }, 0);
@@ -414,7 +414,7 @@ describe('rows', () => {
     expect(ours.page('bytes').get('peer="b",port="1"')).toBe(25);
   });
 
-  it('are forgotten after they come and go: memory is limited', () => {
+  it('are forgotten after they start and end: memory is limited', () => {
     const ours = new Ours();
     const missing = 20_000;
     for (let index = 0; index < missing; index++) ours.collect([row(`p${index}`, 1)], {}, index);

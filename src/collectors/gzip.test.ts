@@ -44,7 +44,7 @@ it('a page of repeated lines becomes a tenth, in memory that can be transferred'
   expect(bytes.buffer.byteLength).toBe(bytes.length);
 });
 
-it('ends where the pause throws', async () => {
+it('ends if the pause throws', async () => {
   let pauses = 0;
   const pause = async () => {
     pauses++;

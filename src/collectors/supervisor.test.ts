@@ -103,7 +103,7 @@ describe('the set of running probes', () => {
     expect(supervisor.status().map(({ reader }) => reader)).toEqual(['run 2', 'run 1']);
   });
 
-  it('stays where nothing changed, and is opened again where an option did', async () => {
+  it('stays if nothing changed, and is opened again if an option did', async () => {
     await want('one');
     await want('one');
     expect(one.log).toEqual(['open']);
@@ -179,7 +179,7 @@ describe('a probe that cannot open', () => {
     expect(looks).toBe(before);
   });
 
-  it('is retried where it failed, until it opens', async () => {
+  it('is retried if it failed, until it opens', async () => {
     let tries = 0;
     const { open } = one;
     one.open = async (scope) => {
@@ -387,7 +387,7 @@ describe('a budget', () => {
     expect(stateOf('one')).toMatch(/^failed: took .* \(BPF programs 0 %, collecting 90 %\)/);
   });
 
-  it('reports that it is incomplete where the kernel measures no run times', async () => {
+  it('reports that it is incomplete if the kernel measures no run times', async () => {
     missing = 'not allowed';
     burn(0);
     await supervisor.apply(wishFor(0.2));

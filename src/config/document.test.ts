@@ -55,7 +55,7 @@ nodes:
     expect(reader.parse(both, { a: '1' }).probes['softirq']).toMatchObject({ enabled: true, limit: 3 });
   });
 
-  it('are validated where they do not hold, with the whole path', () => {
+  it('are validated if they do not hold, with the whole path', () => {
     expect(
       faultsOf(`
 nodes:

@@ -26,7 +26,7 @@ it('tcpext takes its own keywords, or a list instead', () => {
   expect(read('tcpext', fields).probes['tcpext']).toMatchObject({ fields, options: {} });
 });
 
-describe('a fault has its place, its value and what to write', () => {
+describe('an error has its place, its value and what to write', () => {
   it.each([
     ['udp', 'all', 'probes.udp.fields: "all" is not allowed; allowed: a list'],
     ['udp', [], 'probes.udp.fields: [] is not allowed; allowed: at least 1'],

@@ -56,8 +56,8 @@ sinks: { stdout: {} }
   });
 });
 
-describe('a faulty configuration', () => {
-  it('has two sinks with spools in one folder, even if only some nodes have the second', () => {
+describe('an invalid configuration', () => {
+  it('has two sinks with spools in one directory, even if only some nodes have the second', () => {
     const spool = (directory: string) => ({ url: 'http://there', spool: { directory } });
     const loki = spool('/var/spool/a/');
     const fault = expect.stringMatching(
@@ -77,7 +77,7 @@ describe('a faulty configuration', () => {
     ]);
   });
 
-  it('reports all faults at once, each with its place, its value and what is allowed', () => {
+  it('reports all errors at once, each with its place, its value and what is allowed', () => {
     expect(
       faultsOf(`
 detail: fulll
@@ -161,7 +161,7 @@ log: { level: inf }
     expect(faultsOf(`# ${'x'.repeat(256 * 1024)}`)).toEqual(['the document: longer than 262144 bytes']);
   });
 
-  it('reports the fault of each label', () => {
+  it('reports the error of each label', () => {
     expect(
       faultsOf(
         'labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner", no: { a: b } }\npeers: all',
@@ -334,11 +334,11 @@ describe('an alias of a probe', () => {
     expect(probes).not.toHaveProperty(alias);
   });
 
-  it('has the faults of the probe, under its name', () => {
+  it('has the errors of the probe, under its name', () => {
     expect(() => parse('probes: { net_softirq: { limit: 0 } }')).toThrow(/^probes.softirq.limit: 0 is not allowed/);
   });
 
-  it('is refused where the probe does not exist, or is given twice', () => {
+  it('is refused if the probe does not exist, or is given twice', () => {
     for (const [alias, name] of PROBE_ALIASES) {
       if (PROBES.some((probe) => probe.name === name)) continue;
       expect(faultsOf(`probes: { ${alias}: true }`)[0]).toMatch(`probes.${alias}: unknown key`);

@@ -140,7 +140,7 @@ describe('a section with for', () => {
     expect(leftOf(rebooted, timed)).toEqual([leftMs]);
   });
 
-  it("goes by the wall clock where the boot has no id, or the file is an older agent's", async () => {
+  it("goes by the wall clock if the boot has no id, or the file is an older agent's", async () => {
     const timed = sections('udp: { for: 15m }');
     boot('');
     await (await open()).take(timed);
@@ -170,7 +170,7 @@ describe('a section with for', () => {
 });
 
 describe('a section with until', () => {
-  it('in the past is a fault, with all the others, and changes nothing', async () => {
+  it('in the past is an error, with all the others, and changes nothing', async () => {
     const clocks = await open();
     const kept = sections('udp: { for: 15m }');
     await clocks.take(kept);
@@ -198,7 +198,7 @@ describe('a section with until', () => {
     expect(leftOf(clocks, timed)).toEqual([1_800_000]);
   });
 
-  it('that passed while it was active, or before the agent started, is over without a fault', async () => {
+  it('that passed while it was active, or before the agent started, is over without an error', async () => {
     const timed = sections('tcp: { until: 2026-11-21T03:00:05Z }');
     const clocks = await open();
     await clocks.take(timed);

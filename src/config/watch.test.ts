@@ -132,7 +132,7 @@ it('does not apply a file that is being written, in whatever pieces, before it i
   await eventually(() => expect(texts()).toEqual(['a: 1\nb: 2\nc: 3\n']));
 });
 
-it('takes a file that never stops changing as it is, after a while', async () => {
+it('takes a file that never stops changing after a while, although it is not complete', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, '');
   let writes = 0;

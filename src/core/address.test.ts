@@ -39,7 +39,7 @@ function full(bytes: Uint8Array): string {
   ).join(':');
 }
 
-it('puts the port behind the address, in brackets where it is IPv6', () => {
+it('puts the port behind the address, in brackets if it is IPv6', () => {
   expect(formatEndpoint(Uint8Array.of(10, 0, 0, 1), 53)).toBe('10.0.0.1:53');
   expect(formatEndpoint(v6(0, 0, 0, 0, 0, 0, 0, 1), 53)).toBe('[::1]:53');
   expect(formatEndpoint(v6(0, 0, 0, 0, 0, 0, 0, 1), undefined)).toBe('::1');

@@ -10,7 +10,7 @@ const names = fc
     fc.array(fc.oneof(bytes, fc.constantFrom(0xff, 0xfe, 0xc3, 0xa9, 0x5c)), { minLength: length, maxLength: length }),
   );
 
-it('is the name itself where the name is UTF-8', () => {
+it('is the name itself if the name is UTF-8', () => {
   expect(deviceName(Buffer.from('eth0'))).toBe('eth0');
   expect(deviceName(Buffer.from('çiğ-ü'))).toBe('çiğ-ü');
 });

@@ -41,7 +41,7 @@ describe('a shared resource', () => {
     expect(third.value.number).toBe(2);
   });
 
-  it('is closed before it is opened again, however fast users come and go', async () => {
+  it('is closed before it is opened again, however fast users start and end', async () => {
     const door = shared();
     const first = await door.acquire();
     const closing = first[Symbol.asyncDispose]();
@@ -61,7 +61,7 @@ describe('a shared resource', () => {
     await second[Symbol.asyncDispose]();
   });
 
-  it('is opened again by the next user where opening failed', async () => {
+  it('is opened again by the next user if opening failed', async () => {
     let attempts = 0;
     const door = new Shared(async () => {
       if (++attempts === 1) throw new Error('the kernel refused');

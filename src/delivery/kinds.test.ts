@@ -129,7 +129,7 @@ it('a sink whose kinds change gets the waiting records, then the new kinds; reco
   expect(loki.entries).toHaveLength(16);
 }, 30_000);
 
-it('names the existing kinds where one is unknown', async () => {
+it('names the existing kinds if one is unknown', async () => {
   await expect(EventWay.open({ stdout: { kinds: ['event', 'requests'] } }, KINDS)).rejects.toThrow(
     'sinks.stdout.kinds.1: "requests" is not allowed; allowed: one of event, request',
   );

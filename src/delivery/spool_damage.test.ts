@@ -132,7 +132,7 @@ function overwrite(path: string, at: number, text: string | Uint8Array): void {
   closeSync(file);
 }
 
-it('a second spool on the folder waits in memory and says so, and gets the folder once the first is closed', async () => {
+it('a second spool on the directory waits in memory and reports that, and gets the directory once the first is closed', async () => {
   const first = await Account.open(directory);
   first.push(makeLines(20));
   await written(20);
@@ -154,7 +154,7 @@ it('a second spool on the folder waits in memory and says so, and gets the folde
   await second.spool.close();
 });
 
-it('a foreign folder is left alone: records that cannot go into it are counted at the end', async () => {
+it('a foreign directory is left alone: records that cannot go into it are counted at the end', async () => {
   const first = await Account.open(directory);
   const second = await Account.open(directory);
   second.push(makeLines(4));
@@ -246,7 +246,7 @@ it('finds files again whatever their number', async () => {
   await next.spool.close();
 });
 
-it('leaves alone anything but its own files: links, pipes, folders', async () => {
+it('leaves alone anything but its own files: links, pipes, directories', async () => {
   const victim = join(directory, 'victim');
   const text = 'a line\nand no line end';
   writeFileSync(victim, text, { mode: 0o644 });
@@ -284,7 +284,7 @@ it('is readable for its owner only, even files of an earlier version', async () 
   expect(modes()).toEqual(['700', '600', '600']);
 });
 
-it('follows a folder that replaces its own', async () => {
+it('follows a directory that replaces its own', async () => {
   const account = await Account.open(join(directory, 'spool'));
   account.push(makeLines(5));
   const file = () => readdirSync(join(directory, 'spool')).filter((name) => name.endsWith('.jsonl'));
@@ -301,7 +301,7 @@ it('follows a folder that replaces its own', async () => {
   await account.spool.close();
 });
 
-it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, and logs it once', async () => {
+it.skipIf(process.getuid?.() !== 0)('keeps to one file if the disk is full, and logs it once', async () => {
   sh(`mount -t tmpfs -o size=64k,mode=700 none ${directory}`);
   try {
     expect(() => writeFileSync(join(directory, 'ballast'), Buffer.alloc(MEBIBYTE))).toThrow('ENOSPC');

@@ -46,7 +46,7 @@ describe('the peer', () => {
     expect(peer(namespace, pod, src, dst)).toBeUndefined();
   });
 
-  it('is external where it is public, and all addresses of the cluster are known', () => {
+  it('is external if it is public, and all addresses of the cluster are known', () => {
     const args = ['shop', 'web-1', '10.0.0.1:5', '203.0.113.9:443'] as const;
     expect(peer(...args)).toEqual({ kind: 'external', namespace: '', name: '', ip: '203.0.113.9' });
     expect(peer(...args, { ...context, isExternal: undefined })).toBeUndefined();

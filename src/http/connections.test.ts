@@ -305,7 +305,7 @@ describe('answers that clients do not take', () => {
     expect(host.connections.unreadBytes).toBeLessThanOrEqual(20 * MIB);
   });
 
-  it('are aborted where the client takes nothing for a while', async () => {
+  it('are aborted if the client takes nothing for a while', async () => {
     await serve({ unreadMs: 50 });
     host.client(get('/large'));
     await eventually(() => expect(host.count('unread')).toBe(1));

@@ -38,7 +38,7 @@ describe('passwords', () => {
 
   const ask = (user: string, password: string, owner = 'a') => passwords.areRight(user, password, owner, STAYS);
 
-  it('are hashed once where they are right, and each time where they are wrong', async () => {
+  it('are hashed once if they are right, and each time if they are wrong', async () => {
     const outcome = Promise.all([ask('alice', 'right'), ask('alice', 'wrong'), ask('eve', 'right')]);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(await outcome).toEqual([true, false, false]);

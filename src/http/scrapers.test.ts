@@ -117,11 +117,11 @@ describe('knowledge about scrapers', () => {
     expect(scrape(61_000, server(1_000, 5_000))).toBe(UNKNOWN);
   });
 
-  it('no interval is known where there are more connections than are remembered', () => {
+  it('no interval is known if there are more connections than are remembered', () => {
     expect(scrape(100_000, ...Array.from({ length: 65 }, () => server(1_000)))).toBe(UNKNOWN);
   });
 
-  it('is irrelevant where the configuration gives the interval', () => {
+  it('is irrelevant if the configuration gives the interval', () => {
     scrapers.intervalMs = 30_000;
     expect(scrapers.asked(from('10.0.0.1'), 0)).toEqual({ holdMs: 39_500, seen: undefined });
   });
@@ -159,7 +159,7 @@ describe('the page that all scrapers have seen', () => {
     expect(scrapers.asked(b, 0).seen).toEqual({ thread: 0, kernelMs: 26_500, agentMs: 19_500 });
   });
 
-  it('is not known while a scraper came again and its interval is unknown, nor where one comes irregularly', () => {
+  it('is not known while a scraper came again and its interval is unknown, or if one comes irregularly', () => {
     const other = from('10.0.0.2');
     scrapers.asked(other, 0);
     expect(scrapeBoth()).toEqual({ thread: 0, kernelMs: 27_000, agentMs: 20_000 });

@@ -144,7 +144,7 @@ it('a certificate of the authority gives access, and no other: each client gets 
   await eventually(() => expect(connections.count).toBe(0));
 });
 
-it('a change is applied, with TLS switched on and off, and a faulty change keeps the previous settings', async () => {
+it('a change is applied, with TLS switched on and off, and an invalid change keeps the previous settings', async () => {
   await serve({ tls_server_config: tls(), basic_auth_users: { alice: secretHash } });
   const works = () => ask({ auth: 'alice:secret' });
   expect(await works()).toBe('200 here');

@@ -19,7 +19,7 @@ const parse = (text: string, files: Record<string, string> = {}) =>
   });
 
 describe('the document', () => {
-  it('has the format of the exporters, with files from its own folder', async () => {
+  it('has the format of the exporters, with files from its own directory', async () => {
     const text = `
 tls_server_config:
   cert_file: server.crt

@@ -97,14 +97,14 @@ describe('a thread that starts', () => {
     expect(logs).toEqual(['error replacing the kernel thread, which ended', 'info a new kernel thread is running']);
   });
 
-  it('passes its failure to the caller where it is the first', async () => {
+  it('passes its failure to the caller if it is the first', async () => {
     prepare = () => 'fails';
     await expect(client.start()).rejects.toThrow('no list of CPUs');
     await vi.advanceTimersByTimeAsync(60_000);
     expect(workers).toHaveLength(1);
   });
 
-  it('is retried with growing pauses where it fails later', async () => {
+  it('is retried with growing pauses if it fails later', async () => {
     await client.start();
     prepare = (_, number) => (number < 5 ? 'fails' : 'ready');
     workers[0]?.emit('error', new Error('broken'));
@@ -120,7 +120,7 @@ describe('a thread that starts', () => {
     expect(logs.at(-1)).toBe('info a new kernel thread is running');
   });
 
-  it('is replaced by one thread, not by two, where it is lost while it receives its wish', async () => {
+  it('is replaced by one thread, not by two, if it is lost while it receives its wish', async () => {
     await client.start();
     await client.configure(FIRST);
     prepare = (made, number) => {
@@ -134,7 +134,7 @@ describe('a thread that starts', () => {
     expect(last().names()).toEqual(['labelPods', 'namePods', 'configure']);
   });
 
-  it('is terminated where the agent ends meanwhile', async () => {
+  it('is terminated if the agent ends meanwhile', async () => {
     await client.start();
     prepare = () => 'waits';
     workers[0]?.emit('exit', 1);

@@ -107,7 +107,7 @@ it('continues after a page that could not be read', async () => {
   expect(steps.at(-1)).toBe('collection 2 begins');
 });
 
-it('is reused where it is recent and no other has begun; the next one waits for that read', async () => {
+it('is reused if it is recent and no other has begun; the next one waits for that read', async () => {
   const recent = (name: string) => collection.recent(2_000, () => gate(name));
   void recent('first');
   await settle();
@@ -132,7 +132,7 @@ it('is reused where it is recent and no other has begun; the next one waits for 
   expect(steps.at(-1)).toBe('collection 3 begins');
 });
 
-it('is not reused where it failed', async () => {
+it('is not reused if it failed', async () => {
   const failed = expect(page('a')).rejects.toThrow('broken');
   await settle();
   await open('collection 1', new Error('broken'));

@@ -3,7 +3,7 @@ import { DiscoveryStatus } from './discovery_status.ts';
 
 const program = { name: 'work_starts', hook: 'tp_btf/workqueue_execute_start', id: 7, runSeconds: 0 };
 
-it('is degraded where the programs lack something or the agent may not see something, and says since when', () => {
+it('is degraded if the programs lack something or the agent may not see something, and says since when', () => {
   const registry: { visibilityGap: string | undefined; crowd: string | undefined } = {
     visibilityGap: undefined,
     crowd: undefined,
@@ -32,7 +32,7 @@ it('is degraded where the programs lack something or the agent may not see somet
   expect(discovery.status(undefined).since).toBe(now.since);
 });
 
-it('has no programs where none could be loaded', () => {
+it('has no programs if none could be loaded', () => {
   const report = { health: () => ({ reader: 'scan', degraded: ['no BTF'] }) };
   expect(
     new DiscoveryStatus({ visibilityGap: undefined, crowd: undefined }, { report }).status(undefined).programs,

@@ -26,7 +26,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it('looks every five seconds where nothing happens', async () => {
+it('looks every five seconds if nothing happens', async () => {
   pace.start();
   await vi.advanceTimersByTimeAsync(16_000);
   expect(looks).toEqual([5_000, 10_000, 15_000]);
@@ -52,7 +52,7 @@ it('looks within a second of an event, once for several', async () => {
   expect(looks).toEqual([3_000]);
 });
 
-it('looks again soon where an event comes during a look', async () => {
+it('looks again soon if an event comes during a look', async () => {
   during = () => {
     if (looks.length === 1) pace.stir();
   };

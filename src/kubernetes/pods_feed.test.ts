@@ -36,7 +36,7 @@ describe('a UID that one object has itself and another in an annotation', () => 
     }
   });
 
-  it('belongs to the other where the first does not exist, or no longer', () => {
+  it('belongs to the other if the first does not exist, or no longer', () => {
     const { feed, told } = open();
     feed.set('mirror', pod(OWN, 'static'));
     expect(told()).toEqual(['static']);

@@ -197,7 +197,7 @@ describe.concurrent('a copy by list and watch', () => {
     expect(scene.log.at(-1)).toMatch(/responds again$/);
   });
 
-  it('lists again where the server went back to earlier versions, and no request failed', async () => {
+  it('lists again if the server went back to earlier versions, and no request failed', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     const one = add('one');
@@ -212,7 +212,7 @@ describe.concurrent('a copy by list and watch', () => {
     expect(scene.log).toContainEqual(expect.stringContaining('went back from version'));
   });
 
-  it('reads its token again where the old one has expired', async () => {
+  it('reads its token again if the old one has expired', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));

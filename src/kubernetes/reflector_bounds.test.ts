@@ -66,7 +66,7 @@ it('gives up a list that does not end, with the reason, and keeps what it had', 
   expect(scene.reflector.tally.objects).toBe(2);
 });
 
-it('makes room for a complete list where others that broke off have left too much', async () => {
+it('makes space for a complete list if others that broke off have left too much', async () => {
   const page = (prefix: string) => [
     `{"metadata":{"resourceVersion":"7","continue":"more"},"items":[${item(`${prefix}1`)},${item(`${prefix}2`)}]}`,
   ];

@@ -27,7 +27,7 @@ describe('the owner of an address', () => {
     expect(book.find('10.0.0.1')).toBeUndefined();
   });
 
-  it('is unknown where two claim it and nothing says which came later', () => {
+  it('is unknown if two claim it and nothing says which came later', () => {
     const book = new AddressBook();
     book.set('slice', [owner('pod', 'a', ['10.0.0.1']), owner('pod', 'b', ['10.0.0.1'])]);
     expect(book.find('10.0.0.1')).toBeUndefined();
@@ -36,14 +36,14 @@ describe('the owner of an address', () => {
     expect(book.find('10.0.0.1')?.name).toBe('a');
   });
 
-  it('is the node where a Pod uses it as well', () => {
+  it('is the node if a Pod uses it as well', () => {
     const book = new AddressBook();
     book.set('pod', [owner('pod', 'on-host', ['192.0.2.1'], 5)]);
     book.set('node', [owner('node', 'node-1', ['192.0.2.1'])]);
     expect(book.find('192.0.2.1')).toMatchObject({ kind: 'node', name: 'node-1' });
   });
 
-  it('has a limited number of claimants, which bounds the cost of a look-up', () => {
+  it('has a limited number of claimants, which bounds the cost of a lookup', () => {
     const book = new AddressBook();
     for (let slice = 0; slice < 300; slice++) book.set(`s${slice}`, [owner('pod', `p${slice}`, ['10.0.0.1'])]);
     expect([book.size, book.leftOut]).toEqual([1, 44]);

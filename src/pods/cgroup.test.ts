@@ -110,7 +110,7 @@ describe('parseCgroup', () => {
     expect(parseCgroup(`11:name=systemd:/\n4:memory:${path}\n0::/system.slice/containerd.service\n`)).toEqual(expected);
   });
 
-  it('prefers v2 where v1 says something else', () => {
+  it('prefers v2 if v1 says something else', () => {
     expect(parseCgroup(`4:memory:/docker/${ID}\n0::/kubepods/pod${UID}/${INNER}\n`)).toMatchObject({ podUid: UID });
   });
 

@@ -41,7 +41,7 @@ describe('the names of Pods', () => {
     expect(directory.name(entity('pod', 'u0')).pod).toBe('u0');
   });
 
-  it('have the configured labels, empty where a Pod has none', () => {
+  it('have the configured labels, empty if a Pod has none', () => {
     const directory = new PodDirectory();
     directory.update({ whole: true, set: [podName('u1', 'web-1')], deleted: [] });
     directory.configure({ app: 'app', tier: 'tier', workload: '@workload', kind: '@workload_kind' });

@@ -13,7 +13,7 @@ const POD: PodName = {
   ips: [],
 };
 
-it('a label of the Pod, or its workload; empty where there is none', () => {
+it('a label of the Pod, or its workload; empty if there is none', () => {
   const labels = { app: 'app', tier: 'tier', workload: '@workload', kind: '@workload_kind' };
   expect(labelValues(labels, POD)).toEqual({ app: 'web', tier: '', workload: 'web', kind: 'StatefulSet' });
   expect(labelValues(labels, undefined)).toEqual({ app: '', tier: '', workload: '', kind: '' });
@@ -21,7 +21,7 @@ it('a label of the Pod, or its workload; empty where there is none', () => {
 });
 
 it.each(['constructor', 'toString', 'valueOf', 'hasOwnProperty'])(
-  'a label called %s, which every object has, is empty where the Pod has none',
+  'a label called %s, which every object has, is empty if the Pod has none',
   (name) => {
     expect(labelValues({ role: name }, POD)).toEqual({ role: '' });
     expect(labelValues({ role: name }, { ...POD, labels: JSON.parse(`{"${name}":"db"}`) })).toEqual({ role: 'db' });

@@ -30,7 +30,7 @@ it('reports each name that is added or removed', async () => {
   await expectChange(() => rmSync(join(folder, 'blue')));
 });
 
-it('continues where the folder is made later, or replaced by another', async () => {
+it('continues where the directory is made later, or replaced by another', async () => {
   using names = new NetnsNames(folder, () => changes++);
   expect(names.follow()).toBe(true);
   mkdirSync(folder);
@@ -44,7 +44,7 @@ it('continues where the folder is made later, or replaced by another', async () 
   });
 });
 
-it('reports that names go unnoticed where the folder cannot be watched', () => {
+it('reports that names go unnoticed if the directory cannot be watched', () => {
   const file = join(root, 'file');
   writeFileSync(file, '');
   using names = new NetnsNames(join(file, 'netns'), () => changes++);

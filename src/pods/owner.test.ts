@@ -178,7 +178,7 @@ describe('the home of a Pod', () => {
     expect(homeOf({ ...nowhere, hostNetwork: true, places })).toBe('node');
   });
 
-  it('is the node’s network where its oldest process is', () => {
+  it('is the node’s network if its oldest process is', () => {
     const places = [place(1, 5), place(2, 6)];
     expect(homeOf({ ...nowhere, nodeStartSeconds: 4.9, places })).toBe('node');
     // A scan may see a process before and after it enters another namespace.
@@ -186,7 +186,7 @@ describe('the home of a Pod', () => {
     expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places: [place(1, undefined)] })).toBe('node');
   });
 
-  it('is none where it has no processes', () => expect(homeOf({ ...nowhere, places: [] })).toBeUndefined());
+  it('is none if it has no processes', () => expect(homeOf({ ...nowhere, places: [] })).toBeUndefined());
 
   it('does not depend on the order in which its namespaces are examined', () => {
     const given = fc.record({

@@ -20,12 +20,12 @@ describe("the node's own namespace", () => {
     expect(of([place(1, [5]), place(2, [9, 1])], live, 5)).toBe(2);
   });
 
-  it("is the machine's first one where process 1 is not seen, if a process is seen in that", () => {
+  it("is the machine's first one if process 1 is not seen, if a process is seen in that", () => {
     expect(of([place(3, [9]), place(1, [5])], live, 9)).toBe(1);
     expect(of([place(3, [9]), place(1, [])], live, 9)).toBe(3);
   });
 
-  it("is the agent's where the kernel does not say which is the first, and none where that is not known either", () => {
+  it("is the agent's if the kernel does not say which is the first, and none if that is not known either", () => {
     expect(of([place(2, [5]), place(3, [9])], undefined, 9)).toBe(3);
     expect(of([place(2, [5])], undefined, 9)).toBeUndefined();
   });

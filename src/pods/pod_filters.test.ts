@@ -68,7 +68,7 @@ describe('a pod filter', () => {
     expect(meant({ selector: '!tier' })).toEqual([4]);
   });
 
-  it('uses the names found on the machine where there is no Kubernetes', () => {
+  it('uses the names found on the machine if there is no Kubernetes', () => {
     filters = new PodFilterTracker(undefined);
     filters.set([NODE, WEB, entity(5, 'netns', 'demo'), entity(6, 'process', 'nginx-77')]);
     expect(meant({ names: ['demo', 'nginx-*'] })).toEqual([5, 6]);
@@ -77,7 +77,7 @@ describe('a pod filter', () => {
   });
 });
 
-it('follows Pods as they come and go and change, each change at once and once', () => {
+it('follows Pods as they start and end and change, each change at once and once', () => {
   const target = new Target();
   const followed = filters.follow({ selector: 'app=web' }, target);
   expect(target.log).toEqual(['+2']);

@@ -192,7 +192,7 @@ describe('several namespaces of one Pod', () => {
     expect(names()[1]).toBe('netns router');
   });
 
-  it('they have them where only Kubernetes says that it uses the node’s network, as soon as it does', () => {
+  it('they have them if only Kubernetes says that it uses the node’s network, as soon as it does', () => {
     scan([[A, [6], 'router']]);
     expect(names()).toEqual([`pod ${UID}`]);
     hostNetwork.set(UID, true);
@@ -300,7 +300,7 @@ describe('a Pod inside a container', () => {
     expect(names()).toEqual([`pod ${UID}`]);
   });
 
-  it('is the container where the machine has some, even if that is learnt later', () => {
+  it('is the container if the machine has some, even if that is learnt later', () => {
     scan([[A, [5]]]);
     containers.set(6, { podUid: '9f9f9f9f-1111-2222-3333-444455556666' });
     nowMs += 60_000;

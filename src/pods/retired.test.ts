@@ -79,7 +79,7 @@ describe('the choice after a collection', () => {
     expect(retired.unknown).toBe(2);
   });
 
-  it('keeps, where there are Pods, only those others that lost something', () => {
+  it('keeps, if there are Pods, only those others that lost something', () => {
     const words = { 1: 'loss', 2: 'trouble', 3: 'nothing', 4: 'unknown' } as const;
     const { retired } = chosen(words, 9, true, 'netns');
     expect(names(retired)).toEqual(['pod1', 'pod4']);

@@ -138,7 +138,7 @@ describe('with the list of the kernel', () => {
 });
 
 describe('without it', () => {
-  it('a namespace is identified by its cookie, or by its number where the agent may not enter it', async () => {
+  it('a namespace is identified by its cookie, or by its number if the agent may not enter it', async () => {
     kernel.namespaces = [
       { id: undefined, inum: 50, pids: [5] },
       { id: undefined, inum: 60, pids: [6, 1] },

@@ -25,7 +25,7 @@ it('names the origin of a metric as the files do', () => {
   ]);
 });
 
-it('has a field for each place, with the family where the metric has families, and none for origins in words', () => {
+it('has a field for each place, with the family if the metric has families, and none for origins in words', () => {
   const fields = fieldsOf(metrics);
   expect(fields.map(({ metric, table, field, labels }) => [metric, table, field, labels])).toEqual([
     ['segments', 'Tcp', 'InSegs', {}],

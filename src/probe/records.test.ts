@@ -71,7 +71,7 @@ describe('the section records', () => {
     expect(() => rulesOf('http', `, records: { ${text} }`)).toThrow(`probes.http.${fault}`);
   });
 
-  it('exists only where a probe offers records', () => {
+  it('exists only if a probe offers records', () => {
     expect(() => rulesOf('tcpext', ', records: { failed: true }')).toThrow('probes.tcpext.records: unknown key');
   });
 });

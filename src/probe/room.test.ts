@@ -62,7 +62,7 @@ beforeEach(() => {
   room = new Room({ map: (name: string) => maps[name] as unknown as BpfMap } as BpfObject, 'counts', SHARES, owners);
 });
 
-it('three quarters of a map are for owners, and each of them has room', () => {
+it('three quarters of a map are for owners, and each of them has space', () => {
   expect(sharesOf(65_536)).toEqual({ ofOwner: 48, ofUnlisted: 8_192 });
   expect(sharesOf(256)).toEqual({ ofOwner: 1, ofUnlisted: 32 });
 });

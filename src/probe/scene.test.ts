@@ -22,7 +22,7 @@ function tuple(fields: {
 
 const MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1];
 
-it('shows a port where the protocol has one, and a frame that is not IP by its type', () => {
+it('shows a port if the protocol has one, and a frame that is not IP by its type', () => {
   expect(decodeTuple(tuple({ family: 4, protocol: 6, source: MAPPED, sourcePort: 443 }), 0)).toEqual({
     src: '10.0.0.1:443',
     dst: '[::]:0',
@@ -35,7 +35,7 @@ it('shows a port where the protocol has one, and a frame that is not IP by its t
   expect(decodeTuple(tuple({ family: 0, ethertype: 0x0806 }), 0)).toEqual({ protocol: 'arp' });
 });
 
-it('omits the process where there is none', () => {
+it('omits the process if there is none', () => {
   expect(decodeProcess(new DataView(new ArrayBuffer(eventProcess.SIZE)), 0)).toEqual({});
 });
 

@@ -57,7 +57,7 @@ it('reads once a cycle for all callers', async () => {
   expect(seen.passes).toBe(2);
 });
 
-it('uses the fallback where the kernel lacks what the walk needs, and says why: there it is the best way', async () => {
+it('uses the fallback if the kernel lacks what the walk needs, and says why: there it is the best way', async () => {
   const { source, seen, warnings } = setUp({ refusal: new Unsupported('no BTF') });
   await using _use = await source.use();
   expect(source.health).toEqual({ reader: 'files', note: 'no BTF', degraded: [] });
@@ -66,7 +66,7 @@ it('uses the fallback where the kernel lacks what the walk needs, and says why: 
   expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: no BTF']);
 });
 
-it('is degraded where the walk does not open though the kernel could run it', async () => {
+it('is degraded if the walk does not open though the kernel could run it', async () => {
   const { source, warnings } = setUp({ refusal: new RangeError('66.7 is no BigInt') });
   await using _use = await source.use();
   expect(source.health).toMatchObject({

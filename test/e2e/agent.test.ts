@@ -34,7 +34,7 @@ describe('the agent without a configuration', () => {
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 
-  it('serves a page in which promtool finds no fault', async () => {
+  it('serves a page in which promtool finds no error', async () => {
     const response = await agent.get('/metrics');
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -47,7 +47,7 @@ describe('the agent without a configuration', () => {
     expect(sampleValue(parseExposition(text), 'netsonde_config_last_reload_successful', {})).toBe(1);
   });
 
-  it('serves OpenMetrics to clients that prefer it, compressed where they accept that', async () => {
+  it('serves OpenMetrics to clients that prefer it, compressed if they accept that', async () => {
     const accept = 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5';
     const response = await agent.get('/metrics', { accept, 'accept-encoding': 'gzip' });
     expect(response.headers.get('content-type')).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
@@ -145,8 +145,8 @@ describe('the agent without a configuration', () => {
   });
 });
 
-describe('a faulty start ends with one clear message', () => {
-  it('all faults of a configuration', async () => {
+describe('an invalid start ends with one clear message', () => {
+  it('all errors of a configuration', async () => {
     const file = configFile('faulty.yaml', 'probes: { packetlos: {} }\ndetail: 5\n');
     await using agent = AgentProcess.run(['serve', '--config', file]);
     expect((await agent.exited).code).toBe(1);
@@ -233,7 +233,7 @@ describe('the other commands', () => {
     expect(agent.stdout).toMatch(/^packetloss +dropped packets +tp_btf\/kfree_skb$/m);
   });
 
-  it('check fails on a faulty configuration, with every fault', async () => {
+  it('check fails on an invalid configuration, with every error', async () => {
     const file = configFile('bad.yaml', 'a: 1\nb: 2\n');
     await using agent = AgentProcess.run(['check', '--config', file]);
     expect((await agent.exited).code).toBe(1);
@@ -293,7 +293,7 @@ describe('without any capability', () => {
 });
 
 describe('a bad reload', () => {
-  it('keeps the active configuration, shows every fault, and the next good one is applied', async () => {
+  it('keeps the active configuration, shows every error, and the next good one is applied', async () => {
     const file = configFile('live.yaml', 'probes: { udp: false }\n');
     await using agent = await AgentProcess.serve(['--config', file]);
     const status = () => agent.json<ConfigStatus>('/api/v1/config');

@@ -62,7 +62,7 @@ project=$1 place=$2
 shift 2
 mount --bind "$project" "$place"
 awk '$5 !~ "^/(proc|sys|dev|run)(/|$)" { print $5 }' /proc/self/mountinfo | sort -u | while read -r mount; do
-  # Other tests unmount their folders meanwhile, and remove them.
+  # Other tests may unmount and remove their directories in between.
   mount -o remount,bind,ro "$mount" || ! mountpoint -q "$mount"
 done
 for word; do
@@ -114,7 +114,7 @@ sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 os.setgroups([])
 os.setresgid(${POD_USER}, ${POD_USER}, ${POD_USER})
 os.setresuid(${POD_USER}, ${POD_USER}, ${POD_USER})
-# PR_SET_DUMPABLE: otherwise its files in /proc would stay root's, because it has executed nothing since.
+# PR_SET_DUMPABLE: after a change of the user without execve(), the process's files in /proc would belong to root.
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 print("ready", flush=True)
 while True:

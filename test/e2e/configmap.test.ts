@@ -103,7 +103,7 @@ it('an agent that starts without the API runs with all defaults, and applies the
   expect(await isOn(agent, 'udp')).toBe(false);
 });
 
-it('an agent that starts with a faulty one runs with all defaults, and reports that', async () => {
+it('an agent that starts with an invalid one runs with all defaults, and reports that', async () => {
   write('probes: 5\n');
   await using agent = await serve();
   const status = await statusOf(agent);

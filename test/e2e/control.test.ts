@@ -107,7 +107,7 @@ describe.concurrent('a section with for or until', () => {
     expect(check.stdout).toContain('probes.softirq.until: "2021-01-01T00:00:00.000Z" is not allowed');
   });
 
-  it('runs where nothing can be written, and the agent reports that', async () => {
+  it('runs if nothing can be written, and the agent reports that', async () => {
     const { file } = place(only({ softirq: { enabled: true, for: '4s' } }));
     await using agent = await AgentProcess.serve(['--config', file, '--state', '/proc/nothing']);
     expect(agent.stderr).toMatch(/\/proc\/nothing\/timed\.json cannot be written \(.*\): after a restart/);

@@ -76,7 +76,7 @@ describe('netsonde convert', () => {
     expect(stdout).toContain('      loki: { url: http://loki-service.kubeskoop:3100, structuredMetadata: false }');
   });
 
-  it('fails with --strict where something is left out, and prints the rest', () => {
+  it('fails with --strict if something is left out, and prints the rest', () => {
     const { code, stdout, stderr } = convert(['--strict', fixture('config').pathname]);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^ {2}packetloss:.*\n {4}stack: true$/m);

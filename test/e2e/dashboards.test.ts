@@ -148,7 +148,7 @@ describe.each(queries.map((query) => [`${query.dashboard}: ${query.name}`, query
   const { panel } = query;
   const reason = panel.fieldConfig?.defaults.noValue;
 
-  it('has data where all probes run', async () => {
+  it('has data if all probes run', async () => {
     if (!isHere(query)) expect(reason, 'explains why it may be empty').toBeDefined();
     else await eventually(async () => expect(await ask(query, FULL)).not.toEqual([]));
   });

@@ -97,7 +97,7 @@ describe.each([
   });
 });
 
-it('failed look-ups, each from its own port, are the first event and one for all the others', async () => {
+it('failed lookups, each from its own port, are the first event and one for all the others', async () => {
   const address = pair.addressB.ipv4;
   const ports = new Set<number>();
   for (let times = 0; times < 20; times++) ports.add(await pair.a.udpSend({ address, port: 53, count: 1, bytes: 30 }));

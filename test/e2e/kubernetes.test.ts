@@ -257,7 +257,7 @@ describe('Pods of the API', () => {
     );
   });
 
-  it('labels change while the agent runs; faulty ones change nothing', async () => {
+  it('labels change while the agent runs; invalid ones change nothing', async () => {
     writeFileSync(config, 'labels: { tier: tier, app: app.kubernetes.io/name }\n');
     await eventually(async () => {
       const { samples } = await agent.page();

@@ -83,7 +83,7 @@ it('sends few labels, the rest as structured metadata, the line as JSON, the tim
   expect(loki.requests[0]?.headers).not.toHaveProperty('authorization');
 });
 
-it('sends without compression and structured metadata where so configured', async () => {
+it('sends without compression and structured metadata if so configured', async () => {
   await using way = await EventWay.open(sink({ compress: false, structuredMetadata: false }));
   way.publish(makeEvents(2));
   await way.settled('loki');
@@ -271,7 +271,7 @@ describe('a sink that is set up wrongly', () => {
 });
 
 describe('TLS', () => {
-  it('checks the server, presents our certificate where the server asks for one, and reports faults', async () => {
+  it('checks the server, presents our certificate if the server asks for one, and reports errors', async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
     const at = (name: string) => join(folder.path, name);
     makeCertificates(folder.path);

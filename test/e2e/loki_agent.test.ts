@@ -107,7 +107,7 @@ it('on SIGTERM with a full queue the events that Loki takes in time are delivere
   }
 });
 
-it('with the spool on, SIGKILL while Loki is away loses nothing', async () => {
+it('with the spool on, SIGKILL while Loki is unreachable loses nothing', async () => {
   await using loki = await LokiServer.start();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   const spool = { directory: join(folder.path, 'spool') };

@@ -280,7 +280,7 @@ it('does not scroll sideways on a phone', async () => {
   await useDefaults();
 });
 
-it('recovers by itself when the agent was away, or restarted', async () => {
+it('recovers by itself when the agent was unreachable, or restarted', async () => {
   await openEvents();
   const old = await drop();
   await rowOf(old).waitFor();
@@ -311,7 +311,7 @@ it('recovers by itself when the agent was away, or restarted', async () => {
   complaints.length = 0;
 });
 
-it('shows what to do where the agent does not answer it', async () => {
+it('shows what to do if the agent does not answer it', async () => {
   const { port } = new URL(agent.url ?? '');
   await page.goto(`http://page.localhost:${port}/`);
   await page.getByText('is served under the names localhost, 127.0.0.1 and [::1], not page.localhost').waitFor();

@@ -101,7 +101,7 @@ describe.each(CASES)('the page of every probe, detail %s, as %s', (detail, forma
   });
 });
 
-it.each(DETAILS)('promtool finds no fault in our families, detail %s', async (detail) => {
+it.each(DETAILS)('promtool finds no error in our families, detail %s', async (detail) => {
   const said = promtool('check', 'metrics', await pageOf(detail, 'text'));
   expect(said.split('\n').filter((line) => line !== '' && !FOREIGN.test(line))).toEqual([]);
 });

@@ -92,7 +92,7 @@ it('Prometheus scrapes by TLS with a password; a wrong password, and none, are r
   expect(run(BIN, 'events', '--api-socket', socketPath, '-o', 'json')).not.toContain('error');
 });
 
-it('a change to client certificates is applied; a faulty one is not, and the reason is reported', async () => {
+it('a change to client certificates is applied; an invalid one is not, and the reason is reported', async () => {
   write({
     tls_server_config: { ...tls, client_ca_file: 'ca.crt', client_auth_type: 'RequireAndVerifyClientCert' },
   });

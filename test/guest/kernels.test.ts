@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { newestPackages } from './kernels.ts';
 
 describe('newestPackages', () => {
-  it('takes the highest release, not the last name, and the unsigned image where one exists', () => {
+  it('takes the highest release, not the last name, and the unsigned image if one exists', () => {
     const names = [
       'linux-image-6.1.0-56-amd64',
       'linux-image-6.1.0-56-amd64-unsigned',

@@ -86,7 +86,7 @@ it('events beyond a share of the ring are limited and counted, and no drop goes 
     `
 import socket
 for n in range(${packets}):
-  # The kernel reports a closed port to the socket: that costs the socket its next datagram.
+  # The kernel reports the closed port to the socket, whose next send then fails. Every second datagram therefore uses a new socket.
   if n % 2 == 0: s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
   s.sendto(b'x', ('${pair.addressB.ipv4}', 7002))
 `,

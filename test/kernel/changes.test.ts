@@ -234,7 +234,7 @@ it('a failed neighbour is counted, and is an event if it is a next hop or a Pod'
   expect(probe.events.filter(({ type }) => type === 'neighbour_failed')).toHaveLength(3);
 });
 
-it('a thousand veth pairs that come and go, fifty with an end that moves to another namespace, are counted exactly, with at most three events', async () => {
+it('a thousand veth pairs that start and end, fifty with an end that moves to another namespace, are counted exactly, with at most three events', async () => {
   using others = new TestNetns();
   const links = new MonitoredLinks();
   const numbers = Array.from({ length: 1_000 }, (_, index) => index);

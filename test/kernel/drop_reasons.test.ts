@@ -125,7 +125,7 @@ server.close()
   await eventually(async () => expect((await purged()) - before).toBeGreaterThanOrEqual(20));
 });
 
-it('sees no packet where there is no route for one', async () => {
+it('sees no packet if there is no route for one', async () => {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const { grown, result } = await growth(agent, pods, DROPS, 'reason', () =>
     playScene(

@@ -132,7 +132,7 @@ describe('every metric that is declared is on a page', () => {
   });
 });
 
-it('promtool finds no fault in the page of all probes, and no two series have equal labels', () => {
+it('promtool finds no error in the page of all probes, and no two series have the same labels', () => {
   expect(promtool('check', 'metrics', text)).toBe('');
   const keys = page.samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
   expect(new Set(keys).size).toBe(keys.length);

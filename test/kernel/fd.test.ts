@@ -87,7 +87,7 @@ describe.each([
     expect(ours).toEqual(oracle);
   });
 
-  it('are found where the first thread has ended', async () => {
+  it('are found if the first thread has ended', async () => {
     await using pod = new TestPod(hierarchy);
     using netns = new TestNetns();
     await using workers = await Workers.create();
@@ -118,7 +118,7 @@ describe('descriptors of a namespace without a container', () => {
     expect(later.ours).toEqual(later.oracle);
   });
 
-  it('are zero where no process is in it', async () => {
+  it('are zero if no process is in it', async () => {
     using netns = new TestNetns();
     await untilShown(agent, netns.name);
     expect(usageOf(await agent.page(), netns.name)).toEqual({ open: 0, sockets: 0, limitUsed: undefined });

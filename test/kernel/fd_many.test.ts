@@ -5,7 +5,7 @@ import { only, TestKernel } from '../support/kernel.ts';
 import { startIn, statusOf, untilShown, usageOf } from '../support/open_files.ts';
 import { Workers } from '../support/workers.ts';
 
-it('sockets are left out, and that is reported, where there are too many descriptors to read in time', async () => {
+it('sockets are left out, and that is reported, if there are too many descriptors to read in time', async () => {
   await using agent = await TestKernel.open(only({ fd: true }));
   await using pod = new TestPod(CGROUP_V2);
   using netns = new TestNetns();

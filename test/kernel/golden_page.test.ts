@@ -47,11 +47,11 @@ it('the page over the fixture tree is the golden one (npm run golden writes it)'
   expect(page).toBe(readFileSync(GOLDEN, 'utf8'));
 });
 
-it.skipIf(lacks('promtool'))('promtool finds no fault in the golden page', () => {
+it.skipIf(lacks('promtool'))('promtool finds no error in the golden page', () => {
   expect(promtool('check', 'metrics', readFileSync(GOLDEN, 'utf8'))).toBe('');
 });
 
-it('no two samples have equal labels', () => {
+it('no two samples have the same labels', () => {
   const { samples } = parseExposition(page);
   const keys = samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
   expect(new Set(keys).size).toBe(keys.length);

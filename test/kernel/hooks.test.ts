@@ -94,7 +94,7 @@ it('leaves out, by the types of the kernel, hooks that it lacks', async () => {
   expect(loads).toHaveLength(1);
 });
 
-it('tries each point alone where the kernel refuses them together, and uses those that it allows', async () => {
+it('tries each point alone if the kernel refuses them together, and uses those that it allows', async () => {
   const [fentry, kprobe] = [await allows(FENTRY), await allows(KPROBE)];
   bpf.refusedKinds.clear();
   const choices = [{ hooks: [FENTRY] }, { hooks: [KPROBE] }, { hooks: [TRACEPOINT] }];
@@ -112,7 +112,7 @@ it('tries each point alone where the kernel refuses them together, and uses thos
   }
 });
 
-it('reports the missing hook where no choice is left', async () => {
+it('reports the missing hook if no choice is left', async () => {
   const gone = { what: 'wishes', choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }] };
   const failure = await open(table(SENT, gone)).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(HooksMissing);
@@ -134,7 +134,7 @@ it('reports why no other hook would do', async () => {
   expect(status?.reason).toBe('this kernel has no function no_such_function; only this one sees it');
 });
 
-it('does not survey a hook that the kernel refuses as chosen, where another point is missing', async () => {
+it('does not survey a hook that the kernel refuses as chosen, if another point is missing', async () => {
   const [fentry, kprobe] = [await allows(FENTRY), await allows(KPROBE)];
   const gone = { what: 'wishes', choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }] };
   const survey = await surveyHooks(

@@ -170,7 +170,7 @@ describe('I/O when processes end', () => {
     await expectWritten(2 * MIB);
   });
 
-  it('of a child that nobody waits for is kept, and later writes are counted at once', async () => {
+  it('of a child that no process waits for is kept, and later writes are counted at once', async () => {
     await first.ignoreChildren();
     const child = await first.fork();
     await child.write(FILE, 5 * MIB);
@@ -182,7 +182,7 @@ describe('I/O when processes end', () => {
     await expectWritten(6 * MIB);
   });
 
-  it('of many generations that nobody waits for is complete', async () => {
+  it('of many generations that no process waits for is complete', async () => {
     await first.ignoreChildren();
     for (let generation = 1; generation <= 5; generation++) {
       const child = await first.fork();
@@ -299,7 +299,7 @@ describe('I/O when processes end', () => {
   });
 });
 
-describe('I/O while processes come and go all the time', () => {
+describe('I/O while processes start and end all the time', () => {
   const SIZE = MIB / 16;
   const SECONDS = 3;
 
@@ -326,7 +326,7 @@ describe('I/O while processes come and go all the time', () => {
     return (await written(pod)) - start;
   }
 
-  it('counts each process once where it is waited for', async () => {
+  it('counts each process once if it is waited for', async () => {
     await using pod = new TestPod(CGROUP_V1);
     using netns = new TestNetns();
     await using workers = await Workers.create();
@@ -338,7 +338,7 @@ describe('I/O while processes come and go all the time', () => {
     expectNear(total, (await churns).reduce((sum, count) => sum + count, 0) * SIZE);
   });
 
-  it('counts no process twice where nobody waits for it', async () => {
+  it('counts no process twice if no process waits for it', async () => {
     await using pod = new TestPod(CGROUP_V1);
     using netns = new TestNetns();
     await using workers = await Workers.create();

@@ -70,7 +70,7 @@ function eventsOf(type: string): EventRecord[] {
   return agent.events.filter((event) => event.type === type && event.dst?.endsWith(`:${PORT}`));
 }
 
-it('is degraded where no function can be hooked, and reports what it cannot see', () => {
+it('is degraded if no function can be hooked, and reports what it cannot see', () => {
   const status = agent.kernel.probes().find(({ name }) => name === 'kernellatency');
   expect(status?.state).toBe('degraded');
   expect(status?.reason).toContain('packets received: no function of the IP layer can be hooked');

@@ -228,7 +228,7 @@ for _ in range(int(sys.argv[1])):
 time.sleep(3)
 `;
 
-it('a flood of unowned namespaces takes no room from the deaths of Pods', async () => {
+it('a flood of unowned namespaces takes no space from the deaths of Pods', async () => {
   const DEATHS = 200;
   await using agent = await TestKernel.open(only({ lifecycle: true }));
   const lost = async () =>

@@ -57,7 +57,7 @@ def traffic(n):
         v6 = family == socket.AF_INET6
         ping = socket.socket(family, socket.SOCK_RAW, 58 if v6 else 1)
         for _ in range(n % 3):
-            # The kernel computes the checksum of ICMPv6; for ICMP this is the right one.
+            # The kernel computes the checksum only for ICMPv6. This constant is the correct one for ICMP.
             ping.sendto(bytes([128 if v6 else 8, 0, *(() if v6 else (0xf7, 0xff)), *((0, 0) if v6 else ()), 0, 0, 0, 0]), (address, 0))
         server = socket.create_server((address, 0), family=family)
         client = socket.create_connection(server.getsockname()[:2])
@@ -201,7 +201,7 @@ it('a table that the walk lacks is read from the files alone', async () => {
   expect(ours).toEqual(oracle);
 });
 
-it(`slices miss, double and tear no row while ${CHURN} namespaces come and go`, async () => {
+it(`slices miss, double and tear no row while ${CHURN} namespaces start and end`, async () => {
   using small = await MibWalk.open(bpf, cpus, () => false, 8);
   const still = rowsOf(await small.read(freeCycle()));
   const churn = spawn('sh', ['-c', `for i in $(seq ${CHURN}); do unshare -n true; done`], { stdio: 'inherit' });

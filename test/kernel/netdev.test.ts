@@ -63,7 +63,7 @@ describe('the devices of the node', () => {
     for (const { what, name, isNodes } of devices) expect(shown.includes(name), what).toBe(isNodes);
   });
 
-  it('are shown as what they are where one is replaced under the same name', async () => {
+  it('are shown as what they are if one is replaced under the same name', async () => {
     using resources = new DisposableStack();
     const pod = resources.use(new TestNetns());
     const name = uniqueName('d');
@@ -79,7 +79,7 @@ describe('the devices of the node', () => {
     expect(await shownBy(node)).not.toContain(name);
   });
 
-  it('have a series each, even where their names are not UTF-8', async () => {
+  it('have a series each, even if their names are not UTF-8', async () => {
     using resources = new DisposableStack();
     const name = uniqueName('d');
     makeBridge(resources, `\\377${name}`);

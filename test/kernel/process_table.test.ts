@@ -166,7 +166,7 @@ async function sleeping(): Promise<{ pid: number } & AsyncDisposable> {
   };
 }
 
-it('misses no process and shows none twice while others come and go', async () => {
+it('misses no process and shows none twice while others start and end', async () => {
   await using steady = new AsyncDisposableStack();
   const pids: number[] = [];
   for (let index = 0; index < 100; index++) pids.push(steady.use(await sleeping()).pid);
@@ -222,7 +222,7 @@ describe('in a PID namespace inside ours', () => {
     expect(await listed(true)).toEqual({ own: 0, pids: [1] });
   });
 
-  it('numbers them as our namespace does where /proc is ours', async () => {
+  it('numbers them as our namespace does if /proc is ours', async () => {
     await using other = await sleeping();
     await eventually(async () => {
       const { own, pids } = await listed(false);

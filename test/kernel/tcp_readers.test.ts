@@ -160,7 +160,7 @@ it('leaves out a hash larger than the walk allows an owner, and nothing else', a
   expect(pass.left).toEqual(['1 namespaces have hashes of their own that exceed the limit for each Pod']);
 });
 
-it('makes room for rows that had none before', async () => {
+it('makes space for rows that had none before', async () => {
   await using crowd = new TcpHost(empty);
   await crowd.call('listen_on_many', { address: LOOPBACK, count: LISTENERS });
   using pass = await open();
@@ -201,7 +201,7 @@ it('counts lasting connections exactly while namespaces with connections die', a
   expect(walks).toBeGreaterThan(20);
 });
 
-it('counts lasting connections exactly while others come and go elsewhere in the hash, and nearly exactly in the same chains', async () => {
+it('counts lasting connections exactly while others start and end elsewhere in the hash, and nearly exactly in the same chains', async () => {
   using pass = await open(PATIENT);
   const still = rowsOf(await pass.read(freeCycle()));
   await using busy = new TcpHost(empty);

@@ -84,7 +84,7 @@ describe.each(FAMILIES)('over %s', (family) => {
   }
 });
 
-it.each(FAMILIES)('emits no warning where ten TLS clients close first, over %s', async (family) => {
+it.each(FAMILIES)('emits no warning if ten TLS clients close first, over %s', async (family) => {
   agent.events.length = 0;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const { grown, result } = await growth(agent, pods, RESETS, 'reason', () =>

@@ -228,7 +228,7 @@ s = sock(A, socket.SOCK_RAW, 255)
 a, b = (socket.inet_aton(ADDRESS[x]) for x in (A, B))
 for n in range(5):
     s.sendto(struct.pack('!BBHHHBBH4s4s', 0x45, 0, 0, 300 + n, 0x2000 | 100, 64, 17, 0, a, b) + b'y' * 80, (ADDRESS[B], 0))
-# An idle CPU leaves its timers to another one.
+# An idle CPU may delegate its timers to another CPU.
 for cpu in os.sched_getaffinity(0):
     if os.fork() == 0:
         os.sched_setaffinity(0, {cpu})

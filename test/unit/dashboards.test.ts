@@ -164,7 +164,7 @@ describe('the queries of Loki', () => {
     },
   );
 
-  it('are rejected where they are wrong', () => {
+  it('are rejected if they are wrong', () => {
     for (const text of ['{job="netsonde"', '{job=netsonde}', 'sum by (type) (rate({job="x"}))', '{job="x"} | json |']) {
       expect(isLogql(text), text).toBe(false);
     }

@@ -39,7 +39,7 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
     }
   });
 
-  it('has ascending buckets where it is a histogram', () => {
+  it('has ascending buckets if it is a histogram', () => {
     expect(metric.buckets !== undefined).toBe(metric.type === 'histogram');
     const buckets = metric.buckets ?? [];
     expect([...buckets].sort((a, b) => a - b)).toEqual([...buckets]);

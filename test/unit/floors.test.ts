@@ -38,7 +38,7 @@ function survey(changes: Readonly<Record<string, string>> = {}) {
 }
 
 describe('the floors', () => {
-  it('stand where every import points down', () => {
+  it('stand if every import points down', () => {
     const { files, imports, violations, circles } = survey();
     expect([files.length, imports.length, violations, circles]).toEqual([6, 6, [], []]);
   });

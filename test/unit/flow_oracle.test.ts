@@ -51,7 +51,7 @@ describe('a page under traffic', () => {
     expect(oracle.scrape('one', page(['10.0.0.1', 80, 5], ['*', '*', 2]), NOTHING, sums({ sent: [9, 9] }))).toEqual([]);
   });
 
-  it('fails where an edge or the total is above the sum after the response, and names both', () => {
+  it('fails if an edge or the total is above the sum after the response, and names both', () => {
     const found = fromZero().scrape('one', page(['10.0.0.1', 80, 10]), NOTHING, sums({ sent: [7, 9] }));
     expect(found).toEqual([
       `${EDGE}: 10 is 1 above the generator's sum after the response`,
@@ -59,21 +59,21 @@ describe('a page under traffic', () => {
     ]);
   });
 
-  it('fails where the rest is too high', () => {
+  it('fails if the rest is too high', () => {
     const shown = page(['10.0.0.1', 80, 9], ['*', '*', 3]);
     expect(fromZero().scrape('one', shown, NOTHING, sums({ sent: [9, 9] }))).toEqual([
       "nsa sent: 12 is 3 above the generator's sum after the response",
     ]);
   });
 
-  it('fails where an edge is shown that the generator does not have', () => {
+  it('fails if an edge is shown that the generator does not have', () => {
     const shown = page(['10.0.0.2', 80, 1]);
     expect(fromZero().scrape('one', shown, NOTHING, sums({ sent: [9, 9] }))).toEqual([
       "nsa client 10.0.0.2 80 sent: 1 is 1 above the generator's sum after the response",
     ]);
   });
 
-  it("fails where the total is below the sum before the same scraper's previous request", () => {
+  it("fails if the total is below the sum before the same scraper's previous request", () => {
     const oracle = fromZero();
     const before = sums({ sent: [8, 9] });
     expect(oracle.scrape('one', page(['10.0.0.1', 80, 5]), before, before)).toEqual([]);
@@ -83,7 +83,7 @@ describe('a page under traffic', () => {
     ]);
   });
 
-  it('fails where an edge falls, though the total does not', () => {
+  it('fails if an edge falls, though the total does not', () => {
     const oracle = fromZero();
     const after = sums({ sent: [9, 9] });
     oracle.scrape('one', page(['10.0.0.1', 80, 5]), NOTHING, after);
@@ -92,7 +92,7 @@ describe('a page under traffic', () => {
     ]);
   });
 
-  it('fails where the total falls, because an edge is no longer shown', () => {
+  it('fails if the total falls, because an edge is no longer shown', () => {
     const oracle = fromZero();
     const after = sums({ sent: [9, 9] });
     oracle.scrape('one', page(['10.0.0.1', 80, 5], ['*', '*', 2]), NOTHING, after);
@@ -104,7 +104,7 @@ describe('a page under traffic', () => {
 });
 
 describe('a page at rest', () => {
-  it('is right where all is equal', () => {
+  it('is right if all is equal', () => {
     const now = sums({ sent: [9, 9] }, { peer: '10.0.0.2', sent: [4, 4] });
     const shown = page(['10.0.0.1', 80, 9], ['10.0.0.2', 80, 4]);
     expect(fromZero().rest(shown, now, true)).toMatchObject({ violations: [], exact: 2, behind: [] });
@@ -118,14 +118,14 @@ describe('a page at rest', () => {
     expect(violations).toEqual([expected]);
   });
 
-  it('fails where an edge has the bytes of another', () => {
+  it('fails if an edge has the bytes of another', () => {
     const now = sums({ sent: [9, 9] }, { peer: '10.0.0.2', sent: [4, 4] });
     const { violations, behind } = fromZero().rest(page(['10.0.0.1', 80, 10], ['10.0.0.2', 80, 3]), now);
     expect(violations).toEqual([`${EDGE}: 10 at rest, 1 more than the generator has`]);
     expect(behind).toEqual(['nsa client 10.0.0.2 80 sent: 3 at rest, 1 less than the generator has']);
   });
 
-  it('fails where an edge is missing that must be shown', () => {
+  it('fails if an edge is missing that must be shown', () => {
     const now = sums({ sent: [9, 9] });
     expect(fromZero().rest(page(['*', '*', 9]), now).violations).toEqual([]);
     expect(fromZero().rest(page(['*', '*', 9]), now, true).violations).toEqual([
@@ -133,13 +133,13 @@ describe('a page at rest', () => {
     ]);
   });
 
-  it('fails where a Pod shows nothing at all', () => {
+  it('fails if a Pod shows nothing at all', () => {
     expect(fromZero().rest(page(), sums({ sent: [9, 9] })).violations).toEqual([
       'nsa sent: 0 at rest, 9 less than the generator has',
     ]);
   });
 
-  it('fails where an edge that was shown all the time has not grown by what was sent since', () => {
+  it('fails if an edge that was shown all the time has not grown by what was sent since', () => {
     const oracle = fromZero();
     oracle.rest(page(['10.0.0.1', 80, 3], ['*', '*', 6]), sums({ sent: [9, 9] }));
     const later = oracle.rest(page(['10.0.0.1', 80, 7], ['*', '*', 7]), sums({ sent: [14, 14] }));
@@ -191,7 +191,7 @@ describe('an agent that was started under traffic', () => {
     ]);
   });
 
-  it('fails where it counts from before its start', () => {
+  it('fails if it counts from before its start', () => {
     const oracle = new FlowOracle([POD], before);
     oracle.scrape('one', page(['10.0.0.1', 80, 10]), before, first);
     expect(oracle.rest(page(['10.0.0.1', 80, 200]), sums({ sent: [200, 200] })).violations).toEqual([

@@ -163,7 +163,7 @@ describe.skipIf(lacks('promtool'))('a recorded series', () => {
     expect(said).toMatch(/SUCCESS/);
   });
 
-  it('is distinguished by node, which is the instance where the target has no label `node`', () => {
+  it('is distinguished by node, which is the instance if the target has no label `node`', () => {
     const said = testRules(
       {
         [`${OPENS}{instance="a:9102",${POD}}`]: '1',
@@ -225,7 +225,7 @@ describe.skipIf(lacks('promtool'))('a recorded series', () => {
     expect(said).toMatch(/SUCCESS/);
   });
 
-  it('has a gap where a scrape failed', () => {
+  it('has a gap if a scrape failed', () => {
     const said = testRules({ [`${OPENS}{instance="a",node="n",${POD}}`]: '1 stale 3' }, [
       `{ expr: ${RECORDED}, eval_time: 15s, exp_samples: [] }`,
       `{ expr: 'sum(${RECORDED})', eval_time: 30s, exp_samples: [{ value: 3 }] }`,

@@ -71,7 +71,7 @@ describe.each(files)('%s', (file) => {
     expect(names.filter((name) => ruleOf(name) === undefined)).toEqual([]);
   });
 
-  it('has room from the start where it is reserved', () => {
+  it('has space from the start if it is reserved', () => {
     const fixed = maps.filter(({ name }) => ruleOf(name) === 'fixed' || ruleOf(name) === 'later');
     expect(fixed.filter(({ type }) => !ARRAYS.includes(type)).map(({ name }) => name)).toEqual([]);
   });

@@ -14,7 +14,7 @@ const PER_CPU_MAX = 4 * MB;
 const sizes = mapSizes(CPUS);
 const objects = [...new Set(sizes.map(({ object }) => object))];
 
-describe.each(objects)(`the maps of %s where ${CPUS} CPUs are possible`, (object) => {
+describe.each(objects)(`the maps of %s if ${CPUS} CPUs are possible`, (object) => {
   const own = sizes.filter((size) => size.object === object);
   const sum = (some: typeof own) => some.reduce((total, { bytes }) => total + bytes, 0);
 

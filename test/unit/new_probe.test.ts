@@ -54,7 +54,7 @@ describe('a new probe', () => {
     expect([...made('fresh').keys()]).toEqual(['src/probes/fresh.ts', 'test/scenarios/fresh.test.ts', INDEX]);
   });
 
-  it('has its parser beside it in a folder', () => {
+  it('has its parser beside it in a directory', () => {
     expect([...made('fresh', { folder: true }).keys()]).toEqual([
       'src/probes/fresh/fresh.ts',
       'src/probes/fresh/fresh_rows.ts',

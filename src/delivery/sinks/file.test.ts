@@ -74,7 +74,7 @@ it('rotates a file that is large, and keeps as many as configured', async () => 
   expect([`${path}.2`, `${path}.1`, path].map((name) => read(name)[0])).toEqual(['event 10', 'event 15', 'event 20']);
 });
 
-it('keeps no old file where none is to be kept', async () => {
+it('keeps no old file if none is to be kept', async () => {
   await using sink = await open({ rotateBytes: '1KiB', keep: 0 });
   for (let batch = 0; batch < 3; batch++) await sink.write(makeLines(5, {}, batch * 5));
   expect(readdirSync(folder)).toEqual(['events.jsonl']);
@@ -115,7 +115,7 @@ describe('a file that is old', () => {
     expect([read(`${path}.1`), read()]).toEqual([['event 0', 'event 1'], ['event 2']]);
   });
 
-  it('has its age by the wall clock where an earlier run made it', async () => {
+  it('has its age by the wall clock if an earlier run made it', async () => {
     await writeEarlier();
     setWallClock(HOUR_MS);
     await using sink = await open({ rotateAge: '30m' });
@@ -123,7 +123,7 @@ describe('a file that is old', () => {
     expect([read(`${path}.1`), read()]).toEqual([['event 0'], ['event 1']]);
   });
 
-  it('is new where its time is in the future', async () => {
+  it('is new if its time is in the future', async () => {
     await writeEarlier();
     setWallClock(-HOUR_MS);
     await using sink = await open({ rotateAge: '30m' }, () => nowMs);

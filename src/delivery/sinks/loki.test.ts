@@ -64,7 +64,7 @@ describe('records that Loki takes in the end are all delivered', () => {
   );
 });
 
-describe('records that Loki refuses because of its own setup or that of the sink: the sink fails, says what helps, and loses nothing', () => {
+describe('records that Loki refuses because of its own setup or that of the sink: the sink fails, reports a remedy, and loses nothing', () => {
   it.each<[string, LokiLimits, RegExp, object]>([
     [
       'structured metadata',
@@ -252,7 +252,7 @@ describe('a stream that Loki refuses', () => {
     expect(writer).toMatchObject({ delivered: 64, left: [] });
   });
 
-  it('keeps everything where nothing is taken: the streams are not at fault', async () => {
+  it('keeps everything if nothing is taken: the streams are not at fault', async () => {
     loki.limits = { ingestion: { rate: 0, burst: 0 } };
     await using writer = new Writer();
     for (let second = 0; second < 200; second++) await writer.write(second < 10 ? line(`n${second % 3}`, second) : []);

@@ -28,7 +28,7 @@ describe('counts of changes', () => {
     ]);
   });
 
-  it('have a bounded number of names, however many devices come and go, and lose none of their changes', () => {
+  it('have a bounded number of names, however many devices start and end, and lose none of their changes', () => {
     const counts = new ChangeCounts();
     for (let index = 0; index < 3 * DEVICES_MAX; index++) counts.count(added(`br-${index}`, 'bridge'));
     expect(counts.links.size).toBe(DEVICES_MAX + 1);

@@ -35,13 +35,13 @@ describe('a table that fills up', () => {
     );
   });
 
-  it('is never full where there is no limit, or the limit is unknown', () => {
+  it('is never full if there is no limit, or the limit is unknown', () => {
     for (const limit of [0, undefined]) {
       expect(watch.look({ rows: [row(A, 10 ** 9)], limit }, new Set([A]), 0)).toEqual(NOTHING);
     }
   });
 
-  it('is reported at most once a minute, also where it comes and goes', () => {
+  it('is reported at most once a minute even if it comes and goes', () => {
     const reported = [950, 950, 10, 950, 950, 950, 950, 950].map((entries, index) => {
       const { pressures, limited } = look(index * 10, row(A, entries));
       return `${pressures.length}/${limited}`;
@@ -98,14 +98,14 @@ describe('failures', () => {
     expect(watch.look({ rows, limit: LIMIT }, new Set(), 10_000)).toEqual(NOTHING);
   });
 
-  it('are none where a 32-bit counter has wrapped, and are counted from there on', () => {
+  it('are none if a 32-bit counter has wrapped, and are counted from there on', () => {
     look(0, row(A, 5, { drop: 2 ** 32 - 1 }));
     expect(look(10, row(A, 5, { drop: 3 }))).toEqual(NOTHING);
     expect(look(20, row(A, 5, { drop: 5 })).pressures[0]?.failures.drop).toBe(2);
   });
 });
 
-it('are described in a sentence, with the limit where there is one', () => {
+it('are described in a sentence, with the limit if there is one', () => {
   const pressure = {
     netns: A,
     entries: 999,

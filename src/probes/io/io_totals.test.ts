@@ -145,7 +145,7 @@ function readings(...all: readonly ProcessReading[]): Readings {
 }
 
 describe('IoTotals', () => {
-  it('shows all I/O, whichever processes have ended, where all are waited for inside the group', () => {
+  it('shows all I/O, whichever processes have ended, if all are waited for inside the group', () => {
     fc.assert(
       fc.property(fc.array(inside, LENGTH), (steps) => {
         for (const { total, done } of play(steps, false)) expect(total).toBe(done);
@@ -154,7 +154,7 @@ describe('IoTotals', () => {
     );
   });
 
-  it('misses only I/O after the last reading, and never steps back, where some are not waited for', () => {
+  it('misses only I/O after the last reading, and never steps back, if some are not waited for', () => {
     fc.assert(
       fc.property(fc.array(any, LENGTH), (steps) => {
         let last = 0;
@@ -169,7 +169,7 @@ describe('IoTotals', () => {
     );
   });
 
-  it('finds a child in the counters of its parent where there is one', () => {
+  it('finds a child in the counters of its parent if there is one', () => {
     const totals = new IoTotals();
     totals.update(readings(reading(1, 0, 100, 10), reading(2, 1, 20, 5), reading(3, 1, 20, 5)));
     totals.update(readings(reading(1, 0, 170, 10, 5)));
@@ -193,7 +193,7 @@ describe('IoTotals', () => {
     expect(totals.shown).toEqual([177]);
   });
 
-  it('stays where it was until a child is in the counters of its parent', () => {
+  it('does not change until the counters of its parent contain a child', () => {
     const totals = new IoTotals();
     totals.update(readings(reading(1, 0, 100, 10), reading(2, 1, 20, 5)));
     totals.update(readings(reading(1, 0, 100, 10, 5)));

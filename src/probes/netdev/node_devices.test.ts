@@ -103,7 +103,7 @@ describe('the devices of the node', () => {
     expect(read()).toEqual({ eth0: 100, x: 15 });
   });
 
-  it('are all shown, with the reason, where the kernel does not report what they are', () => {
+  it('are all shown, with the reason, if the kernel does not report what they are', () => {
     const none = machine({ eth0: ETH0, x: VETH }, {}, { eth0: ETH0, x: VETH }, {});
     expect(none.devices.degraded).toEqual([]);
     expect(none.read()).toEqual({ eth0: 100, x: 9_000 });

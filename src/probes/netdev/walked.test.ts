@@ -66,21 +66,21 @@ describe('the devices of a Pod', () => {
     expect(walkedOfPod(rowsOf({ ...LO, isCounted: false }, BRIDGE), POD, { loopback: false })).toEqual([{ row: 1 }]);
   });
 
-  it('are unknown where the walk did not meet the namespace', () => {
+  it('are unknown if the walk did not meet the namespace', () => {
     expect(walkedOfPod(rowsOf(), POD, ALL)).toBeUndefined();
     expect(walkedOfNode(rowsOf(), NODE, ALL, ask().route, freeCycle())).toBeUndefined();
   });
 });
 
 describe('the devices of the node', () => {
-  it("are asked for one by one where the walk could not count them, and the ends of Pods' devices are left out", () => {
+  it("are asked for one by one if the walk could not count them, and the ends of Pods' devices are left out", () => {
     const { route, asked } = ask();
     const shown = walkedOfNode(rowsOf(LO, ETH0, PODS, BRIDGE), NODE, ALL, route, freeCycle());
     expect(shown).toEqual([{ row: 0 }, { row: 1, stats: STATS }, { row: 3 }]);
     expect(asked).toEqual(['stats of 2']);
   });
 
-  it("are distinguished from the ends of Pods' devices by netlink where only their driver knows", () => {
+  it("are distinguished from the ends of Pods' devices by netlink if only their driver knows", () => {
     const { route, asked } = ask([
       { ifindex: 1, kind: 'vxlan', linkedOutside: false },
       { ifindex: 2, kind: 'vxlan', linkedOutside: true },
@@ -99,7 +99,7 @@ describe('the devices of the node', () => {
     expect(asked).toEqual([]);
   });
 
-  it('are unknown where netlink does not answer', () => {
+  it('are unknown if netlink does not answer', () => {
     expect(walkedOfNode(rowsOf(VXLAN), NODE, ALL, ask([]).route, freeCycle())).toBeUndefined();
     const silent = ask();
     const route = { ...silent.route, deviceStats: () => undefined };

@@ -57,13 +57,13 @@ describe('a full accept queue', () => {
     expect(look([listener(16)], 16).full).toEqual([['1', 1, 5]]);
   });
 
-  it('is found where the namespace cannot be asked, as long as it is full', () => {
+  it('is found if the namespace cannot be asked, as long as it is full', () => {
     look([]);
     expect(look([listener(3, { length: 9 })]).full).toEqual([['1', 3, 5]]);
     expect(look([listener(5)]).full).toEqual([]);
   });
 
-  it('is found where the namespace has counted more since its sockets were read', () => {
+  it('is found if the namespace has counted more since its sockets were read', () => {
     look([]);
     expect(look([listener(4)], 6).full).toEqual([]);
     expect(look([listener(6)], 6).full).toEqual([['1', 6, 10]]);
@@ -115,7 +115,7 @@ describe('a full accept queue', () => {
 });
 
 describe('no full accept queue', () => {
-  it('is found where a queue is only busy, and nothing is read for it', () => {
+  it('is found if a queue is only busy, and nothing is read for it', () => {
     look([]);
     expect(look([]).full).toEqual([]);
     look([listener(15)], 15);
@@ -124,7 +124,7 @@ describe('no full accept queue', () => {
     expect(reads).toBe(before);
   });
 
-  it('is found where the kernel dropped for another reason', () => {
+  it('is found if the kernel dropped for another reason', () => {
     look([]);
     expect(look([listener(15)], 0, 15).full).toEqual([]);
     expect(look([listener(18)], 0, 18).full).toEqual([]);
@@ -133,7 +133,7 @@ describe('no full accept queue', () => {
     expect(look([listener(30)], 2, 30).full).toEqual([]);
   });
 
-  it('is found where closed sockets had one', () => {
+  it('is found if closed sockets had one', () => {
     look([]);
     expect(look([listener(1)], 40, 41).full).toEqual([]);
     expect(look([listener(2)], 40, 42).full).toEqual([]);

@@ -32,7 +32,7 @@ class FakeList {
   }
 }
 
-it('visits every namespace once, even while others come and go between slices', async () => {
+it('visits every namespace once, even while others start and end between slices', async () => {
   const change = fc.record({ removed: fc.array(fc.nat()), added: fc.nat({ max: 3 }), addedAt: fc.nat() });
   await fc.assert(
     fc.asyncProperty(

@@ -21,7 +21,7 @@ describe('a program that may not read kernel memory', () => {
     );
   });
 
-  it('does not mention the lockdown where there is none', () => {
+  it('does not mention the lockdown if there is none', () => {
     expect((asUnsupported(NO_READS, '[none] integrity confidentiality\n') as Error).message).not.toContain('locked');
     const other = refusal('mib.bpf.o: R1 type=scalar expected=fp');
     expect((asUnsupported(other, 'none integrity [confidentiality]\n') as Error).message).not.toContain('locked');

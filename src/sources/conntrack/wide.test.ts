@@ -46,7 +46,7 @@ it('grows by what was counted, even if some shares wrap meanwhile', () => {
   );
 });
 
-it('does not fall by 2^32 where one share of two wraps', () => {
+it('does not fall by 2^32 if one share of two wraps', () => {
   const wide = new WideCounters();
   expect(wide.widen(NETNS, { drop: WRAP - 1 + 5 }).drop).toBe(WRAP + 4);
   expect(wide.widen(NETNS, { drop: 0 + 6 }).drop).toBe(WRAP + 6);
@@ -62,7 +62,7 @@ it('keeps namespaces apart, omits a counter that the kernel lacks, and forgets t
   expect(wide.widen(OTHER, { drop: 4 })).toEqual({ drop: 4 });
 });
 
-it('knows which namespaces have counted, and shows the same where the others were left out', () => {
+it('knows which namespaces have counted, and shows the same if the others were left out', () => {
   const wide = new WideCounters();
   expect(wide.knows(NETNS)).toBe(false);
   expect(wide.widen(NETNS, { drop: 3 })).toEqual({ drop: 3 });

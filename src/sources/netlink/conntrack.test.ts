@@ -104,7 +104,7 @@ describe('decodeCpuStats', () => {
     );
   });
 
-  it('gives nothing where an attribute is not a number, or its length is wrong', () => {
+  it('gives nothing if an attribute is not a number, or its length is wrong', () => {
     fc.assert(
       fc.property(fc.constantFrom(...NAMES), fc.nat(40), (name, length) => {
         const answer = message(CPU_STATS, join(HEADER, attribute(COUNTERS[name], new Uint8Array(length))));
@@ -210,7 +210,7 @@ describe('decodeEntry', () => {
     }
   });
 
-  it('gives nothing where something that it needs is missing or too short', () => {
+  it('gives nothing if something that it needs is missing or too short', () => {
     const proto = (value: Uint8Array) => attribute(1, attribute(2, attribute(1, value)));
     const status = attribute(3, big(0));
     expect(decode(message(NEW, join(HEADER, proto(Uint8Array.of(17)))))).toEqual([undefined]);

@@ -31,7 +31,7 @@ describe('the counters of a device by RTM_GETSTATS', () => {
     });
   });
 
-  it('are reported and not shown where they are cut short', () => {
+  it('are reported and not shown if they are cut short', () => {
     const told: string[] = [];
     expect(decodeDeviceStats(statsMessage(22), (what) => told.push(what))).toBeUndefined();
     expect(told).toEqual(['a device without its counters']);

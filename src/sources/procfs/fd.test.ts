@@ -15,7 +15,7 @@ it('counts the descriptors of this process without the one that lists them', () 
   }
 });
 
-it('lists them where the size of the folder does not give their number', () => {
+it('lists them if the size of the directory does not give their number', () => {
   const proc = mkdtempSync(join(tmpdir(), 'proc-'));
   try {
     mkdirSync(join(proc, 'self/fd'), { recursive: true });

@@ -56,7 +56,7 @@ describe('SymbolTable', () => {
     ]);
   });
 
-  it('is empty where addresses are hidden', () => {
+  it('is empty if addresses are hidden', () => {
     const hidden = tableOf(KALLSYMS.replaceAll(/^f{8}\w{8}/gm, '0'.repeat(16)), MODULES);
     expect(hidden.describe(0xffffffff81000100n)).toBeUndefined();
     expect(hidden.ranges(['kfree_skb'])).toEqual([]);
@@ -76,7 +76,7 @@ describe('KernelSymbols', () => {
     writeFileSync(join(proc, 'modules'), modules);
   };
 
-  it('reads again only where an address is not found and modules were loaded', () => {
+  it('reads again only if an address is not found and modules were loaded', () => {
     write(KALLSYMS, MODULES);
     const symbols = new KernelSymbols(proc);
     expect(symbols.describe(0xffffffffc0009004n)).toBeUndefined();

@@ -172,7 +172,7 @@ describe('parseNetDev', () => {
 describe('parseSoftnetStat', () => {
   const row = (...cells: number[]) => cells.map((cell) => cell.toString(16).padStart(8, '0')).join(' ');
 
-  it('takes the CPU from its column where there is one', () => {
+  it('takes the CPU from its column if there is one', () => {
     const text = `${row(1, 2, 3, 0, 0, 0, 0, 0, 0, 4, 5, 6, 3, 0, 0)}\n`;
     expect(parseSoftnetStat(text, [0], ignore)).toEqual([
       { cpu: 3, processed: 1, dropped: 2, timeSqueezed: 3, receivedRps: 4, flowLimitReached: 5, backlogLength: 6 },
@@ -313,7 +313,7 @@ describe('parseOpenFilesLimit', () => {
     expect(parseOpenFilesLimit(row(1024, 'unlimited'))).toBe(1024);
   });
 
-  it('gives nothing where there is none, or the line is cut short or malformed', () => {
+  it('gives nothing if there is none, or the line is cut short or malformed', () => {
     const text = row(1024, 4096);
     for (let length = 0; length < text.length; length++)
       expect(parseOpenFilesLimit(text.slice(0, length))).toBeUndefined();

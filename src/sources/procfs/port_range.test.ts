@@ -25,7 +25,7 @@ it.each([
   expect(readPortRange(proc)).toEqual(range);
 });
 
-it('is the default of kernels where there is no such file, or it holds no range', () => {
+it('is the default of kernels if there is no such file, or it holds no range', () => {
   expect(readPortRange(proc)).toEqual(DEFAULT_PORT_RANGE);
   mkdirSync(join(proc, 'sys/net/ipv4/ip_local_port_range'), { recursive: true });
   expect(readPortRange(proc)).toEqual(DEFAULT_PORT_RANGE);

@@ -62,13 +62,13 @@ describe('readPortCounters', () => {
     return { values: Object.fromEntries(values), others, errors: [...said] };
   };
 
-  it('finds nothing where there are no devices', () => {
+  it('finds nothing if there are no devices', () => {
     expect(rdmaDevices(sys)).toEqual([]);
     expect(rdmaPorts(sys, 'mlx5_0')).toEqual([]);
     expect(read()).toEqual({ values: {}, others: [], errors: [] });
   });
 
-  it('reads both folders, and prefers the counter of the driver', () => {
+  it('reads both directories, and prefers the counter of the driver', () => {
     write('mlx5_0/ports/1/counters/link_downed', '255\n');
     write('mlx5_0/ports/1/counters/symbol_error', '7\n');
     write('mlx5_0/ports/1/hw_counters/link_downed', '300\n');

@@ -70,7 +70,7 @@ describe('the ledger', () => {
     expect(statesOf(quiet)).toEqual(['on its way', 'on its way', 'on its way', 'on its way', 'missing', 'balances']);
   });
 
-  it('and while events come and go', () => {
+  it('and while events start and end', () => {
     const storm = (rest: number) => Array.from({ length: 30 }, (_, at) => [100 + at + rest, 79 + at] as const);
     expect(statesOf(storm(1)).slice(0, -1)).not.toContain('missing');
     expect(statesOf(storm(1)).at(-1)).toBe('missing');

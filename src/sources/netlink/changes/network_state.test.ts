@@ -43,7 +43,7 @@ function follow() {
 }
 
 describe('the state of a network', () => {
-  it('counts each change of a device once, and nothing where a notice repeats it', () => {
+  it('counts each change of a device once, and nothing if a notice repeats it', () => {
     const { state, changes } = follow();
     for (const notice of [linkNotice(), linkNotice(), linkNotice({ mtu: 1400 }), linkNotice({ mtu: 1400 })])
       state.apply(notice);

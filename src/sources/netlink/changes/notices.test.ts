@@ -114,7 +114,7 @@ describe('notices', () => {
     expect(keys[0]).not.toBe(keys[2]);
   });
 
-  it('are never wrong where messages are cut, and malformed ones are counted', () => {
+  it('are never wrong if messages are cut, and malformed ones are counted', () => {
     const whole = join(
       link({ index: 3, kind: 'veth' }),
       route(IPV4_ROUTE, attribute(1, Uint8Array.of(10, 1, 2, 0)), attribute(4, numbers(9))),
