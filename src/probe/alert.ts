@@ -1,25 +1,34 @@
 import type { MetricSet } from './metric.ts';
 
-/** An alert on one metric of a probe. Alerts on several, and those that wake a person, are in dashboards/netsonde/alerts.ts. */
+/**
+ * An alert on one metric of a probe. Alerts on several metrics, and alerts that page someone, are in
+ * dashboards/netsonde/alerts.ts.
+ */
 export type ProbeAlert<M extends MetricSet> = {
   readonly [K in keyof M & string]: {
     readonly name: `Netsonde${string}`;
     readonly severity: 'warning' | 'info';
     readonly metric: K;
-    /** A counter's `rate` a second over five minutes, or the `max` of a gauge; of each Pod and node, and of each value of `by`. */
+    /**
+     * Expression that is compared: the per-second `rate` of a counter over five minutes, or the `max` of a gauge. It
+     * is evaluated for each Pod and node, and for each value of `by`.
+     */
     readonly of: M[K]['type'] extends 'counter' ? 'rate' : M[K]['type'] extends 'gauge' ? 'max' : never;
     readonly by?: readonly (keyof M[K]['labels'] & string)[];
-    /** Only the node itself, or only Pods; both where it is left out. */
+    /** Limits the alert to the node itself or to Pods; it covers both by default. */
     readonly only?: 'pods' | 'node';
     /** Fires above this value. */
     readonly above: number;
-    /** Duration that the condition must last, as Prometheus writes it: `10m`. */
+    /** Time for which the condition must hold, in the notation of Prometheus: `10m`. */
     readonly for: string;
-    /** Rest of the sentence that begins with the Pod or the node: `{{ $value | humanize }}`, `{{ $labels.port }}`. */
+    /**
+     * Sentence without its subject, which is the Pod or the node. May contain `{{ $value | humanize }}` or `{{
+     * $labels.port }}`.
+     */
     readonly summary: string;
-    /** Meaning and remedy, in sentences. */
+    /** Explanation of the alert and how to fix the problem, in full sentences. */
     readonly description: string;
-    /** Next steps, in sentences of Markdown, for docs/runbook.md. */
+    /** Next steps in Markdown, for docs/runbook.md. */
     readonly runbook: string;
   };
 }[keyof M & string];

@@ -20,36 +20,39 @@ import type { ProbePanel } from './panel.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
 
-/** Services that the agent offers every probe beside the readers of the kernel. */
+/** Services of the agent that are available to every probe, besides the readers of the kernel. */
 export interface ProbeContext {
   readonly paths: Paths;
-  /** Counts sources that could not be read, or were malformed. */
+  /** Counts sources that could not be read or were malformed. */
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
   readonly owners: Owners;
-  /** Births and deaths of namespaces. */
+  /** Reports when namespaces are created and removed. */
   readonly life: NetnsLife;
   readonly node: NodeFacts;
 }
 
-/** The network of this node as the Kubernetes API describes it; empty without Kubernetes, and until the API server has answered. */
+/**
+ * The network of this node as the Kubernetes API describes it. Empty without Kubernetes and until the API server has
+ * responded.
+ */
 export interface NodeFacts {
-  /** Networks of the Pods on this node (podCIDRs); the same array until they change. */
+  /** Pod networks of this node (podCIDRs). The array keeps its identity until they change. */
   readonly podNetworks: readonly string[];
   /** Returns whether a Pod on this node has the address. */
   isPodAddress(ip: string): boolean;
 }
 
-/** Resources of a running probe. Closing the scope closes the probe. */
+/** Resources of a running probe. Closing the scope releases them, which closes the probe. */
 export interface ProbeScope<E extends EventSet> extends ProbeContext {
-  /** Aborted when the probe is to close, also while it opens. */
+  /** Aborted when the probe must close, even if it is still opening. */
   readonly signal: AbortSignal;
-  /** Hands over a resource: released in reverse order, also when `open` fails half-way. Returns it. */
+  /** Registers a resource and returns it. Resources are released in reverse order, also when `open` fails half-way. */
   own<R extends Disposable | AsyncDisposable>(resource: R): R;
-  /** Returns the state that earlier runs of this probe left under a declaration, and that later runs will find. */
+  /** Returns the state that earlier runs of this probe stored under the declaration. Later runs will see changes to it. */
   retained<T>(state: RetainedState<T>): Retained<T>;
   readonly publish: Publish<E>;
-  /** Reports a problem that is neither a failed collection nor a failed open, once for each change. */
+  /** Reports a problem other than a failed collection or a failed open. A message is reported again only if it changes. */
   readonly warn: (message: string) => void;
 }
 
@@ -58,15 +61,17 @@ export type OptionsShape = z.ZodRawShape;
 
 export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
 
-/** Settings that a probe is opened with. */
+/** Settings for opening a probe. */
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
-  /** Events per second that one owner may cause, with all of its namespaces, before the kernel refuses more. */
+  /**
+   * Maximum events per second of one owner, summed over its namespaces. The kernel discards events above this rate.
+   */
   readonly limit: number;
-  /** Pods that the probe is restricted to; undefined for all Pods and the node. */
+  /** Pods that the probe observes; undefined for all Pods and the node. */
   readonly podFilter?: PodFilter | undefined;
-  /** Rules for the records that are sent, where the probe offers any. */
+  /** Rules that select the records to send; undefined if the probe offers no records. */
   readonly records?: RecordRules | undefined;
   /** The probe's own options. */
   readonly options: C;
@@ -76,27 +81,27 @@ export interface ProbeSettings<C> {
 export interface DesiredProbe {
   readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
   readonly detail: Detail;
-  /** Only series that are shown, as `FieldChoice` takes them; undefined for those of the detail. */
+  /** Series to show, in the syntax of `FieldChoice`; undefined to show all series of the chosen detail. */
   readonly fields?: readonly string[] | undefined;
-  /** Largest share of one CPU that the probe may use; undefined for no limit. */
+  /** Maximum share of one CPU that the probe may use; undefined for no limit. */
   readonly budget?: number | undefined;
 }
 
-/** Configuration of probes by name; a probe that is not named is off. */
+/** Probe configurations by name. Probes without an entry are disabled. */
 export type DesiredProbes = Readonly<Record<string, DesiredProbe>>;
 
 /** Configuration of the kernel thread. */
 export interface DesiredKernel {
   readonly probes: DesiredProbes;
-  /** True to measure the run time of BPF programs even where no budget needs it. */
+  /** True to measure the run time of BPF programs even if no probe has a CPU budget. */
   readonly bpfStats: boolean;
-  /** Most series of all probes on a page. */
+  /** Maximum number of series on one page, summed over all probes. */
   readonly series: number;
 }
 
 export interface ProgramStatus {
   readonly name: string;
-  /** Hook of the program: `tp_btf/kfree_skb`. */
+  /** Hook to which the program is attached, for example `tp_btf/kfree_skb`. */
   readonly hook: string;
   readonly id: number;
   readonly runs: bigint;
@@ -104,30 +109,32 @@ export interface ProgramStatus {
   readonly missed: bigint;
 }
 
-/** Counts since the agent's start, of this and of earlier runs of the probe. */
+/** Event counts since the agent started, including earlier runs of the probe. */
 export interface KernelLedger {
   readonly produced: bigint;
   readonly limited: bigint;
   readonly lost: bigint;
 }
 
-/** Occurrences that a BPF program saw and could not count, by cause; causes that a probe cannot have are missing. */
+/**
+ * Occurrences that a BPF program saw but could not count, by cause. Causes that cannot affect the probe are missing.
+ */
 export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
-/** Counts of a BPF program that are in no row of the page. */
+/** Counts that a BPF program has made but that no row of the page shows. */
 export interface NotShown {
-  /** Count of Pods and namespaces whose rows have left the page; never falls. */
+  /** Counts that belong to Pods and namespaces whose rows have been removed from the page. Never decreases. */
   readonly departed: Counter;
-  /** Count of namespaces whose owner is still being searched for. */
+  /** Counts that belong to namespaces whose owner is still unknown and being searched for. */
   readonly waiting: Counter;
 }
 
 export interface RunningProbe<M extends MetricSet> {
   health(): ReaderHealth;
-  /** Called once per scrape where metrics are on. Emitting nothing is not an error. */
+  /** Called once per scrape if metrics are enabled. The probe may emit nothing. */
   collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
   programs?(): readonly ProgramStatus[];
-  /** Bytes that each map holds in the kernel, by map name. */
+  /** Memory of each map in bytes, by map name. */
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
   uncounted?(): Uncounted;
@@ -138,51 +145,56 @@ export interface RunningProbe<M extends MetricSet> {
 
 export interface Requirements {
   readonly capabilities: readonly `CAP_${string}`[];
-  /** Features that the kernel must offer, in words. The kernel is asked when the probe opens; its version is not used. */
+  /**
+   * Kernel features that the probe needs, as text for the documentation. At run time the probe tests for the features
+   * and ignores the kernel version.
+   */
   readonly kernel: string;
-  /** The kernel module that brings it, which is not on every machine: tests expect less of the probe where it is missing. */
+  /**
+   * Kernel module that the probe depends on, if any. Tests have lower expectations on machines without the module.
+   */
   readonly module?: string;
 }
 
-/** Guide to a probe for operators who have no numbers of it yet: docs/probes.md is generated from it. */
+/** Guide to a probe for operators who do not use it yet. docs/probes.md is generated from it. */
 export interface Guide {
   /** Question that the probe answers. */
   readonly question: string;
-  /** When to switch the probe on; for a probe that is on by default, when to look at it. */
+  /** When to enable the probe. For a probe that is enabled by default, when to look at its metrics. */
   readonly when: string;
   /** PromQL query, for use without a dashboard. */
   readonly query: string;
-  /** Sentences on what the probe does not see, or counts differently than expected. */
+  /** Sentences about things that the probe does not see, or counts in an unexpected way. */
   readonly limits: readonly [string, ...string[]];
 }
 
 export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O extends OptionsShape> {
-  /** snake_case: configuration key, `probe` label, file stem. */
+  /** Name in snake_case, used as the configuration key, the `probe` label and the name of the source file. */
   readonly name: string;
   readonly kind: ProbeKind;
   readonly cost: ProbeCost;
-  /** True where the probe runs without any configuration. */
+  /** True if the probe runs without any configuration. */
   readonly enabledByDefault: boolean;
-  /** One sentence: what the probe sees, and when to switch it on. */
+  /** One sentence that says what the probe observes and when to enable it. */
   readonly summary: string;
   readonly guide: Guide;
   readonly metrics: M;
   readonly events: E;
-  /** Records of the probe's own kind. */
+  /** Records of the kind that this probe produces. */
   readonly records?: RecordOffer;
   readonly options: O;
-  /** Places where a BPF probe attaches. */
+  /** Hooks of a BPF probe. */
   readonly hooks?: HookTable;
-  /** Rule of whose room it is, for each map of its program that src/bpf/common does not have. */
+  /** For each map that is not declared in src/bpf/common, the rule that keeps one owner from using up the map. */
   readonly maps?: Readonly<Record<string, MapRule>>;
   readonly requires: Requirements;
   readonly measured: Measured;
-  /** Graphs on the dashboards, in a section of the probe. */
+  /** Graphs in the probe's section of the dashboards. */
   readonly panels?: readonly ProbePanel<NoInfer<M>, NoInfer<E>>[];
   readonly alerts?: readonly ProbeAlert<NoInfer<M>>[];
   /**
-   * @throws {Unsupported} where this machine lacks something that the probe needs: there is no retry
-   * @throws anything else: retried with growing pauses
+   * @throws {Unsupported} if this machine lacks something that the probe needs; the agent does not retry
+   * @throws any other error; the agent retries with increasing delays
    */
   open(
     scope: ProbeScope<E>,
@@ -191,8 +203,8 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   ): Promise<RunningProbe<NoInfer<M>>>;
 }
 
-/** A probe with its types erased, as the supervisor and the list of probes see it. */
-// biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant, and not used here
+/** A probe with its types erased, for the supervisor and the list of probes. */
+// biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant and not used here
 export type AnyProbe = ProbeDefinition<any, any, any>;
 
 export function defineProbe<const M extends MetricSet, const E extends EventSet, O extends OptionsShape>(

@@ -8,44 +8,44 @@ import { defineRetained, type Retained } from './retained.ts';
 import { bytesOf, NAMESPACES_MAX } from './room.ts';
 import { hasRest, readMisses, sweepMap, type Tally } from './tally.ts';
 
-/** Maps that src/bpf/common/counts.bpf.h adds to an object. */
+/** Map that src/bpf/common/counts.bpf.h adds to an object. */
 export const COUNTS: CommonLayout['map'] = 'counts';
 const REST: CommonLayout['map'] = 'count_rest';
-/** Rows of the map: four reasons for each of the namespaces that a node may hold. */
+/** Number of rows in the map: four reasons for each of the namespaces that a node may have. */
 export const COUNTS_MAX = 4 * NAMESPACES_MAX;
 
-/** Counts that are kept separately for each slot that has no row left. */
+/** Number of sums per slot. They take counts for which the slot has no free row. */
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
-/** Stands for all reasons that are not kept separately; in metrics it is called {@link OTHER_REASONS}. */
+/** Stands for all reasons that are not counted separately. Metrics call it {@link OTHER_REASONS}. */
 export const ANY_REASON = 0xffff_ffff;
 export const OTHER_REASONS = 'other';
 
 export interface CountRow {
-  /** Namespace; {@link UNLISTED} for all unowned ones together. */
+  /** Namespace, or {@link UNLISTED} for the sum of all unowned namespaces. */
   readonly netns: NetnsId;
-  /** Reason, as the program numbers it; or {@link ANY_REASON}. */
+  /** Number that the program uses for the reason, or {@link ANY_REASON}. */
   readonly reason: number;
   readonly side: number;
   readonly count: Counter;
   readonly bytes: Counter;
 }
 
-/** Returns the reason and side that a number of `count_rest` stands for. */
+/** Returns the reason and side of an entry of `count_rest`. @param rest index of the entry within its slot */
 export type RestKey = (rest: number) => Pick<CountRow, 'reason' | 'side'>;
 
-/** Counts of earlier runs of the probe. */
+/** Counts of the probe's earlier runs. */
 interface Totals {
   readonly rows: readonly CountRow[];
   readonly uncounted: Uncounted;
-  /** Counts by key that were reported as unowned, and stay so. */
+  /** Counts by key that were already added to `unlisted` or `departed` and must not be reported again. */
   readonly told: Map<string, CountRow>;
-  /** Sums of these counts, by reason and side. */
+  /** Sums of the counts of unowned namespaces, by reason and side. */
   readonly unlisted: Map<string, CountRow>;
-  /** Count of owners whose rows have left the page. */
+  /** Sum of the counts of owners whose rows have been removed from the page. */
   readonly departed: Counter;
 }
 
-/** Where a row is reported. `waiting`: its owner is still being searched for. */
+/** How a row is reported. A `waiting` row is not reported yet because its owner is still being searched for. */
 type Fate = 'shown' | 'unlisted' | 'departed' | 'waiting';
 
 export const COUNTED = defineRetained<Totals>(() => ({
@@ -57,8 +57,8 @@ export const COUNTED = defineRetained<Totals>(() => ({
 }));
 
 /**
- * The counts of a BPF probe, which continue from run to run. Counts of a namespace are reported for its owner, or as unowned: this does not
- * change when an owner is found later.
+ * Counts of a BPF probe, which continue from one run to the next. The counts of a namespace are reported for its
+ * owner. Counts that were reported as unowned stay unowned, even if the owner is found later.
  */
 export class Counts implements Tally {
   readonly map = COUNTS;
@@ -95,7 +95,7 @@ export class Counts implements Tally {
   }
 
   uncounted(): Uncounted {
-    // The program sees everything that it counts at once, so nothing can be untracked.
+    // The program sees everything that it counts, so `untracked` does not apply.
     const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value.uncounted);
     return { map_full, no_netns };
   }
@@ -107,7 +107,7 @@ export class Counts implements Tally {
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
     const isGone = (id: NetnsId) => id !== UNLISTED && isDead(id);
     const { told } = this.#earlier.value;
-    // The rests stay until their slot is freed.
+    // Sums in `count_rest` stay until their slot is freed.
     const rests = new Set(this.#rest().map(keyOf));
     const isSwept = (row: CountRow) => isGone(row.netns) && !rests.has(keyOf(row));
     const kept: CountRow[] = [];
@@ -143,7 +143,7 @@ export class Counts implements Tally {
     this.#earlier.value = { ...this.#earlier.value, rows: this.#all(), uncounted: this.uncounted() };
   }
 
-  /** Returns all counts, whoever owns them. */
+  /** Returns the counts of all namespaces, including earlier runs. */
   #all(): CountRow[] {
     const { count, view, keyAt, valueAt } = this.#object.map(COUNTS).dump();
     const rows = Array.from({ length: count }, (_, index) => ({
@@ -166,8 +166,8 @@ export class Counts implements Tally {
   }
 
   /**
-   * Returns the counts that found no row, those of each owner under its own namespace.
-   * @param only slot of one owner; undefined for all
+   * Returns the sums of `count_rest`. The sums of an owner are returned under the owner's namespace.
+   * @param only slot to read; undefined for all slots
    */
   #rest(only?: number): CountRow[] {
     if (!hasRest(this.#object)) return [];
@@ -191,7 +191,7 @@ export class Counts implements Tally {
     return rows;
   }
 
-  /** Adds the growth of the row to the unowned counts, or to those of owners that have left the page. */
+  /** Adds the growth of the row since the last call to `unlisted` or `departed`. */
   #tell(row: CountRow, as: 'unlisted' | 'departed'): void {
     const { value } = this.#earlier;
     const more = { ...minus(row, value.told.get(keyOf(row))), netns: UNLISTED };

@@ -27,10 +27,13 @@ const RING: CommonMap = 'events';
 const LEDGER: CommonMap = 'event_ledgers';
 const BUCKETS: CommonMap = 'event_buckets';
 
-/** Divisor of the ring: an owner may fill one such part of it while the reader is late. */
+/** One owner may fill at most 1/RING_SHARES of the ring while the reader is behind. */
 const RING_SHARES = 4;
 
-/** Interval of reading a ring that has events: a ring of 1 MiB holds 5,000 events of 200 bytes, so that 100,000 per second fit. */
+/**
+ * Milliseconds between reads of a ring. A ring of 1 MiB holds 5,000 events of 200 bytes, so 100,000 events per second
+ * fill half of it.
+ */
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 256 * 1024;
 
@@ -39,17 +42,19 @@ const NANOSECONDS = 1e-9;
 export interface EbpfOptions<L extends ObjectLayout> {
   readonly hooks: HookTable<L['program']>;
   readonly constants?: ObjectSpec<L>['constants'];
-  /** Entries of a map, or bytes of the ring, where they differ from those in the object file. */
+  /** Sizes that differ from the object file: entries of a map, or bytes of the ring. */
   readonly sizes?: ObjectSpec<L>['sizes'];
-  /** Map of the counts by namespace, in which each owner has its share; an object has at most one. */
+  /** Map with the counts by namespace, whose rows are shared out to owners. An object has at most one. */
   readonly room?: RoomOptions<L['map']>;
-  /** BPF helpers that all programs need, without the prefix `bpf_`. */
+  /** BPF helpers that all programs need, without the `bpf_` prefix. */
   readonly helpers?: readonly string[];
-  /** Set where the probe can have events; otherwise the object has no ring. */
+  /** Set if the probe can report events; otherwise the object has no ring. */
   readonly events?: {
-    /** Bytes of the longest record. */
+    /** Maximum size of a record in bytes. */
     readonly recordBytesMax: number;
-    /** @param wallNs turns the kernel's time of the record into nanoseconds since the epoch */
+    /**
+     * @param wallNs converts a kernel time in the record to nanoseconds since the epoch
+     */
     onRecord(view: DataView, at: number, wallNs: (kernelTime: Counter) => bigint): void;
   };
 }
@@ -60,18 +65,18 @@ export interface CountsOptions<L extends ObjectLayout> extends Omit<EbpfOptions<
 
 interface RoomOptions<Name extends string = string> {
   readonly map: Name;
-  /** Rows that owners share, where each row takes its memory when it is created. */
+  /** Rows that owners share if the map allocates each row when it is created. */
   readonly rows: number;
-  /** All rows of the map, where their memory is taken from the start. */
+  /** Number of rows in total if the map is preallocated. */
   readonly preallocated: number;
-  /** Further rows of the map, for counts that a slot has no row for. */
+  /** Extra rows of the map, which take the counts of slots that have used up their own rows. */
   readonly rests: number;
 }
 
-/** Runs that the kernel skipped, by program. */
+/** Numbers of program runs that the kernel skipped, by program. */
 const MISSED = defineRetained<Readonly<Record<string, bigint>>>(() => ({}));
 
-/** Counts of earlier runs of a probe. */
+/** Counts of a probe's earlier runs. */
 interface Earlier {
   readonly ledger: Retained<KernelLedger>;
   readonly missed: Retained<Readonly<Record<string, bigint>>>;
@@ -80,9 +85,9 @@ interface Earlier {
 interface InstanceOptions<T extends Tally> {
   readonly proc: string;
   readonly tally: T;
-  /** True where the object counts events. */
+  /** True if the object counts events. */
   readonly hasLedger?: boolean;
-  /** Counts of earlier runs; undefined where the object is opened only once. */
+  /** Counts of earlier runs; undefined if the object is opened only once. */
   readonly earlier?: Earlier;
   readonly podFilter?: MapPodFilter | undefined;
   readonly room?: Room | undefined;
@@ -95,7 +100,7 @@ function nothingEarlier(): Earlier {
   return { ledger: { value: EVENT_LEDGER.initial() }, missed: { value: MISSED.initial() } };
 }
 
-/** A loaded and attached object, with the status that every eBPF probe reports. */
+/** A loaded and attached object. Provides the status that every eBPF probe reports. */
 export class EbpfInstance<T extends Tally = Tally> {
   readonly object: BpfObject;
   readonly tally: T;
@@ -106,7 +111,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #earlier: Earlier;
   readonly #podFilter: MapPodFilter | undefined;
   readonly #room: Room | undefined;
-  /** Memory of fixed maps in bytes, by file descriptor. */
+  /** Memory in bytes of preallocated maps, by file descriptor. */
   readonly #fixedBytes = new Map<number, number>();
 
   constructor(
@@ -124,14 +129,14 @@ export class EbpfInstance<T extends Tally = Tally> {
     this.#room = room;
   }
 
-  /** Drops the rows of dead namespaces, which makes room for new ones. */
+  /** Removes the rows of dead namespaces to free space for new ones. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     const sweep = () => this.tally.sweep(isDead);
     if (this.#room === undefined) sweep();
     else this.#room.sweep(sweep);
   }
 
-  /** Returns the status of a running eBPF probe, without its own metrics. */
+  /** Returns the status of a running eBPF probe. The caller adds `collect`. */
   running(): Omit<RunningProbe<MetricSet>, 'collect'> {
     return {
       health: () => this.#health(),
@@ -147,7 +152,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   #health(): ReaderHealth {
     const hooks = this.#hooks.flatMap((status) => status.hooks);
     return {
-      // Where there are many, only the kinds are named; the programs are listed one by one.
+      // With several hooks, only their kinds are named because `programs` lists each hook.
       reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
       degraded: [
         ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
@@ -187,7 +192,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     const [, memlock] = /^memlock:\s+(\d+)$/m.exec(info ?? '') ?? [];
     if (memlock === undefined) return undefined;
     const bytes = Number(memlock);
-    // All other maps have their memory from the start.
+    // All other maps are preallocated, so their memory does not change.
     if (flags !== undefined && (Number(flags) & NO_PREALLOC) === 0) this.#fixedBytes.set(fd, bytes);
     return bytes;
   }
@@ -203,7 +208,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     };
   }
 
-  /** Keeps the counts so far for the next run. To be called once, when nothing counts any more. */
+  /** Stores the counts for the next run. Must be called once, after the programs were detached. */
   remember(): void {
     const missed = Object.fromEntries(this.programs().map((program) => [program.name, program.missed]));
     this.#earlier.ledger.value = this.ledger();
@@ -212,7 +217,7 @@ export class EbpfInstance<T extends Tally = Tally> {
 }
 
 /**
- * Opens a probe that counts by common/counts.bpf.h.
+ * Opens a probe that uses the counts of common/counts.bpf.h.
  * @throws {Unsupported}
  */
 export function openEbpf<L extends ObjectLayout>(
@@ -227,8 +232,9 @@ export function openEbpf<L extends ObjectLayout>(
 }
 
 /**
- * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps its counts when the scope closes.
- * @param tallyOf makes the reader of the object's counts
+ * Loads and attaches the hooks of a probe, passes the records of its ring to `onRecord`, and stores its counts when
+ * the scope closes.
+ * @param tallyOf creates the reader of the object's counts
  * @throws {Unsupported}
  */
 export async function openTally<L extends ObjectLayout, T extends Tally>(
@@ -278,7 +284,10 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   return instance;
 }
 
-/** Returns the spec of an object. Without events, or a pod filter, the code for them is dead, and its maps are not created. */
+/**
+ * Returns the spec of an object. If events or the pod filter are disabled, the verifier removes their code and their
+ * maps are not created.
+ */
 function specOf<L extends ObjectLayout>(
   { hooks, constants, sizes = {}, helpers = [], events, room }: EbpfOptions<L>,
   settings: ProbeSettings<unknown>,
@@ -324,7 +333,8 @@ function openRing(
     intervalMs: DRAIN_EVERY_MS,
     bufferBytes: DRAIN_BYTES,
     onBatch: ({ view, forEach }) => {
-      // Read once per batch: a change of the clock takes effect at once, and events of a batch stay in order.
+      // Read once per batch, so a clock change takes effect with the next batch and the events of one batch stay in
+      // order.
       const offset = clockOffset();
       forEach((at) => onRecord(view, at, (kernelTime) => BigInt(kernelTime) + offset));
     },

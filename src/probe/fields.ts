@@ -1,6 +1,6 @@
 import type { MetricSet } from './metric.ts';
 
-/** One entry of a probe's `fields`: a metric, and the shown values of each label that is named. */
+/** One entry of a probe's `fields`: a metric, and for some of its labels the values to show. */
 export interface Field {
   readonly metric: string;
   readonly only: Readonly<Record<string, readonly string[]>>;
@@ -10,9 +10,9 @@ const FIELD = /^(\w+)(?:\{(.*)\})?$/;
 const MATCHER = /^\s*(\w+)(=~?)"([^"\\]*)"\s*$/;
 
 /**
- * Parses an entry, which is in a subset of PromQL: `netsonde_udp_no_port_total`,
+ * Parses an entry, which uses a subset of PromQL: `netsonde_udp_no_port_total`,
  * `netsonde_tcp_connections{state=~"established|time_wait"}`.
- * @returns undefined where the entry has another form
+ * @returns undefined if the syntax is wrong
  */
 export function parseField(text: string): Field | undefined {
   const [, metric, inside] = FIELD.exec(text) ?? [];
@@ -27,11 +27,13 @@ export function parseField(text: string): Field | undefined {
   return { metric, only };
 }
 
-/** Choice of the series of a probe that are shown, where its section lists them. */
+/** Decides which series of a probe are shown if its configuration lists `fields`. */
 export class FieldChoice {
   readonly #fields = new Map<string, Field[]>();
 
-  /** @param entries from the configuration, which has validated them */
+  /**
+   * @param entries `fields` of the configuration, already validated
+   */
   constructor(metrics: MetricSet, entries: readonly string[]) {
     const keys = new Map(Object.entries(metrics).map(([key, { name }]) => [name, key]));
     for (const entry of entries) {
@@ -42,7 +44,9 @@ export class FieldChoice {
     }
   }
 
-  /** @param key of the metric in its set */
+  /**
+   * @param key the metric's key in its set
+   */
   has(key: string): boolean {
     return this.#fields.has(key);
   }

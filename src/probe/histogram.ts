@@ -13,22 +13,22 @@ import { readMisses, slotOfRest, sweepMap, type Tally } from './tally.ts';
 const NANOSECONDS = 1e-9;
 const MICROSECOND_NS = 1_000;
 
-/** Bucket bounds in seconds: bucket i of the kernel ends at 2^i microseconds. */
+/** Upper bounds of the buckets in seconds. Bucket i of the kernel ends at 2^i microseconds. */
 const BUCKETS: readonly number[] = Array.from({ length: histogram.countsCount - 1 }, (_, index) => 2 ** index / 1e6);
 
-/** Common part of the descriptors of all latencies. The configuration chooses which buckets are shown. */
+/** Fields that the descriptors of all latencies have in common. The configuration chooses which buckets are shown. */
 export const LATENCY = { type: 'histogram', unit: 'seconds', buckets: BUCKETS } as const;
 
-/** Returns the option that chooses the buckets; by default those between two durations. */
+/** Returns the option that chooses which buckets are shown. @param from default, like `to` */
 export function bucketsOption(from: string, to: string) {
   return z
     .strictObject({ from: duration(from), to: duration(to) })
     .refine((range) => range.from < range.to, 'from must be shorter than to')
     .prefault({})
-    .describe('Range of the histogram, which has a bucket at each doubling, from one microsecond to 16 seconds.');
+    .describe('Range of the histogram buckets, whose bounds double from 1us to 16s.');
 }
 
-/** Returns the buckets of a range, including those that contain its ends. */
+/** Returns the buckets of a range, including the buckets that contain its ends. */
 export function shownBuckets({ from, to }: { readonly from: number; readonly to: number }): BucketRange {
   const lastOfAll = BUCKETS.length - 1;
   const bucketOf = (nanoseconds: number) => Math.ceil(Math.log2(nanoseconds / MICROSECOND_NS));
@@ -38,7 +38,7 @@ export function shownBuckets({ from, to }: { readonly from: number; readonly to:
   };
 }
 
-/** A struct histogram of the kernel, summed over the CPUs. */
+/** A struct histogram, summed over the CPUs. */
 export interface Histogram {
   readonly counts: readonly Counter[];
   /** Sum of the durations in nanoseconds; 0 for an empty histogram. */
@@ -56,7 +56,7 @@ export function addHistograms(a: Histogram, b: Histogram): Histogram {
 }
 
 function decodeHistogram(view: DataView, at: number): Histogram {
-  // Most CPUs have counted nothing, where there are many.
+  // Saves time on machines with many CPUs, most of which have counted nothing.
   if (histogram.sum(view, at) === 0) return EMPTY;
   return {
     counts: Array.from({ length: histogram.countsCount }, (_, index) => histogram.counts(view, at, index)),
@@ -64,7 +64,7 @@ function decodeHistogram(view: DataView, at: number): Histogram {
   };
 }
 
-/** Converts a histogram to a sample, in seconds. */
+/** Converts a histogram to a sample in seconds. */
 export function histogramValue({ counts, sumNs }: Histogram, shown: BucketRange): HistogramValue {
   return { counts, sum: Number(sumNs) * NANOSECONDS, shown };
 }
@@ -74,10 +74,13 @@ export function isEmpty({ sumNs }: Histogram): boolean {
 }
 
 export interface HistogramMap<Key, Name extends string = string> {
-  /** Name of the map, whose values are one or more consecutive structs histogram. */
+  /** Name of the map. Each value consists of one or more consecutive structs histogram. */
   readonly name: Name;
   decodeKey(view: DataView, at: number): Key;
-  /** True where the key begins with the cookie of a namespace, whose death ends the row; otherwise the rows are the machine's. */
+  /**
+   * True if the key starts with a namespace cookie. Such a row is removed when the namespace dies; other rows belong
+   * to the node.
+   */
   readonly isByNetns: boolean;
 }
 
@@ -92,17 +95,17 @@ function readNetns(view: DataView, at: number): NetnsId {
   return asNetnsId(readCounter(view, at));
 }
 
-/** Returns bytes as a string, one character for each. */
+/** Returns bytes as a string with one character per byte. */
 function bytesAt(view: DataView, at: number, length: number): string {
   return Buffer.from(view.buffer, view.byteOffset + at, length).toString('latin1');
 }
 
-/** Returns the namespace that a key begins with. */
+/** Returns the namespace at the start of a key. */
 function netnsOf(bytes: string): NetnsId {
   return asNetnsId(toCounter(Buffer.from(bytes.slice(0, COOKIE_BYTES), 'latin1').readBigUInt64LE()));
 }
 
-/** Returns the same key for another namespace. */
+/** Returns a copy of the key for another namespace. */
 function ofNetns(bytes: string, id: NetnsId): string {
   const cookie = Buffer.alloc(COOKIE_BYTES);
   cookie.writeBigUInt64LE(BigInt(id));
@@ -114,15 +117,15 @@ function sumOf(before: readonly Histogram[] | undefined, now: readonly Histogram
 }
 
 interface Totals {
-  /** Histograms by the bytes of their key, one character for each. */
+  /** Histograms by key; a key is the bytes of the map's key as a string with one character per byte. */
   readonly rows: ReadonlyMap<string, readonly Histogram[]>;
   readonly uncounted: Uncounted;
 }
 
-/** Counts of earlier runs of the probe. */
+/** Counts of the probe's earlier runs. */
 export const HISTOGRAMS = defineRetained<Totals>(() => ({ rows: new Map(), uncounted: {} }));
 
-/** The histograms of a BPF probe, which continue from run to run. */
+/** Histograms of a BPF probe, which continue from one run to the next. */
 export class Histograms<Key> implements Tally {
   readonly #object: BpfObject;
   readonly #map: HistogramMap<Key>;
@@ -130,7 +133,9 @@ export class Histograms<Key> implements Tally {
   readonly #owners: Owners;
   readonly #earlier: Retained<Totals>;
 
-  /** @param each number of histograms in a value */
+  /**
+   * @param each number of histograms per map value
+   */
   constructor(object: BpfObject, map: HistogramMap<Key>, each: number, owners: Owners, earlier: Retained<Totals>) {
     this.#object = object;
     this.#map = map;
@@ -156,7 +161,7 @@ export class Histograms<Key> implements Tally {
     const map = this.#object.map(this.#map.name);
     const { rows, uncounted } = this.#earlier.value;
     const kept = new Map<string, readonly Histogram[]>();
-    /** Keeps rows; those of dead namespaces that never had an owner are added up. */
+    /** Keeps a row. A dead namespace that never had an owner is added to the unlisted row. */
     const keep = (bytes: string, histograms: () => readonly Histogram[]) => {
       const id = netnsOf(bytes);
       const isGone = id !== UNLISTED && isDead(id);
@@ -205,8 +210,8 @@ export class Histograms<Key> implements Tally {
   }
 
   /**
-   * Returns the key that a row is shown under: a row for the rest of an owner is shown under the owner's namespace; undefined where the
-   * owner is gone.
+   * Returns the key under which a row is shown. The row with an owner's remaining counts is shown under the owner's
+   * namespace. Returns undefined if the owner is gone.
    */
   #shownKey(bytes: string): string | undefined {
     const slot = this.#map.isByNetns ? slotOfRest(netnsOf(bytes)) : undefined;
@@ -215,7 +220,7 @@ export class Histograms<Key> implements Tally {
     return id === undefined ? undefined : ofNetns(bytes, id);
   }
 
-  /** Reads a value, which exists once for each CPU where the map is per CPU. */
+  /** Decodes a value. A per-CPU map has one copy per CPU, which are summed. */
   #value(view: DataView, at: number, bytes: number): Histogram[] {
     const stride = this.#each * histogram.SIZE;
     return Array.from({ length: this.#each }, (_, nth) => {

@@ -1,4 +1,7 @@
-/** Attaches BPF programs: for each point that a probe observes, its choices of hooks are tried, the best first. */
+/**
+ * Attaches BPF programs. Each point that a probe observes has a list of hook choices, which are tried in order of
+ * preference.
+ */
 
 import { BpfError, type BpfObject } from 'bpf-napi';
 import { Unsupported } from '#core/reader.ts';
@@ -7,49 +10,49 @@ import { asUnsupported, type BpfSource, type ObjectSpec } from '#sources/bpf/sou
 
 export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe';
 
-/** A place in the kernel, and the program for it. */
+/** A place in the kernel and the program to attach there. */
 export interface Hook<P extends string = string> {
   readonly kind: HookKind;
-  /** Name of the tracepoint or of the function. */
+  /** Name of the tracepoint or function. */
   readonly target: string;
-  /** Number of arguments that the program reads; the place must have at least as many. */
+  /** Number of arguments that the program reads. The tracepoint or function must have at least as many. */
   readonly arguments: number;
   readonly program: P;
-  /** Kernel module of the function, where it may be in one. */
+  /** Kernel module that may contain the function. */
   readonly module?: string;
 }
 
-/** Hooks that together observe one point completely, or nearly so. */
+/** Hooks that together observe one point completely or almost completely. */
 export interface HookChoice<P extends string = string> {
   readonly hooks: readonly Hook<P>[];
-  /** Gaps of this choice, in words. */
+  /** Text that says what this choice does not observe. */
   readonly lacks?: string;
 }
 
 /** One thing that a probe observes. */
 export interface HookPoint<P extends string = string> {
-  /** Description for the operator. */
+  /** Name of the point for operators. */
   readonly what: string;
-  /** True where the probe is degraded without this point, not unsupported. */
+  /** True if the probe is only degraded, and not unsupported, without this point. */
   readonly optional?: boolean;
-  /** Reason why other hooks do not help, in words: for the operator of a kernel that has none of the choices. */
+  /** Text for operators whose kernel supports none of the choices: the reason why other hooks do not help. */
   readonly why?: string;
-  /** Choices of hooks, the best first. */
+  /** Choices of hooks in order of preference. */
   readonly choices: readonly HookChoice<P>[];
 }
 
-/** Points that a probe hooks; its programs `P` are all in one object file. */
+/** Points that a probe observes. All of its programs `P` are in one object file. */
 export interface HookTable<P extends string = string> {
   readonly file: string;
   readonly points: readonly HookPoint<P>[];
 }
 
-/** Status of a point. */
+/** Attachment status of a point. */
 export interface HookStatus {
   readonly what: string;
-  /** Hook of the point, as `tp_btf/kfree_skb`; empty where there is none. */
+  /** Attached hooks, for example `tp_btf/kfree_skb`; empty if there are none. */
   readonly hooks: readonly string[];
-  /** Why there is no hook, or what the chosen ones do not see; empty where nothing is missing. */
+  /** Reason why nothing is attached, or the gaps of the attached hooks; empty if nothing is missing. */
   readonly reason: string;
 }
 
@@ -57,12 +60,12 @@ export function hookName({ kind, target }: Hook): string {
   return `${kind}/${target}`;
 }
 
-/** Returns the kind of a section: `tp_btf` of `tp_btf/kfree_skb`. */
+/** Returns the kind from a section name: `tp_btf` from `tp_btf/kfree_skb`. */
 export function hookKind(name: string): string {
   return name.replace(/\/.*$/, '');
 }
 
-/** Makes a hook: `hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')`. */
+/** Creates a hook from a section name: `hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')`. */
 export function hook<const P extends string>(
   section: `${HookKind}/${string}`,
   args: number,
@@ -73,14 +76,15 @@ export function hook<const P extends string>(
   return { kind: kind as HookKind, target, arguments: args, program, ...(module === undefined ? {} : { module }) };
 }
 
-/** Returns why the kernel's types rule a hook out; undefined where they do not. */
+/** Returns the reason why the kernel's BTF rules out a hook; undefined if it does not. */
 function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const isTracepoint = hook.kind === 'tp_btf' || hook.kind === 'raw_tp';
   const what = isTracepoint ? `tracepoint ${hook.target}` : `function ${hook.target}`;
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);
   const has = parameters(bpf.btf()) ?? (hook.module === undefined ? undefined : parameters(bpf.moduleBtf(hook.module)));
-  // The kernel shows the types of modules since 5.11. A kprobe needs none: an attempt shows whether the function exists.
+  // The kernel exposes the BTF of modules since 5.11. A kprobe needs no BTF, so attaching it shows whether the
+  // function exists.
   if (has === undefined && hook.kind.endsWith('probe') && hook.module !== undefined && bpf.lacksTypes(hook.module))
     return refusedKind(bpf, hook);
   if (has === undefined) return `this kernel has no ${what}`;
@@ -94,10 +98,10 @@ function refusedKind(bpf: BpfSource, { kind }: Hook): string | undefined {
 }
 
 const EPERM = 1;
-/** Transient errors: EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE. */
+/** Errors that may go away: EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE. */
 const PASSING = new Set([4, 11, 12, 23, 24]);
 
-/** Progress of one point through its choices. */
+/** A point with its current choice of hooks. */
 class Candidate {
   readonly point: HookPoint;
   readonly #bpf: BpfSource;
@@ -141,14 +145,14 @@ class Candidate {
   }
 }
 
-/** Running programs, and the status of each point. */
+/** Attached programs and the status of each point. */
 export interface OpenHooks {
   readonly object: BpfObject;
   readonly programs: readonly string[];
   readonly statuses: readonly HookStatus[];
 }
 
-/** A required point has no hook on this kernel. */
+/** Thrown if a required point has no hook on this kernel. */
 export class HooksMissing extends Unsupported {
   readonly statuses: readonly HookStatus[];
 
@@ -159,11 +163,11 @@ export class HooksMissing extends Unsupported {
 }
 
 /**
- * Loads and attaches the best hooks that this kernel allows. Its types say which are worth trying; these are loaded together. Only where
- * the kernel refuses them is each point tried alone, in an instance of its own: one refused program fails its whole instance. The caller
- * closes the object.
- * @throws {HooksMissing} where a point that is not optional has no hook
- * @throws {Unsupported} where no choice of hooks can help, {BpfError} for transient errors
+ * Loads and attaches the most preferred hooks that this kernel supports. The kernel's BTF rules out some choices; the
+ * programs of the others are loaded together. A refused program fails the whole load, so each point is then tried
+ * separately to find the refused ones. The caller closes the object.
+ * @throws {HooksMissing} if a required point has no hook
+ * @throws {Unsupported} if no choice of hooks can help, {BpfError} for transient errors
  */
 export async function openHooks(
   bpf: BpfSource,
@@ -203,14 +207,16 @@ async function start(bpf: BpfSource, spec: ObjectSpec): Promise<BpfObject> {
   }
 }
 
-/** Returns whether the kernel will refuse these programs at these places again; others may work. */
+/** Returns whether the kernel refused these programs for a permanent reason, so that only other hooks can work. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof BpfError)
     return (error.code === 'BPF_ATTACH' || error.code === 'BPF_LOAD') && !PASSING.has(error.errno);
   return error instanceof Unsupported && error.cause instanceof BpfError;
 }
 
-/** Tries each candidate alone, and advances those that are refused. Returns false where none is. */
+/**
+ * Tries each candidate separately and moves the refused ones to their next choice. Returns false if none was refused.
+ */
 async function refuseTried(
   bpf: BpfSource,
   spec: Omit<ObjectSpec, 'programs'>,
@@ -245,8 +251,9 @@ async function tryAlone(
 }
 
 /**
- * Remembers refused kinds of programs. A kernel that allows no fentry programs at all answers EPERM with an empty log to each of them, and
- * to fexit too. Tracepoints that were loaded with them are not the cause: a kernel with BTF allows those.
+ * Remembers kinds of programs that the kernel refuses. A kernel without support for fentry responds with EPERM and an
+ * empty log to every fentry and fexit program. Tracepoints that were loaded with them are not the cause because a
+ * kernel with BTF supports them.
  */
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
@@ -255,11 +262,14 @@ function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const isOneWay = [...kinds].every((kind) => kind.startsWith('f')) || kinds.size === 1;
   if (!isOneWay || !(cause instanceof BpfError) || cause.errno !== EPERM || cause.verifier.length > 0) return;
   for (const kind of kinds) {
-    bpf.refusedKinds.set(kind, `${kind} programs are refused: not allowed by this kernel, or no right to load them`);
+    bpf.refusedKinds.set(
+      kind,
+      `the kernel refuses ${kind} programs: it does not support them, or the agent lacks the privilege to load them`,
+    );
   }
 }
 
-/** Finds out what the points of a table would hook on this kernel, by attaching them for a moment. */
+/** Finds out which hooks the points of a table can use on this kernel by attaching them briefly. */
 export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<readonly HookStatus[]> {
   try {
     const { object, statuses } = await openHooks(bpf, table, { file: table.file });
@@ -268,7 +278,7 @@ export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<rea
   } catch (error) {
     if (error instanceof HooksMissing) {
       if (table.points.length === 1) return error.statuses;
-      // The other points were not tried, and the kernel may refuse them as well.
+      // The remaining points were not tried and may be refused as well.
       const statuses: HookStatus[] = [];
       for (const point of table.points) {
         statuses.push(...(await surveyHooks(bpf, { ...table, points: [{ ...point, optional: false }] })));

@@ -10,12 +10,12 @@ import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, sho
 import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 import { NAMESPACES_MAX } from './room.ts';
 
-/** Bounds of a map that takes the memory of all its entries at once: bytes, and least and most rows. */
+/** Limits for a preallocated map: its bytes, and its minimum and maximum number of rows. */
 const PREALLOCATED_BYTES = 32 * 1024 * 1024;
 const PREALLOCATED_MIN = 256;
 const PREALLOCATED_MAX = 4_096;
 
-/** Returns the number of namespaces that a map has room for where it takes the memory of all entries at once. */
+/** Returns the number of namespaces for which a preallocated map has rows. */
 function preallocatedRoom(histograms: number): number {
   const bytes = histograms * struct.SIZE;
   return Math.min(PREALLOCATED_MAX, Math.max(PREALLOCATED_MIN, Math.floor(PREALLOCATED_BYTES / bytes)));
@@ -23,13 +23,13 @@ function preallocatedRoom(histograms: number): number {
 
 export interface OpenLatencies<Key> {
   readonly histograms: Histograms<Key>;
-  /** Status of a running probe, without its own metrics. */
+  /** Status of a running probe. The probe adds `collect`. */
   readonly running: Omit<RunningProbe<MetricSet>, 'collect'>;
 }
 
 /**
- * Opens a probe that keeps histograms in the kernel; they continue where an earlier run ended.
- * @param each number of histograms in a value of the map
+ * Opens a probe that has histograms in a BPF map. They continue where an earlier run ended.
+ * @param each number of histograms per map value
  * @throws {Unsupported}
  */
 export async function openLatencies<L extends ObjectLayout, Key>(
@@ -46,13 +46,13 @@ export async function openLatencies<L extends ObjectLayout, Key>(
   return { histograms: instance.tally, running: instance.running() };
 }
 
-/** Metric and labels of one histogram of a value. */
+/** Metric and labels of one histogram within a map value. */
 export interface NetnsLatency<M extends MetricSet> {
   readonly metric: keyof M & string;
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** Returns the kinds of the histograms of a struct, in the order of the struct. */
+/** Returns the kinds of a struct's histograms in the order of its members. */
 export function inOrderOf<Part extends string, const Kinds extends Readonly<Record<Part, unknown>>>(
   { offsets }: { readonly offsets: Readonly<Record<Part, number>> },
   kinds: Kinds,
@@ -62,8 +62,8 @@ export function inOrderOf<Part extends string, const Kinds extends Readonly<Reco
 }
 
 /**
- * Opens a probe whose metrics are histograms of each namespace.
- * @param map keyed by namespace cookie: a value is the histograms of `kinds`, in that order
+ * Opens a probe whose metrics are histograms by namespace.
+ * @param map keyed by namespace cookie; a value consists of the histograms of `kinds` in that order
  * @throws {Unsupported}
  */
 export async function openNetnsLatencies<L extends ObjectLayout, M extends MetricSet>(

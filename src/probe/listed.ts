@@ -10,19 +10,23 @@ import type { Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
 
-/** Map that src/bpf/common/share.bpf.h adds to every object that has events, or counts by namespace. */
+/** Map that src/bpf/common/share.bpf.h adds to every object that has events or counts by namespace. */
 export const OWNERS: CommonMap = 'owners';
 
 /** Map that src/bpf/common/pod_filter.bpf.h adds to every object that supports a pod filter. */
 export const FILTERED: CommonMap = 'filtered_netns';
-/** Most filtered namespaces without a slot of an owner, so that they leave room for the others. */
+/**
+ * Maximum number of filtered namespaces that have no owner slot. The limit leaves space for namespaces that have one.
+ */
 export const FILTERED_UNLISTED_MAX = 1_024;
 
-/** Tells the programs of an object who owns which namespaces. */
+/** Tells the programs of an object which owner each namespace belongs to. */
 export class OwnersMap implements Disposable {
   readonly #followed: Disposable;
 
-  /** @param tally counts of the object that continue from run to run, if it has any */
+  /**
+   * @param tally counts of the object that continue from one run to the next, if it has any
+   */
   constructor(object: Pick<BpfObject, 'map'>, owners: Owners, tally?: Pick<Tally, 'freed'>) {
     const map = object.map(OWNERS);
     this.#followed = owners.follow({
@@ -30,7 +34,7 @@ export class OwnersMap implements Disposable {
         try {
           map.update(keyOf(id), bytesOf(slot));
         } catch (error) {
-          // Where the map is full, the namespace shares the room of unlisted ones.
+          // If the map is full, the namespace is counted with the unlisted ones.
           if (!(error instanceof BpfError)) throw error;
         }
       },
@@ -48,7 +52,7 @@ export class OwnersMap implements Disposable {
 export class MapPodFilter implements Disposable {
   readonly #followed: FollowedPodFilter;
   readonly #owners: Owners;
-  /** Namespaces that found no room. */
+  /** Namespaces that did not fit into the map. */
   readonly #outside = new Set<NetnsId>();
   readonly #unlisted = new Set<NetnsId>();
 
@@ -73,7 +77,9 @@ export class MapPodFilter implements Disposable {
 
   get degraded(): string[] {
     const count = this.#outside.size;
-    return count === 0 ? [] : [`${count} namespaces of the pod filter are not seen: ${FILTERED} is full`];
+    return count === 0
+      ? []
+      : [`${count} namespaces of the pod filter are not observed because the map ${FILTERED} is full`];
   }
 
   [Symbol.dispose](): void {

@@ -2,66 +2,77 @@ import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Mib4Table, Mib6Table, MibTable } from '#sources/mib/tables.ts';
 
-/** A label whose values are all known at build time, so that its cost is known too. */
+/** A label whose values are all known at build time, which makes its number of series predictable. */
 export interface ClosedLabel {
   readonly help: string;
   readonly values: readonly [string, ...string[]];
 }
 
-/** A label whose values come from the kernel. One entity shows at most `max` of them; the others are added up under the value `*`. */
+/**
+ * A label whose values come from the kernel. Each entity shows at most `max` values; the others are summed under the
+ * value `*`.
+ */
 export interface OpenLabel {
   readonly help: string;
   readonly example: string;
   readonly max: number;
   /**
-   * True where the thing that a value names may have counted elsewhere before, such as a moved device: a new row does not start from zero.
+   * True if the object named by a value may have been counted elsewhere before, like a device that was moved to
+   * another namespace. A new row then does not start from zero.
    */
   readonly moves?: true;
 }
 
 /**
- * Bounds several labels of a probe's metrics together. An edge is one combination of their values. All metrics whose labels
- * refer to the same bound show the same edges of an entity: the edges that grow most by `rank`. The others are added up in
- * one row whose joint labels are `*`. `src/collectors/edges.ts` has the invariants.
+ * Limits the combinations of values of several labels. An edge is one such combination. All metrics whose labels
+ * refer to the same object show the same edges of an entity: those that grow fastest according to `rank`. The other
+ * edges are summed in one row whose joint labels are all `*`. The invariants are documented in
+ * `src/collectors/edges.ts`.
  */
 export interface JointBound {
-  /** Edges that one entity shows, by detail. */
+  /** Maximum number of edges per entity, by detail. */
   readonly max: Readonly<Record<'core' | 'full', number>>;
-  /** Keys of the metrics whose growth ranks edges: counters, or histograms by their observations, of detail `core`. */
+  /**
+   * Keys of the metrics whose growth ranks the edges. They must have detail `core`. Histograms rank by their number
+   * of observations.
+   */
   readonly rank: readonly string[];
 }
 
-/** A label whose values come from the kernel and that is bounded together with others. */
+/** A label whose values come from the kernel and are limited in combination with other labels. */
 export interface JointLabel {
   readonly help: string;
   readonly example: string;
   readonly joint: JointBound;
-  /** Values shown for each combination of the other joint labels; further ones are `*`. One label of a bound may have it. */
+  /**
+   * Maximum number of values for each combination of the other joint labels; further values become `*`. At most one
+   * label of a `JointBound` may set it.
+   */
   readonly max?: number;
 }
 
 export type Label = ClosedLabel | OpenLabel | JointLabel;
 
-/** `pod`: per network namespace. `node`: the machine as a whole. `agent`: netsonde about itself. */
+/** `pod`: per network namespace. `node`: the whole node. `agent`: netsonde itself. */
 export type Scope = 'pod' | 'node' | 'agent';
 
-/** Detail of a probe: only the metrics for everyday use, or all. */
+/** Amount of detail that a probe shows: only the metrics for everyday use, or all of them. */
 export type Detail = 'core' | 'full';
 
-/** A field of the kernel's MIBs, under its name in the table; the unit where the metric has another. */
+/** A MIB field with the name it has in its table. The unit is given if it differs from the metric's unit. */
 export type MibPlace<T extends MibTable> = readonly [table: T, field: string, unit?: 'milliseconds'];
 
-/** Origin of the number: a field of the MIBs, or in words a file and field, a netlink attribute, or a BPF map. */
+/** Source of the value: a MIB field, or text that names a file and field, a netlink attribute or a BPF map. */
 type Origin =
   | { readonly mib: MibPlace<Mib4Table>; readonly mib6?: MibPlace<Mib6Table>; readonly source?: never }
   | { readonly mib?: never; readonly mib6: MibPlace<Mib6Table>; readonly source?: never }
   | { readonly mib?: never; readonly mib6?: never; readonly source: string };
 
-/** Full description of a metric, in one place: `/metrics`, docs/metrics.md and the dashboards are generated from it. */
+/** Complete description of a metric. `/metrics`, docs/metrics.md and the dashboards are generated from it. */
 export type MetricDescriptor = Description & Origin;
 
 interface Description {
-  /** Full name, written out so that grep finds it. Base units; counters end in `_total`. */
+  /** Full metric name, written out to be searchable. Uses base units; counters end in `_total`. */
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly unit?: 'seconds' | 'bytes' | 'ratio';
@@ -77,15 +88,15 @@ interface Description {
 
 export type MetricSet = Readonly<Record<string, MetricDescriptor>>;
 
-/** Keeps the literal types of the descriptors, which make Emit check labels and subjects. */
+/** Preserves the literal types of the descriptors so that Emit can check labels and subjects at compile time. */
 export function defineMetrics<const M extends MetricSet>(metrics: M): M {
   return metrics;
 }
 
-/** Subject of a number of the machine, not of a namespace. */
+/** Subject of samples that describe the node instead of a namespace. */
 export const NODE = 'node';
 
-/** Subject that a sample belongs to. A number of the whole machine on a Pod does not compile, nor the reverse. */
+/** Subject of a sample. Emitting a node metric for a namespace, or the reverse, does not compile. */
 export type Subject<D extends MetricDescriptor> = D['scope'] extends 'pod' ? NetnsId : typeof NODE;
 
 export type LabelValues<D extends MetricDescriptor> = {
@@ -94,11 +105,16 @@ export type LabelValues<D extends MetricDescriptor> = {
     : string;
 };
 
-/** Counts of a histogram, one for each bucket of its descriptor and one above them, not cumulative; and the sum. */
+/**
+ * Histogram sample. `counts` has one count for each bucket and one for larger values; the counts are not cumulative.
+ */
 export interface HistogramValue {
   readonly counts: readonly Counter[];
   readonly sum: number;
-  /** First and last bucket with a series of its own; values outside are in the next one. All by default. */
+  /**
+   * First and last bucket that get a series of their own; the values of other buckets are counted in the next one.
+   * Default: all buckets.
+   */
   readonly shown?: BucketRange | undefined;
 }
 
@@ -110,16 +126,19 @@ export interface BucketRange {
 
 export type Value<D extends MetricDescriptor> = D['type'] extends 'histogram' ? HistogramValue : Counter;
 
-/** Facts about a sample that only the caller knows. */
+/** Properties of a sample that the descriptor does not tell. */
 export interface EmitOptions {
-  /** True where the sample must never be collapsed into `*`. */
+  /** True if the sample must never be collapsed into `*`. */
   readonly keep?: boolean;
-  /** Number of the thing that the open label names, where it may be renamed: under `*` it continues, and is not counted again. */
+  /**
+   * Number that identifies the object of the open label even if it is renamed. A renamed object that is part of `*`
+   * then continues and is not counted twice.
+   */
   readonly identity?: number | undefined;
 }
 
 export interface Emit<M extends MetricSet> {
-  /** Hands one sample to the collector. Later samples with the same subject and labels replace earlier ones. */
+  /** Passes one sample to the collector. A later sample with the same subject and labels replaces it. */
   <K extends keyof M & string>(
     metric: K,
     subject: Subject<M[K]>,
@@ -128,9 +147,9 @@ export interface Emit<M extends MetricSet> {
     options?: EmitOptions,
   ): void;
   /**
-   * Hands over a column: for each namespace the sample that `emit` would hand over.
-   * @param subjects not changed until the end of the collection: equal columns of namespaces share one look-up
-   * @param value returns the value by the index of the namespace; undefined where it has no such sample
+   * Passes a whole column: one sample for each namespace.
+   * @param subjects must not change until the collection ends; columns that use the same array share one look-up
+   * @param value returns the value for the index of a namespace; undefined for no sample
    */
   column<K extends keyof M & string>(
     metric: K,
@@ -138,36 +157,36 @@ export interface Emit<M extends MetricSet> {
     labels: LabelValues<M[K]>,
     value: (row: number) => Value<M[K]> | undefined,
   ): void;
-  /** Hands the rows of a source to metrics whose labels are bounded together. Takes part in the collection as samples do. */
+  /** Passes the rows of a source to metrics with joint labels. The rows are part of the collection, like samples. */
   rows<Row>(bound: JointBound, rows: Iterable<Row>, reader: RowReader<M, Row>): void;
-  /** Returns whether the metric is shown at the requested detail: other metrics need not be read. */
+  /** Returns whether the metric is shown at the requested detail. Other metrics need not be read. */
   wants(metric: keyof M & string): boolean;
 }
 
-/** Key of a row at its source. */
+/** Key of a row in its source. */
 export type RowKey = string | number | bigint;
 
-/** Reads the rows of a source. Rows whose labels are equal are added up: 200 addresses of one Service are one edge. */
+/** Reads the rows of a source. Rows with the same labels are summed, so 200 addresses of one Service are one edge. */
 export interface RowReader<M extends MetricSet, Row> {
   subject(row: Row): NetnsId | typeof NODE;
-  /** Permanent name of the row among those of its subject: a value below the last one means that it started again from zero. */
+  /** Identifies the row among the rows of its subject. A decrease of its values means that it restarted from zero. */
   key(row: Row): RowKey;
   /**
-   * Joint labels, as they are known now. Earlier counts of the row stay with the labels that it had then. One object for equal labels saves
-   * a look-up.
+   * Returns the joint labels as they are known now. Earlier counts of the row keep the labels that it had at that
+   * time. Returning the same object for the same labels saves a look-up.
    */
   labels(row: Row): Readonly<Record<string, string>>;
-  /** Emits the totals of the row, each with its labels that are not joint. */
+  /** Emits the totals of the row, each with the labels that are not joint. */
   samples(row: Row, put: PutSample<M>): void;
-  /** True where the source deletes the row after this: under the same key it starts again from zero. */
+  /** True if the source deletes the row after this collection. A later row with the same key restarts from zero. */
   isLast?(row: Row): boolean;
-  /** Number of edges that one entity shows, where the configuration differs from the descriptor. */
+  /** Maximum number of edges per entity if the configuration overrides the descriptor. */
   readonly max?: number | undefined;
-  /** Same for the label that has a bound of its own. */
+  /** Maximum number of values of the label that sets `JointLabel.max`, if the configuration overrides it. */
   readonly labelMax?: number | undefined;
 }
 
-/** A label value that the metric does not have; it fails the collection. */
+/** Emits one value of a row. A label value that the metric does not declare fails the collection. */
 export type PutSample<M extends MetricSet> = (
   metric: keyof M & string,
   value: Counter | HistogramValue,
@@ -176,7 +195,7 @@ export type PutSample<M extends MetricSet> = (
 
 export type LooseRowReader<Row> = RowReader<MetricSet, Row>;
 
-/** Emit function for metrics chosen by a table at run time, where types cannot follow. */
+/** Emit function without type checks, for metrics that are chosen at run time from a table. */
 export interface LooseEmit {
   (
     metric: string,

@@ -6,7 +6,7 @@ import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, RunningProbe } from './contract.ts';
 import { type LooseEmit, type MetricDescriptor, type MetricSet, type MibPlace, NO_LABELS } from './metric.ts';
 
-/** Field of a table that a metric shows. */
+/** Field of a MIB table that a metric shows. */
 export interface MibField {
   readonly metric: string;
   readonly table: MibTable;
@@ -20,20 +20,26 @@ const MILLISECOND_SECONDS = 1e-3;
 
 const CONVERSIONS = { milliseconds: (value: Counter) => Number(value) * MILLISECOND_SECONDS } as const;
 
-/** Returns the fields of metrics; metrics without one are left out. Where a metric has families, `mib6` is `ipv6`. */
+/**
+ * Returns the MIB fields of the metrics; metrics from other sources are skipped. For a metric with a `family` label,
+ * `mib6` has the value `ipv6`.
+ */
 export function fieldsOf(metrics: MetricSet): MibField[] {
   return Object.entries(metrics).flatMap(([metric, descriptor]) =>
     placesOf(descriptor).map(([table, field, unit]) => {
       const family = isOfIpv6(table) ? 'ipv6' : 'ipv4';
       const base = { metric, table, field, labels: 'family' in descriptor.labels ? { family } : NO_LABELS };
       if (unit !== undefined) return { ...base, convert: CONVERSIONS[unit] };
-      // The share of a gauge on one CPU may be negative.
+      // The per-CPU part of a gauge may be negative.
       return descriptor.type === 'gauge' ? { ...base, convert: notNegative } : base;
     }),
   );
 }
 
-/** Returns the origin of a metric in words; for one of the MIBs `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives`. */
+/**
+ * Returns the source of a metric as text. A MIB metric has `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives`, for
+ * example.
+ */
 export function sourceOf(descriptor: MetricDescriptor): string {
   if (descriptor.source !== undefined) return descriptor.source;
   const texts = placesOf(descriptor).map(([table, field, unit]) => {
@@ -52,8 +58,8 @@ function isOfIpv6(table: MibTable): boolean {
 }
 
 /**
- * Runs a probe that consists only of fields of the MIBs: a sample for each namespace and field. A field that the kernel lacks is left out,
- * not zero.
+ * Runs a probe that shows only MIB fields. It emits a sample for each namespace and field. Fields that the kernel
+ * lacks are omitted and not reported as 0.
  */
 export async function runMibFields(
   scope: ProbeScope<Record<string, never>>,

@@ -1,32 +1,39 @@
 import { MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Slots of the programs: those of src/bpf/common/share.bpf.h for unlisted namespaces, and one for each owner. */
+/**
+ * Number of slots in the programs: one per owner, and those of src/bpf/common/share.bpf.h for unlisted namespaces.
+ */
 export const SLOTS = MAX_ENTRIES.event_buckets;
-/** Most listed namespaces of one owner: those that it makes beyond them are treated as unowned. */
+/** Maximum number of listed namespaces per owner. Further namespaces of the owner are treated as unowned. */
 export const NETNS_EACH_MAX = 16;
 const OWNERS_MAX = SLOTS - ownerSlot.first;
-/** Most listed namespaces. */
+/** Maximum number of listed namespaces. */
 export const LISTED_MAX = OWNERS_MAX * NETNS_EACH_MAX;
 
-/** Rows of a map that each slot may take. */
+/** Number of map rows that each slot may use. */
 export interface Shares {
   readonly ofOwner: number;
   readonly ofUnlisted: number;
 }
 
-/** Shares out the rows of a map. Three quarters are for owners, in equal parts; the rest is for the two slots of unlisted namespaces. */
+/**
+ * Divides the rows of a map among the slots. Owners get three quarters in equal parts; the two slots of unlisted
+ * namespaces get the rest.
+ */
 export function sharesOf(rows: number): Shares {
   const ofUnlisted = Math.floor(rows / 8);
   return { ofUnlisted, ofOwner: Math.max(1, Math.floor((rows - 2 * ofUnlisted) / OWNERS_MAX)) };
 }
 
-/** A namespace with an owner: of a Pod, a container or the node, or one with a name. */
+/** A namespace that has an owner: a Pod, a container, the node, or its own name. */
 export interface OwnedNetns {
   readonly id: NetnsId;
-  /** Owner, equal for all namespaces that share room: namespaces that a Pod makes are the Pod's. */
+  /**
+   * Owner, which is the same for all namespaces that share rows. A namespace that a Pod creates is owned by the Pod.
+   */
   readonly owner: string;
-  /** Name for the operator. */
+  /** Name for operators. */
   readonly name: string;
 }
 
@@ -34,51 +41,54 @@ export interface OwnedNetns {
 export interface OwnersFollower {
   listed(id: NetnsId, slot: number): void;
   unlisted(id: NetnsId): void;
-  /** Reports that nothing is left of the owner of a slot; the next owner starts from zero. */
+  /** Called when an owner no longer exists. The next owner of the slot starts from zero. */
   freed(slot: number): void;
 }
 
-/** Owners as BPF probes know them: each has room in their maps that no other owner can take (ADR 25). */
+/** Owners from the view of BPF probes: each has a share of the maps that no other owner can use (ADR 25). */
 export interface Owners {
-  /** Calls the follower at once for all listed namespaces, and for each change until disposed. */
+  /** Calls the follower immediately for all listed namespaces, and then for each change until disposed. */
   follow(follower: OwnersFollower): Disposable;
   slotOf(id: NetnsId): number | undefined;
-  /** Returns how a map with this number of rows is shared out. */
+  /** Returns how a map with this number of rows is divided. */
   shares(rows: number): Shares;
-  /** Returns the namespace under which counts of this one are shown: the Pod's own for those that a Pod has made. */
+  /**
+   * Returns the namespace under which the counts of `id` are shown. For a namespace that a Pod created, this is the
+   * Pod's own.
+   */
   homeOf(id: NetnsId): NetnsId;
-  /** Returns the owner of a slot, and the namespace under which counts of the whole owner are shown. */
+  /** Returns the owner of a slot and the namespace under which all counts of the owner are shown. */
   ownerOf(slot: number): Pick<OwnerSlot, 'name' | 'home'> | undefined;
-  /** Returns whether the namespace is alive, and has no owner after ten seconds of searching. */
+  /** Returns whether the namespace is alive and no owner was found within ten seconds. */
   isUnowned(id: NetnsId): boolean;
-  /** Returns whether the namespace was made by a process that is root only in a user namespace of its own. */
+  /** Returns whether the namespace was created by a process that is root only in its own user namespace. */
   isNested(id: NetnsId): boolean;
-  /** Returns whether the namespace has, or had, an owner. */
+  /** Returns whether the namespace has or had an owner. */
   wasOwned(id: NetnsId): boolean;
-  /** Returns whether the namespace had an owner, and its rows have left the page. */
+  /** Returns whether the namespace had an owner and its rows were removed from the page. */
   hasDeparted(id: NetnsId): boolean;
 }
 
 interface OwnerSlot {
   readonly slot: number;
   readonly name: string;
-  /** First namespace of the owner; the last one when all are gone. */
+  /** First namespace of the owner. When all have ended, the last known one. */
   readonly home: NetnsId;
   readonly listed: ReadonlySet<NetnsId>;
-  /** Listed namespaces that the owner has left: they may still lose packets until they are dead. */
+  /** Listed namespaces that the owner has left. Packets may still be lost in them until they are dead. */
   readonly left: ReadonlySet<NetnsId>;
 }
 
-/** Knowledge about namespaces beside their owners. */
+/** Facts about namespaces that do not depend on slots. */
 type Known = Pick<Owners, 'isUnowned' | 'isNested' | 'wasOwned' | 'hasDeparted'>;
 
-/** Gives owners their slots. A slot stays its owner's until the namespaces of that owner are dead. */
+/** Assigns slots to owners. An owner keeps its slot until all of its namespaces are dead. */
 export class OwnerSlots implements Owners {
   readonly #known: Known;
   readonly #owners = new Map<string, OwnerSlot>();
   readonly #bySlot = new Map<number, string>();
   readonly #byNetns = new Map<NetnsId, number>();
-  /** Owners by those of their namespaces that are not the first. */
+  /** Owner of each namespace that is not the owner's first. */
   readonly #others = new Map<NetnsId, string>();
   readonly #followers = new Set<OwnersFollower>();
   readonly #free: number[] = [];
@@ -89,17 +99,20 @@ export class OwnerSlots implements Owners {
     this.#known = known;
   }
 
-  /** Number of owners that found no slot: they share the room of unlisted namespaces. */
+  /** Number of owners that got no slot and share the rows of unlisted namespaces. */
   get withoutSlot(): number {
     return this.#homeless;
   }
 
-  /** Takes all namespaces that have an owner now, an owner's own one before those that it has made. */
+  /**
+   * Replaces the list of owned namespaces. The namespaces of an owner must start with its own, followed by those that
+   * it created.
+   */
   set(owned: readonly OwnedNetns[]): void {
     const byOwner = Map.groupBy(owned, ({ owner }) => owner);
     const owners = new Map(owned.map(({ id, owner }) => [id, owner]));
     for (const [owner, slot] of this.#owners) {
-      // Namespaces that belong to another owner now are dropped.
+      // Removes namespaces that now belong to another owner.
       const listed = new Set([...slot.listed].filter((id) => (owners.get(id) ?? owner) === owner));
       for (const id of slot.listed) if (!listed.has(id)) this.#unlist(id);
       this.#owners.set(owner, { ...slot, listed, left: new Set([...listed].filter((id) => !owners.has(id))) });
@@ -148,7 +161,7 @@ export class OwnerSlots implements Owners {
     return this.#known.hasDeparted(id);
   }
 
-  /** Frees the slots of owners of which nothing is left. To be called after the maps were swept. */
+  /** Frees the slots of owners whose namespaces are all dead. Must be called after the maps were swept. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     for (const id of this.#others.keys()) if (isDead(id)) this.#others.delete(id);
     for (const [owner, before] of this.#owners) {
@@ -163,7 +176,7 @@ export class OwnerSlots implements Owners {
       }
       this.#owners.set(owner, { ...before, listed, left });
       if (listed.size > 0 || !isDead(home)) continue;
-      // Followers may ask for the owner of the slot once more.
+      // The slot keeps its owner during the calls because followers may look it up.
       for (const follower of this.#followers) follower.freed(slot);
       this.#owners.delete(owner);
       this.#bySlot.delete(slot);

@@ -1,35 +1,35 @@
 import type { EventSet } from './event.ts';
 import type { MetricSet } from './metric.ts';
 
-/** Labels of a line beside those of its metric. */
+/** Labels that every line may have in addition to those of its metric. */
 type PanelLabel = 'node' | 'namespace' | 'pod';
 
 export type PanelShow = 'rate' | 'sum' | 'max' | 'p99';
 
-/** Lines of one metric: a line for each combination of values of `by`. */
+/** Lines of one metric, one for each combination of values of `by`. */
 export type PanelLine<M extends MetricSet> = {
   readonly [K in keyof M & string]: {
     readonly metric: K;
-    /** A counter has its `rate` a second, a gauge its `sum` or `max`, a histogram its 99th percentile, `p99`. */
+    /** Per-second `rate` of a counter, `sum` or `max` of a gauge, or 99th percentile (`p99`) of a histogram. */
     readonly show: M[K]['type'] extends 'counter' ? 'rate' : M[K]['type'] extends 'gauge' ? 'sum' | 'max' : 'p99';
     readonly by: readonly ((keyof M[K]['labels'] & string) | PanelLabel)[];
-    /** Text of the legend before the labels. */
+    /** Text that precedes the labels in the legend. */
     readonly legend?: string;
   };
 }[keyof M & string];
 
-/** A graph on a dashboard, in a section of the probe. */
+/** A graph in the probe's section of a dashboard. */
 export interface ProbePanel<M extends MetricSet, E extends EventSet> {
-  /** The dashboard: what a chosen Pod has, or the node itself. */
+  /** Dashboard that contains the graph: the one for a chosen Pod, or the one for the node. */
   readonly on: 'pod' | 'node';
   readonly title: string;
   readonly lines: readonly PanelLine<M>[];
-  /** Sentences for the operator: what to make of the lines. */
+  /** Explanation of the lines for operators. */
   readonly what?: string;
-  /** Why there may be nothing to see although the probe runs. */
+  /** Reason why the graph may be empty although the probe runs. */
   readonly empty?: string;
-  /** Values from which on a line is a warning, and bad. */
+  /** Thresholds from which a line is shown as a warning or as critical. */
   readonly limits?: readonly [warning: number, bad?: number];
-  /** Types of events that say more. */
+  /** Event types with more details about the same problem. */
   readonly events?: readonly (keyof E & string)[];
 }

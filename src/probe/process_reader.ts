@@ -2,7 +2,7 @@ import type { Cycle } from '#core/cycle.ts';
 import type { Malformed, SourceErrors } from '#sources/errors.ts';
 import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
 
-/** Reads files of many processes in one collection, and counts those that cannot be read. */
+/** Reads files of many processes in one collection and counts the unreadable ones. */
 export class ProcessReader {
   readonly #errors: SourceErrors;
   readonly #cycle: Cycle;
@@ -16,8 +16,8 @@ export class ProcessReader {
   }
 
   /**
-   * Returns the results of `read`, without processes that it returns undefined for: they are gone. Undefined where it throws for one of
-   * them: a part of a sum is a wrong sum.
+   * Calls `read` for each item and returns the results. Skips items for which `read` returns undefined because the
+   * process has exited. Returns undefined if `read` throws for any item because an incomplete sum would be wrong.
    * @param file name of the file below /proc/<pid>
    */
   async all<Item, Result>(
@@ -47,7 +47,7 @@ export class ProcessReader {
     return this.#errors.malformed('procfs', file);
   }
 
-  /** Describes unreadable files for the operator; empty where all could be read. */
+  /** Describes unreadable files for operators; empty if all files were readable. */
   describe(): string[] {
     return this.#unreadable === 0
       ? []
@@ -61,7 +61,7 @@ export class ProcessReader {
     this.#unreadable++;
     const { code, message } = error;
     const isRefused = code === 'EACCES' || code === 'EPERM';
-    // The first is needed for files of other users, the second for files of processes with other rights.
+    // Files of other users need the first capability, files of processes with other capabilities need the second.
     const missing = isRefused ? describeMissing(missingCapabilities(['CAP_DAC_READ_SEARCH', 'CAP_SYS_PTRACE'])) : '';
     this.#last = missing === '' ? message : `${missing} (${message})`;
   }

@@ -3,24 +3,24 @@ import { parseDuration } from '#core/duration.ts';
 import { parsePercent } from '#core/percent.ts';
 import { RateBuckets } from '#core/rate_buckets.ts';
 
-/** Kind of records that a probe offers beside its metrics and events. */
+/** Kind of records that a probe offers in addition to its metrics and events. */
 export interface RecordOffer {
-  /** Name of the kind in the `kinds` of sinks. */
+  /** Name of the kind in the `kinds` option of sinks. */
   readonly kind: string;
-  /** One sentence for an operator: what a record of this kind is, and when one counts as failed. */
+  /** One sentence for operators that defines a record of this kind and says when it counts as failed. */
   readonly help: string;
-  /** True where failed records are sent by default. */
+  /** True if failed records are sent by default. */
   readonly failedByDefault?: boolean;
 }
 
-/** Rules of the configuration for the records of a probe that are sent. */
+/** Configured rules that select which records of a probe are sent. */
 export interface RecordRules {
   readonly failed: boolean;
-  /** Shortest duration, in milliseconds, of a record that is sent as slow; undefined to send none as slow. */
+  /** Minimum duration in milliseconds of a record that is sent as slow; undefined to send no slow records. */
   readonly slow?: number | undefined;
-  /** Share of all others that is sent, by chance; undefined to send none of them. */
+  /** Fraction of all other records that is sent, chosen at random; undefined to send none. */
   readonly sample?: number | undefined;
-  /** Records per second that one Pod may have. */
+  /** Maximum records per second of one Pod. */
   readonly perPod: number;
 }
 
@@ -32,7 +32,7 @@ const PER_SECOND_MAX = 10_000;
 const RATE = /^(\d{1,6})\/([smh])$/;
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 
-/** Returns the records per second of `10/s` or `30/m`; undefined where the text is not a rate. */
+/** Returns the records per second from a text like `10/s` or `30/m`; undefined if the text is not a rate. */
 function parseRate(text: string): number | undefined {
   const [, count, unit = ''] = RATE.exec(text) ?? [];
   const seconds = SECONDS[unit];
@@ -44,7 +44,7 @@ function parseMilliseconds(text: string): number | undefined {
   return nanoseconds === undefined ? undefined : nanoseconds / NANOSECONDS_PER_MS;
 }
 
-/** Returns the schema of a quantity: text in the document, which gives a number within bounds. */
+/** Returns the schema of a quantity that is configured as text. The parsed number must be between the limits. */
 function quantity(parse: (text: string) => number | undefined, atLeast: number, atMost: number, allowed: string) {
   const read = (value: unknown) => (typeof value === 'string' ? parse(value) : undefined) ?? Number.NaN;
   return z
@@ -56,21 +56,21 @@ const SLOW = quantity(parseMilliseconds, SLOW_MIN_MS, SLOW_MAX_MS, 'a duration f
 const SAMPLE = quantity(parsePercent, SAMPLE_MIN, 1, 'a percentage from 0.001% to 100%, like 1%');
 const PER_POD = quantity(parseRate, 1 / 3_600, PER_SECOND_MAX, 'a rate from 1/h to 10000/s, like 10/s or 30/m');
 
-/** Returns the keys of `records`, for any kind. */
+/** Returns the options of `records`, which are the same for all kinds. */
 function rules(failedByDefault: boolean) {
   return {
     failed: z.boolean().default(failedByDefault).describe('Send failed records.'),
     slow: SLOW.optional().describe('Send records that took at least this long.'),
-    sample: SAMPLE.optional().describe('Send this share of all other records, chosen by chance.'),
+    sample: SAMPLE.optional().describe('Send this share of all other records, chosen at random.'),
     perPod: PER_POD.prefault('10/s').describe(
-      'Limit of the records of one Pod, with bursts of twice as many; records beyond it are counted as limited.',
+      'Maximum rate of records per Pod, with bursts of twice as many. Records above the limit are counted as limited.',
     ),
   };
 }
 
 export const RECORD_KEYS: readonly string[] = Object.keys(rules(false));
 
-/** Returns the section `records` of a probe. */
+/** Returns the schema of a probe's `records` section. */
 export function recordsSchema({ help, failedByDefault = false }: RecordOffer) {
   return z
     .preprocess((value) => value ?? {}, z.strictObject(rules(failedByDefault)))
@@ -78,18 +78,18 @@ export function recordsSchema({ help, failedByDefault = false }: RecordOffer) {
     .describe(`Records that the probe sends. ${help}`);
 }
 
-/** Facts about a record by which it is chosen. */
+/** Properties of a record that the rules use. */
 export interface Candidate {
   readonly failed: boolean;
-  /** Duration in milliseconds; undefined where the kind has none. */
+  /** Duration in milliseconds; undefined for kinds without a duration. */
   readonly tookMs?: number | undefined;
 }
 
 export type Cause = 'failed' | 'slow' | 'sample';
 
 /**
- * Returns why a record is sent: the first rule that matches it; undefined where none does.
- * @param draw random number, from 0 to below 1
+ * Returns the first rule that matches the record, which is the cause for sending it; undefined if none matches.
+ * @param draw random number in [0, 1)
  */
 export function causeOf(
   { failed, tookMs }: Candidate,
@@ -101,10 +101,13 @@ export function causeOf(
   return draw < sample ? 'sample' : undefined;
 }
 
-/** Numbers of records by outcome: sent for a cause, beyond the limit of their Pod, or matched by no rule. */
+/** Numbers of records by outcome: sent for a cause, above the Pod's limit, or matched by no rule. */
 export type Choices = Readonly<Record<Cause | 'limited' | 'unwanted', number>>;
 
-/** Chooses among the records of a probe, and counts them. The ledger counts all but `unwanted` as produced. */
+/**
+ * Selects the records of a probe that are sent and counts all outcomes. The ledger counts all but `unwanted` as
+ * produced.
+ */
 export class RecordGate {
   readonly #rules: RecordRules;
   readonly #buckets: RateBuckets;
@@ -117,10 +120,10 @@ export class RecordGate {
     this.#random = random;
   }
 
-  /** Returns whether a record is sent. @param owner Pod of the record, or a substitute where it is unknown */
+  /** Returns whether a record is sent. @param owner Pod of the record, or a placeholder if it is unknown */
   admit(candidate: Candidate, owner: string): boolean {
     const cause = causeOf(candidate, this.#rules, this.#random());
-    // Only records that a rule matches use up the rate of the Pod.
+    // Only records that match a rule use up the Pod's rate.
     const isLimited = cause !== undefined && !this.#buckets.admit(owner);
     this.#choices[isLimited ? 'limited' : (cause ?? 'unwanted')]++;
     return cause !== undefined && !isLimited;

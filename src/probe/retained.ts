@@ -1,22 +1,24 @@
 /**
- * State of a probe that outlives its runs, such as the totals that its kernel maps showed when they were closed. A counter that continues
- * after its probe was off and on again must not step back, so each run adds these totals to those of its own maps.
+ * State of a probe that outlives its runs, such as the totals of its BPF maps when they were closed. A counter must
+ * not decrease after its probe was switched off and on again, so each run adds these totals to those of its own maps.
  */
 export interface Retained<T> {
   value: T;
 }
 
-/** Declares one value that a probe retains. Probes that share a declaration have one value each. */
+/** Declares a value that a probe retains. Each probe that uses the declaration has its own value. */
 export interface RetainedState<T> {
   readonly initial: () => T;
 }
 
-/** @param initial makes the first value of a probe */
+/**
+ * @param initial creates the first value for a probe
+ */
 export function defineRetained<T>(initial: () => T): RetainedState<T> {
   return { initial };
 }
 
-/** Retained values of all probes, by probe and declaration, for the life of the kernel thread. */
+/** Retained values of all probes, by probe and declaration. They live as long as the kernel thread. */
 export class RetainedStates {
   readonly #byProbe = new Map<string, Map<RetainedState<unknown>, Retained<unknown>>>();
 

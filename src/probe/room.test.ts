@@ -92,7 +92,7 @@ it('keeps namespaces of unprivileged processes apart from other unlisted ones', 
   );
   expect([held(ownerSlot.unlisted), held(ownerSlot.nested)]).toEqual([1, 3]);
   expect(room.degraded).toEqual([
-    'counts: unowned namespaces used up their 3 rows: further rows are added up under the pod "unlisted"',
+    'counts: unowned namespaces used up their 3 rows; counts of further rows are summed under the pod "unlisted"',
   ]);
 });
 
@@ -106,7 +106,7 @@ it('names the owner who has used up its share, with all of its namespaces', () =
         [DB, 1],
       ]),
   );
-  expect(room.degraded).toEqual(['counts: shop/cart used up the 2 rows of a Pod: further rows are added up']);
+  expect(room.degraded).toEqual(['counts: shop/cart used up the 2 rows of a Pod; counts of further rows are summed']);
   room.sweep(() => new Map([[CART, 1]]));
   expect(room.degraded).toEqual([]);
 });

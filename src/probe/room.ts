@@ -3,27 +3,34 @@ import { type CommonLayout, ownerSlot } from '#bpf/generated/common.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type Owners, type Shares, SLOTS } from './owners.ts';
 
-/** Network namespaces that a node may hold: many more than Pods, since a Pod may make some of its own. */
+/**
+ * Maximum number of network namespaces on a node. It is much larger than the number of Pods because a Pod may create
+ * namespaces.
+ */
 export const NAMESPACES_MAX = 16_384;
 
 /** Maps that src/bpf/common/room.bpf.h adds to an object. */
 const TAKEN: CommonLayout['map'] = 'rows_taken';
 const RETURNED: CommonLayout['map'] = 'rows_returned';
 
-/** Most owners without room that are named. */
+/** Maximum number of owners without free rows that are named in a message. */
 const NAMED_MAX = 3;
 
-/** Tells the programs of an object how many of its rows each slot has given back, and which slots have none left. */
+/**
+ * Tells the programs of an object how many rows of each slot were freed. Also finds the slots that have no free rows.
+ */
 export class Room {
   readonly #map: string;
   readonly #taken: BpfMap;
   readonly #returned: BpfMap;
   readonly #shares: Shares;
   readonly #owners: Owners;
-  /** Slots without room at the last look. */
+  /** Slots that had no free rows after the last sweep. */
   #full: readonly number[] = [];
 
-  /** @param map name of the map whose rows are shared */
+  /**
+   * @param map name of the map whose rows are divided among the slots
+   */
   constructor(object: BpfObject, map: string, shares: Shares, owners: Owners) {
     this.#map = map;
     this.#taken = object.map(TAKEN);
@@ -33,12 +40,13 @@ export class Room {
   }
 
   /**
-   * Counts the rows that each slot holds again: rows of the dead are returned, and rows of a namespace that was listed meanwhile are its
-   * owner's.
-   * @param sweep drops the rows of the dead, and returns the number of rows of each namespace
+   * Recounts the rows of each slot. Rows of dead namespaces are freed, and the rows of a namespace that was listed
+   * meanwhile belong to its owner from now on.
+   * @param sweep removes the rows of dead namespaces and returns the number of rows of each other namespace
    */
   sweep(sweep: () => ReadonlyMap<NetnsId, number>): void {
-    // Read before the sweep: rows that a program takes meanwhile then count twice until the next sweep, and are never lost.
+    // Must be read before the sweep. Rows that a program adds meanwhile then count twice until the next sweep, but
+    // never go uncounted.
     const taken = readSlots(this.#taken);
     const held = new Uint32Array(SLOTS);
     for (const [id, rows] of sweep()) {
@@ -47,7 +55,8 @@ export class Room {
     }
     const returned = readSlots(this.#returned);
     const full: number[] = [];
-    // A loop by index: thousands of slots are read each second, and an iterator makes an object for each.
+    // Loops by index because thousands of slots are read each second and an iterator would allocate an object for
+    // each.
     for (let slot = 0; slot < SLOTS; slot++) {
       const rows = held[slot] ?? 0;
       const back = ((taken[slot] ?? 0) - rows) >>> 0;
@@ -65,11 +74,13 @@ export class Room {
     return [
       ...(owners.length === 0
         ? []
-        : [`${this.#map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod: further rows are added up`]),
+        : [
+            `${this.#map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod; counts of further rows are summed`,
+          ]),
       ...(owners.length === this.#full.length
         ? []
         : [
-            `${this.#map}: unowned namespaces used up their ${ofUnlisted} rows: further rows are added up under the pod "unlisted"`,
+            `${this.#map}: unowned namespaces used up their ${ofUnlisted} rows; counts of further rows are summed under the pod "unlisted"`,
           ]),
     ];
   }
@@ -79,7 +90,7 @@ export class Room {
   }
 }
 
-/** Returns the u32 of each slot. */
+/** Reads the u32 value of each slot. */
 function readSlots(map: BpfMap): Uint32Array {
   const { count, view, keyAt, valueAt } = map.dump();
   const values = new Uint32Array(SLOTS);

@@ -22,7 +22,7 @@ export function decodeTuple(view: DataView, at: number): Tuple {
   };
 }
 
-/** Returns whether a struct packet_tuple is of a fragment other than the first of its packet: such a fragment has no ports. */
+/** Returns whether the tuple belongs to a fragment other than the first, which has no ports. */
 export function isLaterFragment(view: DataView, at: number): boolean {
   return (
     packetTuple.family(view, at) !== 0 &&
@@ -32,16 +32,16 @@ export function isLaterFragment(view: DataView, at: number): boolean {
   );
 }
 
-/** Returns the name of a TCP state in the kernel's sources: `SYN_SENT`. */
+/** Returns the name of a TCP state as in the kernel's sources: `SYN_SENT`. */
 export function tcpStateName(state: number): string {
   return nameOf(tcpState, state)?.toUpperCase() ?? `STATE_${state}`;
 }
 
-/** Returns the constant that common/process.bpf.h needs on x86; on arm64 the task has the value itself. */
+/** Returns the constant that common/process.bpf.h needs on x86. On arm64 the preemption count is part of the task. */
 export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
   const runqueues = btf.perCpuVariable('runqueues');
   const count = btf.perCpuVariable('__preempt_count');
-  // From 6.2 to 6.14 the counter was in a struct.
+  // From 6.2 to 6.14 the counter was a member of a per-CPU struct.
   const hot = btf.perCpuVariable('pcpu_hot');
   const member = hot === undefined ? undefined : btf.memberBits(hot.type, 'preempt_count');
   const at = count?.offset ?? (hot === undefined || member === undefined ? undefined : hot.offset + member / 8);
@@ -60,14 +60,14 @@ export function fragmentConstants(btf: Btf): { timer_bases_at?: bigint } {
 const NOT_AN_INTERRUPT =
   'only where the kernel acted on behalf of a process, as for a packet that it sends; not for received packets';
 
-/** Fields of an event that name the process on whose behalf the kernel acted. */
+/** Event fields that identify the process on whose behalf the kernel acted. */
 export const PROCESS_FIELDS = {
   process: {
     type: 'string',
     help: `Name of the thread that the kernel acted for: ${NOT_AN_INTERRUPT}.`,
     optional: true,
   },
-  pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.', optional: true },
+  pid: { type: 'number', help: 'Process ID of that thread on the node.', optional: true },
   cgroup: {
     type: 'string',
     help: 'Control group of that thread: its id in the v2 hierarchy, in decimal.',

@@ -7,21 +7,24 @@ import type { NotShown, Uncounted } from './contract.ts';
 /** Map that src/bpf/common/misses.bpf.h adds to an object. */
 const MISSES: CommonLayout['map'] = 'misses';
 
-/** Counts of a BPF probe's object, which continue from run to run. */
+/** Counts of a BPF probe's object, which continue from one run to the next. */
 export interface Tally {
-  /** Map that holds the counts. */
+  /** Name of the map that holds the counts. */
   readonly map: string;
   uncounted(): Uncounted;
   notShown?(): NotShown;
-  /** Drops the rows of dead namespaces, which makes room for new ones. Returns the number of rows of each other namespace. */
+  /**
+   * Removes the rows of dead namespaces to free space for new ones. Returns the number of rows of each other
+   * namespace.
+   */
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number>;
-  /** Clears the sums of a slot whose owner is gone, before the next owner gets it. */
+  /** Clears the sums of a slot whose owner is gone, before the slot gets another owner. */
   freed(slot: number): void;
-  /** Keeps the counts so far for the next run. To be called once, when nothing counts any more. */
+  /** Stores the counts for the next run. Must be called once, after the programs were detached. */
   remember(): void;
 }
 
-/** Returns what the object could not count, by all causes. */
+/** Returns the number of occurrences that the object could not count, for every cause. */
 export function readMisses(object: BpfObject, earlier: Uncounted): Required<Uncounted> {
   const { mapFull, untracked, noNetns } = sumPerCpu(object, MISSES, misses);
   return {
@@ -33,24 +36,27 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
 
 const REST = 1n << 63n;
 
-/** Returns the key, in place of a cookie, of the row that adds up counts that a slot has no row for: src/bpf/common/room.bpf.h. */
+/**
+ * Returns the key, used in place of a cookie, of the row that takes the counts of a slot without free rows:
+ * src/bpf/common/room.bpf.h.
+ */
 export function restOf(slot: number): NetnsId {
   return asNetnsId(REST | BigInt(slot));
 }
 
-/** Returns the slot of such a row; undefined for a namespace. */
+/** Returns the slot of a key made by `restOf`; undefined for a namespace. */
 export function slotOfRest(id: NetnsId): number | undefined {
   return typeof id === 'bigint' && id >= REST ? Number(id - REST) : undefined;
 }
 
-/** Returns whether anything is added up for an owner without a row. */
+/** Returns whether any counts were added to a slot's sums because it had no free rows. */
 export function hasRest(object: BpfObject): boolean {
   return sumPerCpu(object, MISSES, misses).addedUp !== 0;
 }
 
 /**
  * Deletes the entries of dead namespaces. Returns the number of entries of each other namespace.
- * @param gone called for each deleted entry
+ * @param gone called with each deleted entry
  */
 export function sweepMap(
   map: BpfMap,
@@ -72,7 +78,7 @@ export function sweepMap(
   return left;
 }
 
-/** Returns the fields of the single entry of a per-CPU array, each summed over the CPUs. All must be u64. */
+/** Returns the u64 fields of a per-CPU array's only entry, summed over the CPUs. */
 export function sumPerCpu<Field extends string>(
   object: BpfObject,
   name: CommonLayout['map'],

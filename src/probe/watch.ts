@@ -3,7 +3,7 @@ import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from './contract.ts';
 import { EVENT_LEDGER } from './ledger.ts';
 
-/** Findings of one look, and the number of further ones that are not reported. */
+/** Findings of one check, and the number of further ones that exceeded the limit. */
 export interface Findings<T> {
   readonly found: readonly T[];
   readonly limited: number;
@@ -11,15 +11,15 @@ export interface Findings<T> {
 
 export interface WatchOptions<T> {
   readonly everyMs: number;
-  /** Description for the operator: `full accept queues`. */
+  /** Name of the condition for operators, for example `full accept queues`. */
   readonly what: string;
   readonly look: (cycle: Cycle) => Promise<Findings<T>>;
   readonly publish: (one: T) => void;
 }
 
 /**
- * Looks for events that no BPF program reports: now, and repeatedly until the scope closes. A failing look is reported once, and looks
- * continue all the same.
+ * Checks for conditions that no BPF program reports: once now, and then repeatedly until the scope closes. A failing
+ * check is reported once and does not stop later checks.
  */
 export async function watchRepeatedly<T>(
   scope: Pick<ProbeScope<Record<string, never>>, 'own' | 'retained' | 'signal' | 'warn'>,
