@@ -97,7 +97,7 @@ log: { level: inf }
       'probes.tcpext.events: unknown key; valid keys: enabled, metrics, detail, fields, for, until, budget',
       'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
-      'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason as the kernel names it, like TCP_OLD_DATA',
+      'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: the name of a reason in the kernel, like TCP_OLD_DATA',
       'probes.packetloss.evnts: unknown key (did you mean events?); valid keys: enabled, metrics, detail, fields, events, limit, for, until, budget, pods, stack, noLoss',
       `probes.packetlos: unknown key (did you mean packetloss?); valid keys: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: unknown key (did you mean stdout?); valid keys: stdout, file, loki, otlp',

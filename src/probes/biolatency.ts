@@ -10,8 +10,8 @@ import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { NAMESPACES_MAX } from '#probe/room.ts';
 
-// Namespaced: by the process that made the request. Data that a process wrote to files is written back later by a thread of the kernel:
-// that I/O counts for the node, like all I/O that the kernel does for itself.
+// Namespaced: by the process that makes the request. Buffered writes reach the device later from a kernel thread.
+// This I/O counts for the node, like all I/O that the kernel does for itself.
 
 type Operation = keyof typeof blockOperation;
 
@@ -19,7 +19,7 @@ const metrics = defineMetrics({
   delay: {
     ...LATENCY,
     name: 'netsonde_block_io_seconds',
-    help: 'Time that a block device took for a request, without queues in the kernel. Requests that processes of a Pod make themselves count for the Pod, all others for the node.',
+    help: 'Time that a block device took for a request, excluding queues in the kernel. Requests made by processes of a Pod count for the Pod, all others for the node.',
     source: 'block:block_rq_issue, block:block_rq_complete, map block_histograms',
     scope: 'pod',
     detail: 'core',
@@ -38,13 +38,13 @@ const events = defineEvents({
     fields: {
       device: { type: 'string', help: 'Name of the device.' },
       operation: { type: 'string', help: 'Operation of the request: read, write, flush, discard or other.' },
-      delaySeconds: { type: 'number', help: 'Time that the device took.' },
-      bytes: { type: 'number', help: 'Bytes of the request.' },
+      delaySeconds: { type: 'number', help: 'Time that the device took for the request.' },
+      bytes: { type: 'number', help: 'Size of the request in bytes.' },
       process: {
         type: 'string',
-        help: 'Name of the thread that made the request; a kernel thread where it writes back data that others wrote.',
+        help: 'Name of the thread that made the request. For written-back data of the page cache, this is a kernel thread.',
       },
-      pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.' },
+      pid: { type: 'number', help: 'Process ID of that thread on the node.' },
     },
   },
 });
@@ -57,15 +57,15 @@ const hooks: HookTable<Layout['program']> = {
       choices: [{ hooks: [hook('tp_btf/block_rq_complete', 3, 'block_rq_complete')] }],
     },
     {
-      what: 'requests handed to devices',
+      what: 'requests issued to devices',
       choices: [
-        // Before 5.11 the queue came first.
+        // Before 5.11 the queue was the first argument.
         { hooks: [hook('tp_btf/block_rq_issue', 2, 'block_rq_issue_queue')] },
         { hooks: [hook('tp_btf/block_rq_issue', 1, 'block_rq_issue')] },
       ],
     },
     {
-      what: 'the process that makes a request, which otherwise counts for the process that hands it to the device',
+      what: 'the process that makes a request (otherwise the process that issues it to the device)',
       optional: true,
       choices: [{ hooks: [hook('tp_btf/block_io_start', 1, 'block_io_start')] }],
     },
@@ -96,7 +96,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): EventBody<(typ
     timeNs,
     netns,
     fields: { device, operation, delaySeconds: delayNs / 1e9, bytes, process, pid },
-    message: `${device} took ${formatDuration(delayNs)} for a ${operation} of ${bytes} bytes, for ${process} (pid ${pid}).`,
+    message: `${device} took ${formatDuration(delayNs)} for a ${operation} of ${bytes} bytes, requested by ${process} (pid ${pid}).`,
   };
 }
 
@@ -108,25 +108,25 @@ export const biolatency = defineProbe({
   summary: 'Time that block devices take for each request, per Pod and device. For Pods that wait for their disks.',
   guide: {
     question: 'Does a Pod wait for its disk, and which device is slow?',
-    when: 'Switch it on when an application is late, and `socketlatency` shows that it reads late.',
+    when: 'Enable it when an application is slow and `socketlatency` shows that it reads its sockets late.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod, device) (rate(netsonde_block_io_seconds_bucket[5m]))) > 0.1',
     limits: [
-      'Only the time of the device is measured: the time that a request waits in the queues of the kernel is left out.',
-      'Data written through the page cache is written to the device later, by a thread of the kernel, and counts for the node.',
+      'Only the time that the device takes is measured, not the time that a request waits in the queues of the kernel.',
+      'Data written through the page cache reaches the device later from a kernel thread, and counts for the node.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('Shortest time of a request that gets an event.'),
+    threshold: duration('10ms').describe('Minimum time of a request that causes an event.'),
     buckets: bucketsOption('16us', '4s'),
   },
   hooks,
   maps: { block_histograms: 'rows', block_requests: 'device' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for the process that hands it to the device.',
+    kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for the process that issues it to the device.',
   },
   measured: { programs: { ns: { block_io_start: '480', block_rq_issue: '107', block_rq_complete: '642' } } },
   open: async (scope, sources, settings) => {

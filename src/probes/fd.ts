@@ -8,9 +8,9 @@ import { ProcessReader } from '#probe/process_reader.ts';
 import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
-// Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Processes
-// of the node and of hostNetwork Pods, which cannot be told from the node's, are not read: they would be all processes of the machine that
-// are in no Pod.
+// Namespaced: no, by process. The processes of a Pod are those in its cgroups (src/pods/process_groups.ts),
+// regardless of their network namespaces. All other processes are not read: they belong to the node or to hostNetwork
+// Pods, which share its network namespace.
 
 const gauge = { type: 'gauge', scope: 'pod', labels: {}, detail: 'core' } as const;
 
@@ -18,37 +18,40 @@ const metrics = defineMetrics({
   open: {
     ...gauge,
     name: 'netsonde_open_file_descriptors',
-    help: 'Open file descriptors of the processes of the Pod; a descriptor that several processes share counts for each. Not measured for the node itself.',
+    help: 'Open file descriptors of the processes of the Pod. A descriptor that several processes share counts once for each. Not measured for the node itself.',
     source: '/proc/<pid>/fd',
   },
   sockets: {
     ...gauge,
     name: 'netsonde_open_sockets',
-    help: 'Open file descriptors of the processes of the Pod that are sockets; a socket that several processes share counts for each. Not measured for the node itself.',
+    help: 'Open sockets of the processes of the Pod. A socket that several processes share counts once for each. Not measured for the node itself.',
     source: '/proc/<pid>/fd, links to socket:[…]',
   },
   limitUsed: {
     ...gauge,
     name: 'netsonde_file_descriptor_limit_used_ratio',
     unit: 'ratio',
-    help: 'Highest share of the soft limit of open files (RLIMIT_NOFILE) that a process of the Pod uses. Not measured for the node itself.',
+    help: 'Highest ratio of open file descriptors to the soft limit (RLIMIT_NOFILE) among the processes of the Pod. Not measured for the node itself.',
     source: '/proc/<pid>/fd, /proc/<pid>/limits Max open files',
   },
 });
 
-/** Time for reading links, after which the rest is skipped: a link takes some 3 µs to read, and a whole collection may take a second. */
+/**
+ * Time for reading links, after which the remaining ones are skipped. A link takes about 3 µs to read, and a whole
+ * collection may take a second.
+ */
 const SOCKETS_MS = 700;
-/** Links read between two looks at the clock. */
+/** Number of links read between two checks of the time. */
 const LINKS_A_TURN = 256;
 
 interface Usage {
   readonly pid: number;
   readonly open: number;
-  /** Undefined where there is no limit. */
+  /** Undefined if there is no limit. */
   readonly limitUsed: number | undefined;
 }
 
-/** Returns undefined where the process is gone. @throws where it cannot be read */
+/** Returns undefined if the process has exited. @throws if it cannot be read */
 function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | undefined {
   const process = join(proc, String(pid));
   const open = descriptors.count(process);
@@ -57,7 +60,7 @@ function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | u
   return { pid, open, limitUsed: limit === undefined || limit === 0 ? undefined : open / limit };
 }
 
-/** Counts sockets in one collection, until its time has run out. */
+/** Counts sockets in one collection until the time is used up. */
 class SocketCount {
   readonly #proc: string;
   readonly #descriptors: Descriptors;
@@ -70,7 +73,7 @@ class SocketCount {
     this.#cycle = cycle;
   }
 
-  /** Returns undefined where no time is left. @throws where a process cannot be read */
+  /** Returns undefined if the time is used up. @throws if a process cannot be read */
   async of(usages: readonly Usage[]): Promise<number | undefined> {
     let sockets = 0;
     for (const { pid } of usages) {
@@ -118,8 +121,8 @@ function emitUsage(emit: FdEmit, { netns, open, limitUsed }: PodUsage): void {
 }
 
 /**
- * Emits sockets, of the Pods with most descriptors last: where time runs out, only theirs are not counted. Returns the number of Pods left
- * out.
+ * Emits the number of sockets. The Pods with the most descriptors come last, so only they are skipped if the time is
+ * used up. Returns the number of skipped Pods.
  */
 async function emitSockets(
   emit: FdEmit,
@@ -143,13 +146,13 @@ export const fd = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'Open file descriptors and sockets of each Pod, and how close they are to their limit. Switch it on to find leaks.',
+    'Open file descriptors and sockets of each Pod, and how close they are to their limit. Enable it to find leaks.',
   guide: {
     question: 'Is a Pod running out of file descriptors, or leaking them?',
-    when: 'Switch it on when a Pod says `too many open files`, or to see whether a number only grows. With many processes set `sockets: false`.',
+    when: 'Enable it when a Pod logs `too many open files`, or to see whether its number of descriptors keeps growing. Set `sockets: false` on nodes with many processes.',
     query: 'max by (namespace, pod) (netsonde_file_descriptor_limit_used_ratio) > 0.8',
     limits: [
-      'Counting sockets takes some microseconds for each descriptor. After 0.7 seconds the sockets of the remaining Pods are not counted, and the probe reports the number of these Pods.',
+      'Counting sockets takes a few microseconds per descriptor. After 0.7 seconds the sockets of the remaining Pods are not counted, and the probe reports the number of these Pods.',
       'The node itself and Pods with hostNetwork are not measured.',
     ],
   },
@@ -159,11 +162,11 @@ export const fd = defineProbe({
     sockets: z
       .boolean()
       .default(true)
-      .describe('Count sockets. This reads each descriptor; the number of all descriptors is read at once.'),
+      .describe('Count sockets. This reads every descriptor, unlike the total, which is a single read per process.'),
   },
   requires: {
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
-    kernel: 'Any: /proc/<pid>/fd. Since 6.2 descriptors are counted without listing them.',
+    kernel: 'Any, by /proc/<pid>/fd. Since 6.2 descriptors are counted without listing them.',
   },
   measured: {
     processes: [
@@ -181,9 +184,9 @@ export const fd = defineProbe({
       for: '10m',
       summary: 'has a process that uses {{ $value | humanizePercentage }} of its file descriptors.',
       description:
-        'Once they are used up, the process can neither accept nor open connections. A number that only grows is a leak: restart the process, then find descriptors that it does not close.',
+        'Once they are used up, the process can neither accept nor open connections. A number that keeps growing indicates a leak: restart the process, then find the descriptors that it does not close.',
       runbook:
-        'A process uses over 90 % of its file descriptors, and will soon be able to neither accept nor open connections. In *Pod: File descriptors, of their limit*, a line that only rises is a leak. Restart the process, then look for descriptors that it does not close (`ls -l /proc/PID/fd`).',
+        'A process uses over 90 % of its file descriptors, and will soon be able to neither accept nor open connections. In *Pod: File descriptors, of their limit*, a line that keeps rising indicates a leak. Restart the process, then look for descriptors that it does not close (`ls -l /proc/PID/fd`).',
     },
   ],
   open: async (scope, sources, { options }) => {
@@ -212,5 +215,5 @@ export const fd = defineProbe({
 function lateness(pods: number): string[] {
   return pods === 0
     ? []
-    : [`sockets of ${pods} Pods are not counted: counting all would take longer than ${SOCKETS_MS} ms`];
+    : [`the sockets of ${pods} Pods are not counted because counting all would take longer than ${SOCKETS_MS} ms`];
 }

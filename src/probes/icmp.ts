@@ -2,7 +2,7 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 
-// Namespaced: yes. Every struct net has its own ICMP statistics, messages by type included (kernel: net/ipv4/proc.c,
+// Namespaced: yes. Every struct net has its own ICMP statistics, including messages by type (kernel: net/ipv4/proc.c,
 // icmp_put(); net/ipv6/proc.c, snmp6_seq_show_icmpv6msg()).
 
 const FAMILY = { help: 'IP version: ICMP or ICMPv6.', values: ['ipv4', 'ipv6'] } as const;
@@ -13,7 +13,7 @@ const metrics = defineMetrics({
   received: {
     ...counter,
     name: 'netsonde_icmp_received_messages_total',
-    help: 'ICMP messages received, bad ones included.',
+    help: 'ICMP messages received, including malformed ones.',
     mib: ['Icmp', 'InMsgs'],
     mib6: ['Icmp6', 'InMsgs'],
     detail: 'full',
@@ -29,7 +29,7 @@ const metrics = defineMetrics({
   receiveErrors: {
     ...counter,
     name: 'netsonde_icmp_receive_errors_total',
-    help: 'ICMP messages received that could not be used: a bad checksum or length, or no matching socket.',
+    help: 'ICMP messages received that could not be processed because of a bad checksum or length or a missing socket.',
     mib: ['Icmp', 'InErrors'],
     mib6: ['Icmp6', 'InErrors'],
     detail: 'full',
@@ -53,14 +53,14 @@ const metrics = defineMetrics({
   rateLimitedGlobal: {
     ...counter,
     name: 'netsonde_icmp_rate_limited_global_total',
-    help: 'ICMP errors not sent because the namespace sent too many (net.ipv4.icmp_msgs_per_sec).',
+    help: 'ICMP errors not sent because the namespace had sent too many (net.ipv4.icmp_msgs_per_sec).',
     mib: ['Icmp', 'OutRateLimitGlobal'],
     detail: 'full',
   },
   rateLimitedHost: {
     ...counter,
     name: 'netsonde_icmp_rate_limited_host_total',
-    help: 'ICMP errors not sent because the same host got too many (net.ipv4.icmp_ratelimit, net.ipv6.icmp.ratelimit).',
+    help: 'ICMP errors not sent because the same host had received too many (net.ipv4.icmp_ratelimit, net.ipv6.icmp.ratelimit).',
     mib: ['Icmp', 'OutRateLimitHost'],
     mib6: ['Icmp6', 'OutRateLimitHost'],
     detail: 'full',
@@ -84,7 +84,7 @@ const metrics = defineMetrics({
   receivedTimeExceeded: {
     ...counter,
     name: 'netsonde_icmp_received_time_exceeded_total',
-    help: 'ICMP messages received that report that a TTL ran out, or that fragments did not arrive in time.',
+    help: 'ICMP messages received that report an expired TTL or fragments that did not arrive in time.',
     mib: ['Icmp', 'InTimeExcds'],
     mib6: ['Icmp6', 'InTimeExcds'],
     detail: 'full',
@@ -92,7 +92,7 @@ const metrics = defineMetrics({
   sentTimeExceeded: {
     ...counter,
     name: 'netsonde_icmp_sent_time_exceeded_total',
-    help: 'ICMP messages sent that report that a TTL ran out, or that fragments did not arrive in time.',
+    help: 'ICMP messages sent that report an expired TTL or fragments that did not arrive in time.',
     mib: ['Icmp', 'OutTimeExcds'],
     mib6: ['Icmp6', 'OutTimeExcds'],
     detail: 'full',
@@ -213,14 +213,14 @@ export const icmp = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'ICMP of each Pod: messages, unreachable destinations, rate limits. Always worth having; look here for firewalls and routing.',
+    'ICMP messages of each Pod, with unreachable destinations and rate limits. Recommended everywhere; look here for firewall and routing problems.',
   guide: {
     question: 'Does a Pod get reports that a destination is unreachable, or that its packets are too large?',
-    when: 'Look here when connections fail at once instead of timing out.',
+    when: 'Look here when connections fail immediately instead of timing out.',
     query: 'sum by (namespace, pod) (rate(netsonde_icmp_received_destination_unreachable_total[5m])) > 0',
     limits: [
-      'Messages are counted without the packets that they are about.',
-      'A firewall that drops silently sends no message.',
+      'The counters do not tell which packets the messages refer to.',
+      'A firewall that drops packets silently causes no ICMP message.',
     ],
   },
   metrics,
@@ -229,7 +229,7 @@ export const icmp = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp and snmp6.',
+      'Any. Since 5.19 and with BTF, one walk in the kernel reads all namespaces; otherwise by /proc/<pid>/net/snmp and snmp6.',
   },
   measured: { with: 'tcpext' },
   open: (scope, sources) => runMibFields(scope, sources, FIELDS),

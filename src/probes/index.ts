@@ -26,7 +26,7 @@ import { tcpsummary } from './tcpsummary/tcpsummary.ts';
 import { udp } from './udp.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
-/** All probes, in the order of the page. The only registry. */
+/** All probes in the order of the page. This is the only registry of probes. */
 const LIST = [
   tcp,
   tcpext,
@@ -60,10 +60,10 @@ export const PROBES: readonly AnyProbe[] = LIST;
 
 type EventsOf<P> = P extends { readonly events: infer E } ? keyof E & string : never;
 
-/** Types of the events of all probes. */
+/** Names of the event types of all probes. */
 export type EventType = EventsOf<(typeof LIST)[number]>;
 
-/** Aliases that the configuration may use for a probe: KubeSkoop's names. */
+/** Names of probes in KubeSkoop, which the configuration accepts as aliases. */
 export const PROBE_ALIASES: ReadonlyMap<string, string> = new Map([
   ['net_softirq', 'softirq'],
   ['netif_txlatency', 'netiftxlatency'],

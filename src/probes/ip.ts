@@ -3,8 +3,8 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 
-// Namespaced: yes. Every struct net has an ipstats_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c),
-// and its own forwarding and default TTL.
+// Namespaced: yes. Every struct net has its own ipstats_mib for IPv4 and for IPv6 (kernel: net/ipv4/proc.c,
+// net/ipv6/proc.c), and its own settings for forwarding and the default TTL.
 
 const FAMILY = { help: 'IP version.', values: ['ipv4', 'ipv6'] } as const;
 
@@ -14,7 +14,7 @@ const metrics = defineMetrics({
   received: {
     ...counter,
     name: 'netsonde_ip_received_packets_total',
-    help: 'IP packets received, bad ones included.',
+    help: 'IP packets received, including malformed ones.',
     mib: ['Ip', 'InReceives'],
     mib6: ['Ip6', 'InReceives'],
     detail: 'full',
@@ -38,7 +38,7 @@ const metrics = defineMetrics({
   sent: {
     ...counter,
     name: 'netsonde_ip_sent_packets_total',
-    help: 'IP packets that protocols of this namespace requested to send.',
+    help: 'IP packets that local protocols passed to the IP layer for sending.',
     mib: ['Ip', 'OutRequests'],
     mib6: ['Ip6', 'OutRequests'],
     detail: 'full',
@@ -46,7 +46,7 @@ const metrics = defineMetrics({
   transmitted: {
     ...counter,
     name: 'netsonde_ip_transmitted_packets_total',
-    help: 'IP packets handed to a device, forwarded ones and fragments included (since Linux 6.8).',
+    help: 'IP packets passed to a device, including forwarded packets and fragments (since Linux 6.8).',
     mib: ['Ip', 'OutTransmits'],
     mib6: ['Ip6', 'OutTransmits'],
     detail: 'full',
@@ -54,7 +54,7 @@ const metrics = defineMetrics({
   receiveDiscards: {
     ...counter,
     name: 'netsonde_ip_receive_discards_total',
-    help: 'Valid IP packets dropped on receipt: usually because IPv6 is disabled on the device, or for lack of memory.',
+    help: 'Valid IP packets dropped on receipt, usually because IPv6 is disabled on the device or memory is short.',
     mib: ['Ip', 'InDiscards'],
     mib6: ['Ip6', 'InDiscards'],
     detail: 'full',
@@ -62,7 +62,7 @@ const metrics = defineMetrics({
   sendDiscards: {
     ...counter,
     name: 'netsonde_ip_send_discards_total',
-    help: 'Valid IP packets dropped before they were sent, for example for lack of memory.',
+    help: 'Valid IP packets dropped before they were sent, for example because of a memory shortage.',
     mib: ['Ip', 'OutDiscards'],
     mib6: ['Ip6', 'OutDiscards'],
     detail: 'full',
@@ -70,7 +70,7 @@ const metrics = defineMetrics({
   receiveHeaderErrors: {
     ...counter,
     name: 'netsonde_ip_receive_header_errors_total',
-    help: 'IP packets dropped because of a bad header: version, length, checksum, or a TTL that ran out.',
+    help: 'IP packets dropped because of a bad header: wrong version, length or checksum, or an expired TTL.',
     mib: ['Ip', 'InHdrErrors'],
     mib6: ['Ip6', 'InHdrErrors'],
     detail: 'full',
@@ -78,7 +78,7 @@ const metrics = defineMetrics({
   receiveAddressErrors: {
     ...counter,
     name: 'netsonde_ip_receive_address_errors_total',
-    help: 'IP packets dropped because their address is not one of this namespace, and forwarding is off.',
+    help: 'IP packets dropped because their destination is not an address of this namespace and forwarding is disabled.',
     mib: ['Ip', 'InAddrErrors'],
     mib6: ['Ip6', 'InAddrErrors'],
     detail: 'full',
@@ -86,7 +86,7 @@ const metrics = defineMetrics({
   receiveNoRoutes: {
     ...counter,
     name: 'netsonde_ip_receive_no_routes_total',
-    help: 'IP packets to forward dropped because no route leads to their destination.',
+    help: 'Forwarded IP packets dropped because there is no route to their destination.',
     mib: ['IpExt', 'InNoRoutes'],
     mib6: ['Ip6', 'InNoRoutes'],
     detail: 'full',
@@ -94,7 +94,7 @@ const metrics = defineMetrics({
   sendNoRoutes: {
     ...counter,
     name: 'netsonde_ip_send_no_routes_total',
-    help: 'IP packets that could not be sent because no route leads to their destination.',
+    help: 'IP packets that could not be sent because there is no route to their destination.',
     mib: ['Ip', 'OutNoRoutes'],
     mib6: ['Ip6', 'OutNoRoutes'],
     detail: 'full',
@@ -117,7 +117,7 @@ const metrics = defineMetrics({
   truncated: {
     ...counter,
     name: 'netsonde_ip_receive_truncated_packets_total',
-    help: 'IP packets dropped because they were shorter than stated in their header.',
+    help: 'IP packets dropped because they were shorter than their header says.',
     mib: ['IpExt', 'InTruncatedPkts'],
     mib6: ['Ip6', 'InTruncatedPkts'],
     detail: 'full',
@@ -148,7 +148,7 @@ const metrics = defineMetrics({
   reassemblyFailures: {
     ...counter,
     name: 'netsonde_ip_reassembly_failures_total',
-    help: 'Failed reassemblies of fragments: one was missing, or memory ran out.',
+    help: 'Failed reassemblies because a fragment was missing or memory ran out.',
     mib: ['Ip', 'ReasmFails'],
     mib6: ['Ip6', 'ReasmFails'],
     detail: 'full',
@@ -156,7 +156,7 @@ const metrics = defineMetrics({
   reassemblyTimeouts: {
     ...counter,
     name: 'netsonde_ip_reassembly_timeouts_total',
-    help: 'IP packets given up because a fragment did not arrive in time.',
+    help: 'IP packets discarded because a fragment did not arrive in time.',
     mib: ['Ip', 'ReasmTimeout'],
     mib6: ['Ip6', 'ReasmTimeout'],
     detail: 'full',
@@ -164,7 +164,7 @@ const metrics = defineMetrics({
   reassemblyOverlaps: {
     ...counter,
     name: 'netsonde_ip_reassembly_overlaps_total',
-    help: 'IPv4 fragments that overlapped others, usually with bad intent.',
+    help: 'IPv4 fragments that overlap others, which usually indicates an attack.',
     mib: ['IpExt', 'ReasmOverlaps'],
     detail: 'full',
   },
@@ -179,7 +179,7 @@ const metrics = defineMetrics({
   fragmentationFailures: {
     ...counter,
     name: 'netsonde_ip_fragmentation_failures_total',
-    help: 'IP packets dropped because they were too large for the link and must not be fragmented: a problem of the path MTU.',
+    help: 'IP packets dropped because they were too large for the link and must not be fragmented, which indicates a path MTU problem.',
     mib: ['Ip', 'FragFails'],
     mib6: ['Ip6', 'FragFails'],
     detail: 'core',
@@ -196,7 +196,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ip_received_bytes_total',
     unit: 'bytes',
-    help: 'Bytes of IP packets received, headers included.',
+    help: 'Bytes of IP packets received, including headers.',
     mib: ['IpExt', 'InOctets'],
     mib6: ['Ip6', 'InOctets'],
     detail: 'full',
@@ -205,7 +205,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ip_sent_bytes_total',
     unit: 'bytes',
-    help: 'Bytes of IP packets sent, headers included.',
+    help: 'Bytes of IP packets sent, including headers.',
     mib: ['IpExt', 'OutOctets'],
     mib6: ['Ip6', 'OutOctets'],
     detail: 'full',
@@ -257,7 +257,7 @@ const metrics = defineMetrics({
     scope: 'pod',
     labels: {},
     name: 'netsonde_ip_forwarding_enabled',
-    help: '1 where IPv4 packets for other hosts are forwarded, 0 where they are dropped (net.ipv4.ip_forward).',
+    help: '1 if IPv4 packets for other hosts are forwarded, 0 if they are dropped (net.ipv4.ip_forward).',
     mib: ['Ip', 'Forwarding'],
     detail: 'full',
   },
@@ -266,7 +266,7 @@ const metrics = defineMetrics({
     scope: 'pod',
     labels: {},
     name: 'netsonde_ip_default_ttl',
-    help: 'TTL of IPv4 packets sent, unless a socket sets another (net.ipv4.ip_default_ttl).',
+    help: 'Default TTL of IPv4 packets sent (net.ipv4.ip_default_ttl).',
     mib: ['Ip', 'DefaultTTL'],
     detail: 'full',
   },
@@ -274,7 +274,7 @@ const metrics = defineMetrics({
 
 const CODEPOINTS = { not_ect: 'InNoECTPkts', ect0: 'InECT0Pkts', ect1: 'InECT1Pkts', ce: 'InCEPkts' } as const;
 
-/** Converts a switch: the kernel writes 1 for on and 2 for off, as SNMP has it. */
+/** The kernel reports 1 for on and 2 for off, as defined by SNMP. */
 const isOn = (value: Counter) => (value === 1 ? 1 : 0);
 
 const FIELDS: readonly MibField[] = [
@@ -291,12 +291,12 @@ export const ip = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'IP of each Pod: packets, discards, missing routes, fragments, ECN marks. Always worth having; look here for MTU and routing problems.',
+    'IP statistics of each Pod: packets, discards, missing routes, fragments and ECN marks. Recommended everywhere; look here for MTU and routing problems.',
   guide: {
-    question: 'Does the IP layer of a Pod lose packets: no route, too large, missing fragments?',
-    when: 'Look here when large packets do not arrive, or a destination has no route. Most counters need `detail: full`.',
+    question: 'Does the IP layer of a Pod lose packets because of missing routes, the MTU or missing fragments?',
+    when: 'Look here when large packets do not arrive or a destination has no route. Most counters need `detail: full`.',
     query: 'sum by (namespace, pod) (rate(netsonde_ip_fragmentation_failures_total[5m])) > 0',
-    limits: ['Only discards of the IP layer are counted: `packetloss` counts packets that netfilter drops.'],
+    limits: ['Only discards by the IP layer are counted. `packetloss` also counts packets that netfilter drops.'],
   },
   metrics,
   events: {},
@@ -304,7 +304,7 @@ export const ip = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp, netstat and snmp6.',
+      'Any. Since 5.19 and with BTF, one walk in the kernel reads all namespaces; otherwise by /proc/<pid>/net/snmp, netstat and snmp6.',
   },
   measured: { with: 'tcpext' },
   open: (scope, sources) => runMibFields(scope, sources, FIELDS),

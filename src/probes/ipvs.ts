@@ -8,8 +8,9 @@ import { type IpVsStats, parseIpVsStats } from '#sources/procfs/ip_vs_stats.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// Namespaced: yes, because services and their totals belong to struct netns_ipvs (kernel: net/netfilter/ipvs/ip_vs_ctl.c). The
-// kernel adds up the totals every two seconds, not for each packet, and only while net.ipv4.vs.run_estimation is on.
+// Namespaced: yes. Services and their totals belong to struct netns_ipvs (kernel: net/netfilter/ipvs/ip_vs_ctl.c).
+// The kernel updates the totals every two seconds instead of with each packet, and only if net.ipv4.vs.run_estimation
+// is enabled.
 
 const FILE = 'net/ip_vs_stats';
 
@@ -33,7 +34,7 @@ const metrics = defineMetrics({
   sentPackets: {
     ...counter,
     name: 'netsonde_ipvs_sent_packets_total',
-    help: 'Packets from real servers that IPVS passed back; none where servers answer their clients directly.',
+    help: 'Packets from real servers that IPVS passed back. Stays 0 if servers respond to their clients directly.',
     source: 'net/ip_vs_stats Outgoing Packets',
     detail: 'full',
   },
@@ -41,7 +42,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ipvs_received_bytes_total',
     unit: 'bytes',
-    help: 'Bytes from clients that IPVS accepted for its virtual services, IP headers included.',
+    help: 'Bytes from clients that IPVS accepted for its virtual services, including IP headers.',
     source: 'net/ip_vs_stats Incoming Bytes',
     detail: 'full',
   },
@@ -49,7 +50,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ipvs_sent_bytes_total',
     unit: 'bytes',
-    help: 'Bytes from real servers that IPVS passed back, IP headers included.',
+    help: 'Bytes from real servers that IPVS passed back, including IP headers.',
     source: 'net/ip_vs_stats Outgoing Bytes',
     detail: 'full',
   },
@@ -71,14 +72,14 @@ export const ipvs = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary:
-    'Load that IPVS balances: connections, packets, bytes. Worth having on nodes where kube-proxy runs in IPVS mode.',
+    'Connections, packets and bytes that IPVS balances. Recommended on nodes where kube-proxy runs in IPVS mode.',
   guide: {
     question: 'How many connections, packets and bytes does IPVS balance?',
-    when: 'Switch it on for nodes where kube-proxy runs in IPVS mode.',
+    when: 'Enable it on nodes where kube-proxy runs in IPVS mode.',
     query: 'sum by (node) (rate(netsonde_ipvs_connections_total[5m]))',
     limits: [
-      'Totals are per namespace, neither by service nor by server.',
-      'The kernel adds them up every two seconds, and only while `net.ipv4.vs.run_estimation` is on.',
+      'There are only totals per namespace, without a breakdown by service or server.',
+      'The kernel updates the totals every two seconds, and only if `net.ipv4.vs.run_estimation` is enabled.',
       'A module that is loaded later is found within ten seconds.',
     ],
   },
@@ -90,11 +91,11 @@ export const ipvs = defineProbe({
     kernel: 'IPVS (module ip_vs), which may be loaded later: /proc/<pid>/net/ip_vs_stats.',
     module: 'ip_vs',
   },
-  measured: { note: 'Opens one small file for each namespace; its cost was not measured separately.' },
+  measured: { note: 'Reads one small file per namespace; the cost was not measured separately.' },
   open: async (scope, sources) => {
     const path = join(scope.paths.proc, FILE);
     if (readText(path) === undefined) {
-      const missing = `the kernel has no IPVS, or its module ip_vs is not loaded: ${path} is missing`;
+      const missing = `${path} is missing: the kernel has no IPVS, or its module ip_vs is not loaded`;
       throw new NotYet(missing, () => existsSync(path));
     }
     return {

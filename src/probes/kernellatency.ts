@@ -10,8 +10,8 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
-// Namespaced: yes. The IP layer of a namespace takes a packet from one of its devices, or from one of its sockets. Packets that it only
-// forwards are neither received nor sent, and are not counted.
+// Namespaced: yes. The IP layer of a namespace takes packets from the devices and sockets of the namespace. Packets
+// that are only forwarded are neither received nor sent, and are not counted.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core' } as const;
 
@@ -19,11 +19,11 @@ const metrics = defineMetrics({
   receive: {
     ...latency,
     name: 'netsonde_kernel_receive_delay_seconds',
-    help: 'Time that packets to this namespace spent in a stage of the IP layer, netfilter included; forwarded packets left out.',
-    source: 'ip_rcv_core, ip_local_deliver, ip_protocol_deliver_rcu and those of IPv6, map kernel_histograms',
+    help: 'Time that packets to this namespace spent in a stage of the IP layer, including netfilter. Excludes forwarded packets.',
+    source: 'ip_rcv_core, ip_local_deliver, ip_protocol_deliver_rcu and their IPv6 counterparts, map kernel_histograms',
     labels: {
       stage: {
-        help: 'prerouting: from the checked header, through netfilter and routing, to ip_local_deliver; input: from there, through reassembly and netfilter, to ip_protocol_deliver_rcu; transport: from there, through TCP, UDP or another protocol, to the socket. delivery: from device to socket, in place of these where no function can be hooked.',
+        help: 'prerouting: from the header check through netfilter and routing to ip_local_deliver; input: from there through reassembly and netfilter to ip_protocol_deliver_rcu; transport: from there through TCP, UDP or another protocol to the socket. delivery: from device to socket, which replaces these stages if the functions cannot be hooked.',
         values: ['prerouting', 'input', 'transport', 'delivery'],
       },
     },
@@ -31,11 +31,12 @@ const metrics = defineMetrics({
   send: {
     ...latency,
     name: 'netsonde_kernel_send_delay_seconds',
-    help: 'Time that packets of sockets of this namespace spent in a stage of the IP layer, netfilter included.',
-    source: '__ip_local_out, ip_output, ip_finish_output2 and those of IPv6, net:net_dev_queue, map kernel_histograms',
+    help: 'Time that packets sent by sockets of this namespace spent in a stage of the IP layer, including netfilter.',
+    source:
+      '__ip_local_out, ip_output, ip_finish_output2 and their IPv6 counterparts, net:net_dev_queue, map kernel_histograms',
     labels: {
       stage: {
-        help: "output: from __ip_local_out (TCP over IPv6: ip6_xmit), through netfilter, to ip_output; postrouting: from there, through netfilter, to ip_finish_output2; neighbour: from there, with the search for the neighbour's address and tc at egress, to the queue of the device. device: from that queue until the driver has accepted the packet, in place of these where no function can be hooked.",
+        help: 'output: from __ip_local_out (TCP over IPv6: ip6_xmit) through netfilter to ip_output; postrouting: from there through netfilter to ip_finish_output2; neighbour: from there through neighbour resolution and tc egress to the queue of the device. device: from the queue of the device until the driver has accepted the packet, which replaces these stages if the functions cannot be hooked.',
         values: ['output', 'postrouting', 'neighbour', 'device'],
       },
     },
@@ -54,8 +55,8 @@ const KINDS = inOrderOf(kernelHistograms, {
 });
 
 const whole = {
-  delaySeconds: { type: 'number', help: 'Time that all stages took together.' },
-  length: { type: 'number', help: 'Bytes of the packet.' },
+  delaySeconds: { type: 'number', help: 'Total time of all stages.' },
+  length: { type: 'number', help: 'Length of the packet in bytes.' },
 } as const;
 
 function stageField(stage: string) {
@@ -64,7 +65,7 @@ function stageField(stage: string) {
 
 const events = defineEvents({
   kernel_receive_slow: {
-    help: 'A packet took longer than the threshold to pass the IP layer to its socket.',
+    help: 'A received packet took longer than the threshold to pass through the IP layer to its socket.',
     severity: 'warning',
     equalBy: [],
     fields: {
@@ -76,7 +77,7 @@ const events = defineEvents({
     },
   },
   kernel_send_slow: {
-    help: 'A packet took longer than the threshold from its socket through the IP layer.',
+    help: 'A sent packet took longer than the threshold to pass from its socket through the IP layer.',
     severity: 'warning',
     equalBy: [],
     fields: {
@@ -91,7 +92,7 @@ const events = defineEvents({
 
 const DROPPED = hook('tp_btf/kfree_skb', 1, 'packet_dropped');
 const QUEUED = hook('tp_btf/net_dev_queue', 1, 'packet_queued');
-const NO_FUNCTIONS = 'no function of the IP layer can be hooked, so that tracepoints measure a single stage';
+const NO_FUNCTIONS = 'functions of the IP layer cannot be hooked, so tracepoints measure a single stage';
 
 /** Name of the function, number of arguments that are read, name of the program. */
 type FunctionHook<P extends string> = readonly [name: string, args: number, program: P];
@@ -122,7 +123,10 @@ const SEND = [
 
 const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
 
-/** In each choice the end of a way must be hooked before its beginning. */
+/**
+ * In each choice the hooks at the end of a path come first, because they must be attached before those at its
+ * beginning.
+ */
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
@@ -155,7 +159,7 @@ const hooks: HookTable<Layout['program']> = {
             hook('tp_btf/sk_data_ready', 1, 'socket_ready'),
             hook('tp_btf/netif_receive_skb', 1, 'device_received'),
           ],
-          lacks: `${NO_FUNCTIONS}, from device to socket; packets are missed that bring a socket nothing to read, or that arrive while a process has their socket locked, and all but one of the packets received in a batch`,
+          lacks: `${NO_FUNCTIONS}, from device to socket. Not measured: packets without data for their socket, packets that arrive while a process has their socket locked, and all but one packet of each received batch`,
         },
       ],
     },
@@ -172,7 +176,7 @@ const hooks: HookTable<Layout['program']> = {
             hook('tp_btf/net_dev_xmit', 4, 'device_sent'),
             hook('tp_btf/net_dev_queue', 1, 'device_queued'),
           ],
-          lacks: `${NO_FUNCTIONS}, from the queue of the device to its driver; routing, netfilter and neighbours are not measured`,
+          lacks: `${NO_FUNCTIONS}, from the queue of the device to its driver. Not measured: routing, netfilter and neighbour resolution`,
         },
       ],
     },
@@ -181,7 +185,7 @@ const hooks: HookTable<Layout['program']> = {
 
 type EventType = keyof typeof events & string;
 
-/** Event type and stages of each way. */
+/** Event type and stages of each direction. */
 const WAYS: Readonly<Record<keyof typeof packetWay, { readonly type: EventType; readonly stages: readonly string[] }>> =
   {
     receive: { type: 'kernel_receive_slow', stages: ['prerouting', 'input', 'transport'] },
@@ -219,7 +223,7 @@ function decodeEvent(
         length,
         ...Object.fromEntries(way.stages.map((stage, index) => [`${stage}Seconds`, (delaysNs[index] ?? 0) / 1e9])),
       },
-      message: `A ${protocol} packet of ${length} bytes${from} was ${verb} only after ${formatDuration(delayNs)} in the kernel: ${parts.join(', ')}.`,
+      message: `A ${protocol} packet of ${length} bytes${from} was ${verb} after ${formatDuration(delayNs)} in the kernel: ${parts.join(', ')}.`,
     },
   };
 }
@@ -230,21 +234,21 @@ export const kernellatency = defineProbe({
   cost: 'high',
   enabledByDefault: false,
   summary:
-    'Time that packets spend in the stages of the IP layer, with netfilter and routing, per Pod. For packets that are late between device and socket: long chains of rules, queues to user space, neighbours that do not answer.',
+    'Time that packets spend in the stages of the IP layer, including netfilter and routing, per Pod. Shows delays between device and socket, which may be caused by long rule chains, queues to user space or unresponsive neighbours.',
   guide: {
-    question: 'In which stage of the IP layer are packets late: netfilter, routing, neighbours, transport?',
-    when: 'Switch it on when packets are late between device and socket, and `softirq` shows no wait. It costs more for each packet than any other probe: restrict it to some Pods, and give it a duration and a budget.',
+    question: 'In which stage of the IP layer are packets delayed: netfilter, routing, neighbours or transport?',
+    when: 'Enable it when packets are delayed between device and socket and `softirq` shows no delay. It costs more per packet than any other probe, so restrict it to a few Pods and set a duration and a budget.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod, stage) (rate(netsonde_kernel_receive_delay_seconds_bucket[5m]))) > 0.01',
     limits: [
-      'Packets that are only forwarded are neither received nor sent, and not measured.',
-      'Where no function can be hooked, each direction has a single stage, and the reason of the probe says what it leaves out.',
+      'Forwarded packets are not measured.',
+      'If the functions cannot be hooked, each direction has a single stage, and the status of the probe says what is not measured.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('Shortest time of a packet that gets an event, all its stages together.'),
+    threshold: duration('10ms').describe('Minimum total time of a packet that causes an event.'),
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,
@@ -262,7 +266,7 @@ export const kernellatency = defineProbe({
         net_dev_xmit: '119-127',
         kfree_skb: '32',
       },
-      note: 'by tracepoints',
+      note: 'with tracepoints',
     },
   },
   open: (scope, sources, settings) => {

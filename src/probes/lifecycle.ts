@@ -11,36 +11,36 @@ import { defineRetained, type Retained } from '#probe/retained.ts';
 import type { MibIndex } from '#sources/mib/tables.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// The agent's own programs (pods/lifecycle.ts) report births and deaths, whether this probe runs or not.
-// Namespaced: yes. Reports of a namespace carry its cookie; the counters are its own.
+// The agent's own programs (pods/lifecycle.ts) report created and removed namespaces even if this probe is disabled.
+// Namespaced: yes. Each report carries the cookie and the counters of its namespace.
 
 const metrics = defineMetrics({
   departures: {
     type: 'counter',
     scope: 'node',
     name: 'netsonde_departures_total',
-    help: 'Pods, containers and named network namespaces that are gone, by whether the kernel reported their last counters.',
+    help: 'Pods, containers and named network namespaces that ended, by the source of their final counters.',
     source: 'workqueue:workqueue_execute_start of cleanup_net; the list of namespaces',
     detail: 'core',
     labels: {
       counters: {
-        help: 'exact: counters as of the end; collected: counters of the last scrape before the end.',
+        help: 'exact: the kernel reported the final counters. collected: the counters of the last scrape are final.',
         values: ['exact', 'collected'],
       },
     },
   },
 });
 
-/** Longest wait of an event for the end of its namespace, which its last sockets may keep alive. */
+/** Maximum time for which an event waits for its namespace to end. Remaining sockets may keep a namespace alive. */
 const WAIT_MS = 30_000;
-/** Most departures that wait; further ones are published without counters. */
+/** Maximum number of waiting departures. Further ones are published without counters. */
 const WAITING_MAX = 1_024;
 
 const NANOSECONDS_PER_MS = 1_000_000n;
 
 type Departed = ProbeScope<typeof DEPARTURE_EVENTS>;
 
-/** Departures by how the last counters are known. */
+/** Numbers of departures by the source of the final counters. */
 interface Counts {
   readonly exact: number;
   readonly collected: number;
@@ -50,17 +50,17 @@ const DEPARTURES = defineRetained<Counts>(() => ({ exact: 0, collected: 0 }));
 
 interface Waiting {
   readonly departure: NetnsDeparture;
-  /** Departure as far as it is known without the kernel. */
+  /** End of the entity as far as it is known without the kernel's report. */
   readonly end: End;
   readonly sinceMs: number;
 }
 
-/** Joins departures that discovery reports with the ends that the kernel reports. */
+/** Combines the departures that discovery reports with the kernel's reports of ended namespaces. */
 class Departures {
   readonly #scope: Departed;
   readonly #sources: Sources;
   readonly #publishes: boolean;
-  /** Whether the kernel reports ends at all. */
+  /** MIB layout of the kernel's reports; undefined if the kernel reports no ends. */
   readonly #index: MibIndex | undefined;
   readonly #waiting = new Map<NetnsId, Waiting>();
   readonly #counts: Retained<Counts>;
@@ -77,7 +77,7 @@ class Departures {
     return this.#counts.value;
   }
 
-  /** Takes a departure; the kernel's report follows. */
+  /** Records a departure. The kernel's report follows later. */
   departed(departure: NetnsDeparture): void {
     const end = { timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS, bootSeconds: uptime(), totals: undefined };
     if (this.#index === undefined || this.#waiting.size >= WAITING_MAX) this.#publish(departure, end);
@@ -92,7 +92,10 @@ class Departures {
     this.#publish(waiting.departure, { timeNs, bootSeconds, totals: totalsOf(this.#index, row) });
   }
 
-  /** Publishes departures without last counters where the kernel reports no end in time; drops those whose namespace is back. */
+  /**
+   * Publishes departures without final counters if the kernel's report is overdue. Drops departures whose namespace
+   * is back.
+   */
   expire(nowMs: number): void {
     const alive = new Set(this.#sources.netns.snapshot().map(({ id }) => id));
     for (const [id, { departure, end, sinceMs }] of this.#waiting) {
@@ -121,22 +124,22 @@ export const lifecycle = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'End of Pods: their last counters are shown for a while, with an event for each, also for Pods that live for milliseconds.',
+    'Final counters of ended Pods, which stay on the page for a while, and an event for each. Covers even Pods that live for milliseconds.',
   guide: {
-    question: 'Which Pods came and went between two scrapes, and what were their last counters?',
-    when: 'Look here when Jobs or crashing Pods are gone before their numbers were scraped.',
+    question: 'Which Pods started and ended between two scrapes, and what were their final counters?',
+    when: 'Look here when Jobs or crashing Pods end before their counters were scraped.',
     query: 'sum by (node, counters) (increase(netsonde_departures_total[1h]))',
     limits: [
-      'A process that is forked and never executes a program is found by the next scan.',
-      'While the probe is off, no dead Pod is shown and none has an event. Pods that live for milliseconds are still named.',
-      'The page [Who owns a number](identity.md) explains the last values of a dead Pod.',
+      'A process that is forked but never executes a program is found only by the next scan.',
+      'While the probe is disabled, ended Pods are not shown and cause no events. Counts of Pods that live for milliseconds still get the name of the Pod.',
+      'The page [Who owns a number](identity.md) explains the final values of an ended Pod.',
     ],
   },
   metrics,
   events: DEPARTURE_EVENTS,
   options: {
     retire: duration('2m').describe(
-      'Time for which the last values of a Pod, a container or a named network namespace are shown after its end. Choose it so that each of two scrapers sees them.',
+      'Time for which the final values of a Pod, container or named network namespace are shown after its end. Must be longer than the scrape interval of every scraper.',
     ),
     share: z
       .number()
@@ -144,16 +147,16 @@ export const lifecycle = defineProbe({
       .max(1)
       .default(0.25)
       .describe(
-        'Largest share of all owners on the page that may be dead, though 16 dead ones are always shown: first those that lost something, then those with other problems, then the youngest.',
+        'Maximum fraction of the owners on the page that may have ended; 16 are always allowed. Owners with losses are preferred, then owners with other problems, then the most recent ones.',
       ),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'BTF and bpf_loop (5.19), for the programs of discovery; without them it runs, and sees what a scan of the machine finds.',
+      'BTF and bpf_loop (5.19) for the programs of discovery. Without them the probe relies on scans of the machine.',
   },
   measured: {
-    note: "Attaches nothing of its own: it uses the records of discovery's programs, which run all the time; nearly all their hits are on the node itself. In a namespace without an owner, or younger than a minute, an executed program is looked up in the cgroups, which takes 5 µs.",
+    note: "Attaches no programs of its own. It uses the records of discovery's programs, which always run; nearly all of their hits come from the node itself. When a program is executed in a namespace that has no owner or is younger than a minute, its cgroup is looked up, which takes 5 µs.",
   },
   open: async (scope, sources, settings) => {
     const { life } = scope;

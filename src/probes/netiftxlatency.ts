@@ -9,8 +9,8 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
-// Namespaced: yes. A packet is in the namespace of the device that sends it; a packet that a Pod sends to another node passes a device of
-// the Pod and later one of the node, and counts in both.
+// Namespaced: yes. A packet belongs to the namespace of the device that sends it. A packet from a Pod to another node
+// passes a device of the Pod and then one of the node, and counts in both namespaces.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
 
@@ -18,13 +18,13 @@ const metrics = defineMetrics({
   qdisc: {
     ...latency,
     name: 'netsonde_qdisc_delay_seconds',
-    help: 'Time that a packet waited in the queueing discipline of a device before its driver got it; loopback left out.',
+    help: 'Time that a packet waited in the queueing discipline of a device before it reached the driver. Excludes loopback.',
     source: 'net:net_dev_queue, net:net_dev_start_xmit, map transmit_histograms',
   },
   driver: {
     ...latency,
     name: 'netsonde_driver_transmit_seconds',
-    help: 'Time that the driver of a device took to accept a packet; loopback left out.',
+    help: 'Time that the driver of a device took to accept a packet. Excludes loopback.',
     source: 'net:net_dev_start_xmit, net:net_dev_xmit, map transmit_histograms',
   },
 });
@@ -35,7 +35,7 @@ const fields = {
   device: { type: 'string', help: 'Device that sent the packet.' },
   qdisc: { type: 'string', help: 'Queueing discipline at the root of the device.' },
   delaySeconds: { type: 'number', help: 'Time that the packet waited, or that the driver took.' },
-  length: { type: 'number', help: 'Bytes of the packet.' },
+  length: { type: 'number', help: 'Length of the packet in bytes.' },
 } as const;
 
 const events = defineEvents({
@@ -92,7 +92,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
     message:
       transmitEvent.kind(view, at) === transmitKind.qdisc
         ? `${packet} waited ${took} in the queue (${qdisc}) of ${device}.`
-        : `${packet} was accepted by the driver of ${device} only after ${took}.`,
+        : `${packet} was accepted by the driver of ${device} after ${took}.`,
   };
 }
 
@@ -102,22 +102,22 @@ export const netiftxlatency = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'Time that packets wait in the queues of their devices, and for the drivers, per Pod. For traffic that is shaped, or late for no visible reason.',
+    'Time that packets wait in device queues and for the drivers, per Pod. For traffic that is shaped or delayed for no visible reason.',
   guide: {
     question: 'How long do packets wait in the queue of a device, and for its driver?',
-    when: 'Switch it on where traffic is shaped, or where it is late on its way out and nothing is dropped.',
+    when: 'Enable it when traffic is shaped, or when outgoing packets are delayed but not dropped.',
     query:
       'histogram_quantile(0.99, sum by (le, node, namespace, pod) (rate(netsonde_qdisc_delay_seconds_bucket[5m]))) > 0.1',
     limits: [
-      'The loopback device is left out.',
-      'A packet that a Pod sends to another node passes two devices, and is measured at both: once for the Pod and once for the node.',
+      'The loopback device is not measured.',
+      'A packet from a Pod to another node passes two devices and is measured at both: once for the Pod and once for the node.',
     ],
   },
   metrics,
   events,
   options: {
     threshold: duration('100ms').describe(
-      'Shortest wait of a packet in the queue, or for the driver, that gets an event.',
+      'Minimum time of a packet in the queue or in the driver that causes an event.',
     ),
     buckets: bucketsOption('1us', '1s'),
   },

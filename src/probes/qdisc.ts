@@ -10,11 +10,12 @@ import type { NetnsEntry } from '#sources/netns.ts';
 import type { Sources } from '#sources/sources.ts';
 import { WalkSource } from '#sources/walk_source.ts';
 
-// Namespaced: yes. RTM_GETQDISC lists the devices of the namespace that the socket was opened in (kernel: net/sched/sch_api.c).
+// Namespaced: yes. RTM_GETQDISC lists the devices of the namespace in which the socket was opened (kernel:
+// net/sched/sch_api.c).
 
 const LABELS = {
   device: { help: 'Network device.', example: 'eth0', max: 16 },
-  kind: { help: 'Kind of the qdisc, as tc names it.', example: 'fq_codel', max: 16 },
+  kind: { help: 'Kind of the qdisc by its name in tc.', example: 'fq_codel', max: 16 },
 } as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: LABELS } as const;
@@ -25,14 +26,14 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_qdisc_sent_bytes_total',
     unit: 'bytes',
-    help: 'Bytes that went through the qdisc.',
+    help: 'Bytes sent through the qdisc.',
     source: 'RTM_GETQDISC TCA_STATS_BASIC.bytes',
     detail: 'full',
   },
   packets: {
     ...counter,
     name: 'netsonde_qdisc_sent_packets_total',
-    help: 'Packets that went through the qdisc.',
+    help: 'Packets sent through the qdisc.',
     source: 'RTM_GETQDISC TCA_STATS_BASIC.packets, TCA_STATS_PKT64',
     detail: 'full',
   },
@@ -46,21 +47,21 @@ const metrics = defineMetrics({
   overlimits: {
     ...counter,
     name: 'netsonde_qdisc_overlimits_total',
-    help: 'Times that the qdisc held a packet back because of its rate.',
+    help: 'Times that the qdisc delayed a packet because of its rate limit.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.overlimits',
     detail: 'full',
   },
   requeues: {
     ...counter,
     name: 'netsonde_qdisc_requeues_total',
-    help: 'Packets put back because the device could not accept them.',
+    help: 'Packets put back into the queue because the device could not accept them.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.requeues',
     detail: 'full',
   },
   queueLength: {
     ...gauge,
     name: 'netsonde_qdisc_queued_packets',
-    help: 'Packets that wait in the qdisc.',
+    help: 'Packets queued in the qdisc.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.qlen',
     detail: 'full',
   },
@@ -68,7 +69,7 @@ const metrics = defineMetrics({
     ...gauge,
     name: 'netsonde_qdisc_backlog_bytes',
     unit: 'bytes',
-    help: 'Bytes that wait in the qdisc.',
+    help: 'Bytes queued in the qdisc.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.backlog',
     detail: 'full',
   },
@@ -88,7 +89,7 @@ function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscR
   put('backlog', row.backlogBytes);
 }
 
-/** Returns the namespaces that have a queue; undefined where that is unknown, so that all are asked. */
+/** Returns the namespaces that have a queue; undefined if unknown, in which case all namespaces are queried. */
 type Queues = WalkSource<ReadonlySet<NetnsId> | undefined>;
 
 async function collectAll(
@@ -98,7 +99,7 @@ async function collectAll(
   cycle: Cycle,
 ): Promise<void> {
   for (const entry of netns.snapshot()) {
-    // The veth of a Pod usually has none.
+    // Pod namespaces usually have no queue because a veth has none.
     if (queued?.has(entry.id) === false) continue;
     const rows = route.qdiscs(entry, cycle);
     if (rows.length > 0) {
@@ -118,13 +119,13 @@ export const qdisc = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary:
-    'Queueing disciplines of each Pod and of the node: drops, backlog, overlimits. Always worth having where tc shapes.',
+    'Queueing disciplines of each Pod and of the node: drops, backlog and overlimits. Recommended on nodes where tc shapes traffic.',
   guide: {
-    question: 'Do the queues in front of the devices drop packets, or hold them back?',
-    when: 'Look here where bandwidth is limited or shaped by tc.',
+    question: 'Do the queues of the network devices drop or delay packets?',
+    when: 'Look here if bandwidth is limited or shaped by tc.',
     query: 'sum by (node, namespace, pod, device, kind) (rate(netsonde_qdisc_drops_total[5m])) > 0',
     limits: [
-      'Devices without a queue (`noqueue`, as on most devices of Pods) have nothing to show.',
+      'Devices without a queue (`noqueue`), like most devices of Pods, have no series.',
       '`netiftxlatency` shows how long packets wait.',
     ],
   },
@@ -134,7 +135,7 @@ export const qdisc = defineProbe({
   requires: {
     capabilities: ['CAP_SYS_ADMIN'],
     kernel:
-      'Any: RTM_GETQDISC. With BTF and since 5.17, only the namespaces that have a queue are entered; otherwise each of them.',
+      'Any, by RTM_GETQDISC. Since 5.17 and with BTF, only namespaces that have a queue are entered, otherwise all.',
   },
   measured: { collect: { ms: 0.38, withoutMs: 5.2 } },
   open: async (scope, sources) => {

@@ -8,8 +8,9 @@ import { parseSockstat } from '#sources/procfs/sockstat.ts';
 import type { FamilyCounts } from '#sources/sockstat/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// Namespaced: partly. Sockets in use, TIME-WAIT and fragments are each namespace's; orphans, allocated sockets and memory
-// are the machine's in every namespace (kernel: net/ipv4/proc.c, sockstat_seq_show()), so they are node metrics.
+// Namespaced: partly. The kernel counts sockets in use, TIME-WAIT sockets and fragments by namespace. Orphans,
+// allocated sockets and memory are the machine's in every namespace (kernel: net/ipv4/proc.c, sockstat_seq_show()),
+// so they are node metrics.
 
 const FAMILY = { help: 'IP version.', values: ['ipv4', 'ipv6'] } as const;
 
@@ -28,7 +29,7 @@ const metrics = defineMetrics({
   tcpInUse: {
     ...byFamily,
     name: 'netsonde_tcp_sockets_in_use',
-    help: 'TCP sockets in use, TIME-WAIT not counted.',
+    help: 'TCP sockets in use, excluding TIME-WAIT.',
     source: 'net/sockstat TCP.inuse, net/sockstat6 TCP6.inuse',
     detail: 'full',
   },
@@ -64,14 +65,14 @@ const metrics = defineMetrics({
     ...byFamily,
     name: 'netsonde_ip_fragment_bytes',
     unit: 'bytes',
-    help: 'Memory that waiting fragments use.',
+    help: 'Memory used by packets that wait for missing fragments.',
     source: 'net/sockstat FRAG.memory, net/sockstat6 FRAG6.memory',
     detail: 'full',
   },
   orphans: {
     ...ofNode,
     name: 'netsonde_node_tcp_orphan_sockets',
-    help: 'TCP sockets of the machine that no process holds any more.',
+    help: 'TCP sockets of the machine that no longer belong to a process.',
     source: 'net/sockstat TCP.orphan',
   },
   allocated: {
@@ -84,14 +85,14 @@ const metrics = defineMetrics({
     ...ofNode,
     name: 'netsonde_node_tcp_memory_bytes',
     unit: 'bytes',
-    help: 'Memory that the buffers of all TCP sockets of the machine use.',
+    help: 'Memory used by the buffers of all TCP sockets of the machine.',
     source: 'net/sockstat TCP.mem, pages',
   },
   udpMemory: {
     ...ofNode,
     name: 'netsonde_node_udp_memory_bytes',
     unit: 'bytes',
-    help: 'Memory that the buffers of all UDP sockets of the machine use.',
+    help: 'Memory used by the buffers of all UDP sockets of the machine.',
     source: 'net/sockstat UDP.mem, pages',
   },
 });
@@ -143,14 +144,15 @@ export const sock = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'Sockets of each Pod, and the memory that all sockets of the machine use. Always worth having; shows leaks.',
+  summary:
+    'Sockets of each Pod, and the memory used by all sockets of the machine. Recommended everywhere; shows leaks.',
   guide: {
     question: 'How many sockets does a Pod hold, and how much memory do all sockets of the node use?',
-    when: 'Look here when the number of sockets of a Pod only grows, or when TCP of a whole node is short of memory.',
+    when: 'Look here when the number of sockets of a Pod keeps growing, or when TCP runs short of memory on a node.',
     query: 'topk(10, netsonde_sockets_used)',
     limits: [
-      "Memory, orphans and allocated TCP sockets are the machine's: the kernel does not count them by namespace.",
-      '`netsonde_sockets_used` counts all kinds of sockets, also netlink and Unix sockets; numbers by protocol need `detail: full`.',
+      'Memory, orphans and allocated TCP sockets are shown for the node because the kernel does not count them by namespace.',
+      '`netsonde_sockets_used` counts all kinds of sockets, including netlink and Unix sockets. Numbers by protocol need `detail: full`.',
     ],
   },
   metrics,
@@ -159,7 +161,7 @@ export const sock = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 6.1, one walk in the kernel counts for all namespaces; otherwise /proc/<pid>/net/sockstat and sockstat6.',
+      'Any. Since 6.1 and with BTF, one walk in the kernel counts the sockets of all namespaces; otherwise by /proc/<pid>/net/sockstat and sockstat6.',
   },
   measured: { collect: { ms: 0.35, withoutMs: 4.7 } },
   open: async (scope, sources) => {

@@ -9,7 +9,7 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
-// Namespaced: yes. A socket is in the namespace that it was made in, and carries its cookie.
+// Namespaced: yes. A socket belongs to the namespace in which it was created, and has its cookie.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
 
@@ -17,13 +17,13 @@ const metrics = defineMetrics({
   read: {
     ...latency,
     name: 'netsonde_socket_read_delay_seconds',
-    help: 'Time from the arrival of data at a TCP or UDP socket with nothing unread until a process read it; splice and kTLS left out.',
+    help: 'Time from the arrival of data at an empty TCP or UDP socket until a process read it. Excludes splice and kTLS.',
     source: 'sock:sk_data_ready, sock:sock_recv_length, map socket_histograms',
   },
   write: {
     ...latency,
     name: 'netsonde_socket_write_delay_seconds',
-    help: 'Time from the write of a process to a TCP socket with nothing unsent until a packet with its data went to the device.',
+    help: 'Time from a write to a TCP socket without unsent data until a packet with that data was passed to the device.',
     source: 'tcp:tcp_sendmsg_locked, net:net_dev_queue, map socket_histograms',
   },
 });
@@ -33,20 +33,20 @@ const KINDS = inOrderOf(socketHistograms, { read: { metric: 'read' }, write: { m
 const fields = {
   delaySeconds: { type: 'number', help: 'Time that the data waited.' },
   process: { type: 'string', help: 'Name of the thread that read or wrote.' },
-  pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.' },
-  queueBytes: { type: 'number', help: 'Bytes in the queue just before; TCP only.', optional: true },
-  queueDatagrams: { type: 'number', help: 'Datagrams in the queue just before; UDP only.', optional: true },
+  pid: { type: 'number', help: 'Process ID of that thread on the node.' },
+  queueBytes: { type: 'number', help: 'Bytes in the queue right before the read; TCP only.', optional: true },
+  queueDatagrams: { type: 'number', help: 'Datagrams in the queue right before the read; UDP only.', optional: true },
 } as const;
 
 const events = defineEvents({
   socket_read_slow: {
-    help: 'Data lay in a socket for longer than the threshold until its process read it.',
+    help: 'Data waited in a socket for longer than the threshold until a process read it.',
     severity: 'warning',
     equalBy: ['process'],
     fields,
   },
   socket_write_slow: {
-    help: 'Data that a process wrote to a socket was sent later than the threshold.',
+    help: 'Data that a process wrote to a socket took longer than the threshold to be sent.',
     severity: 'warning',
     equalBy: ['process'],
     fields,
@@ -54,7 +54,7 @@ const events = defineEvents({
 });
 
 const STORAGE =
-  'the state is kept with the socket, which tracepoints and fentry may do since 5.11, kprobes on no kernel';
+  'the probe uses socket storage, which tracepoints and fentry programs support since 5.11 and kprobes never do';
 
 const WRITE_FUNCTIONS = [
   hook('tp_btf/net_dev_queue', 1, 'data_sent'),
@@ -68,7 +68,7 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'reads',
       why: STORAGE,
-      // Reads must be hooked before arrivals are.
+      // Reads must be hooked before arrivals so that no read is missed after its arrival was seen.
       choices: [
         { hooks: [hook('tp_btf/sock_recv_length', 3, 'data_read'), hook('tp_btf/sk_data_ready', 1, 'data_arrived')] },
         {
@@ -86,7 +86,7 @@ const hooks: HookTable<Layout['program']> = {
       why: STORAGE,
       choices: [
         { hooks: [hook('tp_btf/net_dev_queue', 1, 'data_sent'), hook('tp_btf/tcp_sendmsg_locked', 1, 'data_written')] },
-        // Where the kernel has do_tcp_sendpages, its writes do not pass tcp_sendmsg_locked.
+        // On kernels that have do_tcp_sendpages, its writes do not go through tcp_sendmsg_locked.
         { hooks: [...WRITE_FUNCTIONS, hook('fentry/do_tcp_sendpages', 4, 'pages_written_entry')] },
         { hooks: WRITE_FUNCTIONS },
       ],
@@ -104,7 +104,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
   const waiting = socketEvent.waiting(view, at);
   const took = formatDuration(delayNs);
   const isRead = socketEvent.kind(view, at) === socketKind.read;
-  // An unconnected UDP socket knows no peer.
+  // An unconnected UDP socket has no peer address.
   const isConnected = src !== undefined && !src.endsWith(':0');
   return {
     timeNs,
@@ -119,8 +119,8 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
       ...(protocol === 'tcp' ? { queueBytes: waiting } : { queueDatagrams: waiting }),
     },
     message: isRead
-      ? `${process} (pid ${pid}) read data${isConnected ? ` from ${src}` : ''} to ${dst} by ${protocol} only after ${took}.`
-      : `Data that ${process} (pid ${pid}) wrote from ${src} to ${dst} by ${protocol} was sent only after ${took}.`,
+      ? `${process} (pid ${pid}) read data${isConnected ? ` from ${src}` : ''} to ${dst} by ${protocol} after ${took}.`
+      : `Data that ${process} (pid ${pid}) wrote from ${src} to ${dst} by ${protocol} was sent after ${took}.`,
   };
 }
 
@@ -130,21 +130,21 @@ export const socketlatency = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'Time that received data waits to be read by its process, and written data waits to be sent, per Pod. Tells a slow application from a slow network.',
+    'Time that received data waits to be read and written data waits to be sent, per Pod. Distinguishes a slow application from a slow network.',
   guide: {
-    question: 'Is the application slow: how long does data wait in its sockets?',
-    when: 'Switch it on when answers are late and no packet is lost, for the Pods in question.',
+    question: 'Is the application slow, and how long does data wait in its sockets?',
+    when: 'Enable it for the affected Pods when responses are slow although no packets are lost.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod) (rate(netsonde_socket_read_delay_seconds_bucket[5m]))) > 0.1',
     limits: [
       'Reads are measured from the arrival of data at an empty socket to the next read. Data that arrives in between is not measured separately.',
-      'Writes are measured for TCP only. Reads by `splice` and by TLS in the kernel are left out.',
+      'Writes are measured for TCP only. Reads by `splice` and by TLS in the kernel are not measured.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('100ms').describe('Shortest delay of a read or a packet that gets an event.'),
+    threshold: duration('100ms').describe('Minimum delay of a read or a packet that causes an event.'),
     buckets: bucketsOption('4us', '4s'),
   },
   hooks,
@@ -152,7 +152,7 @@ export const socketlatency = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'BTF and storage with sockets (5.11); the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16); before these, fentry.',
+      'BTF and socket storage (5.11); fentry before the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16).',
   },
   measured: {
     programs: { ns: { sk_data_ready: '73', sock_recv_length: '186', tcp_sendmsg_locked: '211', net_dev_queue: '37' } },

@@ -9,7 +9,7 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NODE } from '#probe/metric.ts';
 
-// Namespaced: no. A softirq serves a CPU, with packets of all namespaces at once.
+// Namespaced: no. A softirq belongs to a CPU and handles packets of all namespaces together.
 
 type Vector = keyof typeof softirqVector;
 
@@ -19,20 +19,20 @@ const latency = {
   ...LATENCY,
   scope: 'node',
   detail: 'core',
-  labels: { vector: { help: 'Kind of softirq; the option `vectors` chooses which are measured.', values: VECTORS } },
+  labels: { vector: { help: 'Kind of softirq. The option `vectors` selects the measured kinds.', values: VECTORS } },
 } as const;
 
 const metrics = defineMetrics({
   wait: {
     ...latency,
     name: 'netsonde_softirq_wait_seconds',
-    help: 'Time from the raise of a softirq until a CPU served it.',
+    help: 'Time from raising a softirq until the CPU started to run it.',
     source: 'irq:softirq_raise, irq:softirq_entry, map softirq_histograms',
   },
   run: {
     ...latency,
     name: 'netsonde_softirq_run_seconds',
-    help: 'Time that a CPU took to serve a softirq.',
+    help: 'Time that a CPU spent running a softirq.',
     source: 'irq:softirq_entry, irq:softirq_exit, map softirq_histograms',
   },
 });
@@ -44,18 +44,18 @@ const fields = {
   vector: { type: 'string', help: 'Kind of softirq.' },
   delaySeconds: { type: 'number', help: 'Time that the softirq waited or ran.' },
   task: { type: 'string', help: 'Name of the task that the CPU was running.' },
-  pid: { type: 'number', help: 'Process id of that task; 0 is the idle task.' },
+  pid: { type: 'number', help: 'Process ID of that task; 0 for the idle task.' },
 } as const;
 
 const events = defineEvents({
   softirq_wait_slow: {
-    help: 'A softirq was raised and not served for longer than the threshold: packets waited in the queues of the CPU.',
+    help: 'A raised softirq waited for longer than the threshold, during which packets waited in the queues of the CPU.',
     severity: 'warning',
     equalBy: ['cpu', 'vector'],
     fields,
   },
   softirq_run_slow: {
-    help: 'A CPU was busy with one softirq for longer than the threshold: nothing else ran on it.',
+    help: 'A CPU ran one softirq for longer than the threshold and could run nothing else.',
     severity: 'warning',
     equalBy: ['cpu', 'vector'],
     fields,
@@ -69,7 +69,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'softirqs',
       choices: [
         {
-          // The end of a run must be hooked before its beginning.
+          // The end of a run must be hooked before its start so that every measured start has an end.
           hooks: [
             hook('tp_btf/softirq_exit', 1, 'softirq_exit'),
             hook('tp_btf/softirq_entry', 1, 'softirq_entry'),
@@ -91,13 +91,13 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
   const pid = softirqEvent.pid(view, at);
   const took =
     softirqEvent.kind(view, at) === softirqKind.wait
-      ? `the softirq ${vector} waited ${formatDuration(delayNs)} until it was served`
+      ? `the softirq ${vector} waited ${formatDuration(delayNs)} until it ran`
       : `the softirq ${vector} ran for ${formatDuration(delayNs)}`;
   return {
     timeNs,
     netns: NODE,
     fields: { cpu, vector, delaySeconds: delayNs / 1e9, task, pid },
-    message: `On CPU ${cpu} ${took}; it was running ${task} (pid ${pid}).`,
+    message: `On CPU ${cpu} ${took}. The CPU was running ${task} (pid ${pid}).`,
   };
 }
 
@@ -111,15 +111,15 @@ export const softirq = defineProbe({
   cost: 'high',
   enabledByDefault: false,
   summary:
-    'Time that softirqs, which receive and send the packets of all Pods, wait and run. For a node whose packets are late while its links are idle.',
+    'Time that softirqs, which receive and send the packets of all Pods, wait and run. For nodes where packets are delayed although the links are idle.',
   guide: {
     question: 'Do packets wait because a CPU is busy with something else?',
-    when: 'Switch it on when `softnet` runs out of time, or packets are late on a node whose links are idle. The event names the task that was running.',
+    when: 'Enable it when `softnet` shows exhausted budgets, or when packets are delayed on a node whose links are idle. The events name the task that was running.',
     query:
       'histogram_quantile(0.99, sum by (le, node, vector) (rate(netsonde_softirq_wait_seconds_bucket[5m]))) > 0.01',
     limits: [
-      'All values are of the node: one softirq serves packets of all Pods.',
-      'The probe runs for every softirq of the chosen kinds, on every CPU: each further kind in `vectors` costs as much again.',
+      'All values are for the node because a softirq handles packets of all Pods.',
+      'The probe runs for every softirq of the chosen kinds on every CPU. Each additional kind in `vectors` adds to the cost.',
     ],
   },
   metrics,
@@ -129,8 +129,8 @@ export const softirq = defineProbe({
       .array(z.enum(VECTORS))
       .min(1)
       .default(['net_rx', 'net_tx'])
-      .describe('Softirqs to measure; each further one adds a cost in proportion to its rate.'),
-    threshold: duration('10ms').describe('Shortest wait or run of a softirq that gets an event.'),
+      .describe('Kinds of softirqs to measure. Each additional kind adds a cost proportional to its rate.'),
+    threshold: duration('10ms').describe('Minimum waiting time or run time of a softirq that causes an event.'),
     buckets: bucketsOption('1us', '100ms'),
   },
   hooks,

@@ -3,8 +3,8 @@ import { defineMetrics, NODE } from '#probe/metric.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseSoftnetStat } from '#sources/procfs/softnet_stat.ts';
 
-// Namespaced: no. net/softnet_stat shows the CPUs of the machine in every namespace (kernel: net/core/net-procfs.c), so all of its values
-// are the node's.
+// Namespaced: no. net/softnet_stat shows the CPUs of the machine in every namespace (kernel: net/core/net-procfs.c),
+// so all values are node metrics.
 
 const CPU = { help: 'Number of the CPU.', example: '0', max: 1024 } as const;
 
@@ -14,7 +14,7 @@ const metrics = defineMetrics({
   processed: {
     ...counter,
     name: 'netsonde_softnet_processed_packets_total',
-    help: 'Packets that the CPU took from its network queues.',
+    help: 'Packets that the CPU processed from its network queues.',
     source: 'net/softnet_stat column 1',
     detail: 'core',
   },
@@ -28,14 +28,14 @@ const metrics = defineMetrics({
   timeSqueezed: {
     ...counter,
     name: 'netsonde_softnet_time_squeezed_total',
-    help: 'Times that the CPU stopped taking packets because its budget was used up (net.core.netdev_budget).',
+    help: 'Times that the CPU stopped processing packets because its budget was used up (net.core.netdev_budget).',
     source: 'net/softnet_stat column 3',
     detail: 'core',
   },
   receivedRps: {
     ...counter,
     name: 'netsonde_softnet_received_rps_total',
-    help: 'Times that another CPU woke this one to take packets (RPS).',
+    help: 'Times that another CPU woke this one to process packets (RPS).',
     source: 'net/softnet_stat column 10',
     detail: 'core',
   },
@@ -51,7 +51,7 @@ const metrics = defineMetrics({
     scope: 'node',
     labels: { cpu: CPU },
     name: 'netsonde_softnet_backlog_packets',
-    help: 'Packets that wait in the backlog queue of the CPU.',
+    help: 'Packets queued in the backlog queue of the CPU.',
     source: 'net/softnet_stat column 12',
     detail: 'core',
   },
@@ -62,12 +62,13 @@ export const softnet = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'Handling of received packets by each CPU of the node. Always worth having; drops here hit every Pod.',
+  summary:
+    'Processing of received packets by each CPU of the node. Recommended everywhere because drops here affect every Pod.',
   guide: {
     question: 'Do the CPUs of the node keep up with the packets that arrive?',
-    when: 'Look here when all Pods of one node lose packets, or wait.',
+    when: 'Look here when all Pods of a node have packet loss or delays.',
     query: 'sum by (node, cpu) (rate(netsonde_softnet_dropped_packets_total[5m])) > 0',
-    limits: ['All values are of the node, never of a Pod: a CPU works for all Pods.'],
+    limits: ['All values are for the node because each CPU handles packets of all Pods.'],
   },
   metrics,
   events: {},

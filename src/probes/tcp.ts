@@ -47,28 +47,28 @@ const metrics = defineMetrics({
   receivedSegments: {
     ...counter,
     name: 'netsonde_tcp_received_segments_total',
-    help: 'TCP segments received, bad ones included.',
+    help: 'TCP segments received, including malformed ones.',
     mib: ['Tcp', 'InSegs'],
     detail: 'core',
   },
   sentSegments: {
     ...counter,
     name: 'netsonde_tcp_sent_segments_total',
-    help: 'TCP segments sent, retransmissions not counted.',
+    help: 'TCP segments sent, excluding retransmissions.',
     mib: ['Tcp', 'OutSegs'],
     detail: 'core',
   },
   retransmittedSegments: {
     ...counter,
     name: 'netsonde_tcp_retransmitted_segments_total',
-    help: 'TCP segments retransmitted because no acknowledgement came.',
+    help: 'TCP segments retransmitted because they were not acknowledged.',
     mib: ['Tcp', 'RetransSegs'],
     detail: 'core',
   },
   receiveErrors: {
     ...counter,
     name: 'netsonde_tcp_receive_errors_total',
-    help: 'TCP segments received with an error: a bad checksum or a bad header.',
+    help: 'TCP segments received with a bad checksum or header.',
     mib: ['Tcp', 'InErrs'],
     detail: 'full',
   },
@@ -93,15 +93,16 @@ export const tcp = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'TCP of each Pod: opens, failures, segments, retransmissions, resets. Always worth having.',
+  summary:
+    'TCP statistics of each Pod: opened connections, failures, segments, retransmissions and resets. Recommended everywhere.',
   guide: {
-    question: 'Are the TCP connections of a Pod established, and does the data that it sends arrive?',
+    question: 'Does a Pod establish its TCP connections, and does the data that it sends arrive?',
     when: 'Look here first when a client reports errors or timeouts.',
     query:
       'sum by (namespace, pod) (rate(netsonde_tcp_retransmitted_segments_total[5m])) / sum by (namespace, pod) (rate(netsonde_tcp_sent_segments_total[5m])) > 0.01',
     limits: [
-      'IPv4 and IPv6 share one number: the kernel counts both together.',
-      'A connection attempt that is still in progress is in no counter; it counts as a failed attempt once it is given up.',
+      'The kernel counts IPv4 and IPv6 together.',
+      'A connection attempt in progress is not counted. When it is given up, it counts as a failed attempt.',
     ],
   },
   metrics,
@@ -110,8 +111,14 @@ export const tcp = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp.',
+      'Any. Since 5.19 and with BTF, one walk in the kernel reads all namespaces; otherwise by /proc/<pid>/net/snmp.',
   },
-  measured: { collect: { ms: 0.71, withoutMs: 23.0, note: 'the first reader pays for the SNMP tables of all' } },
+  measured: {
+    collect: {
+      ms: 0.71,
+      withoutMs: 23.0,
+      note: 'this probe includes the cost of reading the SNMP tables, which all probes share',
+    },
+  },
   open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

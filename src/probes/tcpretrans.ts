@@ -9,28 +9,31 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, tcpStateName } from '#probe/scene.ts';
 
-// Namespaced: yes. A socket stays in one namespace all its life, and carries its cookie.
+// Namespaced: yes. A socket never changes its namespace, and has its cookie.
 
 type Kind = keyof typeof retransmitKind;
 
-/** Reasons for which the kernel retransmitted. */
+/** Causes of retransmissions by kind. */
 const CAUSES: Readonly<Record<Kind, string>> = {
   rto: 'the acknowledgement did not arrive in time',
-  fast: 'later data was acknowledged, this data was not',
-  tlp: 'a probe whether the last data was lost, or its acknowledgement is only late',
-  syn: 'the server does not answer',
+  fast: 'later data was acknowledged but this data was not',
+  tlp: 'a probe tests whether the last data was lost or its acknowledgement is only delayed',
+  syn: 'the server does not respond',
   synack: 'the client does not acknowledge',
   mtu: 'a router on the path reported a smaller MTU',
-  fastopen: 'the server did not take the data that came with the SYN',
+  fastopen: 'the server did not accept the data in the SYN',
 };
 
-/** Kinds of retransmission where nothing was lost. */
+/** Kinds of retransmissions that do not indicate a loss. */
 const NO_LOSS: ReadonlySet<Kind> = new Set(['tlp', 'mtu', 'fastopen']);
-/** States in which this end has closed: a retransmission without data is the FIN, and all data has arrived. */
+/**
+ * States in which this end has closed the connection. All of its data has arrived, and a retransmission without data
+ * is the FIN.
+ */
 const CLOSING: ReadonlySet<string> = new Set(['FIN_WAIT1', 'CLOSING', 'LAST_ACK']);
-const BARE_FIN = 'the other end has not yet acknowledged the close of this one; all data has arrived';
-const FULL_QUEUE = 'the client has acknowledged, but the accept queue of the server was full';
-const DEFERRED = 'the client has acknowledged, and the server waits for its first data (TCP_DEFER_ACCEPT)';
+const BARE_FIN = 'the other end has not yet acknowledged the FIN, but all data has arrived';
+const FULL_QUEUE = 'the client has sent its acknowledgement, but the accept queue of the server was full';
+const DEFERRED = 'the client has sent its acknowledgement, but the server waits for its first data (TCP_DEFER_ACCEPT)';
 
 interface Retransmit {
   readonly kind: Kind;
@@ -47,7 +50,7 @@ interface Judgement {
   readonly cause: string;
 }
 
-/** Decides whether something was lost, as far as the sender knows, and why it retransmitted. */
+/** Decides why a segment was retransmitted, and whether data was lost as far as the sender knows. */
 export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Retransmit): Judgement {
   if (kind === 'synack' && confirmed) return { isLoss: !deferred, cause: deferred ? DEFERRED : FULL_QUEUE };
   if (NO_LOSS.has(kind)) return { isLoss: false, cause: CAUSES[kind] };
@@ -55,12 +58,14 @@ export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Re
   return { isLoss: true, cause: CAUSES[kind] };
 }
 
-/** Describes what the receiver said about earlier retransmissions: DSACK reports data that it had already. */
+/** Describes earlier retransmissions that the receiver reported as unnecessary (DSACK). */
 function needlessText({ needless, retransmits }: Retransmit): string {
   if (needless === 0) return '';
-  const text = ` The other end had ${needless} of them already (DSACK)`;
-  // The answer to this retransmission cannot have arrived yet.
-  return needless >= retransmits - 1 ? `${text}: the path or the other end is slow, and nothing is lost.` : `${text}.`;
+  const text = ` The other end had already received ${needless} of them (DSACK)`;
+  // The last retransmission is excluded because the response to it cannot have arrived yet.
+  return needless >= retransmits - 1
+    ? `${text}, so nothing was lost but the path or the other end is slow.`
+    : `${text}.`;
 }
 
 const metrics = defineMetrics({
@@ -73,7 +78,7 @@ const metrics = defineMetrics({
     detail: 'core',
     labels: {
       kind: {
-        help: 'rto: after a timeout, until the lost data is acknowledged; fast: after later data was acknowledged; tlp: tail loss probe, mostly for a late acknowledgement; syn, synack: while a connection is established; mtu: too large for the path, sent again in smaller segments; fastopen: data that the server did not accept with the SYN.',
+        help: 'rto: after a timeout, until the lost data is acknowledged; fast: after later data was acknowledged; tlp: tail loss probe, usually because of a delayed acknowledgement; syn, synack: during connection setup; mtu: too large for the path, resent in smaller segments; fastopen: data in the SYN that the server did not accept.',
         values: namesOf(retransmitKind),
       },
     },
@@ -82,22 +87,25 @@ const metrics = defineMetrics({
 
 const events = defineEvents({
   tcp_retransmit: {
-    help: 'TCP retransmitted a segment because no acknowledgement came.',
+    help: 'TCP retransmitted a segment because it was not acknowledged.',
     severity: 'warning',
-    info: 'where nothing was lost: kinds `tlp`, `mtu` and `fastopen`, a FIN without data, and a SYN-ACK while the server waits for data (TCP_DEFER_ACCEPT)',
+    info: 'when nothing was lost: for the kinds `tlp`, `mtu` and `fastopen`, a FIN without data, and a SYN-ACK while the server waits for data (TCP_DEFER_ACCEPT)',
     equalBy: ['kind', 'state'],
-    // Retransmissions are seen at the sender.
+    // Only the sender sees retransmissions, so the kind tells which end is the client.
     client: ({ kind }) => (kind === 'syn' ? 'src' : kind === 'synack' ? 'dst' : undefined),
     fields: {
       kind: { type: 'string', help: 'Kind of retransmission: rto, fast, tlp, syn, synack, mtu or fastopen.' },
       state: { type: 'string', help: 'State of the connection; NEW_SYN_RECV while the server waits for the client.' },
       sequence: { type: 'number', help: 'Sequence number of the first byte.' },
-      retransmits: { type: 'number', help: 'Segments that the connection has retransmitted so far, these included.' },
+      retransmits: {
+        type: 'number',
+        help: 'Segments that the connection has retransmitted so far, including this one.',
+      },
       needless: {
         type: 'number',
-        help: 'Number of times that the other end reported that it had the data already (DSACK). A number equal to `retransmits`, or one less, means that nothing was lost.',
+        help: 'Number of times that the other end reported that it already had the data (DSACK). If it equals `retransmits` or is one less, nothing was lost.',
       },
-      bytes: { type: 'number', help: 'Bytes of data that are retransmitted now; 0 for a SYN or a FIN.' },
+      bytes: { type: 'number', help: 'Bytes of data in this retransmission; 0 for a SYN or a FIN.' },
       srttSeconds: { type: 'number', help: 'Smoothed round-trip time of the connection.', optional: true },
       cwnd: { type: 'number', help: 'Congestion window in segments.', optional: true },
     },
@@ -112,7 +120,7 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'retransmitted segments',
       choices: [
-        // The argument for the error was added between 6.12 and 6.18.
+        // The argument with the error was added between 6.12 and 6.18.
         { hooks: [hook('tp_btf/tcp_retransmit_skb', 3, 'tcp_retransmit_error')] },
         { hooks: [hook('tp_btf/tcp_retransmit_skb', 2, 'tcp_retransmit')] },
       ],
@@ -169,15 +177,15 @@ export const tcpretrans = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'TCP retransmissions per Pod and by kind, with an event for each: shows loss on the path and servers that do not answer.',
+    'TCP retransmissions per Pod and by kind, with an event for each. Shows loss on the path and unresponsive servers.',
   guide: {
     question: 'What does a Pod retransmit over TCP, why, and to which peer?',
-    when: 'Look here when answers are late: each kind has its own cause, and the events name the peer.',
+    when: 'Look here when responses are slow. Each kind has its own cause, and the events name the peer.',
     query: 'sum by (namespace, pod, kind) (rate(netsonde_tcp_retransmits_total[5m])) > 0',
     limits: [
-      'Retransmissions are seen at the sender; the receiver has no sign of them.',
-      'A retransmitted segment was not always lost: the segment or its acknowledgement may only be late. The event says how many segments the other end got twice (`needless`); `netsonde_tcp_dsacks_received_total` counts them.',
-      'A loss that a tail loss probe repaired is known only when the probe is acknowledged: `netsonde_tcp_loss_probe_recoveries_total` counts it, and there is no event.',
+      'Retransmissions are seen only at the sender.',
+      'A retransmitted segment was not always lost: the segment or its acknowledgement may only be delayed. The event says how many segments the other end received twice (`needless`); `netsonde_tcp_dsacks_received_total` counts them.',
+      'A loss that a tail loss probe repaired is detected only when the probe is acknowledged. It causes no event; `netsonde_tcp_loss_probe_recoveries_total` counts it.',
     ],
   },
   metrics,
@@ -187,7 +195,7 @@ export const tcpretrans = defineProbe({
       .boolean()
       .default(false)
       .describe(
-        'Sends an event of severity info for each tail loss probe as well. Most probes are answered by an acknowledgement that was only late, as at the end of a connection.',
+        'Also send an event with severity info for each tail loss probe. After most probes, the acknowledgement turns out to be only delayed, for example at the end of a connection.',
       ),
   },
   hooks,

@@ -5,7 +5,7 @@ import { fieldsOf, runMibFields } from '#probe/mib_fields.ts';
 // Namespaced: yes. Every struct net has a udp_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c).
 
 const FAMILY = {
-  help: 'IP version of the socket that the datagram was for.',
+  help: 'IP version of the destination socket.',
   values: ['ipv4', 'ipv6'],
 } as const;
 
@@ -39,7 +39,7 @@ const metrics = defineMetrics({
   receiveErrors: {
     ...counter,
     name: 'netsonde_udp_receive_errors_total',
-    help: 'UDP datagrams that could not be delivered for any reason other than a missing socket.',
+    help: 'UDP datagrams that could not be delivered for reasons other than a missing socket.',
     mib: ['Udp', 'InErrors'],
     mib6: ['Udp6', 'InErrors'],
     detail: 'full',
@@ -71,7 +71,7 @@ const metrics = defineMetrics({
   ignoredMulticast: {
     ...counter,
     name: 'netsonde_udp_ignored_multicast_total',
-    help: 'Multicast UDP datagrams that no socket had asked for.',
+    help: 'Multicast UDP datagrams ignored because no socket had subscribed to them.',
     mib: ['Udp', 'IgnoredMulti'],
     mib6: ['Udp6', 'IgnoredMulti'],
     detail: 'full',
@@ -116,14 +116,14 @@ export const udp = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'UDP of each Pod: datagrams, missing listeners, full buffers. Always worth having; look here when DNS times out.',
+    'UDP statistics of each Pod: datagrams, missing listeners and full buffers. Recommended everywhere; look here when DNS times out.',
   guide: {
     question: 'Do datagrams reach the sockets of a Pod?',
-    when: 'Look here when DNS, or another service over UDP, does not answer.',
+    when: 'Look here when DNS or another service over UDP does not respond.',
     query: 'sum by (namespace, pod) (rate(netsonde_udp_receive_buffer_errors_total[5m])) > 0',
     limits: [
-      'Datagrams lost before they reach the socket are not counted here; `packetloss` counts those that the kernel of this node drops.',
-      'Newer kernels have no UDP-Lite, and so no series for it.',
+      'Datagrams lost before they reach the socket are not counted. `packetloss` counts the ones that the kernel of this node drops.',
+      'Newer kernels have no UDP-Lite, so its series are missing there.',
     ],
   },
   metrics,
@@ -132,7 +132,7 @@ export const udp = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp and snmp6.',
+      'Any. Since 5.19 and with BTF, one walk in the kernel reads all namespaces; otherwise by /proc/<pid>/net/snmp and snmp6.',
   },
   measured: { with: 'tcpext' },
   alerts: [
@@ -143,11 +143,11 @@ export const udp = defineProbe({
       of: 'rate',
       above: 1,
       for: '10m',
-      summary: 'drops {{ $value | humanize }} UDP datagrams a second because they are not read in time.',
+      summary: 'drops {{ $value | humanize }} UDP datagrams per second because they are not read in time.',
       description:
         'If it is a DNS server, its clients see timeouts: give it more CPU or more replicas. Otherwise raise the receive buffer (net.core.rmem_max and the size that the application requests).',
       runbook:
-        'Datagrams are dropped because a process does not read them. For a DNS server see [DNS times out](#dns-times-out); otherwise raise `net.core.rmem_max` and the buffer that the application requests.',
+        'Datagrams are dropped because a process does not read them in time. For a DNS server see [DNS times out](#dns-times-out); otherwise raise `net.core.rmem_max` and the buffer that the application requests.',
     },
   ],
   open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),

@@ -7,13 +7,14 @@ import { type HookChoice, type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NO_LABELS, NODE } from '#probe/metric.ts';
 
-// Namespaced: no. The device belongs to the machine, whatever namespace it is in, and the driver waits with a lock held.
+// Namespaced: no. The device belongs to the machine regardless of its namespace, and the driver holds a lock while it
+// waits.
 
 const metrics = defineMetrics({
   delay: {
     ...LATENCY,
     name: 'netsonde_virtio_command_seconds',
-    help: 'Time that the hypervisor took for a control command of a virtio-net device. The driver waits for it, often while it holds the lock of all devices.',
+    help: 'Time that the hypervisor took for a control command of a virtio-net device. The driver waits for it, often while holding the lock of all network devices (RTNL).',
     source: 'virtnet_send_command, virtnet_send_command_reply, map virtio_histograms',
     scope: 'node',
     detail: 'core',
@@ -31,10 +32,10 @@ const events = defineEvents({
         type: 'string',
         help: 'Class of the command: rx, mac, vlan, announce, mq, offloads, coalesce, stats, or a number.',
       },
-      command: { type: 'string', help: 'Command, as the kernel’s header names it, or a number.' },
-      device: { type: 'string', help: 'Name of the device, where the kernel reports it (5.11).', optional: true },
+      command: { type: 'string', help: 'Command by its name in the kernel header, or a number.' },
+      device: { type: 'string', help: 'Name of the device, if the kernel reports it (5.11).', optional: true },
       process: { type: 'string', help: 'Name of the thread that waited for it.' },
-      pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.' },
+      pid: { type: 'number', help: 'Process ID of that thread on the node.' },
       delaySeconds: { type: 'number', help: 'Time that the command took.' },
     },
   },
@@ -75,7 +76,7 @@ const hooks: HookTable<Layout['program']> = {
   points: [
     {
       what: 'control commands of virtio-net',
-      // Since 6.8 the function with a reply does the work, and the other one is inlined into its callers.
+      // Since 6.8 the function with a reply does the work and the other one is inlined into its callers.
       choices: [
         choice(['fentry', 'fexit'], 'virtnet_send_command_reply', 5),
         choice(['fentry', 'fexit'], 'virtnet_send_command', 4),
@@ -109,20 +110,20 @@ export const virtcmdlatency = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary:
-    'Time that the hypervisor takes for control commands of virtio-net devices. For a virtual machine that stalls while its network is configured.',
+    'Time that the hypervisor takes for control commands of virtio-net devices. For virtual machines that stall while their network is configured.',
   guide: {
-    question: 'Does the hypervisor keep the node waiting while it configures the network?',
-    when: 'Switch it on for a virtual machine that stalls when Pods come and go, or when devices are changed.',
+    question: 'Does the node wait for the hypervisor while it configures the network?',
+    when: 'Enable it on a virtual machine that stalls when Pods start or end, or when devices are changed.',
     query: 'histogram_quantile(0.99, sum by (le, node) (rate(netsonde_virtio_command_seconds_bucket[5m]))) > 0.01',
     limits: [
-      'Only control commands of virtio-net are measured, no packets.',
-      'The probe needs functions that can be hooked: kernels that are locked down do not allow it.',
+      'Only control commands of virtio-net are measured, not packets.',
+      'The probe hooks kernel functions, which kernels in lockdown mode do not allow.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('Shortest time of a command that gets an event.'),
+    threshold: duration('10ms').describe('Minimum time of a command that causes an event.'),
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,
@@ -132,7 +133,7 @@ export const virtcmdlatency = defineProbe({
     kernel: 'BTF, ring buffers (5.8), and fentry or kprobes; the driver virtio_net.',
     module: 'virtio_net',
   },
-  measured: { note: 'Not measured: it runs for control commands only, which are rare.' },
+  measured: { note: 'Not measured because control commands are rare.' },
   open: async (scope, sources, settings) => {
     const { histograms, running } = await openLatencies<Layout, undefined>(
       scope,

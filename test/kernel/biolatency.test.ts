@@ -108,7 +108,9 @@ it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
         pid: child.pid,
       });
       expect(event['delaySeconds']).toBeGreaterThan(0.05);
-      expect(event.message).toMatch(new RegExp(`^${loop.name} took [\\d.]+ ms for a write of 8192 bytes, for dd`));
+      expect(event.message).toMatch(
+        new RegExp(`^${loop.name} took [\\d.]+ ms for a write of 8192 bytes, requested by dd`),
+      );
     }
   },
 );

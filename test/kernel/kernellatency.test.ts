@@ -73,8 +73,8 @@ function eventsOf(type: string): EventRecord[] {
 it('is degraded if no function can be hooked, and reports what it cannot see', () => {
   const status = agent.kernel.probes().find(({ name }) => name === 'kernellatency');
   expect(status?.state).toBe('degraded');
-  expect(status?.reason).toContain('packets received: no function of the IP layer can be hooked');
-  expect(status?.reason).toContain('packets sent: no function of the IP layer can be hooked');
+  expect(status?.reason).toContain('packets received: functions of the IP layer cannot be hooked');
+  expect(status?.reason).toContain('packets sent: functions of the IP layer cannot be hooked');
 });
 
 describe.each([

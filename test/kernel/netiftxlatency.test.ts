@@ -112,7 +112,7 @@ describe.each([
       length,
     });
     expect(event?.['delaySeconds']).toBeGreaterThan(1e-6);
-    expect(event?.message).toContain(`was accepted by the driver of ${pair.deviceA} only after`);
+    expect(event?.message).toContain(`was accepted by the driver of ${pair.deviceA} after`);
     await agent.kernel.configure(probesOf(config({ threshold: '52ms' })));
   });
 });

@@ -3,30 +3,32 @@ import type { Family } from '#sources/netlink/changes/family.ts';
 import type { Change, LinkChange, TableChange } from '#sources/netlink/changes/network_state.ts';
 import type { Link } from '#sources/netlink/changes/notices.ts';
 
-/** Maximum number of devices that are counted by name; later ones are counted by their kind. */
+/** Maximum number of devices that are counted by name. Further devices are counted by kind. */
 export const DEVICES_MAX = 256;
 
-/** Kinds of devices that carry the traffic of many Pods, so that each change of one is an event. */
+/** Kinds of devices that carry the traffic of many Pods. Every change of such a device is an event. */
 const TOLD_KINDS = new Set([
   ...['bond', 'team', 'bridge', 'vlan'],
   ...['vxlan', 'geneve', 'gre', 'gretap', 'erspan', 'ip6gre', 'ip6gretap', 'ip6erspan', 'ipip', 'ip6tnl', 'sit'],
   ...['vti', 'vti6', 'wireguard', 'tun', 'xfrm', 'gtp'],
 ]);
 
-/** Returns the kind of a device; `physical` for hardware and paravirtual devices, which have none in rtnetlink. */
+/**
+ * Returns the kind of a device. Hardware and paravirtual devices have no kind in rtnetlink and are called `physical`.
+ */
 export function kindOf({ kind, loopback }: Link): string {
   return kind ?? (loopback ? 'loopback' : 'physical');
 }
 
-/** Returns whether changes of the device are events. Devices that come and go with Pods have none. */
+/** Returns whether changes of the device are events. Devices that are created for each Pod cause no events. */
 export function isTold(link: Link): boolean {
   const kind = kindOf(link);
   return kind === 'physical' || TOLD_KINDS.has(kind);
 }
 
-/** Counts of changes since the start of the agent. */
+/** Counts of changes since the agent started. */
 export class ChangeCounts {
-  /** Counts by device, and by change. */
+  /** Counts by device and by change. */
   readonly links = new Map<string, Map<LinkChange, number>>();
   readonly routes = new Map<Family, Map<TableChange, number>>();
   readonly rules = new Map<Family, Map<TableChange, number>>();
@@ -58,7 +60,10 @@ export class ChangeCounts {
     }
   }
 
-  /** Returns the name of the device, or `kind:veth`, which is never a name: the kernel allows no colon in one. */
+  /**
+   * Returns the name of the device, or a text like `kind:veth`. The kernel allows no colon in names, so both cannot
+   * collide.
+   */
   #label(link: Link): string {
     const { name } = link;
     if (isTold(link) && (this.#named.has(name) || this.#named.size < DEVICES_MAX)) {

@@ -12,7 +12,7 @@ import type { ChangeEvents } from './change_events.ts';
 import type { FullTable } from './neighbour_tables.ts';
 
 const NANOSECONDS_PER_MS = 1_000_000n;
-/** Interval between two events about the same neighbour or table, in seconds. */
+/** Minimum interval in seconds between events about the same neighbour or table. */
 const PAUSE_SECONDS = 60;
 
 type OfLink = Extract<Change, { readonly what: 'link' }>;
@@ -22,13 +22,13 @@ type OfNeighbour = Extract<Change, { readonly what: 'neighbour' }>;
 export interface TellerOptions {
   /** Maximum number of events per second. */
   readonly limit: number;
-  /** Networks whose routes and neighbours are events; empty: the networks of the Pods on this node. */
+  /** Networks whose routes and neighbours cause events. If empty, the Pod networks of this node are used. */
   readonly networks: readonly string[];
-  /** Names of nftables tables whose changes are no events; a trailing `*` matches any suffix. */
+  /** Names of nftables tables whose changes cause no event. A trailing `*` matches any suffix. */
   readonly tables: readonly string[];
 }
 
-/** Publishes events for the changes that can affect many Pods. */
+/** Publishes events for changes that may affect many Pods. */
 export class ChangeTeller {
   readonly #scope: ProbeScope<ChangeEvents>;
   readonly #options: TellerOptions;
@@ -53,7 +53,7 @@ export class ChangeTeller {
   full({ family, entries, limit, refused }: FullTable): void {
     this.#publish('neighbour_table_full', family, {
       fields: { family, entries, limit, overflows: Number(refused) },
-      message: `The ${family} neighbour table was full: it refused ${refused} entries, and packets to them were dropped. It has ${entries} entries of all network namespaces; the limit is ${limit} (gc_thresh3).`,
+      message: `The ${family} neighbour table was full: it refused ${refused} entries, and packets to these neighbours were dropped. It holds ${entries} entries of all network namespaces; the limit is ${limit} (gc_thresh3).`,
     });
   }
 
@@ -118,11 +118,14 @@ export class ChangeTeller {
     this.#publish('neighbour_failed', `${name} ${address}`, {
       dst: address,
       fields: { family, device: name, role },
-      message: `No answer on ${name} for ${address}, ${isHop ? 'the next hop of a route' : 'the address of a Pod'}.`,
+      message: `${address}, ${isHop ? 'the next hop of a route' : 'the address of a Pod'}, did not respond on ${name}.`,
     });
   }
 
-  /** Networks of the option, or else of the Pods, which are known once the API server has answered. */
+  /**
+   * Networks of the `networks` option. If it is empty, the Pod networks, which are empty until the API server has
+   * responded.
+   */
   get #told(): NetworkList {
     const { podNetworks } = this.#scope.node;
     if (this.#options.networks.length === 0 && podNetworks !== this.#podNetworks) {
@@ -138,7 +141,9 @@ export class ChangeTeller {
     );
   }
 
-  /** @param once names an event that is published at most once a minute; undefined: as often as the limit allows */
+  /**
+   * @param once key of an event that is published at most once a minute; undefined for no limit besides `limit`
+   */
   #publish<Type extends keyof ChangeEvents & string>(
     type: Type,
     once: string | undefined,

@@ -16,13 +16,13 @@ import { CHANGE_EVENTS, type ChangeEvents } from './change_events.ts';
 import { ChangeTeller } from './change_teller.ts';
 import { NeighbourTableWatch } from './neighbour_tables.ts';
 
-// Namespaced: yes. A socket receives the rtnetlink and nftables notifications of the namespace that it was made in, here the node's.
-// Neighbour tables belong to the machine: all namespaces share one table and its limit for each family (kernel: net/ipv4/arp.c,
-// arp_tbl; net/ipv6/ndisc.c, nd_tbl).
+// Namespaced: yes. A socket receives the rtnetlink and nftables notifications of the namespace in which it was
+// created, here the node's. Neighbour tables are shared by all namespaces, with one table and limit per family
+// (kernel: net/ipv4/arp.c, arp_tbl; net/ipv6/ndisc.c, nd_tbl).
 
-const FAMILY = { help: 'Family of addresses.', values: ['ipv4', 'ipv6'] } as const;
+const FAMILY = { help: 'Address family.', values: ['ipv4', 'ipv6'] } as const;
 const DEVICE = {
-  help: 'Network device, or a kind of devices that come and go with Pods: `kind:veth`.',
+  help: 'Network device. Devices that are created for each Pod are counted by kind: `kind:veth`.',
   example: 'eth0',
   max: 32,
 } as const;
@@ -38,7 +38,7 @@ const metrics = defineMetrics({
     labels: {
       device: DEVICE,
       change: {
-        help: 'The change; a lost or regained carrier counts while the device is up.',
+        help: 'Type of change. A lost or regained carrier counts only while the device is up.',
         values: ['up', 'down', 'mtu', 'carrier', 'added', 'removed'],
       },
     },
@@ -50,7 +50,7 @@ const metrics = defineMetrics({
     source: 'RTM_NEWROUTE, RTM_DELROUTE',
     labels: {
       family: FAMILY,
-      change: { help: 'The change.', values: ['added', 'replaced', 'removed'] },
+      change: { help: 'Type of change.', values: ['added', 'replaced', 'removed'] },
     },
   },
   rules: {
@@ -58,19 +58,19 @@ const metrics = defineMetrics({
     name: 'netsonde_rule_changes_total',
     help: 'Changes of the routing rules of the node (`ip rule`).',
     source: 'RTM_NEWRULE, RTM_DELRULE',
-    labels: { family: FAMILY, change: { help: 'The change.', values: ['added', 'removed'] } },
+    labels: { family: FAMILY, change: { help: 'Type of change.', values: ['added', 'removed'] } },
   },
   addresses: {
     ...counter,
     name: 'netsonde_address_changes_total',
-    help: 'Addresses added to devices of the node, or removed from them.',
+    help: 'Addresses added to or removed from devices of the node.',
     source: 'RTM_NEWADDR, RTM_DELADDR',
     labels: {},
   },
   neighbourFailures: {
     ...counter,
     name: 'netsonde_neighbour_failures_total',
-    help: 'Failed resolutions of a neighbour: ARP or neighbour discovery got no answer.',
+    help: 'Failed neighbour resolutions, in which ARP or neighbour discovery got no response.',
     source: 'RTM_NEWNEIGH, NUD_FAILED',
     labels: { device: DEVICE },
   },
@@ -79,7 +79,7 @@ const metrics = defineMetrics({
     scope: 'node',
     detail: 'core',
     name: 'netsonde_neighbour_table_entries',
-    help: 'Entries of the neighbour table, of all network namespaces; permanent ones do not count against the limit.',
+    help: 'Entries in the neighbour table, summed over all network namespaces. Permanent entries do not count against the limit.',
     source: 'RTM_GETNEIGHTBL NDTA_CONFIG.entries',
     labels: { family: FAMILY },
   },
@@ -88,34 +88,37 @@ const metrics = defineMetrics({
     scope: 'node',
     detail: 'core',
     name: 'netsonde_neighbour_table_limit',
-    help: 'Maximum number of entries of the neighbour table (gc_thresh3).',
+    help: 'Maximum number of entries in the neighbour table (gc_thresh3).',
     source: 'RTM_GETNEIGHTBL NDTA_THRESH3',
     labels: { family: FAMILY },
   },
   neighbourOverflows: {
     ...counter,
     name: 'netsonde_neighbour_table_overflows_total',
-    help: 'Entries that the full neighbour table refused: packets to them were dropped.',
+    help: 'Entries that the full neighbour table refused. Packets to these neighbours were dropped.',
     source: 'RTM_GETNEIGHTBL NDTA_STATS.table_fulls',
     labels: { family: FAMILY },
   },
   rulesets: {
     ...counter,
     name: 'netsonde_ruleset_changes_total',
-    help: 'Transactions that changed the nftables rules of the node, iptables-nft included; requires NET_ADMIN.',
+    help: 'Transactions that changed the nftables rules of the node, including those by iptables-nft. Requires NET_ADMIN.',
     source: 'NFT_MSG_NEWGEN NFTA_GEN_ID',
     labels: {},
   },
   overruns: {
     ...counter,
     name: 'netsonde_change_overruns_total',
-    help: 'Times that notifications of the kernel were lost, after which the state was read again; changes that were undone meanwhile are not counted.',
+    help: 'Times that notifications of the kernel were lost. The state is then read again, but changes that were undone meanwhile are not counted.',
     source: 'ENOBUFS of the socket',
     labels: {},
   },
 });
 
-/** nftables tables that change all day: those of kube-proxy, of iptables-nft, which kube-proxy and most CNIs use, and of CNIs. */
+/**
+ * nftables tables that change frequently: tables of kube-proxy and of CNIs, and the tables of iptables-nft, which
+ * most of them use.
+ */
 const KNOWN_TABLES = [
   ...['kube-proxy', 'filter', 'nat', 'mangle', 'raw', 'security'],
   ...['cni_*', 'calico', 'flannel-*', 'kindnet*', 'kube-network-policies', 'kube-router*', 'ovn-kube*', 'antrea*'],
@@ -140,7 +143,7 @@ function emitCounts(emit: Emit<typeof metrics>, counts: ChangeCounts): void {
   emit('overruns', NODE, counts.overruns, NO_LABELS);
 }
 
-/** Returns undefined without CAP_NET_ADMIN, which is no reason to be degraded. */
+/** Returns undefined without CAP_NET_ADMIN. The probe is not degraded then because it works with less. */
 function openRuleset(
   scope: ProbeScope<ChangeEvents>,
   { netlink }: Sources,
@@ -164,17 +167,17 @@ export const changes = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'Changes in the network of the node: devices, addresses, routes, rules, neighbours that do not answer. Always worth having: most incidents follow a change.',
+    'Changes in the network of the node: devices, addresses, routes, rules and unresponsive neighbours. Recommended everywhere because most incidents follow a change.',
   guide: {
     question: 'What changed on the node before it broke?',
     when: 'Look here first when all Pods of a node lose packets at the same moment, or cannot reach one network.',
     query: 'sum by (node, device, change) (increase(netsonde_link_changes_total{device!~"kind:.*"}[15m])) > 0',
     limits: [
-      'The probe follows the network of the node, never that of a Pod; neighbour tables cover all namespaces of the machine.',
-      'Devices that come and go with Pods (veth, netkit, macvlan) are counted by their kind and have no event. Other devices are counted by name, up to 256 names. Routing rules have no event: some CNIs make one for each Pod.',
-      'If notifications arrive faster than the agent receives them, the kernel drops some. The agent counts that and reads the state again; a change that was undone meanwhile stays unseen. Without NET_ADMIN the kernel queues net.core.rmem_max bytes.',
-      'The address of a Service is rarely a neighbour; if it is one, add its network to `networks`.',
-      'Changes of nftables need NET_ADMIN; changes of iptables-legacy stay unseen.',
+      'The probe follows the network of the node and not those of Pods. Only neighbour tables cover all namespaces.',
+      'Devices that are created for each Pod (veth, netkit, macvlan) are counted by kind and cause no events. Other devices are counted by name, up to 256 names. Routing rules cause no events because some CNIs create one for each Pod.',
+      'If notifications arrive faster than the agent receives them, the kernel drops some. The agent counts these losses and reads the state again, but does not see changes that were undone meanwhile. Without NET_ADMIN the kernel queues at most net.core.rmem_max bytes.',
+      'The address of a Service is usually not a neighbour. If it is, add its network to `networks`.',
+      'Changes of nftables need NET_ADMIN; changes by iptables-legacy are not seen.',
     ],
   },
   metrics,
@@ -184,20 +187,20 @@ export const changes = defineProbe({
       .array(z.string().refine(isNetwork, 'a network, like 10.0.0.0/16'))
       .default([])
       .describe(
-        'Networks whose routes and failed neighbours are events, in addition to default routes and next hops. Empty: the networks of the Pods on this node (podCIDRs), as the Kubernetes API has them.',
+        'Networks whose routes and failed neighbours cause events, in addition to default routes and next hops. Default: the Pod networks of this node (podCIDRs) from the Kubernetes API.',
       ),
     tables: z
       .array(z.string().min(1))
       .default(KNOWN_TABLES)
-      .describe('Names of nftables tables whose changes are no events; a trailing `*` matches any suffix.'),
+      .describe('Names of nftables tables whose changes cause no event. A trailing `*` matches any suffix.'),
   },
   requires: {
     capabilities: [],
     kernel:
-      'Any: rtnetlink. With NET_ADMIN also nftables. If the agent is not in the network namespace of the node, entering it needs SYS_ADMIN.',
+      'Any, by rtnetlink. nftables needs NET_ADMIN. An agent outside of the network namespace of the node needs SYS_ADMIN to enter it.',
   },
   measured: {
-    note: 'Sleeps until the kernel sends a notification, and then takes 12 to 16 µs of CPU for each. A scrape reads the neighbour tables, 0.16 ms; measured on a busy machine.',
+    note: 'Sleeps until the kernel sends notifications, each of which takes 12 to 16 µs of CPU. A scrape takes 0.16 ms to read the neighbour tables. Measured on a busy machine.',
   },
   open: async (scope, sources, { events, limit, options }) => {
     const { node } = sources.netns;
@@ -230,12 +233,13 @@ export const changes = defineProbe({
       return tables;
     };
     lookAtTables();
-    // The kernel sends no notification for a full table. The sweep wakes the agent anyway, so this check adds no wake-up.
+    // The kernel sends no notification for a full table. The agent wakes up for each sweep anyway, so this check
+    // costs no extra wake-up.
     if (events) scope.own(sources.netns.onSweep(lookAtTables));
     return {
       health: () => ({
         reader: 'netlink',
-        degraded: network.isStale ? ['the kernel did not answer when the state was read again'] : [],
+        degraded: network.isStale ? ['the kernel did not respond when the state was read again'] : [],
       }),
       collect: async (emit) => {
         emitCounts(emit, counts);

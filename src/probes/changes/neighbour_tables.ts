@@ -1,16 +1,16 @@
 import { type Counter, subtractCounters } from '#core/counter.ts';
 import type { NeighbourTable } from '#sources/netlink/neighbour_table.ts';
 
-/** A table that refused a new entry. */
+/** A neighbour table that refused a new entry. */
 export interface FullTable extends NeighbourTable {
-  /** Entries refused since the last look. */
+  /** Entries refused since the last check. */
   readonly refused: Counter;
 }
 
 /**
- * Finds full tables by the entries that they refused. The number of entries does not tell: permanent ones do not count against the
- * limit, and the kernel gives up others before it refuses one (net/core/neighbour.c, neigh_alloc()). Refusals before the first look
- * are ignored.
+ * Finds full tables by the entries that they refused. The number of entries is no indication because permanent
+ * entries do not count against the limit, and the kernel evicts other entries before it refuses one
+ * (net/core/neighbour.c, neigh_alloc()). Refusals before the first check are ignored.
  */
 export class NeighbourTableWatch {
   readonly #overflows = new Map<string, Counter>();

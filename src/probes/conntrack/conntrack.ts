@@ -13,10 +13,10 @@ import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#source
 import type { Sources } from '#sources/sources.ts';
 import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
 
-// Namespaced: yes, because each namespace counts its own entries and failures (net->ct.stat, nf_conntrack_net.count), though all
-// share one hash table. The limit is one number for the machine, and each namespace's own count is compared with it (kernel 6.18:
-// net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc()): a node metric. A namespace is shown from its first entry or count on: most
-// Pods never track a connection, and would show nothing but zeros.
+// Namespaced: yes. All namespaces share one hash table, but each counts its own entries and failures (net->ct.stat,
+// nf_conntrack_net.count). The limit is a node metric because there is one setting, with which the count of each
+// namespace is compared (kernel 6.18: net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc()). Namespaces without
+// entries and counts are not shown because most Pods never track a connection.
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -26,7 +26,7 @@ const metrics = defineMetrics({
     scope: 'pod',
     labels: {},
     name: 'netsonde_conntrack_entries',
-    help: 'Connections that the network namespace tracks now.',
+    help: 'Connections that the network namespace currently tracks.',
     source: 'ctnetlink CTA_STATS_GLOBAL_ENTRIES',
     detail: 'core',
   },
@@ -35,14 +35,14 @@ const metrics = defineMetrics({
     scope: 'node',
     labels: {},
     name: 'netsonde_conntrack_entries_limit',
-    help: 'Connections that each network namespace may track, one number for the machine (net.netfilter.nf_conntrack_max).',
+    help: 'Maximum number of connections that each network namespace may track (net.netfilter.nf_conntrack_max).',
     source: 'ctnetlink CTA_STATS_GLOBAL_MAX_ENTRIES',
     detail: 'core',
   },
   invalid: {
     ...counter,
     name: 'netsonde_conntrack_invalid_total',
-    help: 'Packets that fit no connection and could not start one.',
+    help: 'Packets that belong to no tracked connection and could not start one.',
     source: 'ctnetlink CTA_STATS_INVALID',
     detail: 'core',
   },
@@ -56,21 +56,21 @@ const metrics = defineMetrics({
   drop: {
     ...counter,
     name: 'netsonde_conntrack_drops_total',
-    help: 'Packets dropped because their connection could not be tracked: the table was full, or an entry could not be added.',
+    help: 'Packets dropped because their connection could not be tracked. Either the table was full or the entry could not be added.',
     source: 'ctnetlink CTA_STATS_DROP',
     detail: 'core',
   },
   earlyDrop: {
     ...counter,
     name: 'netsonde_conntrack_early_drops_total',
-    help: 'Connections evicted early to make room in a full table.',
+    help: 'Connections evicted early to free space in a full table.',
     source: 'ctnetlink CTA_STATS_EARLY_DROP',
     detail: 'core',
   },
   found: {
     ...counter,
     name: 'netsonde_conntrack_found_total',
-    help: 'Times that the addresses and ports that NAT wanted for a connection were in use by another one.',
+    help: 'Times that another connection already used the addresses and ports that NAT had chosen.',
     source: 'ctnetlink CTA_STATS_FOUND',
     detail: 'full',
   },
@@ -84,28 +84,28 @@ const metrics = defineMetrics({
   error: {
     ...counter,
     name: 'netsonde_conntrack_errors_total',
-    help: 'ICMP messages that were malformed, or belonged to no tracked connection.',
+    help: 'ICMP messages that were malformed or belonged to no tracked connection.',
     source: 'ctnetlink CTA_STATS_ERROR',
     detail: 'full',
   },
   searchRestart: {
     ...counter,
     name: 'netsonde_conntrack_search_restarts_total',
-    help: 'Lookups restarted because the table changed meanwhile.',
+    help: 'Look-ups restarted because the table changed concurrently.',
     source: 'ctnetlink CTA_STATS_SEARCH_RESTART',
     detail: 'full',
   },
   clashResolve: {
     ...counter,
     name: 'netsonde_conntrack_clashes_resolved_total',
-    help: 'Packets that lost a race to start the same connection, and were kept.',
+    help: 'Packets that lost the race against another packet to start the same connection, but were not dropped.',
     source: 'ctnetlink CTA_STATS_CLASH_RESOLVE',
     detail: 'full',
   },
   chainTooLong: {
     ...counter,
     name: 'netsonde_conntrack_chain_too_long_total',
-    help: 'Connections not added because their place in the hash table was crowded.',
+    help: 'Connections not added because their hash chain was too long.',
     source: 'ctnetlink CTA_STATS_CHAIN_TOOLONG',
     detail: 'full',
   },
@@ -113,7 +113,7 @@ const metrics = defineMetrics({
     type: 'gauge',
     scope: 'pod',
     name: 'netsonde_conntrack_entries_by_state',
-    help: 'Connections that the network namespace tracks now, by protocol and state; with `states: true`.',
+    help: 'Connections that the network namespace currently tracks, by protocol and state. Requires `states: true`.',
     source: 'ctnetlink IPCTNL_MSG_CT_GET',
     detail: 'full',
     labels: {
@@ -126,10 +126,16 @@ const metrics = defineMetrics({
   },
 });
 
-/** Time for tables by state. A collection may take one second: the longest table that may be started must fit into the rest. */
+/**
+ * Time for reading tables by state. A collection may take one second, and the longest table that may still be started
+ * must fit into the remaining time.
+ */
 const STATES_MS = 500;
 
-/** A counter that has wrapped continues from its last value when its probe is switched on again. */
+/**
+ * Counters of earlier runs, so that a counter that has wrapped continues from its last value when the probe is
+ * enabled again.
+ */
 const WIDE = defineRetained(() => new WideCounters());
 
 type ConntrackEmit = Emit<typeof metrics>;
@@ -146,7 +152,10 @@ function emitRow(emit: ConntrackEmit, { id, entries, counters }: ConntrackRow): 
   }
 }
 
-/** Emits entries by protocol and state, the longest tables first; tables that there is no time for are left out and counted. */
+/**
+ * Emits entries by protocol and state, the longest tables first. Tables that do not fit into the time are skipped and
+ * counted.
+ */
 async function emitStates(
   emit: ConntrackEmit,
   rows: readonly ConntrackRow[],
@@ -162,7 +171,11 @@ async function emitStates(
     const place = places.get(id);
     if (place === undefined || entries === 0) continue;
     if (entries > statesMax || performance.now() > endMs) {
-      errors.count('netlink', 'conntrack table', `a table of ${entries} entries was left out: too long, or no time`);
+      errors.count(
+        'netlink',
+        'conntrack table',
+        `a table of ${entries} entries was skipped because it is too long or the time was used up`,
+      );
       continue;
     }
     for (const { protocol, state, count } of (await reader.states(place, entries, cycle)) ?? []) {
@@ -177,15 +190,15 @@ export const conntrack = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'Connection tracking of each Pod and of the node: how full the table is, and connections that could not be tracked. Always worth having where there are firewalls or NAT.',
+    'Connection tracking of each Pod and of the node: how full the table is, and connections that could not be tracked. Recommended on nodes with firewalls or NAT.',
   guide: {
-    question: 'Is the table of tracked connections full, and what was lost by it?',
-    when: 'Look here when new connections of many Pods fail at once, DNS first. Switch on `states` to see which connections fill a table.',
+    question: 'Is the table of tracked connections full, and were packets dropped because of it?',
+    when: 'Look here when new connections of many Pods fail at the same time, often beginning with DNS. Enable `states` to see which connections fill a table.',
     query:
       'max by (node, namespace, pod) (netsonde_conntrack_entries) / on (node) group_left () max by (node) (netsonde_conntrack_entries_limit > 0) > 0.8',
     limits: [
-      'A namespace is shown from its first entry on: most Pods track nothing, because the node tracks their connections.',
-      'A table longer than `statesMax` is not read by state.',
+      'A namespace is shown only after its first entry. Most Pods track nothing because the node tracks their connections.',
+      'Tables with more than `statesMax` entries are not read by state.',
     ],
   },
   metrics,
@@ -201,7 +214,7 @@ export const conntrack = defineProbe({
       .boolean()
       .default(false)
       .describe(
-        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries. Only with `detail: full`.',
+        'Also count the entries by protocol and state. Each scrape then reads the tables of all network namespaces with entries in a worker thread, which takes 10 ms of CPU per table and 2 ms per 1,000 entries. Only with `detail: full`.',
       ),
     statesMax: z
       .int()
@@ -209,13 +222,13 @@ export const conntrack = defineProbe({
       .max(100_000)
       .default(20_000)
       .describe(
-        'Entries of the longest table that is read for `states`. A longer table, or one that there is no time for, is left out and counted in `netsonde_source_errors_total`.',
+        'Maximum number of entries in a table that is read for `states`. Tables that are longer, or for which there is no time, are skipped and counted in `netsonde_source_errors_total`.',
       ),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN'],
     kernel:
-      'nf_conntrack, which may be loaded later; the agent does not load it. With its BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise, and for `states`, ctnetlink is asked in each.',
+      'nf_conntrack, which may be loaded later; the agent does not load it. Since 5.19 and with the BTF of the module, one walk in the kernel reads all namespaces. Otherwise, and for `states`, the agent queries ctnetlink in each namespace.',
   },
   measured: { collect: { ms: 0.31, withoutMs: 9.9 } },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {

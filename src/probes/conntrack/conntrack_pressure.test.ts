@@ -114,10 +114,10 @@ it('are described in a sentence, with the limit if there is one', () => {
     seconds: 10,
   };
   expect(describePressure(pressure)).toBe(
-    'Connections could not be tracked: in the last 10 s, 1 could not be added to the table, 2 packets were dropped because of it, and 3 older connections were evicted to make room. The table holds 999 of at most 1000 connections (99 %).',
+    'Connections could not be tracked: in the last 10 s, 1 could not be added to the table, 2 packets were dropped as a result, and 3 older connections were evicted to free space. The table holds 999 of at most 1000 connections (99 %).',
   );
   expect(describePressure({ ...pressure, limit: 0 })).toContain('The table holds 999 connections.');
   expect(describePressure({ ...pressure, failures: none })).toBe(
-    'The connection tracking table is nearly full: it holds 999 of at most 1000 connections (99 %). Once it is full, packets of new connections are dropped.',
+    'The connection tracking table is nearly full: it holds 999 of at most 1000 connections (99 %). When it is full, packets of new connections will be dropped.',
   );
 });

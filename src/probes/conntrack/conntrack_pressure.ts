@@ -8,26 +8,26 @@ import type { Sources } from '#sources/sources.ts';
 
 export const PRESSURE_EVENTS = defineEvents({
   conntrack_pressure: {
-    help: 'Connections could not be tracked, or the table is nearly full; at most once a minute for each network namespace while that lasts.',
+    help: 'Connections could not be tracked, or the table is nearly full. Repeated at most once a minute per network namespace while the problem lasts.',
     severity: 'warning',
     equalBy: [],
     fields: {
-      entries: { type: 'number', help: 'Connections that the network namespace tracks now.' },
+      entries: { type: 'number', help: 'Connections that the network namespace currently tracks.' },
       limit: {
         type: 'number',
-        help: 'Connections that the network namespace may track (net.netfilter.nf_conntrack_max).',
+        help: 'Maximum number of connections that the network namespace may track (net.netfilter.nf_conntrack_max).',
         optional: true,
       },
       insertFailed: { type: 'number', help: 'Connections that could not be added to the table.' },
       drops: { type: 'number', help: 'Packets dropped because their connection could not be tracked.' },
-      earlyDrops: { type: 'number', help: 'Connections evicted early to make room.' },
-      seconds: { type: 'number', help: 'Time over which these failures were counted.' },
+      earlyDrops: { type: 'number', help: 'Connections evicted early to free space.' },
+      seconds: { type: 'number', help: 'Period in which the failures were counted.' },
     },
   },
 });
 
 const LOOK_EVERY_MS = 10_000;
-/** Interval between two events of a namespace whose table is in trouble: fewer events than any `limit` allows. */
+/** Minimum interval between two events of a namespace. It allows fewer events than any `limit`. */
 const PAUSE_MS = 60_000;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
@@ -36,17 +36,17 @@ type Failures = Readonly<Record<(typeof COUNTERS)[number], number>>;
 
 const NO_FAILURES: Failures = { insertFailed: 0, drop: 0, earlyDrop: 0 };
 
-/** A namespace whose table is nearly full, or could not take a connection. */
+/** A namespace whose table is nearly full or could not take a connection. */
 export interface Pressure {
   readonly netns: NetnsId;
   readonly entries: number;
   readonly limit: number | undefined;
-  /** Failures since they were last reported, or last found to be none. */
+  /** Failures since the last event, or since the last check that found no problem. */
   readonly failures: Failures;
   readonly seconds: number;
 }
 
-/** State of a namespace: the counters that failures are counted from, and since when. */
+/** Earlier state of a namespace, relative to which failures are counted. */
 interface Baseline {
   readonly counted: Failures;
   readonly atMs: number;
@@ -55,22 +55,30 @@ interface Baseline {
 
 export interface Findings {
   readonly pressures: readonly Pressure[];
-  /** Namespaces that had an event less than a minute ago. Their failures since then are in the next event. */
+  /**
+   * Namespaces under pressure that had an event less than a minute ago. Their failures are included in the next
+   * event.
+   */
   readonly limited: number;
 }
 
 /**
- * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back add up until
- * they may be reported, so that none is lost.
+ * Finds tables that are filled above a threshold or had failures since the last check. Failures that may not be
+ * reported yet accumulate until the next event.
  */
 export class PressureWatch {
   readonly #threshold: number;
   readonly #baselines = new Map<NetnsId, Baseline>();
-  /** Namespaces that were owned at the last look. A namespace that is not among them is new: all that it has counted happened since. */
+  /**
+   * Namespaces that were owned at the last check. A namespace that is missing here is new, so all of its counts are
+   * failures since that check.
+   */
   #known: ReadonlySet<NetnsId> | undefined;
   #lookedMs = 0;
 
-  /** @param threshold share of the limit, 0 to 1 */
+  /**
+   * @param threshold fraction of the limit, 0 to 1
+   */
   constructor(threshold: number) {
     this.#threshold = threshold;
   }
@@ -127,7 +135,7 @@ function countedBy({ counters }: ConntrackRow): Failures {
   return { insertFailed: counters.insertFailed ?? 0, drop: counters.drop ?? 0, earlyDrop: counters.earlyDrop ?? 0 };
 }
 
-/** The share of a CPU is a 32-bit counter: where one has wrapped, the sum is smaller than before. */
+/** The kernel's per-CPU counters have 32 bits. After one has wrapped, the sum is smaller than before. */
 function since(before: Failures, row: ConntrackRow): Failures {
   const now = countedBy(row);
   const grown = (name: keyof Failures) => Math.max(0, now[name] - before[name]);
@@ -142,9 +150,9 @@ export function describePressure({ entries, limit, failures, seconds }: Pressure
       : `${entries} of at most ${limit} connections (${Math.floor((100 * entries) / limit)} %)`;
   const { insertFailed, drop, earlyDrop } = failures;
   if (insertFailed + drop + earlyDrop === 0) {
-    return `The connection tracking table is nearly full: it holds ${table}. Once it is full, packets of new connections are dropped.`;
+    return `The connection tracking table is nearly full: it holds ${table}. When it is full, packets of new connections will be dropped.`;
   }
-  return `Connections could not be tracked: in the last ${seconds} s, ${insertFailed} could not be added to the table, ${drop} packets were dropped because of it, and ${earlyDrop} older connections were evicted to make room. The table holds ${table}.`;
+  return `Connections could not be tracked: in the last ${seconds} s, ${insertFailed} could not be added to the table, ${drop} packets were dropped as a result, and ${earlyDrop} older connections were evicted to free space. The table holds ${table}.`;
 }
 
 function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure): void {
@@ -164,7 +172,7 @@ function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure):
   });
 }
 
-/** Looks for pressure now, and repeatedly until the scope closes. */
+/** Checks for pressure now, and then repeatedly until the scope closes. */
 export async function watchPressure(
   scope: ProbeScope<typeof PRESSURE_EVENTS>,
   { netns }: Sources,

@@ -12,10 +12,10 @@ import { readText } from '#sources/procfs/read.ts';
 import { type ProcessStat, parseStat } from '#sources/procfs/stat.ts';
 import { type IoCounts, IoTotals, type ProcessReading, type Readings } from './io_totals.ts';
 
-// Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Processes
-// of the node and of hostNetwork Pods, which cannot be told from the node's, are not read: they would be all processes of the machine that
-// are in no Pod. I/O of a process since the last scrape is lost when the process ends and no process of the Pod waits for it; the rest is
-// kept (io_totals.ts).
+// Namespaced: no, by process. The processes of a Pod are those in its cgroups (src/pods/process_groups.ts),
+// regardless of their network namespaces. All other processes are not read: they belong to the node or to hostNetwork
+// Pods, which share its network namespace. When a process ends and no process of its Pod waits for it, its I/O since
+// the last scrape is lost. Its earlier I/O stays in the totals (io_totals.ts).
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -23,14 +23,14 @@ const metrics = defineMetrics({
   readSyscalls: {
     ...counter,
     name: 'netsonde_io_read_syscalls_total',
-    help: 'Calls of read and its variants by the processes of the Pod, on files, pipes and sockets. Not measured for the node itself.',
+    help: 'Calls of read and its variants by processes of the Pod, on files, pipes and sockets. Not measured for the node itself.',
     source: '/proc/<pid>/io syscr',
     detail: 'full',
   },
   writeSyscalls: {
     ...counter,
     name: 'netsonde_io_write_syscalls_total',
-    help: 'Calls of write and its variants by the processes of the Pod, on files, pipes and sockets. Not measured for the node itself.',
+    help: 'Calls of write and its variants by processes of the Pod, on files, pipes and sockets. Not measured for the node itself.',
     source: '/proc/<pid>/io syscw',
     detail: 'full',
   },
@@ -52,7 +52,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** Fields in the order of the counts. */
+/** Fields of the file in the order of the counts. */
 const FIELDS = [
   ['readSyscalls', 'syscr'],
   ['writeSyscalls', 'syscw'],
@@ -60,21 +60,24 @@ const FIELDS = [
   ['writtenBytes', 'write_bytes'],
 ] as const;
 
-/** Most readings of a group until no process ends meanwhile; after these its totals stay as they are until the next time. */
+/**
+ * Maximum number of attempts to read a group without a process ending meanwhile. If all fail, the totals stay
+ * unchanged until the next scrape.
+ */
 const PASSES_MAX = 4;
-/** State of a process that has ended and was not waited for yet: it still has counters. */
+/** State of a process that has ended but was not waited for yet. Its counters can still be read. */
 const ENDED = /[ZX]/;
 
-/** Kept state of a group, also while the probe is off. */
+/** State of a group, which is kept while the probe is disabled. */
 interface Kept {
   readonly totals: IoTotals;
   readonly netns: readonly NetnsId[];
 }
 
-/** Groups by their key. */
+/** State of the groups by key. */
 const KEPT = defineRetained(() => new Map<string, Kept>());
 
-/** Reads the groups in one collection. */
+/** Reads process groups in one collection. */
 class GroupReader {
   readonly #proc: string;
   readonly #reader: ProcessReader;
@@ -86,14 +89,14 @@ class GroupReader {
     this.#ownPidNamespace = readPidNamespace(join(proc, 'self'));
   }
 
-  /** Brings the totals of a group up to date. Returns whether all of the group could be read. */
+  /** Updates the totals of a group. Returns false if a process of the group could not be read. */
   async update(totals: IoTotals, pids: readonly number[]): Promise<boolean> {
     let gone = 0;
     for (let pass = 0; pass < PASSES_MAX; pass++) {
       const now = await this.#readAll(pids, totals.members);
       if (now === undefined) return false;
       const goneNow = totals.gone(now).length;
-      // The counters of a process that ended since the last attempt may be in the reading of its parent, or not.
+      // If a process ended since the last attempt, the reading of its parent may or may not include its counters.
       if (goneNow === gone) {
         totals.update(now);
         return true;
@@ -103,7 +106,10 @@ class GroupReader {
     return true;
   }
 
-  /** Reads the listed processes, and earlier members that still exist, the oldest first. Returns undefined where one cannot be read. */
+  /**
+   * Reads the listed processes and earlier members that still exist, the oldest first. Returns undefined if one is
+   * unreadable.
+   */
   async #readAll(pids: readonly number[], members: Readings): Promise<Readings | undefined> {
     const listed = new Set(pids);
     const all = new Set([...pids, ...members.keys()]);
@@ -116,7 +122,7 @@ class GroupReader {
       const member = members.get(pid);
       const earlier = member?.startTime === stat.startTime ? member : undefined;
       const isHere = listed.has(pid) || (earlier !== undefined && ENDED.test(stat.state));
-      // A process that moved to another owner did its I/O here until then.
+      // For a process that has moved to another owner, the I/O until its last reading here stays in the totals.
       return isHere ? this.#read(pid, stat, earlier) : earlier;
     });
     return processes && readings && new Map(readings.map((reading) => [reading.pid, reading]));
@@ -129,7 +135,7 @@ class GroupReader {
   }
 }
 
-/** Returns undefined where the process is gone. @throws where it cannot be read */
+/** Returns undefined if the process has exited. @throws if it cannot be read */
 function readStat(proc: string, pid: number): ProcessStat | undefined {
   const path = join(proc, String(pid), 'stat');
   const text = readText(path);
@@ -138,7 +144,7 @@ function readStat(proc: string, pid: number): ProcessStat | undefined {
   return stat;
 }
 
-/** Returns undefined where the process is gone. @throws where it cannot be read */
+/** Returns undefined if the process has exited. @throws if it cannot be read */
 function readCounts(proc: string, pid: number, malformed: Malformed): IoCounts | undefined {
   const path = join(proc, String(pid), 'io');
   const text = readText(path);
@@ -161,15 +167,15 @@ export const io = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'Reads and writes of each Pod, and their share that went to storage. Switch it on to see which Pod keeps the disk busy.',
+    'Reads and writes of each Pod, and the bytes that went to storage. Enable it to see which Pod keeps the disk busy.',
   guide: {
     question: 'Which Pod keeps the disks busy?',
-    when: 'Switch it on when a node waits for its disks, to see which Pods cause the load.',
+    when: 'Enable it when a node waits for its disks, to see which Pods cause the load.',
     query:
       'topk(10, sum by (namespace, pod) (rate(netsonde_io_read_bytes_total[5m]) + rate(netsonde_io_written_bytes_total[5m])))',
     limits: [
-      'I/O of a process since the last scrape is lost when the process ends and no process of its Pod waits for it.',
-      'Writes count for the process that wrote to the page cache, also where the file is removed before the data reaches the disk.',
+      'When a process ends and no process of its Pod waits for it, its I/O since the last scrape is lost.',
+      'Writes count for the process that wrote to the page cache, even if the file is removed before the data reaches the disk.',
       'The node itself and Pods with hostNetwork are not measured.',
     ],
   },
@@ -178,7 +184,7 @@ export const io = defineProbe({
   options: {},
   requires: {
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
-    kernel: '/proc/<pid>/io: CONFIG_TASK_IO_ACCOUNTING, which kernels of distributions have.',
+    kernel: '/proc/<pid>/io, which needs CONFIG_TASK_IO_ACCOUNTING. Kernels of distributions have it.',
   },
   measured: { processes: [{ what: '`io`', ms: 67 }] },
   open: async (scope, { processes, netns }) => {

@@ -1,32 +1,34 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { ProcessStat } from '#sources/procfs/stat.ts';
 
-/** Counters of one process, or of a group: always the same number of them, in the same order. */
+/** Counters of one process or of a group, always with the same fields in the same order. */
 export type IoCounts = readonly Counter[];
 
 export interface ProcessReading extends ProcessStat {
   readonly pid: number;
-  /** PID namespace, as its link names it, if it has an init process of its own that takes orphans; otherwise empty. */
+  /** PID namespace as named by its link; empty unless its own init process adopts orphans. */
   readonly pidNamespace: string;
   readonly io: IoCounts;
 }
 
-/** Readings by process id, the oldest process first. */
+/** Readings by process ID, sorted by the age of the process with the oldest first. */
 export type Readings = ReadonlyMap<number, ProcessReading>;
 
 /**
- * Adds up the I/O of a group of processes. The totals do not step back when processes end.
+ * Sums the I/O of a group of processes. The totals never decrease, even when processes end.
  *
- * The kernel adds the counters of an ended process to the parent that waits for it (kernel/exit.c, wait_task_zombie()), and the parent's
- * counters include them from then on. Where no parent waits, because SIGCHLD is ignored or the parent is outside of the group, no process
- * has them any more: the last reading is kept. The page faults of children decide which of the two happened: the kernel adds them up in the
- * same place and shows them separately from the parent's own.
+ * The kernel adds the counters of an ended process to the parent that waits for it (kernel/exit.c,
+ * wait_task_zombie()), so the parent's counters include them from then on. If no parent waits, because SIGCHLD is
+ * ignored or the parent is outside of the group, the counters are gone from the kernel and the last reading is kept
+ * here. The page faults of children tell which of the two happened: the kernel adds them to the parent in the same
+ * place, but shows them separately from the parent's own.
  *
- * Readings must be taken so that an older process is read before a younger one, and each of them after the missing processes were gone.
+ * An older process must be read before a younger one, and all readings must be taken after the missing processes were
+ * gone.
  */
 export class IoTotals {
   #members: Readings = new Map();
-  /** Counters of ended processes that are in no other process's counters. */
+  /** Counters of ended processes that no other process has inherited. */
   #ended: IoCounts = [];
   #shown: IoCounts = [];
 
@@ -35,19 +37,19 @@ export class IoTotals {
     return this.#members;
   }
 
-  /** Totals of the group. Empty before the first update, and while there was no process. */
+  /** Totals of the group. Empty before the first update, and until it has had a process. */
   get shown(): IoCounts {
     return this.#shown;
   }
 
-  /** Returns the members that these readings do not have. */
+  /** Returns the members that are missing in the readings. */
   gone(now: Readings): ProcessReading[] {
     return [...this.#members.values()].filter((member) => !isIn(now, member));
   }
 
   update(now: Readings): void {
     const ended = this.#withTakers(now);
-    // Children of a living parent are in its counters or in none, so they come first.
+    // If the parent is alive, only the parent can have inherited the counters. These processes are handled first.
     ended.sort((a, b) => Number(b.hasParent) - Number(a.hasParent));
     const unclaimed = new Map([...now.values()].map((reading) => [reading.pid, this.#newChildFaults(reading)]));
     for (const { process, takers } of ended) {
@@ -55,7 +57,7 @@ export class IoTotals {
     }
     this.#members = now;
     const sum = [...now.values()].reduce((total, { io }) => add(total, io), this.#ended);
-    // The parent has waited for a child just while it was read: the child is only in its next reading.
+    // If the parent waited for a child while it was being read, the child's counters only appear in its next reading.
     this.#shown = sum.map((value, index) => max(value, this.#shown[index] ?? 0));
   }
 
@@ -70,8 +72,8 @@ export class IoTotals {
       const ancestors = this.#ancestors(process);
       const hasParent = ancestors[0] !== undefined && isIn(now, ancestors[0]);
       const init = inits.get(process.pidNamespace);
-      // A process whose parent was outside is waited for there; an orphan is waited for by an ancestor, or by the init process of its PID
-      // namespace.
+      // A process whose parent was outside of the group is waited for there. An orphan is waited for by an ancestor
+      // or by the init process of its PID namespace.
       const elders = ancestors.length === 0 || init === undefined ? ancestors : [...new Set([...ancestors, init])];
       const living = elders.filter((elder) => isIn(now, elder)).map(({ pid }) => pid);
       return { process, hasParent, takers: hasParent ? living.slice(0, 1) : living };
@@ -89,7 +91,7 @@ export class IoTotals {
     return [...ancestors];
   }
 
-  /** Returns the page faults of the children that a process has waited for since the last update. */
+  /** Returns the page faults of children that the process has waited for since the last update. */
   #newChildFaults(reading: ProcessReading): number {
     const member = this.#members.get(reading.pid);
     return member?.startTime === reading.startTime ? reading.childFaults - member.childFaults : 0;
@@ -100,7 +102,10 @@ function isIn(now: Readings, { pid, startTime }: ProcessReading): boolean {
   return now.get(pid)?.startTime === startTime;
 }
 
-/** Takes the given number of page faults from the processes that have some left; takes none where all together have too few. */
+/**
+ * Subtracts the page faults from what the takers have left. Returns false and subtracts nothing if they have too few
+ * in total.
+ */
 function claim(unclaimed: Map<number, number>, takers: readonly number[], faults: number): boolean {
   const left = takers.reduce((sum, pid) => sum + (unclaimed.get(pid) ?? 0), 0);
   if (takers.length === 0 || left < faults) return false;

@@ -12,7 +12,8 @@ import type { Sources } from '#sources/sources.ts';
 import { NodeDevices, readDevices } from './node_devices.ts';
 import { walkedOfNode, walkedOfPod } from './walked.ts';
 
-// Namespaced: yes. Each namespace has a list of its devices (kernel: struct net, dev_base_head), which net/dev shows (net/core/net-procfs.c, dev_seq_show()).
+// Namespaced: yes. Each namespace has its own list of devices (kernel: struct net, dev_base_head), which net/dev
+// shows (net/core/net-procfs.c, dev_seq_show()).
 
 const DEVICE = { help: 'Network device.', example: 'eth0', max: 16, moves: true } as const;
 
@@ -52,7 +53,7 @@ const metrics = defineMetrics({
   receivedErrors: {
     ...counter,
     name: 'netsonde_netdev_received_errors_total',
-    help: 'Bad packets that the device received.',
+    help: 'Packets received with errors.',
     source: 'net/dev receive errs',
     detail: 'full',
   },
@@ -66,14 +67,14 @@ const metrics = defineMetrics({
   receivedDrops: {
     ...counter,
     name: 'netsonde_netdev_received_drops_total',
-    help: 'Received packets dropped at the device, missed ones included.',
+    help: 'Received packets dropped at the device, including missed packets.',
     source: 'net/dev receive drop',
     detail: 'core',
   },
   sentDrops: {
     ...counter,
     name: 'netsonde_netdev_sent_drops_total',
-    help: 'Packets dropped at the device on their way out.',
+    help: 'Outgoing packets dropped at the device.',
     source: 'net/dev transmit drop',
     detail: 'core',
   },
@@ -108,14 +109,14 @@ const metrics = defineMetrics({
   collisions: {
     ...counter,
     name: 'netsonde_netdev_collisions_total',
-    help: 'Collisions that the device saw while it sent.',
+    help: 'Collisions detected while sending.',
     source: 'net/dev transmit colls',
     detail: 'full',
   },
   sentCarrier: {
     ...counter,
     name: 'netsonde_netdev_sent_carrier_errors_total',
-    help: 'Packets lost because the link was down, or because of another problem of the line.',
+    help: 'Packets lost because the link was down or had another carrier problem.',
     source: 'net/dev transmit carrier',
     detail: 'full',
   },
@@ -130,7 +131,7 @@ interface Options {
 
 interface Collecting {
   readonly emit: Emit<typeof metrics>;
-  /** Columns that are shown at the requested detail. */
+  /** Columns that the chosen detail shows. */
   readonly columns: readonly DeviceColumn[];
   readonly sources: Sources;
   readonly options: Options;
@@ -149,7 +150,7 @@ function emitDevice(
   for (const column of columns) (emit as LooseEmit)(column, entry.id, value(column), labels, options);
 }
 
-/** Returns false where the walk does not know all the devices that are shown. */
+/** Returns false if the walk could not read all devices that must be shown. */
 function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows): boolean {
   const { sources, options, cycle } = collecting;
   const shown = entry.isNode
@@ -165,7 +166,9 @@ function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows)
   return true;
 }
 
-/** @param numbers of the devices, by name, as the walk saw them; undefined where it did not meet the namespace */
+/**
+ * @param numbers interface indices of the devices by name; undefined if the walk did not visit the namespace
+ */
 function emitFromFiles(
   collecting: Collecting,
   entry: NetnsEntry,
@@ -178,12 +181,12 @@ function emitFromFiles(
   if (!entry.isNode) {
     for (const [device, stats] of readDevices(sources, entry, cycle)) {
       const identity = numbers?.get(device);
-      // A device without a number got its name after the walk: the next walk says which device it is.
+      // A name without an index appeared after the walk. The next walk will tell which device it belongs to.
       if (numbers === undefined || identity !== undefined) emitStats(device, stats, { identity });
     }
     return;
   }
-  // Devices linked to another namespace are the node's ends of the Pods' devices. Each Pod shows its own end.
+  // Devices linked to another namespace are the node's ends of Pod devices. Each Pod shows its own end.
   const isShown = ({ linkedOutside }: LinkRow) => options.nodeVeth || !linkedOutside;
   for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
     const keep = link !== undefined && link.kind === undefined && !link.loopback;
@@ -191,7 +194,7 @@ function emitFromFiles(
   }
 }
 
-/** Returns the numbers of devices, which they keep when they are renamed. */
+/** Returns the interface indices by name. A renamed device keeps its index. */
 function numbersOf(rows: DeviceRows, { id }: NetnsEntry): ReadonlyMap<string, number> | undefined {
   const all = rows.of(id);
   return all.length === 0 ? undefined : new Map(all.map((row) => [rows.name(row), rows.ifindex(row)]));
@@ -211,28 +214,28 @@ export const netdev = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'Network devices of each Pod and of the node: bytes, packets, errors, drops. Always worth having.',
+  summary: 'Network devices of each Pod and of the node: bytes, packets, errors and drops. Recommended everywhere.',
   guide: {
     question: 'How much does a Pod send and receive, and do its devices drop packets?',
-    when: 'Look here for traffic, and for drops below the IP layer.',
+    when: 'Look here for traffic and for drops below the IP layer.',
     query:
       'topk(10, sum by (namespace, pod, device) (rate(netsonde_netdev_received_drops_total[5m]) + rate(netsonde_netdev_sent_drops_total[5m])))',
     limits: [
-      "The node's ends of the Pods' devices (`veth…`, `cali…`, `lxc…`, `eni…`, netkit: every device that the kernel says is linked to another namespace) are left out unless `nodeVeth` is on; `lo` is left out unless `loopback` is on.",
-      "An SR-IOV representor or a port of Open vSwitch counts as the node's: the kernel does not report who owns the other side.",
+      "The node's ends of Pod devices (`veth…`, `cali…`, `lxc…`, `eni…`, netkit) are shown only with `nodeVeth`. They are recognized by the kernel reporting a link to another namespace. `lo` is shown only with `loopback`.",
+      'SR-IOV representors and Open vSwitch ports count for the node because the kernel does not report who owns the other side.',
       "A driver's own counters (`ethtool -S`) are not read.",
     ],
   },
   metrics,
   events: {},
   options: {
-    loopback: z.boolean().default(false).describe('Show `lo` as well.'),
-    nodeVeth: z.boolean().default(false).describe("Show the node's ends of the Pods' devices as well."),
+    loopback: z.boolean().default(false).describe('Also show `lo`.'),
+    nodeVeth: z.boolean().default(false).describe("Also show the node's ends of Pod devices."),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      "Any. With BTF and since 6.0, one walk in the kernel reads the devices of all namespaces. Devices of kinds that the walk does not know are read by RTM_GETSTATS on the node, and elsewhere from /proc/<pid>/net/dev. Properties of the node's devices that only their driver knows are asked for in the node's network namespace, which takes CAP_SYS_ADMIN where the agent is in another one.",
+      "Any. Since 6.0 and with BTF, one walk in the kernel reads the devices of all namespaces. Kinds of devices that the walk does not support are read by RTM_GETSTATS on the node and from /proc/<pid>/net/dev elsewhere. Some properties of the node's devices can only be queried in the node's network namespace, which needs CAP_SYS_ADMIN if the agent is in another one.",
   },
   measured: {
     collect: { ms: 0.4, withoutMs: 2.4, note: 'the first figure is derived from the ratio of `bench -- netdev`' },
@@ -261,7 +264,10 @@ export const netdev = defineProbe({
   },
 });
 
-/** Describes the kinds that the walk knows, but that this kernel implements in a way that the walk does not know. */
+/**
+ * Describes the kinds of devices that the walk supports in general, but not in the way that this kernel implements
+ * them.
+ */
 function whyRefused(refused: ReadonlyMap<string, string>): string | undefined {
   if (refused.size === 0) return undefined;
   const reasons = [...refused].map(([kind, reason]) => `${kind}: ${reason}`);

@@ -107,7 +107,7 @@ describe('the devices of the node', () => {
     const none = machine({ eth0: ETH0, x: VETH }, {}, { eth0: ETH0, x: VETH }, {});
     expect(none.devices.degraded).toEqual([]);
     expect(none.read()).toEqual({ eth0: 100, x: 9_000 });
-    expect(none.devices.degraded).toEqual([expect.stringContaining("the Pods' ends of the node's devices are shown")]);
+    expect(none.devices.degraded).toEqual([expect.stringContaining("the node's ends of Pod devices are shown")]);
     expect(none.asked()).toBe(2);
   });
 });

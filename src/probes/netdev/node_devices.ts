@@ -5,12 +5,12 @@ import { describeMissing, missingCapabilities } from '#sources/procfs/capabiliti
 import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
 import type { Sources } from '#sources/sources.ts';
 
-/** Readings taken while devices change, before the devices that changed are left out. */
+/** Number of attempts to read the devices while they change. After the last one, devices that changed are skipped. */
 const TRIES = 3;
 
 export interface NodeDevice {
   readonly stats: DeviceStats;
-  /** Undefined where the kernel does not report it. */
+  /** Undefined if the kernel does not report it. */
   readonly link?: LinkRow | undefined;
 }
 
@@ -26,8 +26,9 @@ export function readDevices(
 }
 
 /**
- * The devices of the node with their kinds. The file has names, and the kind is looked up by number: a name may have passed to another
- * device meanwhile. A row therefore counts only where its name had the same number before and after the file was read.
+ * Reads the devices of the node with their kinds. The file identifies devices by name and netlink by index, but a
+ * name may have moved to another device between the two reads. A row is therefore used only if its name had the same
+ * index before and after the file was read.
  */
 export class NodeDevices {
   readonly #sources: DeviceSources;
@@ -38,7 +39,9 @@ export class NodeDevices {
     this.#sources = sources;
   }
 
-  /** @param isShown says whether a device is shown; all others are ignored */
+  /**
+   * @param isShown returns whether a device is shown; all others are ignored
+   */
   read(entry: NetnsEntry, isShown: (link: LinkRow) => boolean, cycle: Cycle): Map<string, NodeDevice> {
     for (let tries = 1; ; tries++) {
       const before = this.#links;
@@ -56,7 +59,7 @@ export class NodeDevices {
     }
   }
 
-  /** Forgets the links, because the devices were read in another way: nothing is lacking. */
+  /** Forgets the links after the devices were read in another way, so that the probe does not count as degraded. */
   forget(): void {
     this.#links = new Map();
     this.#hasDevices = false;
@@ -65,9 +68,9 @@ export class NodeDevices {
   get degraded(): string[] {
     if (!this.#hasDevices || this.#links.size > 0) return [];
     const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
-    const why = missing === '' ? '' : `: ${missing}, and the agent is not in the network namespace of the node`;
+    const why = missing === '' ? '' : ` (${missing}, and the agent is not in the network namespace of the node)`;
     return [
-      `the Pods' ends of the node's devices are shown as well, because the kernel does not report which they are${why}`,
+      `the node's ends of Pod devices are shown as well because the kernel does not report which devices they are${why}`,
     ];
   }
 }

@@ -5,12 +5,12 @@ import type { RouteSource } from '#sources/netlink/route.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
 import type { DeviceStats } from '#sources/procfs/net_dev.ts';
 
-/** A device that is shown: a row of the walk, with the kernel's answer where the walk could not count the device. */
+/** A device to show: its row in the walk, and the statistics from netlink if the walk could not read them. */
 export class WalkedDevice {
   readonly row: number;
   readonly stats: DeviceStats | undefined;
 
-  // Objects of a class: V8 forgets the shape of literals that are gone, and optimizes the code that has seen them again.
+  // A class because V8 discards the shapes of collected object literals and then reoptimizes the code that uses them.
   constructor(row: number, stats?: DeviceStats) {
     this.row = row;
     this.stats = stats;
@@ -22,7 +22,10 @@ interface Shown {
   readonly nodeVeth: boolean;
 }
 
-/** Returns the devices of a Pod; undefined where the walk did not meet the namespace, or could not count one of them. */
+/**
+ * Returns the devices of a Pod; undefined if the walk did not visit the namespace or could not read one of its
+ * devices.
+ */
 export function walkedOfPod(
   rows: DeviceRows,
   { id }: NetnsEntry,
@@ -37,8 +40,8 @@ export function walkedOfPod(
 type Route = Pick<RouteSource, 'links' | 'deviceStats'>;
 
 /**
- * Returns the devices of the node. The kernel is asked one by one for the devices that the walk could not count, such as physical ones. The
- * node's ends of Pods' devices are left out. Undefined where the kernel does not answer.
+ * Returns the devices of the node without the node's ends of Pod devices. Devices that the walk could not read, such
+ * as physical ones, are queried individually. Returns undefined if the kernel does not respond.
  */
 export function walkedOfNode(
   rows: DeviceRows,
@@ -59,7 +62,10 @@ export function walkedOfNode(
   return shown;
 }
 
-/** Returns the devices that are not linked to another namespace; netlink is asked only for what the walk does not know. */
+/**
+ * Returns the devices that are not linked to another namespace. Uses netlink only for facts that the walk does not
+ * provide.
+ */
 function withoutPods(
   rows: DeviceRows,
   all: readonly number[],
@@ -72,7 +78,7 @@ function withoutPods(
   return all.filter((row) => {
     if (!isUnknown(row)) return rows.isLinkedOutside(row) !== true;
     const link = links.get(rows.ifindex(row));
-    // Where the kind differs or is missing, the device is gone.
+    // A different or missing kind means that the device was removed.
     return link?.kind === rows.kind(row) && !link.linkedOutside;
   });
 }

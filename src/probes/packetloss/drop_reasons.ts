@@ -2,20 +2,23 @@ import { type Btf, KIND } from '#sources/bpf/btf.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 
 const PREFIX = /^SKB_(DROP_REASON_)?/;
-/** Members of the enumerations that are not reasons. */
+/** Members of enum skb_drop_reason that are not reasons. */
 const NO_REASON = /^SKB_DROP_REASON_(SUBSYS_|MAX$)/;
 const SUBSYSTEM_PREFIX = 'SKB_DROP_REASON_SUBSYS_';
-/** Subsystems number their own reasons, with the subsystem in the high half (kernel: include/net/dropreason.h). */
+/**
+ * Subsystems number their reasons themselves. The high half of a number identifies the subsystem (kernel:
+ * include/net/dropreason.h).
+ */
 const SUBSYSTEM_SHIFT = 16;
 const LOW_HALF = 0xffff;
 
-/** Enumerations of subsystems, each with the module that it may be in. */
+/** Enums with the reasons of subsystems, and the module that may contain each. */
 const SUBSYSTEM_ENUMS = [
   { name: '___mac80211_drop_reason', module: 'mac80211' },
   { name: 'ovs_drop_reason', module: 'openvswitch' },
 ] as const;
 
-/** Reason on a kernel that gives none (before 5.17). */
+/** Reason that is reported on kernels without reasons (before 5.17). */
 const NONE = 'unknown';
 
 /** Names of the reasons that the running kernel gives for a dropped packet. */
@@ -25,7 +28,9 @@ export class DropReasons {
   readonly #subsystems = new Map<number, string>();
   readonly #tells: boolean;
 
-  /** @param bpf gives the types of the running kernel: the numbers differ from kernel to kernel */
+  /**
+   * @param bpf provides the kernel's BTF, because the numbers of the reasons differ between kernels
+   */
   constructor(bpf: BpfSource) {
     this.#bpf = bpf;
     const btf = bpf.btf();
@@ -39,7 +44,7 @@ export class DropReasons {
     this.#readSubsystems();
   }
 
-  /** Adds the names of a subsystem as the kernel prints them: `OVS_DROP_METER`. */
+  /** Adds the reasons of subsystems under the names that the kernel prints, such as `OVS_DROP_METER`. */
   #readSubsystems(): void {
     for (const { name, module } of SUBSYSTEM_ENUMS) {
       const members = [...enumMembers(this.#bpf.btf(), name), ...enumMembers(this.#bpf.moduleBtf(module), name)];
@@ -49,11 +54,14 @@ export class DropReasons {
     }
   }
 
-  /** Returns the name of a reason, such as `NETFILTER_DROP`; `OPENVSWITCH_3` for a subsystem's reason that no enumeration names. */
+  /**
+   * Returns the name of a reason, such as `NETFILTER_DROP`. Reasons of a subsystem that are in no enum get a name
+   * like `OPENVSWITCH_3`.
+   */
   name(reason: number): string {
     const known = this.#names.get(reason);
     if (known !== undefined) return known;
-    // The module may have been loaded since. The answer is kept, so that each number is looked up once.
+    // The module may have been loaded meanwhile. The result is stored, so each number is looked up only once.
     const subsystem = reason >>> SUBSYSTEM_SHIFT;
     if (subsystem !== 0) this.#readSubsystems();
     const name = this.#names.get(reason) ?? this.#number(reason, subsystem);
@@ -67,18 +75,18 @@ export class DropReasons {
     return `${this.#subsystems.get(subsystem) ?? `SUBSYSTEM_${subsystem}`}_${reason & LOW_HALF}`;
   }
 
-  /** Names of all reasons known so far. */
+  /** Names of all reasons that are known so far. */
   get all(): readonly string[] {
     return [...this.#names.values()];
   }
 
-  /** Returns the number of a reason; undefined where this kernel has no such reason. */
+  /** Returns the number of a reason; undefined if this kernel does not have it. */
   number(name: string): number | undefined {
     for (const [value, known] of this.#names) if (known === name) return value;
     return undefined;
   }
 
-  /** Returns the number of a subsystem, such as `OPENVSWITCH`; undefined where this kernel has none of this name. */
+  /** Returns the number of a subsystem, such as `OPENVSWITCH`; undefined if this kernel does not have it. */
   subsystem(name: string): number | undefined {
     for (const [value, known] of this.#subsystems) if (known === name) return value;
     return undefined;

@@ -2,7 +2,7 @@ import { discardClass, dropLimit, lossRule } from '#bpf/generated/packetloss.ts'
 import { isDescribed } from './drop_hints.ts';
 import type { DropReasons } from './drop_reasons.ts';
 
-/** Classes of enum discard_class, in the order of the program. */
+/** Classes of enum discard_class in the order of the BPF program. */
 export const DISCARD_CLASSES = [
   'answered_by_reset',
   'control',
@@ -16,28 +16,28 @@ export const DISCARD_CLASSES = [
   'unclassified',
 ] as const satisfies readonly (keyof typeof discardClass)[];
 
-/** Contents of each class, for the documentation. */
+/** Description of each class for the documentation. */
 export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], string>> = {
   answered_by_reset:
-    'A TCP segment that is not a request and matches no connection: the kernel answers it with a reset, which `netsonde_tcp_resets_total` counts.',
+    'A TCP segment that is not a request and matches no connection. The kernel responds with a reset, which `netsonde_tcp_resets_total` counts.',
   control:
-    'A packet that carries no data and has served its purpose: an acknowledgement, a closing segment, a reset, an ICMP error or reply, neighbour discovery, a multicast group report, a DHCP reply.',
-  duplicate: 'Data or a fragment that was received already.',
-  no_listener_multicast: 'Multicast or broadcast that no socket in the namespace listens for.',
+    'A packet without data that was processed: an acknowledgement, a closing segment, a reset, an ICMP error or reply, neighbour discovery, a multicast group report, a DHCP reply.',
+  duplicate: 'Data or a fragment that was already received.',
+  no_listener_multicast: 'A multicast or broadcast packet that no socket in the namespace listens for.',
   not_for_us: 'A frame for the MAC address of another host, seen on a flooded or promiscuous port.',
-  before_forwarding: 'Multicast or broadcast on a port of a bridge that does not forward yet.',
+  before_forwarding: 'A multicast or broadcast packet on a bridge port that does not forward yet.',
   unhandled_protocol: 'A frame of a type that this host does not handle, such as LLDP.',
-  purged: 'Data that waited in a socket when it was closed.',
+  purged: 'Data that was queued in a socket when it was closed.',
   configured: 'A reason listed in the option `noLoss`.',
   unclassified:
-    'The rule cannot decide, or does not know the reason. Kernels since 5.17 should have next to none of these; on older kernels some of them are losses.',
+    'The rule does not know the reason or cannot decide. Kernels since 5.17 should have almost none of these; on older kernels some of them are losses.',
 };
 
 const discard = (name: keyof typeof discardClass) => lossRule.class + discardClass[name];
 
 /**
- * Reasons that do not by themselves mean that a packet is lost (src/bpf/common/loss.bpf.h has the rule). Every other described reason is a
- * decision, or a resource that ran out: a loss, whatever the packet.
+ * Reasons for which the packet decides whether it is lost (the rule is in src/bpf/common/loss.bpf.h), or that never
+ * mean a loss. All other described reasons are decisions to drop or exhausted resources, which always mean a loss.
  */
 const RULES: Readonly<Record<string, number>> = {
   NOT_SPECIFIED: lossRule.no_reason,
@@ -66,7 +66,8 @@ const RULES: Readonly<Record<string, number>> = {
   CONSUMED: discard('control'),
   TCP_CLOSE: discard('control'),
   TCP_FASTOPEN: discard('control'),
-  // Answered by an acknowledgement: a retransmitted SYN, or a host that restarts and tries again at once.
+  // The kernel responds with an acknowledgement to a retransmitted SYN, or to a restarted host that retries
+  // immediately.
   TCP_INVALID_SYN: discard('control'),
   TCP_RESET: discard('control'),
   TCP_RFC7323_PAWS_ACK: discard('control'),
@@ -83,10 +84,12 @@ const RULES: Readonly<Record<string, number>> = {
   UNHANDLED_PROTO: discard('unhandled_protocol'),
 };
 
-/** Subsystems whose reasons are all decisions. */
+/** Subsystems whose reasons are all decisions to drop, which means that every packet is lost. */
 const DECIDING_SUBSYSTEMS = ['OPENVSWITCH'];
 
-/** @param configured names of reasons that are no loss by configuration */
+/**
+ * @param configured names of reasons that the configuration excludes from losses
+ */
 export function lossRules(reasons: DropReasons, configured: readonly string[]): Uint8Array {
   const rules = new Uint8Array(dropLimit.reasons);
   const set = (name: string, rule: number) => {
@@ -94,7 +97,7 @@ export function lossRules(reasons: DropReasons, configured: readonly string[]): 
     if (reason !== undefined && reason < rules.length) rules[reason] = rule;
   };
   for (const name of reasons.all) set(name, RULES[name] ?? (isDescribed(name) ? lossRule.loss : lossRule.unknown));
-  // A kernel without reasons gives 0 for each drop.
+  // A kernel without reasons reports 0 for each drop.
   if (reasons.number('NOT_SPECIFIED') === undefined) rules[0] = lossRule.no_reason;
   for (const name of configured) set(name, discard('configured'));
   return rules;
@@ -111,18 +114,18 @@ export function subsystemRules(reasons: DropReasons): Uint8Array {
 
 const RULE_WORDS: Readonly<Record<number, string>> = {
   [lossRule.loss]: 'yes',
-  [lossRule.no_reason]: 'by place, packet and socket',
-  [lossRule.request]: 'for a SYN, datagram, echo request or another packet for this host alone',
-  [lossRule.unicast]: 'for one host; else `no_listener_multicast`',
-  [lossRule.window]: 'for more than one byte; else `control`',
-  [lossRule.bridge]: 'for one host; else `before_forwarding`',
-  [lossRule.old]: 'for a SYN, or data that is new to the connection; else `control` or `duplicate`',
+  [lossRule.no_reason]: 'depends on the function, the packet and the socket',
+  [lossRule.request]: 'for a SYN, a datagram, an echo request or another request to this host only',
+  [lossRule.unicast]: 'if sent to one host; otherwise `no_listener_multicast`',
+  [lossRule.window]: 'if longer than one byte; otherwise `control`',
+  [lossRule.bridge]: 'if sent to one host; otherwise `before_forwarding`',
+  [lossRule.old]: 'for a SYN or new data; otherwise `control` or `duplicate`',
   [lossRule.qdisc]:
-    'yes; where the device has no carrier yet, for one host only, else `no_listener_multicast` or `control`',
-  [lossRule.queue]: 'from a queue of a device; else `purged`',
+    'yes; on a device without a carrier only if sent to one host, otherwise `no_listener_multicast` or `control`',
+  [lossRule.queue]: 'if dropped from the queue of a device; otherwise `purged`',
 };
 
-/** Describes for the documentation whether a described reason means loss. */
+/** Returns a text for the documentation that says whether packets with the reason are lost. */
 export function lossWords(name: string): string {
   const rule = RULES[name] ?? lossRule.loss;
   return RULE_WORDS[rule] ?? `no: \`${DISCARD_CLASSES[rule - lossRule.class]}\``;

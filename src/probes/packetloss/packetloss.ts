@@ -28,10 +28,11 @@ import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
 import { DISCARD_CLASSES, lossRules, subsystemRules } from './loss_rules.ts';
 
-// Namespaced: yes. A packet is in the namespace of its device, or else of its socket; both carry the cookie.
+// Namespaced: yes. A packet belongs to the namespace of its device, or of its socket if it has no device. Both have
+// the cookie.
 
 const REASON = {
-  help: 'Reason of the drop, as the running kernel names it.',
+  help: 'Reason of the drop by its name in the running kernel.',
   example: 'NETFILTER_DROP',
   max: 256,
 } as const;
@@ -58,10 +59,13 @@ const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     labels: {
-      class: { help: 'Class of the discard: why the packet is no loss.', values: DISCARD_CLASSES },
+      class: {
+        help: 'Class of the discard, which says why the packet does not count as lost.',
+        values: DISCARD_CLASSES,
+      },
     },
     name: 'netsonde_packet_discards_total',
-    help: 'Packets that the kernel freed unused without a loss, by class.',
+    help: 'Packets that the kernel discarded without loss, by class.',
     source: 'skb:kfree_skb, map counts',
     detail: 'core',
   },
@@ -73,17 +77,21 @@ const events = defineEvents({
     severity: 'warning',
     equalBy: ['reason', 'symbol', 'device'],
     fields: {
-      reason: { type: 'string', help: 'Reason of the drop, as the running kernel names it.' },
-      hint: { type: 'string', help: 'Advice on what to check, in plain words.' },
+      reason: { type: 'string', help: 'Reason of the drop by its name in the running kernel.' },
+      hint: { type: 'string', help: 'Advice on what to check.' },
       symbol: {
         type: 'string',
-        help: 'Place in the kernel: function, offset and size, and its module where it is in one.',
+        help: 'Place in the kernel: function, offset, size and module, if any.',
         optional: true,
       },
-      length: { type: 'number', help: 'Bytes of the packet.' },
-      device: { type: 'string', help: 'Device that the packet was on.', optional: true },
+      length: { type: 'number', help: 'Length of the packet in bytes.' },
+      device: { type: 'string', help: 'Network device of the packet.', optional: true },
       ...PROCESS_FIELDS,
-      stack: { type: 'strings', help: 'Call stack, the innermost function first; with `stack: true`.', optional: true },
+      stack: {
+        type: 'strings',
+        help: 'Call stack with the innermost function first. Requires `stack: true`.',
+        optional: true,
+      },
     },
   },
 });
@@ -91,7 +99,7 @@ const events = defineEvents({
 type DropEvent = EventBody<(typeof events)['packet_drop']>;
 type DropEmit = Emit<typeof metrics>;
 
-/** Number of arguments of the tracepoint since 6.11, which added the receiving socket. */
+/** Number of arguments of the tracepoint since 6.11, when the receiving socket was added. */
 const RECEIVER_ARGUMENTS = 4;
 
 const UDP_FULL = hook('tp_btf/udp_fail_queue_rcv_skb', 2, 'packet_drop_udp');
@@ -102,7 +110,8 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'dropped packets',
       choices: [
-        // The receiving socket was added in 6.11, the reason in 5.17. Without the socket, a second tracepoint shows whose buffer was full.
+        // The receiving socket was added in 6.11 and the reason in 5.17. Without the socket, a second tracepoint
+        // shows whose buffer was full.
         { hooks: [hook('tp_btf/kfree_skb', RECEIVER_ARGUMENTS, 'packet_drop_socket')] },
         { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason'), UDP_FULL] },
         {
@@ -114,7 +123,7 @@ const hooks: HookTable<Layout['program']> = {
   ],
 };
 
-/** Returns the symbols where the kernel does not print them itself (before 5.13), and the agent has to; undefined where it does. */
+/** Returns the kernel's symbols if BPF programs cannot print them (before 5.13); otherwise undefined. */
 function openSymbols(bpf: BpfSource, proc: string): KernelSymbols | undefined {
   return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(proc);
 }
@@ -153,7 +162,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
   };
 }
 
-/** Decodes the stack. It begins in our own program; frames above the drop are left out. */
+/** Decodes the stack without the frames before the drop, which belong to our own program. */
 function decodeStack(view: DataView, at: number, symbol: string, symbols: KernelSymbols | undefined): string[] {
   const count = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
   const frames = Array.from({ length: count }, (_, index) => {
@@ -181,18 +190,18 @@ export const packetloss = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'Packets that the kernel drops, per Pod and by reason, with an event for each that shows the scene. Always worth having.',
+    'Packets that the kernel drops, per Pod and by reason, with a detailed event for each. Recommended everywhere.',
   guide: {
     question: 'Which packets does the kernel drop, and why?',
-    when: "Look here for each timeout: the reason is the kernel's own. Switch on `stack` where the function alone does not explain the drop.",
+    when: 'Look here whenever there are timeouts, because the kernel itself tells the reason of a drop. Enable `stack` if the function alone does not explain the drop.',
     query: 'topk(10, sum by (node, namespace, pod, reason) (rate(netsonde_packet_drops_total[5m])))',
     limits: [
-      'Only packets that this kernel drops are counted, not those lost on the wire, in a switch, or in the device before the kernel has them.',
-      'A packet counts as lost where a rule or a program decided to drop it, where a resource ran out, or where a packet for this host alone asked for something and was not served: a SYN, a datagram, an echo request. All other packets that the kernel frees unused are in `netsonde_packet_discards_total` and have no event.',
-      'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket: packets for which the rule cannot decide there are in the class `unclassified`.',
-      'A packet that has left its device and has no socket counts for the node. Incomplete fragments count for the node too where the CPU of their timer is idle: since Linux 6.9 another CPU runs the timer.',
-      'Drops of one Pod beyond `limit` per second are counted, and have no event.',
-      'A Pod has room for 48 rows, by namespace and reason; drops beyond them are counted under the reason `other`. Drops in namespaces that are not listed (yet) are counted under the pod `unlisted`.',
+      'Only packets that this kernel drops are counted. Packets lost on the wire, in a switch or in the device are not.',
+      'A packet counts as lost if a rule or a program decided to drop it, if a resource was exhausted, or if it was an unserved request to this host only, such as a SYN, a datagram or an echo request. All other packets that the kernel discards are counted in `netsonde_packet_discards_total` and cause no event.',
+      'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket. Packets that cannot be classified for this reason have the class `unclassified`.',
+      'A packet that has left its device and has no socket counts for the node. Since Linux 6.9, incomplete fragments also count for the node if their CPU was idle, because their timer then runs on another CPU.',
+      'Drops of a Pod above `limit` per second are counted but cause no event.',
+      'A Pod may have 48 rows, each for one namespace and reason. Further drops are counted under the reason `other`. Drops in namespaces that are not listed, or not yet, are counted under the pod `unlisted`.',
     ],
   },
   metrics,
@@ -201,21 +210,19 @@ export const packetloss = defineProbe({
     stack: z
       .boolean()
       .default(false)
-      .describe(
-        'Put the kernel call stack into each event. This costs some 8 µs per event; an event without it costs 1.5 µs.',
-      ),
+      .describe('Add the kernel call stack to each event. An event then costs about 8 µs instead of 1.5 µs.'),
     noLoss: z
-      .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'a reason as the kernel names it, like TCP_OLD_DATA'))
+      .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'the name of a reason in the kernel, like TCP_OLD_DATA'))
       .default([])
       .describe(
-        'Reasons that are no loss here, in addition to those of the rule. Their packets are counted as discards of the class `configured`.',
+        'Additional reasons that do not count as a loss. Their packets are counted as discards of the class `configured`.',
       ),
   },
   hooks,
   maps: { waiting_drops: 'fixed' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8). Reasons since 5.17; before, every drop has the reason `unknown`.',
+    kernel: 'BTF and ring buffers (5.8). Before 5.17, every drop has the reason `unknown`.',
   },
   measured: { collect: { ms: 0.05 }, programs: { ns: { 'tp_btf/kfree_skb': '95' } } },
   open: async (scope, sources, settings) => {

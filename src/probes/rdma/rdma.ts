@@ -8,8 +8,9 @@ import type { Sources } from '#sources/sources.ts';
 import { type PortCounters, rdmaDevices, rdmaPorts, readPortCounters } from '#sources/sysfs/infiniband.ts';
 import { isPortCounter, isShown, PORT_COUNTERS, PORT_TRAFFIC } from './rdma_counters.ts';
 
-// Namespaced: no. A device counts for all its users; its counters cannot be split by Pod, so all of them are the node's. A device that was
-// moved into a Pod's namespace (rdma system set netns exclusive) is not the node's any more and is not shown.
+// Namespaced: no. The counters of a device include all of its users and cannot be split by Pod, so they are node
+// metrics. A device that was moved into a Pod's namespace (rdma system set netns exclusive) no longer belongs to the
+// node and is not shown.
 
 const DEVICE = { help: 'RDMA device.', example: 'mlx5_0', max: 64 } as const;
 const PORT = { help: 'Number of the port, from 1.', example: '1', max: 16 } as const;
@@ -24,14 +25,14 @@ const metrics = defineMetrics({
     name: 'netsonde_rdma_port_received_bytes_total',
     unit: 'bytes',
     help: 'Bytes that the RDMA port received.',
-    source: 'sysfs counters/port_rcv_data (in 4 octets), hw_counters of the driver',
+    source: 'sysfs counters/port_rcv_data (units of 4 octets), hw_counters of the driver',
   },
   sentBytes: {
     ...ofPort,
     name: 'netsonde_rdma_port_sent_bytes_total',
     unit: 'bytes',
     help: 'Bytes that the RDMA port sent.',
-    source: 'sysfs counters/port_xmit_data (in 4 octets), hw_counters of the driver',
+    source: 'sysfs counters/port_xmit_data (units of 4 octets), hw_counters of the driver',
   },
   receivedPackets: {
     ...ofPort,
@@ -48,24 +49,27 @@ const metrics = defineMetrics({
   counters: {
     ...ofPort,
     name: 'netsonde_rdma_port_counters_total',
-    help: 'Errors, discards and events that the RDMA port counted, each under its name in the kernel.',
+    help: 'Errors, discards and other events of the RDMA port, by the name of the counter in the kernel.',
     source: 'sysfs counters, hw_counters',
     labels: { device: DEVICE, port: PORT, counter: { help: 'Name in sysfs.', values: PORT_COUNTERS } },
   },
   resources: {
     ...ofDevice,
     name: 'netsonde_rdma_resources',
-    help: 'Objects that exist on the RDMA device now, created by processes and by the kernel itself.',
+    help: 'Objects that currently exist on the RDMA device, created by processes or by the kernel.',
     source: 'RDMA_NLDEV_CMD_RES_GET RDMA_NLDEV_ATTR_RES_SUMMARY',
     labels: {
       device: DEVICE,
-      resource: { help: 'Kind of object: queue pair, completion queue, memory region, ….', values: RESOURCES },
+      resource: {
+        help: 'Kind of object, such as a queue pair (qp), completion queue (cq) or memory region (mr).',
+        values: RESOURCES,
+      },
     },
   },
   unknown: {
     ...ofDevice,
     name: 'netsonde_rdma_unknown_names',
-    help: 'Counters and kinds of objects of the RDMA device that are left out because netsonde does not know their names.',
+    help: 'Counters and object kinds of the RDMA device that are not shown because netsonde does not know their names.',
     source: 'sysfs counters, hw_counters; RDMA_NLDEV_CMD_RES_GET',
     labels: { device: DEVICE },
   },
@@ -81,7 +85,8 @@ const TRAFFIC = (Object.keys(PORT_TRAFFIC) as (keyof typeof PORT_TRAFFIC)[]).map
 function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCounters['values']): void {
   const labels = { device, port };
   for (const { metric, names } of TRAFFIC) {
-    // The name stays the same, also where it cannot be read just now: another one would count slightly differently, and step back.
+    // Uses the same name even if it cannot be read now. The values of other names differ slightly, so the counter
+    // could decrease.
     const best = names.find(([name]) => values.has(name));
     const value = best === undefined ? undefined : values.get(best[0]);
     if (best !== undefined && value !== undefined) emit(metric, NODE, multiplyCounter(value, best[1]), labels);
@@ -91,7 +96,7 @@ function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCoun
   }
 }
 
-/** Collects the counters of sysfs. Returns the number of unknown names of each device. */
+/** Collects the counters in sysfs. Returns the number of unknown names by device. */
 async function collectPorts(
   emit: RdmaEmit,
   { paths, errors }: ProbeContext,
@@ -112,7 +117,7 @@ async function collectPorts(
   return unknown;
 }
 
-/** Collects objects in use. Returns whether the kernel answered; unknown kinds are added to `unknown`. */
+/** Collects the numbers of objects. Returns whether the kernel responded. Counts unknown kinds in `unknown`. */
 function collectResources(
   emit: RdmaEmit,
   { netns, netlink }: Sources,
@@ -133,15 +138,15 @@ export const rdma = defineProbe({
   kind: 'procfs',
   cost: 'medium',
   enabledByDefault: false,
-  summary: 'RDMA devices of the node: traffic, errors, congestion, objects in use. Worth having where Pods use RDMA.',
+  summary: 'RDMA devices of the node: traffic, errors, congestion and objects in use. Recommended if Pods use RDMA.',
   guide: {
-    question: 'Do the RDMA devices of the node carry traffic, and do they see errors or congestion?',
-    when: 'Switch it on for nodes whose Pods use RDMA.',
+    question: 'Do the RDMA devices of the node carry traffic, and do they have errors or congestion?',
+    when: 'Enable it on nodes whose Pods use RDMA.',
     query: 'topk(10, rate(netsonde_rdma_port_counters_total[5m])) > 0',
     limits: [
-      'All values are of the node: a device counts for all its users.',
+      'All values are for the node because the counters of a device include all of its users.',
       'A device that was moved into the namespace of a Pod is not shown.',
-      'Counters with names that netsonde does not know are left out, and counted in `netsonde_rdma_unknown_names`.',
+      'Counters with names that netsonde does not know are not shown, but are counted in `netsonde_rdma_unknown_names`.',
     ],
   },
   metrics,
@@ -150,18 +155,18 @@ export const rdma = defineProbe({
   requires: {
     capabilities: [],
     kernel:
-      "RDMA (module ib_core); devices may be added later. Objects in use are asked for in the node's network namespace, which takes CAP_SYS_ADMIN where the agent is in another one.",
+      "RDMA (module ib_core); devices may be added later. Objects in use are queried in the node's network namespace, which needs CAP_SYS_ADMIN if the agent is in another one.",
     module: 'ib_core',
   },
   measured: {
-    note: "Opens a file for each counter of a port: 0.37 ms for a port with 50 of them in the test's files; hardware adds the time of its firmware.",
+    note: 'Opens one file per counter of a port. A port with 50 counters takes 0.37 ms with the files of the test; real hardware adds the time of its firmware.',
   },
   open: async (scope, sources) => {
     let hasResources = true;
     return {
       health: () => {
         const { sys } = scope.paths;
-        const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device found: ${sys}/class/infiniband`] : [];
+        const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device found in ${sys}/class/infiniband`] : [];
         const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
         const noResources = hasResources
           ? []

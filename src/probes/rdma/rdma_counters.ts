@@ -1,6 +1,7 @@
 /**
- * Names of the counters that RDMA drivers show in sysfs, by driver. A name means the same in every driver: a driver that is not listed here
- * shows its counters whose names are, and a device may be renamed.
+ * Names of the counters that RDMA drivers show in sysfs, by driver. A name has the same meaning in every driver, so
+ * the counters of other drivers are shown if their names are listed here. Device names are not used because devices
+ * can be renamed.
  */
 
 /** Counters of the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
@@ -68,7 +69,10 @@ const ERDMA = [
   'rx_pps_limit_drop_cnt',
 ] as const;
 
-/** Counters of the vendor's own driver for elastic RDMA, which also has those of the kernel's driver with the prefix `hw_`. */
+/**
+ * Counters of the vendor's own driver for elastic RDMA. It also has the counters of the kernel's driver, with the
+ * prefix `hw_`.
+ */
 export const ERDMA_VENDOR = [
   'hw_tx_reqs_cnt',
   'hw_disable_drop_cnt',
@@ -123,7 +127,10 @@ export const ERDMA_VENDOR = [
   'verbs_reg_usr_mr_failed_cnt',
 ] as const;
 
-/** Counters of soft RoCE, beside `duplicate_request` and `link_downed`. Kernel: drivers/infiniband/sw/rxe/rxe_hw_counters.c. */
+/**
+ * Counters of soft RoCE in addition to `duplicate_request` and `link_downed`. Kernel:
+ * drivers/infiniband/sw/rxe/rxe_hw_counters.c.
+ */
 const RXE = [
   'out_of_seq_request',
   'rcvd_rnr_err',
@@ -149,8 +156,9 @@ export function isPortCounter(name: string): name is PortCounter {
 }
 
 /**
- * Bytes and packets of a port: the names that drivers have for them, the best first (the standard ones without `_64` may have 32 bits and
- * stop there), and the number of bytes or packets per unit. The specification counts data in words of four octets.
+ * Names that drivers use for the bytes and packets of a port, in order of preference, with the number of bytes or
+ * packets per unit. Standard names without `_64` come last because they may have 32 bits and stop at the maximum. The
+ * specification counts data in units of four octets.
  */
 export const PORT_TRAFFIC = {
   receivedBytes: { rcvd_bytes: 1, rx_bytes_cnt: 1, hw_rx_bytes_cnt: 1, port_rcv_data_64: 4, port_rcv_data: 4 },
@@ -173,7 +181,7 @@ export const PORT_TRAFFIC = {
 
 const TRAFFIC_NAMES: ReadonlySet<string> = new Set(Object.values(PORT_TRAFFIC).flatMap((names) => Object.keys(names)));
 
-/** Returns whether a counter is shown, by its own name or as traffic. */
+/** Returns whether a counter is shown, either under its own name or as traffic. */
 export function isShown(name: string): boolean {
   return KNOWN.has(name) || TRAFFIC_NAMES.has(name);
 }

@@ -28,14 +28,14 @@ const SKIPPED: Readonly<Record<string, string>> = {
 const byCause = (metric: string, fields: Readonly<Record<string, string>>): MibField[] =>
   Object.entries(fields).map(([cause, field]) => ({ metric, table: 'TcpExt', field, labels: { cause } }));
 
-/** Fields with a metric of their own. */
+/** Fields that have a named metric. */
 const NAMED: readonly MibField[] = [
   ...fieldsOf(metrics),
   ...byCause('aborts', ABORTS),
   ...byCause('acksSkipped', SKIPPED),
 ];
 
-/** Returns the remaining fields of this kernel. */
+/** Returns the fields of this kernel without a named metric. */
 function otherFields({ paths, errors }: ProbeContext): MibField[] {
   const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
   const table = parseSnmp(text, errors.malformed('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
@@ -51,14 +51,14 @@ export const tcpext = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'The finer counters of TCP: full queues, timeouts, retransmissions by cause, aborts, zero windows. Always worth having.',
+    'Detailed TCP counters: full queues, timeouts, retransmissions by cause, aborts and zero windows. Recommended everywhere.',
   guide: {
-    question: 'Why is the TCP of a Pod slow: full queues, timeouts, closed windows, too little memory?',
-    when: 'Look here when `tcp` shows retransmissions, or when clients wait for their connections.',
+    question: 'Why is TCP slow in a Pod: full queues, timeouts, closed windows or memory shortage?',
+    when: 'Look here when `tcp` shows retransmissions or when clients wait for connections.',
     query: 'sum by (namespace, pod) (rate(netsonde_tcp_listen_overflows_total[5m])) > 0',
     limits: [
-      'By default only full queues, DSACKs and losses that probes repaired are shown; everything else needs `detail: full`.',
-      'A field that the kernel lacks has no series; kernels differ in the fields that they have.',
+      'By default only full queues, DSACKs and losses repaired by tail loss probes are shown. All other metrics need `detail: full`.',
+      'Fields that the kernel lacks have no series. The fields differ between kernels.',
     ],
   },
   metrics,
@@ -67,12 +67,14 @@ export const tcpext = defineProbe({
     fields: z
       .enum(['named', 'all'])
       .default('named')
-      .describe('`all` adds every other field of this kernel as netsonde_tcpext_fields_total, some 60 series per Pod.'),
+      .describe(
+        '`all` adds every other field of this kernel as netsonde_tcpext_fields_total, which is about 60 series per Pod.',
+      ),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/netstat.',
+      'Any. Since 5.19 and with BTF, one walk in the kernel reads all namespaces; otherwise by /proc/<pid>/net/netstat.',
   },
   measured: { collect: { ms: 0.4, withoutMs: 1.4 } },
   open: (scope, sources, { options }) =>

@@ -2,35 +2,35 @@ import { defineMetrics } from '#probe/metric.ts';
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
-/** Fields that `fields: all` may show beside the named metrics: every kernel has some 130. */
+/** Maximum number of fields that `fields: all` shows. Kernels have about 130 fields. */
 const FIELDS_MAX = 256;
 
 export const metrics = defineMetrics({
   listenDrops: {
     ...counter,
     name: 'netsonde_tcp_listen_drops_total',
-    help: 'Connection requests that a listening socket dropped, for whatever reason.',
+    help: 'Connection requests that a listening socket dropped for any reason.',
     mib: ['TcpExt', 'ListenDrops'],
     detail: 'core',
   },
   listenOverflows: {
     ...counter,
     name: 'netsonde_tcp_listen_overflows_total',
-    help: 'Connections dropped because the accept queue of the listening socket was full: the application accepts too slowly.',
+    help: 'Connections dropped because the accept queue of the listening socket was full, which means that the application accepts too slowly.',
     mib: ['TcpExt', 'ListenOverflows'],
     detail: 'core',
   },
   requestQueueDrops: {
     ...counter,
     name: 'netsonde_tcp_request_queue_full_drops_total',
-    help: 'Connection requests dropped because the SYN queue was full and SYN cookies are off.',
+    help: 'Connection requests dropped because the SYN queue was full and SYN cookies were disabled.',
     mib: ['TcpExt', 'TCPReqQFullDrop'],
     detail: 'full',
   },
   requestQueueCookies: {
     ...counter,
     name: 'netsonde_tcp_request_queue_full_cookies_total',
-    help: 'Connection requests answered with a SYN cookie because the SYN queue was full.',
+    help: 'Connection requests that got a SYN cookie because the SYN queue was full.',
     mib: ['TcpExt', 'TCPReqQFullDoCookies'],
     detail: 'full',
   },
@@ -44,42 +44,42 @@ export const metrics = defineMetrics({
   syncookiesReceived: {
     ...counter,
     name: 'netsonde_tcp_syncookies_received_total',
-    help: 'Valid SYN cookies that came back.',
+    help: 'Valid SYN cookies received from clients.',
     mib: ['TcpExt', 'SyncookiesRecv'],
     detail: 'full',
   },
   syncookiesFailed: {
     ...counter,
     name: 'netsonde_tcp_syncookies_failed_total',
-    help: 'Segments that should have carried a valid SYN cookie and did not.',
+    help: 'Segments received without the valid SYN cookie that was expected.',
     mib: ['TcpExt', 'SyncookiesFailed'],
     detail: 'full',
   },
   embryonicResets: {
     ...counter,
     name: 'netsonde_tcp_embryonic_resets_total',
-    help: 'Resets received for connections that were not established yet.',
+    help: 'Resets received for connections that were not yet established.',
     mib: ['TcpExt', 'EmbryonicRsts'],
     detail: 'full',
   },
   deferAcceptDrops: {
     ...counter,
     name: 'netsonde_tcp_defer_accept_drops_total',
-    help: 'Acknowledgements of a handshake dropped because TCP_DEFER_ACCEPT waits for data.',
+    help: 'Handshake acknowledgements dropped because the socket waits for data (TCP_DEFER_ACCEPT).',
     mib: ['TcpExt', 'TCPDeferAcceptDrop'],
     detail: 'full',
   },
   timeouts: {
     ...counter,
     name: 'netsonde_tcp_timeouts_total',
-    help: 'Retransmission timeouts: nothing came back for a whole RTO.',
+    help: 'Retransmission timeouts, in which nothing was acknowledged for a whole RTO.',
     mib: ['TcpExt', 'TCPTimeouts'],
     detail: 'full',
   },
   synRetransmits: {
     ...counter,
     name: 'netsonde_tcp_syn_retransmits_total',
-    help: 'SYN and SYN-ACK segments retransmitted: the other side does not answer, or answers do not arrive.',
+    help: 'SYN and SYN-ACK segments retransmitted because no response arrived.',
     mib: ['TcpExt', 'TCPSynRetrans'],
     detail: 'full',
   },
@@ -135,7 +135,7 @@ export const metrics = defineMetrics({
   spuriousHostQueues: {
     ...counter,
     name: 'netsonde_tcp_spurious_retransmits_host_queues_total',
-    help: 'Retransmissions held back because the original was still queued on this host.',
+    help: 'Retransmissions skipped because the original segment was still queued on this host.',
     mib: ['TcpExt', 'TCPSpuriousRtxHostQueues'],
     detail: 'full',
   },
@@ -156,7 +156,7 @@ export const metrics = defineMetrics({
   sackReneging: {
     ...counter,
     name: 'netsonde_tcp_sack_renegings_total',
-    help: 'Times that a receiver threw away data it had acknowledged selectively.',
+    help: 'Times that a receiver discarded data that it had selectively acknowledged.',
     mib: ['TcpExt', 'TCPSACKReneging'],
     detail: 'full',
   },
@@ -177,28 +177,28 @@ export const metrics = defineMetrics({
   dsackReceived: {
     ...counter,
     name: 'netsonde_tcp_dsacks_received_total',
-    help: 'DSACKs received: the other side got data twice, so the retransmission was needless.',
+    help: 'DSACKs received, which report that data arrived twice and the retransmission was unnecessary.',
     mib: ['TcpExt', 'TCPDSACKRecv'],
     detail: 'core',
   },
   dsackOfoReceived: {
     ...counter,
     name: 'netsonde_tcp_dsacks_out_of_order_received_total',
-    help: 'DSACKs received for data out of order.',
+    help: 'DSACKs received for out-of-order data.',
     mib: ['TcpExt', 'TCPDSACKOfoRecv'],
     detail: 'full',
   },
   dsackOldSent: {
     ...counter,
     name: 'netsonde_tcp_dsacks_old_sent_total',
-    help: 'DSACKs sent for old data received twice.',
+    help: 'DSACKs sent because old data was received twice.',
     mib: ['TcpExt', 'TCPDSACKOldSent'],
     detail: 'full',
   },
   dsackOfoSent: {
     ...counter,
     name: 'netsonde_tcp_dsacks_out_of_order_sent_total',
-    help: 'DSACKs sent for data out of order received twice.',
+    help: 'DSACKs sent because out-of-order data was received twice.',
     mib: ['TcpExt', 'TCPDSACKOfoSent'],
     detail: 'full',
   },
@@ -226,7 +226,7 @@ export const metrics = defineMetrics({
   ofoPruned: {
     ...counter,
     name: 'netsonde_tcp_out_of_order_pruned_total',
-    help: 'Times that the out-of-order queue was dropped for lack of memory.',
+    help: 'Times that the out-of-order queue was dropped because of a memory shortage.',
     mib: ['TcpExt', 'OfoPruned'],
     detail: 'full',
   },
@@ -240,7 +240,7 @@ export const metrics = defineMetrics({
   receivePruned: {
     ...counter,
     name: 'netsonde_tcp_receive_queue_pruned_total',
-    help: 'Times that received data was dropped for lack of memory.',
+    help: 'Times that received data was dropped because of a memory shortage.',
     mib: ['TcpExt', 'RcvPruned'],
     detail: 'full',
   },
@@ -261,7 +261,7 @@ export const metrics = defineMetrics({
   zeroWindowDrops: {
     ...counter,
     name: 'netsonde_tcp_zero_window_drops_total',
-    help: 'Segments dropped because the receive window was closed.',
+    help: 'Segments dropped because the receive window was zero.',
     mib: ['TcpExt', 'TCPZeroWindowDrop'],
     detail: 'full',
   },
@@ -289,7 +289,7 @@ export const metrics = defineMetrics({
   toZeroWindow: {
     ...counter,
     name: 'netsonde_tcp_zero_window_advertised_total',
-    help: 'Times that the receive window was closed: the application reads too slowly.',
+    help: 'Times that the receive window was closed because the application reads too slowly.',
     mib: ['TcpExt', 'TCPToZeroWindowAdv'],
     detail: 'full',
   },
@@ -408,7 +408,7 @@ export const metrics = defineMetrics({
   fastOpenBlackholes: {
     ...counter,
     name: 'netsonde_tcp_fast_open_blackholes_total',
-    help: 'Times that TCP Fast Open was switched off because the path seems to drop it.',
+    help: 'Times that TCP Fast Open was disabled because the path seems to drop its packets.',
     mib: ['TcpExt', 'TCPFastOpenBlackhole'],
     detail: 'full',
   },
@@ -422,14 +422,14 @@ export const metrics = defineMetrics({
   mtuProbeFails: {
     ...counter,
     name: 'netsonde_tcp_mtu_probe_failures_total',
-    help: 'Path MTU probes that were lost.',
+    help: 'TCP path MTU probes that were lost.',
     mib: ['TcpExt', 'TCPMTUPFail'],
     detail: 'full',
   },
   mtuProbeSuccesses: {
     ...counter,
     name: 'netsonde_tcp_mtu_probe_successes_total',
-    help: 'Path MTU probes that arrived.',
+    help: 'TCP path MTU probes that were delivered.',
     mib: ['TcpExt', 'TCPMTUPSuccess'],
     detail: 'full',
   },
@@ -450,7 +450,7 @@ export const metrics = defineMetrics({
   originalDataSent: {
     ...counter,
     name: 'netsonde_tcp_original_data_segments_total',
-    help: 'Segments with new data sent, retransmissions not counted.',
+    help: 'Segments with new data sent, excluding retransmissions.',
     mib: ['TcpExt', 'TCPOrigDataSent'],
     detail: 'full',
   },
@@ -478,14 +478,14 @@ export const metrics = defineMetrics({
   timeWaitOverflows: {
     ...counter,
     name: 'netsonde_tcp_time_wait_overflows_total',
-    help: 'TIME-WAIT sockets not kept because tcp_max_tw_buckets was reached.',
+    help: 'TIME-WAIT sockets destroyed early because tcp_max_tw_buckets was reached.',
     mib: ['TcpExt', 'TCPTimeWaitOverflow'],
     detail: 'full',
   },
   timeoutRehash: {
     ...counter,
     name: 'netsonde_tcp_timeout_rehashes_total',
-    help: 'Times that a timeout made the sender choose another path (flow label).',
+    help: 'Times that the sender chose another path after a timeout (flow label).',
     mib: ['TcpExt', 'TcpTimeoutRehash'],
     detail: 'full',
   },
@@ -501,12 +501,12 @@ export const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     name: 'netsonde_tcp_aborts_total',
-    help: 'Connections that were given up, by cause.',
+    help: 'Aborted connections, by cause.',
     source: 'net/netstat TcpExt.TCPAbort*',
     detail: 'full',
     labels: {
       cause: {
-        help: 'close: unread data at close; data: new data after close; failed: no memory for the reset; linger: orphaned after its linger time; memory: too many orphans; timeout: no answer.',
+        help: 'close: unread data at close; data: new data after close; failed: no memory for the reset; linger: linger time of an orphaned socket ended; memory: too many orphans; timeout: no response.',
         values: ['close', 'data', 'failed', 'linger', 'memory', 'timeout'],
       },
     },
@@ -529,7 +529,7 @@ export const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     name: 'netsonde_tcpext_fields_total',
-    help: 'Every other field of TcpExt under its kernel name, with `fields: all`.',
+    help: 'All other fields of TcpExt by kernel name. Requires `fields: all`.',
     source: 'net/netstat TcpExt.*',
     detail: 'core',
     labels: {

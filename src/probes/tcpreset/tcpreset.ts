@@ -10,12 +10,14 @@ import { defineMetrics } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants, tcpStateName } from '#probe/scene.ts';
 import { describeReset, ResetReasons, type ResetScene } from './reset_reasons.ts';
 
-// Namespaced: yes. A socket carries the cookie; a reset without one is in the namespace of the packet that it answers.
+// Namespaced: yes. A socket has the cookie of its namespace. A reset without a socket belongs to the namespace of the
+// packet that caused it.
 
 const REASON_HELP =
-  'Reason of the reset, as the running kernel names it; in lower case where the kernel gives none and the reason is derived from the socket.';
+  'Reason of the reset by its name in the running kernel. Reasons in lower case are derived from the socket because the kernel gives none.';
 
-const OUTCOME_HELP = '`cut_off`: a connection or data was lost; `orderly`: nothing was lost, as at the end of TLS.';
+const OUTCOME_HELP =
+  '`cut_off`: a connection or data was lost; `orderly`: nothing was lost, for example at the end of TLS.';
 
 const metrics = defineMetrics({
   resets: {
@@ -26,7 +28,10 @@ const metrics = defineMetrics({
     source: 'tcp:tcp_send_reset, tcp:tcp_receive_reset, map counts',
     detail: 'core',
     labels: {
-      direction: { help: 'sent: by this namespace; received: by one of its connections.', values: namesOf(resetSide) },
+      direction: {
+        help: 'sent: this namespace sent the reset; received: a connection of this namespace was reset.',
+        values: namesOf(resetSide),
+      },
       reason: { help: REASON_HELP, example: 'NO_SOCKET', max: 64 },
       outcome: { help: OUTCOME_HELP, values: namesOf(resetOutcome) },
     },
@@ -35,9 +40,9 @@ const metrics = defineMetrics({
 
 const events = defineEvents({
   tcp_reset: {
-    help: 'A TCP connection was reset, or refused.',
+    help: 'A TCP connection was reset or refused.',
     severity: 'warning',
-    info: 'where nothing was lost: [the rule](resets.md)',
+    info: 'when nothing was lost (see [the rule](resets.md))',
     equalBy: ['direction', 'reason', 'state'],
     client: ({ direction, state }) => {
       if (state === 'SYN_SENT') return direction === 'sent' ? 'src' : 'dst';
@@ -49,23 +54,23 @@ const events = defineEvents({
       reason: { type: 'string', help: REASON_HELP },
       state: {
         type: 'string',
-        help: 'State of the socket: CLOSE where it is being closed; missing where no socket is involved.',
+        help: 'State of the socket. CLOSE if it is being closed; missing if no socket is involved.',
         optional: true,
       },
       outcome: { type: 'string', help: OUTCOME_HELP },
       unacknowledgedBytes: {
         type: 'number',
-        help: 'Bytes of data of this end that the other one has not acknowledged, where there are any.',
+        help: 'Bytes sent by this end that the other end has not acknowledged, if any.',
         optional: true,
       },
       unreadBytes: {
         type: 'number',
-        help: 'Bytes of received data that the process has not read, where there are any.',
+        help: 'Bytes received that the process has not read, if any.',
         optional: true,
       },
       refusedBytes: {
         type: 'number',
-        help: 'Bytes of data of the segment that the reset answers, where there are any.',
+        help: 'Bytes of data in the segment that caused the reset, if any.',
         optional: true,
       },
       ...PROCESS_FIELDS,
@@ -75,7 +80,7 @@ const events = defineEvents({
 
 type ResetEvent = EventBody<(typeof events)['tcp_reset']>;
 
-const NO_REASON = 'this kernel gives no reasons for resets (added in 6.10): they are derived from the socket';
+const NO_REASON = 'this kernel gives no reasons for resets (added in 6.10), so they are derived from the socket';
 
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
@@ -84,7 +89,8 @@ const hooks: HookTable<Layout['program']> = {
       what: 'resets sent',
       choices: [
         { hooks: [hook('raw_tp/tcp_send_reset', 3, 'tcp_reset_sent_reason')] },
-        // Before 6.10 the tracepoint does not fire without a socket; the functions are called all the same.
+        // Before 6.10 the tracepoint does not fire for resets without a socket, but the functions are called for
+        // them.
         {
           hooks: [
             hook('fentry/tcp_v4_send_reset', 2, 'tcp_reset_v4_entry'),
@@ -103,7 +109,7 @@ const hooks: HookTable<Layout['program']> = {
         },
         {
           hooks: [hook('raw_tp/tcp_send_reset', 2, 'tcp_reset_sent')],
-          lacks: `${NO_REASON}; resets that no socket sends, as from a closed port, are not seen`,
+          lacks: `${NO_REASON}; resets without a socket, such as those from a closed port, are not seen`,
         },
       ],
     },
@@ -178,15 +184,15 @@ export const tcpreset = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'TCP resets per Pod, by direction and reason, with an event for each: shows refused connections and which end resets them.',
+    'TCP resets per Pod, by direction and reason, with an event for each. Shows refused connections and which end sent the reset.',
   guide: {
     question: 'Which end resets TCP connections, and why?',
     when: 'Look here for `connection reset by peer`, `connection refused` and `broken pipe`.',
     query:
       'topk(10, sum by (namespace, pod, direction, reason) (rate(netsonde_tcp_resets_total{outcome="cut_off"}[5m])))',
     limits: [
-      'The reason of a received reset is not on the wire: it is the state of the connection.',
-      'A reset sent by a device or firewall on the path looks like one of the peer.',
+      'A reset does not carry its reason, so the reason of a received reset is derived from the state of the connection.',
+      'A reset sent by a device or firewall on the path looks like a reset from the peer.',
     ],
   },
   metrics,
@@ -196,7 +202,7 @@ export const tcpreset = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'BTF and ring buffers (5.8). Kernels give reasons since 6.10; before, resets without a socket need fentry or kprobes.',
+      'BTF and ring buffers (5.8). Kernels give reasons since 6.10. On older kernels, resets without a socket need fentry or kprobes.',
   },
   measured: { programs: { ns: { 'raw_tp/tcp_send_reset': '97', 'tp_btf/tcp_receive_reset': '87' } } },
   open: async (scope, sources, settings) => {

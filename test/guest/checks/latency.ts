@@ -161,7 +161,7 @@ print(total)`),
       for (const event of events) {
         equal(event.pod, owner);
         equal(event['bytes'], 4_096);
-        match(event.message, /^nullb0 took [\d.]+ ms for a write of 4096 bytes, for (dd|kworker)/);
+        match(event.message, /^nullb0 took [\d.]+ ms for a write of 4096 bytes, requested by (dd|kworker)/);
         if (features.blockOwner) equal(event['process'], 'dd');
       }
     } finally {

@@ -46,7 +46,7 @@ async function refuses({ agent }: Context): Promise<void> {
   await agent.kernel.configure(probesOf(ON));
   const status = agent.kernel.probes().find(({ name }) => name === 'socketlatency');
   equal(status?.state, 'unsupported');
-  match(status?.reason ?? '', /kept with the socket, which tracepoints and fentry may do since 5\.11/);
+  match(status?.reason ?? '', /socket storage, which tracepoints and fentry programs support since 5\.11/);
 }
 
 /** Expects one event of this type for this port, with a delay within the limits. */
