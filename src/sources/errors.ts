@@ -1,15 +1,20 @@
-/** Place that a source reads: a file relative to /proc, or a kind of netlink dump. */
+/** Place that a source reads: a file relative to /proc, or the name of a netlink request. */
 export type SourcePath = string;
 
-/** Called for each piece of a kernel answer that was malformed and left out. */
+/** Called for each part of a kernel response that was malformed and skipped. */
 export type Malformed = (what: string) => void;
 
-/** Counts data that a source could not read or parse. Such an error never stops the agent: the row is left out. */
+/**
+ * Counts data that a source could not read or parse. Such errors never stop the agent; only the affected row is
+ * skipped.
+ */
 export class SourceErrors {
   readonly counts = new Map<string, { readonly source: string; readonly path: SourcePath; count: number }>();
   readonly #log: (message: string) => void;
 
-  /** @param log called with the first error of each kind, for people who ask why */
+  /**
+   * @param log called with the first error of each kind
+   */
   constructor(log: (message: string) => void = () => undefined) {
     this.#log = log;
   }
@@ -23,10 +28,12 @@ export class SourceErrors {
     }
     this.counts.set(key, { source, path, count: 1 });
     const message = error instanceof Error ? error.message : String(error);
-    this.#log(`${source} ${path}: ${message} (more of these are only counted, in netsonde_source_errors_total)`);
+    this.#log(
+      `${source} ${path}: ${message} (further errors of this kind are only counted in netsonde_source_errors_total)`,
+    );
   }
 
-  /** Returns a callback for the parser of that data. */
+  /** Returns a callback that counts malformed data. */
   malformed(source: string, path: SourcePath): Malformed {
     return (what) => this.count(source, path, new Error(`not understood: ${what}`));
   }

@@ -11,22 +11,28 @@ import { readText } from './procfs/read.ts';
 const ENOPROTOOPT = 92;
 
 const EACCES = 13;
-/** ENOENT, ESRCH: gone. EINVAL: `ip netns del` has unmounted the namespace and not removed the file yet. */
+/**
+ * Errors that mean that the namespace is gone: ENOENT, ESRCH, and EINVAL after `ip netns del` has unmounted the
+ * namespace but not yet removed the file.
+ */
 const GONE = [2, 3, 22];
 
-/** A way into a namespace: a process's directory in /proc, or the path of a mount. */
+/** A way to enter a namespace: the /proc directory of a process in it, or the path where it is mounted. */
 interface Place {
   readonly process?: string;
   readonly mount?: string;
 }
 
-/** Returns the error number where a namespace could not be entered. @throws any other error */
+/** Returns the error number if the namespace could not be entered. @throws any other error */
 function entryError(error: unknown): number {
   if (error instanceof BpfError && error.code === 'NETNS') return error.errno;
   throw error;
 }
 
-/** Whether this thread is in the namespace. Kernels before 5.14 do not report it; there it is assumed. */
+/**
+ * Returns whether this thread is in the namespace. Kernels before 5.14 do not report it, so they are assumed to be
+ * right.
+ */
 function isIn(id: NetnsId): boolean {
   try {
     return toCounter(netnsCookie()) === id;
@@ -37,16 +43,16 @@ function isIn(id: NetnsId): boolean {
 }
 
 /**
- * Reads files of /proc/<pid>/net for a namespace: through a process that is in it, or, where there is none, by entering the namespace.
- * No descriptor is kept open: it would keep a dead Pod's namespace alive.
+ * Reads files of /proc/<pid>/net in a namespace, either through a process that is in it or by entering the namespace.
+ * No descriptor is kept open because it would keep the namespace of a dead Pod alive.
  */
 export class NetFiles {
   readonly #proc: string;
   readonly #netns: NetnsIndex;
   readonly #errors: SourceErrors;
-  /** Inode number of the namespace that the agent is in. */
+  /** Inode number of the agent's own namespace. */
   #home: number | undefined;
-  /** Ways into the namespaces, each looked up and checked once a cycle. */
+  /** Ways to enter the namespaces, which are looked up and checked once per cycle. */
   readonly #places = new WeakMap<Cycle, Map<NetnsId, Place>>();
 
   constructor(proc: string, netns: NetnsIndex, errors: SourceErrors) {
@@ -55,7 +61,10 @@ export class NetFiles {
     this.#errors = errors;
   }
 
-  /** Returns the text of `/proc/<pid>/<path>` as the namespace shows it; undefined where it is gone or cannot be read, which is counted. */
+  /**
+   * Returns the text of `/proc/<pid>/<path>` in the namespace. Returns undefined if the namespace is gone or the file
+   * cannot be read; read errors are counted.
+   */
   read(entry: NetnsEntry, path: string, cycle: Cycle): string | undefined {
     const { process } = this.#place(entry, cycle);
     try {
@@ -67,7 +76,7 @@ export class NetFiles {
     }
   }
 
-  /** Reads the same and parses it; pieces that the parser leaves out are counted. */
+  /** Reads and parses a file like `read`. Parts that the parser skips are counted. */
   parse<T>(
     entry: NetnsEntry,
     path: string,
@@ -79,23 +88,24 @@ export class NetFiles {
   }
 
   /**
-   * Calls a synchronous function with this thread in the namespace; returns undefined where there is no way in any more.
-   * @throws {BpfError} NETNS where a capability is missing (CAP_SYS_ADMIN; CAP_SYS_PTRACE), and the agent is in another one
+   * Calls a synchronous function while this thread is in the namespace. Returns undefined if the namespace can no
+   * longer be entered.
+   * @throws {BpfError} NETNS if the agent is in another namespace and lacks CAP_SYS_ADMIN or CAP_SYS_PTRACE
    */
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     this.#home ??= statSync(join(this.#proc, 'thread-self/ns/net'), { throwIfNoEntry: false })?.ino ?? 0;
     return entry.inum === this.#home ? call() : this.enter(entry, cycle, call);
   }
 
-  /** Does the same, but requires the capability for the agent's own namespace, too. */
+  /** Like `inside`, but also enters the agent's own namespace, which needs the capability. */
   enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     let refused: unknown;
     for (const path of this.#waysInto(entry, cycle)) {
       try {
-        // Since the last look, a mount or a process may have moved to another namespace.
+        // Since the check, a mount or process may have moved to another namespace.
         return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
       } catch (error) {
-        // Entering through a process of another user takes CAP_SYS_PTRACE; through a mount it does not.
+        // Entering through a process of another user needs CAP_SYS_PTRACE; entering through a mount does not.
         if (entryError(error) === EACCES) refused ??= error;
         else if (!GONE.includes(entryError(error))) throw error;
       }

@@ -3,28 +3,31 @@ import type { NetnsId } from '#core/netns.ts';
 /** A network namespace that has an owner. */
 export interface NetnsEntry {
   readonly id: NetnsId;
-  /** Inode number, which the kernel may reuse once this namespace is dead. */
+  /** Inode number. The kernel may reuse it after this namespace is dead. */
   readonly inum: number;
-  /** Whether the node itself and its hostNetwork Pods are in the namespace. */
+  /** True for the namespace of the node itself and its hostNetwork Pods. */
   readonly isNode: boolean;
 }
 
-/** The network namespaces of this machine, as sources and probes see them. */
+/** Network namespaces of this machine, for sources and probes. */
 export interface NetnsIndex {
   snapshot(): readonly NetnsEntry[];
-  /** The namespace of the node itself; undefined until the first scan. */
+  /** Namespace of the node; undefined until the first scan. */
   readonly node: NetnsEntry | undefined;
-  /** Whether the namespace is alive and unowned: nothing is shown of it, and a process may make thousands of them. */
+  /**
+   * Returns whether the namespace is alive and unowned. Unowned namespaces are not shown because a process may create
+   * thousands of them.
+   */
   isNobodys(id: NetnsId): boolean;
-  /** Reason why some namespaces that may be Pods' are not seen; undefined where all are. */
+  /** Reason why some namespaces that may belong to Pods are not seen; undefined if all are seen. */
   readonly visibilityGap: string | undefined;
-  /** Directory of a process that is in the namespace now; undefined where there is none. */
+  /** Returns the /proc directory of a process in the namespace; undefined if there is none. */
   locate(entry: NetnsEntry): string | undefined;
-  /** Path where the namespace is mounted, if it is. */
+  /** Returns the path where the namespace is mounted, if any. */
   mountOf(entry: NetnsEntry): string | undefined;
   /**
-   * Calls back every few seconds, until disposed: data kept for a namespace that has been dead for long enough should then be
-   * dropped.
+   * Calls the callback every few seconds until disposed. The callback should remove data of namespaces that have been
+   * dead for long enough.
    */
   onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable;
 }

@@ -1,25 +1,25 @@
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** The processes of one owner: a Pod, a container, or a network namespace of neither. */
+/** Processes of one owner: a Pod, a container, or a network namespace that belongs to neither. */
 export interface ProcessGroup {
-  /** Key of the owner, the same for as long as it lives. */
+  /** Key of the owner, which stays the same during the owner's lifetime. */
   readonly key: string;
-  /** Network namespaces of the owner: nearly always one. */
+  /** Network namespaces of the owner, usually one. */
   readonly netns: readonly NetnsId[];
-  /** Processes, never threads. No process is in two groups. */
+  /** Process IDs, without threads. A process is in at most one group. */
   readonly pids: readonly number[];
 }
 
 export interface ProcessList {
-  /** Groups of all owners except the node itself. */
+  /** Groups of all owners except the node. */
   readonly groups: readonly ProcessGroup[];
-  /** Reasons why some processes could not be assigned. */
+  /** Reasons why some processes could not be assigned to an owner. */
   readonly degraded: readonly string[];
 }
 
 /** Assigns processes to their owners. */
 export interface ProcessIndex {
-  /** Returns the current groups, looked up once a cycle. @throws where /proc cannot be listed */
+  /** Returns the current groups, which are determined once per cycle. @throws if /proc cannot be listed */
   list(cycle: Cycle): Promise<ProcessList>;
 }

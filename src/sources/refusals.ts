@@ -3,15 +3,17 @@ import { refusedCalls, type SystemCall, unavailable } from 'bpf-napi';
 import { readText } from './procfs/read.ts';
 
 /**
- * Describes, in the words of an operator, the filter or module that refuses a system call before the kernel sees it; undefined where
- * nothing does.
+ * Returns a text for operators that names the seccomp filter or security module that refuses a system call; undefined
+ * if the call is permitted.
  */
 export function refusalOf(call: SystemCall, proc = '/proc'): string | undefined {
   if (unavailable() !== undefined || !refusedCalls().includes(call)) return undefined;
   return describeRefusal(call, readText(join(proc, 'self/status')) ?? '');
 }
 
-/** @param status man 5 proc, /proc/pid/status */
+/**
+ * @param status content of /proc/pid/status (man 5 proc)
+ */
 export function describeRefusal(call: SystemCall, status: string): string {
   return /^Seccomp:\s+2$/m.test(status)
     ? `a filter of system calls (seccomp) refuses ${call}: give the container manifests/seccomp/netsonde.json, or Unconfined`

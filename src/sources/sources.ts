@@ -9,7 +9,7 @@ import type { Cpus } from './procfs/cpus.ts';
 import type { SocketSource } from './sockets/source.ts';
 import type { SockstatSource } from './sockstat/source.ts';
 
-/** All readers of the kernel, as a probe gets them. */
+/** Readers of kernel data that are available to probes. */
 export interface Sources {
   readonly netns: NetnsIndex;
   readonly processes: ProcessIndex;

@@ -63,7 +63,7 @@ it('uses the fallback if the kernel lacks what the walk needs, and says why: the
   expect(source.health).toEqual({ reader: 'files', note: 'no BTF', degraded: [] });
   expect(await source.read(freeCycle())).toBe('files');
   expect(seen.closed).toBe(0);
-  expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: no BTF']);
+  expect(warnings).toEqual(['counts: the walk in the kernel does not run, so the reader is files: no BTF']);
 });
 
 it('is degraded if the walk does not open though the kernel could run it', async () => {
@@ -71,9 +71,9 @@ it('is degraded if the walk does not open though the kernel could run it', async
   await using _use = await source.use();
   expect(source.health).toMatchObject({
     reader: 'files',
-    degraded: ['the walk in the kernel failed, the reader is files: 66.7 is no BigInt'],
+    degraded: ['the walk in the kernel failed, so the reader is files: 66.7 is no BigInt'],
   });
-  expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: 66.7 is no BigInt']);
+  expect(warnings).toEqual(['counts: the walk in the kernel does not run, so the reader is files: 66.7 is no BigInt']);
 });
 
 it('switches to the fallback when the walk fails, within the same cycle, and closes it', async () => {
@@ -85,12 +85,12 @@ it('switches to the fallback when the walk fails, within the same cycle, and clo
   expect(source.health).toEqual({
     reader: 'files',
     note: 'the kernel refused',
-    degraded: ['the walk in the kernel failed, the reader is files: the kernel refused'],
+    degraded: ['the walk in the kernel failed, so the reader is files: the kernel refused'],
   });
   expect(seen.closed).toBe(1);
   expect(await source.read(freeCycle())).toBe('files');
   expect(seen.passes).toBe(1);
-  expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: the kernel refused']);
+  expect(warnings).toEqual(['counts: the walk in the kernel does not run, so the reader is files: the kernel refused']);
 });
 
 it('warns once for each reason, even if the walk is retried often', async () => {

@@ -1,28 +1,28 @@
 import type { Cycle } from '#core/cycle.ts';
 import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 
-/** Milliseconds until a walk that failed is retried, since it may have met a shortage of memory. */
+/** Milliseconds until a failed walk is retried. It may have failed because of a memory shortage. */
 const RETRY_MS = 60_000;
 
-/** Reads all namespaces at once, inside the kernel. */
+/** Reads all namespaces with a walk inside the kernel. */
 export interface KernelWalk<Snapshot> extends Disposable {
   read(cycle: Cycle): Promise<Snapshot>;
-  /** Warnings about data that the last reading left out, with the reason; undefined where nothing ever is. */
+  /** Warnings about data that the last reading skipped, with reasons; undefined if the walk never skips data. */
   readonly left?: readonly string[];
 }
 
 export interface WalkSourceOptions<Snapshot> {
-  /** Name of the data, for the log: `socket counts`. */
+  /** Name of the data for log messages, such as `socket counts`. */
   readonly what: string;
-  /** Called with the reason why the walk does not run: once for each reason. */
+  /** Called with the reason why the walk does not run. Not called again for the same reason. */
   readonly warn: (message: string) => void;
-  /** Opens the walk. @throws where the kernel cannot run it; the message is the reason that is shown */
+  /** Opens the walk. @throws if the kernel cannot run it; the message is shown as the reason */
   readonly open: () => Promise<KernelWalk<Snapshot>>;
-  /** Reads the same without the walk: slower, and available everywhere. */
+  /** Reads the same data without the walk. Slower, but works on every kernel. */
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
   /**
-   * Whether an error of the walk says nothing about its next reading: then only this reading fails, and the walk stays open. By default,
-   * the walk is closed after its first error.
+   * Returns whether an error may affect only this reading. The reading then fails and the walk stays open. By default,
+   * the walk is closed after any error.
    */
   readonly isTransient?: (error: unknown) => boolean;
   /** Name of the fallback: `files`. */
@@ -30,8 +30,8 @@ export interface WalkSourceOptions<Snapshot> {
 }
 
 /**
- * One snapshot of all namespaces a cycle for all callers: by a walk in the kernel where that can run, else by the fallback. The kernel
- * program is loaded only while somebody uses the source.
+ * Provides one snapshot of all namespaces per cycle for all callers. Uses a walk in the kernel if possible, otherwise
+ * the fallback. The BPF program is loaded only while the source has users.
  */
 export class WalkSource<Snapshot> {
   readonly #options: WalkSourceOptions<Snapshot>;
@@ -39,11 +39,11 @@ export class WalkSource<Snapshot> {
   #walk: KernelWalk<Snapshot> | undefined;
   /** Reason why the walk does not run. */
   #reason: string | undefined;
-  /** Whether this kernel lacks what the walk needs, so that the fallback is the best way here. */
+  /** True if this kernel lacks something that the walk needs. The fallback then does not count as degraded. */
   #isUnsupported = false;
   #warned: string | undefined;
   #opened = false;
-  /** Time of the next retry of the walk; never where it runs, or where the kernel lacks it. */
+  /** Time of the next retry; infinite if the walk runs or the kernel does not support it. */
   #retryAtMs = Number.POSITIVE_INFINITY;
   #adjusting: Promise<void> = Promise.resolve();
   #last: { cycle: Cycle; snapshot: Promise<Snapshot> } | undefined;
@@ -52,7 +52,7 @@ export class WalkSource<Snapshot> {
     this.#options = options;
   }
 
-  /** To be disposed when the caller stops reading. */
+  /** Registers a user. The result must be disposed when the caller stops reading. */
   async use(): Promise<AsyncDisposable> {
     this.#users++;
     await this.#adjust();
@@ -71,7 +71,7 @@ export class WalkSource<Snapshot> {
       reader: this.#walk === undefined ? otherwiseName : 'pass',
       note: this.#reason,
       degraded: [
-        ...(isBroken ? [`the walk in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : []),
+        ...(isBroken ? [`the walk in the kernel failed, so the reader is ${otherwiseName}: ${this.#reason}`] : []),
         ...(this.#walk?.left ?? []),
       ],
     };
@@ -92,7 +92,7 @@ export class WalkSource<Snapshot> {
       } catch (error) {
         cycle.signal.throwIfAborted();
         if (this.#options.isTransient?.(error) === true) throw error;
-        // Meanwhile another reader may have met the same error, or the walk was closed and opened again.
+        // Another reader may have had the same error meanwhile, or the walk may have been closed and reopened.
         if (walk === this.#walk) this.#giveUp(walk, error);
       }
     }
@@ -112,7 +112,10 @@ export class WalkSource<Snapshot> {
     return this.#adjusting;
   }
 
-  /** Opens for the first user, and closes after the last: one step at a time, in the order of the calls. */
+  /**
+   * Opens the walk for the first user and closes it after the last one. Steps run one after the other in the order of
+   * the calls.
+   */
   #adjust(): Promise<void> {
     this.#adjusting = this.#adjusting.then(async () => {
       const wanted = this.#users > 0;
@@ -142,7 +145,7 @@ export class WalkSource<Snapshot> {
     if (!this.#isUnsupported) this.#retryAtMs = performance.now() + RETRY_MS;
     if (reason === this.#warned) return;
     this.#warned = reason;
-    warn(`${what}: the walk in the kernel does not run, the reader is ${otherwiseName}: ${reason}`);
+    warn(`${what}: the walk in the kernel does not run, so the reader is ${otherwiseName}: ${reason}`);
   }
 
   #closeWalk(): void {

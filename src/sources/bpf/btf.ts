@@ -1,6 +1,7 @@
 /**
- * BTF, the kernel's description of its own types (kernel: Documentation/bpf/btf.rst): a header, type records and
- * strings. Names are stored once, so a name is compared by its offset. Host byte order: little-endian.
+ * Parser for BTF, the kernel's type information (kernel: Documentation/bpf/btf.rst). BTF consists of a header, type
+ * records and strings. Each name is stored only once, so names are compared by their offsets. Assumes that the host
+ * is little-endian.
  */
 
 const MAGIC = 0xeb9f;
@@ -29,7 +30,9 @@ export const KIND = {
   enum64: 19,
 } as const;
 
-/** Number of 32-bit words that follow a record, by its kind: once, and for each of its `vlen` elements. */
+/**
+ * Number of 32-bit words after the header of a record, by kind: once per record, and for each of its `vlen` elements.
+ */
 const EXTRA_ONCE = new Uint8Array(32);
 const EXTRA_EACH = new Uint8Array(32);
 for (const kind of [KIND.int, KIND.variable, KIND.declarationTag]) EXTRA_ONCE[kind] = 1;
@@ -42,23 +45,26 @@ export interface BtfType {
   readonly kind: number;
   readonly vlen: number;
   readonly name: string;
-  /** Size for a struct, union, enum or integer; for the others, the type that they refer to. */
+  /** Size of a struct, union, enum or integer. For other kinds, the ID of the type that they refer to. */
   readonly sizeOrType: number;
-  /** First word after the record. */
+  /** Index of the first word after the record header. */
   readonly extra: number;
 }
 
 export interface BtfMember {
   readonly name: string;
   readonly type: number;
-  /** Offset in bits. */
+  /** Offset from the start of the struct, in bits. */
   readonly bits: number;
 }
 
-/** The kernel has 130,000 types. Only every 32nd place is kept, because touching new memory costs more than walking on from there. */
+/**
+ * Number of types per stored position. The kernel has 130,000 types, and stepping over a few of them costs less than
+ * touching memory for all positions.
+ */
 const TYPES_A_MARK = 32;
 
-/** Returns how many words a type record takes. @param at its first word */
+/** Returns the length of a type record in words. @param at index of its first word */
 function wordsOf(words: Uint32Array, at: number): number {
   const info = words[at + 1] ?? 0;
   const kind = (info >>> 24) & 0x1f;
@@ -67,23 +73,23 @@ function wordsOf(words: Uint32Array, at: number): number {
 
 export class Btf {
   readonly #base: Btf | undefined;
-  /** Number of types and string bytes of the base; the types of this object are numbered on from there. */
+  /** Number of types and string bytes of the base. The type IDs of this object continue after those of the base. */
   readonly #baseTypes: number;
   readonly #baseStrings: number;
   readonly #view: DataView;
   readonly #bytes: Buffer;
   readonly #stringsAt: number;
   readonly #stringsEnd: number;
-  /** First word after the types. */
+  /** Words of the type records. */
   readonly #words: Uint32Array;
-  /** Words where the types 1, 33, 65, … begin. */
+  /** Positions of the types 1, 33, 65 and so on. */
   readonly #marks: readonly number[];
   /** Number of types, including void. */
   readonly length: number;
 
   /**
-   * @param base the kernel's types, where this object is a module's
-   * @throws where the bytes are not BTF, or are cut short
+   * @param base the kernel's types if this object belongs to a module
+   * @throws if the bytes are not BTF or are truncated
    */
   constructor(bytes: Uint8Array, base?: Btf) {
     this.#base = base;
@@ -113,7 +119,7 @@ export class Btf {
     this.length = count + 1;
   }
 
-  /** Returns the first word of a type. @param id a type of this object, not of its base */
+  /** Returns the index of a type's first word. @param id type of this object, not of its base */
   #place(id: number): number | undefined {
     if (id < 1 || id >= this.length) return undefined;
     let at = this.#marks[Math.floor((id - 1) / TYPES_A_MARK)] ?? 0;
@@ -121,7 +127,7 @@ export class Btf {
     return at;
   }
 
-  /** Yields, in order, the types that have a word of this value anywhere in their records, and where it is. */
+  /** Yields in order all types whose records contain a word with this value, with the position of the word. */
   *#recordsWith(value: number): Generator<{ readonly id: number; readonly at: number; readonly found: number }> {
     const words = this.#words;
     const first = this.#marks[0] ?? words.length;
@@ -158,7 +164,7 @@ export class Btf {
     };
   }
 
-  /** Returns the first type of this kind and name; of a module, only its own types are searched. */
+  /** Returns the first type with this kind and name. For a module, only the module's own types are searched. */
   find(kind: number, name: string): BtfType | undefined {
     const offset = this.#stringOffset(name);
     if (offset === undefined) return undefined;
@@ -178,14 +184,14 @@ export class Btf {
       members.push({
         name: this.string(this.#view.getUint32(at, true)),
         type: this.#view.getUint32(at + 4, true),
-        // In a struct with bit fields, the high byte is the width of this member.
+        // In a struct with bit fields, the high byte is the width of the member in bits.
         bits: this.#view.getUint32(at + 8, true) & 0xffffff,
       });
     }
     return members;
   }
 
-  /** Returns the offset in bits of a member, which may be in an anonymous struct or union. */
+  /** Returns the offset of a member in bits. The member may be in an anonymous struct or union. */
   memberBits(type: BtfType, name: string): number | undefined {
     for (const member of this.members(type)) {
       if (member.name === name) return member.bits;
@@ -206,7 +212,7 @@ export class Btf {
     return { bits: encoding & 0xff, signed: ((encoding >>> 24) & 1) !== 0 };
   }
 
-  /** Returns the variables of a data section, by type id. */
+  /** Returns the variables of a data section with their type IDs. */
   sectionVariables(type: BtfType): { type: number; offset: number; size: number }[] {
     const variables: { type: number; offset: number; size: number }[] = [];
     for (let index = 0, at = type.extra; index < type.vlen; index++, at += 12) {
@@ -219,7 +225,7 @@ export class Btf {
     return variables;
   }
 
-  /** Returns where a static per-CPU variable is in the area of a CPU; undefined where there is none of this name. */
+  /** Returns the offset of a static per-CPU variable in the per-CPU area; undefined if there is no such variable. */
   perCpuVariable(name: string): { readonly type: BtfType; readonly offset: number } | undefined {
     const section = this.find(KIND.dataSection, '.data..percpu');
     const variable = this.find(KIND.variable, name);
@@ -228,7 +234,7 @@ export class Btf {
     return place === undefined ? undefined : { type: this.resolve(variable.sizeOrType), offset: place.offset };
   }
 
-  /** Follows typedefs and qualifiers to the type itself. */
+  /** Follows typedefs and qualifiers to the underlying type. */
   resolve(id: number): BtfType {
     let type = this.type(id);
     while ([KIND.typedef, KIND.const, KIND.volatile, KIND.restrict, KIND.typeTag].some((kind) => kind === type.kind)) {
@@ -237,7 +243,7 @@ export class Btf {
     return type;
   }
 
-  /** Returns the values of an enumeration by name. */
+  /** Returns the values of an enum by name. */
   enumValues(type: BtfType): Map<string, number> {
     const wide = type.kind === KIND.enum64;
     const values = new Map<string, number>();
@@ -247,7 +253,7 @@ export class Btf {
     return values;
   }
 
-  /** Returns the values of the enumeration that has this member: the kernel's MIB enumerations have no names. */
+  /** Returns the values of the enum that has this member. The enums of the kernel's MIBs have no names of their own. */
   enumWithMember(member: string): Map<string, number> | undefined {
     const offset = this.#stringOffset(member);
     if (offset === undefined) return undefined;
@@ -258,7 +264,10 @@ export class Btf {
     return undefined;
   }
 
-  /** Returns the number of arguments that a tracepoint passes to a BPF program; undefined where the kernel has no such tracepoint. */
+  /**
+   * Returns the number of arguments that a tracepoint passes to a BPF program; undefined if the kernel has no such
+   * tracepoint.
+   */
   tracepointArguments(name: string): number | undefined {
     const typedef = this.find(KIND.typedef, `btf_trace_${name}`);
     if (typedef === undefined) return undefined;
@@ -267,13 +276,13 @@ export class Btf {
     return prototype.kind === KIND.functionProto ? prototype.vlen - 1 : undefined;
   }
 
-  /** Returns the number of parameters of a function; undefined where there is none of this name. */
+  /** Returns the number of parameters of a function; undefined if there is no such function. */
   functionParameters(name: string): number | undefined {
     const type = this.find(KIND.function, name);
     return type === undefined ? undefined : this.type(type.sizeOrType).vlen;
   }
 
-  /** Returns the string at an offset, as records and .BTF.ext refer to it. */
+  /** Returns the string at an offset. Type records and .BTF.ext refer to strings by offset. */
   string(offset: number): string {
     if (this.#base !== undefined && offset < this.#baseStrings) return this.#base.string(offset);
     const start = this.#stringsAt + offset - this.#baseStrings;
@@ -284,7 +293,7 @@ export class Btf {
   #stringOffset(name: string): number | undefined {
     const inBase = this.#base === undefined ? undefined : this.#base.#stringOffset(name);
     if (inBase !== undefined) return inBase;
-    // The strings of a module do not begin with the empty one.
+    // The strings of a module do not start with an empty string.
     const first = `${name}\0`;
     if (this.#bytes.toString('latin1', this.#stringsAt, this.#stringsAt + first.length) === first)
       return this.#baseStrings;

@@ -2,52 +2,56 @@ import { netnsWalkResult } from '#bpf/generated/common.ts';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 
-/** The remaining bits of a slice's result are the number of its rows. */
+/** The remaining bits of a result are the number of rows in the slice. */
 const { done: DONE, starts_initial: STARTS_INITIAL } = netnsWalkResult;
 const ROWS_MASK = ~(DONE | STARTS_INITIAL);
 
-/** Returns the number of rows that a slice has written. */
+/** Returns the number of rows in a slice. */
 export function rowsOf(result: number): number {
   return result & ROWS_MASK;
 }
 
-/** A program has its CPU to itself while it runs. Aim for less than the half millisecond that it may take. */
+/** Target duration of a slice. A program occupies its CPU while it runs and must stay below half a millisecond. */
 const SLICE_MS = 0.3;
 const ROWS_MIN = 4;
 
 /**
- * Runs the program for `count` rows from `skip` on, and returns its result.
- * @param goesOn 1: begin at the last row of the previous slice, where the program can; 0: count from the start
+ * Runs the program for `count` rows beginning with row `skip`, and returns its result.
+ * @param goesOn 1 to continue at the last row of the previous slice if possible; 0 to count from the start of the
+ *   list
  */
 export type RunSlice = (skip: number, count: number, goesOn: bigint) => number;
 
 export interface WalkVisitor {
-  /** Identity of row `index` of the last slice, which is never reused: a namespace's cookie, a process's number. */
+  /** Returns a key for row `index` of the last slice that is never reused, such as a namespace cookie. */
   key(index: number): Counter;
   /** Called once for each entry. */
   row(index: number): void;
 }
 
 /**
- * Walks a list of the kernel, of all network namespaces or of all processes, in slices, so that no run holds its CPU for long. Each
- * entry is visited exactly once, though some come and go between slices. A slice starts at the last row of the previous one, which the
- * program remembers. Where that row is gone, or another walk has run meanwhile, its place is counted from the start: entries before it
- * may have gone and the rest have moved up, so the walk steps back until it meets a row that it knows.
+ * Walks a kernel list of all network namespaces or all processes in slices, so that no run occupies its CPU for long.
+ * Each entry is visited exactly once even if others are added or removed between slices. A slice starts at the last
+ * row of the previous slice, which the program remembers. If that row is gone or another walk has run meanwhile, the
+ * program counts rows from the start of the list. Because removed entries shift the others forward, the walk then
+ * steps back until it finds a row that it has already visited.
  */
 export class ListWalk {
   readonly #rowsMax: number;
   #rows: number;
 
   /**
-   * @param rowsMax rows that the program has room for
-   * @param rowsFirst rows of the first slice, before the cost of a row is known; any positive number, such as a share for each CPU
+   * @param rowsMax maximum number of rows that fit into the program's map
+   * @param rowsFirst number of rows in the first slice, when the cost of a row is not yet known; any positive number
    */
   constructor(rowsMax: number, rowsFirst: number) {
     this.#rowsMax = rowsMax;
     this.#rows = Math.max(ROWS_MIN, Math.min(rowsMax, Math.floor(rowsFirst)));
   }
 
-  /** Returns whether a walk over namespaces started in the initial one, which the flags of its first row do not say. */
+  /**
+   * Returns whether a walk over namespaces started in the initial namespace. The flags of its first row do not tell.
+   */
   async run(run: RunSlice, visitor: WalkVisitor, cycle: Cycle): Promise<{ startsInitial: boolean }> {
     const seen = new Set<Counter>();
     let next = 0;
@@ -79,7 +83,7 @@ export class ListWalk {
     const rows = rowsOf(result);
     if (rows > 0) {
       const fitting = Math.floor((SLICE_MS / took) * rows);
-      // One slow run, interrupted by others, must not shrink the slices forever: they grow back.
+      // A slow run that was interrupted must not keep the slices short, so they may double with each run.
       this.#rows = Math.max(ROWS_MIN, Math.min(this.#rowsMax, fitting, this.#rows * 2));
     }
     return result;

@@ -10,20 +10,28 @@ const ROWS_MAX = MAX_ENTRIES.netns_rows;
 export interface NetnsRow {
   readonly id: NetnsId;
   readonly inum: number;
-  /** The machine's first namespace. */
+  /** True for the initial namespace of the machine. */
   readonly initial: boolean;
-  /** Whether it was made in a user namespace other than the initial one: by a process that is root only there. */
+  /**
+   * True if the namespace was created in a user namespace other than the initial one. Its creator may be root only
+   * there.
+   */
   readonly isNested?: boolean;
 }
 
-/** Lists every live network namespace of the machine: some microseconds for hundreds, where /proc takes 10 µs for each process. */
+/**
+ * Lists all live network namespaces of the machine. Takes a few microseconds for hundreds of namespaces, while /proc
+ * takes 10 µs per process.
+ */
 export class NetnsList {
   readonly #object: LoadedObject<Layout>;
   readonly #walk = new ListWalk(ROWS_MAX, ROWS_MAX);
   readonly #buffer = new Uint8Array(ROWS_MAX * netnsRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
-  /** @param object an object of netns.bpf.c, loaded with `netns_list` */
+  /**
+   * @param object object of netns.bpf.c, loaded with the program `netns_list`
+   */
   constructor(object: LoadedObject<Layout>) {
     this.#object = object;
   }
@@ -59,7 +67,7 @@ export class NetnsList {
   }
 }
 
-/** Returns the namespaces that are in both lists, as the later one has them, by inode number. */
+/** Returns the namespaces that are in both lists, by inode number. Uses the rows of the later list. */
 export function livedBetween(before: readonly NetnsRow[], after: readonly NetnsRow[]): Map<number, NetnsRow> {
   const ids = new Set(before.map(({ id }) => id));
   return new Map(after.filter(({ id }) => ids.has(id)).map((row) => [row.inum, row]));

@@ -4,18 +4,19 @@ import { NetnsList } from './netns_list.ts';
 import type { BpfSource, LoadedObject } from './source.ts';
 import { TaskList } from './task_list.ts';
 
-/** Namespaces and processes, as the kernel lists them. */
+/** The kernel's lists of namespaces and processes. */
 export interface NetnsObject extends Disposable {
   readonly namespaces: NetnsList;
-  /** Undefined where the kernel cannot list them. */
+  /** Undefined if the kernel cannot list them. */
   readonly tasks: TaskList | undefined;
-  /** Reason why there is no list of tasks. */
+  /** Reason why `tasks` is undefined. */
   readonly reason: string;
 }
 
 /**
- * @param levels how many levels the PID namespace that numbers the processes is above our own; undefined where that is not known
- * @throws {Unsupported} where not even the namespaces can be listed
+ * @param levels number of levels from our own PID namespace up to the one whose process IDs are used; undefined if
+ *   unknown
+ * @throws {Unsupported} if not even the namespaces can be listed
  */
 export async function openNetnsObject(bpf: BpfSource, levels: number | undefined): Promise<NetnsObject> {
   if (levels === undefined) return namespacesAlone(bpf, 'the agent is not in the PID namespace of its /proc');

@@ -8,36 +8,36 @@ import type { Cpus } from '../procfs/cpus.ts';
 import { ListWalk, rowsOf } from './list_walk.ts';
 import type { BpfSource } from './source.ts';
 
-/** src/bpf/common/percpu.bpf.h */
+/** Map declared in src/bpf/common/percpu.bpf.h. */
 const CPUS: CommonLayout['map'] = 'percpu_cpus';
 
-/** A program that writes a row for each namespace, with sums over the CPUs that it is given (src/bpf/common/percpu.bpf.h). */
+/** A program that writes a row for each namespace with sums over the given CPUs (src/bpf/common/percpu.bpf.h). */
 export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
   readonly file: string;
-  /** The first one does the reading; all of them are loaded. */
+  /** All programs are loaded; the first one is run to read the rows. */
   readonly programs: readonly [L['program'], ...L['program'][]];
-  /** Name of the map of the rows. */
+  /** Name of the map that contains the rows. */
   readonly rows: L['map'];
-  /** Number of rows that a slice can hold, as compiled into the object file. */
+  /** Maximum number of rows in a slice, as compiled into the object file. */
   readonly rowsMax: number;
   readonly row: {
     readonly SIZE: number;
     cookie(view: DataView, at: number): Counter;
     flags(view: DataView, at: number): number;
   };
-  /** Part of a row that is a sum over CPUs. */
+  /** Position of the part of a row that consists of sums over CPUs. */
   readonly sums: { readonly at: number; readonly bytes: number };
-  /** Number of CPUs that a first slice may sum, which takes some tenths of a millisecond. */
+  /** Number of per-CPU values to add up in the first slice, which takes a few tenths of a millisecond. */
   readonly sumsFirst: number;
 }
 
-/** The rows of one walk. Valid until the next. */
+/** Rows of one walk, which are valid until the next walk. */
 export class PerCpuRows {
   readonly ids: NetnsId[] = [];
   readonly #size: number;
   #bytes: Uint8Array;
   view: DataView;
-  /** Counts of offline CPUs; a CPU keeps its share forever, but the share stops growing. */
+  /** Counts of offline CPUs. They no longer grow but remain part of the sums. */
   readonly offline = new Map<NetnsId, DataView>();
 
   constructor(size: number) {
@@ -62,14 +62,14 @@ export class PerCpuRows {
     this.ids.push(id);
   }
 
-  /** Returns a copy of a row, or undefined where its sums are zero. */
+  /** Returns a copy of a row, or undefined if its sums are zero. */
   copyCounted(row: number, sums: PerCpuProgram['sums']): DataView | undefined {
     const start = row * this.#size;
     const counted = this.#bytes.subarray(start + sums.at, start + sums.at + sums.bytes).some((byte) => byte !== 0);
     return counted ? new DataView(this.#bytes.slice(start, start + this.#size).buffer) : undefined;
   }
 
-  /** Returns a u64 of the row that is a sum over CPUs, including those that are offline. */
+  /** Returns a u64 sum of the row, including the counts of offline CPUs. */
   sum(row: number, at: number): Counter {
     const value = readCounter(this.view, row * this.#size + at);
     if (this.offline.size === 0) return value;
@@ -78,7 +78,7 @@ export class PerCpuRows {
   }
 }
 
-/** Reads a row of every namespace with a BPF program that sums the CPUs. */
+/** Reads a row for every namespace with a BPF program that adds up the values of the CPUs. */
 export class PerCpuWalk implements Disposable {
   readonly object: BpfObject;
   readonly #program: PerCpuProgram;
@@ -109,9 +109,9 @@ export class PerCpuWalk implements Disposable {
   }
 
   /**
-   * @param isNobodys whether a namespace is unowned, and so has no row
-   * @param rowsMax rows that one slice can hold, where that differs from the object file
-   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the capability
+   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
+   * @param rowsMax maximum number of rows in a slice, if it differs from the object file
+   * @throws {Unsupported} if the kernel cannot run the program: before 5.19, without BTF or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -132,7 +132,8 @@ export class PerCpuWalk implements Disposable {
   async read(cycle: Cycle): Promise<PerCpuRows> {
     const online = this.#cpus.online();
     if (online.join() !== this.#online) {
-      // Stays empty until the program has its CPUs again: a cycle may end in the middle.
+      // If the cycle is aborted, an empty value makes the next read start over, because the list of CPUs in the map
+      // may be wrong.
       this.#online = '';
       await this.#readOffline(online, cycle);
       this.#online = online.join();
@@ -142,8 +143,9 @@ export class PerCpuWalk implements Disposable {
   }
 
   /**
-   * On many machines most possible CPUs never come online, and their shares stay zero, so only shares that differ are kept. A namespace
-   * that is made later has nothing on them. A namespace that is unowned now may have an owner by then.
+   * Stores the counts of offline CPUs. On many machines most possible CPUs never come online and their counts stay
+   * zero, so only rows with counts are stored. Namespaces that are created later have no counts on these CPUs.
+   * Unowned namespaces are included because they may get an owner later.
    */
   async #readOffline(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));

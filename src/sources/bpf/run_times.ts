@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { BpfError, BpfStats } from 'bpf-napi';
 import { readText } from '../procfs/read.ts';
 
-/** Makes the kernel measure how long BPF programs run, only while somebody asks, because each run then takes longer. */
+/** Makes the kernel measure the run time of BPF programs. Only active while needed because it makes each run slower. */
 export class RunTimes implements Disposable {
   readonly #proc: string;
   #stats: BpfStats | undefined;
@@ -12,13 +12,16 @@ export class RunTimes implements Disposable {
     this.#proc = proc;
   }
 
-  /** Switches the measurement on or off. Where that is not allowed, `missing` gives the reason. */
+  /** Switches the measurement on or off. If it is not permitted, `missing` gives the reason. */
   want(wanted: boolean): void {
     if (!wanted) this[Symbol.dispose]();
     else if (this.#stats === undefined) this.#open();
   }
 
-  /** Reason why nothing is measured; undefined where it is, because we asked for it or by the sysctl kernel.bpf_stats_enabled. */
+  /**
+   * Reason why nothing is measured; undefined if run times are measured, either by our request or by
+   * kernel.bpf_stats_enabled.
+   */
   get missing(): string | undefined {
     if (this.#stats !== undefined) return undefined;
     const sysctl = readText(join(this.#proc, 'sys/kernel/bpf_stats_enabled'));
@@ -35,7 +38,7 @@ export class RunTimes implements Disposable {
       this.#stats = new BpfStats();
     } catch (error) {
       if (!(error instanceof BpfError)) throw error;
-      this.#refusal = `the kernel does not let us measure (${error.message}): it takes CAP_SYS_ADMIN, or the sysctl kernel.bpf_stats_enabled=1`;
+      this.#refusal = `the kernel refused to measure run times (${error.message}); this needs CAP_SYS_ADMIN or the sysctl kernel.bpf_stats_enabled=1`;
     }
   }
 }

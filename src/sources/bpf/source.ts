@@ -14,33 +14,39 @@ const EPERM = 1;
 const EACCES = 13;
 
 export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
-  /** File name in the directory of objects. */
+  /** File name in the directory of compiled objects. */
   readonly file: string;
-  /** Programs to load; the others of the file cost nothing. */
+  /** Programs to load. Other programs in the file are ignored. */
   readonly programs: readonly L['program'][];
   readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
-  /** Entries of a map, or bytes of a ring, where they differ from those in the file. */
+  /** Numbers of map entries, or bytes of a ring, that differ from the object file. */
   readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
   /**
-   * Entries of hashes that allocate the memory of each entry when it is made. Where programs may not do that, `sizes` or the file gives
-   * the number.
+   * Numbers of entries for hash maps that allocate each entry when it is created. If the kernel does not support
+   * this, the number in `sizes` or in the object file applies.
    */
   readonly onDemand?: Partial<Readonly<Record<L['map'], number>>>;
-  /** BPF helpers that the programs need, without the prefix `bpf_`: the error of a kernel that lacks one says something else. */
+  /**
+   * BPF helpers that the programs need, without the prefix `bpf_`. Checked in advance because the kernel's own error
+   * does not name the missing helper.
+   */
   readonly helpers?: readonly string[];
-  /** Maps that the chosen programs cannot reach, given the constants; a file need not have them all. */
+  /**
+   * Maps that the chosen programs cannot reach with these constants. They are not created and may be missing in the
+   * file.
+   */
   readonly without?: readonly L['map'][];
 }
 
-/** A loaded object, typed by its contents: a name that it does not have does not compile. */
+/** A loaded object whose methods accept only names that it contains. */
 export interface LoadedObject<L extends ObjectLayout> extends Disposable {
   map(name: L['map']): BpfMap;
   run(program: L['program'], args: BigUint64Array): number;
 }
 
-/** Loads our BPF objects and provides the kernel's types. */
+/** Loads our BPF objects and provides the kernel's BTF. */
 export class BpfSource {
-  /** Kinds of programs that this kernel refused for the kind itself, with the reason. */
+  /** Kinds of programs that this kernel does not allow, with the reason. */
   readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
   readonly #modules: string;
@@ -48,10 +54,15 @@ export class BpfSource {
   readonly #kprobes: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
-  /** Answers that every load needs from the types, so that an object that is loaded again, with larger maps, need not read them again. */
+  /**
+   * Facts from the BTF that every load needs. They are stored so that loading an object again does not require
+   * parsing BTF again.
+   */
   #asked: { readonly helpers: ReadonlySet<string> | undefined; readonly allocatesOnDemand: boolean } | undefined;
 
-  /** @param directory directory of the compiled objects, @param sys where sysfs is mounted */
+  /**
+   * @param directory directory of the compiled objects, @param sys mount point of sysfs
+   */
   constructor(directory: string, sys: string) {
     this.#directory = directory;
     this.#modules = join(sys, BTF);
@@ -61,8 +72,8 @@ export class BpfSource {
   }
 
   /**
-   * Types of the running kernel: some megabytes, held only while somebody uses them.
-   * @throws {Unsupported} where the kernel shows none
+   * BTF of the running kernel. Takes several megabytes, so it is only weakly referenced here.
+   * @throws {Unsupported} if the kernel provides none
    */
   btf(): Btf {
     const cached = this.#btf?.deref();
@@ -73,7 +84,7 @@ export class BpfSource {
     return btf;
   }
 
-  /** Returns the types of a loaded module, on top of the kernel's; undefined where it is not loaded or shows none. */
+  /** Returns the BTF of a loaded module, based on the kernel's; undefined if the module is not loaded or has no BTF. */
   moduleBtf(module: string): Btf | undefined {
     try {
       return new Btf(readFileSync(join(this.#modules, module)), this.btf());
@@ -82,32 +93,38 @@ export class BpfSource {
     }
   }
 
-  /** Kprobes are made through a kind of performance event of their own (kernel: kernel/events/core.c, perf_kprobe). */
+  /**
+   * Returns whether the kernel supports kprobes, which have their own kind of performance event (kernel:
+   * kernel/events/core.c, perf_kprobe).
+   */
   hasKprobes(): boolean {
     return existsSync(this.#kprobes);
   }
 
-  /** Whether the module is loaded, but the kernel shows no types of it. */
+  /** Returns whether the module is loaded but has no BTF. */
   lacksTypes(module: string): boolean {
-    // A built-in driver has no state, and its types are the kernel's.
+    // A built-in driver has no `initstate`, and its types are part of the kernel's BTF.
     return existsSync(join(this.#loaded, module, 'initstate')) && !existsSync(join(this.#modules, module));
   }
 
-  /** @throws {Unsupported} where no object can be loaded at all: the addon or libbpf is missing */
+  /**
+   * @throws {Unsupported} if no object can be loaded because the addon or libbpf is missing
+   */
   check(): void {
     const missing = unavailable();
     if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
   }
 
   /**
-   * Opens an instance of an object file and loads what the spec lists; nothing is attached yet. The caller closes it.
-   * @throws {Unsupported} where the addon, the object, BTF, a capability or a kernel feature is missing
-   * @throws {BpfError} for errors that may be transient, such as a lack of memory
+   * Opens an instance of an object file and loads what the spec lists. Attaches nothing. The caller must close the
+   * object.
+   * @throws {Unsupported} if the addon, the object, BTF, a capability or a kernel feature is missing
+   * @throws {BpfError} for errors that may be transient, such as a memory shortage
    */
   async load<L extends ObjectLayout>(spec: ObjectSpec<L>): Promise<BpfObject> {
     this.check();
     const path = join(this.#directory, spec.file);
-    if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
+    if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built because scripts/setup needs clang`);
     if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
     this.#needHelpers(spec.helpers ?? []);
     const object = await BpfObject.open(path);
@@ -122,15 +139,18 @@ export class BpfSource {
     }
   }
 
-  /** Returns whether the kernel has a BPF helper, named without `bpf_`; true where its types do not say, since loading will. */
+  /**
+   * Returns whether the kernel has a BPF helper. Returns true if BTF does not tell, because loading will. @param name
+   * name without `bpf_`
+   */
   hasHelper(name: string): boolean {
     const { helpers } = this.#answers();
     return helpers === undefined || helpers.has(`BPF_FUNC_${name}`);
   }
 
   /**
-   * Returns whether programs may make hash entries whose memory is not allocated yet: since 6.1 from a cache of their own (kernel:
-   * kernel/bpf/memalloc.c).
+   * Returns whether programs can create hash entries that are allocated on demand. Since 6.1 they can, from a cache
+   * for BPF (kernel: kernel/bpf/memalloc.c).
    */
   allocatesOnDemand(): boolean {
     return this.#answers().allocatesOnDemand;
@@ -174,8 +194,8 @@ function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand'
 }
 
 /**
- * Turns errors that the kernel will return again, whatever we do, into {@link Unsupported}.
- * @param lockdown man 7 kernel_lockdown; undefined where it cannot be read
+ * Converts errors that the kernel will return again for any retry into {@link Unsupported}.
+ * @param lockdown content of the lockdown file (man 7 kernel_lockdown); undefined if it cannot be read
  */
 export function asUnsupported(error: unknown, lockdown = readText(LOCKDOWN)): unknown {
   if (!(error instanceof BpfError)) return error;
@@ -192,7 +212,10 @@ function whyRefused(error: BpfError, lockdown: string | undefined): readonly str
   return error.code === 'BPF_ATTACH' && refusal !== undefined ? [refusal] : [];
 }
 
-/** Under confidentiality lockdown, programs have no helper that reads kernel memory (kernel: kernel/bpf/helpers.c, bpf_base_func_proto). */
+/**
+ * Under confidentiality lockdown, programs have no helpers to read kernel memory (kernel: kernel/bpf/helpers.c,
+ * bpf_base_func_proto).
+ */
 function isLockedDown({ message, verifier }: BpfError, lockdown: string | undefined): boolean {
   const lacksReads = READ_HELPERS.test([message, ...verifier].join('\n'));
   return lacksReads && (lockdown === undefined || lockdown.includes('[confidentiality]'));
@@ -200,10 +223,13 @@ function isLockedDown({ message, verifier }: BpfError, lockdown: string | undefi
 
 const LOCKDOWN = '/sys/kernel/security/lockdown';
 const CONFIDENTIALITY =
-  'the kernel is locked down (lockdown=confidentiality), so that no program may read its memory; start it with lockdown=integrity';
+  'BPF programs cannot read kernel memory because the kernel is locked down (lockdown=confidentiality); boot with lockdown=integrity';
 const READ_HELPERS = /(cannot use helper|unknown func) bpf_probe_read/;
 
-/** CAP_SYS_ADMIN covers the two that came with 5.8. Before 5.11, maps are locked memory (man 2 getrlimit). */
+/**
+ * CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, which were added in 5.8. Before 5.11, maps count as locked memory
+ * (man 2 getrlimit).
+ */
 function whyNotPermitted({ log }: BpfError): string {
   if (missingCapabilities(['CAP_SYS_ADMIN']).length > 0) {
     const missing = describeMissing(missingCapabilities(['CAP_BPF', 'CAP_PERFMON']));
@@ -211,6 +237,6 @@ function whyNotPermitted({ log }: BpfError): string {
   }
   const memory = describeMissing(missingCapabilities(['CAP_SYS_RESOURCE']));
   return memory !== '' && /failed to create/.test(log)
-    ? `${memory}, which this kernel requires where maps are larger than \`ulimit -l\``
-    : (refusalOf('bpf') ?? 'this kernel allows no such program');
+    ? `${memory}, which this kernel requires for maps that are larger than \`ulimit -l\``
+    : (refusalOf('bpf') ?? 'this kernel does not allow such programs');
 }

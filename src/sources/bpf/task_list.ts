@@ -12,37 +12,39 @@ const NANOSECONDS = 1e-9;
 
 const OWNERS = [ownerNames.offsets.podText, ownerNames.offsets.containerText];
 
-/** A process as the kernel lists it: no capability to inspect the process is needed. */
+/** A process in the kernel's list. Reading it requires no capability to inspect the process. */
 export interface TaskRow {
   readonly pid: number;
   readonly netns: NetnsId;
-  /** Inode number of the network namespace. */
+  /** Inode number of the process's network namespace. */
   readonly inum: number;
-  /** Whether it is in a cgroup that may be a Pod's or a container's. */
+  /** True if it is in a cgroup that may belong to a Pod or container. */
   readonly isOwned: boolean;
-  /** Remaining fields, as bytes: most are never used. */
+  /** Copies the remaining fields, which are rarely needed. */
   readonly keep: () => TaskDetails;
 }
 
 export class TaskDetails {
   readonly #view: DataView;
 
-  /** @param bytes a struct task_row */
+  /**
+   * @param bytes a struct task_row
+   */
   constructor(bytes: Uint8Array) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset);
   }
 
-  /** Start time after boot. */
+  /** Start time in seconds after boot. */
   get startSeconds(): number {
     return Number(taskRow.start(this.#view, 0)) * NANOSECONDS;
   }
 
-  /** Name of its first thread. */
+  /** Name of the main thread. */
   get comm(): string {
     return taskRow.comm(this.#view, 0);
   }
 
-  /** Names of the cgroups in its path that say whose it is; empty where there is none. */
+  /** Names in its cgroup path that identify the owner; empty if there are none. */
   get folders(): { readonly pod: string; readonly container: string; readonly outer: string } {
     return ownerFolders(this.#view, taskRow.offsets.owner);
   }
@@ -57,7 +59,10 @@ export function ownerFolders(view: DataView, at: number): TaskDetails['folders']
   };
 }
 
-/** Lists every process of a PID namespace: a millisecond for 2,000, where /proc takes 10 µs each. */
+/**
+ * Lists all processes of a PID namespace. Takes a millisecond for 2,000 processes, while /proc takes 10 µs per
+ * process.
+ */
 export class TaskList {
   readonly #object: LoadedObject<Layout>;
   readonly #levels: number;
@@ -66,15 +71,18 @@ export class TaskList {
   readonly #view = new DataView(this.#buffer.buffer);
 
   /**
-   * @param object an object of netns.bpf.c, loaded with `task_list`
-   * @param levels how many levels the PID namespace that numbers the processes is above our own
+   * @param object object of netns.bpf.c, loaded with the program `task_list`
+   * @param levels number of levels from our own PID namespace up to the one whose process IDs are used
    */
   constructor(object: LoadedObject<Layout>, levels: number) {
     this.#object = object;
     this.#levels = levels;
   }
 
-  /** Visits processes that have a number there and are not exiting. A caller must copy at once what it keeps of one. */
+  /**
+   * Visits processes that have an ID in that PID namespace and are not exiting. A row is valid only during the call
+   * of `visit`.
+   */
   async read(visit: (task: TaskRow) => void, cycle: Cycle): Promise<void> {
     const place = (index: number) => index * taskRow.SIZE;
     const levels = BigInt(this.#levels);

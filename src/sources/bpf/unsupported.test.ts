@@ -17,7 +17,7 @@ const NO_READS = refusal('mib.bpf.o: program of this type cannot use helper bpf_
 describe('a program that may not read kernel memory', () => {
   it.each(['none integrity [confidentiality]\n', undefined])('names the lockdown and what to do: %j', (lockdown) => {
     expect((asUnsupported(NO_READS, lockdown) as Error).message).toMatch(
-      /bpf_probe_read#4: the kernel is locked down \(lockdown=confidentiality\).*lockdown=integrity$/,
+      /bpf_probe_read#4: BPF programs cannot read .* the kernel is locked down \(lockdown=confidentiality\).*lockdown=integrity$/,
     );
   });
 

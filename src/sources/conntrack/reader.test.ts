@@ -13,7 +13,7 @@ it.each([
   ['no such request', 95],
   ['no netfilter in netlink', 93],
 ])('says what is missing: %s', (_, errno) => {
-  expect(explainRefusal(failure(errno), true)).toMatch(/tracks connections, but cannot be asked: ctnetlink/);
+  expect(explainRefusal(failure(errno), true)).toMatch(/connection tracking cannot be queried because ctnetlink/);
   expect(explainRefusal(failure(errno), false)).toMatch(/does not track connections/);
 });
 

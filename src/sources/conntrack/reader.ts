@@ -49,14 +49,20 @@ const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
 };
 const TABLE = { protocol: NETLINK_NETFILTER, what: 'conntrack table', request: TABLE_REQUEST };
 
-/** /proc/sys/net shows the namespace of the process that reads it; this file shows the machine's number in all of them. */
+/**
+ * Files in /proc/sys/net depend on the network namespace of the reader, but this one shows the same limit in all of
+ * them.
+ */
 const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
 
-/** An entry takes 164 bytes at least, and with NAT, accounting and labels some 400. */
+/**
+ * Maximum size of an entry in an answer. Entries have at least 164 bytes, and about 400 with NAT, accounting and
+ * labels.
+ */
 const ENTRY_BYTES_MAX = 1024;
-/** Room for entries that came after the count. */
+/** Extra entries to allow for, because connections are added after they were counted. */
 const ENTRIES_MORE = 10_000;
-/** Number of entries that take some hundred microseconds to decode. */
+/** Number of entries to decode before a pause, which takes a few hundred microseconds. */
 const ENTRIES_A_PIECE = 256;
 
 const NO_CONNTRACK = 'this kernel does not track connections: nf_conntrack is not loaded';
@@ -67,17 +73,17 @@ const EPROTONOSUPPORT = 93;
 const EOPNOTSUPP = 95;
 
 /**
- * Reads connection tracking of every namespace: by one walk in the kernel where it can run, else by two netlink requests for each
- * namespace.
+ * Reads the connection tracking statistics of every namespace. Uses one walk in the kernel if possible, otherwise two
+ * netlink requests per namespace.
  */
 export class ConntrackReader implements AsyncDisposable {
   readonly #sources: ConntrackSources;
   readonly #source: WalkSource<readonly ConntrackRow[]>;
   readonly #wide: WideCounters;
   #use: AsyncDisposable | undefined;
-  /** Last answers of netlink. */
+  /** Last response of netlink with the limit. */
   #asked: GlobalStats | undefined;
-  /** Reason why ctnetlink cannot be asked; undefined where it can. */
+  /** Reason why ctnetlink cannot be queried; undefined if it can. */
   readonly refusal: string | undefined;
 
   private constructor(sources: ConntrackSources, wide: WideCounters, refusal: string | undefined) {
@@ -97,12 +103,12 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * @param wide counters so far, where they are to go on
-   * @throws {NotYet} where there is no connection tracking
-   * @throws {Unsupported} where there is no way to read it
+   * @param wide state of the counters of earlier runs, if they must continue
+   * @throws {NotYet} if the kernel does not track connections, or not yet
+   * @throws {Unsupported} if the statistics cannot be read in any way
    */
   static async open(sources: ConntrackSources, wide = new WideCounters()): Promise<ConntrackReader> {
-    // A netlink request would make the kernel load the module, and track every connection from then on.
+    // A netlink request would load the module, which would then track every connection.
     const limit = limitPath(sources);
     if (!existsSync(limit)) throw new NotYet(`${NO_CONNTRACK} (${limit} is missing)`, () => existsSync(limit));
     const reader = new ConntrackReader(sources, wide, refusalOf(sources));
@@ -123,8 +129,8 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * Counts the table entries of a namespace by kind. The kernel takes 2 µs for each entry, off the event loop. Returns undefined where
-   * the namespace is gone or the request failed, which is counted.
+   * Counts the table entries of a namespace by protocol and state. The kernel takes 2 µs per entry, in a worker
+   * thread. Returns undefined if the namespace is gone or the request failed; failures are counted.
    */
   async states(entry: NetnsEntry, entries: number, cycle: Cycle): Promise<StateCount[] | undefined> {
     const bytesMax = (entries + ENTRIES_MORE) * ENTRY_BYTES_MAX;
@@ -183,7 +189,7 @@ function limitPath({ paths }: ConntrackSources): string {
   return join(paths.proc, LIMIT);
 }
 
-/** Reason why ctnetlink cannot be asked; undefined where it answers. */
+/** Returns the reason why ctnetlink cannot be queried; undefined if it can. */
 function refusalOf(sources: ConntrackSources): string | undefined {
   const { node } = sources.netns;
   if (node === undefined) return undefined;
@@ -197,17 +203,17 @@ function refusalOf(sources: ConntrackSources): string | undefined {
 }
 
 /**
- * Describes the error in the words of an operator.
+ * Explains the error to operators.
  * @param tracks whether the kernel has connection tracking
- * @throws errors that may be transient
+ * @throws the error if it may be transient
  */
 export function explainRefusal(error: unknown, tracks: boolean): string {
   if (error instanceof Unsupported) return error.message;
   if (!(error instanceof BpfError)) throw error;
-  if (error.errno === EPERM) return 'asking ctnetlink needs CAP_NET_ADMIN';
-  // There is no such netlink protocol, or no such subsystem of it.
+  if (error.errno === EPERM) return 'ctnetlink needs CAP_NET_ADMIN';
+  // These codes mean that the netlink protocol or its subsystem does not exist.
   if (![EINVAL, EOPNOTSUPP, EPROTONOSUPPORT].includes(error.errno)) throw error;
   return tracks
-    ? 'this kernel tracks connections, but cannot be asked: ctnetlink (module nf_conntrack_netlink) is missing'
+    ? 'connection tracking cannot be queried because ctnetlink (module nf_conntrack_netlink) is missing'
     : NO_CONNTRACK;
 }

@@ -3,7 +3,7 @@ import type { ConntrackCounters, TableEntry } from '../netlink/conntrack.ts';
 
 export interface ConntrackRow {
   readonly id: NetnsId;
-  /** Number of connections that are tracked now. */
+  /** Number of connections that are currently tracked. */
   readonly entries: number;
   readonly counters: ConntrackCounters;
 }
@@ -11,8 +11,8 @@ export interface ConntrackRow {
 export interface ConntrackSnapshot {
   readonly rows: readonly ConntrackRow[];
   /**
-   * net.netfilter.nf_conntrack_max: one number for the machine, which limits the entries of each namespace. 0: no limit. Undefined where
-   * the kernel does not show it.
+   * net.netfilter.nf_conntrack_max, which is a single setting but applies to each namespace separately. 0 means no
+   * limit. Undefined if the kernel does not report it.
    */
   readonly limit: number | undefined;
 }

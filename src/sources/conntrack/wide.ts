@@ -1,29 +1,32 @@
 import type { NetnsId } from '#core/netns.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounter, type ConntrackCounters } from '../netlink/conntrack.ts';
 
-/** The share of a CPU has 32 bits, and wraps (kernel: include/linux/netfilter/nf_conntrack_common.h, struct ip_conntrack_stat). */
+/**
+ * The kernel's per-CPU counters have 32 bits and wrap (kernel: include/linux/netfilter/nf_conntrack_common.h, struct
+ * ip_conntrack_stat).
+ */
 const WRAP = 2 ** 32;
 
 type Counters = Partial<Record<ConntrackCounter, number>>;
 
-/** Counters of a namespace as last read, and the values that are shown for them. */
+/** Counters of a namespace as last read, and the values shown for them. */
 interface Wide {
   readonly read: Counters;
   readonly shown: Counters;
 }
 
 /**
- * Counters that go on where a CPU's share wraps: the sum of the shares then falls by 2^32. Modulo 2^32 the sum has grown by as much as
- * all shares together, so no share needs to be known. A new namespace is shown as it is, and so are all namespaces after a restart of
- * the agent: the kernel keeps no record of earlier wraps.
+ * Extends counters beyond 32 bits. When a per-CPU counter wraps, the sum over all CPUs decreases by 2^32. Modulo 2^32
+ * the sum still grows by the right amount, so the individual counters are not needed. The first values of a namespace
+ * are shown as they are, also after a restart of the agent, because the kernel does not record earlier wraps.
  */
 export class WideCounters {
   readonly #namespaces = new Map<NetnsId, Wide>();
 
   /**
-   * To be called right after each reading, so that readings come in order.
+   * Must be called right after each reading so that the readings are in order.
    * @param sums sums over all possible CPUs
-   * @returns the values to show; the next call for the namespace changes them
+   * @returns the values to show; the object is updated by the next call for the namespace
    */
   widen(id: NetnsId, sums: ConntrackCounters): ConntrackCounters {
     let wide = this.#namespaces.get(id);
@@ -41,7 +44,7 @@ export class WideCounters {
     return wide.shown;
   }
 
-  /** A namespace whose counters were 0 at every reading need not be stored. */
+  /** Returns whether the namespace is stored. Namespaces whose counters have always been 0 need not be. */
   knows(id: NetnsId): boolean {
     return this.#namespaces.has(id);
   }

@@ -2,19 +2,19 @@ import { netdevKind, netdevKindName, netdevRecipe } from '#bpf/generated/netdev.
 import { type Btf, type BtfType, KIND } from '../bpf/btf.ts';
 import type { BpfSource } from '../bpf/source.ts';
 
-/** Fields of a struct netdev_kind; a field that is left out is 0. */
+/** Fields of a struct netdev_kind. Missing fields are 0. */
 type Kind = Partial<Record<keyof typeof netdevKind.offsets, number>>;
 
-/** Offsets in the structs of the kernel and of a module. */
+/** Offsets in structs of the kernel and of a module. */
 class Types {
   readonly #all: readonly Btf[];
 
   constructor(kernel: Btf, module?: Btf) {
-    // The module's types come first: they are few, and the kernel's are searched from the start for each struct.
+    // The module's types come first because they are few, and every look-up searches from the start.
     this.#all = module === undefined ? [kernel] : [module, kernel];
   }
 
-  /** Returns the bytes from the start of a struct to a member. @throws where this kernel has no such member */
+  /** Returns the byte offset of a member in a struct. @throws if this kernel has no such member */
   at(struct: string, member: string): number {
     const at = this.#place(struct, member);
     if (at === undefined) throw new Error(`this kernel's struct ${struct} has no member ${member}`);
@@ -29,7 +29,9 @@ class Types {
     return this.#find(struct).type.sizeOrType;
   }
 
-  /** @throws where a member is at another offset than the program expects */
+  /**
+   * @throws if a member is not at the offset that the program expects
+   */
   expect(struct: string, places: Readonly<Record<string, number>>): void {
     for (const [member, expected] of Object.entries(places)) {
       const at = this.at(struct, member);
@@ -53,12 +55,12 @@ class Types {
   }
 }
 
-/** Lays out 64-bit members that follow each other from the start. */
+/** Returns the offsets of consecutive 64-bit members at the start of a struct. */
 function words(...members: readonly string[]): Record<string, number> {
   return Object.fromEntries(members.map((member, index) => [member, index * 8]));
 }
 
-/** In the order of the UAPI, struct rtnl_link_stats64. */
+/** Members of struct rtnl_link_stats64 (UAPI) in order. */
 const STATS = words(
   'rx_packets',
   'tx_packets',
@@ -88,8 +90,8 @@ const STATS = words(
 const DSTATS = ['rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes', 'rx_drops', 'tx_drops'];
 
 /**
- * Constants of the program: where the core keeps its counts.
- * @throws where it keeps them at other offsets than the program expects
+ * Returns the program's constants, which say where the network core keeps its counters.
+ * @throws if the counters are at other offsets than the program expects
  */
 export function coreConstants(btf: Btf): { has_dstats: boolean; dstats_words: Uint8Array } {
   const types = new Types(btf);
@@ -97,16 +99,18 @@ export function coreConstants(btf: Btf): { has_dstats: boolean; dstats_words: Ui
   types.expect('pcpu_lstats', words('packets', 'bytes'));
   types.expect('pcpu_sw_netstats', words('rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes'));
   types.expect('net_device_core_stats', words('rx_dropped', 'tx_dropped'));
-  // Before 6.7, this was a struct of the driver vrf alone.
+  // Before 6.7, only the vrf driver had this struct.
   const hasDstats = btf.find(KIND.struct, 'pcpu_dstats') !== undefined;
   const places = hasDstats ? DSTATS.map((member) => types.at('pcpu_dstats', member) / 8) : DSTATS.map(() => 0);
   return { has_dstats: hasDstats, dstats_words: Uint8Array.from(places) };
 }
 
 interface KnownKind {
-  /** Module of its driver, unless that is built in. */
+  /** Module of its driver; undefined if the driver is always built in. */
   readonly module?: string;
-  /** @param own offset at which the driver's part of a struct net_device begins */
+  /**
+   * @param own offset of the driver's private data from the start of struct net_device
+   */
   readonly layOut: (types: Types, own: number) => Kind;
 }
 
@@ -136,7 +140,7 @@ const IPVLAN: KnownKind = {
   },
 };
 
-/** Kinds by the name that their drivers have in rtnetlink (kernel: struct rtnl_link_ops). */
+/** Kinds by the name of their driver in rtnetlink (kernel: struct rtnl_link_ops). */
 const KINDS: Readonly<Record<string, KnownKind>> = {
   bridge: AS_CORE,
   vxlan: AS_CORE,
@@ -209,19 +213,22 @@ const KINDS: Readonly<Record<string, KnownKind>> = {
   },
 };
 
-/** Returns where a driver's own part of a struct net_device begins (kernel: include/linux/netdevice.h, netdev_priv()). */
+/**
+ * Returns the offset of a driver's private data from the start of struct net_device (kernel:
+ * include/linux/netdevice.h, netdev_priv()).
+ */
 function ownPartAt(types: Types): number {
   if (types.has('net_device', 'priv')) return types.at('net_device', 'priv');
   return Math.ceil(types.bytes('net_device') / 32) * 32;
 }
 
-/** Facts that the program needs of a kind: an entry of the map netdev_kinds. */
+/** Facts about a kind that the program needs, as an entry of the map netdev_kinds. */
 export interface KindEntry {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
 }
 
-/** Lays out kinds of devices from the types of the kernel, and of the modules of their drivers. */
+/** Derives the layout of device kinds from the BTF of the kernel and of the drivers' modules. */
 export class KindLayouts {
   readonly #bpf: Pick<BpfSource, 'btf' | 'moduleBtf'>;
   #own: number | undefined;
@@ -230,7 +237,7 @@ export class KindLayouts {
     this.#bpf = bpf;
   }
 
-  /** Returns all kinds that can be laid out now, by name: a module shows its types while it is loaded. */
+  /** Returns all kinds whose layout is available now, by name. A module has BTF only while it is loaded. */
   known(): Map<string, KindEntry> {
     const found = new Map<string, KindEntry>();
     for (const kind of Object.keys(KINDS)) {
@@ -238,15 +245,16 @@ export class KindLayouts {
         const entry = this.layOut(kind);
         if (entry !== undefined) found.set(kind, entry);
       } catch {
-        // The reason is reported where there is such a device.
+        // The reason is reported when a device of this kind is found.
       }
     }
     return found;
   }
 
   /**
-   * Lays out a kind that has a device, so that its driver is loaded. Returns undefined where the walk does not know the kind.
-   * @throws where this kernel shows no types of it, or lays them out in another way
+   * Derives the layout of a kind of which a device exists, which means that its driver is loaded. Returns undefined
+   * if the walk does not support the kind.
+   * @throws if this kernel has no BTF for it, or an unexpected layout
    */
   layOut(kind: string): KindEntry | undefined {
     if (!Object.hasOwn(KINDS, kind)) return undefined;

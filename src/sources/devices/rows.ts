@@ -28,9 +28,9 @@ const PLACES: Readonly<Record<DeviceColumn, number>> = {
 
 const NONE: readonly number[] = [];
 
-/** The devices of one walk, a row each. Valid until the next walk. */
+/** Devices found by one walk, one row per device. Valid until the next walk. */
 export class DeviceRows {
-  /** Reasons why devices of some kinds are left to the kernel though the walk knows these kinds, by kind. */
+  /** Reasons why the walk could not read devices of kinds that it supports, by kind. */
   readonly refused = new Map<string, string>();
   readonly #byNetns = new Map<NetnsId, number[]>();
   #count = 0;
@@ -42,7 +42,9 @@ export class DeviceRows {
     this.#count = 0;
   }
 
-  /** @param row a struct netdev_row */
+  /**
+   * @param row a struct netdev_row
+   */
   add(row: Uint8Array, id: NetnsId): void {
     if ((this.#count + 1) * SIZE > this.#bytes.length) {
       const longer = new Uint8Array(this.#bytes.length * 2);
@@ -57,12 +59,12 @@ export class DeviceRows {
     this.#count++;
   }
 
-  /** Number of rows of all namespaces; rows are numbered from 0. */
+  /** Number of rows in all namespaces. Rows are numbered from 0. */
   get count(): number {
     return this.#count;
   }
 
-  /** Returns the devices of a namespace; none where the walk did not meet it. */
+  /** Returns the rows of a namespace; empty if the walk did not visit it. */
   of(id: NetnsId): readonly number[] {
     return this.#byNetns.get(id) ?? NONE;
   }
@@ -71,7 +73,7 @@ export class DeviceRows {
     return netdevRow.ifindex(this.#view, row * SIZE);
   }
 
-  /** Name as the files and netlink show it: `deviceName`. */
+  /** Returns the name as files and netlink show it; see `deviceName`. */
   name(row: number): string {
     const start = row * SIZE + offsets.name;
     let name = '';
@@ -90,7 +92,7 @@ export class DeviceRows {
     return deviceName(end < 0 ? bytes : bytes.subarray(0, end));
   }
 
-  /** Kind as rtnetlink names it; empty for a device without a kind, which is no software device, and for `lo`. */
+  /** Returns the kind as named by rtnetlink; empty for `lo` and for devices that are not software devices. */
   kind(row: number): string {
     return netdevRow.kind(this.#view, row * SIZE);
   }
@@ -99,28 +101,28 @@ export class DeviceRows {
     return this.#is(row, netdevIs.loopback);
   }
 
-  /** Whether it is no software device, but a physical or a paravirtual one. */
+  /** Returns whether the device is physical or paravirtual. */
   isPhysical(row: number): boolean {
     return this.#bytes[row * SIZE + offsets.kind] === 0 && !this.isLoopback(row);
   }
 
-  /** Whether the walk could read the counters; otherwise only the kernel can add them up. */
+  /** Returns whether the walk could read the counters. Otherwise they must be queried by netlink. */
   isCounted(row: number): boolean {
     return this.#is(row, netdevIs.counted);
   }
 
-  /** Whether the device that it is linked to is in another namespace; undefined where only its driver knows. */
+  /** Returns whether the device is linked to a device in another namespace; undefined if only the driver knows. */
   isLinkedOutside(row: number): boolean | undefined {
     if (this.#is(row, netdevIs.link_unknown)) return undefined;
     return this.#is(row, netdevIs.linked_outside);
   }
 
-  /** Valid only for a row that is counted. */
+  /** Valid only if `isCounted(row)`. */
   value(row: number, column: DeviceColumn): Counter {
     return netdevRow.counters(this.#view, row * SIZE, PLACES[column]);
   }
 
-  /** The kinds of devices that the walk could not count. */
+  /** Returns the kinds of software devices that the walk could not read. */
   kindsNotCounted(): Set<string> {
     const kinds = new Set<string>();
     for (let row = 0; row < this.#count; row++) {
@@ -129,7 +131,7 @@ export class DeviceRows {
     return kinds;
   }
 
-  /** Returns all counters as a text, to be compared with those of another walk. */
+  /** Returns all counters as a text that can be compared with another walk's. */
   digest(): string {
     let all = '';
     for (let row = 0; row < this.#count; row++) {

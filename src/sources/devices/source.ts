@@ -3,7 +3,10 @@ import { WalkSource } from '../walk_source.ts';
 import type { DeviceRows } from './rows.ts';
 import { DevicesWalk } from './walk.ts';
 
-/** Reads the devices of every namespace by one walk in the kernel; undefined where that does not run, so that each namespace has to be read. */
+/**
+ * Reads the devices of every namespace with one walk in the kernel. Returns undefined if the walk does not run, so
+ * that the caller must read each namespace separately.
+ */
 export type DeviceSource = WalkSource<DeviceRows | undefined>;
 
 export function deviceSource(

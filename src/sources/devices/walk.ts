@@ -13,13 +13,16 @@ import { DeviceRows } from './rows.ts';
 
 const { SIZE } = netdevRow;
 const ROWS_MAX = MAX_ENTRIES.netdev_rows;
-/** Number of CPUs that a first slice may sum, for all its devices, which takes some tenths of a millisecond. */
+/**
+ * Number of per-CPU values to add up in the first slice for all of its devices, which takes a few tenths of a
+ * millisecond.
+ */
 const SUMS_FIRST = 400;
-/** Nanoseconds that a call may take: it has its CPU to itself, and ends after its current device. */
+/** Maximum duration of a call in nanoseconds. A call occupies its CPU and ends after the current device. */
 const CALL_NS = 250_000;
 const HIGH = 2 ** 20;
 
-/** Cost of the calls of the program. */
+/** Cost of the program's calls. */
 export interface WalkEffort {
   readonly calls: number;
   readonly ns: number;
@@ -27,8 +30,8 @@ export interface WalkEffort {
 }
 
 /**
- * Reads the devices of all namespaces with a BPF program. A device that is moved to another namespace during the walk may be seen in
- * both, or in none.
+ * Reads the devices of all namespaces with a BPF program. A device that moves to another namespace during the walk
+ * may appear in both or in neither.
  */
 export class DevicesWalk implements KernelWalk<DeviceRows> {
   readonly #layouts: KindLayouts;
@@ -40,9 +43,9 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   readonly #buffer = new Uint8Array(ROWS_MAX * SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #rows = new DeviceRows();
-  /** CPUs that may have counted anything. */
+  /** CPUs that may have counted something. */
   #counting: readonly number[] = [];
-  /** Kinds that the program could not count when it met them. */
+  /** Kinds that the program could not read when they were first found. */
   readonly #met = new Set<string>();
 
   private constructor(
@@ -61,9 +64,9 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * @param isNobodys whether a namespace is unowned, and so has no rows
-   * @param callNs nanoseconds that a call may take
-   * @throws {Unsupported} where the kernel cannot run the program: before 6.0, without BTF, without the capability
+   * @param isNobodys returns whether a namespace is unowned; such namespaces get no rows
+   * @param callNs maximum duration of a call in nanoseconds
+   * @throws {Unsupported} if the kernel cannot run the program: before 6.0, without BTF or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -102,8 +105,8 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * On many machines most possible CPUs never come online. CPUs that are offline now are summed only if one of them has counted before;
-   * a CPU that goes offline later is still summed.
+   * Decides which CPUs to read. On many machines most possible CPUs never come online, so CPUs that are currently
+   * offline are read only if one of them has counts. CPUs that go offline later are still read.
    */
   async #findCounting(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
@@ -112,7 +115,10 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
     this.#count(haveCounted ? [...online, ...offline] : online);
   }
 
-  /** Whether the first CPUs have counted: without them there are only counters that are not per CPU. */
+  /**
+   * Returns whether the first CPUs of the map have counts. Reading without any CPU yields only counters that are not
+   * per CPU.
+   */
   async #haveCounted(cpus: number, cycle: Cycle): Promise<boolean> {
     const counts = (await this.#readAll(cpus, cycle)).digest();
     return (await this.#readAll(0, cycle)).digest() !== counts;
@@ -128,7 +134,10 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
     for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
   }
 
-  /** Drivers that were loaded since the start show their types now: their kinds are laid out when they are met. */
+  /**
+   * Reads until no new kind is learned. A driver that was loaded after the start has BTF now, so the layout of its
+   * kind can be derived.
+   */
   async #readAll(cpus: number, cycle: Cycle): Promise<DeviceRows> {
     do await this.#readOnce(cpus, cycle);
     while (this.#learn());
@@ -158,7 +167,7 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
     );
   }
 
-  /** Returns whether the program knows more kinds now. */
+  /** Derives the layouts of kinds that the program could not read. Returns whether there are any new ones. */
   #learn(): boolean {
     let learnt = false;
     for (const kind of this.#rows.kindsNotCounted()) {
@@ -190,7 +199,10 @@ function constantsOf(bpf: BpfSource): ReturnType<typeof coreConstants> {
   }
 }
 
-/** Identifies a device by its namespace and number: as a number where both are small, which they nearly always are. */
+/**
+ * Returns a key for a device from its namespace and interface index. It is a number if both are small, which is
+ * nearly always the case.
+ */
 function keyOf(cookie: Counter, ifindex: number): Counter {
   if (typeof cookie === 'number' && cookie < 2 ** 32 && ifindex < HIGH) return cookie * HIGH + ifindex;
   return (BigInt(cookie) << 32n) | BigInt(ifindex);

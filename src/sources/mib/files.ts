@@ -10,7 +10,7 @@ import { MIB_FILES, type MibTable } from './tables.ts';
 
 type Row = ReadonlyMap<MibTable, ReadonlyMap<string, Counter>>;
 
-/** Reads the counters from the files of each namespace: slower than the walk, and available everywhere. */
+/** Reads the counters from the files of each namespace. Slower than the walk, but works on every kernel. */
 export class MibFiles {
   readonly #netns: NetnsIndex;
   readonly #files: NetFiles;

@@ -3,7 +3,7 @@ import { type Counter, readCounter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { MibIndex, MibTable } from './tables.ts';
 
-/** Rows that the kernel has copied from namespaces at their death, kept for as long as these are shown. */
+/** Rows that the kernel copied from namespaces when they died. They are kept while the namespaces are still shown. */
 export class LastCounters {
   readonly #rows = new Map<NetnsId, Uint8Array>();
 
@@ -20,7 +20,7 @@ export class LastCounters {
   }
 }
 
-/** Returns a field of one such row; undefined where this kernel does not have it. */
+/** Returns a field of such a row; undefined if this kernel does not have it. */
 export function lastValue(index: MibIndex, row: Uint8Array, table: MibTable, field: string): Counter | undefined {
   const view = new DataView(row.buffer, row.byteOffset);
   const column = index.column(table, field);

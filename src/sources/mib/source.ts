@@ -18,18 +18,18 @@ interface User {
 }
 
 /**
- * The SNMP counters of every namespace: by one walk in the kernel where it can run, else from the files. Tables that the walk lacks
- * are read from the files alone.
+ * Reads the SNMP counters of every namespace with one walk in the kernel if possible, otherwise from files. Tables
+ * that the walk lacks are also read from files.
  */
 export class MibSource {
-  /** Rows of namespaces that are dead and still shown. */
+  /** Rows of dead namespaces that are still shown. */
   readonly last = new LastCounters();
   readonly #bpf: BpfSource;
   readonly #netns: NetnsIndex;
   readonly #files: MibFiles;
   readonly #source: WalkSource<MibSnapshot>;
   readonly #users = new Set<User>();
-  /** Tables that this kernel does not show in files either. */
+  /** Tables that this kernel does not have in files either. */
   readonly #absent = new Set<MibTable>();
   #index: MibIndex | undefined;
 
@@ -47,7 +47,7 @@ export class MibSource {
     });
   }
 
-  /** To be disposed when the caller no longer needs these tables. */
+  /** Registers a user of the tables. The result must be disposed when the tables are no longer needed. */
   async use(tables: readonly MibTable[]): Promise<AsyncDisposable> {
     const user: User = { tables };
     this.#users.add(user);
@@ -60,7 +60,7 @@ export class MibSource {
     };
   }
 
-  /** Reads how this kernel numbers the fields of a row. @throws {Unsupported} without BTF */
+  /** Numbers that this kernel gives to the fields of a row. @throws {Unsupported} without BTF */
   get index(): MibIndex {
     this.#index ??= new MibIndex(this.#bpf.btf());
     return this.#index;
@@ -70,7 +70,10 @@ export class MibSource {
     return this.#source.health;
   }
 
-  /** Returns the counters of this cycle: one read, however many callers. The snapshot is valid until the next cycle. */
+  /**
+   * Returns the counters of this cycle, which are read once for all callers. The snapshot is valid until the next
+   * cycle.
+   */
   read(cycle: Cycle): Promise<MibSnapshot> {
     return this.#source.read(cycle);
   }
@@ -96,7 +99,7 @@ export class MibSource {
   }
 }
 
-/** A snapshot whose missing tables are taken from another one. */
+/** A snapshot that takes missing tables from another snapshot. */
 class PatchedSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
   readonly #whole: MibSnapshot;
@@ -114,7 +117,7 @@ class PatchedSnapshot implements MibSnapshot {
     return this.#whole.has(table) || this.#patch.has(table);
   }
 
-  /** Columns of the patch are negative numbers. */
+  /** Columns of `patch` are encoded as negative numbers. */
   column(table: MibTable, field: string): Column | undefined {
     if (this.#whole.has(table)) return this.#whole.column(table, field);
     const column = this.#patch.column(table, field);

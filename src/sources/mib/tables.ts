@@ -2,8 +2,8 @@ import { mibIpSetting, mibRow, mibTable, mibValues } from '#bpf/generated/common
 import type { Btf } from '../bpf/btf.ts';
 
 /**
- * The SNMP tables of a namespace. A field is named as the kernel's files name it: in net/snmp and net/netstat below the table's name,
- * in net/snmp6 with the table's name in front.
+ * SNMP tables of a namespace. Fields have the names of the kernel's files. In net/snmp and net/netstat they are
+ * preceded by the name of the table on each line, in net/snmp6 by the table's name as a prefix.
  */
 export const MIB_TABLES = [
   'Tcp',
@@ -19,11 +19,11 @@ export const MIB_TABLES = [
   'Icmp6',
 ] as const;
 export type MibTable = (typeof MIB_TABLES)[number];
-/** Tables of IPv6 alone, and all others. */
+/** Tables that exist only for IPv6, and all other tables. */
 export type Mib6Table = Extract<MibTable, `${string}6`>;
 export type Mib4Table = Exclude<MibTable, Mib6Table>;
 
-/** Returns the file that holds a table. Tables of IPv6 are in net/snmp6 with their name in front of each field. */
+/** File that contains each table. Tables of IPv6 are in net/snmp6, where their name is a prefix of each field. */
 export const MIB_FILES = {
   Tcp: 'net/snmp',
   Udp: 'net/snmp',
@@ -38,19 +38,19 @@ export const MIB_FILES = {
   Icmp6: 'net/snmp6',
 } as const satisfies Readonly<Record<MibTable, string>>;
 
-/** Place where the walk finds a field. */
+/** Place of a field in the rows of the walk. */
 export interface WalkColumn {
-  /** Bit of `tables` in a row. */
+  /** Bit of the table in the `tables` member of a row. */
   readonly bit: number;
   /** Byte offset of the value in a row. */
   readonly at: number;
-  /** Whether a row holds a sum over CPUs. */
+  /** True if the value is a sum over CPUs. */
   readonly perCpu: boolean;
 }
 
 type Members = (lastMember: string) => ReadonlyMap<string, number> | undefined;
 
-/** One array of a row, and the fields that are in it. */
+/** An array in a row, and the fields that it contains. */
 interface Part {
   readonly bit: number;
   readonly perCpu: boolean;
@@ -61,14 +61,17 @@ interface Part {
 }
 
 interface Enumeration {
-  /** The enumeration of the fields is the one that has this member. */
+  /** Name of the enum's last member, by which the enum is found. */
   readonly lastMember: string;
   readonly prefix: string;
-  /** Fields whose names in the files differ from those of the members; for some this depends on the kernel. */
+  /** Fields whose names in the files differ from the enum members. For some fields this depends on the kernel. */
   readonly aliases: Readonly<Record<string, string | ((members: ReadonlyMap<string, number>) => string | undefined)>>;
 }
 
-/** Since 6.8, the packets that protocols send and those that go to a device are counted separately; before, one was shown as the other. */
+/**
+ * Since 6.8, packets sent by protocols and packets passed to a device are counted separately. Earlier kernels show
+ * the same counter under both names.
+ */
 const hasSentApart = (members: ReadonlyMap<string, number>) => members.has('IPSTATS_MIB_OUTREQUESTS');
 
 /** Kernel: net/ipv4/proc.c, snmp4_net_list. */
@@ -132,7 +135,7 @@ const ICMP6: Enumeration = { lastMember: '__ICMP6_MIB_MAX', prefix: 'ICMP6_MIB_'
 
 const IP_SETTINGS = { Forwarding: mibIpSetting.forwarding, DefaultTTL: mibIpSetting.default_ttl };
 
-/** Kernel: net/ipv4/proc.c, icmpmibmap. Indexed by the number of the message type. */
+/** Kernel: net/ipv4/proc.c, icmpmibmap. Index by message type. */
 const ICMP_TYPES: Readonly<Record<string, number>> = {
   EchoReps: 0,
   DestUnreachs: 3,
@@ -147,7 +150,7 @@ const ICMP_TYPES: Readonly<Record<string, number>> = {
   AddrMaskReps: 18,
 };
 
-/** Kernel: net/ipv6/proc.c, icmp6type2name. Errors first, then the messages from type 128 on. */
+/** Kernel: net/ipv6/proc.c, icmp6type2name. Errors come first, followed by the messages from type 128 on. */
 const ICMP6_ERRORS: Readonly<Record<string, number>> = {
   DestUnreachs: 1,
   PktTooBigs: 2,
@@ -176,7 +179,7 @@ function memberOf({ prefix, aliases }: Enumeration, field: string, members: Read
   return name === undefined ? undefined : prefix + name;
 }
 
-/** A per-CPU table, whose fields the kernel's BTF numbers. */
+/** A table with per-CPU values, whose fields are numbered by an enum in the kernel's BTF. */
 function counted(values: Values, enumeration: Enumeration): Part {
   const { lastMember } = enumeration;
   return {
@@ -195,7 +198,7 @@ function counted(values: Values, enumeration: Enumeration): Part {
 
 type Once = Extract<keyof (typeof mibRow)['offsets'], `once${string}`>;
 
-/** Parts that have the same place on every kernel; `prefix` is put in front of the names. */
+/** A part whose fields have the same place on every kernel. `prefix` is prepended to their names. */
 function fixed(
   bit: keyof typeof mibTable,
   once: Once,
@@ -213,7 +216,7 @@ function fixed(
   };
 }
 
-/** Parts of a row for each table; the first part that has a field provides it. */
+/** Parts of a row for each table. The first part that contains a field provides its value. */
 const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Tcp: [counted('tcp', TCP)],
   TcpExt: [counted('tcpext', TCP_EXT)],
@@ -224,7 +227,7 @@ const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Ip: [fixed('ip_settings', 'onceIpSettings', '', IP_SETTINGS), counted('ip', IP)],
   IpExt: [counted('ip', IP)],
   Ip6: [counted('ip6', IP)],
-  // The enumeration has members for message types too, which no kernel counts.
+  // The enum also has members for message types, but kernels do not count them there.
   Icmp: [
     fixed('icmp_types', 'onceIcmpReceived', 'In', ICMP_TYPES),
     fixed('icmp_types', 'onceIcmpSent', 'Out', ICMP_TYPES),
@@ -243,7 +246,7 @@ const ENUMERATIONS = [TCP, TCP_EXT, UDP, IP, ICMP, ICMP6];
 
 const U64_BYTES = 8;
 
-/** The kernel's own numbering of its MIB fields, from its BTF. */
+/** Numbers of the MIB fields in the running kernel, derived from its BTF. */
 export class MibIndex {
   readonly #members: ReadonlyMap<string, ReadonlyMap<string, number> | undefined>;
 
@@ -253,13 +256,15 @@ export class MibIndex {
 
   readonly #membersOf: Members = (lastMember) => this.#members.get(lastMember);
 
-  /** Bits of a row that stand for the per-CPU values of a table; none where the kernel does not number its fields. */
+  /**
+   * Returns the bits of the parts of a table with per-CPU values; 0 if the kernel does not number the table's fields.
+   */
   mask(table: MibTable): number {
     const parts = PARTS[table].filter((part) => part.perCpu && part.isNumbered(this.#membersOf));
     return parts.reduce((mask, { bit }) => mask | (1 << bit), 0);
   }
 
-  /** Returns undefined where this kernel has no such field, or more fields than a row has room for. */
+  /** Returns undefined if this kernel has no such field, or if the field does not fit into a row. */
   column(table: MibTable, field: string): WalkColumn | undefined {
     for (const { bit, perCpu, at, count, indexOf } of PARTS[table]) {
       const index = indexOf(field, this.#membersOf);

@@ -25,7 +25,7 @@ const PROGRAM: PerCpuProgram<Layout> = {
 
 const NONE = new LastCounters();
 
-/** Reads the counters of all namespaces with a BPF program that sums the CPUs. */
+/** Reads the counters of all namespaces with a BPF program that adds up the values of the CPUs. */
 export class MibWalk implements KernelWalk<MibSnapshot> {
   readonly #walk: PerCpuWalk;
   readonly #index: MibIndex;
@@ -36,9 +36,9 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
   }
 
   /**
-   * @param isNobodys whether a namespace is unowned, and so has no row
-   * @param rowsMax rows that one slice can hold
-   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the capability
+   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
+   * @param rowsMax maximum number of rows in a slice
+   * @throws {Unsupported} if the kernel cannot run the program: before 5.19, without BTF or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -52,12 +52,12 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
 
   /**
    * Takes a snapshot, which is valid until the next read.
-   * @param last rows of dead namespaces, to be shown with the others
+   * @param last rows of dead namespaces to include
    */
   async read(cycle: Cycle, last: LastCounters = NONE): Promise<MibSnapshot> {
     const rows = await this.#walk.read(cycle);
     for (const [id, row] of last.rows()) {
-      // The kernel has summed all its CPUs, including those that are offline.
+      // The kernel's last row already includes the counts of offline CPUs.
       rows.offline.delete(id);
       rows.add(row, id);
     }
@@ -69,7 +69,7 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
   }
 }
 
-/** A column is the offset of the value in a row, the bit of its table, and whether it is a sum over CPUs. */
+/** A column encodes the offset of the value in a row, the bit of its table, and whether it is a sum over CPUs. */
 const BIT_SHIFT = 16;
 const AT_MASK = 2 ** BIT_SHIFT - 1;
 const PER_CPU = 2 ** 24;

@@ -2,7 +2,9 @@ import { formatIp } from '#core/address.ts';
 import type { Malformed } from '../errors.ts';
 import { bytesOf, decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u8 } from './message.ts';
 
-/** Reads addresses of devices by RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c. */
+/**
+ * Reads the addresses of devices with RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c.
+ */
 
 const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
@@ -17,13 +19,13 @@ const IFA_LOCAL = 2;
 
 export const ADDRESS_REQUEST = encodeRequest(RTM_GETADDR, NLM_F_DUMP, new Uint8Array(IFADDRMSG_BYTES));
 
-/** Returns the addresses of global scope, IPv4 and IPv6: those by which others reach the namespace. */
+/** Returns the IPv4 and IPv6 addresses of global scope, by which other hosts reach the namespace. */
 export function decodeAddresses(messages: Uint8Array, malformed: Malformed): string[] {
   const addresses: string[] = [];
   for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== RTM_NEWADDR || u8(payload, SCOPE) !== RT_SCOPE_UNIVERSE) continue;
     const attributes = decodeAttributes(payload, IFADDRMSG_BYTES);
-    // On a point-to-point device IFA_ADDRESS is the other end.
+    // On a point-to-point device, IFA_ADDRESS is the address of the other end.
     const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
     if (address !== undefined && (length(address) === 4 || length(address) === 16)) {
       addresses.push(formatIp(bytesOf(address)));

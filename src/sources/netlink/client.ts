@@ -16,7 +16,7 @@ import { missingCapabilities } from '../procfs/capabilities.ts';
 import { isGone } from '../procfs/read.ts';
 import { refusalOf } from '../refusals.ts';
 
-/** Answer for one namespace: ten thousand devices with their qdiscs. */
+/** Maximum size of a response for one namespace, enough for ten thousand devices with their qdiscs. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const TRIES = 3;
 
@@ -26,27 +26,27 @@ const ENOENT = 2;
 const ESRCH = 3;
 const ENODEV = 19;
 
-/** Request to send. */
+/** A netlink request. */
 export interface NetlinkRequest {
   /** NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12. */
   readonly protocol: number;
-  /** Name of the question where a failure is counted: `qdisc`. */
+  /** Name of the request under which failures are counted, such as `qdisc`. */
   readonly what: string;
   readonly request: Uint8Array;
 }
 
-/** A subscription. Failures while it is open are counted. */
+/** A subscription to notifications. Failures while it is open are counted. */
 export interface SubscriptionRequest extends Omit<NetlinkSubscriptionOptions, 'onError'> {
-  /** Names the subscription where a failure is counted. */
+  /** Name of the subscription under which failures are counted. */
   readonly what: string;
 }
 
-/** One kind of question: the request, and the decoder of its answer. */
+/** A kind of request, with the decoder of its response. */
 export interface NetlinkQuestion<Answer> extends NetlinkRequest {
   readonly decode: (messages: Uint8Array, malformed: Malformed) => Answer;
 }
 
-/** Asks the kernel over netlink in any namespace. Each question opens a socket there and closes it afterwards. */
+/** Queries the kernel over netlink in any namespace. Each request uses its own socket in that namespace. */
 export class NetlinkClient {
   readonly #files: NetFiles;
   readonly #errors: SourceErrors;
@@ -57,8 +57,8 @@ export class NetlinkClient {
   }
 
   /**
-   * Enters a namespace to see whether we may, and whether there are netlink sockets at all.
-   * @throws {Unsupported} where the addon or CAP_SYS_ADMIN is missing, or a filter refuses one of these calls
+   * Enters a namespace to check that this is permitted and that netlink sockets can be used.
+   * @throws {Unsupported} if the addon or CAP_SYS_ADMIN is missing, or if a filter refuses one of the system calls
    */
   check(entry: NetnsEntry, cycle: Cycle): void {
     checkAddon();
@@ -72,8 +72,8 @@ export class NetlinkClient {
   }
 
   /**
-   * Subscribes to notifications in a namespace, and enters it only if the agent is in another one.
-   * @throws {Unsupported} if the addon or a right is missing, or a filter refuses netlink sockets
+   * Subscribes to notifications in a namespace. Enters the namespace only if the agent is in another one.
+   * @throws {Unsupported} if the addon or a capability is missing, or if a filter refuses netlink sockets
    * @throws {BpfError} NETLINK; EPERM if a group needs CAP_NET_ADMIN
    * @throws if the namespace is gone
    */
@@ -92,7 +92,10 @@ export class NetlinkClient {
     return subscription;
   }
 
-  /** Returns undefined where the namespace or the object is gone, or the question failed, which is counted. */
+  /**
+   * Sends a request and decodes the response. Returns undefined if the namespace or the object is gone or the request
+   * failed; failures are counted.
+   */
   ask<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
     try {
       return this.demand(entry, question, cycle);
@@ -103,7 +106,7 @@ export class NetlinkClient {
   }
 
   /**
-   * Does the same, but throws where a question failed. Returns undefined where the namespace is gone.
+   * Like `ask`, but throws if the request failed. Returns undefined only if the namespace is gone.
    * @throws {BpfError} NETNS, NETLINK
    */
   demand<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
@@ -111,7 +114,10 @@ export class NetlinkClient {
     return this.#files.inside(entry, cycle, () => question.decode(dump(question), malformed));
   }
 
-  /** Collects the messages of a long answer off the event loop. Returns undefined where the namespace is gone, or the question failed. */
+  /**
+   * Receives a long response in a worker thread and returns its messages. Returns undefined if the namespace is gone
+   * or the request failed.
+   */
   async askLong(
     entry: NetnsEntry,
     question: NetlinkRequest,
@@ -133,7 +139,7 @@ export class NetlinkClient {
     }
   }
 
-  /** Returns a callback for the decoder of the answer. */
+  /** Returns a callback that counts malformed parts of the response. */
   malformed({ what }: Pick<NetlinkRequest, 'what'>): Malformed {
     return this.#errors.malformed('netlink', what);
   }
@@ -164,7 +170,10 @@ function dump({ protocol, request }: NetlinkRequest): Uint8Array {
   }
 }
 
-/** A dump during which the tables changed may lack rows, so it is repeated. */
+/**
+ * Returns whether a dump is complete. If the tables changed during the dump, rows may be missing and it must be
+ * repeated.
+ */
 function isWhole({ interrupted }: NetlinkAnswer, tries: number): boolean {
   if (interrupted && tries === TRIES) throw new Error(`the answer was interrupted ${TRIES} times`);
   return !interrupted;

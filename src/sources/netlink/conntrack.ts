@@ -12,9 +12,10 @@ import {
 } from './message.ts';
 
 /**
- * Connection tracking by ctnetlink, a part of nfnetlink. Kernel: net/netfilter/nf_conntrack_netlink.c;
- * include/uapi/linux/netfilter/{nfnetlink,nfnetlink_conntrack,nf_conntrack_tcp,nf_conntrack_common}.h. Numbers in attributes are
- * big-endian.
+ * Reads connection tracking statistics with ctnetlink, a part of nfnetlink. Kernel:
+ * net/netfilter/nf_conntrack_netlink.c;
+ * include/uapi/linux/netfilter/{nfnetlink,nfnetlink_conntrack,nf_conntrack_tcp,nf_conntrack_common}.h. Numbers in
+ * attributes are big-endian.
  */
 
 const NFNL_SUBSYS_CTNETLINK = 1 << 8;
@@ -44,7 +45,7 @@ const CPU_ATTRIBUTES = {
 export type ConntrackCounter = keyof typeof CPU_ATTRIBUTES;
 export const CONNTRACK_COUNTERS = Object.keys(CPU_ATTRIBUTES) as readonly ConntrackCounter[];
 
-/** Counters of one namespace, summed over the CPUs. Counters that the kernel lacks are left out. */
+/** Counters of one namespace, summed over the CPUs. Counters that the kernel lacks are missing. */
 export type ConntrackCounters = Readonly<Partial<Record<ConntrackCounter, number>>>;
 
 const CTA_STATS_GLOBAL_ENTRIES = 1;
@@ -61,7 +62,7 @@ const CTA_PROTOINFO_TCP_STATE = 1;
 const IPS_SEEN_REPLY = 1 << 1;
 const IPS_ASSURED = 1 << 2;
 
-/** States of enum tcp_conntrack, in its order, by the names that conntrack(8) prints. */
+/** States of enum tcp_conntrack in order, with the names that conntrack(8) prints. */
 export const TCP_STATES = [
   'none',
   'syn_sent',
@@ -75,7 +76,7 @@ export const TCP_STATES = [
   'syn_sent2',
 ] as const;
 
-/** Words of conntrack(8) for an entry without a TCP state: [UNREPLIED], [ASSURED], or nothing. */
+/** States of entries without a TCP state. conntrack(8) prints [UNREPLIED], [ASSURED], or nothing. */
 export const OTHER_STATES = ['unreplied', 'replied', 'assured'] as const;
 
 export type ConntrackState = (typeof TCP_STATES)[number] | (typeof OTHER_STATES)[number];
@@ -93,8 +94,8 @@ function u32be(span: Span | undefined): number | undefined {
 }
 
 /**
- * Returns the counters of all CPUs, added up. Undefined where a message is cut short or an attribute is not a number: a sum that lacks
- * a part would look as if the counter had been reset.
+ * Returns the counters summed over all CPUs. Returns undefined if a message is truncated or malformed, because an
+ * incomplete sum would look like a counter reset.
  */
 export function decodeCpuStats(messages: Uint8Array, malformed: Malformed): ConntrackCounters | undefined {
   const sums: Partial<Record<ConntrackCounter, number>> = {};
@@ -110,7 +111,7 @@ export function decodeCpuStats(messages: Uint8Array, malformed: Malformed): Conn
   return end > 0 && end === messages.length ? sums : undefined;
 }
 
-/** Adds the counters of one CPU; returns false where they are not complete. */
+/** Adds the counters of one CPU. Returns false if they are incomplete. */
 function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span): boolean {
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
   if ([...attributes.values()].at(-1)?.end !== payload.end) return false;
@@ -126,7 +127,7 @@ function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span
 
 export interface GlobalStats {
   readonly entries: number;
-  /** Reads net.netfilter.nf_conntrack_max; kernels before 4.18 do not report it. */
+  /** Value of net.netfilter.nf_conntrack_max. Kernels before 4.18 do not report it. */
   readonly limit: number | undefined;
 }
 
@@ -146,7 +147,7 @@ export interface TableEntry {
   readonly state: ConntrackState;
 }
 
-/** Decodes one entry of the table; returns undefined where the message is not an entry, or is cut short. */
+/** Decodes one table entry. Returns undefined if the message is not an entry or is truncated. */
 export function decodeEntry({ type, payload }: Message): TableEntry | undefined {
   if (type !== IPCTNL_MSG_CT_NEW) return undefined;
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);

@@ -4,8 +4,8 @@ import { type DeviceStats, NET_DEV_COLUMNS } from '../procfs/net_dev.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, type Span } from './message.ts';
 
 /**
- * Reads the counters of one network device by RTM_GETSTATS (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_stats_get();
- * include/uapi/linux/if_link.h, struct rtnl_link_stats64.
+ * Reads the counters of one network device with RTM_GETSTATS (man 7 rtnetlink). Kernel: net/core/rtnetlink.c,
+ * rtnl_stats_get(); include/uapi/linux/if_link.h, struct rtnl_link_stats64.
  */
 
 const RTM_NEWSTATS = 92;
@@ -18,7 +18,10 @@ const FILTER = 8;
 const IFLA_STATS_LINK_64 = 1;
 const ONLY_LINK_64 = 1 << (IFLA_STATS_LINK_64 - 1);
 
-/** Words of a struct rtnl_link_stats64 whose sum is a column, as net/dev adds them up (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
+/**
+ * Words of struct rtnl_link_stats64 that are added up for each column, in the same way as in net/dev (kernel:
+ * net/core/net-procfs.c, dev_seq_printf_stats()).
+ */
 const WORDS: Readonly<Record<keyof DeviceStats, readonly number[]>> = {
   receivedPackets: [0],
   sentPackets: [1],
@@ -50,7 +53,7 @@ export function deviceStatsRequest(ifindex: number): Uint8Array {
   return encodeRequest(RTM_GETSTATS, 0, payload);
 }
 
-/** Returns undefined where the answer has no counters. */
+/** Returns undefined if the response has no counters. */
 export function decodeDeviceStats(messages: Uint8Array, malformed: Malformed): DeviceStats | undefined {
   for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== RTM_NEWSTATS) continue;

@@ -4,7 +4,8 @@ import type { Malformed } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u32 } from './message.ts';
 
 /**
- * Reads TCP sockets by SOCK_DIAG_BY_FAMILY (man 7 sock_diag). Kernel: net/ipv4/{inet_diag,tcp_diag}.c; include/uapi/linux/inet_diag.h.
+ * Reads TCP sockets with SOCK_DIAG_BY_FAMILY (man 7 sock_diag). Kernel: net/ipv4/{inet_diag,tcp_diag}.c;
+ * include/uapi/linux/inet_diag.h.
  */
 
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -25,25 +26,27 @@ const SEND_QUEUE = 60;
 
 /** Attribute that only full sockets have. */
 const INET_DIAG_SHUTDOWN = 8;
-/** An array of u32; sk_drops is the ninth (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS). */
+/**
+ * Attribute with an array of u32, in which sk_drops is the ninth (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS).
+ */
 const INET_DIAG_SKMEMINFO = 7;
 const SK_MEMINFO_DROPS = 8 * 4;
 const SOURCE = 8;
 const COOKIE = 44;
 
 export interface InetDiagRow {
-  /** State, by the kernel's number. */
+  /** State by its number in the kernel. */
   readonly state: number;
   readonly port: number;
-  /** Bytes; for a listening socket the length and the limit of its accept queue. */
+  /** Bytes in the receive and send queue. For a listening socket, the length and the limit of its accept queue. */
   readonly receiveQueue: number;
   readonly sendQueue: number;
 }
 
-/** Asks for the TCP sockets of one family. */
+/** Requests for all TCP sockets, by address family. */
 export const TCP_DIAG_REQUESTS = { ipv4: diagRequest(AF_INET), ipv6: diagRequest(AF_INET6) } as const;
 
-/** Asks for the listening sockets of one family, with what they have dropped. */
+/** Requests for the listening sockets with their drops, by address family. */
 export const LISTENER_REQUESTS = {
   ipv4: diagRequest(AF_INET, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
   ipv6: diagRequest(AF_INET6, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
@@ -57,9 +60,10 @@ function diagRequest(family: number, states = ALL_STATES, extensions = 0): Uint8
 }
 
 /**
- * Decodes the sockets of an answer. The kernel reports a connection request as SYN_RECV, like the socket that TCP Fast Open makes of
- * one; but a request is not a full socket, and has no shutdown mask.
- * @returns undefined where a message is cut short: rows are added up, so a missing one would make the sum wrong
+ * Decodes the sockets in a response. The kernel reports connection requests as SYN_RECV, the same state as sockets
+ * that TCP Fast Open creates for them. Requests are recognized by the missing shutdown mask because they are not full
+ * sockets.
+ * @returns undefined if a message is truncated, because a missing row would make the sums wrong
  */
 export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): InetDiagRow[] | undefined {
   const rows: InetDiagRow[] = [];
@@ -90,12 +94,12 @@ export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): Inet
 /** A listening socket. */
 export interface ListenerRow extends InetDiagRow {
   readonly address: string;
-  /** Cookie, which identifies the socket and is never reused. */
+  /** Cookie that identifies the socket and is never reused. */
   readonly cookie: bigint;
   readonly drops: number;
 }
 
-/** Returns the listeners that have dropped something; a message that is cut short, or lacks the number of drops, is left out. */
+/** Returns the listening sockets that have drops. Skips messages that are truncated or lack the number of drops. */
 export function decodeListeners(messages: Uint8Array, malformed: Malformed): ListenerRow[] {
   const rows: ListenerRow[] = [];
   for (const { type, payload } of decodeMessages(messages, malformed)) {

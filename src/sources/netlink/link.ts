@@ -3,7 +3,7 @@ import type { Malformed } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, stringBytes, text, u32 } from './message.ts';
 
 /**
- * Reads network devices by RTM_GETLINK (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_fill_ifinfo();
+ * Reads network devices with RTM_GETLINK (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_fill_ifinfo();
  * include/uapi/linux/if_link.h.
  */
 
@@ -22,18 +22,18 @@ const IFLA_LINKINFO = 18;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
-/** Flag that leaves out the statistics, nine tenths of an answer. */
+/** Flag that omits the statistics, which make up 90 % of a response. */
 const RTEXT_FILTER_SKIP_STATS = 0x8;
 
 export interface LinkRow {
   readonly ifindex: number;
   readonly name: string;
-  /** Kind: `veth`, `bridge`, `vlan`, …; undefined for `lo` and for a device that is not a software device, but a physical or a paravirtual one. */
+  /** Kind, such as `veth`, `bridge` or `vlan`. Undefined for `lo` and for devices that are not software devices. */
   readonly kind: string | undefined;
   readonly loopback: boolean;
   /**
-   * Whether the device that it is linked to is in another namespace: mostly the other end of a pair (veth, netkit). Drivers report it by
-   * get_link_net() (kernel: struct rtnl_link_ops).
+   * True if the device is linked to a device in another namespace, usually the other end of a pair (veth, netkit).
+   * The driver reports this with get_link_net() (kernel: struct rtnl_link_ops).
    */
   readonly linkedOutside: boolean;
 }
@@ -63,7 +63,7 @@ export function decodeLinks(messages: Uint8Array, malformed: Malformed): LinkRow
     }
     const info = attributes.get(IFLA_LINKINFO);
     const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
-    // Zero means a tunnel, which is linked to no device; the destination of its packets is not another end of it.
+    // Zero means a tunnel that is not linked to any device. The destination of a tunnel is not its other end.
     const linkedOutside = attributes.has(IFLA_LINK_NETNSID) && (u32(attributes.get(IFLA_LINK)) ?? 0) > 0;
     rows.push({ ifindex, name: deviceName(nameBytes), kind, loopback: (flags & IFF_LOOPBACK) !== 0, linkedOutside });
   }

@@ -1,6 +1,7 @@
 /**
- * Framing of netlink (man 7 netlink; kernel: include/uapi/linux/netlink.h): messages of a 16-byte header and a payload, attributes of
- * a 4-byte header and a value, both aligned to four bytes. The host byte order is little-endian on all machines that we build for.
+ * Encodes and decodes netlink messages (man 7 netlink; kernel: include/uapi/linux/netlink.h). A message has a 16-byte
+ * header and a payload, an attribute has a 4-byte header and a value, and both are aligned to four bytes. All
+ * supported machines are little-endian.
  */
 
 import type { Malformed } from '../errors.ts';
@@ -25,24 +26,27 @@ export interface Span {
 
 export interface Message {
   readonly type: number;
-  /** NLM_F_…; in a notification, the flags of the request that caused it. */
+  /** NLM_F_… flags. In a notification, the flags of the request that caused it. */
   readonly flags: number;
   readonly payload: Span;
 }
 
-/** Builds a request; `payload` is the family's own header and attributes. */
+/** Encodes a request. @param payload family-specific header and attributes */
 export function encodeRequest(type: number, flags: number, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + payload.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, bytes.length, true);
   view.setUint16(4, type, true);
   view.setUint16(6, flags | NLM_F_REQUEST, true);
-  view.setUint32(8, 1, true); // each request has a socket of its own, so one sequence number serves
+  view.setUint32(8, 1, true); // each request has its own socket, so the sequence number can be constant
   bytes.set(payload, HEADER_BYTES);
   return bytes;
 }
 
-/** Yields the messages of a buffer, in order. A message whose length does not fit ends the walk: nothing after it can be trusted. */
+/**
+ * Yields the messages of a buffer in order. Stops at a message with an invalid length because nothing after it can be
+ * trusted.
+ */
 export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Generator<Message> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at < bytes.length; ) {
@@ -58,7 +62,7 @@ export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Genera
   }
 }
 
-/** Yields the attributes of a span with their types, in order. An attribute whose length does not fit ends the walk. */
+/** Yields the attributes of a span with their types, in order. Stops at an attribute with an invalid length. */
 export function* walkAttributes(span: Span, skip = 0): Generator<readonly [type: number, value: Span]> {
   const { view, end } = span;
   for (let at = span.start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
@@ -70,7 +74,7 @@ export function* walkAttributes(span: Span, skip = 0): Generator<readonly [type:
   }
 }
 
-/** Returns the attributes of a span by type; of a repeated type the last one counts. */
+/** Returns the attributes of a span by type. If a type is repeated, the last attribute wins. */
 export function decodeAttributes(span: Span, skip = 0): Map<number, Span> {
   return new Map(walkAttributes(span, skip));
 }
@@ -83,7 +87,7 @@ export function length(span: Span): number {
   return span.end - span.start;
 }
 
-/** Reads a u32 at an offset of the span; returns undefined where the span is too short. */
+/** Reads a u32 at an offset in the span. Returns undefined if the span is too short. */
 export function u32(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
 }
@@ -102,7 +106,7 @@ export function text(span: Span | undefined): string | undefined {
   return bytes && decoder.decode(bytes);
 }
 
-/** Reads the same as bytes, which need not be UTF-8. */
+/** Reads a NUL-terminated string as bytes, which need not be UTF-8. */
 export function stringBytes(span: Span | undefined): Uint8Array | undefined {
   if (span === undefined) return undefined;
   const bytes = bytesOf(span);

@@ -4,7 +4,7 @@ import type { NetlinkQuestion } from './client.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, text, u32 } from './message.ts';
 
 /**
- * Tables of neighbours by RTM_GETNEIGHTBL (man 7 rtnetlink). Kernel: net/core/neighbour.c, neightbl_fill_info();
+ * Reads neighbour tables with RTM_GETNEIGHTBL (man 7 rtnetlink). Kernel: net/core/neighbour.c, neightbl_fill_info();
  * include/uapi/linux/neighbour.h.
  */
 
@@ -25,7 +25,7 @@ const STATS_TABLE_FULLS = 10 * 8;
 
 const FAMILIES: Readonly<Record<string, 'ipv4' | 'ipv6'>> = { arp_cache: 'ipv4', ndisc_cache: 'ipv6' };
 
-/** One neighbour table, which all namespaces of the machine share. */
+/** A neighbour table, which all namespaces of the machine share. */
 export interface NeighbourTable {
   readonly family: 'ipv4' | 'ipv6';
   readonly entries: number;
@@ -42,7 +42,10 @@ export const NEIGHBOUR_TABLES: NetlinkQuestion<NeighbourTable[]> = {
   decode: decodeNeighbourTables,
 };
 
-/** Decodes the tables of ARP and of neighbour discovery. Rows about a single device, and tables of other protocols, are skipped. */
+/**
+ * Decodes the ARP table and the neighbour discovery table. Skips rows for individual devices and tables of other
+ * protocols.
+ */
 export function decodeNeighbourTables(messages: Uint8Array, malformed: Malformed): NeighbourTable[] {
   const tables: NeighbourTable[] = [];
   for (const { type, payload } of decodeMessages(messages, malformed)) {

@@ -12,8 +12,8 @@ import {
 } from './message.ts';
 
 /**
- * Reads queueing disciplines by RTM_GETQDISC (man 7 rtnetlink, man 8 tc). Kernel: net/sched/sch_api.c, tc_fill_qdisc();
- * net/core/gen_stats.c; include/uapi/linux/{rtnetlink,pkt_sched,gen_stats}.h.
+ * Reads queueing disciplines with RTM_GETQDISC (man 7 rtnetlink, man 8 tc). Kernel: net/sched/sch_api.c,
+ * tc_fill_qdisc(); net/core/gen_stats.c; include/uapi/linux/{rtnetlink,pkt_sched,gen_stats}.h.
  */
 
 const RTM_NEWQDISC = 36;
@@ -38,13 +38,13 @@ const QUEUE_BYTES = 20;
 
 export interface QdiscRow {
   readonly ifindex: number;
-  /** Kind: `pfifo_fast`, `fq_codel`, `ingress`, … */
+  /** Kind, such as `pfifo_fast`, `fq_codel` or `ingress`. */
   readonly kind: string;
   readonly bytes: Counter;
   readonly packets: Counter;
   readonly queueLength: number;
   readonly backlogBytes: number;
-  /** The last three are 32-bit counters of the kernel, which wrap. */
+  /** These three counters have 32 bits in the kernel and wrap. */
   readonly drops: number;
   readonly requeues: number;
   readonly overlimits: number;
@@ -53,8 +53,9 @@ export interface QdiscRow {
 export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Array(TCMSG_BYTES));
 
 /**
- * Returns the qdiscs at the root of a device and at its ingress. Qdiscs below a root are left out: a classful root counts what its
- * children do, and mq's is their sum. `noqueue` counts nothing. A message that is cut short or lacks its statistics gives no row.
+ * Returns the root and ingress qdiscs of devices. Child qdiscs are skipped because the counts of their root include
+ * them. `noqueue` is skipped because it counts nothing. A message that is truncated or has no statistics yields no
+ * row.
  */
 export function decodeQdiscs(messages: Uint8Array, malformed: Malformed): QdiscRow[] {
   const rows: QdiscRow[] = [];

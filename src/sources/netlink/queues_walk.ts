@@ -8,7 +8,7 @@ import type { KernelWalk } from '../walk_source.ts';
 const ROWS_MAX = MAX_ENTRIES.qdisc_rows;
 const ROWS_FIRST = 128;
 
-/** Finds the namespaces that have a device with a queue. */
+/** Finds the namespaces with at least one device that has a queue. */
 export class QueuesWalk implements KernelWalk<ReadonlySet<NetnsId>> {
   readonly #object: LoadedObject<Layout>;
   readonly #walk = new ListWalk(ROWS_MAX, ROWS_FIRST);
@@ -19,7 +19,9 @@ export class QueuesWalk implements KernelWalk<ReadonlySet<NetnsId>> {
     this.#object = object;
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the program */
+  /**
+   * @throws {Unsupported} if the kernel cannot run the program
+   */
   static async open(bpf: BpfSource): Promise<QueuesWalk> {
     return new QueuesWalk(await bpf.load<Layout>({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
   }

@@ -13,12 +13,15 @@ import {
 } from './message.ts';
 
 /**
- * Reads resources of RDMA devices by RDMA_NLDEV_CMD_RES_GET (man 8 rdma-resource). Kernel: drivers/infiniband/core/nldev.c,
- * fill_res_info(); include/uapi/rdma/rdma_netlink.h.
+ * Reads resources of RDMA devices with RDMA_NLDEV_CMD_RES_GET (man 8 rdma-resource). Kernel:
+ * drivers/infiniband/core/nldev.c, fill_res_info(); include/uapi/rdma/rdma_netlink.h.
  */
 
 const NETLINK_RDMA = 20;
-/** RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET): the client in the high bits, the command in the low ten. */
+/**
+ * RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET) has the client in the high bits and the command in the low
+ * ten bits.
+ */
 const RES_GET = (5 << 10) | 9;
 
 const ATTR_DEV_NAME = 2;
@@ -31,7 +34,7 @@ const U64_BYTES = 8;
 
 export interface RdmaResourceRow {
   readonly device: string;
-  /** Kind: `qp`, `cq`, `mr`, …; newer kernels have more. */
+  /** Kind, such as `qp`, `cq` or `mr`. Newer kernels have more kinds. */
   readonly resource: string;
   readonly count: Counter;
 }
@@ -43,7 +46,7 @@ export const RDMA_RESOURCES: NetlinkQuestion<RdmaResourceRow[]> = {
   decode: decodeRdmaResources,
 };
 
-/** Returns a row for each kind of resource of each device. An entry without its name or its count gives none. */
+/** Returns a row for each device and kind of resource. Entries without a name or a count are skipped. */
 export function decodeRdmaResources(messages: Uint8Array, malformed: Malformed): RdmaResourceRow[] {
   const rows: RdmaResourceRow[] = [];
   for (const { type, payload } of decodeMessages(messages, malformed)) {

@@ -22,7 +22,7 @@ function question<Answer>(
   return { protocol: NETLINK_ROUTE, what, request, decode };
 }
 
-/** Questions of the route family of netlink, in any namespace. */
+/** Sends requests of the netlink route family in any namespace. */
 export class RouteSource {
   readonly #netlink: NetlinkClient;
 
@@ -38,7 +38,7 @@ export class RouteSource {
     return this.#netlink.ask(entry, LINKS, cycle) ?? [];
   }
 
-  /** Returns undefined where the device or its namespace is gone, or the question failed. */
+  /** Returns undefined if the device or its namespace is gone or the request failed. */
   deviceStats(entry: NetnsEntry, ifindex: number, cycle: Cycle): DeviceStats | undefined {
     return this.#netlink.ask(entry, question('device stats', deviceStatsRequest(ifindex), decodeDeviceStats), cycle);
   }

@@ -6,7 +6,7 @@ const AT_PAGESZ = 6n;
 
 const DEFAULT_PAGE_BYTES = 4096;
 
-/** Bytes of a memory page: 4 KiB on x86-64, up to 64 KiB on arm64. */
+/** Returns the size of a memory page in bytes: 4 KiB on x86-64, up to 64 KiB on arm64. */
 export function pageBytes(proc: string): number {
   const vector = Buffer.from(readText(join(proc, 'self/auxv')) ?? '', 'latin1');
   for (let at = 0; at + 16 <= vector.length; at += 16) {

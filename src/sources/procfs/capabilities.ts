@@ -13,13 +13,13 @@ const NUMBERS = {
 
 export type Capability = keyof typeof NUMBERS;
 
-/** Returns the given capabilities that are not effective in this process: man 5 proc, /proc/<pid>/status, CapEff. */
+/** Returns the capabilities that are not effective in this process (man 5 proc, /proc/<pid>/status, CapEff). */
 export function missingCapabilities(capabilities: readonly Capability[], proc = '/proc'): Capability[] {
   const effective = /^CapEff:\s+([0-9a-f]{16})$/m.exec(readText(join(proc, 'self/status')) ?? '')?.[1] ?? '0';
   return capabilities.filter((name) => ((BigInt(`0x${effective}`) >> BigInt(NUMBERS[name])) & 1n) === 0n);
 }
 
-/** Describes them for the operator: `CAP_BPF is missing`; empty where none is missing. */
+/** Returns a text like `CAP_BPF is missing`; empty if none is missing. */
 export function describeMissing(missing: readonly Capability[]): string {
   return missing.length === 0 ? '' : `${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} missing`;
 }

@@ -1,16 +1,19 @@
 import { join } from 'node:path';
 import { readText } from './read.ts';
 
-/** CPUs that the kernel reserved memory for, and CPUs that run now. Ascending, with gaps where the machine has some. */
+/** Possible and online CPUs in ascending order. The numbers may have gaps. */
 export interface Cpus {
   possible(): readonly number[];
   online(): readonly number[];
 }
 
-/** NR_CPUS of the largest kernels that can be built (arch/x86/Kconfig, arch/powerpc/Kconfig). */
+/** Largest possible value of NR_CPUS (arch/x86/Kconfig, arch/powerpc/Kconfig). */
 const CPUS_MAX = 8192;
 
-/** Reads the CPUs from sysfs (kernel: Documentation/admin-guide/cputopology.rst). @throws where a file cannot be read or holds no list */
+/**
+ * Reads the CPUs from sysfs (kernel: Documentation/admin-guide/cputopology.rst). @throws if a file cannot be read or
+ * contains no list
+ */
 export function cpusOf(sys: string): Cpus {
   const list = (name: string) => {
     const path = join(sys, 'devices/system/cpu', name);
@@ -22,7 +25,10 @@ export function cpusOf(sys: string): Cpus {
   return { possible: () => possible, online: () => list('online') };
 }
 
-/** Parses a CPU list of sysfs, `0-3,8`; returns undefined where it is not as the kernel writes it: ascending, with at least one CPU. */
+/**
+ * Parses a CPU list of sysfs such as `0-3,8`. Returns undefined if the list is malformed, empty or not in ascending
+ * order.
+ */
 export function parseCpuList(text: string): number[] | undefined {
   const cpus: number[] = [];
   for (const part of text.trim().split(',')) {

@@ -5,16 +5,22 @@ import { isGone } from './read.ts';
 /** statfs type of a procfs; kernel: include/uapi/linux/magic.h. */
 const PROC_MAGIC = 0x9fa0;
 
-/** /proc/<pid>/limits, man 5 proc: `Max open files            1024                 4096                 files     `. */
+/**
+ * Line of /proc/<pid>/limits (man 5 proc): `Max open files            1024                 4096                 files
+ * `.
+ */
 const OPEN_FILES = /^Max open files +(\d{1,15}) +(?:\d+|unlimited) +files *\n/m;
 
-/** Returns the soft limit of open descriptors (RLIMIT_NOFILE); undefined where the text lacks it. */
+/** Returns the soft limit of open descriptors (RLIMIT_NOFILE); undefined if it is unlimited or missing. */
 export function parseOpenFilesLimit(text: string): number | undefined {
   const limit = OPEN_FILES.exec(text)?.[1];
   return limit === undefined ? undefined : Number(limit);
 }
 
-/** Open descriptors of processes, from /proc/<pid>/fd. All methods throw the system's error, except where a process is gone. */
+/**
+ * Open descriptors of processes, from /proc/<pid>/fd. Methods return undefined if the process is gone, and throw all
+ * other errors of the system.
+ */
 export class Descriptors {
   readonly #proc: string;
   readonly #isProcfs: boolean;
@@ -24,7 +30,9 @@ export class Descriptors {
     this.#isProcfs = statfsSync(proc).type === PROC_MAGIC;
   }
 
-  /** Returns their number, from the size of their folder; where that says nothing, they are listed. */
+  /**
+   * Returns the number of descriptors. Uses the size of the fd directory, or lists it on kernels that report no size.
+   */
   count(process: string): number | undefined {
     try {
       const size = this.#sizeOf(process);
@@ -35,14 +43,14 @@ export class Descriptors {
     }
   }
 
-  /** Returns the number of descriptors of this process, without the one that lists them. */
+  /** Returns the number of descriptors of this process, excluding the one used for listing. */
   countOwn(): number {
     const own = join(this.#proc, 'self');
     const size = this.#sizeOf(own);
     return size > 0 ? size : pathsIn(join(own, 'fd')).length - 1;
   }
 
-  /** Returns their paths. */
+  /** Returns the paths of the descriptors. */
   list(process: string): string[] | undefined {
     try {
       const paths = pathsIn(join(process, 'fd'));
@@ -57,13 +65,13 @@ export class Descriptors {
     try {
       return readlinkSync(path).startsWith('socket:[');
     } catch (error) {
-      // It was closed after the listing.
+      // The descriptor was closed after it was listed.
       if (isGone(error)) return false;
       throw error;
     }
   }
 
-  /** The size is 0 before 6.2 (kernel: fs/proc/fd.c, proc_fd_getattr()). */
+  /** Kernels before 6.2 report a size of 0 (kernel: fs/proc/fd.c, proc_fd_getattr()). */
   #sizeOf(process: string): number {
     return this.#isProcfs ? statSync(join(process, 'fd')).size : 0;
   }
@@ -73,7 +81,10 @@ function pathsIn(directory: string): string[] {
   return readdirSync(directory).map((name) => `${directory}/${name}`);
 }
 
-/** Where the first thread has ended and others go on, the process shows no descriptors and each of the others shows all. */
+/**
+ * Lists the descriptors through another thread. If the main thread has ended, the process shows no descriptors but
+ * its other threads do.
+ */
 function listOfThread(process: string): string[] {
   for (const thread of readdirSync(join(process, 'task'))) {
     const paths = pathsIn(join(process, 'task', thread, 'fd'));

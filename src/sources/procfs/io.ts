@@ -4,8 +4,9 @@ import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /**
- * Parses /proc/<pid>/io: a line for each counter, `write_bytes: 4096`. A counter includes all threads, those that have ended too, and
- * the children that the process waited for. Kernel: fs/proc/base.c, do_io_accounting(). A malformed line is left out.
+ * Parses /proc/<pid>/io, which has a line such as `write_bytes: 4096` for each counter. Counters include all threads,
+ * ended threads, and children that the process has waited for. Kernel: fs/proc/base.c, do_io_accounting(). Malformed
+ * lines are skipped.
  */
 export function parseProcessIo(text: string, malformed: Malformed): Map<string, Counter> {
   const counters = new Map<string, Counter>();

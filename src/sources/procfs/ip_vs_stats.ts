@@ -3,7 +3,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHexCounter } from './number.ts';
 
-/** Totals that IPVS has counted in one network namespace, over all its virtual services, IPv4 and IPv6. */
+/** IPVS totals of one network namespace over all virtual services, IPv4 and IPv6. */
 export interface IpVsStats {
   readonly connections: Counter;
   readonly receivedPackets: Counter;
@@ -12,13 +12,14 @@ export interface IpVsStats {
   readonly sentBytes: Counter;
 }
 
-/** Words of the second line, which name the columns below. */
+/** Second line of the file, which names the columns below. */
 const HEADINGS = 'Conns Packets Packets Bytes Bytes';
 
 /**
- * Parses net/ip_vs_stats: two lines of headings, then the totals in hexadecimal, then rates. Kernel: net/netfilter/ipvs/ip_vs_ctl.c,
- * ip_vs_stats_show(). Bytes have 64 bits; connections and packets have 32, since 4.1 also 64.
- * @returns undefined where the line of totals is cut short or malformed, or has other headings
+ * Parses net/ip_vs_stats, which has two lines of headings, then the totals in hexadecimal, then rates. Kernel:
+ * net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Bytes have 64 bits. Connections and packets have 64 bits since
+ * 4.1 and 32 bits before.
+ * @returns undefined if the totals are truncated or malformed, or if the headings differ
  */
 export function parseIpVsStats(text: string, malformed: Malformed): IpVsStats | undefined {
   const [, headings = '', totals = ''] = wholeLines(text, malformed);

@@ -2,14 +2,20 @@ import { join } from 'node:path';
 import type { Counter } from '#core/counter.ts';
 import { forEachLine, readText } from './read.ts';
 
-/** A line `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]`: address, type, name and module. Only code has one of these types. */
+/**
+ * Line such as `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]` with address, type, name and module. Only code has one
+ * of these types.
+ */
 const LINE = /^([0-9a-f]{16}) [tTwW] (\S+)(?:\t\[(\S+)\])?$/;
-/** A line `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000`: name, bytes, and address. */
+/** Line such as `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000` with name, size in bytes and address. */
 const MODULE = /^(\S+) (\d+) .* 0x([0-9a-f]{16})/gm;
-/** Symbol at which the kernel's own code ends. */
+/** Symbol at the end of the kernel's own code. */
 const KERNEL_END = '_etext';
 
-/** Number of low hexadecimal digits that fit a number exactly; the higher digits are all ones in every address of the kernel. */
+/**
+ * Number of low hexadecimal digits that a number represents exactly. The higher digits are all ones in every kernel
+ * address.
+ */
 const DIGITS = 13;
 const LOW_MASK = (1n << BigInt(4 * DIGITS)) - 1n;
 
@@ -21,27 +27,28 @@ function wholeAddress(low: number): bigint {
   return BigInt.asUintN(64, ~LOW_MASK | BigInt(low));
 }
 
-/** A range of memory that holds code. */
+/** A memory range that contains code. */
 interface Area {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * Functions of the kernel and of its modules by address: two numbers and a name for each, for kernels that do not describe an address
- * themselves. /proc/kallsyms shows addresses to processes with CAP_SYSLOG; others see zeros, and find nothing here.
+ * Functions of the kernel and its modules by address, for kernels that do not resolve addresses themselves. Stores
+ * two numbers and a name per function. /proc/kallsyms shows addresses only to processes with CAP_SYSLOG. Other
+ * processes see zeros, which leaves this table empty.
  */
 export class SymbolTable {
   /** Start addresses, sorted. */
   readonly #starts: Float64Array;
-  /** Start of each name: `name` or `name module`, each terminated by a NUL. */
+  /** Offset of each name in `#names`. An entry is `name` or `name module`, terminated by NUL. */
   readonly #nameAt: Uint32Array;
   readonly #names: Buffer;
   readonly #areas: readonly Area[];
 
   /**
    * @param forEach reads the lines of /proc/kallsyms
-   * @param modules text of /proc/modules
+   * @param modules content of /proc/modules
    */
   constructor(forEach: (handle: (line: string) => void) => void, modules: string) {
     const starts: number[] = [];
@@ -62,7 +69,7 @@ export class SymbolTable {
       names.push(text);
       bytes += text.length;
     });
-    // Aliases stay in the order of the file: the first one is the name, as in the kernel.
+    // Aliases stay in the order of the file. The first one is used as the name, as in the kernel.
     const order = Uint32Array.from(starts.keys()).sort((a, b) => (starts[a] ?? 0) - (starts[b] ?? 0) || a - b);
     this.#starts = Float64Array.from(order, (index) => starts[index] ?? 0);
     this.#nameAt = Uint32Array.from(order, (index) => nameAt[index] ?? 0);
@@ -70,7 +77,10 @@ export class SymbolTable {
     this.#areas = [{ start: kernelStart, end: kernelEnd }, ...moduleAreas(modules)];
   }
 
-  /** Describes an address as the kernel does, `nft_do_chain+0x3e8/0x610 [nf_tables]`; returns undefined where no code is known. */
+  /**
+   * Describes an address in the kernel's format: `nft_do_chain+0x3e8/0x610 [nf_tables]`. Returns undefined if no
+   * known code contains it.
+   */
   describe(address: Counter): string | undefined {
     const low = Number(BigInt(address) & LOW_MASK);
     const area = this.#areas.find(({ start, end }) => low >= start && low < end);
@@ -83,7 +93,10 @@ export class SymbolTable {
     return module === undefined ? place : `${place} [${module}]`;
   }
 
-  /** Returns the ranges of a function, which are several where the compiler has split it. Whole addresses, from inclusive to exclusive. */
+  /**
+   * Returns the address ranges of functions, end exclusive. A function has several ranges if the compiler has split
+   * it.
+   */
   ranges(functions: readonly string[]): (readonly [start: bigint, end: bigint])[] {
     const wanted = new Set(functions);
     const found: (readonly [bigint, bigint])[] = [];
@@ -96,7 +109,7 @@ export class SymbolTable {
     return found;
   }
 
-  /** Returns the last symbol at or before an address, of aliases the first; -1 where there is none. */
+  /** Returns the index of the last symbol at or before an address, or of its first alias; -1 if there is none. */
   #find(address: number): number {
     let [low, high] = [0, this.#starts.length];
     while (low < high) {
@@ -129,18 +142,25 @@ function moduleAreas(modules: string): Area[] {
   });
 }
 
-/** Symbols of the running kernel: read at the first use, and again for an address that a new module may have. */
+/**
+ * Symbols of the running kernel. They are read on first use, and again for unknown addresses if modules were loaded
+ * since.
+ */
 export class KernelSymbols {
   readonly #proc: string;
   #table: SymbolTable | undefined;
   #modules = '';
 
-  /** @param proc where procfs is mounted */
+  /**
+   * @param proc mount point of procfs
+   */
   constructor(proc: string) {
     this.#proc = proc;
   }
 
-  /** @throws where /proc/kallsyms cannot be read */
+  /**
+   * @throws if /proc/kallsyms cannot be read
+   */
   describe(address: Counter): string | undefined {
     const known = this.#table?.describe(address);
     if (known !== undefined) return known;
@@ -149,7 +169,9 @@ export class KernelSymbols {
     return this.#read(modules).describe(address);
   }
 
-  /** @throws where /proc/kallsyms cannot be read */
+  /**
+   * @throws if /proc/kallsyms cannot be read
+   */
   ranges(functions: readonly string[]): (readonly [start: bigint, end: bigint])[] {
     return (this.#table ?? this.#read(readText(join(this.#proc, 'modules')) ?? '')).ranges(functions);
   }

@@ -2,7 +2,7 @@ import type { Malformed } from '../errors.ts';
 
 const SHOWN_MAX = 80;
 
-/** Returns the lines of a file of the kernel, which writes whole lines: a last line without its end was cut short, and its numbers with it. */
+/** Returns the complete lines of a kernel file. A last line without a newline is truncated, so it is skipped. */
 export function wholeLines(text: string, malformed: Malformed): string[] {
   const lines = text.split('\n');
   const rest = lines.pop();

@@ -4,7 +4,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
-/** Columns of net/dev, in the kernel's order: eight received, eight sent. */
+/** Columns of net/dev in the kernel's order: eight for receive, eight for transmit. */
 export const NET_DEV_COLUMNS = [
   'receivedBytes',
   'receivedPackets',
@@ -24,7 +24,7 @@ export const NET_DEV_COLUMNS = [
   'sentCompressed',
 ] as const;
 
-/** Columns that people look at. */
+/** Columns that are shown. */
 export type DeviceColumn = Exclude<(typeof NET_DEV_COLUMNS)[number], 'receivedCompressed' | 'sentCompressed'>;
 
 const ASCII = /^[\x20-\x7e]*$/;
@@ -33,9 +33,10 @@ const HEADING = /^(?:Inter-| face )\|/;
 export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Counter>>;
 
 /**
- * Parses net/dev: two lines of headings, then `  eth0: n n n …`. Kernel: net/core/net-procfs.c, dev_seq_printf_stats(). A name may
- * hold any byte except `/`, white space and `:`; a VLAN alias may still hold a colon, so the last colon before the numbers counts. A
- * row with a missing or malformed column is left out.
+ * Parses net/dev: two lines of headings, then lines such as `  eth0: n n n …`. Kernel: net/core/net-procfs.c,
+ * dev_seq_printf_stats(). A device name may contain any byte except `/`, white space and `:`. Because a VLAN alias
+ * may contain a colon, the last colon before the numbers ends the name. Rows with a missing or malformed column are
+ * skipped.
  */
 export function parseNetDev(text: string, malformed: Malformed): Map<string, DeviceStats> {
   const devices = new Map<string, DeviceStats>();
@@ -50,7 +51,7 @@ export function parseNetDev(text: string, malformed: Malformed): Map<string, Dev
   return devices;
 }
 
-/** The text has one character for each byte of the file. */
+/** Decodes a name. Each character of the text is one byte of the file. */
 function decodeName(name: string): string {
   return ASCII.test(name) ? name : deviceName(Buffer.from(name, 'latin1'));
 }

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { isGone, readText } from './read.ts';
 
 /**
- * Returns the PID namespace of a process as its link names it, `pid:[4026531836]`; empty where the process is gone, or a zombie.
- * @throws where we may not read the link
+ * Returns the PID namespace of a process as named by its link: `pid:[4026531836]`. Returns an empty string if the
+ * process is gone or a zombie.
+ * @throws if the link cannot be read for lack of permission
  */
 export function readPidNamespace(processDirectory: string): string {
   try {
@@ -15,16 +16,17 @@ export function readPidNamespace(processDirectory: string): string {
   }
 }
 
-/** Numbers of a process, from the PID namespace of the procfs inwards, man 5 proc: `NSpid:	4711	7`. */
+/** Process IDs in all nested PID namespaces, beginning with the one of the procfs (man 5 proc): `NSpid:	4711	7`. */
 const NUMBERS = /^NSpid:((?:\t\d+)+)$/m;
 
 /**
- * Returns how many levels the PID namespace of a procfs is above our own: 0 is our own. Undefined where the procfs does not show us.
+ * Returns the number of levels from our own PID namespace up to the one of a procfs, which is 0 if they are the same.
+ * Returns undefined if the procfs does not show our process.
  */
 export function pidNamespaceLevels(proc: string): number | undefined {
   const text = readText(join(proc, 'self/status'));
   if (text === undefined) return undefined;
   const numbers = NUMBERS.exec(text)?.[1];
-  // This kernel has no PID namespaces.
+  // A kernel without PID namespaces has no such line.
   return numbers === undefined ? 0 : numbers.split('\t').length - 2;
 }

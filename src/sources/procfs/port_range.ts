@@ -1,19 +1,22 @@
 import { join } from 'node:path';
 import { readText } from './read.ts';
 
-/** First and last port that a kernel assigns to clients by itself. */
+/** Range of ports that a kernel assigns to clients automatically. */
 export interface PortRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** Default of kernels (net/ipv4/af_inet.c, inet_init_net()). */
+/** Default of the kernel (net/ipv4/af_inet.c, inet_init_net()). */
 export const DEFAULT_PORT_RANGE: PortRange = { first: 32_768, last: 60_999 };
 
 const FILE = 'sys/net/ipv4/ip_local_port_range';
 const PORT_MAX = 65_535;
 
-/** Reads the range of the agent's own network namespace: the node's, where it runs in that. Returns the kernel's default where it cannot be read. */
+/**
+ * Reads the port range of the agent's own network namespace, which should be the node's. Returns the kernel's default
+ * if it cannot be read.
+ */
 export function readPortRange(proc: string): PortRange {
   let text: string | undefined;
   try {

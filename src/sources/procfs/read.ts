@@ -1,15 +1,15 @@
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 
-/** Limit of the length of a file in bytes; no kernel writes a longer one of those that we read. */
+/** Maximum file length in bytes. The kernel files that are read here are shorter. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
 
 let buffer = Buffer.allocUnsafe(64 * 1024);
 
 /**
- * Reads a whole file of procfs or sysfs as Latin-1 text, synchronously: these are not on a disk, a read takes microseconds, and going
- * through the thread pool costs ten times as much (10 µs against 120 µs for net/snmp).
- * @returns undefined where the file, or the process that it belongs to, is gone
- * @throws the system's error, which names the path, for other reasons
+ * Reads a whole file of procfs or sysfs synchronously as Latin-1 text. These files are not on a disk, so a read takes
+ * microseconds. The thread pool would be ten times slower (120 µs instead of 10 µs for net/snmp).
+ * @returns undefined if the file or its process is gone
+ * @throws the system's error, whose message contains the path, for any other reason
  */
 export function readText(path: string): string | undefined {
   let fd: number;
@@ -34,7 +34,7 @@ function readAll(fd: number, path: string): string {
   for (;;) {
     const bytes = readSync(fd, buffer, length, buffer.length - length, null);
     length += bytes;
-    // A seq_file that has more data fills the buffer or a page; only an empty read is the end.
+    // A seq_file returns at most a page or a full buffer per read, so only an empty read means the end.
     if (bytes === 0) return buffer.toString('latin1', 0, length);
     if (length === buffer.length) {
       if (length >= FILE_BYTES_MAX) throw new Error(`${path}: longer than ${FILE_BYTES_MAX} bytes`);
@@ -46,8 +46,9 @@ function readAll(fd: number, path: string): string {
 }
 
 /**
- * Calls back for each line of a file that is too long to hold at once, like /proc/kallsyms; never where there is no such file.
- * @throws the system's error, which names the path, for other reasons
+ * Calls back for each line of a file that is too long to keep in memory, such as /proc/kallsyms. Does nothing if the
+ * file does not exist.
+ * @throws the system's error, whose message contains the path, for any other reason
  */
 export function forEachLine(path: string, handle: (line: string) => void): void {
   let fd: number;
@@ -71,7 +72,7 @@ export function forEachLine(path: string, handle: (line: string) => void): void 
   }
 }
 
-/** Returns file names, sorted; none where there is no such directory, or we may not read it. */
+/** Returns the sorted file names in a directory; empty if it does not exist or cannot be read. */
 export function listDirectory(directory: string): string[] {
   try {
     return readdirSync(directory).sort();
@@ -82,7 +83,7 @@ export function listDirectory(directory: string): string[] {
   }
 }
 
-/** ENOENT: no such process or file. ESRCH: the process ended between open and read. */
+/** ENOENT means that the process or file does not exist. ESRCH means that the process ended between open and read. */
 export function isGone(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return code === 'ENOENT' || code === 'ESRCH';

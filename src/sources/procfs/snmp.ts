@@ -7,11 +7,11 @@ import { parseCounter } from './number.ts';
 export type SnmpTables = Map<string, Map<string, Counter>>;
 
 /**
- * Parses net/snmp and net/netstat: pairs of lines, `Tcp: names…` and `Tcp: values…`.
- * Kernel: net/ipv4/proc.c, snmp_seq_show() and netstat_seq_show().
+ * Parses net/snmp and net/netstat, which consist of pairs of lines: `Tcp: names…` and `Tcp: values…`. Kernel:
+ * net/ipv4/proc.c, snmp_seq_show() and netstat_seq_show().
  *
- * A pair whose lines do not match is left out as a whole: a value under the wrong name is worse than none. A value that is not a
- * number is left out alone.
+ * If the lines of a pair do not match, the whole pair is skipped because values could get wrong names. A value that
+ * is not a number is skipped alone.
  */
 export function parseSnmp(text: string, malformed: Malformed): SnmpTables {
   const tables: SnmpTables = new Map();
@@ -48,7 +48,7 @@ function pair(names: readonly string[], values: readonly string[], malformed: Ma
 }
 
 /**
- * Parses net/snmp6: a line for each counter, `Udp6InDatagrams<spaces>17`. Kernel: net/ipv6/proc.c,
+ * Parses net/snmp6, which has a line such as `Udp6InDatagrams<spaces>17` for each counter. Kernel: net/ipv6/proc.c,
  * snmp6_seq_show().
  */
 export function parseSnmp6(text: string, malformed: Malformed): Map<string, Counter> {

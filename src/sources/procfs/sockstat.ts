@@ -7,10 +7,11 @@ import { parseCounter } from './number.ts';
 export type Sockstat = Map<string, Map<string, Counter>>;
 
 /**
- * Parses net/sockstat and net/sockstat6: `TCP: inuse 5 orphan 0 tw 0 alloc 6 mem 1`. Kernel: net/ipv4/proc.c,
- * sockstat_seq_show(); net/ipv6/proc.c, sockstat6_seq_show().
+ * Parses net/sockstat and net/sockstat6, which have lines such as `TCP: inuse 5 orphan 0 tw 0 alloc 6 mem 1`. Kernel:
+ * net/ipv4/proc.c, sockstat_seq_show(); net/ipv6/proc.c, sockstat6_seq_show().
  *
- * Per namespace: `used`, every `inuse`, `tw`, FRAG. Machine-wide in every namespace: `orphan`, `alloc`, `mem`.
+ * `used`, `inuse`, `tw` and FRAG are counted by namespace. `orphan`, `alloc` and `mem` show the whole machine in
+ * every namespace.
  */
 export function parseSockstat(text: string, malformed: Malformed): Sockstat {
   const stat: Sockstat = new Map();

@@ -2,7 +2,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHex } from './number.ts';
 
-/** Counts of received packets of one CPU. The counters have 32 bits and wrap. */
+/** Received packets of one CPU. The counters have 32 bits and wrap. */
 export interface SoftnetCpu {
   readonly cpu: number;
   readonly processed: number;
@@ -11,7 +11,7 @@ export interface SoftnetCpu {
   /** Inter-processor interrupts received for RPS. */
   readonly receivedRps: number | undefined;
   readonly flowLimitReached: number | undefined;
-  /** Packets that wait now. Columns that an older kernel does not show are undefined. */
+  /** Packets that are queued now. Undefined on kernels without the column. */
   readonly backlogLength: number | undefined;
 }
 
@@ -21,9 +21,9 @@ const BACKLOG = 11;
 const CPU = 12;
 
 /**
- * Parses net/softnet_stat: a line of hexadecimal columns for each online CPU; newer kernels have more columns. Kernel:
- * net/core/net-procfs.c, softnet_seq_show(). Newer kernels name the CPU in a column; on older ones the lines are the online CPUs in
- * order, which is why `onlineCpus` is needed.
+ * Parses net/softnet_stat, which has a line of hexadecimal columns for each online CPU. Kernel:
+ * net/core/net-procfs.c, softnet_seq_show(). Newer kernels have more columns, one of which is the CPU number. On
+ * older kernels the lines are in the order of the online CPUs, so `onlineCpus` is needed.
  */
 export function parseSoftnetStat(text: string, onlineCpus: readonly number[], malformed: Malformed): SoftnetCpu[] {
   const rows: SoftnetCpu[] = [];

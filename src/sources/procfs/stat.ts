@@ -1,25 +1,28 @@
 /** Fields of /proc/<pid>/stat that we use. */
 export interface ProcessStat {
-  /** Any bytes; bytes that are not UTF-8 become U+FFFD. */
+  /** Name of the command. Bytes that are not UTF-8 become U+FFFD. */
   readonly comm: string;
-  /** One letter: `Z` is a process that has ended and that its parent has not waited for yet. */
+  /** State as one letter. `Z` means that the process has ended but its parent has not waited for it yet. */
   readonly state: string;
   readonly parent: number;
-  /** Minor page faults of the process, and of the children that it waited for. */
+  /** Minor page faults of the process, and of children that it has waited for. */
   readonly faults: number;
   readonly childFaults: number;
-  /** Clock ticks after boot; together with the process number it is never reused. */
+  /** Clock ticks after boot. The combination of process ID and start time is never reused. */
   readonly startTime: number;
 }
 
-/** Numbers of the fields in man 5 proc. The first two are parsed apart: the command's name may hold blanks and parentheses. */
+/**
+ * Field numbers in man 5 proc. The first two fields are parsed separately because the command's name may contain
+ * spaces and parentheses.
+ */
 const FIRST_AFTER_COMM = 3;
 const PARENT = 4;
 const MINOR_FAULTS = 10;
 const CHILD_MINOR_FAULTS = 11;
 const START_TIME = 22;
 
-/** Parses /proc/<pid>/stat (man 5 proc). Returns undefined where it is cut short or malformed. */
+/** Parses /proc/<pid>/stat (man 5 proc). Returns undefined if it is truncated or malformed. */
 export function parseStat(text: string): ProcessStat | undefined {
   const open = text.indexOf('(');
   const close = text.lastIndexOf(')');

@@ -5,7 +5,7 @@ import type { NetnsIndex } from '../netns.ts';
 import { parseSockstat, type Sockstat } from '../procfs/sockstat.ts';
 import type { FamilyCounts, SockstatRow } from './snapshot.ts';
 
-/** Reads the socket counts from the files of each namespace: slower than the walk, and available everywhere. */
+/** Reads the socket counts from the files of each namespace. Slower than the walk, but works on every kernel. */
 export async function readSockstatFiles(
   netns: NetnsIndex,
   files: NetFiles,

@@ -6,12 +6,12 @@ export interface FamilyCounts {
   readonly tcp: Counter | undefined;
   readonly udp: Counter | undefined;
   readonly raw: Counter | undefined;
-  /** Packets that wait for missing fragments, and the bytes that they take. */
+  /** Packets that wait for missing fragments, and the memory that they use in bytes. */
   readonly fragmentQueues: Counter | undefined;
   readonly fragmentBytes: Counter | undefined;
 }
 
-/** Socket counts of one namespace, as net/sockstat and net/sockstat6 show them in it. */
+/** Socket counts of one namespace, with the same meaning as in net/sockstat and net/sockstat6. */
 export interface SockstatRow {
   readonly id: NetnsId;
   /** Number of sockets of all protocols. */

@@ -7,7 +7,7 @@ import { readSockstatFiles } from './files.ts';
 import type { SockstatRow } from './snapshot.ts';
 import { SockstatWalk } from './walk.ts';
 
-/** The socket counts of every namespace. */
+/** Reads the socket counts of every namespace. */
 export type SockstatSource = WalkSource<readonly SockstatRow[]>;
 
 export function sockstatSource(

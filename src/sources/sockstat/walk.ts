@@ -36,10 +36,10 @@ const FAMILIES = {
 } as const;
 const U64_BYTES = 8;
 
-/** Reads the socket counts of all namespaces from the kernel's own structures. */
+/** Reads the socket counts of all namespaces from kernel structures. */
 export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   readonly #walk: PerCpuWalk;
-  /** Whether this kernel has a protocol, by protocol. */
+  /** Says for each protocol whether this kernel has it. */
   readonly #has: readonly boolean[];
 
   private constructor(walk: PerCpuWalk, has: readonly boolean[]) {
@@ -48,8 +48,8 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   }
 
   /**
-   * @param isNobodys whether a namespace is unowned, and so has no row
-   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability
+   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
+   * @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -66,7 +66,7 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
     );
     if (has[tcp] !== true) {
       walk[Symbol.dispose]();
-      throw new Error('the protocols of the kernel were not found');
+      throw new Error('the program found no socket protocols in the kernel');
     }
     return new SockstatWalk(walk, has);
   }
@@ -86,7 +86,7 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   }
 }
 
-/** Decodes a value when it is asked for, since most are not shown. Valid as long as the rows. */
+/** A row that decodes values on demand because most of them are not shown. Valid as long as the rows. */
 class SummedRow implements SockstatRow {
   readonly id: NetnsId;
   readonly #rows: PerCpuRows;
@@ -95,7 +95,9 @@ class SummedRow implements SockstatRow {
   #ipv4: FamilyCounts | undefined;
   #ipv6: FamilyCounts | undefined;
 
-  /** @param has whether this kernel has a protocol, by protocol */
+  /**
+   * @param has says for each protocol whether this kernel has it
+   */
   constructor(id: NetnsId, rows: PerCpuRows, row: number, has: readonly boolean[]) {
     this.id = id;
     this.#rows = rows;

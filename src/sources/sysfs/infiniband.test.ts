@@ -93,7 +93,7 @@ describe('readPortCounters', () => {
     expect(result.values).toEqual({ link_downed: undefined, symbol_error: undefined });
     expect(result.errors).toEqual([
       expect.stringContaining('EISDIR'),
-      expect.stringContaining('hw_counters/link_downed: no counter: "30"'),
+      expect.stringContaining('hw_counters/link_downed: not a counter: "30"'),
     ]);
   });
 

@@ -5,26 +5,32 @@ import { parseCounter } from '../procfs/number.ts';
 import { listDirectory, readText } from '../procfs/read.ts';
 
 /**
- * RDMA devices in sysfs (kernel: Documentation/ABI/stable/sysfs-class-infiniband; drivers/infiniband/core/sysfs.c): below
- * `class/infiniband/<device>/ports/<port>` each counter has a file, in `counters` those of the InfiniBand specification, in
- * `hw_counters` the driver's own.
+ * Reads RDMA devices in sysfs (kernel: Documentation/ABI/stable/sysfs-class-infiniband;
+ * drivers/infiniband/core/sysfs.c). Each port has a directory `class/infiniband/<device>/ports/<port>` with one file
+ * per counter. `counters` has the counters of the InfiniBand specification, `hw_counters` those of the driver.
  *
- * The place where a sysfs was mounted decides what it shows: if it was mounted in another network namespace than the node's, it shows
- * a device without its `hw_counters`, or not at all.
+ * The content of a sysfs depends on the network namespace in which it was mounted. If this was not the node's, devices
+ * lack `hw_counters` or are missing.
  */
 
 const CLASS = 'class/infiniband';
-/** The driver's own come last: they have 64 bits, while those of the specification stop at their highest value, as early as 255. */
+/**
+ * The driver's counters come last so that they win. They have 64 bits, while counters of the specification stop at a
+ * maximum as low as 255.
+ */
 const GROUPS = ['counters', 'hw_counters'];
-/** File among the driver's counters that is not a counter: the milliseconds for which the kernel keeps their values. */
+/**
+ * File in `hw_counters` that is not a counter. It contains the time in milliseconds for which the kernel caches the
+ * values.
+ */
 const LIFESPAN = 'lifespan';
-/** Text that the kernel prints for a counter that the device does not have: `N/A (no PMA)`. */
+/** Start of the text that the kernel prints for a counter that the device does not have: `N/A (no PMA)`. */
 const NOT_AVAILABLE = 'N/A';
 
 export interface PortCounters {
-  /** Undefined means that the counter exists and could not be read. */
+  /** Values by name; undefined if the counter exists but could not be read. */
   readonly values: ReadonlyMap<string, Counter | undefined>;
-  /** Files that were not asked for, and so not read: each read is a command to the device's firmware. */
+  /** Files that were skipped because they were not requested. Each read is a command to the device's firmware. */
   readonly others: readonly string[];
 }
 
@@ -36,7 +42,7 @@ export function rdmaPorts(sys: string, device: string): string[] {
   return listDirectory(join(sys, CLASS, device, 'ports'));
 }
 
-/** Reads the counters of a port that are asked for by name. A counter that cannot be read is counted as an error. */
+/** Reads the requested counters of a port. A counter that cannot be read is counted as an error. */
 export function readPortCounters(
   sys: string,
   device: string,
@@ -66,16 +72,19 @@ export function readPortCounters(
   return { values, others };
 }
 
-/** Returns undefined where it is gone or the device has none. @throws where it cannot be read or is not a number */
+/**
+ * Returns undefined if the counter is gone or the device does not have it. @throws if the file cannot be read or
+ * contains no number
+ */
 function readPortCounter(path: string): Counter | undefined {
   const text = readText(path);
   if (text === undefined || text.startsWith(NOT_AVAILABLE)) return undefined;
   const value = parsePortCounter(text);
-  if (value === undefined) throw new Error(`${path}: no counter: ${JSON.stringify(text.slice(0, 40))}`);
+  if (value === undefined) throw new Error(`${path}: not a counter: ${JSON.stringify(text.slice(0, 40))}`);
   return value;
 }
 
-/** Parses the file of one counter: a decimal number and the end of its line, nothing else. */
+/** Parses the file of a counter, which must contain a decimal number and a newline. */
 export function parsePortCounter(text: string): Counter | undefined {
   return /^\d+\n$/.test(text) ? parseCounter(text.trimEnd()) : undefined;
 }

@@ -9,24 +9,36 @@ import { type Change, NetworkState } from './network_state.ts';
 import { decodeNotices, RTM, type What } from './notices.ts';
 
 const NETLINK_ROUTE = 0;
-/** enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE. Open to everyone. */
+/**
+ * enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE. They
+ * need no privilege.
+ */
 const GROUPS = [1, 3, 5, 7, 8, 9, 11, 19];
 
-/** Room for the burst of a starting node: 4 KiB for each message about a device. Without CAP_NET_ADMIN the kernel grants net.core.rmem_max. */
+/**
+ * Holds the notifications of a starting node, which take 4 KiB for each message about a device. Without CAP_NET_ADMIN
+ * the kernel grants only net.core.rmem_max.
+ */
 const QUEUE_BYTES = 8 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
 const BUFFER_BYTES = 128 * 1024;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Interval between two reads of the state, so that a flood of notifications causes no flood of dumps; also the pause before a retry. */
+/**
+ * Minimum interval between two reads of the state, so that a flood of notifications does not cause a flood of dumps.
+ * Also the delay before a retry.
+ */
 const PAUSE_MS = 1_000;
-/** Wait before a read: the kernel reports that a device went down before it removes its routes (net/core/dev.c, __dev_notify_flags()). */
+/**
+ * Delay before a read, because the kernel reports that a device went down before it removes the routes
+ * (net/core/dev.c, __dev_notify_flags()).
+ */
 const SETTLE_MS = 100;
-/** Maximum number of buffers received in one go, so that fast changes cannot hold up the thread. */
+/** Maximum number of buffers to receive without a pause, so that fast changes cannot block the thread. */
 const BATCHES_MAX = 64;
 
 const ALL: readonly What[] = ['link', 'address', 'route', 'rule', 'neighbour'];
-/** Size of the longest family header of a dump request; the kernel reads only the family of it. */
+/** Size of the longest header in a dump request. The kernel reads only the address family in it. */
 const HEADER_BYTES = 16;
 
 export interface NetworkChangesOptions {
@@ -36,13 +48,13 @@ export interface NetworkChangesOptions {
   readonly told: (change: Change, state: NetworkState) => void;
   /** Called when notifications were lost. */
   readonly overran: () => void;
-  /** Bytes that the kernel may queue; 8 MiB by default. */
+  /** Maximum bytes that the kernel queues; 8 MiB by default. */
   readonly queueBytes?: number;
 }
 
 /**
- * Follows the changes in the network of one namespace. After lost notifications the whole state is read again, and the difference
- * counts as changes; a change that was undone meanwhile stays unknown.
+ * Follows the network changes in one namespace. If notifications are lost, the whole state is read again and the
+ * differences count as changes. Changes that were undone meanwhile are not noticed.
  */
 export class NetworkChanges implements AsyncDisposable {
   readonly state: NetworkState;
@@ -53,7 +65,7 @@ export class NetworkChanges implements AsyncDisposable {
   #isStale = false;
   #readMs = Number.NEGATIVE_INFINITY;
   readonly #ending = new AbortController();
-  /** False while the initial state is read, which is no change. */
+  /** False while the initial state is being read, whose rows do not count as changes. */
   #begun = false;
 
   private constructor(options: NetworkChangesOptions) {
@@ -68,16 +80,16 @@ export class NetworkChanges implements AsyncDisposable {
   }
 
   /**
-   * Subscribes, and reads the initial state.
-   * @throws {Unsupported} if the namespace may not be entered
-   * @throws if the namespace is gone, or a dump failed
+   * Subscribes and reads the initial state.
+   * @throws {Unsupported} if the namespace cannot be entered
+   * @throws if the namespace is gone or a dump failed
    */
   static async open(options: NetworkChangesOptions): Promise<NetworkChanges> {
     const changes = new NetworkChanges(options);
     try {
       changes.#subscribe();
       for (const what of ALL) changes.#asked.add(what);
-      if (!(await changes.#read())) throw new Error('the kernel did not answer');
+      if (!(await changes.#read())) throw new Error('the kernel did not respond');
       changes.#begun = true;
       changes.#subscription?.resume();
       return changes;
@@ -87,12 +99,12 @@ export class NetworkChanges implements AsyncDisposable {
     }
   }
 
-  /** Whether the last read of the state failed, so that the state may be wrong until the next. */
+  /** True if the last attempt to read the state failed, so the state may be wrong until the next attempt. */
   get isStale(): boolean {
     return this.#isStale;
   }
 
-  /** Leaves notifications in the kernel until `resume`. */
+  /** Leaves notifications in the kernel's queue until `resume`. */
   pause(): void {
     this.#subscription?.pause();
   }
@@ -157,9 +169,9 @@ export class NetworkChanges implements AsyncDisposable {
   }
 
   /**
-   * Reads the parts of the state that are asked for. Notifications wait in the kernel meanwhile, since they are newer than the answer;
-   * those that are there already are received first.
-   * @returns false if a dump failed, which is counted; it stays asked for
+   * Reads the requested parts of the state. Notifications that are already queued are processed first. Later ones
+   * wait in the kernel because they are newer than the dump.
+   * @returns false if a dump failed; the failure is counted and the part remains requested
    */
   async #read(): Promise<boolean> {
     const { client, entry, clock } = this.#options;
@@ -182,7 +194,7 @@ export class NetworkChanges implements AsyncDisposable {
     return true;
   }
 
-  /** After an overrun the kernel drops notifications until the socket is empty. */
+  /** Empties the socket because after an overrun the kernel drops notifications until it is empty. */
   #drain(): void {
     for (let batches = 0; batches < BATCHES_MAX; batches++) if (this.#subscription?.receive() !== false) return;
   }

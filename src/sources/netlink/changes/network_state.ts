@@ -5,7 +5,7 @@ import type { Route } from './routes.ts';
 export type LinkChange = 'up' | 'down' | 'mtu' | 'carrier' | 'added' | 'removed';
 export type TableChange = 'added' | 'removed' | 'replaced';
 
-/** A difference between the known and the reported state. */
+/** A difference between the stored and the reported state. */
 export type Change =
   | { readonly what: 'link'; readonly change: LinkChange; readonly link: Link; readonly before?: Link }
   | { readonly what: 'route'; readonly change: TableChange; readonly route: Route; readonly before?: Route }
@@ -17,19 +17,22 @@ export type Change =
       readonly device: Link | undefined;
     };
 
-/** Maximum number of links, routes, addresses, rules or failed neighbours in the state; more are left out and counted. */
+/**
+ * Maximum number of links, of routes, of addresses, of rules and of failed neighbours. Further ones are not stored,
+ * but counted.
+ */
 export const REMEMBERED_MAX = 16_384;
 
 type Told = (change: Change) => void;
 type Keyed = Extract<Notice, { readonly what: 'address' | 'rule' }>;
 
 /**
- * The devices, addresses, routes, rules and failed neighbours of one namespace, as the kernel has reported them. A notice that equals
- * the known state is no change.
+ * Devices, addresses, routes, rules and failed neighbours of one namespace, as reported by the kernel. A notice that
+ * matches the stored state is not a change.
  */
 export class NetworkState {
   readonly links = new Map<number, Link>();
-  /** Routes by key; several routes of one key differ in their next hops. */
+  /** Routes by key. Routes with the same key differ in their next hops. */
   readonly routes = new Map<string, Route[]>();
   readonly addresses = new Map<string, Family>();
   readonly rules = new Map<string, Family>();
@@ -41,8 +44,8 @@ export class NetworkState {
   readonly #routed = new Set<number>();
 
   /**
-   * @param told receives each change, in order
-   * @param leftOut called for each notice that found no room
+   * @param told receives all changes in order
+   * @param leftOut called for each notice that could not be stored
    */
   constructor(told: Told, leftOut: (what: What) => void) {
     this.#told = told;
@@ -51,8 +54,9 @@ export class NetworkState {
 
   /**
    * Applies one notification.
-   * @returns a part of the state that has to be read again: the kernel sends no notification for IPv4 routes that it removes with a
-   * device or an address (net/ipv4/fib_trie.c, fib_table_flush()), and a partial one for a hop that leaves a multipath route
+   * @returns a part of the state that must be read again; for IPv4 routes that are removed with a device or an
+   *   address, the kernel sends no notification (net/ipv4/fib_trie.c, fib_table_flush()), and for a hop that leaves a
+   *   multipath route it sends a partial one
    */
   apply(notice: Notice): What | undefined {
     switch (notice.what) {
@@ -72,7 +76,7 @@ export class NetworkState {
     }
   }
 
-  /** Applies a whole dump: rows that it lacks are gone. */
+  /** Applies a complete dump. Rows that are missing in it are removed. */
   replace(what: What, rows: readonly Notice[]): void {
     switch (what) {
       case 'link':
@@ -164,7 +168,7 @@ export class NetworkState {
     }
   }
 
-  /** Remembers the devices of the routes. */
+  /** Stores the devices of the routes. */
   #note(routes: readonly Route[]): void {
     for (const { hops } of routes) for (const { ifindex } of hops) if (ifindex !== undefined) this.#routed.add(ifindex);
   }
@@ -213,7 +217,7 @@ export class NetworkState {
     this.#note(now);
   }
 
-  /** Counts only neighbours that were not failed before. */
+  /** Reports only neighbours that had not failed before. */
   #replaceFailed(rows: readonly Notice[]): void {
     const failed = rows.filter((row) => row.what === 'neighbour').filter((row) => row.failed);
     const left = new Set(failed.map(({ ifindex, address }) => `${ifindex} ${address}`));
@@ -232,7 +236,7 @@ function linkChanges(link: Link, before: Link | undefined): LinkChange[] {
   if (before === undefined) return link.up ? ['added', 'up'] : ['added'];
   const changes: LinkChange[] = [];
   if (link.up !== before.up) changes.push(link.up ? 'up' : 'down');
-  // A device that goes down loses its carrier with it.
+  // A device that goes down also loses its carrier, which is not a separate change.
   else if (link.up && link.carrier !== before.carrier) changes.push('carrier');
   if (link.mtu !== before.mtu) changes.push('mtu');
   return changes;

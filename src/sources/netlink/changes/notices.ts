@@ -17,12 +17,12 @@ import { type Family, ipOf } from './family.ts';
 import { decodeRoute, type Route } from './routes.ts';
 
 /**
- * Messages of rtnetlink about devices, addresses, routes, rules and neighbours (man 7 rtnetlink): notifications and rows of
- * dumps have the same form. Kernel: net/core/{rtnetlink,neighbour,fib_rules}.c, net/ipv4/{devinet,fib_semantics}.c,
- * net/ipv6/{addrconf,route}.c.
+ * Decodes messages of rtnetlink about devices, addresses, routes, rules and neighbours (man 7 rtnetlink).
+ * Notifications and dumps have the same format. Kernel: net/core/{rtnetlink,neighbour,fib_rules}.c,
+ * net/ipv4/{devinet,fib_semantics}.c, net/ipv6/{addrconf,route}.c.
  */
 
-/** Message types: RTM_NEW…; RTM_DEL… is one higher, and RTM_GET… two. */
+/** Message types RTM_NEW…. The types RTM_DEL… and RTM_GET… are higher by one and two. */
 export const RTM = { link: 16, address: 20, route: 24, neighbour: 28, rule: 32 } as const;
 export type What = keyof typeof RTM;
 
@@ -33,17 +33,20 @@ const AF_INET6 = 10;
 export interface Link {
   readonly ifindex: number;
   readonly name: string;
-  /** Kind in rtnetlink: `veth`, `bridge`; `tap` for a `tun` of Ethernet frames; undefined for hardware and paravirtual devices, and for `lo`. */
+  /**
+   * Kind in rtnetlink, such as `veth` or `bridge`. A tun device with Ethernet frames is a `tap`. Undefined for
+   * hardware, for paravirtual devices and for `lo`.
+   */
   readonly kind: string | undefined;
   readonly loopback: boolean;
-  /** Whether it was set up (IFF_UP). */
+  /** True if the device was set up (IFF_UP). */
   readonly up: boolean;
-  /** Whether the carrier is on; without meaning while the device is down. */
+  /** True if the carrier is on. Only meaningful while the device is up. */
   readonly carrier: boolean;
   readonly mtu: number;
 }
 
-/** A thing that exists now, or is gone. */
+/** A reported object, which either exists or is gone. */
 export type Notice =
   | { readonly what: 'link'; readonly gone: boolean; readonly link: Link }
   | { readonly what: 'address'; readonly gone: boolean; readonly family: Family; readonly key: string }
@@ -60,7 +63,7 @@ export type Notice =
 
 /** struct ifinfomsg: family, padding, type, index, flags, change. */
 const IFINFOMSG = { bytes: 16, type: 2, index: 4, flags: 8 } as const;
-/** Device type of a tap, which has the kind `tun` as well. */
+/** Device type of a tap, whose kind is also `tun`. */
 const ARPHRD_ETHER = 1;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
@@ -83,7 +86,10 @@ const NDMSG = { bytes: 12, index: 4, state: 8 } as const;
 const NUD_FAILED = 0x20;
 const NDA_DST = 1;
 
-/** Decodes notices in the order of the messages. Messages of other families (ports of bridges, multicast routing) are skipped. */
+/**
+ * Decodes notices in the order of the messages. Skips messages of other families, such as bridge ports and multicast
+ * routing.
+ */
 export function decodeNotices(messages: Uint8Array, malformed: Malformed): Notice[] {
   const notices: Notice[] = [];
   for (const message of decodeMessages(messages, malformed)) {
@@ -121,7 +127,7 @@ function decodeLink(payload: Span, gone: boolean, malformed: Malformed): Notice 
   const attributes = decodeAttributes(payload, IFINFOMSG.bytes);
   const name = stringBytes(attributes.get(IFLA_IFNAME));
   const mtu = u32(attributes.get(IFLA_MTU));
-  // Events of wireless drivers have neither.
+  // Events of wireless drivers have neither name nor MTU.
   if (name === undefined && mtu === undefined) return undefined;
   if (ifindex === undefined || flags === undefined || name === undefined || mtu === undefined) {
     malformed('a device without its index, name or MTU');
@@ -150,7 +156,7 @@ function decodeAddress(payload: Span, gone: boolean, family: Family, malformed: 
   const attributes = decodeAttributes(payload, IFADDRMSG.bytes);
   const prefix = u8(payload, IFADDRMSG.prefix);
   const ifindex = u32(payload, IFADDRMSG.index);
-  // On a point-to-point device IFA_ADDRESS is the peer.
+  // On a point-to-point device, IFA_ADDRESS is the address of the peer.
   const address = ipOf(attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS), family);
   if (ifindex === undefined || address === undefined) {
     malformed('an address without its device or its bytes');
@@ -159,7 +165,7 @@ function decodeAddress(payload: Span, gone: boolean, family: Family, malformed: 
   return { what: 'address', gone, family, key: `${ifindex} ${address}/${prefix}` };
 }
 
-/** Leaves the flags out of the key: they change when the device of the rule comes and goes. */
+/** Decodes a rule. The key excludes the flags because they change when the device of the rule is added or removed. */
 function decodeRule(payload: Span, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
   if (length(payload) < RULE_HEADER.bytes) {
     malformed('a rule without its header');

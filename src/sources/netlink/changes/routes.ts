@@ -14,16 +14,16 @@ export interface Route {
   readonly network: string;
   readonly prefix: number;
   readonly table: number;
-  /** Identity of the route: family, table, destination, TOS, metric, source. */
+  /** Identifies the route by family, table, destination, TOS, metric and source. */
   readonly key: string;
   readonly hops: readonly Hop[];
-  /** Everything else that the route says, for comparison. */
+  /** All other properties of the route as a text for comparison. */
   readonly value: string;
 }
 
 /** struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags. */
 const RTMSG = { bytes: 12, prefix: 1, sourcePrefix: 2, tos: 3, table: 4, type: 7, flags: 8 } as const;
-/** Flag of a cached route to a single destination. */
+/** Flag of cached routes to a single destination. */
 const RTM_F_CLONED = 0x200;
 /** Table of local addresses, which are counted as addresses. */
 const RT_TABLE_LOCAL = 255;
@@ -42,7 +42,7 @@ const RTA_NH_ID = 30;
 
 /** struct rtnexthop: length, flags, weight, index. */
 const RTNEXTHOP = { bytes: 8, weight: 3, index: 4 } as const;
-/** Size of the family in front of the address in RTA_VIA. */
+/** Size of the address family that precedes the address in RTA_VIA. */
 const VIA_FAMILY_BYTES = 2;
 const IPV4_BYTES = 4;
 
@@ -52,8 +52,8 @@ const NLM_F_APPEND = 0x800;
 const ANY: Readonly<Record<Family, string>> = { ipv4: '0.0.0.0', ipv6: '::' };
 
 /**
- * Decodes a route.
- * @returns replaces: whether no other route of the same key is left; undefined for cached routes and those of the table `local`
+ * Decodes a route. `replaces` says that it replaces all routes with the same key.
+ * @returns undefined for cached routes and routes in the table `local`
  */
 export function decodeRoute(
   { payload, flags }: Message,
@@ -91,7 +91,8 @@ export function decodeRoute(
       ...hops.map(({ gateway, ifindex, weight }) => `${gateway} ${ifindex} ${weight}`).sort(),
     ].join(),
   };
-  // An IPv6 route that is appended to is reported with all its hops (net/ipv6/route.c, ip6_route_multipath_add()).
+  // When hops are appended to an IPv6 route, the kernel reports the route with all of its hops (net/ipv6/route.c,
+  // ip6_route_multipath_add()).
   const replaces = (flags & NLM_F_REPLACE) !== 0 || (family === 'ipv6' && (flags & NLM_F_APPEND) !== 0);
   return { route, replaces };
 }
@@ -121,7 +122,7 @@ function hopsOf(attributes: ReadonlyMap<number, Span>, family: Family): WeighedH
   return hops;
 }
 
-/** Returns false if the gateway is malformed. An IPv4 route may have an IPv6 gateway. */
+/** Returns false if the gateway is malformed. IPv4 routes may have IPv6 gateways. */
 function gatewayOf(attributes: ReadonlyMap<number, Span>, family: Family): string | undefined | false {
   const via = attributes.get(RTA_VIA);
   if (via !== undefined) {

@@ -6,9 +6,10 @@ import type { NetlinkClient, NetlinkQuestion } from '../client.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, type Span, text, u8 } from '../message.ts';
 
 /**
- * Changes of nftables rules, including those of iptables-nft. Each transaction sends a notification for each object that it changes,
- * and finally one for the new generation, with the process that made it. Kernel: net/netfilter/nf_tables_api.c,
- * nf_tables_gen_notify(); include/uapi/linux/netfilter/nf_tables.h. Numbers in attributes are big-endian.
+ * Follows changes of nftables rules, including those by iptables-nft. For each transaction the kernel sends a
+ * notification per changed object, and finally one for the new generation with the process that committed it. Kernel:
+ * net/netfilter/nf_tables_api.c, nf_tables_gen_notify(); include/uapi/linux/netfilter/nf_tables.h. Numbers in
+ * attributes are big-endian.
  */
 
 const NETLINK_NETFILTER = 12;
@@ -19,7 +20,7 @@ const NFT_MSG_GETGEN = NFNL_SUBSYS_NFTABLES | 16;
 
 /** struct nfgenmsg: family, version, resource id. */
 const NFGENMSG_BYTES = 4;
-/** NFTA_TABLE_NAME; the same number is the table name in all other objects. */
+/** NFTA_TABLE_NAME. All other objects have the table name in an attribute with the same number. */
 const NFTA_TABLE = 1;
 const NFTA_GEN_ID = 1;
 const NFTA_GEN_PROC_PID = 2;
@@ -34,7 +35,7 @@ const FAMILIES: Readonly<Record<number, string>> = {
   10: 'ip6',
 };
 
-/** Room for kube-proxy, which replaces thousands of rules in one transaction. */
+/** Sized for kube-proxy, which replaces thousands of rules in one transaction. */
 const QUEUE_BYTES = 4 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
 const BUFFER_BYTES = 128 * 1024;
@@ -54,13 +55,16 @@ const GENERATION: NetlinkQuestion<number | undefined> = {
 
 /** One transaction. */
 export interface RulesetChange {
-  /** Changed tables, each once: `inet filter`. */
+  /** Changed tables without duplicates, such as `inet filter`. */
   readonly tables: readonly string[];
   readonly process: string;
   readonly pid: number;
 }
 
-/** Follows the rules of a namespace. Generations are numbered, so the count stays exact when notifications are lost. */
+/**
+ * Follows the rules of a namespace. The kernel numbers generations, so the count stays exact even if notifications
+ * are lost.
+ */
 export class RulesetChanges implements Disposable {
   readonly #client: NetlinkClient;
   readonly #entry: NetnsEntry;
@@ -73,8 +77,8 @@ export class RulesetChanges implements Disposable {
 
   /**
    * @param told receives each transaction
-   * @throws {BpfError} NETLINK: EPERM without CAP_NET_ADMIN
-   * @throws {Unsupported} if the namespace may not be entered
+   * @throws {BpfError} NETLINK; EPERM without CAP_NET_ADMIN
+   * @throws {Unsupported} if the namespace cannot be entered
    */
   constructor(client: NetlinkClient, entry: NetnsEntry, told: (change: RulesetChange) => void) {
     this.#client = client;
@@ -94,7 +98,7 @@ export class RulesetChanges implements Disposable {
     this.#generation = client.ask(entry, GENERATION, freeCycle());
   }
 
-  /** Number of transactions since the start. */
+  /** Number of transactions since the subscription started. */
   get changes(): number {
     return this.#changes;
   }
@@ -131,7 +135,7 @@ export class RulesetChanges implements Disposable {
     this.#tables.clear();
   }
 
-  /** Ignores a lower number, which belongs to an older notification. */
+  /** Advances to a generation. Ignores lower numbers, which come from older notifications. */
   #reach(generation: number | undefined): void {
     if (generation === undefined) return;
     if (this.#generation !== undefined) this.#changes += Math.max(0, generation - this.#generation);
