@@ -8,10 +8,10 @@ const TYPES: Readonly<Record<string, string>> = {
   css: 'text/css; charset=utf-8',
 };
 
-/** Names of built files except `index.html` contain a hash of their content. */
+/** The names of built files contain a hash of their content, except `index.html`. */
 const HASHED = /^[a-z_]+-[A-Z0-9]{8}\.(js|css)$/;
 
-/** Allows only our own files, no script or style within the page, and no frame of another page. */
+/** Allows only our own files. Forbids inline scripts and styles, and frames in other pages. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -30,8 +30,8 @@ const SECURITY = {
 };
 
 /**
- * Serves the page at `/` and its files. They are read on request: a page that nobody views takes no memory. Each file has a
- * compressed version as well.
+ * Serves the page at `/` and its files. Files are read for each request, so an unused page takes no memory. Each file
+ * also has a compressed version.
  */
 export async function servePage(request: Request, response: Response): Promise<void> {
   const name = typeof request.params['name'] === 'string' ? request.params['name'] : 'index.html';
@@ -62,7 +62,7 @@ function sendMissing(request: Request, response: Response): void {
     response
       .type('text')
       .send(
-        'The web page is not built: run scripts/setup. Everything else works: /metrics, /api/v1/probes, /healthz.\n',
+        'The web page was not built; run scripts/setup. Everything else works: /metrics, /api/v1/probes, /healthz.\n',
       );
   } else response.json({ error: 'no such page' });
 }

@@ -161,7 +161,7 @@ it('filters events, and keeps the filter in the URL', async () => {
   await rowOf(await drop()).waitFor();
   const rows = page.locator('button.row');
   await page.getByLabel('Pod', { exact: true }).fill('nobody');
-  await page.getByText(/None of the \d+ events here match the filters/).waitFor();
+  await page.getByText(/None of the \d+ events on this page match the filters/).waitFor();
   await page.getByLabel('Pod', { exact: true }).fill(name);
   await rows.first().waitFor();
   await page.getByLabel('Text').fill(`no ${name}`);
@@ -246,7 +246,7 @@ it('shows the account of all events, and the Pods in trouble', async () => {
   await open('#ledger');
   const row = page.locator('table.ledger tr', { hasText: 'packetloss' });
   // Other tests may cause events, so some may be pending at any time.
-  await row.getByText(/balances|on their way/).waitFor();
+  await row.getByText(/balances|in transit/).waitFor();
   expect(await row.getByText('stdout').count()).toBe(1);
   await page.getByRole('link', { name: 'Pods' }).click();
   await page.getByText('Rates need two readings').waitFor();

@@ -8,22 +8,22 @@ interface Props {
   readonly refusal: Extract<Refusal, { kind: 'token' | 'forbidden' }>;
 }
 
-/** Shows what to do where the agent refuses this browser. */
+/** Tells the user how to get access if the agent refuses this browser. */
 export function AccessView({ store, refusal }: Props): JSX.Element {
   return (
     <main class="access">
-      <h2>{refusal.kind === 'token' ? 'The agent asks for a token' : 'The agent does not serve this address'}</h2>
+      <h2>{refusal.kind === 'token' ? 'The agent requires a token' : 'The agent does not serve this address'}</h2>
       <p>
-        This page shows addresses and names of processes, so the agent serves its data only to its own machine, and to
-        clients that have its token.
+        This page shows addresses and process names, so the agent serves its data only to its own machine and to clients
+        with its token.
       </p>
       {refusal.kind === 'token' ? <TokenForm store={store} wasWrong={refusal.given} /> : <Forbidden {...refusal} />}
-      <h3>By a tunnel</h3>
-      <p>In a cluster, with the right to forward ports, no token is needed:</p>
+      <h3>Using a tunnel</h3>
+      <p>In a cluster, no token is needed if you may forward ports:</p>
       <pre>kubectl -n netsonde port-forward pod/NAME 9102:9102</pre>
       <p>
-        NAME is that of the agent's Pod on the node: <code>kubectl -n netsonde get pods -o wide</code>. Then open{' '}
-        <code>http://localhost:9102/</code>. To a machine without Kubernetes:{' '}
+        NAME is the name of the agent's Pod on the node: <code>kubectl -n netsonde get pods -o wide</code>. Then open{' '}
+        <code>http://localhost:9102/</code>. For a machine without Kubernetes:{' '}
         <code>ssh -L 9102:localhost:9102 MACHINE</code>.
       </p>
     </main>
@@ -33,7 +33,7 @@ export function AccessView({ store, refusal }: Props): JSX.Element {
 function Forbidden({ message }: { message: string }): JSX.Element {
   return (
     <p>
-      The agent’s answer: <q>{message}</q>.
+      Response of the agent: <q>{message}</q>
     </p>
   );
 }
@@ -64,8 +64,8 @@ function TokenForm({ store, wasWrong }: { store: Store; wasWrong: boolean }): JS
         Open
       </button>
       <p class="quiet">
-        The token is the text in the file of <code>--api-token-file</code>, most often a Secret. The browser keeps it
-        until this tab is closed.
+        The token is the content of the file set with <code>--api-token-file</code>, usually from a Secret. The browser
+        keeps it until this tab is closed.
       </p>
     </form>
   );

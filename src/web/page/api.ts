@@ -3,18 +3,18 @@ import type { SeenEvent } from './event_log.ts';
 import { MessageReader } from './sse.ts';
 
 const TOKEN_KEY = 'netsonde-token';
-/** Events of the last hour that a page begins with. */
+/** Maximum number of events from the last hour that are requested when the page opens. */
 export const BEGIN_WITH = 200;
 const ANSWER_MS = 5_000;
-/** The agent sends something every 15 s, if only that there is nothing new. */
+/** The agent sends a message at least every 15 s, even if there is nothing new. */
 const SILENCE_MS = 40_000;
 
-/** Reason why there is no answer. */
+/** Reason why the agent gave no usable response. */
 export type Refusal =
   | { readonly kind: 'unreachable' }
   /** 401: a token would give access. */
   | { readonly kind: 'token'; readonly given: boolean }
-  /** 403: no access from this address. */
+  /** 403: this address has no access. */
   | { readonly kind: 'forbidden'; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -28,7 +28,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** The token is kept as long as this browser tab is open, and nowhere else. */
+/** Stores the token for as long as this browser tab is open, and nowhere else. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(TOKEN_KEY, token);
 }
@@ -55,7 +55,7 @@ async function errorOf(response: Response): Promise<string> {
   try {
     return ((await response.json()) as Failure).error;
   } catch {
-    return `the agent answers ${response.status}`;
+    return `the agent responds with status ${response.status}`;
   }
 }
 
@@ -70,7 +70,7 @@ export async function getJson<T>(path: string): Promise<T> {
 }
 
 export interface Following {
-  /** Id of the last event that was received; empty: none. */
+  /** ID of the last event that was received; empty if there is none. */
   readonly lastId: string;
   readonly signal: AbortSignal;
   readonly opened: () => void;
@@ -78,7 +78,7 @@ export interface Following {
 }
 
 /**
- * Follows the events until the stream ends. Uses fetch rather than EventSource, which cannot send a token.
+ * Receives events until the stream ends. Uses fetch instead of EventSource because EventSource cannot send a token.
  * @throws {RefusedError}
  */
 export async function followEvents({ lastId, signal, opened, take }: Following): Promise<void> {

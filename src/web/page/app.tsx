@@ -81,7 +81,7 @@ function kubernetesText(state: AgentReport['kubernetes']): ComponentChildren {
   if (state.connected) return 'connected';
   return (
     <strong class="bad" title={state.trouble ?? ''}>
-      not connected: showing the last known names of Pods
+      not connected, showing the last known names of Pods
     </strong>
   );
 }
@@ -101,7 +101,7 @@ function Liveness({ store: { refusal, heardMs, streaming } }: { store: Store }):
       heardMs === undefined ? '' : `; data below is from ${clock(heardMs)}, ${span(Date.now() - heardMs)} ago`;
     return (
       <p class="live bad" role="status">
-        agent not reachable{since}; retried every 2 s
+        agent not reachable{since}; retrying every 2 s
       </p>
     );
   }
@@ -140,7 +140,7 @@ function Tabs({ store, open, places }: TabsProps): JSX.Element {
     ...(config?.successful === false ? { configuration: 'rejected' } : {}),
   };
   return (
-    <nav aria-label="Parts of the page">
+    <nav aria-label="Sections of the page">
       {(Object.keys(TITLES) as Tab[]).map((tab) => (
         <a
           key={tab}
@@ -165,9 +165,11 @@ function Warnings({ store }: { store: Store }): JSX.Element {
   return (
     <>
       {failure !== '' && (
-        <p class="warning">The agent cannot answer everything: {failure}. Its earlier answers are shown.</p>
+        <p class="warning">Some requests to the agent fail: {failure}. Earlier responses are shown.</p>
       )}
-      {streamFailure !== '' && <p class="warning">No events: {streamFailure}. Retried automatically.</p>}
+      {streamFailure !== '' && (
+        <p class="warning">Events cannot be received: {streamFailure}. Retrying automatically.</p>
+      )}
     </>
   );
 }

@@ -20,7 +20,7 @@ export function ConfigurationView({ store }: ViewProps): JSX.Element {
         </div>
         <div>
           <dt>applied</dt>
-          <dd>{generation === 0 ? 'not yet: all defaults hold' : ago(appliedMs)}</dd>
+          <dd>{generation === 0 ? 'not yet, all defaults apply' : ago(appliedMs)}</dd>
         </div>
         <div>
           <dt>from</dt>
@@ -28,8 +28,8 @@ export function ConfigurationView({ store }: ViewProps): JSX.Element {
         </div>
       </dl>
       <p class="quiet">
-        The configuration of this node now, with every default; values that may be secret are hidden. Sections that have
-        ended are left out.
+        The current configuration of this node including all defaults. Values that may be secret are hidden. Temporary
+        sections that have expired are omitted.
       </p>
       <pre class="document">{documentText(document)}</pre>
     </section>
@@ -38,12 +38,12 @@ export function ConfigurationView({ store }: ViewProps): JSX.Element {
 
 function sourceOf({ file, configMap }: ConfigStatus): string {
   if (configMap !== null) return `ConfigMap ${configMap}, from the Kubernetes API`;
-  return file ?? 'no file: all defaults';
+  return file ?? 'no file, all defaults apply';
 }
 
 interface RejectedProps {
   readonly rejected: NonNullable<ConfigStatus['rejected']>;
-  /** No later configuration was applied. */
+  /** True if no later configuration was applied. */
   readonly isCurrent: boolean;
   readonly ago: (time: number) => string;
 }
@@ -54,7 +54,9 @@ function Rejected({ rejected: { at, faults }, isCurrent, ago }: RejectedProps): 
       <h2>{isCurrent ? 'The last configuration was rejected' : 'Rejected before'}</h2>
       <p>
         At {ago(Date.parse(at))}.{' '}
-        {isCurrent ? 'No part of it was applied; the one below stays active.' : 'A later one was applied since.'}
+        {isCurrent
+          ? 'No part of it was applied, so the configuration below stays active.'
+          : 'A later configuration has been applied since.'}
       </p>
       <table class="cards faults">
         <thead>
@@ -73,7 +75,7 @@ function Rejected({ rejected: { at, faults }, isCurrent, ago }: RejectedProps): 
               <td data-label="Value" class="value">
                 {value || '–'}
               </td>
-              <td data-label="Right">{allowed}</td>
+              <td data-label="Allowed">{allowed}</td>
             </tr>
           ))}
         </tbody>

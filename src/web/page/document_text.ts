@@ -4,7 +4,7 @@ type Mapping = ConfigReport['document'];
 
 const LINE_MAX = 100;
 
-/** Formats a document as readable YAML: a value that fits in a line is on one line. */
+/** Formats a document as readable YAML. Values that fit on one line are not split. */
 export function documentText(document: Mapping, indent = ''): string {
   return Object.entries(document)
     .map(([key, value]) => {
@@ -21,7 +21,7 @@ function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Words that YAML would read as another type are quoted, and so are texts with special characters. */
+/** Quotes texts that YAML would parse as another type or that contain special characters. */
 function plain(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(plain).join(', ')}]`;
   if (isMapping(value)) {

@@ -1,10 +1,10 @@
 import type { JSX } from 'preact';
 import type { EventRecord } from '#api/events.ts';
 
-/** Fields that have a place of their own. */
+/** Fields that are shown separately. */
 const APART = ['message', 'hint', 'stack', 'peer', 'labels'];
 
-/** Shows all details of an event. Everything in it is text, whatever a process calls itself. */
+/** Shows all details of an event as plain text, because some of them come from untrusted processes. */
 export function EventDetails({ event }: { event: EventRecord }): JSX.Element {
   const { message, peer, labels } = event;
   const hint = event['hint'];

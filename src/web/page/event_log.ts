@@ -3,12 +3,12 @@ import type { EventRecord } from '#api/events.ts';
 export const EVENTS_MAX = 500;
 
 export interface SeenEvent {
-  /** Id in the stream: the run of the agent, and the number of the event in it. */
+  /** ID in the stream, which consists of the run of the agent and the number of the event in this run. */
   readonly id: string;
   readonly event: EventRecord;
 }
 
-/** Filters of the events that the page shows; an empty text matches everything. */
+/** Filters for the events that the page shows. An empty text matches everything. */
 export interface Filter {
   readonly probe: string;
   readonly type: string;
@@ -21,9 +21,9 @@ export interface Filter {
 
 export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
 
-/** The newest events, last arrived first. */
+/** The newest events, sorted by arrival with the latest first. */
 export class EventLog {
-  /** Active filters: events that match are kept when others are removed. */
+  /** Active filters. Events that match are removed last. */
   filter: Filter = NO_FILTER;
   #events: readonly SeenEvent[] = [];
   #lastId = '';
@@ -34,17 +34,17 @@ export class EventLog {
     return this.#events;
   }
 
-  /** Id from which the next stream continues; empty before the first event. */
+  /** ID after which the next stream continues; empty before the first event. */
   get lastId(): string {
     return this.#lastId;
   }
 
-  /** Older events that were removed. */
+  /** Number of old events that were removed. */
   get leftOut(): number {
     return this.#leftOut;
   }
 
-  /** Events that the agent no longer had when the page reconnected. */
+  /** Number of events that the agent no longer had when the page reconnected. */
   get missed(): number {
     return this.#missed;
   }
@@ -95,7 +95,7 @@ function has(text: string, part: string): boolean {
   return text.toLowerCase().includes(part.trim().toLowerCase());
 }
 
-/** Returns the values that a filter can be set to: each once, and its present value even if no event has it. */
+/** Returns the values to offer for a filter, without duplicates. Includes the chosen value even if no event has it. */
 export function choices(events: readonly SeenEvent[], key: 'probe' | 'type' | 'severity', chosen: string): string[] {
   const values = new Set(events.map(({ event }) => event[key]));
   if (chosen !== '') values.add(chosen as never);

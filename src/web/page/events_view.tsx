@@ -17,7 +17,7 @@ export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
   const rows = (held ?? log.events).filter(isWanted);
   const waiting = held === undefined ? 0 : newerThan(log.events, held).filter(isWanted).length;
   const toggle = (id: string) => {
-    // The event that somebody reads must not move away.
+    // The event that the user reads must not move.
     if (opened !== id && held === undefined) hold(log.events);
     open(opened === id ? '' : id);
   };
@@ -165,7 +165,7 @@ function EventRow({ seen: { id, event }, isOpen, toggle }: RowProps): JSX.Elemen
   );
 }
 
-/** Returns the fields that distinguish events of a type at a glance. */
+/** Returns the fields that best distinguish events of the same type. */
 function reasonOf(event: SeenEvent['event']): string {
   const { reason, kind, direction, process } = event;
   const parts = [direction, reason ?? kind ?? process].filter((part) => typeof part === 'string');
@@ -175,14 +175,14 @@ function reasonOf(event: SeenEvent['event']): string {
 function NoEvents({ store, isFiltered }: { store: Store; isFiltered: boolean }): JSX.Element {
   const { log, streaming, answers } = store;
   if (isFiltered && log.events.length > 0) {
-    return <Empty>None of the {count(log.events.length)} events here match the filters.</Empty>;
+    return <Empty>None of the {count(log.events.length)} events on this page match the filters.</Empty>;
   }
-  if (!streaming) return <Empty>Events are not connected yet.</Empty>;
+  if (!streaming) return <Empty>The event stream is not connected yet.</Empty>;
   const sources = answers.probes?.filter(({ state, programs }) => programs.length > 0 && state !== 'stopped') ?? [];
   return (
     <Empty>
-      The running probes saw no fault in the last hour
-      {sources.length > 0 ? `: ${sources.map(({ name }) => name).join(', ')}` : ''}. New events appear automatically.
+      The running probes reported no problem in the last hour
+      {sources.length > 0 ? ` (${sources.map(({ name }) => name).join(', ')})` : ''}. New events appear automatically.
     </Empty>
   );
 }
@@ -190,11 +190,11 @@ function NoEvents({ store, isFiltered }: { store: Store; isFiltered: boolean }):
 function Bounds({ store: { log }, shown }: { store: Store; shown: number }): JSX.Element {
   return (
     <p class="quiet">
-      {count(shown)} of {count(log.events.length)} events shown. The page began with at most {BEGIN_WITH} of the last
-      hour.
+      {count(shown)} of {count(log.events.length)} events shown. The page started with at most {BEGIN_WITH} events of
+      the last hour.
       {log.leftOut > 0 &&
-        ` ${count(log.leftOut)} were removed: the page keeps ${EVENTS_MAX}, those that match the filters first.`}
-      {log.missed > 0 && ` ${count(log.missed)} were missed while the page was not connected.`}
+        ` ${count(log.leftOut)} events were removed because the page keeps at most ${EVENTS_MAX}; events that match the filters are removed last.`}
+      {log.missed > 0 && ` ${count(log.missed)} events were missed while the page was not connected.`}
     </p>
   );
 }

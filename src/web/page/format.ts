@@ -4,7 +4,7 @@ export function count(value: number): string {
   return GROUPED.format(value);
 }
 
-/** Three significant figures, and never zero for a positive value. */
+/** Formats a rate with up to three significant digits. Positive values are never shown as zero. */
 export function rate(value: number): string {
   if (value === 0) return '0';
   if (value < 0.01) return '<0.01';
@@ -15,7 +15,7 @@ export function percent(share: number): string {
   return `${rate(share * 100)} %`;
 }
 
-/** `850 µs`, `12.3 ms`, `4.05 s` */
+/** Formats a duration: `850 µs`, `12.3 ms`, `4.05 s`. */
 export function seconds(value: number): string {
   const figures = (number: number) => String(Number(number.toPrecision(3)));
   if (value < 1e-6) return `${figures(value * 1e9)} ns`;
@@ -30,7 +30,7 @@ const UNITS = [
   ['s', 1],
 ] as const;
 
-/** The two largest units: `2 h 5 min`, `3 min 20 s`, `14 s`. */
+/** Formats a duration with its two largest units: `2 h 5 min`, `3 min 20 s`, `14 s`. */
 export function span(ms: number): string {
   const total = Math.max(0, Math.round(ms / 1_000));
   const first = UNITS.findIndex(([, size]) => total >= size);
@@ -45,7 +45,7 @@ export function span(ms: number): string {
   return parts.join(' ');
 }
 
-/** Time in the browser's time zone: `14:03:09`, with milliseconds if requested. */
+/** Formats a time in the browser's time zone: `14:03:09`, with milliseconds if requested. */
 export function clock(time: string | number, withMs = false): string {
   const date = new Date(time);
   const pad = (value: number, width = 2) => String(value).padStart(width, '0');
@@ -53,7 +53,7 @@ export function clock(time: string | number, withMs = false): string {
   return withMs ? `${whole}.${pad(date.getMilliseconds(), 3)}` : whole;
 }
 
-/** `web` without a namespace, `shop/web`; the node where both are empty. */
+/** Returns `shop/web`, or `web` if there is no namespace. Returns `the node` if both are empty. */
 export function entityName({ namespace, pod }: { namespace: string | null; pod: string | null }): string {
   if (pod === null) return 'unknown';
   if (pod === '') return 'the node';

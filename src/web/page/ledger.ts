@@ -1,6 +1,6 @@
 import type { LedgerReport } from '#api/ledger.ts';
 
-/** An account of the records of a kind and probe for one sink. */
+/** Account of the records of one kind and probe for one sink. */
 export interface Account {
   readonly kind: string;
   readonly probe: string;
@@ -12,13 +12,16 @@ export interface Account {
   readonly delivered: number;
   readonly pending: number;
   readonly recovered: number;
-  /** Causes that occurred, with their counts. */
+  /** Causes of dropped records with their counts. */
   readonly dropped: readonly (readonly [cause: string, count: number])[];
-  /** Records that are not accounted for; 0 where it balances. */
+  /** Number of records that are not accounted for; 0 if the account balances. */
   readonly rest: number;
 }
 
-/** Returns an account of each kind and probe that had a record, for each sink; without a sink, one for none. */
+/**
+ * Returns an account for each kind and probe that had records, and for each sink. If there are no sinks, returns one
+ * per kind and probe.
+ */
 export function accountsOf({ probes, sinks }: LedgerReport): Account[] {
   return probes
     .map((entry) => ({
@@ -52,29 +55,32 @@ function accountOf(
     pending,
     recovered,
     dropped: causes,
-    // Without a sink it is unknown how many were taken.
+    // Without a sink, it is not known how many records were delivered.
     rest: row === undefined ? 0 : produced + recovered - known,
   };
 }
 
-/** Readings with the same rest, while nothing arrives, after which it no longer counts as on its way between two counters. */
+/**
+ * Number of readings with the same imbalance and no new records after which the records count as missing. Until then
+ * they may be in transit between two counters.
+ */
 const SETTLED = 4;
 /**
- * Readings in a row without a balance after which it counts as missing: while events come and go, something is on its way at most
- * readings, but not at so many.
+ * Number of consecutive readings without a balance after which records count as missing. With a steady flow of
+ * events, most readings include records in transit, but not that many in a row.
  */
 const UNSETTLED = 30;
 
 interface Look {
   readonly rest: number;
   readonly produced: number;
-  /** Readings with the same rest. */
+  /** Number of readings with the same imbalance. */
   readonly same: number;
-  /** Readings since it balanced. */
+  /** Number of readings since the last balance. */
   readonly open: number;
 }
 
-/** Distinguishes records on their way from missing ones. */
+/** Distinguishes records in transit from missing ones. */
 export class Balance {
   readonly #looks = new Map<string, Look>();
 

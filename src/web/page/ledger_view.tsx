@@ -12,13 +12,13 @@ export function LedgerView({ store }: ViewProps): JSX.Element {
       <h2>Sinks</h2>
       {sinks === undefined && <Empty>The agent has not sent its list of sinks yet.</Empty>}
       {sinks?.length === 0 && (
-        <Empty>No sink is configured: events are on this page and at /api/v1/events, and nowhere else.</Empty>
+        <Empty>No sink is configured. Events are only available on this page and at /api/v1/events.</Empty>
       )}
       {sinks !== undefined && sinks.length > 0 && <Sinks sinks={sinks} nowMs={store.nowMs} />}
       <h2>Ledger</h2>
       <p class="quiet">
-        Fate of every event since the agent started: produced = limited + folded + held + delivered + waiting + dropped,
-        for each sink.
+        Accounts for every event since the agent started. For each sink: produced = limited + folded + held + delivered
+        + waiting + dropped.
       </p>
       <Accounts store={store} />
     </section>
@@ -32,7 +32,7 @@ function Sinks({ sinks, nowMs }: { sinks: readonly SinkStatus[]; nowMs: number }
         <tr>
           <th scope="col">Sink</th>
           <th scope="col">State</th>
-          <th scope="col">Reason, and next retry</th>
+          <th scope="col">Reason and next retry</th>
           <th scope="col" class="number">
             Waiting
           </th>
@@ -52,11 +52,11 @@ function Sinks({ sinks, nowMs }: { sinks: readonly SinkStatus[]; nowMs: number }
               <span class="quiet sub">for {span(nowMs - Date.parse(since))}</span>
             </td>
             <td data-label="Why">
-              {reason === '' ? <span class="quiet">takes events</span> : <p class="reason bad">{reason}</p>}
+              {reason === '' ? <span class="quiet">accepts events</span> : <p class="reason bad">{reason}</p>}
               {until !== null && <p>next retry {untilText(until, nowMs)}</p>}
               {rejected !== null && (
                 <p class="quiet">
-                  last refused for good at {clock(rejected.at)}: {rejected.why}
+                  last permanent rejection at {clock(rejected.at)}: {rejected.why}
                 </p>
               )}
             </td>
@@ -96,7 +96,7 @@ function Accounts({ store }: { store: Store }): JSX.Element {
   if (ledger === undefined) return <Empty>The agent has not sent its ledger yet.</Empty>;
   const accounts = accountsOf(ledger);
   const numbers = NUMBERS.filter((key) => key !== 'recovered' || accounts.some(({ recovered }) => recovered > 0));
-  if (accounts.length === 0) return <Empty>No probe has had an event since the agent started.</Empty>;
+  if (accounts.length === 0) return <Empty>No probe has produced an event since the agent started.</Empty>;
   return (
     <table class="cards ledger">
       <thead>
@@ -149,7 +149,6 @@ function BalanceText({ store, account }: { store: Store; account: Account }): JS
   const state = store.balance.stateOf(account);
   if (account.sink === '') return <span class="quiet">no sink</span>;
   if (state === 'balances') return <span class="state good">balances</span>;
-  if (state === 'on its way')
-    return <span class="state good">all but {count(Math.abs(account.rest))} on their way</span>;
+  if (state === 'on its way') return <span class="state good">{count(Math.abs(account.rest))} in transit</span>;
   return <span class="state bad">{count(account.rest)} not accounted for</span>;
 }

@@ -1,7 +1,7 @@
 const TABS = ['events', 'pods', 'probes', 'ledger', 'configuration'] as const;
 export type Tab = (typeof TABS)[number];
 
-/** Content of the part of the URL behind `#`: the open tab, and its filters. */
+/** State that is stored in the fragment of the URL: the open tab and its filters. */
 export interface Place {
   readonly tab: Tab;
   readonly filters: Readonly<Record<string, string>>;

@@ -5,7 +5,7 @@ import { Store } from './store.ts';
 
 const root = document.getElementById('page');
 let place = parsePlace(location.hash);
-/** State of each tab when it was left. */
+/** Last state of each tab. */
 const places = new Map([[place.tab, place]]);
 const store = new Store(place.tab, draw);
 

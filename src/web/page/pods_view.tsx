@@ -9,7 +9,7 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
   const { q = '', by = '' } = filters;
   const { rates } = store;
   const { trouble } = rates;
-  if (trouble === undefined) return <Empty>The first numbers are being collected.</Empty>;
+  if (trouble === undefined) return <Empty>The first values are being collected.</Empty>;
   const views = viewsOf(rates, q, by);
   return (
     <section>
@@ -17,8 +17,8 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
       <p class="quiet">
         {rates.seconds > 0
           ? `Rates are averages over the last ${span(rates.seconds * 1_000)}, up to ${clock(trouble.collected)}.`
-          : 'Rates need two readings of the counters: the second follows in a moment.'}{' '}
-        {by === '' ? 'Rows farthest beyond their threshold come first.' : ''}
+          : 'Rates need two readings of the counters. The second one follows shortly.'}{' '}
+        {by === '' ? 'Rows that exceed their thresholds the most come first.' : ''}
       </p>
       <search class="filters">
         <label>
@@ -62,7 +62,7 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
         </table>
       )}
       {views.length > SHOWN_MAX && (
-        <p class="quiet">{views.length - SHOWN_MAX} more are not shown: narrow the search.</p>
+        <p class="quiet">{views.length - SHOWN_MAX} more rows are not shown; narrow the search.</p>
       )}
     </section>
   );
@@ -76,7 +76,7 @@ interface SortProps {
   readonly filter: ViewProps['filter'];
 }
 
-/** The first column selects the order by trouble. */
+/** The first column sorts by severity. */
 function SortHead({ title, help, column, by, filter }: SortProps): JSX.Element {
   const isOwn = column === by;
   return (
@@ -85,7 +85,7 @@ function SortHead({ title, help, column, by, filter }: SortProps): JSX.Element {
         type="button"
         class="sort"
         aria-pressed={isOwn}
-        title={column === '' ? 'worst first' : `${help} Most first.`}
+        title={column === '' ? 'worst first' : `${help} Click to sort by this column.`}
         onClick={() => filter({ by: column })}
       >
         {title}
@@ -98,7 +98,7 @@ function PodRow({ view: { row, name, values } }: { view: TroubleView }): JSX.Ele
   return (
     <tr>
       <th scope="row" data-label="Pod">
-        <span class="value">{name}</span> <span class="quiet">{row.gone ? `${row.kind}, gone` : row.kind}</span>
+        <span class="value">{name}</span> <span class="quiet">{row.gone ? `${row.kind}, ended` : row.kind}</span>
       </th>
       {COLUMNS.map((column, index) => (
         <Cell key={column.key} column={column} value={values[index] ?? null} />
@@ -107,7 +107,7 @@ function PodRow({ view: { row, name, values } }: { view: TroubleView }): JSX.Ele
   );
 }
 
-const WORDS = { none: '', ok: '', notice: 'worth a look', alert: 'bad' } as const;
+const WORDS = { none: '', ok: '', notice: 'noticeable', alert: 'bad' } as const;
 
 function Cell({ column: { title, unit, limit }, value }: { column: Column; value: number | null }): JSX.Element {
   const grade = gradeOf(value, limit);

@@ -2,7 +2,7 @@ import type { ProbeReport } from '#api/probes.ts';
 
 export type Tone = 'bad' | 'warn' | 'good' | 'off';
 
-/** Name, style and rank of each state: problems first. */
+/** Name, style and rank of each state. Problems rank first. */
 const STATES: Readonly<Record<ProbeReport['state'], { word: string; tone: Tone; rank: number }>> = {
   failed: { word: 'failed', tone: 'bad', rank: 0 },
   degraded: { word: 'degraded', tone: 'warn', rank: 1 },
@@ -22,8 +22,8 @@ export function isProblem(probe: ProbeReport): boolean {
 }
 
 /**
- * Within a rank, probes that somebody has switched for a time come first, then the others in the order of the
- * configuration.
+ * Sorts probes by rank. Within a rank, temporarily changed probes come first, followed by the others in the order of
+ * the configuration.
  */
 export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
   const isLasting = ({ until }: ProbeReport) => Number(until === null);
@@ -31,9 +31,9 @@ export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
 }
 
 export interface BpfCost {
-  /** Seconds of one run, on average since the programs were loaded. */
+  /** Average duration of one run since the programs were loaded, in seconds. */
   readonly secondsPerRun: number | null;
-  /** Share of one CPU, between two readings; null before the second. */
+  /** Fraction of one CPU between the last two readings; null after the first reading. */
   readonly share: number | null;
 }
 
@@ -42,12 +42,14 @@ interface Reading {
   readonly runSeconds: number;
 }
 
-/** Measures the CPU that BPF programs of probes take, from one reading to the next. */
+/** Measures the CPU time of the probes' BPF programs between two readings. */
 export class BpfCosts {
   #before: ReadonlyMap<string, Reading> = new Map();
   #now: ReadonlyMap<string, Reading> = new Map();
 
-  /** @param atMs by any clock */
+  /**
+   * @param atMs time of any clock
+   */
   add(probes: readonly ProbeReport[], atMs: number): void {
     this.#before = this.#now;
     this.#now = new Map(
@@ -57,7 +59,7 @@ export class BpfCosts {
     );
   }
 
-  /** Undefined where nothing is measured. */
+  /** Returns undefined if nothing is measured. */
   of({ name, measured, programs }: ProbeReport): BpfCost | undefined {
     if (!measured || programs.length === 0) return undefined;
     const [before, now] = [this.#before.get(name), this.#now.get(name)];

@@ -11,7 +11,7 @@ export function ProbesView({ store }: ViewProps): JSX.Element {
     <section>
       <h2>Probes</h2>
       <p class="quiet">
-        Probes with problems come first, then running ones, then those that are off; within each group, temporary states
+        Probes with problems come first, followed by running and disabled probes. Within each group, temporary states
         come first. BPF programs are measured only with <code>bpfStats: true</code> or a budget.
       </p>
       <table class="cards probes">
@@ -19,8 +19,8 @@ export function ProbesView({ store }: ViewProps): JSX.Element {
           <tr>
             <th scope="col">Probe</th>
             <th scope="col">State</th>
-            <th scope="col">Purpose, and reason of its state</th>
-            <th scope="col">Reads by</th>
+            <th scope="col">Purpose and reason of its state</th>
+            <th scope="col">Reader</th>
             <th scope="col" class="number">
               Collect
             </th>
@@ -69,7 +69,7 @@ function ProbeRow({ probe, cost, nowMs }: RowProps): JSX.Element {
         {reason !== '' && <p class={`reason ${tone}`}>{reason}</p>}
         <p class="quiet">{summary}</p>
       </td>
-      <td data-label="Reads by" class="value hooks">
+      <td data-label="Reader" class="value hooks">
         {hooks.length > 0 ? hooks.map((hook) => <span key={hook}>{hook}</span>) : reader || '–'}
       </td>
       <td data-label="Collect" class="number value">
@@ -89,7 +89,7 @@ function Cost({ hasPrograms, cost }: { hasPrograms: boolean; cost: BpfCost | und
     <>
       <span>{cost.share === null ? 'measuring' : `${percent(cost.share)} of a CPU`}</span>
       <span class="sub quiet">
-        {cost.secondsPerRun === null ? 'no run yet' : `${seconds(cost.secondsPerRun)} a run`}
+        {cost.secondsPerRun === null ? 'no run yet' : `${seconds(cost.secondsPerRun)} per run`}
       </span>
     </>
   );

@@ -4,15 +4,15 @@ export interface Message {
 }
 
 /**
- * Parses server-sent events that arrive in pieces (https://html.spec.whatwg.org/multipage/server-sent-events.html). Ours
- * have an id, and one line of data.
+ * Parses server-sent events that arrive in chunks (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+ * The agent's events have an id and one line of data.
  */
 export class MessageReader {
   #rest = '';
   #id = '';
   #data = '';
 
-  /** Returns the messages that this piece completes. */
+  /** Returns the messages that are completed by this chunk. */
   take(piece: string): Message[] {
     const lines = (this.#rest + piece).split('\n');
     this.#rest = lines.pop() ?? '';

@@ -12,14 +12,14 @@ import { BpfCosts } from './probe_view.ts';
 import { Rates } from './trouble.ts';
 
 const TICK_MS = 2_000;
-/** Interval of requests for parts that are not visible, for the marks on their tabs. */
+/** Interval of requests for data that is not visible but needed for the notes on tabs. */
 const SELDOM_MS = 10_000;
 const TROUBLE_MS = 10_000;
-/** Shortest time between two updates of the events. */
+/** Minimum time between two updates of the shown events. */
 const SHOW_EVERY_MS = 500;
 const RETRY_MAX_MS = 10_000;
 
-/** Answers of the agent. A part is undefined until it has been requested. */
+/** Responses of the agent. A part is undefined until it has been received. */
 export interface Answers {
   agent?: AgentReport;
   probes?: readonly ProbeReport[];
@@ -32,7 +32,7 @@ type Source = keyof Answers | 'trouble';
 
 interface Fetched {
   readonly path: string;
-  /** Tabs that show the part; elsewhere it is requested rarely, or not at all. */
+  /** Tabs that show the part. While they are not open, it is requested rarely or not at all. */
   readonly tabs: readonly Tab[];
   readonly elsewhere: boolean;
   readonly everyMs: number;
@@ -52,21 +52,21 @@ const SOURCES: Readonly<Record<Source, Fetched>> = {
   trouble: { path: '/api/v1/trouble', tabs: ['pods'], elsewhere: false, everyMs: TROUBLE_MS },
 };
 
-/** Requests data from the agent while the page is visible, and keeps its answers. */
+/** Requests data from the agent while the page is visible, and stores the responses. */
 export class Store {
   readonly answers: Answers = {};
   readonly log = new EventLog();
   readonly rates = new Rates();
   readonly costs = new BpfCosts();
   readonly balance = new Balance();
-  /** Reason why there are no answers now; undefined where there are. */
+  /** Reason why there are currently no responses; undefined if there are. */
   refusal: Refusal | undefined;
-  /** When the last answer came, by the clock of the browser. */
+  /** Time of the last response according to the browser's clock. */
   heardMs: number | undefined;
   streaming = false;
-  /** Reason why no events arrive, although the agent answers. */
+  /** Reason why no events arrive although the agent responds. */
   streamFailure = '';
-  /** Milliseconds that the node’s clock is ahead of the browser’s. */
+  /** Milliseconds by which the node’s clock is ahead of the browser’s. */
   clockAheadMs = 0;
   readonly #changed: () => void;
   readonly #askedMs = new Map<Source, number>();
@@ -88,12 +88,12 @@ export class Store {
     this.#wake();
   }
 
-  /** Returns the parts that the agent does not answer; empty where it answers all. */
+  /** Describes the parts that the agent does not provide; empty if there are none. */
   get failure(): string {
     return [...new Set(this.#failures.values())].join('; ');
   }
 
-  /** Returns the time by the clock of the node: now, or when it was last reached. */
+  /** Returns the time of the node's clock, either now or when the node was last reached. */
   get nowMs(): number {
     const heard = this.refusal === undefined ? undefined : this.heardMs;
     return (heard ?? Date.now()) + this.clockAheadMs;
@@ -120,7 +120,7 @@ export class Store {
     if (this.#stream === undefined) void this.#follow();
   }
 
-  /** A refused page waits for a token, or retries rarely. */
+  /** A refused page waits for a token or retries rarely. */
   get #isRefused(): boolean {
     return this.refusal?.kind === 'token' || this.refusal?.kind === 'forbidden';
   }
@@ -143,7 +143,8 @@ export class Store {
     if (!isSeen && !elsewhere) return false;
     if (this.refusal !== undefined && source !== 'agent') return false;
     const pauseMs = isSeen && !this.#isRefused ? everyMs : SELDOM_MS;
-    // The timer is not exact. A second reading of trouble gives the first rates.
+    // Half a tick of tolerance because the timer is not exact. The second reading of trouble comes early because it
+    // is needed for the first rates.
     const first = source === 'trouble' && this.rates.seconds === 0;
     return performance.now() - (this.#askedMs.get(source) ?? -SELDOM_MS) >= (first ? TICK_MS : pauseMs) - TICK_MS / 2;
   }
@@ -197,7 +198,7 @@ export class Store {
     }
   }
 
-  /** The agent is back: everything is requested at once. */
+  /** Requests everything immediately because the agent is reachable again. */
   #heal(): void {
     this.refusal = undefined;
     this.#askedMs.clear();
@@ -229,7 +230,7 @@ export class Store {
     if (this.#stream !== stream) return;
     this.streaming = false;
     this.#show();
-    // Most often the agent is gone.
+    // In most cases the agent is gone, so its state is requested again.
     this.#askedMs.delete('agent');
     void this.#tick();
     this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(TICK_MS / 2, this.#retryMs * 2));
@@ -240,7 +241,7 @@ export class Store {
     }, this.#retryMs);
   }
 
-  /** At once, if nothing was shown a moment ago. */
+  /** Updates the page immediately, unless it was just updated. */
   #show(): void {
     this.#hasNews = this.#showTimer !== undefined;
     if (this.#hasNews) return;

@@ -12,16 +12,19 @@ import {
 import { entityName } from './format.ts';
 
 const WINDOW_MS = 60_000;
-/** Readings farther apart say nothing about now: the page was hidden in between. */
+/**
+ * Maximum interval between two readings. After a longer one, because the page was hidden, the rates would not be
+ * current.
+ */
 const GAP_MS = 90_000;
 
 interface Step {
   readonly seconds: number;
-  /** By metric; null where one end of the step is not known. */
+  /** Increases by metric; null if the value is unknown at either end of the step. */
   readonly increases: readonly (number | null)[];
 }
 
-/** Computes how fast counters of each entity grow, over the last minute or since the page became visible. */
+/** Computes the growth rate of each entity's counters over the last minute, or since the page became visible. */
 export class Rates {
   #last: Trouble | undefined;
   #steps: readonly { readonly endMs: number; readonly byNetns: ReadonlyMap<string, Step> }[] = [];
@@ -54,13 +57,13 @@ export class Rates {
     return this.#last;
   }
 
-  /** Time that the rates cover, in seconds; 0: there are none yet. */
+  /** Period that the rates cover, in seconds; 0 if there are no rates yet. */
   get seconds(): number {
     const steps = this.#steps.map(({ byNetns }) => byNetns.values().next().value?.seconds ?? 0);
     return steps.reduce((sum, seconds) => sum + seconds, 0);
   }
 
-  /** Rate a second; null where the metric is missing, or was seen only once. */
+  /** Rate per second; null if the metric is missing or was read only once. */
   rate(netns: string, metric: string): number | null {
     const at = this.#last?.metrics.indexOf(metric) ?? -1;
     let sum = 0;
@@ -75,19 +78,21 @@ export class Rates {
     return seconds === 0 ? null : sum / seconds;
   }
 
-  /** Present value. */
+  /** Current value. */
   value({ values }: TroubleRow, metric: string): number | null {
     return values[this.#last?.metrics.indexOf(metric) ?? -1] ?? null;
   }
 }
 
-/** A counter that decreased was reset: its present value has been counted since. */
+/**
+ * Returns the increase of a counter. A decrease means that the counter was reset, so the whole current value is new.
+ */
 function increase(before: number | null | undefined, now: number | null): number | null {
   if (before === null || before === undefined || now === null) return null;
   return now >= before ? now - before : now;
 }
 
-/** A few of them a minute reach the threshold, as on the dashboards. */
+/** Thresholds for rare problems. A few per minute are enough for a notice, as on the dashboards. */
 const ANY: Limit = { notice: 1 / 60, alert: 1 };
 
 export interface Column {
@@ -104,7 +109,7 @@ const rateOf =
   (rates, { netns }) =>
     rates.rate(netns, metric);
 
-/** A share of less than `least` a second means nothing: 0. */
+/** Returns a ratio of rates; 0 if the total is less than `least` per second, because the ratio would be meaningless. */
 const shareOf =
   (part: string, whole: readonly string[], least: number): Column['read'] =>
   (rates, { netns }) => {
@@ -135,7 +140,7 @@ export const COLUMNS: readonly Column[] = [
   {
     key: 'retransmitted',
     title: 'Retransmitted',
-    help: `Share of the TCP segments that were retransmitted; from ${RETRANSMITS_LEAST} a second on.`,
+    help: `Percentage of TCP segments that were retransmitted. Needs at least ${RETRANSMITS_LEAST} segments per second.`,
     unit: 'share',
     limit: RETRANSMITTED,
     read: shareOf('netsonde_tcp_retransmitted_segments_total', ['netsonde_tcp_sent_segments_total'], RETRANSMITS_LEAST),
@@ -143,7 +148,7 @@ export const COLUMNS: readonly Column[] = [
   {
     key: 'failed',
     title: 'Failed connects',
-    help: `Share of the TCP connections that were never made; from ${FAILED_CONNECTS_LEAST} a second on.`,
+    help: `Percentage of TCP connection attempts that failed. Needs at least ${FAILED_CONNECTS_LEAST} attempts per second.`,
     unit: 'share',
     limit: FAILED_CONNECTS,
     read: shareOf(
@@ -171,7 +176,7 @@ export const COLUMNS: readonly Column[] = [
   {
     key: 'conntrack',
     title: 'Conntrack',
-    help: 'How full the connection tracking table is, now.',
+    help: 'Current fill level of the connection tracking table.',
     unit: 'share',
     limit: CONNTRACK,
     read: (rates, row) => {
@@ -196,11 +201,13 @@ export interface TroubleView {
   readonly name: string;
   /** Values by column. */
   readonly values: readonly (number | null)[];
-  /** Ratio of the worst value to its threshold: 1 or more is beyond it. */
+  /** Ratio of the worst value to its threshold. Values of 1 or more exceed the threshold. */
   readonly score: number;
 }
 
-/** @param by key of a column; otherwise the worst comes first */
+/**
+ * @param by key of the column to sort by; otherwise the worst comes first
+ */
 export function viewsOf(rates: Rates, search: string, by: string): TroubleView[] {
   const wanted = search.trim().toLowerCase();
   const at = COLUMNS.findIndex(({ key }) => key === by);
