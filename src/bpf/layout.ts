@@ -1,34 +1,34 @@
-/** Names of the parts of a compiled object; each object has such a layout in generated/. */
+/** Names in a compiled object. generated/ has a layout for each object. */
 export interface ObjectLayout {
   readonly constant: string;
   readonly map: string;
   readonly program: string;
 }
 
-/** An enum of the programs, from generated/. */
+/** An enum of the programs, as generated into generated/. */
 type Values = Readonly<Record<string, number>>;
 
-/** Returns the names of an enum, in the order of their values. */
+/** Returns the names of an enum in the order of their values. */
 export function namesOf<E extends Values>(values: E): readonly [keyof E & string, ...(keyof E & string)[]] {
   const names = Object.entries(values).sort(([, a], [, b]) => a - b);
   return names.map(([name]) => name) as unknown as readonly [keyof E & string, ...(keyof E & string)[]];
 }
 
-/** Returns the name that an enum has for a value; undefined where it has none. */
+/** Returns the enum's name for a value; undefined if it has none. */
 export function nameOf<E extends Values>(values: E, value: number): (keyof E & string) | undefined {
   return Object.keys(values).find((name) => values[name] === value);
 }
 
 const decoder = new TextDecoder('utf-8');
 
-/** Reads a C string in an array of `length` bytes; it ends at the first NUL, or at the end of the array. */
+/** Reads a C string from an array of `length` bytes. The string ends at the first NUL or at the end of the array. */
 export function readString(view: DataView, at: number, length: number): string {
   const bytes = readBytes(view, at, length);
   const nul = bytes.indexOf(0);
   return decoder.decode(nul < 0 ? bytes : bytes.subarray(0, nul));
 }
 
-/** Returns a view of the bytes, not a copy. */
+/** Returns a view of the bytes. Does not copy them. */
 export function readBytes(view: DataView, at: number, length: number): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset + at, length);
 }

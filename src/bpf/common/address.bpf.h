@@ -7,7 +7,7 @@
 
 #define ADDRESS_PROGRAMS 8
 
-/* One cell for each program, so that one may interrupt another. */
+/* One cell per program, because one program may interrupt another. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, ADDRESS_PROGRAMS);
@@ -15,7 +15,10 @@ struct {
 	__type(value, __u64);
 } address_cells SEC(".maps");
 
-/* The verifier allows no arithmetic on a kernel address; stored in a map and loaded again, it is a number. */
+/*
+ * Converts a pointer to a number. The verifier allows no arithmetic on kernel addresses, but treats a value loaded
+ * from a map as a number.
+ */
 static __always_inline __u64 address_of(const void *pointer, __u32 program)
 {
 	volatile __u64 *cell = bpf_map_lookup_elem(&address_cells, &program);

@@ -5,9 +5,9 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Returns an argument of a typed tracepoint or of a function as a plain number, to be read with BPF_CORE_READ().
- * Needed for arguments that may be NULL: kernels from 6.6 to 6.12 assume that every typed argument is valid,
- * remove the check for NULL, and read unchecked.
+ * Returns an argument of a typed tracepoint or function as an untyped pointer, which must be read with
+ * BPF_CORE_READ(). Needed for arguments that may be NULL: the verifier of kernels 6.6 to 6.12 assumes that typed
+ * arguments are never NULL, removes checks for NULL, and allows direct access.
  */
 static __always_inline void *plain_argument(const __u64 *ctx, int index)
 {

@@ -8,13 +8,13 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Counts of rare events, by namespace, reason and side. One plain map with atomic adds:
- * a per-CPU map of this size is many megabytes on a large machine and saves a nanosecond.
+ * Counts of rare events by namespace, reason and side. Uses a shared map with atomic adds, because a per-CPU map
+ * would take many megabytes on a large machine and save only a nanosecond per event.
  */
 struct count_key {
 	__u64 netns; /* cookie */
 	__u32 reason;
-	__u32 side; /* ignored or not, sent or received: a second property that the probe keeps apart */
+	__u32 side; /* second property that is counted separately, such as the direction */
 };
 
 struct count_value {
@@ -29,10 +29,10 @@ struct {
 	__type(value, struct count_value);
 } counts SEC(".maps");
 
-/* Counts per slot for keys that have no row: the probe maps each key to one of them. */
+/* Number of sums per slot for keys without a row. The probe assigns one of the sums to each key. */
 #define COUNT_RESTS 16
 
-/* Index: slot * COUNT_RESTS + rest. All entries exist from the start, so that a count always has a place. */
+/* Indexed by slot * COUNT_RESTS + rest. All entries exist from the start, so every count has a place. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS *COUNT_RESTS);
@@ -51,7 +51,9 @@ static __always_inline struct count_value *count_make(const struct count_key *ke
 	return bpf_map_lookup_elem(&counts, key);
 }
 
-/* @param rest index of the count where the owner has no row left: below COUNT_RESTS */
+/*
+ * @param rest index of the sum to use if the owner has no free row; less than COUNT_RESTS
+ */
 static __always_inline void count_add(const struct count_key *key, struct netns_clue clue, __u64 bytes, __u32 rest)
 {
 	struct count_value *value = bpf_map_lookup_elem(&counts, key);

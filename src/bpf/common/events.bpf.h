@@ -8,20 +8,20 @@
 #include <stdbool.h>
 
 /*
- * The only way of an event from a probe to user space: count it as produced, ask the owner's token bucket,
- * reserve room in the ring. Refused events are counted, so that produced = limited + lost + submitted, exactly. A
- * program that includes this has one ring, one ledger and one table of buckets.
+ * Sends events from a probe to user space. An event is counted as produced, takes a token from its owner's bucket,
+ * and reserves space in the ring. Refused events are counted, so that produced = limited + lost + submitted holds
+ * exactly. An object that includes this file has one ring, one ledger and one table of buckets.
  */
 
-const volatile bool events_enabled = false; /* if true, the constants below are set too */
-const volatile __u64 event_rate = 0; /* tokens per second and owner, and the size of a bucket */
+const volatile bool events_enabled = false; /* if true, the constants below are also set */
+const volatile __u64 event_rate = 0; /* events per second and owner; also the capacity of a bucket */
 const volatile __u64 jiffies_per_second = 0;
-const volatile __u64 ring_share = 0; /* bytes that one owner may have in the ring */
+const volatile __u64 ring_share = 0; /* maximum bytes of one owner in the ring */
 
 struct event_ledger {
-	__u64 produced; /* all events, refused ones included */
-	__u64 limited; /* refused: beyond the rate of its owner, or the owner's share of the ring */
-	__u64 lost; /* the ring was full */
+	__u64 produced; /* all events, including refused ones */
+	__u64 limited; /* refused because the owner exceeded its rate or its share of the ring */
+	__u64 lost; /* refused because the ring was full */
 };
 
 struct {
@@ -34,11 +34,11 @@ struct {
 struct event_bucket {
 	__u64 refilled; /* jiffies */
 	__u64 tokens; /* in units of 1/jiffies_per_second of an event */
-	__u64 position; /* of the reader of the ring, when the count of bytes began */
-	__u64 bytes; /* put into the ring since then */
+	__u64 position; /* position of the ring's reader when `bytes` was reset */
+	__u64 bytes; /* written to the ring since then */
 };
 
-/* By slot: all namespaces of an owner, however many it makes, share one bucket. */
+/* Buckets by slot. All namespaces of an owner share one bucket. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS);
@@ -51,23 +51,23 @@ struct {
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
 
-/* User space reads a record of the ring by the layout of its struct; this keeps the struct in the object's BTF. */
+/* User space decodes ring records with the layout of their struct. This keeps the struct in the object's BTF. */
 #define EVENT_RECORD(type) const struct type *const volatile type##_record = NULL
 
 /*
- * Two CPUs may race for the last token and both get it: the limit is a bound on cost, not an exact
- * number. Time is in jiffies, because reading the clock costs ten times as much as the rest of the function.
+ * Takes a token. Two CPUs may both get the last one because the limit only needs to bound the cost. Time is in
+ * jiffies because reading the clock would take ten times as long as the rest of the function.
  */
 static __always_inline bool event_take_token(struct event_bucket *bucket)
 {
 	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second;
-	/* Another CPU may write meanwhile: each field is read once, and the other CPU's clock may be ahead. */
+	/* Each field is read only once because another CPU may change it. The other CPU's time may also be ahead. */
 	__u64 tokens = *(volatile __u64 *)&bucket->tokens;
 	__s64 elapsed = now - *(volatile __u64 *)&bucket->refilled;
 
 	if (elapsed > 0) {
 		tokens += elapsed * event_rate;
-		/* A long pause must not overflow the sum. */
+		/* Prevents an overflow after a long pause. */
 		if (elapsed > (__s64)jiffies_per_second || tokens > full)
 			tokens = full;
 		bucket->refilled = now;
@@ -81,7 +81,7 @@ static __always_inline bool event_take_token(struct event_bucket *bucket)
 	return false;
 }
 
-/* Returns whether the owner may put `size` more bytes into the ring, whose reader may be late. */
+/* Returns whether the owner may write `size` more bytes to the ring before the reader catches up. */
 static __always_inline bool event_take_share(struct event_bucket *bucket, __u64 size)
 {
 	__u64 position = bpf_ringbuf_query(&events, BPF_RB_CONS_POS);
@@ -97,8 +97,8 @@ static __always_inline bool event_take_share(struct event_bucket *bucket, __u64 
 }
 
 /*
- * Returns room for an event of `size` bytes (a constant), or NULL. Adds are atomic, though the ledger is per CPU:
- * a program may be interrupted by another one that shares it.
+ * Reserves space for an event of `size` bytes (a constant); returns NULL if the event is refused. The ledger is
+ * per-CPU, but adds are atomic because another program of the object may interrupt this one.
  */
 static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, __u64 size)
 {
@@ -120,7 +120,9 @@ static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, 
 	return event;
 }
 
-/* Wakes the reader only where it has read all earlier events. While events flow, the reader polls by a timer. */
+/*
+ * Submits an event. Wakes the reader only if it has read all earlier events; otherwise the reader polls with a timer.
+ */
 static __always_inline void event_submit(void *event)
 {
 	bpf_ringbuf_submit(event, 0);

@@ -6,15 +6,15 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* Offset from a CPU's run queue to its timers, both static per-CPU variables; 0 where it is unknown. */
+/* Offset from a CPU's run queue to its timer bases, which are both static per-CPU variables; 0 if unknown. */
 const volatile __u64 timer_bases_at = 0;
 
 #define TIMER_BASES_MAX 3
 
 /*
- * Returns the namespace of fragments that are discarded because the rest of their packet did not arrive: they
- * have left their device, but the timer that runs on this CPU is the one of their queue. Returns 0 where another
- * timer runs.
+ * Returns the namespace of fragments that are discarded because the rest of their packet did not arrive. They no
+ * longer have a device, but the running timer of this CPU belongs to their fragment queue. Returns 0 if another timer
+ * is running.
  */
 static __always_inline __u64 fragment_timer_netns(void)
 {

@@ -6,12 +6,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define HEADER_LENGTH 64 /* the longest IPv4 header, and ports */
+#define HEADER_LENGTH 64 /* the longest IPv4 header plus the ports */
 
-/* Header of a packet, kept for an event because the packet may be gone by then. */
+/* Copy of a packet's header for an event, because the packet may be freed before the event is sent. */
 struct packet_header {
-	__u16 ethertype; /* host order; 0 where it could not be read */
-	__u8 bytes[HEADER_LENGTH]; /* from the network header on */
+	__u16 ethertype; /* host order; 0 if it could not be read */
+	__u8 bytes[HEADER_LENGTH]; /* starting with the network header */
 };
 
 static __always_inline void header_keep(struct packet_header *header, __be16 ethertype, const void *network)
@@ -21,9 +21,9 @@ static __always_inline void header_keep(struct packet_header *header, __be16 eth
 		header->ethertype = 0;
 }
 
-#define IPV6_NEXT_HEADER 6 /* its offset */
+#define IPV6_NEXT_HEADER 6 /* offset in the header */
 
-/* The kept bytes may not hold all headers of an IPv6 packet with extensions. */
+/* Reads the tuple from a copied header, which may not include all extension headers of an IPv6 packet. */
 static __always_inline void header_read_tuple(struct packet_tuple *tuple, const struct packet_header *header)
 {
 	__u8 next = header->bytes[IPV6_NEXT_HEADER];

@@ -9,23 +9,23 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Histogram of durations in buckets that double: bucket i counts durations of more than 2^(i-1) and at most 2^i
- * microseconds, the first bucket all shorter ones, the last bucket all longer ones.
+ * Histogram of durations with buckets whose bounds double. Bucket i counts durations of more than 2^(i-1) and at most
+ * 2^i microseconds. The first bucket also includes shorter durations, and the last bucket longer ones.
  */
-#define HISTOGRAM_BOUNDS 25 /* the longest is 16.8 seconds */
+#define HISTOGRAM_BOUNDS 25 /* the last is 16.8 seconds */
 
 struct histogram {
-	__u64 sum; /* nanoseconds; 0 where the histogram is empty */
+	__u64 sum; /* nanoseconds; 0 if the histogram is empty */
 	__u64 counts[HISTOGRAM_BOUNDS + 1];
 };
 
 EVENT_RECORD(histogram);
 
 /*
- * Defines the map of a struct of histograms, of the same name, by namespace cookie; and histograms_of(), which
- * makes them for a new namespace. A namespace whose owner has no room left shares the histograms for the rest of
- * that owner. All CPUs add to the same histograms: with separate ones for each CPU, the map of 110 Pods would
- * take 63 MB where 128 CPUs are possible.
+ * Defines a map of histogram structs by namespace cookie, and the function histograms_of(), which creates the entry
+ * of a namespace on first use. If the owner of a namespace has no free row, the namespace uses the owner's row for
+ * the rest. The histograms are shared by all CPUs because per-CPU histograms for 110 Pods would take 63 MB with 128
+ * possible CPUs.
  */
 #define NETNS_HISTOGRAMS(name)                                                                 \
 	struct {                                                                               \
@@ -70,7 +70,7 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 
 	if (microseconds >> (HISTOGRAM_BOUNDS - 1))
 		return HISTOGRAM_BOUNDS;
-	/* Count the bits that the number needs. */
+	/* Number of bits that the value needs. */
 	for (int step = 16; step; step /= 2) {
 		if (rest >> step) {
 			bits += step;
@@ -80,12 +80,15 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 	return bits + rest;
 }
 
-/* Adds to a histogram of this CPU that no other program adds to. */
+/* Adds to a histogram of this CPU to which no other program adds. */
 static __always_inline void histogram_add(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);
 
-	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
+	/*
+	 * Keeps the value in one register. Otherwise the compiler may check a copy, which the verifier does not
+	 * recognize.
+	 */
 	barrier_var(bucket);
 	if (bucket > HISTOGRAM_BOUNDS)
 		return;
@@ -93,7 +96,7 @@ static __always_inline void histogram_add(struct histogram *histogram, __u64 nan
 	histogram->sum += nanoseconds ? nanoseconds : 1;
 }
 
-/* Adds to a shared histogram. */
+/* Adds to a histogram that other CPUs also add to. */
 static __always_inline void histogram_add_shared(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 /*
- * Kernel types that our programs touch, with only the fields that they read. CO-RE relocates every access to the
- * running kernel's layout, so order and padding here mean nothing. Programs check with bpf_core_field_exists()
- * whether a field exists where kernels differ.
+ * Kernel types used by the programs, with only the fields that are accessed. CO-RE relocates each access to the
+ * layout of the running kernel, so the order of fields and the padding do not matter. If kernels differ, programs
+ * check with bpf_core_field_exists() whether a field exists.
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -16,7 +16,7 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-/* The list ends in an odd number instead of NULL, which identifies the chain: (number << 1) | 1. */
+/* The list ends in an odd number instead of NULL. The number identifies the chain: (number << 1) | 1. */
 struct hlist_nulls_node {
 	struct hlist_nulls_node *next;
 };
@@ -41,12 +41,12 @@ struct ns_common {
 	refcount_t __ns_ref; /* 6.18 */
 };
 
-/* Before 6.18 the reference count had another name. */
+/* Before 6.18 the reference count had a different name. */
 struct ns_common___before_6_18 {
 	refcount_t count;
 };
 
-/* The MIBs are per-CPU; kernel: include/net/snmp.h. Only their sizes are used. */
+/* MIBs are per-CPU (kernel: include/net/snmp.h). Only their sizes are used. */
 struct tcp_mib {
 	unsigned long mibs[1];
 };
@@ -71,7 +71,7 @@ struct icmpv6_mib {
 	unsigned long mibs[1];
 };
 
-/* Not per-CPU: messages received, by type, then messages sent. */
+/* Not per-CPU. Received messages by type, followed by sent messages. */
 struct icmpmsg_mib {
 	long mibs[512];
 };
@@ -107,7 +107,7 @@ struct rhashtable {
 	atomic_t nelems;
 };
 
-/* IP fragments that wait for the rest of their packets. */
+/* IP fragments that wait for the rest of their packet. */
 struct fqdir {
 	struct rhashtable rhashtable;
 	atomic_long_t mem;
@@ -123,7 +123,7 @@ struct inet_frag_queue {
 	struct fqdir *fqdir;
 };
 
-/* Per-CPU; each CPU has several. */
+/* Per-CPU; each CPU has several timer bases. */
 struct timer_base {
 	struct timer_list *running_timer;
 };
@@ -136,7 +136,7 @@ struct inet_listen_hashbucket {
 	struct hlist_nulls_head nulls_head;
 };
 
-/* All TCP sockets, by address and port. */
+/* Hash tables of all TCP sockets, by address and port. */
 struct inet_hashinfo {
 	struct inet_ehash_bucket *ehash;
 	unsigned int ehash_mask;
@@ -161,7 +161,7 @@ struct netns_ipv6 {
 	struct fqdir *fqdir;
 };
 
-/* Per-CPU: sockets in use, in all and by protocol. */
+/* Per-CPU number of sockets in use, in total and by protocol. */
 struct prot_inuse {
 	int all;
 	int val[64];
@@ -202,7 +202,7 @@ struct nf_conntrack_net {
 	struct ctl_table_header *sysctl_header;
 };
 
-/* Data of modules for each namespace, by the number that each module got when it was registered. */
+/* Per-namespace data of modules, by the number that a module got when it was registered. */
 struct net_generic {
 	struct {
 		unsigned int len;
@@ -211,7 +211,7 @@ struct net_generic {
 };
 
 struct user_namespace {
-	int level; /* 0 for the machine's first */
+	int level; /* 0 for the initial namespace */
 };
 
 struct net {
@@ -259,18 +259,18 @@ struct task_struct;
 
 struct pid_namespace {
 	struct ns_common ns;
-	struct task_struct *child_reaper; /* process 1 of the namespace */
+	struct task_struct *child_reaper; /* init process of the namespace */
 };
 
-/* An ID in one PID namespace. */
+/* Process ID in one PID namespace. */
 struct upid {
 	int nr;
 	struct pid_namespace *ns;
 };
 
 struct pid {
-	unsigned int level; /* of the innermost namespace that numbers it */
-	struct upid numbers[1]; /* one for each level; 0 is the machine's first namespace */
+	unsigned int level; /* level of the innermost namespace */
+	struct upid numbers[1]; /* one per level; 0 is the initial namespace */
 };
 
 struct kernfs_node {
@@ -286,14 +286,14 @@ struct kernfs_node___before_6_15 {
 struct cgroup {
 	struct kernfs_node *kn;
 	int level; /* 0 for the root */
-	struct cgroup *ancestors[1]; /* by level, the cgroup itself last (6.1) */
+	struct cgroup *ancestors[1]; /* by level, ending with the cgroup itself (6.1) */
 };
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 };
 
-/* Control groups of a process: one for each controller, in any hierarchy, and one in the v2 hierarchy. */
+/* Control groups of a process: one per controller, in any hierarchy, and one in the v2 hierarchy. */
 struct css_set {
 	struct cgroup_subsys_state *subsys[1];
 	struct cgroup *dfl_cgrp;
@@ -303,14 +303,14 @@ struct task_struct {
 	struct thread_info thread_info;
 	struct sched_entity se;
 	unsigned int flags;
-	struct list_head tasks; /* of all processes, by their leaders */
+	struct list_head tasks; /* list of all processes, linked by their main threads */
 	int tgid;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	__u64 start_boottime;
 	char comm[16];
 	int softirq_disable_cnt; /* PREEMPT_RT */
-	struct nsproxy *nsproxy; /* NULL once it exits */
+	struct nsproxy *nsproxy; /* NULL when the task exits */
 	struct css_set *cgroups;
 };
 
@@ -357,10 +357,12 @@ struct net_device_ops {
 	void *ndo_get_stats;
 };
 
-/* Counts that the core keeps of a device, per CPU; allocated with the first packet that it drops. */
+/*
+ * Per-CPU counts that the network core keeps for a device. Allocated when the core drops a packet for the first time.
+ */
 struct net_device_core_stats;
 
-/* Kind of counts that a device has per CPU. Drivers set it since 6.7, and since later releases of 6.1. */
+/* Kind of a device's per-CPU counts. Set by drivers since 6.7, and in later releases of 6.1. */
 enum netdev_stat_type {
 	NETDEV_PCPU_STAT_NONE,
 	NETDEV_PCPU_STAT_LSTATS,
@@ -368,7 +370,7 @@ enum netdev_stat_type {
 	NETDEV_PCPU_STAT_DSTATS,
 };
 
-/* Read as a whole: on newer kernels each member is a union. */
+/* Read as a whole because members are unions on newer kernels. */
 struct net_device_stats {
 	unsigned long rx_packets;
 };
@@ -380,7 +382,7 @@ struct net_device {
 	int ifindex;
 	possible_net_t nd_net;
 	struct list_head dev_list;
-	struct Qdisc *qdisc; /* at the root */
+	struct Qdisc *qdisc; /* root qdisc */
 	struct netdev_queue *ingress_queue;
 	struct netdev_queue *_tx; /* transmit queues */
 	unsigned int num_rx_queues;
@@ -389,7 +391,7 @@ struct net_device {
 	const struct net_device_ops *netdev_ops;
 	struct net_device_stats stats;
 	struct net_device_core_stats *core_stats; /* 5.18 */
-	void *tstats; /* shared by all kinds of per-CPU counts */
+	void *tstats; /* pointer to per-CPU counts of any kind */
 	enum netdev_stat_type pcpu_stat_type;
 };
 
@@ -399,7 +401,7 @@ struct proto {
 	struct list_head node;
 };
 
-/* The only part that a TIME_WAIT or a request socket has. */
+/* The only part that TIME_WAIT and request sockets have. */
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -416,12 +418,12 @@ struct sock_common {
 };
 
 struct sk_buff_head {
-	struct sk_buff *prev; /* the last one */
+	struct sk_buff *prev; /* last packet */
 	__u32 qlen;
 };
 
 struct sock_cgroup_data {
-	struct cgroup *cgroup; /* of the v2 hierarchy */
+	struct cgroup *cgroup; /* in the v2 hierarchy */
 };
 
 struct rb_node {
@@ -444,7 +446,7 @@ struct sock {
 	unsigned long sk_lingertime;
 	struct sk_buff_head sk_receive_queue;
 	struct sk_buff_head sk_write_queue;
-	struct rb_root tcp_rtx_queue; /* by sequence number, of struct sk_buff, which begins with its node */
+	struct rb_root tcp_rtx_queue; /* struct sk_buff by sequence number; the node is its first member */
 	struct dst_entry *sk_dst_cache;
 	__u8 sk_shutdown;
 	__u16 sk_protocol;
@@ -460,7 +462,7 @@ struct inet_sock {
 };
 
 struct request_sock_queue {
-	__u8 rskq_defer_accept; /* on a listening socket: how many times it waits for data */
+	__u8 rskq_defer_accept; /* on a listening socket: number of times that it waits for data */
 };
 
 struct inet_connection_sock {
@@ -469,7 +471,7 @@ struct inet_connection_sock {
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_pending;
 	__u8 icsk_retransmits;
-	__u32 icsk_pmtu_cookie; /* the path MTU that the segments are made for */
+	__u32 icsk_pmtu_cookie; /* path MTU for which segments are sized */
 };
 
 struct tcp_sock {
@@ -507,7 +509,7 @@ struct tcp_request_sock {
 
 struct tcp_skb_cb {
 	__u32 seq;
-	__u32 end_seq; /* with SYN and FIN */
+	__u32 end_seq; /* including SYN and FIN */
 	__u8 tcp_flags;
 };
 
@@ -551,10 +553,10 @@ struct request_queue {
 struct request {
 	struct request_queue *q;
 	unsigned int cmd_flags;
-	unsigned int __data_len; /* bytes that are not done yet */
+	unsigned int __data_len; /* remaining bytes */
 };
 
-/* Before 5.17 the disk was in the request. */
+/* Before 5.17 the disk was a member of the request. */
 struct request___before_5_17 {
 	struct gendisk *rq_disk;
 };

@@ -12,37 +12,36 @@
 #include <stdbool.h>
 
 /*
- * Decides whether a packet that the kernel frees is lost. It is lost where a rule or a program decided to drop it
- * or a resource ran out, whatever the packet; and where a packet for this host alone asked for something and was
- * not served. Everything else is a discard.
+ * Decides whether a packet that the kernel frees is lost. A packet is lost if a rule or a program decided to drop it,
+ * if a resource was exhausted, or if it was an unserved request to this host only. All other packets are discards.
  */
 
 enum discard_class {
-	CLASS_ANSWERED_BY_RESET, /* a TCP segment that is not a request and matches no connection */
-	CLASS_CONTROL, /* carries no data: acknowledgements, closing segments, ICMP errors and replies, discovery */
-	CLASS_DUPLICATE, /* its data was received already */
+	CLASS_ANSWERED_BY_RESET, /* TCP segment that is not a request and matches no connection */
+	CLASS_CONTROL, /* no data: acknowledgements, closing segments, ICMP errors and replies, neighbour discovery */
+	CLASS_DUPLICATE, /* data that was already received */
 	CLASS_NO_LISTENER_MULTICAST, /* multicast or broadcast that no socket here listens for */
 	CLASS_NOT_FOR_US, /* for the MAC address of another host */
 	CLASS_BEFORE_FORWARDING, /* multicast on a port of a bridge that does not forward yet */
 	CLASS_UNHANDLED_PROTOCOL, /* a type of frame that this host does not handle */
-	CLASS_PURGED, /* waited in a socket that was closed */
-	CLASS_CONFIGURED, /* no loss by configuration */
+	CLASS_PURGED, /* queued in a socket that was closed */
+	CLASS_CONFIGURED, /* excluded from losses by the configuration */
 	CLASS_UNCLASSIFIED, /* the rule cannot decide */
 };
 
-/* Meaning of a reason; the rest is read from the packet. */
+/* Meaning of a drop reason. Some rules also depend on the packet. */
 enum loss_rule {
-	RULE_UNKNOWN, /* a reason newer than this table */
-	RULE_LOSS, /* a decision, or a resource that ran out */
-	RULE_NO_REASON, /* the kernel gives none: the place of the packet decides */
-	RULE_REQUEST, /* a loss if it asked for something */
-	RULE_UNICAST, /* a loss if it was for one host */
-	RULE_WINDOW, /* a loss if it is more than a window probe */
+	RULE_UNKNOWN, /* the reason is newer than this table */
+	RULE_LOSS, /* a decision to drop, or an exhausted resource */
+	RULE_NO_REASON, /* the kernel gives no reason, so the place of the packet decides */
+	RULE_REQUEST, /* a loss if the packet is a request */
+	RULE_UNICAST, /* a loss if the packet was sent to one host */
+	RULE_WINDOW, /* a loss if the packet is longer than a window probe */
 	RULE_BRIDGE, /* like RULE_UNICAST, on a port that does not forward yet */
-	RULE_OLD, /* a loss if it is new to its connection; kernel: tcp_validate_incoming(), by timestamp */
-	RULE_QUEUE, /* a loss unless it waited in a socket */
-	RULE_QDISC, /* a loss; like RULE_UNICAST where the device has no queue yet, or no longer */
-	RULE_CLASS, /* RULE_CLASS + class: no loss, whatever the packet */
+	RULE_OLD, /* a loss if the data is new to the connection (kernel: tcp_validate_incoming(), old timestamps) */
+	RULE_QUEUE, /* a loss unless the packet was queued in a socket */
+	RULE_QDISC, /* a loss; like RULE_UNICAST if the device has no queue yet, or no longer */
+	RULE_CLASS, /* RULE_CLASS + class: never a loss */
 };
 
 SHARED_ENUM(discard_class);
@@ -54,28 +53,31 @@ SHARED_ENUM(loss_rule);
 #define PACKET_BROADCAST 1
 #define PACKET_MULTICAST 2
 #define PACKET_OTHERHOST 3
-#define PACKET_LOOPBACK 5 /* own multicast that is looped back */
+#define PACKET_LOOPBACK 5 /* looped back multicast of this host */
 
 #define HEADER_UNSET 0xffff
 
 #define ICMP_ECHO 8
 #define ICMPV6_ECHO 128
-/* Kernel: include/uapi/linux/icmpv6.h. Listener reports, and from 133 on routers, neighbours and redirects. */
+/*
+ * Kernel: include/uapi/linux/icmpv6.h. Types 130 to 132 and 143 are listener reports, 133 to 137 are router and
+ * neighbour messages.
+ */
 #define ICMPV6_LISTENER_FIRST 130
 #define ICMPV6_REDIRECT 137
 #define ICMPV6_LISTENER2 143
 
-/* Properties of a packet that the rule needs. */
+/* Properties of a packet that decide about loss. */
 struct packet_view {
 	struct packet_tuple tuple;
-	bool is_shared; /* for more than one host */
-	bool is_for_other; /* for another host */
-	bool is_delivered; /* its transport protocol has received it */
-	bool has_frame; /* begins with the header of the link */
-	bool is_on_idle; /* on a device that sends nothing */
+	bool is_shared; /* sent to more than one host */
+	bool is_for_other; /* sent to another host */
+	bool is_delivered; /* the transport protocol has received it */
+	bool has_frame; /* starts with the link-layer header */
+	bool is_on_idle; /* on a device that cannot send */
 	__u8 tcp_flags;
 	__u8 icmp_type;
-	__u32 sequence; /* of TCP, host order */
+	__u32 sequence; /* TCP sequence number, host order */
 	__u32 payload; /* bytes of TCP data */
 };
 
@@ -99,7 +101,7 @@ static __always_inline bool is_shared_address(const struct packet_tuple *tuple)
 	return tuple->family == 6 && tuple->destination[0] == 0xff;
 }
 
-/* Returns the bytes after the TCP header by the length in the IP header: a device pads short frames. */
+/* Returns the length of the TCP data. Uses the length in the IP header because devices pad short frames. */
 static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *network, const void *transport,
 					 const struct packet_tuple *tuple)
 {
@@ -111,7 +113,7 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 	headers = transport - network + (offset >> 4) * 4;
 	bpf_probe_read_kernel(&length, sizeof(length), network + (tuple->family == 4 ? 2 : 4));
 	total = bpf_ntohs(length) + (tuple->family == 4 ? 0 : 40);
-	/* Merged packets that are too long for the field have a zero there. */
+	/* The length field is zero in merged packets that exceed it. */
 	if (!length)
 		return BPF_CORE_READ(skb, len);
 	return total > headers ? total - headers : 0;
@@ -121,8 +123,8 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 #define TCQ_F_BUILTIN 1
 
 /*
- * Returns whether the packet's device is not up or has no carrier: a queue that refuses everything (kernel:
- * net/sched/sch_generic.c, noop_qdisc) then replaces the device's own. The other built-in queue refuses nothing.
+ * Returns whether the packet's device is down or has no carrier. The queue of such a device is replaced by one that
+ * refuses all packets (kernel: net/sched/sch_generic.c, noop_qdisc). The other built-in queue refuses none.
  */
 static __always_inline bool is_on_idle_device(struct sk_buff *skb)
 {
@@ -174,7 +176,10 @@ static __always_inline bool is_link_control(const struct packet_view *view)
 #define DHCP_SERVER 67
 #define DHCP_CLIENT 68
 
-/* DHCP replies go to an address that the client does not have yet: a packet socket reads them, IP itself cannot. */
+/*
+ * Returns whether this is a DHCP reply. Its destination is an address that the client does not have yet, so it is
+ * read by a packet socket and dropped by IP.
+ */
 static __always_inline bool is_dhcp_answer(const struct packet_tuple *tuple)
 {
 	return tuple->family == 4 && tuple->protocol == IPPROTO_UDP && tuple->source_port == DHCP_SERVER &&
@@ -191,7 +196,7 @@ static __always_inline int class_of_shared(const struct packet_view *view)
 	return is_link_control(view) ? CLASS_CONTROL : CLASS_NO_LISTENER_MULTICAST;
 }
 
-/* Judges a packet that found no receiver. */
+/* Classifies a packet without a receiver. */
 static __always_inline int judge_request(const struct packet_view *view)
 {
 	__u8 protocol = view->tuple.protocol;
@@ -216,7 +221,7 @@ static __always_inline bool is_closing(__u8 state)
 	       state == STATE_CLOSE_WAIT || state == STATE_CLOSING || state == STATE_LAST_ACK || state == STATE_CLOSE;
 }
 
-/* Judges a packet that TCP freed without a reason. The receiver is known since 6.11. */
+/* Classifies a packet that TCP freed without a reason. The receiver is known since 6.11. */
 static __always_inline int judge_tcp(const struct packet_view *view, const struct sock *receiver)
 {
 	__u8 state = receiver ? BPF_CORE_READ(receiver, __sk_common.skc_state) : 0;
@@ -226,7 +231,7 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 	if (state == STATE_LISTEN && socket_queue_full(receiver))
 		return LOST;
 	if (is_syn(view)) {
-		/* The SYN was repeated, or both ends connect at once. */
+		/* The SYN was retransmitted, or both ends connect at the same time. */
 		if (state == STATE_LISTEN || state == STATE_SYN_SENT || state == STATE_SYN_RECV ||
 		    state == STATE_NEW_SYN_RECV || state == STATE_TIME_WAIT)
 			return CLASS_CONTROL;
@@ -236,13 +241,13 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 		return is_closing(state) ? CLASS_DUPLICATE : CLASS_UNCLASSIFIED;
 	if (receiver || view->tcp_flags & TCP_FIN)
 		return CLASS_CONTROL;
-	/* The last acknowledgement of a handshake looks the same where a full queue refuses it. */
+	/* May be the last acknowledgement of a handshake that was refused because of a full queue. */
 	return CLASS_UNCLASSIFIED;
 }
 
 /*
- * Judges a timestamp that is too old: a late copy of received data, or another host behind the same address. The
- * receiver knows which data it has.
+ * Classifies a packet whose timestamp is too old. It may be a late duplicate, or come from another host behind the
+ * same address. The receiver tells whether the data is new.
  */
 static __always_inline int judge_old(const struct packet_view *view, const struct sock *receiver)
 {
@@ -262,7 +267,7 @@ static __always_inline int judge_old(const struct packet_view *view, const struc
 		       : CLASS_DUPLICATE;
 }
 
-/* Judges where the kernel gives no reason. `has_reasons`: it gives reasons elsewhere. */
+/* Classifies a packet without a drop reason. @param has_reasons the kernel gives reasons for other packets */
 static __always_inline int judge_place(const struct packet_view *view, const struct sock *receiver, bool has_reasons,
 				       bool has_place)
 {
@@ -281,8 +286,8 @@ static __always_inline int judge_place(const struct packet_view *view, const str
 		return CLASS_NOT_FOR_US;
 	if (!view->is_shared)
 		return is_dhcp_answer(&view->tuple) ? CLASS_CONTROL : LOST;
-	/* A program of the driver refused the whole frame; the stack gives reasons for frames that it does not
-	 * forward. */
+	/* A program of the driver refused the whole frame. For frames that it does not forward, the network stack
+	 * gives reasons. */
 	if (view->has_frame && !is_link_control(view))
 		return has_reasons ? LOST : CLASS_UNCLASSIFIED;
 	return class_of_shared(view);
@@ -290,8 +295,8 @@ static __always_inline int judge_place(const struct packet_view *view, const str
 
 /*
  * Returns LOST, or the class of the discard.
- * @param receiver socket that received the packet, a plain number; NULL where the kernel does not report it
- * @param has_place the packet is on a device
+ * @param receiver socket that received the packet, as an untyped pointer; NULL if the kernel does not report it
+ * @param has_place the packet has a device
  */
 static __always_inline int judge_loss(const struct packet_view *view, __u32 rule, const struct sock *receiver,
 				      bool has_reasons, bool has_place)

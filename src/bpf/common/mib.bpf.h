@@ -8,9 +8,12 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* SNMP counters of a network namespace, summed over CPUs in the kernel, so that a row is small on any machine. */
+/*
+ * SNMP counters of a network namespace. The kernel sums them over the CPUs, so rows have the same size on every
+ * machine.
+ */
 
-/* Types of ICMP messages, received and sent, that the kernel's files name. */
+/* ICMP message types for which the kernel's files have names. */
 #define ICMP_TYPES 19 /* 0 to 18 */
 #define ICMP6_ERRORS 5 /* 0 to 4 */
 #define ICMP6_INFO_FIRST 128
@@ -18,8 +21,8 @@
 #define ICMP_SENT 256 /* index of the first type sent */
 
 /*
- * Room for each per-CPU table, in counters: the kernel of 6.18 has 16, 136, 10, 38, 30 and 7. Further counters of
- * a newer kernel are left out; no table is read past its own size.
+ * Number of counters in each per-CPU table. Linux 6.18 has 16, 136, 10, 38, 30 and 7. Additional counters of newer
+ * kernels are ignored. No table is read beyond its actual size.
  */
 struct mib_values {
 	__u64 tcp[24];
@@ -77,7 +80,7 @@ SHARED_ENUM(mib_ip_setting);
 struct mib_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 tables; /* a bit for each table that was read completely, on every CPU; the others hold leftovers */
+	__u32 tables; /* a bit for each table that was read on every CPU; other tables are invalid */
 	struct mib_once once;
 	struct mib_values values;
 };
@@ -103,7 +106,10 @@ struct mib_sum {
 	__u32 row;
 };
 
-/* Reads one CPU's share of a table. A failed read leaves old values, and clears the table's bit. */
+/*
+ * Reads the values of one CPU for a table. If the read fails, the values are stale and the bit of the table is
+ * cleared.
+ */
 #define MIB_READ(table, bit, type)                                                                   \
 	{                                                                                            \
 		__u32 size = bpf_core_type_size(type);                                               \
@@ -114,8 +120,8 @@ struct mib_sum {
 	}
 
 /*
- * Adds the share of the nth CPU to the row; returns 1 where it is unknown. A global function: the verifier checks
- * it once, and not in each iteration of the calling loop, which is too much for the verifier of 7.2.
+ * Adds the values of the nth CPU to the row; returns 1 if its offset is unknown. A global function, so that the
+ * verifier checks it once and not in each iteration of the calling loop, which exceeds the limits of Linux 7.2.
  */
 __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
 {
@@ -152,7 +158,7 @@ __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
 	}
 	sums = (__u64 *)&row->values;
 	shares = (__u64 *)scratch;
-	/* Unrolled: the verifier would follow each iteration of a loop in each state. */
+	/* Unrolled because the verifier would check every iteration of a loop in every state. */
 #pragma clang loop unroll(full)
 	for (int i = 0; i < sizeof(struct mib_values) / sizeof(__u64); i++)
 		sums[i] += shares[i];
@@ -163,7 +169,10 @@ static long mib_add_cpu(__u64 index, struct mib_sum *sum)
 {
 	int stop = mib_add_share(index, sum);
 
-	/* Clang 19 looks into the function and drops the test that tells the verifier that this is 0 or 1. */
+	/*
+	 * Without the barrier, clang 19 analyses the function and removes the test that tells the verifier that this
+	 * is 0 or 1.
+	 */
 	barrier_var(stop);
 	return stop ? 1 : 0;
 }
@@ -172,7 +181,7 @@ static long mib_add_cpu(__u64 index, struct mib_sum *sum)
 	if (bpf_core_field_exists(net->mib.field)) \
 		sum.table = BPF_CORE_READ(net, mib.field);
 
-/* Copies a part of an array of messages by type. */
+/* Copies part of an array of message counts by type. */
 #define MIB_COPY(target, messages, first) \
 	(bpf_probe_read_kernel(target, sizeof(target), (messages) + (first) * sizeof(__u64)) == 0)
 
@@ -199,13 +208,13 @@ static __always_inline void mib_read_once(struct net *net, struct mib_row *row)
 		row->tables |= 1U << MIB_ICMP6_TYPES;
 }
 
-/* CPUs that a walk over namespaces sums. */
+/* CPUs over which a walk over namespaces sums. */
 struct mib_cpus {
 	__u64 anchor; /* percpu_anchor_base() */
-	__u32 count; /* of the entries in percpu_cpus */
+	__u32 count; /* number of entries in percpu_cpus */
 };
 
-/* Fills a row of mib_rows; returns false where there is none. */
+/* Fills a row of mib_rows; returns false if the row does not exist. */
 static __always_inline bool mib_write(__u32 index, struct net *net, __u32 flags, const struct mib_cpus *cpus)
 {
 	struct mib_row *row = bpf_map_lookup_elem(&mib_rows, &index);
@@ -215,8 +224,8 @@ static __always_inline bool mib_write(__u32 index, struct net *net, __u32 flags,
 		return false;
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
-	/* Bits are cleared where a table is missing: the verifier would follow every set of bits that a local
-	 * variable could hold. */
+	/* Starts with all bits and clears those of missing tables. With a local variable, the verifier would check
+	 * every combination of bits. */
 	row->tables = MIB_ALL_PER_CPU;
 	MIB_FIND(tcp, tcp_statistics)
 	MIB_FIND(tcpext, net_statistics)

@@ -5,12 +5,12 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Occurrences that a probe saw and that are in no count and no histogram, except for the last field. */
+/* Occurrences that a probe saw but that are not in its counts or histograms. The last field is an exception. */
 struct misses {
-	__u64 map_full; /* the map had no room */
-	__u64 untracked; /* its begin was not seen, or there was no room to keep it */
+	__u64 map_full; /* the map was full */
+	__u64 untracked; /* its start was not seen or could not be stored */
 	__u64 no_netns; /* belongs to no namespace */
-	__u64 added_up; /* counted, but with the rest of its owner, which has no row left */
+	__u64 added_up; /* counted in the sums of its owner, which has no free row */
 };
 
 struct {
@@ -20,7 +20,7 @@ struct {
 	__type(value, struct misses);
 } misses SEC(".maps");
 
-/* The add is atomic, though the array is per CPU: a program may be interrupted by another one of its object. */
+/* Atomic although the array is per-CPU, because another program of the object may interrupt this one. */
 #define count_miss(cause)                                                      \
 	do {                                                                   \
 		__u32 zero_ = 0;                                               \

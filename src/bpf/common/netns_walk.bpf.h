@@ -9,23 +9,23 @@
 #include <stdbool.h>
 
 /*
- * A walk over every network namespace of the machine, one slice per call.
+ * Walks over all network namespaces of the machine, one slice per call.
  *
- * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). Its
- * head is not an exported symbol, so the walk starts at the caller's own namespace and goes round until it is
- * back there. On the way it meets the head, which is not a namespace: read as one, its ns.ops differ from ours.
+ * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). The list head is
+ * not an exported symbol, so the walk starts at the caller's own namespace and continues until it is there again. It
+ * passes the list head, which is not a namespace. It is recognized because its ns.ops, read like a namespace's,
+ * differ from ours.
  *
- * Run by BPF_PROG_TEST_RUN as a raw tracepoint program, which the kernel runs under rcu_read_lock();
- * such a program is never attached.
+ * Programs run with BPF_PROG_TEST_RUN as raw tracepoint programs, which the kernel runs under rcu_read_lock(). They
+ * are never attached.
  *
- * A slice begins at a number of entries from the start, or where the last slice of the object ended. Counting
- * thousands of entries again for each slice takes longer than reading them: the time of a walk would grow with
- * the square.
+ * A slice starts after a given number of entries, or where the last slice of the object ended. Skipping thousands of
+ * entries for each slice would take longer than reading them, and the duration of a walk would grow quadratically.
  */
 
-#define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more mean that the list is broken */
+#define NETNS_WALK_MAX (1 << 16) /* maximum number of entries; a longer list is corrupted */
 
-/* Result of a call: the number of rows written, and these flags. */
+/* Result of a call: the number of rows written, combined with these flags. */
 enum netns_walk_result {
 	NETNS_WALK_STARTS_INITIAL = 1U << 30, /* the walk started in the initial namespace */
 	NETNS_WALK_DONE = 1U << 31, /* the slice reached the end of the walk */
@@ -33,9 +33,9 @@ enum netns_walk_result {
 
 /* Flags of a row. */
 enum netns_flag {
-	NETNS_INITIAL = 1, /* the machine's first namespace: the entry after the list's head */
-	NETNS_DYING = 2, /* no reference is left; the kernel is about to tear it down */
-	NETNS_NESTED = 4, /* made in a user namespace that is not the machine's first */
+	NETNS_INITIAL = 1, /* initial namespace of the machine, which is the entry after the list head */
+	NETNS_DYING = 2, /* without references; the kernel is about to remove it */
+	NETNS_NESTED = 4, /* created in a user namespace other than the initial one */
 };
 
 SHARED_ENUM(netns_walk_result);
@@ -43,7 +43,7 @@ SHARED_ENUM(netns_flag);
 
 struct netns_walk {
 	struct list_head *position, *start;
-	struct list_head *last; /* of the last row */
+	struct list_head *last; /* entry of the last row */
 	const struct proc_ns_operations *ops;
 	__u32 skip, left, rows;
 	__u32 after_head, done;
@@ -52,7 +52,7 @@ struct netns_walk {
 /* Position where the last slice of this object ended. */
 static __u64 netns_cursor, netns_cursor_cookie;
 
-/* Writes row number walk->rows; false ends the slice. */
+/* Writes row number walk->rows. Returning false ends the slice. */
 typedef bool (*netns_row_fn)(struct netns_walk *walk, struct net *net, __u32 flags);
 
 static __always_inline struct net *netns_at(const struct list_head *position)
@@ -71,7 +71,7 @@ static __always_inline bool netns_is_dying(struct net *net)
 	return false;
 }
 
-/* Takes one step of the walk: the body of a bpf_loop() callback. Returns 1 to end the loop. */
+/* One step of the walk, called by a bpf_loop() callback. Returns 1 to end the loop. */
 static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk, netns_row_fn row)
 {
 	struct list_head *position = walk->position;
@@ -107,9 +107,8 @@ static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk,
 }
 
 /*
- * Returns whether the entry at which the last slice ended is still the same namespace, and in the list: an entry
- * that has left it has a poisoned back link (kernel: list_del_rcu()), and a namespace that reuses its memory has
- * another cookie.
+ * Returns whether the entry at which the last slice ended is still in the list and is the same namespace. A removed
+ * entry has a poisoned back link (kernel: list_del_rcu()), and a namespace in reused memory has another cookie.
  */
 static __always_inline bool netns_cursor_holds(void)
 {
@@ -121,9 +120,9 @@ static __always_inline bool netns_cursor_holds(void)
 }
 
 /*
- * @skip: entries before the first row
- * @goes_on: begin at the last row of the previous slice instead, where this is possible
- * Returns whether it begins there.
+ * @param skip number of entries before the first row
+ * @param goes_on start at the last row of the previous slice instead, if possible
+ * Returns whether the walk starts there.
  */
 static __always_inline bool netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count, bool goes_on)
 {

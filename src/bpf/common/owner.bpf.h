@@ -9,22 +9,22 @@
 #include <stdbool.h>
 
 /*
- * Finds the owner of a process: the names of the folders in its control group's path that belong to a Pod and to
- * a container, or nothing. A Pod's cgroup is the outermost that may be one: cgroups further in were made by
- * processes in it. src/pods/cgroup.ts decides by these names, and finds the same in the paths of /proc.
+ * Finds the owner of a process by its cgroup path, in which some directory names belong to a Pod or a container. The
+ * outermost cgroup that looks like a Pod's is taken because inner cgroups were created by processes of the Pod.
+ * src/pods/cgroup.ts applies the same rules to these names and to the paths of /proc.
  *
- * To be called under rcu_read_lock(), which keeps the task's cgroups and the names of their folders.
+ * Must be called under rcu_read_lock(), which keeps the task's cgroups and their directory names alive.
  */
-#define OWNER_NAME 256 /* bytes of the longest name of a folder, with the NUL */
-#define OWNER_LEVELS 256 /* outermost folders of a path; before 6.1 a deeper cgroup has no owner */
-#define OWNER_SUBSYSTEMS 16 /* controllers of a kernel: 15 in 6.18 */
-#define OWNER_RUNTIME 24 /* characters between the colons of `….slice:cri-containerd:<id>`, plus one */
+#define OWNER_NAME 256 /* maximum bytes of a directory name, including the NUL */
+#define OWNER_LEVELS 256 /* maximum depth of the search; before 6.1 a deeper cgroup has no owner */
+#define OWNER_SUBSYSTEMS 16 /* maximum number of controllers; Linux 6.18 has 15 */
+#define OWNER_RUNTIME 24 /* maximum characters between the colons of `….slice:cri-containerd:<id>`, plus one */
 
-/* Characters of the ids in the names. */
+/* Lengths of the IDs in directory names. */
 enum owner_length {
 	CONTAINER_ID = 64, /* hexadecimal digits */
 	POD_UID = 36,
-	STATIC_POD_UID = 32, /* a hash of its manifest */
+	STATIC_POD_UID = 32, /* hash of the Pod's manifest */
 };
 
 SHARED_ENUM(owner_length);
@@ -33,11 +33,11 @@ struct owner_name {
 	char text[OWNER_NAME];
 };
 
-/* A name is empty where there is none. */
+/* Names are empty if not found. */
 struct owner_names {
-	struct owner_name container; /* outermost below the Pod; without a Pod the outermost of all */
-	struct owner_name pod; /* outermost */
-	struct owner_name outer; /* around the Pod: the outermost container, or a slice of users or machines */
+	struct owner_name container; /* outermost container below the Pod, or anywhere if there is no Pod */
+	struct owner_name pod; /* outermost Pod */
+	struct owner_name outer; /* around the Pod: outermost container, or user.slice or machine.slice */
 };
 
 struct {
@@ -47,7 +47,7 @@ struct {
 	__type(value, struct owner_names);
 } owner_scratch SEC(".maps");
 
-/* Name of the current folder. */
+/* Name of the current directory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -58,7 +58,7 @@ struct {
 struct owner_search {
 	const struct css_set *set, *base;
 	const struct kernfs_node *folder, *root, *seen;
-	__u64 owner; /* kernfs ID of the Pod's folder, or of the container's where there is no Pod */
+	__u64 owner; /* kernfs ID of the Pod's directory, or of the container's if there is no Pod */
 	bool is_whole; /* the search reached the root */
 };
 
@@ -69,7 +69,7 @@ static __always_inline char owner_at(const struct owner_name *name, __u32 index)
 	return name->text[index & (OWNER_NAME - 1)];
 }
 
-/* Returns 1 where the character is the wanted one. Has no branch, because the verifier follows each. */
+/* Returns 1 if the character is `wanted`. Free of branches because the verifier would check each of them. */
 static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index, char wanted)
 {
 	__u32 difference = (__u8)(owner_at(name, index) ^ wanted);
@@ -77,7 +77,7 @@ static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index
 	return (difference - 1) >> 31;
 }
 
-/* This and the next functions collect differences by `|`: 0 where everything matches. */
+/* This function and the following ones combine differences with `|`. The result is 0 if everything matches. */
 static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u32 start, __u32 count)
 {
 	__u32 strange = 0;
@@ -85,19 +85,22 @@ static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u
 	for (__u32 index = 0; index < count; index++) {
 		__u32 digit = (__u8)owner_at(name, start + index);
 
-		/* Negative where the digit is above 9, and above f, counted from 0 and from a. */
+		/* The first difference is negative for values above 9, the second for values above f. */
 		strange |= ((9 - (__u8)(digit - '0')) & (5 - (__u8)(digit - 'a'))) >> 31;
 	}
 	return strange;
 }
 
-/* A UID has dashes; systemd does not allow them in a slice's name, so the kubelet writes underscores. */
+/*
+ * UIDs contain dashes. The kubelet replaces them with underscores in slice names because systemd does not allow
+ * dashes.
+ */
 static __always_inline __u32 owner_not_dash(const struct owner_name *name, __u32 index)
 {
 	return (owner_is(name, index, '-') | owner_is(name, index, '_')) ^ 1;
 }
 
-/* Returns 0 only where `pod` precedes that place, at the beginning of the name or after a `-`. */
+/* Returns 0 only if `pod` precedes `start`, at the beginning of the name or after a `-`. */
 static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 start)
 {
 	__u32 before = start > 3 ? owner_at(name, start - 4) ^ '-' : 0;
@@ -106,7 +109,7 @@ static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 
 	       (owner_at(name, start - 1) ^ 'd');
 }
 
-/* Global functions, so that the verifier checks each once, and not all paths through them together. */
+/* Global functions, so that the verifier checks each separately instead of all combinations of paths. */
 __noinline int owner_is_pod(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - POD_UID;
@@ -129,7 +132,7 @@ __noinline int owner_is_static_pod(const struct owner_name *name, __u32 stem)
 	return !(owner_not_pod(name, start) | owner_not_digits(name, start, STATIC_POD_UID));
 }
 
-/* The id is the whole name, or follows `-`, `_` or `:`. */
+/* The ID is the whole name, or follows a `-`, `_` or `:`. */
 __noinline int owner_is_container(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - CONTAINER_ID, joined = 1;
@@ -142,7 +145,7 @@ __noinline int owner_is_container(const struct owner_name *name, __u32 stem)
 	return !(owner_not_digits(name, start, CONTAINER_ID) | (joined ^ 1));
 }
 
-/* Returns the length of the name without the suffix `.slice` or `.scope`, whose second letter is `second`. */
+/* Returns the length of the name without the suffix `.slice` or `.scope`. @param second second letter of the suffix */
 static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 length, char second)
 {
 	if (length > 6 && !((owner_at(name, length - 6) ^ '.') | (owner_at(name, length - 5) ^ 's') |
@@ -152,8 +155,8 @@ static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 len
 }
 
 /*
- * Returns the length of the slice's name in `<slice>:<runtime>:<id>`, a name made by runtimes that mistake the
- * kubelet's name of a slice for the name of a folder; 0 in other names.
+ * Returns the length of the slice in a name such as `<slice>:<runtime>:<id>`; 0 for other names. Runtimes that use the
+ * cgroupfs driver create such directories if the kubelet uses the systemd driver.
  */
 __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 {
@@ -161,7 +164,7 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 
 	if (!name || length < CONTAINER_ID + OWNER_RUNTIME + 1 || owner_at(name, end) != ':')
 		return 0;
-	/* The search starts at the farthest place, so that the nearest colon wins. */
+	/* Starts at the farthest position, so that the nearest colon wins. */
 	for (__u32 index = OWNER_RUNTIME; index; index--) {
 		__u32 is_colon = owner_is(name, end - index, ':');
 
@@ -171,8 +174,8 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 }
 
 /*
- * Returns what a folder of this name may be: an enum owner_kind. Inlined, because up to 6.1 at least the stacks
- * of all calls together have only 512 bytes.
+ * Returns an enum owner_kind: what a directory with this name may be. Inlined because the stacks of all nested calls
+ * are limited to 512 bytes, at least up to 6.1.
  */
 static __always_inline int owner_kind_of(const struct owner_name *name, __u32 length)
 {
@@ -196,14 +199,17 @@ static __always_inline __u32 owner_is_not(const struct owner_name *name, const c
 	return difference;
 }
 
-/* Returns whether the name is `user.slice` or `machine.slice`, in which others than the node may make cgroups. */
+/*
+ * Returns whether the name is `user.slice` or `machine.slice`, in which users and machines may create their own
+ * cgroups.
+ */
 static __always_inline bool owner_is_handed_out(const struct owner_name *name)
 {
 	return !owner_is_not(name, "user.slice", sizeof("user.slice")) ||
 	       !owner_is_not(name, "machine.slice", sizeof("machine.slice"));
 }
 
-/* Returns the length of the name; 0 where it cannot be read. */
+/* Returns the length of the name; 0 if it cannot be read. */
 static __always_inline __u32 owner_read_name(struct owner_name *target, const struct kernfs_node *folder)
 {
 	const char *name = BPF_CORE_READ(folder, name);
@@ -226,17 +232,17 @@ static __always_inline void owner_copy(struct owner_name *to, const struct owner
 	bpf_probe_read_kernel(to, sizeof(*to), from);
 }
 
-/* Takes a Pod's folder, which is further out than all found before. */
+/* Stores a Pod's directory, which is further out than everything found so far. */
 static __always_inline void owner_take_pod(struct owner_names *names, const struct owner_name *name)
 {
-	/* The container around the Pod found before belongs to this Pod. */
+	/* A container around the previously found Pod belongs to this Pod. */
 	if (names->outer.text[0])
 		owner_copy(&names->container, &names->outer);
 	names->outer.text[0] = 0;
 	owner_copy(&names->pod, name);
 }
 
-/* Steps from a folder to its parent: the body of a bpf_loop() callback. */
+/* Moves from a directory to its parent. Used as a bpf_loop() callback. */
 static long owner_step_up(__u64 level, struct owner_search *search)
 {
 	__u32 zero = 0;
@@ -269,7 +275,10 @@ static long owner_step_up(__u64 level, struct owner_search *search)
 	return 0;
 }
 
-/* Returns the folder of a cgroup, or NULL. For a cgroup too deep for the search, returns an ancestor's folder. */
+/*
+ * Returns the kernfs node of a cgroup, or NULL. If the cgroup is too deep for the search, returns that of an
+ * ancestor.
+ */
 static __always_inline const struct kernfs_node *owner_folder(const struct cgroup *cgroup)
 {
 	const void *place = (const void *)cgroup + (OWNER_LEVELS - 1) * sizeof(cgroup);
@@ -289,7 +298,7 @@ static __always_inline bool owner_search_folder(struct owner_search *search, con
 	__u32 zero = 0;
 	struct owner_names *names = bpf_map_lookup_elem(&owner_scratch, &zero);
 
-	/* Controllers that are mounted together, or all in v2, share a folder. */
+	/* Controllers that are mounted together, or are all in v2, share a directory. */
 	if (!names || !folder || folder == search->seen)
 		return false;
 	search->folder = search->seen = folder;
@@ -320,15 +329,18 @@ static long owner_search_subsystem(__u64 index, struct owner_search *search)
 }
 
 /*
- * Returns the address of the cgroups that process 1 of a PID namespace sees as the root: on a node that is a
- * container itself, cgroups further out are not the node's.
+ * Returns the address of the css_set that the init process of a PID namespace sees as the cgroup root. If the node
+ * itself is a container, cgroups further out do not belong to the node.
  */
 static __always_inline __u64 owner_base(const struct pid_namespace *pids)
 {
 	return (__u64)BPF_CORE_READ(pids, child_reaper, nsproxy, cgroup_ns, root_cset);
 }
 
-/* Leaves the names in the scratch. Returns the ID of the owner's folder, or 0 for none. Global for the same reason. */
+/*
+ * Stores the names in owner_scratch. Returns the ID of the owner's directory, or 0 for none. Global like the
+ * functions above.
+ */
 __noinline __u64 owner_search_task(__u64 address, __u64 base)
 {
 	const struct task_struct *task = (const void *)address;
@@ -344,7 +356,7 @@ __noinline __u64 owner_search_task(__u64 address, __u64 base)
 	return search.owner;
 }
 
-/* Returns the names of the last search on this CPU. */
+/* Returns the names found by the last search on this CPU. */
 static __always_inline const struct owner_names *owner_found(void)
 {
 	__u32 zero = 0;

@@ -48,7 +48,7 @@ static __always_inline void packet_read_ipv4(struct packet_tuple *tuple, const v
 	tuple->source[10] = tuple->source[11] = tuple->destination[10] = tuple->destination[11] = 0xff;
 	__builtin_memcpy(tuple->source + 12, header.source, 4);
 	__builtin_memcpy(tuple->destination + 12, header.destination, 4);
-	/* Only the first fragment holds the ports. */
+	/* Only the first fragment has ports. */
 	if (!(header.fragment & bpf_htons(0x1fff)))
 		packet_read_ports(tuple, network + (header.version_length & 0xf) * 4);
 }
@@ -96,7 +96,7 @@ static __always_inline void packet_read_ipv6(struct packet_tuple *tuple, const v
 	packet_read_ports(tuple, next);
 }
 
-/* Fills a zeroed tuple from the packet's own headers, which may be invalid. */
+/* Fills a zeroed tuple from the headers of the packet, which may be invalid. */
 static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct sk_buff *skb)
 {
 	const void *network = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
@@ -113,13 +113,13 @@ static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* Returns the flags of a segment that TCP is processing (kernel: include/net/tcp.h, TCP_SKB_CB()). */
+/* Returns the flags of a segment while TCP processes it (kernel: include/net/tcp.h, TCP_SKB_CB()). */
 static __always_inline __u8 packet_tcp_flags(const struct sk_buff *skb)
 {
 	return BPF_CORE_READ((const struct tcp_skb_cb *)skb->cb, tcp_flags);
 }
 
-/* Returns the bytes of data of such a segment. */
+/* Returns the bytes of data in a segment while TCP processes it. */
 static __always_inline __u32 packet_tcp_length(const struct sk_buff *skb)
 {
 	const struct tcp_skb_cb *segment = (const struct tcp_skb_cb *)skb->cb;
@@ -130,8 +130,8 @@ static __always_inline __u32 packet_tcp_length(const struct sk_buff *skb)
 }
 
 /*
- * Returns the cookie of the namespace of a packet's device, 0 if it has none. A packet in a TCP queue has no
- * device; in a UDP receive queue or among fragments other data is in its place, so the namespace is verified.
+ * Returns the cookie of the namespace of a packet's device; 0 if it has none. Packets in TCP queues have no device.
+ * In UDP receive queues and fragment queues the field contains other data, so the namespace is verified.
  */
 static __always_inline __u64 device_netns(struct sk_buff *skb)
 {
@@ -144,8 +144,8 @@ static __always_inline __u64 device_netns(struct sk_buff *skb)
 }
 
 /*
- * Returns the cookie of the namespace that a packet is in, 0 if none: the one of its device, or else of its
- * socket. The receiver is a plain number: see plain_argument().
+ * Returns the cookie of a packet's namespace, which is the namespace of its device or otherwise of its socket; 0 if
+ * it has neither. @param receiver untyped pointer, see plain_argument()
  */
 static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
 {

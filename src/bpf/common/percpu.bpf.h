@@ -7,7 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* CPUs to sum. An offline CPU does not count any more: user space reads its share once and keeps it. */
+/* CPUs to sum. The counts of an offline CPU no longer change, so user space reads them once and keeps them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -16,9 +16,8 @@ struct {
 } percpu_cpus SEC(".maps");
 
 /*
- * CPU c keeps its share of a per-CPU variable at base + offset(c), and offset(c) is not exported. It is the
- * distance between the address that bpf_map_lookup_percpu_elem() returns for CPU c of this map and the map's own
- * per-CPU pointer.
+ * CPU c has its copy of a per-CPU variable at base + offset(c), but offset(c) is not exported. It is the difference
+ * between the address that bpf_map_lookup_percpu_elem() returns for CPU c of this map and the map's per-CPU pointer.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -27,7 +26,10 @@ struct {
 	__type(value, __u64);
 } percpu_anchor SEC(".maps");
 
-/* The verifier allows no arithmetic on a map's address; stored in a map and loaded again, it is a number. */
+/*
+ * Converts a pointer to a number. The verifier allows no arithmetic on the address of a map, but treats a value
+ * loaded from a map as a number.
+ */
 static __always_inline __u64 number_of(const void *pointer)
 {
 	__u32 zero = 0;
@@ -39,7 +41,7 @@ static __always_inline __u64 number_of(const void *pointer)
 	return *cell;
 }
 
-/* Returns the anchor's own per-CPU pointer, for percpu_offset(). */
+/* Returns the per-CPU pointer of percpu_anchor, for percpu_offset(). */
 static __always_inline __u64 percpu_anchor_base(void)
 {
 	struct bpf_array *anchor = (void *)number_of(&percpu_anchor);
@@ -47,7 +49,7 @@ static __always_inline __u64 percpu_anchor_base(void)
 	return (__u64)BPF_CORE_READ(anchor, pptrs[0]);
 }
 
-/* Finds the offset of the nth CPU to sum; returns false where there is none. */
+/* Determines the offset of the nth CPU to sum; returns false if there is none. */
 static __always_inline bool percpu_offset(__u32 nth, __u64 base, __u64 *offset)
 {
 	__u32 zero = 0;

@@ -16,7 +16,7 @@ static __always_inline const struct upid *pid_number(const struct pid *pid, __u3
 	return (const void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 }
 
-/* Finds the namespace that is `above` levels above the caller's own. */
+/* Finds the PID namespace that is `above` levels above the caller's own. */
 static __always_inline void pid_view_of_current(struct pid_view *view, __u32 above)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -30,7 +30,7 @@ static __always_inline void pid_view_of_current(struct pid_view *view, __u32 abo
 	view->ns = BPF_CORE_READ(number, ns);
 }
 
-/* Returns the number of a task in that namespace; 0 where the task is not in it. */
+/* Returns the process ID of a task in that namespace; 0 if it has none. */
 static __always_inline __u32 pid_in_view(const struct pid_view *view, const struct task_struct *task)
 {
 	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -43,7 +43,10 @@ static __always_inline __u32 pid_in_view(const struct pid_view *view, const stru
 
 #define PID_LEVELS 32 /* kernel: include/linux/pid_namespace.h, MAX_PID_NS_LEVEL */
 
-/* Returns the number of a task in the PID namespace with inode `inum`, which it leaves in `ns`; 0 where not in it. */
+/*
+ * Returns the ID of a task in the PID namespace with inode `inum`, which is stored in `ns`; 0 if the task is not in
+ * it.
+ */
 static __always_inline __u32 pid_in_namespace(const struct task_struct *task, __u32 inum,
 					      const struct pid_namespace **ns)
 {

@@ -6,9 +6,9 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-const volatile bool filters_pods = false; /* a pod filter is set; without one all of this is compiled out */
+const volatile bool filters_pods = false; /* a pod filter is set; otherwise the verifier removes all of this */
 
-/* Namespaces of the pod filter, by cookie. */
+/* Namespaces that the pod filter includes, by cookie. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -16,7 +16,7 @@ struct {
 	__type(value, __u8);
 } filtered_netns SEC(".maps");
 
-/* Call this as soon as the namespace is known, before anything is counted or kept. */
+/* Must be called as soon as the namespace is known, before anything is counted or stored. */
 static __always_inline bool passes_pod_filter(__u64 netns)
 {
 	return !filters_pods || bpf_map_lookup_elem(&filtered_netns, &netns);

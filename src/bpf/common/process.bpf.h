@@ -9,27 +9,27 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* Process on whose behalf the kernel acts; pid 0 where there is none, or it is unknown. */
+/* Process on whose behalf the kernel acts. `pid` is 0 if there is none or it is unknown. */
 struct event_process {
-	__u64 cgroup; /* id in the v2 hierarchy */
-	__u32 pid; /* in the machine's first PID namespace */
+	__u64 cgroup; /* ID in the v2 hierarchy */
+	__u32 pid; /* in the initial PID namespace */
 	char name[16];
 };
 
 EVENT_RECORD(event_process);
 
-/* Kernel: include/linux/preempt.h. The softirq bit says that a softirq is being served; disabled bottom halves
- * count in steps of two above it. */
+/* Kernel: include/linux/preempt.h. The softirq bit means that a softirq is running. Sections with disabled bottom
+ * halves count in steps of two above it. */
 #define IN_INTERRUPT 0xff0100
 
-/* x86: offset from a CPU's run queue to its preempt count, both static per-CPU variables; 0 where it is unknown. */
+/* x86: offset from a CPU's run queue to its preempt count, which are both static per-CPU variables; 0 if unknown. */
 const volatile __u64 preempt_count_at = 0;
 
 /*
- * Returns whether the kernel acts for the running process. A softirq often interrupts the very process that sent
- * the packet, and belongs to no process. An unknown state counts as no. On x86 a program cannot get the address
- * of the preempt count (a kernel without KALLSYMS_ALL refuses it), but the running task knows its CPU's run
- * queue.
+ * Returns whether the kernel acts on behalf of the running process. A softirq often interrupts the process that sent
+ * the packet, but does not act for it. Returns false if unknown. On x86, programs cannot get the address of the
+ * preempt count because kernels without KALLSYMS_ALL refuse it. It is found through the run queue of the running
+ * task's CPU.
  */
 static __always_inline bool in_process(void)
 {

@@ -8,13 +8,14 @@
 #include <stdbool.h>
 
 /*
- * Room of each slot in the map of the object's counts, in rows. Programs write the rows taken, user space the
- * rows given back, so that neither overwrites the other. An object that includes this has one such map.
+ * Number of rows that each slot may use in the map with the object's counts. Programs write the number of allocated
+ * rows and user space writes the number of freed rows, so neither overwrites the other. An object that includes this
+ * file has one such map.
  */
-const volatile __u32 owner_rows = 8; /* for each owner */
-const volatile __u32 unlisted_rows = 1024; /* for each of the slots for unlisted namespaces */
+const volatile __u32 owner_rows = 8; /* per owner */
+const volatile __u32 unlisted_rows = 1024; /* per slot for unlisted namespaces */
 
-/* Rows taken, by slot. */
+/* Allocated rows by slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS);
@@ -29,10 +30,13 @@ struct {
 	__type(value, __u32);
 } rows_returned SEC(".maps");
 
-/* Key of the row that adds up keys without a row, in place of a namespace's cookie, which is far smaller. */
+/*
+ * Key of the row for all keys of a slot that have no row of their own. Cookies are far smaller, so it cannot collide
+ * with one.
+ */
 #define REST_OF(slot) (1ULL << 63 | (slot))
 
-/* Takes a row. Two CPUs may both get the last one. */
+/* Allocates a row. Two CPUs may both get the last one. */
 static __always_inline bool room_take(__u32 slot)
 {
 	__u32 *taken = bpf_map_lookup_elem(&rows_taken, &slot);
@@ -46,7 +50,7 @@ static __always_inline bool room_take(__u32 slot)
 	return true;
 }
 
-/* Gives a row back: another CPU created it, or the map had no memory. */
+/* Frees a row because another CPU has created it or the map had no memory. */
 static __always_inline void room_give_back(__u32 slot)
 {
 	__u32 *taken = bpf_map_lookup_elem(&rows_taken, &slot);

@@ -10,13 +10,13 @@
 #include <stdbool.h>
 
 /*
- * Owners of namespaces, so that no owner takes the room of others (ADR 25). An owner, such as a Pod with all of
- * its namespaces, is a slot: a small number that user space assigns. Namespaces that user space has not listed
- * share two more slots.
+ * Owners of namespaces. Each owner has a share of the maps that others cannot use (ADR 25). An owner, such as a Pod
+ * with all of its namespaces, is identified by a slot: a small number that user space assigns. Namespaces that user
+ * space has not listed share two additional slots.
  */
 enum owner_slot {
 	SLOT_UNLISTED,
-	SLOT_NESTED, /* unlisted, and made by a process that is root only in a user namespace of its own */
+	SLOT_NESTED, /* unlisted, and created by a process that is root only in its own user namespace */
 	SLOT_FIRST, /* first slot of the owners */
 };
 
@@ -32,7 +32,7 @@ struct {
 	__type(value, __u32);
 } owners SEC(".maps");
 
-/* Where to find a namespace of which only the cookie is known; each may be NULL. */
+/* Pointers through which a namespace can be found if only its cookie is known. Each may be NULL. */
 struct netns_clue {
 	const struct net_device *device;
 	const struct sock *sk;
@@ -40,7 +40,7 @@ struct netns_clue {
 
 static __always_inline const struct net *clue_net(struct netns_clue clue)
 {
-	/* Local variables, because a CO-RE read from a struct would look for the struct in the kernel. */
+	/* Copied to local variables because CO-RE would look for struct netns_clue in the kernel. */
 	const struct net_device *device = clue.device;
 	const struct sock *sk = clue.sk;
 

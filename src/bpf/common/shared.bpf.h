@@ -4,7 +4,7 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * An enum whose values user space uses too: scripts/generate_layouts.ts reads them from the object's BTF. BTF has
- * only types that something refers to, so a variable refers to this enum; libbpf does not load its section.
+ * Exports an enum to user space: scripts/generate_layouts.ts reads it from the object's BTF. BTF only contains types
+ * that are used, so this defines a variable of the type. libbpf does not load its section.
  */
 #define SHARED_ENUM(name) enum name name##_shared SEC("shared") = 0

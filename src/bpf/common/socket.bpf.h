@@ -11,7 +11,7 @@
 #define FAMILY_IPV4 2
 #define FAMILY_IPV6 10
 
-/* A TIME_WAIT or a request socket has only the sock_common. */
+/* TIME_WAIT and request sockets consist only of struct sock_common. */
 static __always_inline bool socket_is_full(__u8 state)
 {
 	return state != STATE_TIME_WAIT && state != STATE_NEW_SYN_RECV;
@@ -24,9 +24,9 @@ static __always_inline bool socket_queue_full(const struct sock *sk)
 }
 
 /*
- * Fills a zeroed tuple in the direction that the socket sends: from its own end to the other one. IPv6 sockets
- * that talk IPv4 have IPv4-mapped addresses. A socket that is being closed has returned its port number (skc_num
- * is 0), but still knows the port that it sends from.
+ * Fills a zeroed tuple with the socket's own end as the source and the other end as the destination. IPv6 sockets
+ * that use IPv4 have IPv4-mapped addresses. A socket that is being closed has released its port number (skc_num is
+ * 0), but still has the port it sends from.
  */
 static __always_inline void socket_read_tuple(struct packet_tuple *tuple, const struct sock *sk)
 {

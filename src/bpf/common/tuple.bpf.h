@@ -4,15 +4,15 @@
 #include "kernel.h"
 #include <linux/in.h>
 
-/* IPv4 addresses are kept as IPv4-mapped IPv6 addresses, so that there is one path for both. */
+/* IPv4 addresses are stored as IPv4-mapped IPv6 addresses, so both families share the same code. */
 struct packet_tuple {
 	__u8 source[16];
 	__u8 destination[16];
-	__u16 source_port; /* host order; 0 where the protocol has none */
+	__u16 source_port; /* host order; 0 if the protocol has none */
 	__u16 destination_port;
-	__u16 ethertype; /* host order; protocol that the frame carries */
+	__u16 ethertype; /* host order */
 	__u8 protocol; /* IPPROTO_*, valid if family is set */
-	__u8 family; /* 4, 6, or 0: not IP, and nothing above is valid but the ethertype */
+	__u8 family; /* 4, 6, or 0 if not IP; then only the ethertype is valid */
 };
 
 /* Swaps source and destination. */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that block devices take for requests, by owner, device and operation; and events for slow requests. */
+/*
+ * Histograms of the time that block devices take for requests, by owner, device and operation. Events for slow
+ * requests.
+ */
 #include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -8,9 +11,9 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#define OPERATION_MASK 0xff /* of cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
+#define OPERATION_MASK 0xff /* operation in cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
 
-/* The kernel's first operations are kept apart; kernel: include/linux/blk_types.h, enum req_op. */
+/* The kernel's first operations are counted separately (kernel: include/linux/blk_types.h, enum req_op). */
 enum block_operation {
 	OPERATION_READ,
 	OPERATION_WRITE,
@@ -21,8 +24,8 @@ enum block_operation {
 
 SHARED_ENUM(block_operation);
 
-const volatile __u64 threshold = 0; /* nanoseconds; slower requests get an event */
-const volatile __u64 node_netns = 0; /* owner of requests that the kernel makes for no process */
+const volatile __u64 threshold = 0; /* nanoseconds; slower requests cause an event */
+const volatile __u64 node_netns = 0; /* owner of requests that the kernel makes for itself */
 
 struct block_key {
 	__u64 netns; /* cookie */
@@ -38,9 +41,9 @@ struct {
 	__type(value, struct histogram);
 } block_histograms SEC(".maps");
 
-/* A request in progress. The kernel has a fixed number of requests for each device, and reuses them. */
+/* A request in progress. The kernel has a fixed number of requests per device and reuses them. */
 struct block_request {
-	__u64 issued; /* nanoseconds; 0 before it is issued */
+	__u64 issued; /* nanoseconds; 0 if not issued yet */
 	__u64 netns;
 	__u32 pid;
 	__u32 bytes;
@@ -84,7 +87,7 @@ static __always_inline int handle_issue(struct request *request)
 	__u64 address = (__u64)request;
 	struct block_request fresh = {}, *record = bpf_map_lookup_elem(&block_requests, &address);
 
-	/* Where a request is issued again after the device was busy, the last time counts. */
+	/* If a request is issued again after the device was busy, the last time counts. */
 	if (record) {
 		record->bytes = request->__data_len;
 		record->issued = bpf_ktime_get_ns();
@@ -121,7 +124,7 @@ static __always_inline struct histogram *histogram_made(const struct block_key *
 	return bpf_map_lookup_elem(&block_histograms, key);
 }
 
-/* For an owner without a row left, only the operations are kept apart. */
+/* Returns a histogram. If the owner has no free row, its requests are only counted by operation. */
 static __always_inline struct histogram *histogram_of(const struct block_key *key)
 {
 	struct block_key rest = {.operation = key->operation, .device = "other"};
@@ -156,7 +159,7 @@ static __always_inline void tell(const struct block_key *key, const struct block
 	event_submit(event);
 }
 
-/* Runs where a request is made, in its process; another process may hand it to the device later. */
+/* Runs when a request is created, in the process that makes it. Another process may issue it to the device later. */
 SEC("tp_btf/block_io_start")
 int BPF_PROG(block_io_start, struct request *request)
 {
@@ -188,7 +191,7 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 	struct histogram *histogram;
 	struct block_key key = {};
 
-	/* Only a part of the request is done: the rest is still with the device. */
+	/* Only part of the request is done. The rest is still being processed by the device. */
 	if (bytes < request->__data_len)
 		return 0;
 	record = bpf_map_lookup_elem(&block_requests, &address);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Shared parts of the kernellatency programs: packets on their way, and their histograms and events. */
+/* Definitions shared by the kernellatency programs: tracked packets, their histograms and their events. */
 #include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
@@ -13,11 +13,11 @@
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer, all stages together, get an event */
+const volatile __u64 threshold = 0; /* nanoseconds; packets with a longer total time cause an event */
 
 /*
- * Measured ways. The first two are measured by functions of the IP layer, in stages; the others, where no function can
- * be hooked, by tracepoints around the layer.
+ * Measured paths. WAY_RECEIVE and WAY_SEND are measured in stages by functions of the IP layer. The others replace
+ * them if these functions cannot be hooked; they are measured by tracepoints around the layer.
  */
 enum packet_way {
 	WAY_RECEIVE,
@@ -31,21 +31,21 @@ SHARED_ENUM(packet_way);
 #define STAGES_MAX 3
 
 /*
- * A packet on its way, found by its address. Two packets may need the same slot: the later one gets it, and the other
- * is untracked. A slot ends where its packet is delivered, queued for a device, or dropped. The kernel frees some
- * packets without any of these (reassembled fragments, a packet that is split into segments): their slots stay. But
- * every way has its own start, which sets the slot again, and a packet that did not pass this start does not match the
- * way, the stage and the socket in the slot.
+ * A tracked packet, found by its address. If two packets need the same slot, the later one gets it and the other is
+ * untracked. A slot is freed when its packet is delivered, queued for a device or dropped. Some packets are freed in
+ * other ways, such as reassembled fragments and packets that are split into segments. Their slots are not freed, but
+ * this does no harm: each path starts by setting the slot, and a packet without such a start does not match the path,
+ * stage and socket in the slot.
  */
 struct packet_slot {
 	__u64 packet; /* address; 0 for none */
 	__u64 netns;
 	__u64 owner; /* address of the sending socket; 0 for none */
 	__u64 begun; /* nanoseconds */
-	__u64 passed[STAGES_MAX - 1]; /* end of each stage but the last one; 0 before it ended */
+	__u64 passed[STAGES_MAX - 1]; /* end of each stage except the last; 0 if not reached */
 	__u32 way;
 	__u32 length;
-	struct packet_header header; /* of the last way only, where the driver may free the packet */
+	struct packet_header header; /* only for WAY_DEVICE, where the driver may free the packet */
 };
 
 #define SLOT_BITS 13
@@ -58,8 +58,8 @@ struct {
 } packet_slots SEC(".maps");
 
 /*
- * The packet that a CPU is delivering to its transport protocol, or, by tracepoints, the one that it received last.
- * The packet may be freed before this ends, so the facts for its event are kept here.
+ * The packet that this CPU is delivering to its transport protocol. With tracepoints, the last packet that this CPU
+ * received. Facts for the event are stored here because the packet may be freed before the delivery ends.
  */
 struct packet_delivery {
 	__u64 packet; /* address; 0 for none */
@@ -89,7 +89,7 @@ NETNS_HISTOGRAMS(kernel_histograms);
 struct kernel_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
-	__u64 stages[STAGES_MAX]; /* nanoseconds; ways by tracepoints have only the first */
+	__u64 stages[STAGES_MAX]; /* nanoseconds; paths measured by tracepoints have only the first */
 	__u32 way;
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
@@ -128,7 +128,7 @@ static __always_inline void begin(__u64 address, __u32 way, __u64 netns, __u64 o
 	slot->packet = address;
 }
 
-/* Returns the slot of a packet that has passed `stages` stages of this way; ends any other slot of this address. */
+/* Returns the slot of a packet that has passed `stages` stages of this path. Frees the slot if it does not match. */
 static __always_inline struct packet_slot *find(__u64 address, __u32 way, __u64 owner, __u32 stages)
 {
 	struct packet_slot *slot = slot_of(address);
@@ -150,7 +150,7 @@ static __always_inline void pass(__u64 address, __u32 way, __u64 owner, __u32 st
 		slot->passed[stage] = bpf_ktime_get_ns();
 }
 
-/* A dropped packet is forgotten: another packet may soon have its address. */
+/* Frees the slot of a dropped packet because another packet may soon have the same address. */
 SEC("tp_btf/kfree_skb")
 int packet_dropped(__u64 *ctx)
 {
@@ -162,7 +162,7 @@ int packet_dropped(__u64 *ctx)
 	return 0;
 }
 
-/* Times out of order mean that two CPUs wrote to the slot at the same moment. */
+/* If the times are out of order, two CPUs have written to the slot at the same time. */
 static __always_inline bool read_stages(__u64 *stages, __u64 begun, const __u64 *passed, __u64 now)
 {
 	if (begun > passed[0] || passed[0] > passed[1] || passed[1] > now) {

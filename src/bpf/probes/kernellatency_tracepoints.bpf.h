@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Ways by tracepoints: from device to socket, and from the queue of a device to its driver. */
+/* Paths measured by tracepoints: from the device to the socket, and from the queue of a device to its driver. */
 #include "kernellatency.bpf.h"
 
 SEC("tp_btf/netif_receive_skb")
@@ -32,8 +32,9 @@ struct tcp_fields {
 #define IPV6_HEADER 40
 
 /*
- * Returns whether the socket was just given the segment that arrived last: its sequence number ends at the position of
- * the socket. A segment without data takes no number, and gives the socket nothing.
+ * Returns whether the socket just received the segment that arrived last, which is the case if the segment's sequence
+ * number ends at the socket's position. A segment without data has no sequence numbers and is not passed to the
+ * socket.
  */
 static __always_inline bool is_last_segment(const struct packet_delivery *delivery, struct sock *sk)
 {
@@ -55,7 +56,10 @@ static __always_inline bool is_last_segment(const struct packet_delivery *delive
 	} else {
 		return false;
 	}
-	/* A packet of more than 64 KiB has no length in its header. A short one may have been padded by its device. */
+	/*
+	 * The header contains no length if the packet exceeds 64 KiB. The packet's own length may include padding by
+	 * the device, so it is only a fallback.
+	 */
 	if (!length)
 		length = delivery->length;
 	if (before > HEADER_LENGTH - sizeof(fields) || bpf_probe_read_kernel(&fields, sizeof(fields), bytes + before))
@@ -65,7 +69,7 @@ static __always_inline bool is_last_segment(const struct packet_delivery *delive
 	       fields.source == sk->__sk_common.skc_dport && bpf_ntohl(fields.sequence) + taken == tcp->rcv_nxt;
 }
 
-/* A datagram must be the last one in the queue. Where another CPU has added one meanwhile, it is not measured. */
+/* A UDP datagram must be the last one in the queue. It is not measured if another CPU has added one meanwhile. */
 static __always_inline bool is_last_packet(const struct packet_delivery *delivery, struct sock *sk)
 {
 	__u16 protocol = sk->sk_protocol;
@@ -91,8 +95,8 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	if (!passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
-	/* A process that had the socket locked takes packets that arrived meanwhile: the last one here may be
-	 * another. */
+	/* A process that had the socket locked also takes packets that arrived meanwhile, so the last packet may be a
+	 * different one. */
 	if (!delivery || !delivery->packet || delivery->netns != netns_id(sk->__sk_common.skc_net.net) ||
 	    !is_last_packet(delivery, sk) || in_process()) {
 		count_miss(untracked);
@@ -111,7 +115,7 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	return 0;
 }
 
-/* Only packets from sockets of the namespace count: a forwarded packet has no socket, or one of another namespace. */
+/* Only packets of local sockets count. A forwarded packet has no socket or a socket of another namespace. */
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(device_queued, struct sk_buff *skb)
 {
@@ -136,12 +140,12 @@ int BPF_PROG(device_queued, struct sk_buff *skb)
 
 #define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
 
-/* Headers may be added on the way: a VLAN tag, or those of IPsec. */
+/* Limit for headers that are added on the way, such as a VLAN tag or IPsec headers. */
 #define GROWTH_MAX 64
 
 /*
- * By now the packet may be freed. A packet that the kernel has split is sent as its segments, which were never queued
- * themselves, may have addresses that other packets had, and are all shorter than the whole.
+ * The packet may already be freed. A packet that was split is sent as segments that were never queued. A segment may
+ * have the address of another packet, but all segments are shorter than the queued packet.
  */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *device, __u32 length)
@@ -151,7 +155,7 @@ int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *de
 	struct kernel_histograms *histograms;
 	struct kernel_event *event;
 
-	/* The driver has refused the packet, which goes back into the queue. */
+	/* The driver has refused the packet, so it is queued again. */
 	if (!slot || result == TRANSMIT_BUSY)
 		return 0;
 	slot->packet = 0;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reports network namespaces at birth, as soon as a Pod's process runs in one, and at death, with last counters. */
+/*
+ * Reports the creation of network namespaces as soon as a process of a Pod runs in them, and their removal with the
+ * final counters.
+ */
 #include "common/mib.bpf.h"
 #include "common/misses.bpf.h"
 #include "common/netns_walk.bpf.h"
@@ -9,12 +12,12 @@
 #include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-const volatile __u32 pid_namespace = 0; /* inode number; processes without a number in it are another node's */
-const volatile __u64 node_netns = 0; /* the node's own namespace has no births */
-const volatile __u32 possible_cpus = 1; /* all in percpu_cpus */
-const volatile __u32 deaths_max = 64; /* most deaths that one run copies, which holds its CPU meanwhile */
+const volatile __u32 pid_namespace = 0; /* inode number; processes outside of it belong to another node */
+const volatile __u64 node_netns = 0; /* the node's own namespace, which is not reported */
+const volatile __u32 possible_cpus = 1; /* number of CPUs in percpu_cpus */
+const volatile __u32 deaths_max = 64; /* maximum number of namespaces copied in one run, which occupies its CPU */
 
-/* A record begins with its kind. */
+/* The kind is the first member of every record. */
 enum life_kind { LIFE_BIRTH, LIFE_DEATH };
 
 SHARED_ENUM(life_kind);
@@ -23,7 +26,7 @@ struct life_birth {
 	__u32 kind;
 	__u32 inum;
 	__u64 netns;
-	__u64 start; /* of the process, nanoseconds after boot */
+	__u64 start; /* start of the process, nanoseconds after boot */
 	__u32 pid;
 	struct owner_names owner;
 };
@@ -31,13 +34,16 @@ struct life_birth {
 struct life_death {
 	__u32 kind;
 	__u64 time; /* bpf_ktime_get_ns() */
-	__u64 boot; /* nanoseconds after boot, as birth.start */
+	__u64 boot; /* nanoseconds after boot, like life_birth.start */
 	struct mib_row row;
 };
 
 #define RING_BYTES (1 << 19)
 
-/* Holds 132 deaths; user space maps the ring twice, and all of it counts as resident there. */
+/*
+ * Holds 132 deaths. The size is limited because user space maps the ring twice and all of it counts as resident
+ * memory.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, RING_BYTES);
@@ -46,16 +52,16 @@ struct {
 const struct life_birth *const volatile life_birth_record = NULL;
 const struct life_death *const volatile life_death_record = NULL;
 
-/* Reported owner of a namespace, and the time of the first report. */
+/* Owner for which a namespace was reported, and the time of the first report. */
 struct told_owner {
-	__u64 owner; /* kernfs ID of its folder */
+	__u64 owner; /* kernfs ID of its directory */
 	__u64 first; /* nanoseconds after boot */
 };
 
 /*
- * Namespaces whose owner was reported. A namespace that is evicted is reported again. While a namespace is young,
- * every other owner that executes a program in it is reported too: it may have been made, or prepared, by another
- * owner than the Pod that it is for.
+ * Namespaces that were reported. An evicted namespace is reported again. While a namespace is young, it is also
+ * reported for other owners that execute a program in it, because the namespace may have been created or prepared by
+ * another owner than its Pod.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -67,8 +73,8 @@ struct {
 #define YOUNG_NS 60000000000ULL
 
 /*
- * Births of an owner that may be reported in a second: a Pod starts with a few, and an owner that makes many
- * namespaces must not fill the ring. Indexed by a hash of the owner: two owners with the same hash share the number.
+ * Maximum number of reports per owner and second. A Pod starts with a few namespaces, and an owner that creates many
+ * must not fill the ring. Indexed by a hash of the owner; owners with the same hash share the limit.
  */
 #define BIRTHS_EACH 16
 #define BIRTHS_NS 1000000000ULL
@@ -76,7 +82,7 @@ struct {
 
 struct birth_share {
 	__u64 begun; /* nanoseconds after boot */
-	__u64 told; /* births reported since then */
+	__u64 told; /* namespaces reported since then */
 };
 
 struct {
@@ -100,19 +106,19 @@ static __always_inline bool take_birth(__u64 owner, __u64 now)
 	return share->told++ < BIRTHS_EACH;
 }
 
-/* The owner of a cgroup may make others in it that look like containers: half of the ring is reserved for Pods. */
+/* Processes may create cgroups that look like containers, so half of the ring is reserved for Pods. */
 static __always_inline bool ring_has_room(bool is_pod)
 {
 	return is_pod || bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) < RING_BYTES / 2;
 }
 
-/* A container's first program is executed when its network namespace and its control group are final. */
+/* When a container executes its first program, its network namespace and cgroup are final. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_executes, struct task_struct *task)
 {
 	struct net *net = task->nsproxy->net_ns;
 	__u64 netns = net->net_cookie;
-	__u64 address = bpf_get_current_task(); /* the same, as a number */
+	__u64 address = bpf_get_current_task(); /* same task as a number */
 	const struct pid_namespace *pids = NULL;
 	struct told_owner told = {}, *before;
 	const struct owner_names *owner;
@@ -151,17 +157,18 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	return 0;
 }
 
-#define UNLISTED_MAX 96 /* deaths of unlisted namespaces that one run copies; a node starts fewer Pods in a second */
+/* Maximum number of unlisted namespaces copied in one run. A node starts fewer Pods in a second. */
+#define UNLISTED_MAX 96
 
 /*
- * State shared by the runs of cleanup_net(). Counters of a walk are here and not on the stack, where the verifier of
- * 7.2 knows their values and follows the loop through each of them.
+ * State of cleanup_net() across runs. The counters of a walk are here and not on the stack because the verifier of
+ * Linux 7.2 tracks values on the stack and would check the loop for each of them.
  */
 struct cleanup_state {
-	__u64 function; /* its address, which is not exported: taken from the first work of its queue */
-	__u32 steps; /* of this run's walk */
+	__u64 function; /* address of cleanup_net(), which is not exported; taken from the first work of its queue */
+	__u32 steps; /* maximum number of steps in this run */
 	__u32 copies;
-	__u32 unlisted; /* of these */
+	__u32 unlisted; /* copied namespaces that are unlisted */
 };
 
 struct {
@@ -204,8 +211,8 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 }
 
 /*
- * Last counters are shown for listed namespaces. A Pod that lives for milliseconds is not listed yet, but its birth
- * was reported.
+ * Returns whether final counters are needed. They are shown for listed namespaces. A Pod that lives for milliseconds
+ * is not listed yet, but its creation was reported.
  */
 static __always_inline bool is_wanted(struct cleanup_state *state, __u64 netns)
 {
@@ -255,9 +262,9 @@ int BPF_PROG(work_queued, int cpu, struct pool_workqueue *queue, struct work_str
 }
 
 /*
- * cleanup_net() is about to tear down the namespaces without references: all their sockets are closed, so their
- * counters do not change any more, and they are still in the list. It runs on one thread, once at a time, so there is
- * one row to fill.
+ * cleanup_net() is about to remove the namespaces without references. All of their sockets are closed, so their
+ * counters no longer change, and the namespaces are still in the list. cleanup_net() never runs concurrently, so a
+ * single row is enough.
  */
 SEC("tp_btf/workqueue_execute_start")
 int BPF_PROG(work_starts, struct work_struct *work)

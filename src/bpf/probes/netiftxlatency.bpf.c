@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that packets wait in a device's queueing discipline, and that its driver takes to accept them. */
+/* Time that packets wait in a device's queueing discipline, and time that the driver takes to accept them. */
 #include "common/address.bpf.h"
 #include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
@@ -9,7 +9,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#define LOOPBACK 0x8 /* of a device's flags; kernel: include/uapi/linux/if.h, IFF_LOOPBACK */
+#define LOOPBACK 0x8 /* device flag; kernel: include/uapi/linux/if.h, IFF_LOOPBACK */
 #define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
 
 #define PROGRAM_QUEUE 0
@@ -21,10 +21,10 @@ enum transmit_kind { KIND_QDISC, KIND_DRIVER };
 
 SHARED_ENUM(transmit_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer get an event */
+const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer cause an event */
 
 /*
- * A queued packet, found by its address. Two packets may need the same slot: the later one gets it, and the other is
+ * A queued packet, found by its address. If two packets need the same slot, the later one gets it and the other is
  * counted as untracked when it is sent. A hash map would cost four times as much.
  */
 struct queued_packet {
@@ -42,17 +42,17 @@ struct {
 	__type(value, struct queued_packet);
 } queued_packets SEC(".maps");
 
-/* A packet in the hands of its driver. The driver may free it, so the facts for an event are kept here. */
+/* A packet that was passed to the driver. Facts for an event are stored here because the driver may free the packet. */
 struct transmit {
 	__u64 packet; /* address */
 	__u64 device; /* address */
-	__u64 queued; /* nanoseconds; 0 where unknown */
+	__u64 queued; /* nanoseconds; 0 if unknown */
 	__u64 started;
 	__u32 length;
 	struct packet_header header;
 };
 
-/* Devices on top of others transmit within a transmission; kernel: include/linux/netdevice.h, XMIT_RECURSION_LIMIT */
+/* Stacked devices transmit recursively (kernel: include/linux/netdevice.h, XMIT_RECURSION_LIMIT). */
 #define DEPTH_MAX 8
 
 struct {
@@ -84,7 +84,7 @@ struct transmit_event {
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
 	char device[16];
-	char qdisc[16]; /* at the root of the device */
+	char qdisc[16]; /* root qdisc of the device */
 };
 
 EVENT_RECORD(packet_tuple);
@@ -112,12 +112,13 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	return 0;
 }
 
-/* Headers may be added on the way: a VLAN tag, or those of IPsec. */
+/* Limit for headers that are added on the way, such as a VLAN tag or IPsec headers. */
 #define GROWTH_MAX 64
 
 /*
- * Returns the time when the packet was queued. A packet that the kernel has split is sent as its segments, which were
- * never queued themselves, may have addresses that other packets had, and are all shorter than the whole.
+ * Returns the time at which the packet was queued; 0 if unknown. A packet that was split is sent as segments that
+ * were never queued. A segment may have the address of another packet, but all segments are shorter than the queued
+ * packet.
  */
 static __always_inline __u64 take_slot(struct sk_buff *skb)
 {
@@ -140,7 +141,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 
 	if (!depth || device->flags & LOOPBACK || !passes_pod_filter(netns_id(device->nd_net.net)))
 		return 0;
-	/* Deeper than the kernel allows: the end of some transmissions was missed. */
+	/* If the depth exceeds the kernel's limit, the end of some transmissions was missed. */
 	index = *depth < DEPTH_MAX ? *depth : 0;
 	transmit = bpf_map_lookup_elem(&transmits, &index);
 	if (!transmit)
@@ -156,7 +157,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 	return 0;
 }
 
-/* A packet dropped from the queue is forgotten: another packet may soon have its address. */
+/* Frees the slot of a dropped packet because another packet may soon have the same address. */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_dropped, struct sk_buff *skb)
 {
@@ -194,7 +195,7 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 	struct transmit_histograms *histograms = histograms_of(netns, (struct netns_clue){.device = device});
 	__u64 driver = now - transmit->started, qdisc = 0;
 
-	/* Times out of order mean that two CPUs wrote to the slot at the same moment. */
+	/* If the times are out of order, two CPUs have written to the slot at the same time. */
 	if (transmit->queued && transmit->queued < transmit->started)
 		qdisc = transmit->started - transmit->queued;
 	if (histograms) {
@@ -212,7 +213,7 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 		tell(KIND_DRIVER, netns, now, driver, transmit, device);
 }
 
-/* The driver has refused the packet, which goes back into the queue. */
+/* Stores the packet again because the driver has refused it and the kernel queues it again. */
 static __always_inline void requeue(struct sk_buff *skb, const struct transmit *transmit)
 {
 	__u64 address = address_of(skb, PROGRAM_DONE);
@@ -225,7 +226,10 @@ static __always_inline void requeue(struct sk_buff *skb, const struct transmit *
 	slot->packet = transmit->queued ? address : 0;
 }
 
-/* By now the packet may be freed, and its address reused; but it is still the one that this CPU started last. */
+/*
+ * The packet may already be freed and its address reused, but it is still the last one that this CPU started to
+ * transmit.
+ */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(transmit_done, struct sk_buff *skb, int result, struct net_device *device)
 {

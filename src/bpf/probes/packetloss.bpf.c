@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Packets that the kernel frees unused: lost ones by namespace and reason, the others by class; and events for a
- * limited number of losses. */
+/* Counts packets that the kernel frees without delivering them: lost ones by namespace and reason, others by class.
+ * Sends events for a limited number of losses. */
 #include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
@@ -13,16 +13,16 @@
 #include <bpf/bpf_tracing.h>
 
 enum drop_side {
-	SIDE_LOST, /* the reason is the kernel's */
-	SIDE_DISCARDED, /* the reason is the class */
+	SIDE_LOST, /* `reason` is the kernel's reason */
+	SIDE_DISCARDED, /* `reason` is the class */
 };
 
 enum drop_limit {
-	DROP_REASONS = 256, /* the kernel's own are below; reasons of a subsystem have its number in the high half */
+	DROP_REASONS = 256, /* exceeds the core's reasons; reasons of subsystems have a number in the high half */
 	DROP_SUBSYSTEMS = 8,
 };
 
-/* Counts that are kept apart for an owner without a row left. */
+/* Sums for an owner without a free row. */
 enum drop_rest {
 	REST_LOST,
 	REST_DISCARDED, /* REST_DISCARDED + class */
@@ -32,11 +32,11 @@ SHARED_ENUM(drop_side);
 SHARED_ENUM(drop_rest);
 SHARED_ENUM(drop_limit);
 
-const volatile __u32 not_specified = 0; /* number of this reason, which differs before 6.3 */
+const volatile __u32 not_specified = 0; /* number of SKB_DROP_REASON_NOT_SPECIFIED, which changed in 6.3 */
 const volatile bool has_reasons = false; /* since 5.17 */
 const volatile __u8 rules[DROP_REASONS] = {}; /* enum loss_rule, by reason */
 const volatile __u8 subsystem_rules[DROP_SUBSYSTEMS] = {};
-const volatile bool waits_for_udp = false; /* the tracepoint does not have the receiver */
+const volatile bool waits_for_udp = false; /* kfree_skb does not pass the receiving socket */
 const volatile __u32 receive_buffer = 0; /* number of SOCKET_RCVBUFF */
 const volatile __u32 protocol_memory = 0; /* number of PROTO_MEM */
 const volatile __u64 node_netns = 0; /* owner of packets that have left their device and socket */
@@ -48,13 +48,13 @@ const volatile bool with_stack = false;
 struct packet_drop_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
-	__u64 location; /* address; the symbol is the same in text, where it is known */
+	__u64 location; /* address of the code that dropped the packet */
 	__u32 reason;
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
 	struct event_process process;
 	char device[16];
-	char symbol[SYMBOL_LENGTH]; /* function+offset/size [module] */
+	char symbol[SYMBOL_LENGTH]; /* text for `location`: function+offset/size [module]; empty if unknown */
 };
 
 struct packet_drop_stack_event {
@@ -70,7 +70,7 @@ EVENT_RECORD(packet_drop_stack_event);
 
 struct waiting_drop {
 	__u64 is_waiting;
-	struct count_key key; /* key that counts if no socket claims the drop */
+	struct count_key key; /* key to use if no socket is reported for the drop */
 	struct packet_drop_event event;
 };
 
@@ -81,14 +81,14 @@ struct {
 	__type(value, struct waiting_drop);
 } waiting_drops SEC(".maps");
 
-/* Returns whether the kernel can print symbols, since 5.13; before, user space reads /proc/kallsyms. */
+/* Returns whether the kernel can print symbols (5.13). On older kernels, user space reads /proc/kallsyms. */
 static __always_inline bool can_print(void)
 {
 	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf);
 }
 
-/* The kernel prints the symbol of an address, so that user space needs neither /proc/kallsyms nor the right to read
- * it. */
+/* Lets the kernel print the symbol of an address, so that user space needs neither /proc/kallsyms nor the privilege
+ * to read it. */
 static __always_inline void print_symbol(char *symbol, __u64 address)
 {
 	static const char format[] = "%pS";
@@ -132,7 +132,10 @@ static __always_inline __u32 rule_of(__u32 reason)
 {
 	__u32 subsystem = reason >> 16;
 
-	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
+	/*
+	 * Keeps the values in one register each. Otherwise the compiler may check a copy, which the verifier does not
+	 * recognize.
+	 */
 	barrier_var(reason);
 	barrier_var(subsystem);
 	if (reason < DROP_REASONS)
@@ -140,7 +143,10 @@ static __always_inline __u32 rule_of(__u32 reason)
 	return subsystem < DROP_SUBSYSTEMS ? subsystem_rules[subsystem] : RULE_UNKNOWN;
 }
 
-/* Netlink and Unix messages are freed this way too: they have neither an IP header nor a link header. */
+/*
+ * Excludes netlink and Unix messages, which are also freed in this way. They have neither an IP header nor a
+ * link-layer header.
+ */
 static __always_inline bool is_packet(struct sk_buff *skb, bool has_place)
 {
 	__u16 ethertype = bpf_ntohs(skb->protocol);
@@ -150,8 +156,9 @@ static __always_inline bool is_packet(struct sk_buff *skb, bool has_place)
 }
 
 /*
- * Returns the namespace of a packet that has neither device nor socket any more: its checksum is verified when the
- * process reads, or it is a fragment of an incomplete packet. Unowned packets are the node's.
+ * Returns the namespace of a packet that no longer has a device or a socket. Such a packet is a datagram whose
+ * checksum is verified when the process reads it, or a fragment of an incomplete packet. Other packets belong to the
+ * node.
  */
 static __always_inline __u64 netns_elsewhere(const struct packet_view *view, int class)
 {
@@ -176,8 +183,8 @@ static __always_inline void submit_drop(void *ctx, struct packet_drop_event *eve
 }
 
 /*
- * Before 6.11 a datagram dropped because its socket's buffer is full has lost its device and does not know its socket.
- * The next tracepoint on the same CPU knows the socket, so the drop waits for it.
+ * Before 6.11, a datagram that was dropped because of a full socket buffer has no device and no socket. The next
+ * tracepoint on the same CPU reports the socket, so the drop waits for it.
  */
 static __always_inline bool waits_for_socket(const struct packet_view *view, const struct count_key *key, __u32 reason,
 					     bool has_place)
@@ -187,7 +194,7 @@ static __always_inline bool waits_for_socket(const struct packet_view *view, con
 	       (!has_reasons || reason == receive_buffer || reason == protocol_memory);
 }
 
-/* Counts of an owner without room for reasons: one for losses, and one for each class of discards. */
+/* Returns the sum to use if the owner has no free row. There is one for losses and one for each class of discards. */
 static __always_inline __u32 rest_of(const struct count_key *key)
 {
 	return key->side == SIDE_LOST ? REST_LOST : REST_DISCARDED + key->reason;
@@ -198,7 +205,7 @@ static __always_inline void count_drop(const struct count_key *key, struct netns
 	count_add(key, clue, length, rest_of(key));
 }
 
-/* Counts the waiting drop: its cause was not a full buffer after all. */
+/* Counts the waiting drop. It was not caused by a full buffer because no socket was reported. */
 static __always_inline void settle_waiting(void)
 {
 	__u32 zero = 0;
@@ -216,7 +223,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 {
 	bool has_place = device_netns(skb) != 0;
 	struct count_key key = {.netns = packet_netns(skb, receiver)};
-	/* In a queue, a packet may have other data in place of its device. */
+	/* A queued packet may have other data in place of the device pointer. */
 	struct netns_clue clue = {.device = has_place ? skb->dev : NULL, .sk = receiver};
 	struct packet_view view = {};
 	struct waiting_drop *waiting = NULL;
@@ -281,7 +288,10 @@ int BPF_PROG(packet_drop_udp, int error, struct sock *sk)
 	return 0;
 }
 
-/* The tracepoint got the reason in 5.17 and the receiving socket in 6.11; user space counts its arguments. */
+/*
+ * The tracepoint got its reason argument in 5.17 and the receiving socket in 6.11. User space checks the number of
+ * arguments.
+ */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that data waits in a socket: until its process reads it, or until written data is sent. */
+/* Time that received data waits in a socket until it is read, and that written data waits until it is sent. */
 #include "socketlatency.bpf.h"
 
-/* Kernel: include/linux/socket.h. Data read with these flags is read again later, or is not payload. */
+/* Kernel: include/linux/socket.h. Reads with these flags leave the data in the queue or return no payload. */
 #define FLAG_PEEK 0x2
 #define FLAG_ERROR_QUEUE 0x2000
 
-/* Content of the receive queue: from a position up to an end. */
+/* Content of the receive queue, from `position` up to `end`. */
 struct queue {
 	__u32 position, end;
 };
@@ -50,7 +50,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 
 	if (!is_inet(sk, IPPROTO_TCP) && !is_inet(sk, IPPROTO_UDP))
 		return 0;
-	/* A connection to accept is not data. */
+	/* A connection that can be accepted is not data. */
 	if (sk->__sk_common.skc_state == STATE_LISTEN || !passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -63,7 +63,10 @@ static __always_inline int handle_arrival(struct sock *sk)
 	if (is_empty(&queue))
 		return 0;
 	clock = &state->read;
-	/* A single datagram has none before it, even if the clock still runs: the program has missed their reads. */
+	/*
+	 * A datagram that is alone in the queue starts a new wait. If the clock is still running, the program has
+	 * missed reads.
+	 */
 	if (!clock->first || (sk->sk_protocol == IPPROTO_UDP && queue.end - queue.position == 1)) {
 		clock->second = 0;
 		clock->position = queue.position;
@@ -81,7 +84,7 @@ int BPF_PROG(data_arrived, struct sock *sk)
 	return handle_arrival(sk);
 }
 
-/* Used before 6.3, which placed the tracepoint there. */
+/* Used before 6.3. Since then this function has the tracepoint. */
 SEC("fentry/sock_def_readable")
 int BPF_PROG(data_arrived_entry, struct sock *sk)
 {
@@ -89,8 +92,9 @@ int BPF_PROG(data_arrived_entry, struct sock *sk)
 }
 
 /*
- * Returns whether the kernel itself has read since the last look (splice, kTLS, a sockmap): the process that reads the
- * rest did not cause the wait. The end of a stream takes a sequence number too.
+ * Returns whether the kernel itself has read data since the last read (splice, kTLS, a sockmap). The process that
+ * reads the rest did not cause the delay then. The limit includes one because the end of a stream also takes a
+ * sequence number.
  */
 static __always_inline bool was_read_by_others(const struct clock *clock, const struct queue *queue, __u32 length)
 {
@@ -105,7 +109,7 @@ static __always_inline int handle_read(struct sock *sk, int length, int flags)
 	struct clock *clock;
 	__u64 now;
 
-	/* A datagram may be empty; an empty read of a stream means its end. */
+	/* Datagrams may be empty. On a stream, an empty read means the end. */
 	if (length < is_tcp || flags & (FLAG_PEEK | FLAG_ERROR_QUEUE))
 		return 0;
 	if (!is_tcp && !is_inet(sk, IPPROTO_UDP))
@@ -127,7 +131,7 @@ static __always_inline int handle_read(struct sock *sk, int length, int flags)
 	}
 	clock->position = queue.position;
 	if (is_empty(&queue)) {
-		/* More data may arrive at this moment, on another CPU, for which the clock still seemed to run. */
+		/* Another CPU may just have added data without starting the clock because it was still running. */
 		__sync_lock_test_and_set(&clock->first, 0);
 		read_queue(&queue, sk, state);
 		if (is_empty(&queue) || clock->first)
@@ -149,7 +153,10 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 	return handle_read(sk, length, flags);
 }
 
-/* Used before 6.3: the functions that call the tracepoint, by family. Reads in progress at attachment are missed. */
+/*
+ * Used before 6.3. These functions, one per family, call the code that has the tracepoint since then. Reads that were
+ * in progress when the program was attached are missed.
+ */
 SEC("fexit/inet_recvmsg")
 int BPF_PROG(data_read_v4_exit, struct socket *socket, void *message, __u64 size, int flags, int length)
 {
@@ -163,8 +170,8 @@ int BPF_PROG(data_read_v6_exit, struct socket *socket, void *message, __u64 size
 }
 
 /*
- * Runs at the start of each part of a write: the data comes after write_seq. Where no data has followed since the
- * clock was started, that write was refused for lack of memory. The socket is locked, as in data_sent.
+ * Runs at the start of each part of a write, whose data comes after write_seq. If no data has followed since the
+ * clock was started, the earlier write failed because of a memory shortage. The socket is locked, as in data_sent.
  */
 static __always_inline int handle_write(struct sock *sk, __u64 size)
 {
@@ -201,7 +208,7 @@ int BPF_PROG(data_written, struct sock *sk)
 	return handle_write(sk, 0);
 }
 
-/* Used before the tracepoint: runs at the start of a whole write, and after each wait for room. */
+/* Used on kernels without the tracepoint. Runs at the start of a whole write, and after each wait for buffer space. */
 SEC("fentry/tcp_sendmsg_locked")
 int BPF_PROG(data_written_entry, struct sock *sk, void *message, __u64 size)
 {
@@ -214,14 +221,14 @@ int BPF_PROG(write_goes_on_exit, struct sock *sk)
 	return is_inet(sk, IPPROTO_TCP) ? handle_write(sk, 0) : 0;
 }
 
-/* Before 6.5, sendfile and splice write through this function. */
+/* Before 6.5, sendfile and splice write with this function. */
 SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(pages_written_entry, struct sock *sk, void *page, int offset, __u64 size)
 {
 	return handle_write(sk, size);
 }
 
-/* Reads the sequence number after the last byte of a TCP packet; returns false where it has none. */
+/* Reads the sequence number after the last byte of a TCP packet; returns false if the packet has no data. */
 static __always_inline bool read_sequence_end(struct sk_buff *skb, __u32 *end)
 {
 	struct {
@@ -257,7 +264,7 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	if (!state || !state->write.first)
 		return 0;
 	clock = &state->write;
-	/* A packet that is retransmitted, or seen again on a lower device, is nothing new. */
+	/* Ignores packets that are retransmitted or seen again on a lower device. */
 	if (!read_sequence_end(skb, &end) || (__s32)(end - clock->position) <= 0)
 		return 0;
 	now = bpf_ktime_get_ns();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Shared parts of the socketlatency programs: the clocks of data that waits in a socket, and their events. */
+/* Definitions shared by the socketlatency programs: the clocks of data that waits in a socket, and the events. */
 #include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -15,25 +15,25 @@ enum socket_kind { KIND_READ, KIND_WRITE };
 
 SHARED_ENUM(socket_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer gets an event */
+const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer causes an event */
 
 /*
- * Start of the wait of data, in positions that only grow: sequence numbers of TCP, numbers of datagrams. Only the
- * times of the first arrival and of the next one are kept, so data left by a partial read may seem to have waited
- * longer than it did: since the next arrival.
+ * Time since which data has been waiting. Positions only grow; they are TCP sequence numbers or numbers of datagrams.
+ * Only the times of the first arrival and the next one are stored, so data left over from a partial read may get a
+ * wrong waiting time, measured from the next arrival.
  */
 struct clock {
-	__u64 first; /* nanoseconds; 0 where nothing waits */
+	__u64 first; /* nanoseconds; 0 if no data waits */
 	__u64 second; /* time of the next arrival; 0 for none */
-	__u32 position; /* processed up to here at the last look */
+	__u32 position; /* data before this position was processed */
 	__u32 end; /* end of the first arrival */
 };
 
 struct socket_state {
 	struct clock read, write;
-	__u32 arrived; /* datagrams */
-	__u32 call_end; /* end of the data that the process is writing now; 0 where unknown */
-	__u32 writer; /* process id */
+	__u32 arrived; /* number of datagrams received */
+	__u32 call_end; /* end of the data that the process is currently writing; 0 if unknown */
+	__u32 writer; /* process ID */
 	char writer_name[16];
 };
 
@@ -56,10 +56,10 @@ struct socket_event {
 	__u64 netns;
 	__u64 delay; /* nanoseconds */
 	__u32 kind;
-	__u32 waiting; /* bytes, or datagrams, in the queue when this part of them left it */
+	__u32 waiting; /* bytes or datagrams in the queue, including the part that was just processed */
 	__u32 pid;
 	char process[16];
-	struct packet_tuple tuple; /* in the direction of the data: from its sender to its receiver */
+	struct packet_tuple tuple; /* source is the sender of the data */
 };
 
 EVENT_RECORD(packet_tuple);
@@ -82,7 +82,7 @@ static __always_inline void read_end(__u8 *address, __be32 ipv4, const struct in
 	__builtin_memcpy(address + 12, &ipv4, 4);
 }
 
-/* Reads the tuple in the direction to the socket, or from it. */
+/* Reads the tuple with the sender of the data as the source. */
 static __always_inline void read_socket_tuple(struct packet_tuple *tuple, struct sock *sk, __u32 kind)
 {
 	struct sock_common *common = &sk->__sk_common;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that softirqs wait after they are raised, and time that they run, by vector. */
+/* Time that raised softirqs wait until they run, and time that they run, by vector. */
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/shared.bpf.h"
@@ -28,14 +28,14 @@ enum softirq_kind { KIND_WAIT, KIND_RUN };
 SHARED_ENUM(softirq_vector);
 SHARED_ENUM(softirq_kind);
 
-const volatile __u32 vectors = 0; /* a bit for each measured vector */
-const volatile __u64 threshold = 0; /* nanoseconds; longer waits and runs get an event */
-const volatile __u64 node_netns = 0; /* owner whose event limit applies */
+const volatile __u32 vectors = 0; /* one bit per measured vector */
+const volatile __u64 threshold = 0; /* nanoseconds; longer waits and runs cause an event */
+const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
-/* Softirqs of a CPU run one after the other, on that CPU. */
+/* The softirqs of a CPU run on that CPU, one after the other. */
 struct softirq_clock {
-	__u64 raised[VECTORS]; /* nanoseconds; 0 where not raised */
-	__u64 entered; /* 0 where none runs */
+	__u64 raised[VECTORS]; /* nanoseconds; 0 if not raised */
+	__u64 entered; /* nanoseconds; 0 if none is running */
 };
 
 struct {
@@ -45,7 +45,7 @@ struct {
 	__type(value, struct softirq_clock);
 } softirq_clocks SEC(".maps");
 
-/* Index: vector * KINDS + kind. */
+/* Indexed by vector * KINDS + kind. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, VECTORS *KINDS);
@@ -74,10 +74,13 @@ static __always_inline struct softirq_clock *clock_of(__u32 vector)
 	return bpf_map_lookup_elem(&softirq_clocks, &zero);
 }
 
-/* Returns the time since which a vector waits. */
+/* Returns the time at which a vector was raised. */
 static __always_inline __u64 *raised_of(struct softirq_clock *clock, __u32 vector)
 {
-	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
+	/*
+	 * Keeps the value in one register. Otherwise the compiler may check a copy, which the verifier does not
+	 * recognize.
+	 */
 	barrier_var(vector);
 	return vector < VECTORS ? &clock->raised[vector] : NULL;
 }
@@ -106,7 +109,7 @@ static __always_inline void observe(__u32 vector, __u32 kind, __u64 begun, __u64
 	event_submit(event);
 }
 
-/* A vector that is raised again while it waits has waited since the first time. */
+/* If a waiting vector is raised again, the first time counts. */
 SEC("tp_btf/softirq_raise")
 int BPF_PROG(softirq_raise, __u32 vector)
 {
@@ -129,8 +132,8 @@ int BPF_PROG(softirq_entry, __u32 vector)
 		return 0;
 	now = bpf_ktime_get_ns();
 	clock->entered = now;
-	/* Not an atomic exchange, which was added in 5.12: a raise by an interrupt at this moment counts as an
-	 * earlier one. */
+	/* Not an atomic exchange, which was added in 5.12. If an interrupt raises the vector at this moment, this
+	 * raise is merged with the earlier one. */
 	since = *raised;
 	*raised = 0;
 	if (since && since < now)

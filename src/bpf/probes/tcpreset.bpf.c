@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* TCP resets, sent and received, by namespace and reason; and events for a limited number of them. */
+/* Counts TCP resets, sent and received, by namespace and reason. Sends events for a limited number of them. */
 #include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
@@ -13,10 +13,10 @@
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-/* Second key of a count: the side in the lowest bit, the outcome above it. */
+/* `side` member of the count key: the direction in the lowest bit, the outcome above it. */
 #define COUNT_SIDE(side, outcome) ((side) | (outcome) << 1)
 
-/* Derived reasons, where the kernel gives none: numbered above its own. */
+/* Reasons that are derived because the kernel gives none. Their numbers are above the kernel's. */
 enum reset_reason {
 	REASON_NO_LISTENER = 1 << 16,
 	REASON_QUEUE_FULL,
@@ -42,19 +42,22 @@ struct tcp_reset_event {
 	__u64 netns;
 	__u32 reason;
 	__u8 side;
-	__u8 state; /* of the socket; 0 where there is none */
+	__u8 state; /* state of the socket; 0 if there is none */
 	struct reset_scene scene;
-	struct packet_tuple tuple; /* of the reset */
+	struct packet_tuple tuple; /* addresses of the reset */
 	struct event_process process;
 };
 
 EVENT_RECORD(tcp_reset_event);
 EVENT_RECORD(packet_tuple);
 
-/* Returns the namespace of a packet without a socket, by its route: the kernel answers there. */
+/*
+ * Returns the namespace of a packet without a socket. It is the namespace of its route, in which the kernel sends the
+ * reset.
+ */
 static __always_inline __u64 routed_netns(const struct sk_buff *skb)
 {
-	/* The lowest bit says that the route has no reference count. */
+	/* The lowest bit says that the route is not reference-counted. */
 	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
 
 	return netns_read_id(BPF_CORE_READ(route, dev, nd_net.net));
@@ -84,7 +87,7 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	event->side = side;
 	event->state = state;
 	event->scene = scene;
-	/* A listening socket knows no peer: the answered packet has both ends. */
+	/* A listening socket has no peer address, so both ends are taken from the packet that caused the reset. */
 	if (skb)
 		packet_read_tuple(&event->tuple, (struct sk_buff *)skb);
 	else
@@ -95,7 +98,7 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	event_submit(event);
 }
 
-/* Derives the reason of an answer to a packet. */
+/* Derives the reason of a reset that responds to a packet. */
 static __always_inline __u32 answer_reason(const struct sock *sk, __u8 state)
 {
 	switch (state) {
@@ -112,7 +115,10 @@ static __always_inline __u32 answer_reason(const struct sock *sk, __u8 state)
 	}
 }
 
-/* Derives the reason of an unprompted reset. A socket that is being closed is in CLOSE already. */
+/*
+ * Derives the reason of a reset that does not respond to a packet. A socket that is being closed is already in state
+ * CLOSE.
+ */
 static __always_inline __u32 abort_reason(const struct sock *sk, __u8 state)
 {
 	unsigned long flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
@@ -151,7 +157,7 @@ static __always_inline int handle_abort(const struct sock *sk)
 	return handle_sent(sk, NULL, abort_reason(sk, state_of(sk)));
 }
 
-/* The functions are called for a received reset too, and do not answer it. */
+/* The functions are also called for received resets, to which they do not respond. */
 static __always_inline bool is_reset(const struct sk_buff *skb)
 {
 	const void *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header);
@@ -161,7 +167,10 @@ static __always_inline bool is_reset(const struct sk_buff *skb)
 	return flags & TCP_RST;
 }
 
-/* Derives the reason for the user of the connection from the error that the kernel gives it (tcp_reset()). */
+/*
+ * Derives the reason of a received reset. It corresponds to the error that the kernel reports to the process
+ * (tcp_reset()).
+ */
 static __always_inline int handle_received(const struct sock *sk, __u64 netns, __u8 state)
 {
 	__u32 reason = state == STATE_SYN_SENT     ? REASON_REFUSED
@@ -173,8 +182,8 @@ static __always_inline int handle_received(const struct sock *sk, __u64 netns, _
 }
 
 /*
- * A raw tracepoint, because both pointers may be NULL (see plain_argument()). Since 6.10 it has the reason, and also
- * fires without a socket.
+ * A raw tracepoint because both pointers may be NULL (see plain_argument()). Since 6.10 the tracepoint passes a
+ * reason and also fires without a socket.
  */
 SEC("raw_tp/tcp_send_reset")
 int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff *skb, __u32 reason)
@@ -182,8 +191,8 @@ int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff 
 	const struct sk_buff *packet;
 	const struct sock *socket;
 
-	/* Typed pointers again, whose faults the kernel handles: a port scan causes many resets, so reads must be
-	 * cheap. */
+	/* Converts the pointers to typed ones, which can be read cheaply because the kernel handles page faults. A
+	 * port scan causes many resets. */
 	if (sk) {
 		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
 		return count_sent(sk, skb, netns_id(socket->__sk_common.skc_net.net), reason);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Rule that decides whether a reset is orderly or has cut something off; docs/resets.md describes it. */
+/* Decides whether a reset is orderly or has cut something off. The rule is documented in docs/resets.md. */
 #include "common/events.bpf.h"
 #include "common/kernel.h"
 #include "common/packet.bpf.h"
@@ -20,17 +20,17 @@
 
 enum reset_side { SIDE_SENT, SIDE_RECEIVED };
 
-/* Whether a reset has lost a connection or data. */
+/* Says whether a connection or data was lost. */
 enum reset_outcome { OUTCOME_ORDERLY, OUTCOME_CUT_OFF };
 
 SHARED_ENUM(reset_side);
 SHARED_ENUM(reset_outcome);
 
-/* Losses of a reset, in bytes of data without SYN and FIN. */
+/* Data lost by a reset, in bytes without SYN and FIN. */
 struct reset_scene {
-	__u32 unacknowledged; /* sent or queued, and not acknowledged by the other end */
-	__u32 unread; /* received, and unread at the close */
-	__u32 refused; /* in the answered segment */
+	__u32 unacknowledged; /* sent or queued but not acknowledged by the other end */
+	__u32 unread; /* received but unread when the socket was closed */
+	__u32 refused; /* data in the segment that caused the reset */
 	__u8 answers_syn;
 	__u8 never_accepted;
 	__u8 outcome;
@@ -44,9 +44,8 @@ static __always_inline __u8 state_of(const struct sock *sk)
 }
 
 /*
- * Returns whether this is the size of a TLS record that ends the stream (close_notify): with TLS 1.3; with 1.2 and
- * AES-GCM, ChaCha20, AES-CBC with SHA-1, SHA-256, SHA-384. Both ends send one, and hardly any program waits for the
- * other's.
+ * Returns whether this is the size of a TLS close_notify record: with TLS 1.3, or with TLS 1.2 and AES-GCM, ChaCha20,
+ * or AES-CBC with SHA-1, SHA-256 or SHA-384. Both ends send such a record, and few programs wait for the other end's.
  */
 static __always_inline bool is_close_notify(__u32 bytes)
 {
@@ -58,9 +57,9 @@ static __always_inline bool is_data(__u32 bytes)
 	return bytes && !is_close_notify(bytes);
 }
 
-#define QUEUE_DEPTH_MAX 24 /* of a balanced tree: a million segments */
+#define QUEUE_DEPTH_MAX 24 /* enough for a balanced tree with a million segments */
 
-/* Returns whether the last segment in the queues of a socket is its FIN. */
+/* Returns whether the last segment in the socket's queues is a FIN. */
 static __always_inline bool ends_with_fin(const struct sock *sk)
 {
 	struct sk_buff *last = BPF_CORE_READ(sk, sk_write_queue.prev);
@@ -79,15 +78,15 @@ static __always_inline bool ends_with_fin(const struct sock *sk)
 	return last && packet_tcp_flags(last) & TCP_FIN;
 }
 
-/* Returns whether the FIN is among the unacknowledged segments. */
+/* Returns whether the FIN is unacknowledged. */
 static __always_inline bool fin_is_outstanding(const struct sock *sk, const struct sk_buff *skb, __u8 state)
 {
 	if (state == STATE_FIN_WAIT1 || state == STATE_CLOSING || state == STATE_LAST_ACK)
 		return true;
 	if (state != STATE_CLOSE)
 		return false;
-	/* The earlier state is unknown. A segment that arrived after the close found the FIN sent, and the queues
-	 * are empty. */
+	/* The state before CLOSE is unknown. If a segment arrived after the close, the FIN was already sent and the
+	 * queues are empty. */
 	return skb || ends_with_fin(sk);
 }
 
@@ -99,7 +98,7 @@ static __always_inline __u32 unacknowledged_bytes(const struct sock *sk, const s
 	return bytes && fin_is_outstanding(sk, skb, state) ? bytes - 1 : bytes;
 }
 
-/* Unread bytes of a socket that is being closed: after a received reset, data in the queue can still be read. */
+/* Returns the unread bytes of a socket that is being closed. After a received reset, queued data can still be read. */
 static __always_inline __u32 unread_bytes(const struct sock *sk)
 {
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
@@ -108,13 +107,13 @@ static __always_inline __u32 unread_bytes(const struct sock *sk)
 	return unread && BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE ? unread - 1 : unread;
 }
 
-/* Returns whether no process will read further data: the socket was closed, or shut down. */
+/* Returns whether no process can read further data because the socket was closed or shut down. */
 static __always_inline bool is_closed(const struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD || BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
 }
 
-/* Decides for the answer to a segment. */
+/* Decides about a reset that responds to a segment. */
 static __always_inline bool answer_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {
 	if (scene->answers_syn || state == STATE_NEW_SYN_RECV)
@@ -126,8 +125,8 @@ static __always_inline bool answer_cuts_off(const struct reset_scene *scene, con
 	return is_data(scene->refused) || is_data(scene->unacknowledged);
 }
 
-/* Decides for an unprompted reset. A timeout, a killed connection and a lack of memory leave the socket in its
- * state. */
+/* Decides about a reset that does not respond to a segment. After a timeout, a kill or a memory shortage, the socket
+ * is still in its previous state. */
 static __always_inline bool abort_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {
 	if (scene->never_accepted || (state != STATE_CLOSE && !is_closed(sk)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* TCP retransmissions, by namespace and kind; and events for a limited number of them. */
+/* Counts TCP retransmissions by namespace and kind. Sends events for a limited number of them. */
 #include "common/pod_filter.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -18,22 +18,22 @@ enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK, KIN
 
 SHARED_ENUM(retransmit_kind);
 
-/* Most tail loss probes repair nothing: the other end only delays its acknowledgement. */
+/* Off by default because most tail loss probes repair no loss. The other end only delays its acknowledgement. */
 const volatile bool loss_probe_events = false;
 
 struct tcp_retransmit_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
 	struct packet_tuple tuple;
-	__u32 sequence; /* of the first byte */
-	__u32 length; /* bytes of data; 0 for a bare SYN or FIN */
-	__u32 retransmits; /* of this connection so far, this one included */
-	__u32 needless; /* of these, the number that the other end reports as duplicates (DSACK) */
+	__u32 sequence; /* sequence number of the first byte */
+	__u32 length; /* bytes of data; 0 for a SYN or FIN without data */
+	__u32 retransmits; /* retransmissions of this connection, including this one */
+	__u32 needless; /* retransmissions that the other end reported as duplicates (DSACK) */
 	__u32 srtt; /* microseconds; 0 before the first measurement */
 	__u32 cwnd; /* segments */
 	__u8 kind;
 	__u8 state;
-	__u8 confirmed; /* a SYN-ACK whose ACK has arrived */
+	__u8 confirmed; /* the ACK for this SYN-ACK has arrived */
 	__u8 deferred; /* the server waits for data with the ACK (TCP_DEFER_ACCEPT) */
 };
 
@@ -41,24 +41,24 @@ EVENT_RECORD(tcp_retransmit_event);
 EVENT_RECORD(packet_tuple);
 
 /*
- * Returns whether neither a timeout nor a gap is the cause: both record where they began, so that they can be undone.
- * Segments that are not lost but must be sent again bring the connection into Loss without such a record
- * (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
+ * Returns whether the cause is neither a timeout nor a gap. Both set the undo marker so that the kernel can undo
+ * them. Segments that must be sent again without being lost also bring the connection into Loss, but without the
+ * marker (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
  */
 static __always_inline bool is_no_loss(const struct tcp_sock *tcp, __u8 congestion)
 {
 	return congestion != CA_RECOVERY && !tcp->undo_marker && !tcp->inet_conn.icsk_retransmits;
 }
 
-/* Data sent with the SYN that the server did not accept is sent again once the connection is established. */
+/* Data in the SYN that the server did not accept is sent again when the connection is established. */
 static __always_inline bool is_fastopen(const struct tcp_sock *tcp)
 {
 	return BPF_CORE_READ_BITFIELD(tcp, syn_data) && !BPF_CORE_READ_BITFIELD(tcp, syn_data_acked) &&
 	       tcp->bytes_acked <= 1;
 }
 
-/* Segments too large for the path are sent again as smaller ones. A timeout while the window is reduced (ECN) has
- * no record to undo either, so the path MTU must also be smaller than the device's. */
+/* Segments that are too large for the path are sent again in smaller segments. The path MTU must be smaller than the
+ * MTU of the device, because a timeout while the window is reduced (ECN) also sets no undo marker. */
 static __always_inline bool is_for_mtu(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	return tcp->inet_conn.icsk_pmtu_cookie < BPF_CORE_READ(sk, sk_dst_cache, dev, mtu);
@@ -75,8 +75,8 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 		return KIND_SYNACK;
 	if (is_no_loss(tcp, congestion) && is_fastopen(tcp))
 		return KIND_FASTOPEN;
-	/* The timer of the probe is still recorded as pending while it sends; in Recovery the record is another
-	 * timer's. */
+	/* While the probe is sent, its timer is still marked as pending. In Recovery the mark belongs to another
+	 * timer. */
 	if (congestion < CA_RECOVERY && connection->icsk_pending == TIME_LOSS_PROBE)
 		return KIND_TLP;
 	/* A timeout brings the connection into Loss, where it stays until all lost data is acknowledged. */
@@ -85,7 +85,7 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 	return KIND_FAST;
 }
 
-/* Counts a retransmission. Returns its namespace, or 0 where the pod filter excludes it. */
+/* Counts a retransmission. Returns its namespace, or 0 if the pod filter excludes it. */
 static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 {
 	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
@@ -138,7 +138,10 @@ static __always_inline int handle_segment(struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
-/* With the argument for the error (added between 6.12 and 6.18), it also fires for segments that could not be sent. */
+/*
+ * The variant with the error argument, which was added between 6.12 and 6.18, also fires for segments that could not
+ * be sent.
+ */
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(tcp_retransmit_error, struct sock *sk, struct sk_buff *skb, int error)
 {
@@ -151,7 +154,7 @@ int BPF_PROG(tcp_retransmit, struct sock *sk, struct sk_buff *skb)
 	return handle_segment(sk, skb);
 }
 
-/* The connection is not a socket yet, only a request on the listening one. */
+/* The connection is not a socket yet, only a request of the listening socket. */
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *request)
 {

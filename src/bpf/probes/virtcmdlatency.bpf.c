@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that the hypervisor takes for the control commands of virtio-net. */
+/* Time that the hypervisor takes for control commands of virtio-net devices. */
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -8,10 +8,10 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds; slower commands get an event */
-const volatile __u64 node_netns = 0; /* owner whose event limit applies */
+const volatile __u64 threshold = 0; /* nanoseconds; slower commands cause an event */
+const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
-/* A command without an answer yet. The driver waits for the answer in the process that sent the command. */
+/* A command without a response. The driver waits for the response in the thread that sent the command. */
 struct virtio_command {
 	__u64 begun; /* nanoseconds */
 	__u64 driver; /* address of the struct virtnet_info */
@@ -19,8 +19,8 @@ struct virtio_command {
 };
 
 /*
- * Commands by process and thread. The end of a command removes it; where the end was missed, the next command of the
- * thread replaces it, or eventually one of another thread.
+ * Commands by process and thread. An entry is removed when its command ends. If the end was missed, the entry is
+ * replaced by the thread's next command or evicted eventually.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -94,7 +94,7 @@ static __always_inline int handle_answer(void)
 	return 0;
 }
 
-/* The first arguments of both functions are the same: driver, class, command. */
+/* Both functions have the same first arguments: driver, class and command. */
 #define AT_COMMAND(name, function)                                                                         \
 	SEC("fentry/" #function) int name##_entry(__u64 *ctx)                                              \
 	{                                                                                                  \

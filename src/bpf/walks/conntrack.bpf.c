@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Connection tracking in every network namespace: entries, and the counters summed over CPUs. */
+/*
+ * Reads connection tracking in every network namespace: the number of entries, and the counters summed over the CPUs.
+ */
 #include "common/netns_walk.bpf.h"
 #include "common/percpu.bpf.h"
 
 struct conntrack_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 complete; /* 0 where a read failed, so that the following fields are incomplete */
+	__u32 complete; /* 0 if a read failed and the following fields are incomplete */
 	__u64 entries;
 	__u64 found;
 	__u64 invalid;
@@ -28,7 +30,7 @@ struct {
 	__type(value, struct conntrack_row);
 } conntrack_rows SEC(".maps");
 
-#define GENERIC_FIRST 3 /* the slots below overlap the head of struct net_generic */
+#define GENERIC_FIRST 3 /* lower slots overlap the start of struct net_generic */
 #define TABLE_ENTRIES 4
 #define NAME_BYTES sizeof("nf_conntrack_count")
 
@@ -41,7 +43,7 @@ struct conntrack_walk {
 
 struct conntrack_search {
 	struct net_generic *generic;
-	__u32 slot; /* 0 where not found */
+	__u32 slot; /* 0 if not found */
 };
 
 struct conntrack_sum {
@@ -62,8 +64,8 @@ static __always_inline void *generic_data(struct net_generic *generic, __u32 slo
 }
 
 /*
- * Returns whether a module's data is that of nf_conntrack: then its sysctl table has an entry nf_conntrack_count which
- * points back to it. For all other modules, the bytes read here are arbitrary, and point nowhere.
+ * Returns whether a module's data belongs to nf_conntrack. Its sysctl table then has an entry nf_conntrack_count that
+ * points back to the data. In the data of other modules the bytes read here are arbitrary and do not match.
  */
 static __always_inline bool is_conntrack(struct nf_conntrack_net *data)
 {
@@ -147,7 +149,7 @@ static long step(__u64 index, struct conntrack_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* Returns the slot of nf_conntrack's data; 0 where it does not exist, or where no BTF has its types. */
+/* Returns the slot of nf_conntrack's data; 0 if it does not exist or no BTF describes it. */
 static __always_inline __u32 find_slot(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -161,8 +163,8 @@ static __always_inline __u32 find_slot(void)
 }
 
 /*
- * args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it continues after the previous slice. Returns
- * 0 where there is nothing to read.
+ * Arguments: namespaces to skip, rows to write, number of CPUs in percpu_cpus, whether to continue after the previous
+ * slice. Returns 0 if there is nothing to read.
  */
 SEC("raw_tp/sys_enter")
 int conntrack_read(struct bpf_raw_tracepoint_args *ctx)

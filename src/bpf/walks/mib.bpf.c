@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* SNMP counters of every network namespace. */
+/* Reads the SNMP counters of every network namespace. */
 #include "common/mib.bpf.h"
 #include "common/netns_walk.bpf.h"
 
@@ -18,7 +18,10 @@ static long step(__u64 index, struct mib_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it continues after the previous slice. */
+/*
+ * Arguments: namespaces to skip, rows to write, number of CPUs in percpu_cpus, whether to continue after the last
+ * slice.
+ */
 SEC("raw_tp/sys_enter")
 int mib_read(struct bpf_raw_tracepoint_args *ctx)
 {

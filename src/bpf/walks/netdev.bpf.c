@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The devices of every network namespace, with the counts that `ip -s link` shows.
+ * Reads the devices of every network namespace with the counts that `ip -s link` shows.
  *
- * dev_get_stats() (kernel: net/core/dev.c) asks the driver, or adds up the counts that the core keeps for the device.
- * The latter applies to any device whose driver has no function for it. The walk knows some kinds of the other
- * devices, and reads the counts that their function reads. Each kind also has a check on the walk: a function that
- * ignores net_device.stats may begin to count there in a later kernel, so a device with counts there is left to the
- * kernel.
+ * dev_get_stats() (kernel: net/core/dev.c) calls a function of the driver, if it has one. Otherwise it sums the
+ * counts that the network core keeps for the device. The walk reads all devices of the latter type. It also supports
+ * some kinds of the former type, by reading the same counts as the driver's function. A safety check applies to each
+ * of these kinds: a driver that ignores net_device.stats may start to use it in a later kernel, so devices with
+ * counts in it are not read by the walk.
  */
 #include "netdev.bpf.h"
 
-#define DEVICES_MAX (1 << 20) /* of one namespace; more mean that the list is broken */
-#define ROWS_MIN 4 /* of a call even when its time is over, so that the walk advances */
-#define QUEUES_MAX 4096 /* kernel: include/uapi/linux/if_link.h, of a virtual device */
+#define DEVICES_MAX (1 << 20) /* per namespace; a longer list is corrupted */
+#define ROWS_MIN 4 /* minimum per call, even if its time is over, so that the walk advances */
+#define QUEUES_MAX 4096 /* kernel: include/uapi/linux/if_link.h, maximum of a virtual device */
 #define IFF_LOOPBACK 0x8
 
-/* Words of 64 bits. User space has verified that the kernel's structs have this layout. */
+/* Indices of 64-bit words. User space has verified that the kernel's structs have this layout. */
 enum tstats_word { TSTATS_RX_PACKETS, TSTATS_RX_BYTES, TSTATS_TX_PACKETS, TSTATS_TX_BYTES, TSTATS_WORDS };
 enum lstats_word { LSTATS_PACKETS, LSTATS_BYTES, LSTATS_WORDS };
 enum core_word { CORE_RX_DROPPED, CORE_TX_DROPPED, CORE_WORDS };
@@ -26,7 +26,7 @@ enum vlan_word {
 	VLAN_RX_MULTICAST,
 	VLAN_TX_PACKETS,
 	VLAN_TX_BYTES,
-	VLAN_RX_ERRORS, /* 32 bits, and TX_DROPPED after it */
+	VLAN_RX_ERRORS, /* 32 bits, followed by TX_DROPPED */
 	VLAN_WORDS,
 	VLAN_TX_DROPPED = VLAN_WORDS,
 };
@@ -64,7 +64,7 @@ enum stats_word {
 	STATS_WORDS = 23,
 };
 
-/* True where struct pcpu_dstats has rx_packets, rx_bytes, tx_packets, tx_bytes, rx_drops, tx_drops: 6.7 changed it. */
+/* True if struct pcpu_dstats has the six counts of rx and tx packets, bytes and drops, which it has since 6.7. */
 const volatile bool has_dstats;
 const volatile __u8 dstats_words[DSTATS_WORDS];
 
@@ -74,10 +74,10 @@ static struct {
 	__u32 flags, skip, left, rows, cpus, stopped;
 } walk;
 
-/* Position of the last row among the devices of its namespace, kept from slice to slice. */
+/* Position of the last row among the devices of its namespace, kept between slices. */
 static __u32 last_device;
 
-/* State of the sum in progress. */
+/* State of the current sum. */
 static struct {
 	__u64 from;
 	__u64 words[8];
@@ -95,7 +95,7 @@ static __always_inline void *read_pointer(const void *place)
 	return pointer;
 }
 
-/* Adds the words of the nth CPU's share. */
+/* Adds the words of the nth CPU. */
 static __always_inline long add_share(__u32 nth, const __u32 words)
 {
 	const __u64 *offset = bpf_map_lookup_elem(&netdev_offsets, &nth);
@@ -130,14 +130,14 @@ static long add_dstats(__u64 nth, void *context)
 	return add_share(nth, DSTATS_WORDS);
 }
 
-/* Sums VLAN counts, whose last word has two counts. */
+/* Sums VLAN counts, whose last word contains two counts. */
 static long add_vlan(__u64 nth, void *context)
 {
 	__u64 errors = (__u32)sum.words[VLAN_RX_ERRORS], before = sum.words[VLAN_RX_ERRORS];
 	long stop = add_share(nth, VLAN_WORDS);
 	__u64 share = sum.words[VLAN_RX_ERRORS] - before;
 
-	/* The kernel sums them in 32 bits as well. */
+	/* The kernel also sums them in 32 bits. */
 	sum.words[VLAN_RX_ERRORS] = (__u32)(errors + share);
 	sum.words[VLAN_TX_DROPPED] = (__u32)(sum.words[VLAN_TX_DROPPED] + (share >> 32));
 	return stop;
@@ -221,7 +221,7 @@ static __always_inline void add_stats_to(struct netdev_row *row)
 				       stats[STATS_TX_WINDOW_ERRORS] + stats[STATS_TX_HEARTBEAT_ERRORS];
 }
 
-/* Returns whether net_device.stats has counts beyond those that the driver is known to show. */
+/* Returns whether net_device.stats has counts other than those that the driver is known to use. */
 static __always_inline bool has_other_stats(__u32 known)
 {
 	__u64 others = 0;
@@ -259,7 +259,7 @@ static __always_inline bool read_core(struct net_device *device, struct netdev_r
 	return true;
 }
 
-/* Reads a device whose driver shows the core's sums; a driver that does not set its kind of counts has tstats. */
+/* Reads a device whose driver shows the core's sums. A driver that does not set the kind of counts has tstats. */
 static __always_inline bool read_as_core(struct net_device *device, struct netdev_row *row)
 {
 	enum netdev_stat_type type = stat_type(device);
@@ -270,8 +270,8 @@ static __always_inline bool read_as_core(struct net_device *device, struct netde
 }
 
 /*
- * Sums the traffic of a device into words of tstats; a device with lstats has only sent traffic. A device that does
- * not set its kind of counts is assumed to have the kind that its driver is known to use.
+ * Sums the traffic of a device into words of tstats. A device with lstats has only sent traffic. @param known kind of
+ * counts that the driver uses if the device does not say
  */
 static __always_inline bool sum_traffic(struct net_device *device, enum netdev_stat_type known)
 {
@@ -295,7 +295,7 @@ static __always_inline bool sum_traffic(struct net_device *device, enum netdev_s
 	return true;
 }
 
-/* Since drivers set their kind of counts, veth does, and has tstats. Before, it had lstats. */
+/* If the kernel has pcpu_stat_type, veth sets it and uses tstats. On earlier kernels, veth uses lstats. */
 static __always_inline bool sum_veth(struct net_device *device)
 {
 	return sum_traffic(device, bpf_core_field_exists(device->pcpu_stat_type) ? NETDEV_PCPU_STAT_NONE
@@ -469,7 +469,10 @@ static __always_inline void add_core_stats(struct net_device *device, struct net
 	row->counters[NETDEV_TX_DROPS] += sum.words[CORE_TX_DROPPED];
 }
 
-/* The other end of a pair is known; a driver without get_link_net() has no link. Kernel: rtnl_fill_link_netnsid() */
+/*
+ * Returns the link bits. The other end of a pair is known, and a driver without get_link_net() has no link (kernel:
+ * rtnl_fill_link_netnsid()).
+ */
 static __always_inline __u32 link_bits(const struct rtnl_link_ops *ops, bool is_pair, struct net_device *peer)
 {
 	if (is_pair)
@@ -582,8 +585,8 @@ static __always_inline void count_effort(__u64 ns)
 }
 
 /*
- * args: devices to skip, rows to write, CPUs in percpu_cpus, nanoseconds that a call may take, whether it continues
- * after the previous slice.
+ * Arguments: devices to skip, rows to write, number of CPUs in percpu_cpus, maximum duration of the call in
+ * nanoseconds, whether to continue after the previous slice.
  */
 SEC("raw_tp/sys_enter")
 int netdev_read(struct bpf_raw_tracepoint_args *ctx)

@@ -5,9 +5,9 @@
 #include "common/percpu.bpf.h"
 #include "common/shared.bpf.h"
 
-/* Interface between the walk over devices and user space. */
+/* Interface between user space and the walk over devices. */
 
-/* Counters as in net/dev; some are sums of several (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
+/* Counters as in net/dev. Some are sums of several counts (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
 enum netdev_counter {
 	NETDEV_RX_BYTES,
 	NETDEV_RX_PACKETS,
@@ -27,10 +27,10 @@ enum netdev_counter {
 
 #define NETDEV_COUNTERS (NETDEV_TX_CARRIER + 1)
 
-/* Ways in which the drivers of a kind add up their counts, by their ndo_get_stats64(). */
+/* Ways to compute the counts of a kind, corresponding to the drivers' ndo_get_stats64(). */
 enum netdev_recipe {
 	NETDEV_AS_CORE, /* dev_get_tstats64() */
-	NETDEV_AS_TUN, /* the same with frame errors */
+	NETDEV_AS_TUN, /* like NETDEV_AS_CORE with frame errors */
 	NETDEV_AS_DUMMY, /* lstats of sent traffic */
 	NETDEV_AS_VETH,
 	NETDEV_AS_NETKIT,
@@ -41,9 +41,9 @@ enum netdev_recipe {
 /* Bits of netdev_row.is. */
 enum netdev_is {
 	NETDEV_IS_LOOPBACK = 1,
-	NETDEV_IS_COUNTED = 2, /* the counters are those that the kernel shows; otherwise only the kernel knows them */
+	NETDEV_IS_COUNTED = 2, /* the counters are valid; otherwise they must be queried by netlink */
 	NETDEV_IS_LINKED_OUTSIDE = 4, /* linked to a device in another namespace */
-	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver knows whether it is linked */
+	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver knows whether the device is linked */
 };
 
 SHARED_ENUM(netdev_counter);
@@ -54,31 +54,31 @@ struct netdev_kind_name {
 	char text[16];
 };
 
-/* Data of the driver of a kind of devices, as offsets in bytes from the struct net_device. */
+/* Layout of the driver data of a kind, as byte offsets from struct net_device. */
 struct netdev_kind {
 	__u32 recipe;
 	__u32 peer; /* pointer to the other end of a pair */
-	__u32 dropped; /* veth: packets that it could not hand over */
+	__u32 dropped; /* veth: packets that could not be passed to the peer */
 	__u32 queues; /* pointer to an array */
-	__u32 queue_bytes; /* of one queue */
-	__u32 queue_rx; /* counts in a queue */
+	__u32 queue_bytes; /* size of a queue */
+	__u32 queue_rx; /* offset of the receive counts in a queue */
 	__u32 queue_tx;
 	__u32 shares; /* per-CPU pointer */
-	__u32 are_errors_drops; /* packets received with an error count as dropped too */
+	__u32 are_errors_drops; /* packets received with an error also count as dropped */
 	__u32 frame_errors;
 };
 
 struct netdev_row {
 	__u64 cookie;
-	__u32 flags; /* of the namespace */
+	__u32 flags; /* flags of the namespace */
 	__u32 ifindex;
 	__u32 is;
-	__u8 name[16]; /* any bytes up to the first NUL */
+	__u8 name[16]; /* arbitrary bytes, NUL-terminated unless all 16 are used */
 	char kind[16];
 	__u64 counters[NETDEV_COUNTERS];
 };
 
-/* Cost of the calls so far. */
+/* Total cost of all calls. */
 struct netdev_effort {
 	__u64 calls;
 	__u64 ns;
@@ -101,7 +101,7 @@ struct {
 	__type(value, struct netdev_kind);
 } netdev_kinds SEC(".maps");
 
-/* Offset of the share of each CPU to sum, from a per-CPU pointer. As many entries as percpu_cpus. */
+/* Offset of each CPU's values from a per-CPU pointer. Has as many entries as percpu_cpus. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

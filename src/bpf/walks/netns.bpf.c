@@ -4,7 +4,7 @@
 #include "common/owner.bpf.h"
 #include "common/pid.bpf.h"
 
-#define TASKS_MAX (1 << 16) /* steps of a slice; a step reads one pointer, and takes some 20 ns */
+#define TASKS_MAX (1 << 16) /* maximum steps per slice; a step reads one pointer and takes about 20 ns */
 
 struct netns_row {
 	__u64 cookie;
@@ -15,8 +15,8 @@ struct netns_row {
 struct task_row {
 	__u64 cookie;
 	__u64 start; /* nanoseconds after boot */
-	__u32 tgid; /* in the machine's first PID namespace */
-	__u32 pid; /* in the requested PID namespace; 0 where not in it, or exiting */
+	__u32 tgid; /* in the initial PID namespace */
+	__u32 pid; /* in the requested PID namespace; 0 if not in it, or exiting */
 	__u32 inum;
 	char comm[16];
 	struct owner_names owner;
@@ -63,7 +63,7 @@ static long step(__u64 index, struct netns_walk *walk)
 	return netns_walk_step(index, walk, write_row);
 }
 
-/* args: namespaces to skip, rows to write, whether it continues after the previous slice. */
+/* Arguments: namespaces to skip, rows to write, whether to continue after the previous slice. */
 SEC("raw_tp/sys_enter")
 int netns_list(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -98,7 +98,7 @@ static __always_inline void write_task(const struct task_walk *walk, struct task
 	}
 }
 
-/* The list of processes is circular; the idle task is its head, and a task like the others. */
+/* The list of processes is circular. Its head is the idle task, which has the same type as the other entries. */
 static long task_step(__u64 index, struct task_walk *walk)
 {
 	struct list_head *position = walk->position;
@@ -124,8 +124,8 @@ static long task_step(__u64 index, struct task_walk *walk)
 }
 
 /*
- * args: processes to skip, rows to write, levels between our PID namespace and the one whose process ids are wanted.
- * Run like netns_list.
+ * Arguments: processes to skip, rows to write, number of levels from our PID namespace up to the one whose process
+ * IDs are needed. Runs like netns_list.
  */
 SEC("raw_tp/sys_enter")
 int task_list(struct bpf_raw_tracepoint_args *ctx)

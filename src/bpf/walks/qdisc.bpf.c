@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Finds the network namespaces that have a device with a queue: only there is a dump of the qdiscs worth its cost. */
+/* Finds the network namespaces that have a device with a queue. Qdiscs are dumped only in these namespaces. */
 #include "common/netns_walk.bpf.h"
 
 #define DEVICES_MAX 8192
@@ -23,7 +23,7 @@ struct device_walk {
 	__u32 has_queue;
 };
 
-/* Returns whether a qdisc counts nothing: `noqueue`, and `noop` of a device that is down. */
+/* Returns whether a qdisc has no counts: `noqueue`, or `noop` on a device that is down. */
 static __always_inline bool is_none(struct Qdisc *qdisc)
 {
 	char id[4] = {};
@@ -32,8 +32,8 @@ static __always_inline bool is_none(struct Qdisc *qdisc)
 	return id[0] == 'n' && id[1] == 'o' && (id[2] == 'q' || id[2] == 'o');
 }
 
-/* Returns whether there is an ingress queue. It is made with the first ingress qdisc, and kept: a dump shows its
- * use. */
+/* Returns whether there is an ingress queue. It is created with the first ingress qdisc and never removed. A dump
+ * shows whether it is used. */
 static __always_inline bool has_ingress(struct net_device *device)
 {
 	return bpf_core_field_exists(device->ingress_queue) && BPF_CORE_READ(device, ingress_queue);
@@ -65,7 +65,7 @@ static __always_inline bool write_row(struct netns_walk *walk, struct net *net, 
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	devices.position = BPF_CORE_READ(net, dev_base_head.next);
-	/* Where a namespace has more devices, or its list changed meanwhile, the dump decides too. */
+	/* If a namespace has more devices, or if its list has changed meanwhile, the namespace is also dumped. */
 	if (bpf_loop(DEVICES_MAX, device_step, &devices, 0) == DEVICES_MAX)
 		devices.has_queue = 1;
 	row->has_queue = devices.has_queue;
@@ -77,7 +77,7 @@ static long step(__u64 index, struct netns_walk *walk)
 	return netns_walk_step(index, walk, write_row);
 }
 
-/* args: namespaces to skip, rows to write, whether it continues after the previous slice. */
+/* Arguments: namespaces to skip, rows to write, whether to continue after the previous slice. */
 SEC("raw_tp/sys_enter")
 int qdisc_find(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Socket counts of every network namespace, as in net/sockstat and net/sockstat6. */
+/* Reads the socket counts of every network namespace, as shown in net/sockstat and net/sockstat6. */
 #include "common/netns_walk.bpf.h"
 #include "common/percpu.bpf.h"
 #include "common/shared.bpf.h"
 
-#define PROTOCOLS_MAX 256 /* of the whole kernel, which has some dozens */
+#define PROTOCOLS_MAX 256 /* maximum number of protocols; kernels have a few dozen */
 
-/* Protocols in the order of the names below. */
+/* Protocols in the order of NAMES. */
 enum sock_protocol {
 	PROTOCOL_TCP,
 	PROTOCOL_UDP,
@@ -18,9 +18,9 @@ enum sock_protocol {
 
 #define PROTOCOLS (PROTOCOL_RAW6 + 1)
 
-/* Places of protocols among the kernel's counts. */
+/* Indices of protocols in the kernel's per-CPU counts. */
 enum sock_place {
-	SOCK_PLACE_NONE = ~0U, /* this kernel lacks it */
+	SOCK_PLACE_NONE = ~0U, /* this kernel does not have the protocol */
 };
 
 enum sock_fragments {
@@ -55,7 +55,7 @@ struct {
 	__type(value, struct sock_row);
 } sock_rows SEC(".maps");
 
-/* Place of each protocol. */
+/* Index of each protocol in the kernel's counts. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PROTOCOLS);
@@ -104,8 +104,9 @@ static long protocol_step(__u64 step, struct protocol_walk *walk)
 }
 
 /*
- * Finds the places. All protocols are in one list, and the protocol of any socket leads into it: here the one of the
- * socket that answers rtnetlink in the namespace. The list's head, read as a protocol, has none of the names.
+ * Finds the indices of the protocols. All protocols are in one list, which can be entered at the protocol of any
+ * socket. The walk uses the rtnetlink socket of the namespace. The list head, read as a protocol, has none of the
+ * names.
  */
 SEC("raw_tp/sys_enter")
 int sock_protocols(void *ctx)
@@ -182,7 +183,7 @@ static __always_inline bool write_row(struct netns_walk *netns, struct net *net,
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	row->complete = 1;
-	/* The kernel itself holds one reference. */
+	/* The kernel itself has one reference. */
 	row->time_wait = BPF_CORE_READ(net, ipv4.tcp_death_row.tw_refcount.refs.counter) - 1;
 	row->fragment_queues[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
 	row->fragment_bytes[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);
@@ -199,7 +200,10 @@ static long step(__u64 index, struct sock_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it continues after the previous slice. */
+/*
+ * Arguments: namespaces to skip, rows to write, number of CPUs in percpu_cpus, whether to continue after the last
+ * slice.
+ */
 SEC("raw_tp/sys_enter")
 int sock_read(struct bpf_raw_tracepoint_args *ctx)
 {
