@@ -1,11 +1,13 @@
 /**
+ * Code of a {@link BpfError}.
  * - `BPF_UNAVAILABLE`: the addon or libbpf is missing.
- * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step that
- *   failed.
- * - `BPF_VERIFIER`: a load that the kernel's verifier refused; `verifier` has its decisive lines.
+ * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step
+ *   that failed.
+ * - `BPF_VERIFIER`: the kernel's verifier refused a program; `verifier` has the last lines of its log.
  * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is in progress.
- * - `NETNS`, `NETLINK`: entering a namespace, talking to the kernel in it.
- * - `LOCK`: locking a file.
+ * - `NETNS`: entering a network namespace failed.
+ * - `NETLINK`: a netlink request or subscription failed.
+ * - `LOCK`: locking a file failed.
  */
 export type BpfErrorCode =
   | 'BPF_UNAVAILABLE'
@@ -24,18 +26,18 @@ export type BpfErrorCode =
   | 'NETLINK'
   | 'LOCK';
 
-/** Every error of this package. */
+/** The only error class of this package. */
 export class BpfError extends Error {
   override readonly name = 'BpfError';
-  /** Operation that failed: 'open', 'load', 'attach', 'dump', … */
+  /** Operation that failed, such as 'open', 'load', 'attach' or 'dump'. */
   readonly operation: string;
-  /** Subject of the operation: an object, a program, a map, a path. */
+  /** Subject of the operation, such as an object, a program, a map or a path. */
   readonly subject: string;
-  /** errno of the kernel, positive; 0 if there is none. */
+  /** Positive errno of the kernel; 0 if there is none. */
   readonly errno: number;
   /** Output of libbpf and the verifier. */
   readonly log: string;
-  /** Lines of the verifier's log that give the reason, at most three. */
+  /** At most three lines of the verifier's log, which give the reason. */
   readonly verifier: readonly string[];
 
   readonly code: BpfErrorCode;
@@ -73,7 +75,7 @@ const CODES: Readonly<Record<string, BpfErrorCode>> = {
   enable: 'BPF_STATS',
 };
 
-/** Statistics that the verifier prints after its verdict, and its reasoning before. */
+/** Lines of the verifier's log that do not give the reason: statistics and state. */
 const NOISE =
   /^(processed \d|verification time|stack depth|mark_precise|parent |last_idx|from \d+ to \d+|\d+: safe|; )/;
 const TELLING_LINES_MAX = 3;
@@ -112,19 +114,19 @@ function codeOf(failure: NativeFailure, fallback: BpfErrorCode, verifier: readon
 
 function explain(failure: NativeFailure, verifier: readonly string[]): string {
   if (verifier.length > 0) return `${failure.message}: ${verifier.at(-1)}`;
-  // libbpf adds a hint about the memory lock limit, which has nothing to do with it on kernels since 5.11.
+  // Omits libbpf's hint about the memory lock limit, which is not the cause on kernels since 5.11.
   if (failure.operation === 'load' && failure.errno === EPERM) {
     return `${failure.message} and gave no reason`;
   }
   // man 2 setns; man 5 proc, /proc/pid/ns.
-  if (failure.operation === 'enter' && failure.errno === EPERM) return `${failure.message} (it takes CAP_SYS_ADMIN)`;
-  if (failure.operation === 'enter' && failure.errno === EACCES) return `${failure.message} (it takes CAP_SYS_PTRACE)`;
-  // The first line is the cause, and the others are its consequences.
+  if (failure.operation === 'enter' && failure.errno === EPERM) return `${failure.message} (CAP_SYS_ADMIN is needed)`;
+  if (failure.operation === 'enter' && failure.errno === EACCES) return `${failure.message} (CAP_SYS_PTRACE is needed)`;
+  // The first line is the cause. Further lines are its consequences.
   const [first = ''] = failure.log.split('\n', 1);
   return first === '' ? failure.message : `${failure.message} (${first.replace('libbpf: ', '')})`;
 }
 
-/** Converts an error of the native module into a BpfError; passes any other error through. */
+/** Converts an error of the native module to a BpfError. Returns other errors unchanged. */
 export function translate(error: unknown, fallback: BpfErrorCode): unknown {
   if (!isNativeFailure(error)) return error;
   const verifier = tellingLines(error.log);
@@ -137,7 +139,7 @@ export function translate(error: unknown, fallback: BpfErrorCode): unknown {
   });
 }
 
-/** Calls into the native module. */
+/** Calls a function and converts errors of the native module. */
 export function guarded<T>(fallback: BpfErrorCode, call: () => T): T {
   try {
     return call();
@@ -146,7 +148,7 @@ export function guarded<T>(fallback: BpfErrorCode, call: () => T): T {
   }
 }
 
-/** The same for a call that returns a promise. */
+/** Like {@link guarded}, for functions that return a promise. */
 export async function guardedAsync<T>(fallback: BpfErrorCode, call: () => Promise<T>): Promise<T> {
   try {
     return await call();

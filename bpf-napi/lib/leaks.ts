@@ -4,10 +4,7 @@ interface Closable {
   close(): void;
 }
 
-/**
- * Handles are closed by their owners. A handle that the garbage collector finds open was forgotten: it is closed,
- * and a warning `BpfLeakWarning` says which.
- */
+/** Closes handles whose owner was garbage collected without closing them, and emits a `BpfLeakWarning`. */
 const alarm = new FinalizationRegistry<{ handle: Closable; what: string }>(({ handle, what }) => {
   handle.close();
   emitWarning(`${what} was garbage collected while it was open`, 'BpfLeakWarning');

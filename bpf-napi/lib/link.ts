@@ -2,12 +2,12 @@ import { guarded } from './errors.ts';
 import type { NativeObject } from './native.ts';
 
 /**
- * One attachment of a program: to a hook, to a cgroup, in a PROG_ARRAY. It ends with `close()`, or with the object's
- * `detach()` or `close()`, whichever comes first. A link without references stays: it belongs to the object.
+ * An attachment of a program to a hook, to a cgroup or in a PROG_ARRAY. It ends with its own `close()`, or with the
+ * object's `detach()` or `close()`. An unreferenced link stays attached because it belongs to the object.
  */
 export class BpfLink implements Disposable {
   readonly program: string;
-  /** Reference that prevents collection of the object while its link is in use. */
+  /** Prevents garbage collection of the object while its link is in use. */
   readonly owner: object;
   readonly #native: NativeObject;
   readonly #id: number;
@@ -19,7 +19,7 @@ export class BpfLink implements Disposable {
     this.#id = id;
   }
 
-  /** Removes only this attachment, even while the object attaches another. Closing twice is allowed. */
+  /** Removes only this attachment. Allowed while the object attaches another program, and more than once. */
   close(): void {
     guarded('BPF_ATTACH', () => this.#native.detachOne(this.#id));
   }

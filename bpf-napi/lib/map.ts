@@ -1,10 +1,10 @@
 import { guarded } from './errors.ts';
 import type { NativeMap, NativeObject } from './native.ts';
 
-/** A map may have room for many more entries than it has. */
+/** Initial capacity of a dump. The capacity of a map may be much larger than its number of entries. */
 const ROOM_FIRST = 256;
 
-/** Entries of a map, as the kernel copied them: `count` keys, and the value of each at the same index. */
+/** Copied entries of a map: `count` keys, and their values at the same indices. */
 export interface MapDump {
   readonly count: number;
   readonly view: DataView;
@@ -13,20 +13,20 @@ export interface MapDump {
 }
 
 /**
- * A map of an object; it lives as long as the object. Keys and values are the kernel's bytes: a value of a
- * per-CPU map comes once for each possible CPU, each rounded up to eight bytes.
+ * A map of an object, which lives as long as the object. Keys and values are raw bytes. A value of a per-CPU map
+ * contains one value per possible CPU, each padded to a multiple of eight bytes.
  */
 export class BpfMap {
   readonly name: string;
   readonly keyBytes: number;
-  /** Reference that prevents collection of the object while its map is in use. */
+  /** Prevents garbage collection of the object while its map is in use. */
   readonly owner: object;
   readonly #native: NativeObject;
   readonly #index: number;
   readonly #valueBytes: number;
   #maxEntries: number;
   #buffer = new Uint8Array(0);
-  /** Entries that the last dump had room for. */
+  /** Capacity of the last dump, in entries. */
   #room = ROOM_FIRST;
 
   constructor(owner: object, handle: NativeObject, index: number, map: NativeMap) {
@@ -43,7 +43,7 @@ export class BpfMap {
     return this.#maxEntries;
   }
 
-  /** Bytes of one value, all CPUs of a per-CPU map counted. */
+  /** Size of a value in bytes. For a per-CPU map, this includes the values of all possible CPUs. */
   get valueBytes(): number {
     return this.#valueBytes;
   }
@@ -52,34 +52,41 @@ export class BpfMap {
     return guarded('BPF_MAP', () => this.#native.mapFd(this.#index));
   }
 
-  /** Before the load. The size of a ring is in bytes, a power of two and a multiple of the page size. */
+  /**
+   * Sets the number of entries. Must be called before `load`. For a ring, the number is its size in bytes, which must
+   * be a power of two and a multiple of the page size.
+   */
   resize(maxEntries: number): void {
     guarded('BPF_MAP', () => this.#native.setMaxEntries(this.#index, maxEntries));
     this.#maxEntries = maxEntries;
   }
 
   /**
-   * Before the load: a hash takes the memory of an entry when it comes, not of all at once (BPF_F_NO_PREALLOC). Programs of
-   * tracing may do so safely since 6.1 (kernel: kernel/bpf/memalloc.c).
+   * Makes a hash map allocate each entry when it is created (BPF_F_NO_PREALLOC). Must be called before `load`.
+   * Tracing programs can use such maps safely since 6.1 (kernel: kernel/bpf/memalloc.c).
    */
   allocateOnDemand(): void {
     guarded('BPF_MAP', () => this.#native.setOnDemand(this.#index));
   }
 
-  /** Before the load: whether the map is created at all. A program that can reach a map that is not, fails to load. */
+  /**
+   * Decides whether the map is created at all. Must be called before `load`, which fails if a program can reach a map
+   * that is not created.
+   */
   create(wanted: boolean): void {
     guarded('BPF_MAP', () => this.#native.setAutocreate(this.#index, wanted));
   }
 
   /**
-   * Before the load: takes the kernel's map of a loaded object in place of an own one. Types and sizes of keys and values must
-   * be equal; the number of entries becomes that of the other. The map lives until both objects are closed, in any order.
+   * Uses the map of another loaded object instead of creating one. Must be called before `load`. Type, key size and
+   * value size must match. The number of entries is taken from the other map. The map exists until both objects are
+   * closed, in any order.
    */
   reuse(other: BpfMap): void {
     this.#maxEntries = guarded('BPF_MAP', () => this.#native.reuseMap(this.#index, other.fd));
   }
 
-  /** Writes the value into `target`; returns false if there is no such key. */
+  /** Copies the value into `target`; returns false if the key does not exist. */
   lookup(key: Uint8Array, target: Uint8Array): boolean {
     return guarded('BPF_MAP', () => this.#native.lookup(this.#index, key, target));
   }
@@ -88,15 +95,16 @@ export class BpfMap {
     guarded('BPF_MAP', () => this.#native.update(this.#index, key, value));
   }
 
-  /** Returns false if there was no such key. */
+  /** Returns false if the key did not exist. */
   delete(key: Uint8Array): boolean {
     return guarded('BPF_MAP', () => this.#native.delete(this.#index, key));
   }
 
   /**
-   * Copies all entries of a hash or an array into one buffer, which the next dump overwrites: with one system call where the
-   * kernel allows it, and again if there are more than twice as many as ever before; otherwise (per-CPU arrays before 5.13) one
-   * by one. Entries that are added or removed meanwhile may be missing or doubled.
+   * Copies all entries of a hash or array into a buffer that the next dump overwrites. Uses one system call if
+   * possible, and more if the number of entries exceeds the capacity of the buffer. On kernels without batch support
+   * (per-CPU arrays before 5.13), copies entries one by one. Entries that are added or removed concurrently may be
+   * missing or duplicated.
    */
   dump(): MapDump {
     for (;;) {
@@ -121,15 +129,18 @@ export class BpfMap {
     };
   }
 
-  /** Copies the first `bytes` of an array that was declared with BPF_F_MMAPABLE. No system call after the first. */
+  /**
+   * Copies the first `bytes` bytes of an array that was declared with BPF_F_MMAPABLE. Only the first call makes a
+   * system call.
+   */
   readMapped(target: Uint8Array, bytes: number): void {
     guarded('BPF_MAP', () => this.#native.readMapped(this.#index, target, bytes));
   }
 
   /**
-   * Writes into an array that was declared with BPF_F_MMAPABLE, `offset` bytes from its start. No system call after the first.
-   * Programs may read meanwhile: each whole word of eight bytes at a multiple of eight is stored at once, before and after
-   * these each of four at a multiple of four; one word after the other, in their order.
+   * Writes to an array that was declared with BPF_F_MMAPABLE, at `offset` bytes from its start. Only the first call
+   * makes a system call. Programs may read concurrently: the data is stored in order, as aligned words of eight
+   * bytes, and at the edges as smaller aligned words. Each word is stored atomically.
    */
   writeMapped(offset: number, bytes: Uint8Array): void {
     guarded('BPF_MAP', () => this.#native.writeMapped(this.#index, offset, bytes));

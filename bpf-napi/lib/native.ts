@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { BpfError } from './errors.ts';
 
-/** Exports of `build/bpf_napi.node`. Only this file knows them; all other code uses index.ts. */
+/** Exports of `build/bpf_napi.node`. Only the files of this package use them; other code uses index.ts. */
 export interface NativeModule {
   readonly libbpfVersion: string;
   refusedCalls(): string[];
@@ -87,17 +87,20 @@ export interface NativeStats {
   close(): void;
 }
 
-/** Beside the bundle that holds this code, or in the build folder of this workspace. */
+/**
+ * Paths of the addon, either next to the bundle that contains this code or in the build directory of this workspace.
+ */
 const CANDIDATES = ['./bpf_napi.node', '../build/bpf_napi.node'];
 
 function load(): NativeModule | Error {
   const require = createRequire(import.meta.url);
-  let missing: Error = new Error('bpf_napi.node is not built: run scripts/setup');
+  let missing: Error = new Error('bpf_napi.node was not built; run scripts/setup');
   for (const candidate of CANDIDATES) {
     try {
       return require(candidate) as NativeModule;
     } catch (error) {
-      // An error of a file that was found but cannot be loaded (without libbpf, say) is more useful than "not found".
+      // If the file exists but cannot be loaded, for example because libbpf is missing, that error is more useful
+      // than "not found".
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') missing = error as Error;
     }
   }
@@ -106,13 +109,15 @@ function load(): NativeModule | Error {
 
 let loaded: NativeModule | Error | undefined;
 
-/** Returns the reason why the addon cannot be used here, or undefined if it can. */
+/** Returns the reason why the addon cannot be used; undefined if it can. */
 export function unavailable(): string | undefined {
   loaded ??= load();
   return loaded instanceof Error ? loaded.message.split('\n', 1)[0] : undefined;
 }
 
-/** @throws {BpfError} BPF_UNAVAILABLE if the addon or libbpf is missing. */
+/**
+ * @throws {BpfError} BPF_UNAVAILABLE if the addon or libbpf is missing
+ */
 export function native(): NativeModule {
   loaded ??= load();
   if (loaded instanceof Error) {

@@ -4,13 +4,16 @@ import { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
 import { type NativeObject, native } from './native.ts';
 
-/** One program of an object. `section` is its ELF section, which names the hook: `tp_btf/kfree_skb`. */
+/** A program of an object. `section` is its ELF section, which names the hook: `tp_btf/kfree_skb`. */
 export interface BpfProgram {
   readonly name: string;
   readonly section: string;
 }
 
-/** The kernel's information about a loaded program. The times are zero unless statistics are enabled. */
+/**
+ * Information of the kernel about a loaded program. `runs` and `runNanoseconds` are zero unless statistics are
+ * enabled.
+ */
 export interface BpfProgramInfo {
   readonly id: number;
   readonly runNanoseconds: bigint;
@@ -20,25 +23,25 @@ export interface BpfProgramInfo {
 }
 
 export interface PacketRunOptions {
-  /** Number of runs on the packet: 1 to 1,000,000, 1 by default. The thread is blocked meanwhile. */
+  /** Number of runs on the packet: 1 to 1,000,000. Default: 1. Blocks the thread until all runs are done. */
   readonly repeat?: number;
-  /** Bytes of the longest packet that the program may leave; by default 256 more than it gets. */
+  /** Maximum size of the resulting packet in bytes. Default: 256 more than the given packet. */
   readonly bytesMax?: number;
 }
 
 export interface PacketRun {
-  /** Result of the last run, 32 bits. */
+  /** 32-bit result of the last run. */
   readonly result: number;
-  /** The packet as the last run left it. */
+  /** Packet after the last run. */
   readonly packet: Uint8Array;
-  /** Average time of one run. */
+  /** Average duration of one run. */
   readonly nanoseconds: number;
 }
 
 export interface IteratorOptions {
-  /** Refuses a longer output. */
+  /** Maximum size of the output in bytes. Longer output is an error. */
   readonly bytesMax: number;
-  /** The map to walk, for iterators that take one (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
+  /** Map to walk, for iterators over maps (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
   readonly map?: BpfMap;
 }
 
@@ -48,16 +51,16 @@ const PACKET_GROWTH_BYTES = 256;
 const PACKET_BYTES_MAX = 1 << 20;
 
 /**
- * An instance of a BPF object file. The order is: open, choose programs, set constants and sizes, `load`,
- * `attach`, `close`. Closing detaches every program and frees every map; it may be done at any time, also
- * while a load is under way, and more than once.
+ * An instance of a BPF object file. The order of calls is: open, choose programs, set constants and sizes, `load`,
+ * `attach`, `close`. Closing detaches all programs and frees all maps. It is allowed at any time, even during a load,
+ * and more than once.
  */
 export class BpfObject implements Disposable {
   readonly programs: readonly BpfProgram[];
   readonly maps: ReadonlyMap<string, BpfMap>;
   readonly #native: NativeObject;
 
-  /** The path that it was opened from. */
+  /** Path of the object file. */
   readonly name: string;
 
   private constructor(name: string, handle: NativeObject) {
@@ -69,7 +72,7 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Reads and parses the file, off the event loop. Nothing is in the kernel yet.
+   * Reads and parses the file in a worker thread. Does not load anything into the kernel.
    * @throws {BpfError} BPF_OPEN, BPF_UNAVAILABLE
    */
   static async open(path: string): Promise<BpfObject> {
@@ -77,7 +80,7 @@ export class BpfObject implements Disposable {
     return new BpfObject(path, handle);
   }
 
-  /** Loads these programs only. A program that is not named costs nothing in the kernel. */
+  /** Selects the programs to load. The others are not loaded into the kernel. */
   choosePrograms(names: readonly string[]): void {
     for (const name of names) {
       if (!this.programs.some((program) => program.name === name)) {
@@ -90,15 +93,17 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Sets a `const volatile` variable. An integer must not be negative and must fit the variable; a byte array
-   * must have its size. The verifier removes code that such a constant rules out.
+   * Sets a `const volatile` variable. Integers must be non-negative and fit the variable; byte arrays must have its
+   * size. The verifier removes code that becomes unreachable with the value.
    */
   setConstant(name: string, value: boolean | number | bigint | Uint8Array): void {
     const plain = value instanceof Uint8Array ? value : BigInt(value);
     guarded('BPF_OPEN', () => this.#native.setConstant(name, plain));
   }
 
-  /** @throws {BpfError} BPF_MAP if the object has no such map. */
+  /**
+   * @throws {BpfError} BPF_MAP if the object has no such map
+   */
   map(name: string): BpfMap {
     const map = this.maps.get(name);
     if (map === undefined) throw new BpfError('BPF_MAP', `${this.name} has no map ${name}`, { subject: name });
@@ -106,7 +111,7 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Creates the maps and loads the chosen programs, off the event loop.
+   * Creates the maps and loads the chosen programs, in a worker thread.
    * @throws {BpfError} BPF_VERIFIER, BPF_LOAD, BPF_CLOSED
    */
   load(): Promise<void> {
@@ -114,7 +119,7 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Attaches a loaded program to the hook of its section, off the event loop.
+   * Attaches a loaded program to the hook of its section, in a worker thread.
    * @throws {BpfError} BPF_ATTACH, BPF_CLOSED
    */
   async attach(program: string): Promise<BpfLink> {
@@ -122,9 +127,10 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Attaches a loaded program of a cgroup type (`cgroup_skb/egress`, `sockops`, …) to a cgroup, beside the programs that are
-   * there, off the event loop. It sees what the cgroup and those below do.
-   * @param cgroup folder of the cgroup in a hierarchy of version 2, or a descriptor of it, which may be closed at once
+   * Attaches a loaded program of a cgroup type (`cgroup_skb/egress`, `sockops`, …) to a cgroup and its descendants,
+   * in a worker thread. Programs that are already attached stay attached.
+   * @param cgroup directory of the cgroup in a v2 hierarchy, or a descriptor of it, which may be closed immediately
+   *   after the call
    * @throws {BpfError} BPF_ATTACH, with EPERM without CAP_NET_ADMIN; BPF_CLOSED
    */
   async attachCgroup(program: string, cgroup: string | number): Promise<BpfLink> {
@@ -132,9 +138,9 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Puts a loaded program into a place of a PROG_ARRAY, for `bpf_tail_call`. The array may be another object's; it lives
-   * until the link is closed. A program that was in the place before is removed.
-   * @throws {BpfError} BPF_ATTACH: no such array, place or type of program; BPF_CLOSED
+   * Puts a loaded program into a slot of a PROG_ARRAY, for `bpf_tail_call`. The array may belong to another object
+   * and exists at least until the link is closed. Replaces any program in the slot.
+   * @throws {BpfError} BPF_ATTACH if the array, slot or program type does not match; BPF_CLOSED
    */
   plug(program: string, array: BpfMap, index: number): BpfLink {
     return this.#link(
@@ -143,24 +149,24 @@ export class BpfObject implements Disposable {
     );
   }
 
-  /** Detaches every program, from hooks, cgroups and arrays. The maps stay, so that the last counts can be read. */
+  /** Detaches all programs from hooks, cgroups and arrays. The maps stay, so their final contents can be read. */
   detach(): void {
     guarded('BPF_ATTACH', () => this.#native.detach());
   }
 
   /**
-   * Runs a raw tracepoint program once on this thread (BPF_PROG_TEST_RUN) and returns its result, 32 bits.
-   * `args` are its context: at most twelve.
+   * Runs a raw tracepoint program once on this thread (BPF_PROG_TEST_RUN) and returns its 32-bit result. `args`
+   * becomes the context of the program and has at most twelve elements.
    */
   run(program: string, args: BigUint64Array): number {
     return guarded('BPF_RUN', () => this.#native.run(program, args));
   }
 
   /**
-   * Runs a program that gets packets (tc, cgroup_skb, …) on the given packet, in this thread's network namespace
-   * (BPF_PROG_TEST_RUN). It need not be attached.
-   * @param packet an Ethernet frame with its header, even for programs that see it from the IP header on; 14 to about
-   *   3,500 bytes, the kernel's limit
+   * Runs a packet program (tc, cgroup_skb, …) on the given packet, in this thread's network namespace
+   * (BPF_PROG_TEST_RUN). The program need not be attached.
+   * @param packet Ethernet frame with its header, even for programs that start at the IP header; 14 to about 3,500
+   *   bytes, which is the kernel's limit
    * @throws {BpfError} BPF_RUN, with ENOSPC if the resulting packet is longer than bytesMax
    */
   runPacket(program: string, packet: Uint8Array, options: PacketRunOptions = {}): PacketRun {
@@ -175,17 +181,18 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Runs an iterator (`iter/tcp`, …) over its entries, in this thread's network namespace, and returns everything that the program
-   * wrote. The program is attached for this walk only.
-   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS if it wrote more than bytesMax, E2BIG if 32 KiB or more for one entry
+   * Runs an iterator (`iter/tcp`, …) over all of its entries, in this thread's network namespace, and returns the
+   * output of the program. The program is attached only for this walk.
+   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS if the output exceeds bytesMax, E2BIG if it is 32 KiB or more for
+   *   one entry
    */
   readIterator(program: string, { bytesMax, map }: IteratorOptions): Uint8Array {
     return guarded('BPF_ITERATOR', () => this.#native.readIterator(program, bytesMax, map?.fd));
   }
 
   /**
-   * Does the same for a long walk: begins at once, in this thread's network namespace, and continues off the event loop. The walk runs to its
-   * end even if the object is closed meanwhile, and holds program and map until then.
+   * Like `readIterator`, for long walks. Starts immediately in this thread's network namespace and continues in a
+   * worker thread. The walk continues even if the object is closed, and keeps the program and the map until it ends.
    * @throws {BpfError} as a rejection: BPF_ITERATOR
    */
   readIteratorAsync(program: string, { bytesMax, map }: IteratorOptions): Promise<Uint8Array> {
@@ -196,7 +203,7 @@ export class BpfObject implements Disposable {
     return guarded('BPF_LOAD', () => this.#native.programInfo(program));
   }
 
-  /** For BpfRing. */
+  /** Used by BpfRing. */
   get handle(): NativeObject {
     return this.#native;
   }
@@ -216,7 +223,7 @@ export class BpfObject implements Disposable {
 
   #bound(program: string, field: string, value: number, max: number): void {
     if (Number.isInteger(value) && value >= 1 && value <= max) return;
-    const message = `run ${program}: ${field} is ${value}, it must be an integer from 1 to ${max}`;
+    const message = `run ${program}: ${field} must be an integer from 1 to ${max}, not ${value}`;
     throw new BpfError('BPF_RUN', message, { operation: 'run', subject: program, errno: EINVAL });
   }
 }

@@ -4,50 +4,54 @@ import { type NativeRing, native } from './native.ts';
 import type { BpfObject } from './object.ts';
 
 /**
- * - `timer`: every `intervalMs`, with or without records. Programs submit with BPF_RB_NO_WAKEUP or without.
- * - `epoll`: when the kernel reports a record, and then until the ring is empty; without records nothing runs. Every program
- *   must submit without BPF_RB_NO_WAKEUP: the kernel reports a record only if all before it were read, so a silent
- *   one holds back the notifications of those that follow.
- * - `adaptive`: by epoll while records are rare, and by the timer while they flow. A notification within `intervalMs` after the last records
- *   starts the timer, at first with shorter pauses, since a burst may fill the ring. A drain by the timer ends this mode if it finds nothing,
- *   and nothing was found for `intervalMs` before it. Programs submit as for `epoll`.
+ * Trigger of drains.
+ * - `timer`: every `intervalMs`, with or without records. Programs may submit with BPF_RB_NO_WAKEUP.
+ * - `epoll`: when the kernel reports a record, until the ring is empty. Idle without records. Programs must not
+ *   submit with BPF_RB_NO_WAKEUP: the kernel reports a record only if all earlier records were read, so an unreported
+ *   record blocks later notifications.
+ * - `adaptive`: by epoll while records are rare, and by timer while there is a flow of records. A notification within
+ *   `intervalMs` after the last records starts the timer, with shorter pauses at first because a burst may fill the
+ *   ring. The timer stops after `intervalMs` without records. Programs must submit as for `epoll`.
  */
 export type RingWakeUp = 'timer' | 'epoll' | 'adaptive';
 
 export interface RingOptions {
-  /** Bytes of the longest record that the programs write. Longer ones are left out, and reported to onError. */
+  /** Maximum size of a record in bytes. Longer records are skipped and reported to onError. */
   readonly recordBytesMax: number;
-  /** Initial trigger of drains; `timer` by default. */
+  /** Initial trigger of drains. Default: `timer`. */
   readonly wakeBy?: RingWakeUp;
-  /** Milliseconds between two drains by the timer, and longest wait of a record. Records wait in the kernel meanwhile: the ring must hold that many. */
+  /**
+   * Milliseconds between drains by the timer, which is also the maximum delay of a record. The ring must be large
+   * enough for all records of that period.
+   */
   readonly intervalMs: number;
-  /** Bytes of the one buffer that a drain fills. The next turn of the event loop reads the rest. */
+  /** Size in bytes of the buffer that a drain fills. Remaining records are read in the next turn of the event loop. */
   readonly bufferBytes: number;
-  /** Gets the records of one drain. The bytes are valid until it returns. */
+  /** Called with the records of a drain. The bytes are valid only during the call. */
   readonly onBatch: (batch: RingBatch) => void;
-  /** Gets errors that onBatch throws, and those of a failed drain. Draining continues. */
+  /** Called with errors that onBatch throws and errors of failed drains. Draining continues. */
   readonly onError: (error: unknown) => void;
 }
 
 export interface RingBatch {
   readonly view: DataView;
-  /** Calls `visit` with the place and the length of each record, oldest first. */
+  /** Calls `visit` with the offset and length of each record, oldest first. */
   forEach(visit: (at: number, bytes: number) => void): void;
 }
 
 const HEADER_BYTES = 8;
-/** First pause of a flow as a fraction of the interval, and the factor by which each next pause is longer. */
+/** First pause of a flow as a fraction of the interval, and the factor between consecutive pauses. */
 const FIRST_PAUSE = 1 / 25;
 const PAUSE_GROWTH = 5;
 const EINVAL = 22;
 
 /**
- * Drains a BPF ring buffer by a timer, when the kernel wakes it, or by the one of these that costs less. Under load the timer costs a
- * fraction: one wake-up and one call for each event cost ten times as much. Without records only the timer costs anything. None keeps
- * the process alive.
+ * Drains a BPF ring buffer when a timer fires, when the kernel reports a record, or by whichever costs less. Under
+ * load the timer is ten times cheaper than a wake-up and a call per event. Without records, only the timer has a
+ * cost. A ring does not keep the process alive.
  */
 export class BpfRing implements Disposable {
-  // A static function: one made in a method would hold everything that other functions made there hold, and so the ring.
+  // Static because closures created in the same method share their variables, which would keep the ring alive.
   static readonly #notice = (ring: BpfRing) => ring.#noticed();
   static readonly #tick = (ring: BpfRing) => ring.#turn();
 
@@ -55,25 +59,27 @@ export class BpfRing implements Disposable {
   readonly #options: RingOptions;
   readonly #buffer: Uint8Array;
   readonly #view: DataView;
-  /** Free bytes of its buffer below which a drain stops. */
+  /** A drain stops when its buffer has less than this number of free bytes. */
   readonly #reserve: number;
   #wakeBy: RingWakeUp = 'timer';
-  /** True while the ring waits for the kernel's notifications, not for the timer. */
+  /** True while the ring waits for notifications of the kernel and not for the timer. */
   #isWatching = false;
-  /** Time of the last records, by a clock that nobody sets. */
+  /** Time of the last records on a monotonic clock. */
   #takenMs = Number.NEGATIVE_INFINITY;
-  /** Milliseconds before the next drain by the timer. */
+  /** Milliseconds until the next drain by the timer. */
   #pauseMs: number;
   #wakeUps = 0;
   #timer: NodeJS.Timeout | undefined;
   #rest: NodeJS.Immediate | undefined;
   #closed = false;
 
-  /** @throws {BpfError} BPF_RING if the map is no ring, the object is not loaded or the buffer too small. */
+  /**
+   * @throws {BpfError} BPF_RING if the map is not a ring, the object is not loaded, or the buffer is too small
+   */
   constructor(object: BpfObject, mapName: string, options: RingOptions) {
     this.#reserve = HEADER_BYTES + options.recordBytesMax + 7;
     if (options.bufferBytes < this.#reserve) {
-      const message = `open ring ${mapName}: a buffer of ${options.bufferBytes} bytes, at least ${this.#reserve} are needed`;
+      const message = `open ring ${mapName}: the buffer has ${options.bufferBytes} bytes but needs at least ${this.#reserve}`;
       throw new BpfError('BPF_RING', message, { operation: 'open ring', subject: mapName, errno: EINVAL });
     }
     const index = [...object.maps.keys()].indexOf(object.map(mapName).name);
@@ -87,14 +93,14 @@ export class BpfRing implements Disposable {
     if (options.wakeBy !== undefined) this.wakeBy(options.wakeBy);
   }
 
-  /** Number of wake-ups by the timer or the kernel. */
+  /** Number of wake-ups by the timer and the kernel. */
   get wakeUps(): number {
     return this.#wakeUps;
   }
 
   /**
-   * Changes the trigger of drains, at any time, even in onBatch. No record is lost or handed out twice: before the ring waits
-   * for the kernel's notifications, it drains the waiting records.
+   * Changes the trigger of drains. Allowed at any time, even in onBatch. Records are neither lost nor delivered
+   * twice: the ring is drained before it starts to wait for notifications of the kernel.
    * @throws {BpfError} BPF_CLOSED, BPF_RING
    */
   wakeBy(wakeUp: RingWakeUp): void {
@@ -106,7 +112,7 @@ export class BpfRing implements Disposable {
   }
 
   /**
-   * Reads the waiting records, at most one buffer; returns its bytes.
+   * Reads waiting records until the buffer is full. Returns the number of bytes.
    * @throws {BpfError} BPF_RING, with EMSGSIZE after a record that is longer than recordBytesMax; BPF_CLOSED
    */
   drain(): number {
@@ -145,7 +151,10 @@ export class BpfRing implements Disposable {
     this.#isWatching = isWatching;
   }
 
-  /** A function that held the ring would keep a forgotten one alive, and the leak alarm silent. */
+  /**
+   * Returns a callback that references the ring weakly. A strong reference would keep a forgotten ring alive and
+   * prevent the leak warning.
+   */
   #waker(wake: (ring: BpfRing) => void): () => void {
     const weak = new WeakRef(this);
     return () => {
@@ -161,11 +170,12 @@ export class BpfRing implements Disposable {
     return performance.now() - this.#takenMs < this.#options.intervalMs;
   }
 
-  /** Handles a notification of the kernel. */
+  /** Handles a notification from the kernel. */
   #noticed(): void {
     if (this.#wakeBy !== 'adaptive' || !this.#isFlow) this.#turn();
     else this.#flow();
-    // The kernel reports a reserved record until it is submitted: its writer may have lost the CPU.
+    // The kernel reports a reserved record repeatedly until it is submitted, which takes long if its writer is not
+    // running.
     if (this.#wakeBy === 'adaptive' && this.#isWatching && !this.#isFlow && !this.#closed) this.#flow();
   }
 
@@ -175,7 +185,10 @@ export class BpfRing implements Disposable {
     this.#next(false);
   }
 
-  /** Schedules the next drain: after other work of the loop if records are left, otherwise at the next wake-up. */
+  /**
+   * Schedules the next drain. If records are left, it follows after other work of the event loop, otherwise at the
+   * next wake-up.
+   */
   #next(isMore: boolean): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#rest);
@@ -196,7 +209,7 @@ export class BpfRing implements Disposable {
       bytes = this.drain();
       if (bytes === 0 && this.#wakeBy === 'adaptive' && !this.#isFlow) this.#watch(true);
     } catch (error) {
-      // The reported records were already read.
+      // Records before the failure were already read.
       failed = true;
       this.#options.onError(error);
     }
@@ -204,7 +217,7 @@ export class BpfRing implements Disposable {
     const isTaken = bytes > 0 || failed;
     if (isTaken) this.#takenMs = performance.now();
     const isFull = bytes + this.#reserve > this.#options.bufferBytes;
-    // The kernel reports the next record only if all before it were read.
+    // The kernel reports the next record only if all earlier records were read.
     this.#next(isFull || (this.#isWatching && (isTaken || !wasWatching)));
   }
 }

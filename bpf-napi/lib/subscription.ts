@@ -3,33 +3,36 @@ import { closed, watchForLeak } from './leaks.ts';
 import { type NativeSubscription, native } from './native.ts';
 
 export interface NetlinkSubscriptionOptions {
-  /** NETLINK_ROUTE 0, NETLINK_NETFILTER 12. */
+  /** Netlink protocol, for example 0 for NETLINK_ROUTE or 12 for NETLINK_NETFILTER. */
   readonly protocol: number;
-  /** Numbers of multicast groups, from 1: RTNLGRP_LINK, … */
+  /** Numbers of multicast groups, starting with 1, for example RTNLGRP_LINK. */
   readonly groups: readonly number[];
   /**
-   * Bytes that the kernel may queue for the socket, including its own overhead for each message. Without CAP_NET_ADMIN
-   * net.core.rmem_max is the maximum.
+   * Maximum bytes that the kernel queues for the socket, including its overhead per message. Limited to
+   * net.core.rmem_max without CAP_NET_ADMIN.
    */
   readonly queueBytes: number;
-  /** Bytes of the buffer that a receive fills; at least `datagramBytesMax`. */
+  /** Size in bytes of the buffer that a receive fills; at least `datagramBytesMax`. */
   readonly bufferBytes: number;
-  /** Bytes of the longest datagram; a longer one is an overrun. */
+  /** Maximum size of a datagram in bytes. A longer datagram counts as an overrun. */
   readonly datagramBytesMax: number;
-  /** Receives messages as they arrive. The bytes are valid until it returns. */
+  /** Called with messages as they arrive. The bytes are valid only during the call. */
   readonly onBatch: (batch: NetlinkBatch) => void;
-  /** Receives the errors that onBatch throws, and those of a failed receive. Receiving goes on. */
+  /** Called with errors that onBatch throws and errors of failed receives. Receiving continues. */
   readonly onError: (error: unknown) => void;
 }
 
 export interface NetlinkBatch {
-  /** The messages one after the other, each with its header, aligned to four bytes. May be empty after an overrun. */
+  /** Consecutive messages with their headers, each aligned to four bytes. May be empty after an overrun. */
   readonly messages: Uint8Array;
-  /** Whether messages were lost (ENOBUFS), before, between or after those of this batch. */
+  /**
+   * True if messages were lost (ENOBUFS). They may have been sent before, between or after the messages of this
+   * batch.
+   */
   readonly overrun: boolean;
   /**
-   * Whether the socket is empty. After an overrun the kernel drops further messages until then, so a dump is complete only
-   * if it was requested later.
+   * True if the socket is empty. After an overrun the kernel drops all messages until the socket is empty, so a dump
+   * must be requested after that to be complete.
    */
   readonly drained: boolean;
 }
@@ -37,12 +40,13 @@ export interface NetlinkBatch {
 const EINVAL = 22;
 
 /**
- * Receives notifications of the kernel in the network namespace that this thread is in when the subscription is made.
- * Messages of other senders are ignored. It waits by epoll, so an idle one takes no CPU. It does not keep the process alive,
- * and ends with its thread.
+ * Receives notifications of the kernel in the network namespace in which this thread is when it creates the
+ * subscription. Messages from other senders are ignored. It waits with epoll and uses no CPU while idle. It does not
+ * keep the process alive, and ends with its thread.
  */
 export class NetlinkSubscription implements Disposable {
-  // Static, because closures made in one method share their variables, and so would keep the subscription alive.
+  // Static because closures created in the same method share their variables, which would keep the subscription
+  // alive.
   static readonly #waker = (weak: WeakRef<NetlinkSubscription>) => () => {
     const subscription = weak.deref();
     if (subscription !== undefined) subscription.#noticed();
@@ -53,11 +57,13 @@ export class NetlinkSubscription implements Disposable {
   readonly #buffer: Uint8Array;
   #isWatching = false;
 
-  /** @throws {BpfError} NETLINK, with the errno: EPERM if a group needs CAP_NET_ADMIN */
+  /**
+   * @throws {BpfError} NETLINK, with EPERM if a group needs CAP_NET_ADMIN
+   */
   constructor(options: NetlinkSubscriptionOptions) {
     const { protocol, groups, queueBytes, bufferBytes, datagramBytesMax } = options;
     if (bufferBytes < datagramBytesMax) {
-      const message = `subscribe netlink: a buffer of ${bufferBytes} bytes, at least ${datagramBytesMax} are needed`;
+      const message = `subscribe netlink: the buffer has ${bufferBytes} bytes but needs at least ${datagramBytesMax}`;
       throw new BpfError('NETLINK', message, { operation: 'subscribe', subject: 'netlink', errno: EINVAL });
     }
     this.#native = guarded(
@@ -71,7 +77,7 @@ export class NetlinkSubscription implements Disposable {
   }
 
   /**
-   * Receives waiting messages, at most one buffer of them, and hands them to onBatch.
+   * Receives waiting messages until the buffer is full, and passes them to onBatch.
    * @returns whether the socket is empty
    * @throws {BpfError} NETLINK, BPF_CLOSED; errors of onBatch
    */
@@ -83,7 +89,7 @@ export class NetlinkSubscription implements Disposable {
     return empty;
   }
 
-  /** Leaves notifications in the kernel until `resume`; a full queue is an overrun. */
+  /** Leaves notifications in the kernel's queue until `resume`. A full queue causes an overrun. */
   pause(): void {
     guarded('NETLINK', () => this.#native.unwatch());
     this.#isWatching = false;

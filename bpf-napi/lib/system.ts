@@ -2,16 +2,16 @@ import { BpfError, guarded, guardedAsync } from './errors.ts';
 import { closed, watchForLeak } from './leaks.ts';
 import { type NativeStats, native } from './native.ts';
 
-/** Returns the version of the loaded libbpf: `v1.1`. */
+/** Returns the version of the loaded libbpf, for example `v1.1`. */
 export function libbpfVersion(): string {
   return native().libbpfVersion;
 }
 
 /**
- * Runs `inside` with this thread in the network namespace at `path` (`/proc/<pid>/ns/net`, a mount of
- * `ip netns`) and returns. Only synchronous work is inside, not later work of a promise.
- * Needs CAP_SYS_ADMIN. If the return fails, the process aborts.
- * @throws {BpfError} NETNS; whatever `inside` throws
+ * Calls `inside` while this thread is in the network namespace at `path` (`/proc/<pid>/ns/net`, or a mount of `ip
+ * netns`). `inside` must be synchronous because callbacks of promises run after the thread has returned. Needs
+ * CAP_SYS_ADMIN. The process is aborted if the thread cannot return to its namespace.
+ * @throws {BpfError} NETNS; errors of `inside`
  */
 export function withNetns<T>(path: string, inside: () => T): T {
   return guarded('NETNS', () =>
@@ -24,33 +24,36 @@ export function withNetns<T>(path: string, inside: () => T): T {
 }
 
 /**
- * Moves this worker thread into the network namespace at `path` for the rest of its life; only `withNetns` leads
- * back. Sockets that the thread opens are inside. Work on libuv's pool is not (`dns.lookup`, `fs.promises`):
- * its threads belong to the process. Needs CAP_SYS_ADMIN.
- * @throws {BpfError} NETNS; with EINVAL on the main thread, which every other thread starts from
+ * Moves this worker thread to the network namespace at `path` permanently. Sockets that the thread opens are in this
+ * namespace. Work in libuv's pool (`dns.lookup`, `fs.promises`) is not, because its threads belong to the process.
+ * `withNetns` still enters other namespaces temporarily. Needs CAP_SYS_ADMIN.
+ * @throws {BpfError} NETNS; with EINVAL on the main thread, from which all new threads inherit the namespace
  */
 export function enterNetns(path: string): void {
   guarded('NETNS', () => native().enterNetns(path));
 }
 
-/** Returns the cookie of this thread's network namespace, unique until reboot (since 5.12 set when the namespace is created). */
+/**
+ * Returns the cookie of this thread's network namespace, which is unique until reboot. Since 5.12 it is assigned when
+ * the namespace is created.
+ */
 export function netnsCookie(): bigint {
   return guarded('NETNS', () => native().netnsCookie());
 }
 
 export interface NetlinkAnswer {
-  /** The messages one after the other, each with its header, aligned to four bytes; NLMSG_DONE is left out. */
+  /** Consecutive messages with their headers, each aligned to four bytes, without NLMSG_DONE. */
   readonly messages: Uint8Array;
-  /** The kernel's tables changed during the dump (NLM_F_DUMP_INTR): rows may be missing or doubled. */
+  /** True if the kernel's tables changed during the dump (NLM_F_DUMP_INTR), so rows may be missing or duplicated. */
   readonly interrupted: boolean;
 }
 
 /**
- * Sends one netlink request in this thread's network namespace and collects the whole answer. Blocks until it has
- * arrived, at most two seconds for each part of it.
- * @param protocol NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
- * @param request a message with its header; its nlmsg_seq is checked in the answer
- * @param bytesMax refuses a longer answer
+ * Sends a netlink request in this thread's network namespace and returns the complete response. Blocks until it has
+ * arrived, with a timeout of two seconds for each part.
+ * @param protocol for example NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
+ * @param request message with its header; responses must have its nlmsg_seq
+ * @param bytesMax maximum size of the response
  * @throws {BpfError} NETLINK, with the kernel's errno
  */
 export function netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): NetlinkAnswer {
@@ -58,8 +61,9 @@ export function netlinkDump(protocol: number, request: Uint8Array, bytesMax: num
 }
 
 /**
- * The same for a long answer: sends at once, in this thread's network namespace, and collects off the event loop. Until the
- * promise is settled a socket keeps the namespace alive. In `withNetns` the promise must be wrapped to get out.
+ * Like `netlinkDump`, for long responses. Sends the request immediately in this thread's network namespace and
+ * receives the response in a worker thread. The socket keeps the namespace alive until the promise is settled. To
+ * return the promise from `withNetns`, it must be wrapped in an object.
  * @throws {BpfError} as a rejection: NETLINK, with the kernel's errno
  */
 export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NetlinkAnswer> {
@@ -69,27 +73,30 @@ export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax
 export type SystemCall = 'bpf' | 'setns' | 'perf_event_open' | 'socket(AF_NETLINK)';
 
 /**
- * Returns the system calls that a seccomp filter or a security module refuses. It makes each call in a way that changes nothing. `bpf`
- * is tested even without CAP_BPF.
+ * Returns the system calls that a seccomp filter or a security module refuses. Tries each call with arguments that
+ * have no effect. Tests `bpf` even without CAP_BPF.
  * @throws {BpfError} BPF_UNAVAILABLE
  */
 export function refusedCalls(): readonly SystemCall[] {
   return native().refusedCalls() as SystemCall[];
 }
 
-/** Returns the nanoseconds to add to a bpf_ktime_get_ns() for wall-clock time. They change when the clock is set. */
+/**
+ * Returns the nanoseconds to add to bpf_ktime_get_ns() to get the wall-clock time. The offset changes when the clock
+ * is set.
+ */
 export function clockOffset(): bigint {
   return native().clockOffset();
 }
 
-/** Returns the kernel's HZ: jiffies in a second. */
+/** Returns the kernel's HZ, the number of jiffies per second. */
 export function jiffiesPerSecond(): number {
   return guarded('BPF_UNAVAILABLE', () => native().jiffiesPerSecond());
 }
 
 /**
- * While one of these is open the kernel measures the run time of every BPF program (about 60 ns a run).
- * Closing the last one, or the death of the process, switches it off.
+ * Makes the kernel measure the run time of all BPF programs while at least one instance is open, which costs about 60
+ * ns per run. The measurement also stops when the process ends.
  */
 export class BpfStats implements Disposable {
   readonly #native: NativeStats;

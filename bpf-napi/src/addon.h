@@ -5,7 +5,7 @@
 
 namespace bpf_napi {
 
-/** State of the addon for one JavaScript environment, that is for one thread. */
+/** State of the addon for one JavaScript environment, which corresponds to a thread. */
 struct AddonData {
   Napi::FunctionReference object_class;
 };

@@ -12,15 +12,15 @@
 
 namespace bpf_napi {
 
-/** Returns the program that an argument names, or throws. */
+/** Returns the program with the name in an argument, or throws. */
 bpf_program* FindProgram(Napi::Env env, const ObjectHandle& handle, const Napi::Value& name, const char* operation);
 
-/** Returns the checked index of a map, or throws. */
+/** Returns a map index after checking its range, or throws. */
 size_t MapIndex(Napi::Env env, const ObjectHandle& handle, const Napi::Value& value, const char* operation);
 
 bpf_map* FindMap(Napi::Env env, const ObjectHandle& handle, const Napi::Value& value, const char* operation);
 
-/** Returns the bytes of a typed array argument, which must hold at least `bytes`. */
+/** Returns the bytes of a typed array argument, or throws if it has fewer than `bytes`. */
 uint8_t* Bytes(Napi::Env env, const Napi::Value& value, size_t bytes, const char* operation, const std::string& what);
 
 }  // namespace bpf_napi

@@ -6,7 +6,7 @@
 namespace bpf_napi {
 
 PlugAttachment::~PlugAttachment() {
-  // Another program may have taken the place meanwhile. A look-up in a PROG_ARRAY gives the id of the program.
+  // Another program may have replaced this one. Looking up a PROG_ARRAY returns the ID of the program.
   uint32_t id = 0;
   if (bpf_map_lookup_elem(array_.get(), &index_, &id) == 0 && id == program_id_) {
     bpf_map_delete_elem(array_.get(), &index_);
@@ -20,7 +20,7 @@ uint32_t Attachments::Add(std::unique_ptr<Attachment> attachment) {
 }
 
 void Attachments::Remove(uint32_t id) {
-  std::unique_ptr<Attachment> ended;  // after the lock is free again
+  std::unique_ptr<Attachment> ended;  // destroyed after the lock is released
   std::lock_guard<std::mutex> lock(mutex_);
   const auto found = all_.find(id);
   if (found == all_.end()) return;

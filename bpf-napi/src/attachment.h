@@ -13,7 +13,7 @@
 
 namespace bpf_napi {
 
-/** One attachment of a program in the kernel. Its end removes the program again. */
+/** An attachment of a program in the kernel. Destroying it detaches the program. */
 class Attachment {
  public:
   Attachment() = default;
@@ -22,7 +22,7 @@ class Attachment {
   virtual ~Attachment() = default;
 };
 
-/** A BPF link: to a tracepoint, a cgroup, ... */
+/** A BPF link to a tracepoint, a cgroup or another hook. */
 class LinkAttachment final : public Attachment {
  public:
   explicit LinkAttachment(bpf_link* link) : link_(link) {}
@@ -33,8 +33,8 @@ class LinkAttachment final : public Attachment {
 };
 
 /**
- * A place in a PROG_ARRAY. The array holds its programs: without this, a program would continue to run after its object
- * is closed. The descriptor keeps the array, which may be another object's.
+ * A program in a slot of a PROG_ARRAY. The array references its programs, so the program must be removed when its
+ * object is closed. The array may belong to another object and is kept alive by the descriptor.
  */
 class PlugAttachment final : public Attachment {
  public:
@@ -48,13 +48,13 @@ class PlugAttachment final : public Attachment {
   uint32_t program_id_;
 };
 
-/** The attachments of an object. An attachment may be ended while a thread of the pool makes another. */
+/** The attachments of an object. An attachment may be removed while a pool thread adds another one. */
 class Attachments {
  public:
-  /** Returns a number for `Remove`. */
+  /** Returns an ID for `Remove`. */
   uint32_t Add(std::unique_ptr<Attachment> attachment);
 
-  /** Ends one; does nothing if it has ended before. */
+  /** Ends an attachment. Does nothing if it has already ended. */
   void Remove(uint32_t id);
 
   void Clear();

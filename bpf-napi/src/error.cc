@@ -13,7 +13,7 @@ namespace {
 
 thread_local std::string* captured = nullptr;
 
-// The kernel's verifier log of one program is at most 16 MiB; a longer part than this explains nothing more.
+// The kernel limits the verifier log of a program to 16 MiB, but the first part is enough.
 constexpr size_t kLogBytesMax = 1 << 20;
 
 int Print(enum libbpf_print_level level, const char* format, va_list arguments) {
@@ -40,11 +40,11 @@ LogCapture::~LogCapture() { captured = nullptr; }
 
 Napi::Error ToError(Napi::Env env, const Failure& failure) {
   const int code = failure.error == kKernelNotSupported ? EOPNOTSUPP : failure.error;
-  char reason[128] = "not possible";
+  char reason[128] = "unknown error";
   if (code != 0) libbpf_strerror(code, reason, sizeof(reason));
   Napi::Error error = Napi::Error::New(env, failure.operation + " " + failure.subject + ": " + reason);
   error.Set("operation", Napi::String::New(env, failure.operation));
-  // libbpf has codes of its own, beyond those of the kernel.
+  // libbpf also has its own error codes, which are above those of the kernel.
   error.Set("errno", Napi::Number::New(env, code < __LIBBPF_ERRNO__START ? code : 0));
   error.Set("subject", Napi::String::New(env, failure.subject));
   error.Set("log", Napi::String::New(env, failure.log));

@@ -7,15 +7,15 @@
 
 namespace bpf_napi {
 
-/** ENOTSUPP of the kernel, for which user space has no name. */
+/** The kernel's ENOTSUPP, which user space headers do not define. */
 constexpr int kKernelNotSupported = 524;
 
-/** An error in the one form that lib/errors.ts converts into a BpfError. */
+/** An error in the form that lib/errors.ts converts to a BpfError. */
 struct Failure {
   std::string operation;  // "open", "load", "attach", ...
-  int error = 0;          // errno, positive; 0 where there is none
+  int error = 0;          // positive errno; 0 if there is none
   std::string subject;    // object, program, map or path
-  std::string log;        // what libbpf and the verifier said, whole
+  std::string log;        // complete output of libbpf and the verifier
 
   bool failed() const { return !operation.empty(); }
 };
@@ -24,7 +24,7 @@ Napi::Error ToError(Napi::Env env, const Failure& failure);
 
 [[noreturn]] void Throw(Napi::Env env, std::string operation, int error, std::string subject, std::string log = {});
 
-/** Captures what libbpf prints on this thread while it lives. Captures do not nest. */
+/** Captures libbpf's messages on this thread during its lifetime. Captures must not be nested. */
 class LogCapture {
  public:
   LogCapture();
@@ -38,7 +38,7 @@ class LogCapture {
   std::string text_;
 };
 
-/** Sends libbpf's messages to the capture of the thread that caused them; messages without a capture are dropped. */
+/** Redirects libbpf's messages to the capture of the current thread. Without a capture they are discarded. */
 void RedirectLibbpfLog();
 
 }  // namespace bpf_napi

@@ -9,7 +9,7 @@
 
 namespace bpf_napi {
 
-/** State that libuv holds until its close callback, and that outlives the watch. */
+/** State that libuv uses until its close callback, which may be after the watch is destroyed. */
 struct FdWatch::Poll {
   Poll(Napi::Env environment, FdWatch* watch)
       : env(environment), owner(watch), memory(new char[uv_handle_size(kUvPoll)]) {}
@@ -21,7 +21,7 @@ struct FdWatch::Poll {
   void Close();
 
   napi_env env;
-  /** Null after the close. */
+  /** Null after the watch was stopped. */
   FdWatch* owner;
   std::unique_ptr<char[]> memory;
   napi_ref call = nullptr;
@@ -30,8 +30,8 @@ struct FdWatch::Poll {
 };
 
 /**
- * libuv stops the poll and reports an error at EPOLLERR (uv__poll_io()), which a netlink socket has after an overrun.
- * Starts it again: the function finds the error when it receives.
+ * Called by libuv. A netlink socket reports EPOLLERR after an overrun, for which libuv stops polling and reports an
+ * error (uv__poll_io()). Polling is restarted because the JavaScript function gets the error when it receives.
  */
 void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   auto* self = static_cast<Poll*>(uv_handle_get_data(reinterpret_cast<uv_handle_s*>(poll)));
@@ -43,7 +43,7 @@ void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   if (napi_get_reference_value(env, self->call, &call) == napi_ok && napi_get_global(env, &global) == napi_ok &&
       napi_make_callback(env, self->context, global, call, 0, nullptr, nullptr) == napi_pending_exception &&
       napi_get_and_clear_last_exception(env, &thrown) == napi_ok) {
-    // The error ends like one of any callback of the loop: in 'uncaughtException', or the end of the process.
+    // Handles the exception like one of any other callback: with 'uncaughtException', or by ending the process.
     napi_fatal_exception(env, thrown);
   }
   napi_close_handle_scope(env, scope);
@@ -55,7 +55,7 @@ void FdWatch::Poll::Close() {
   owner = nullptr;
   napi_delete_reference(env, call);
   napi_async_destroy(env, context);
-  // This ends the polling at once, so that the descriptor may be closed; the callback runs in the loop's next turn.
+  // Stops polling immediately, so the descriptor may be closed. The callback runs in the next turn of the event loop.
   uv_close(handle(), [](uv_handle_s* handle) {
     const std::unique_ptr<Poll> self(static_cast<Poll*>(uv_handle_get_data(handle)));
     napi_remove_async_cleanup_hook(self->hook);
@@ -75,7 +75,7 @@ int FdWatch::Start(Napi::Env env, int fd, Napi::Function call) {
   uv_unref(poll_->handle());
   napi_create_reference(env, call, 1, &poll_->call);
   napi_async_init(env, nullptr, Napi::String::New(env, "bpf-napi"), &poll_->context);
-  // A thread that ends waits for the close callback: its loop must not have a handle then.
+  // When the thread ends, it must wait for the close callback because no handle may remain in its event loop.
   napi_add_async_cleanup_hook(
       env, [](napi_async_cleanup_hook_handle, void* poll) { static_cast<Poll*>(poll)->Close(); }, poll_, &poll_->hook);
   const int refused = uv_poll_start(poll_->poll(), kUvReadable, Poll::Ready);

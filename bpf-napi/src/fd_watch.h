@@ -6,8 +6,8 @@
 namespace bpf_napi {
 
 /**
- * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. It does not
- * keep the loop alive. If the thread ends first, the watch ends with it.
+ * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. Does not
+ * keep the event loop alive. Ends with the thread.
  */
 class FdWatch {
  public:
@@ -16,10 +16,10 @@ class FdWatch {
   FdWatch& operator=(const FdWatch&) = delete;
   ~FdWatch() { Stop(); }
 
-  /** Returns 0 or an errno. The descriptor must stay open until `Stop`. */
+  /** Starts watching. Returns 0 or an errno. The descriptor must stay open until `Stop`. */
   int Start(Napi::Env env, int fd, Napi::Function call);
 
-  /** Stops the calls of the function. It may be called twice. */
+  /** Stops calling the function. May be called more than once. */
   void Stop();
 
  private:

@@ -6,15 +6,15 @@
 namespace bpf_napi {
 
 /**
- * A kernel resource that must be closed once: by its owner, or else by the destructor, which Node runs when the
- * JavaScript object is collected or its environment (a thread's) ends. Work that runs on another thread keeps a handle
- * busy; that thread carries out a close that was requested meanwhile when it is done.
+ * A kernel resource that is closed exactly once, either by its owner or by the destructor. Node runs the destructor
+ * when the JavaScript object is collected or its environment (thread) ends. While another thread works with the
+ * handle, it is busy. A close that is requested meanwhile is carried out by that thread when it has finished.
  */
 class Handle {
  public:
   virtual ~Handle() = default;
 
-  /** Closes now, or as soon as the work in flight is done. It may be called twice. */
+  /** Closes the handle now, or when the current work is finished. May be called more than once. */
   void Close() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -43,7 +43,7 @@ class Handle {
     return true;
   }
 
-  /** Frees everything if the handle was closed meanwhile. */
+  /** Ends the work. Frees all resources if the handle was closed meanwhile. */
   void EndWork() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -54,7 +54,7 @@ class Handle {
   }
 
  protected:
-  /** Frees everything. Called once. */
+  /** Frees all resources. Called once. */
   virtual void Release() = 0;
 
  private:

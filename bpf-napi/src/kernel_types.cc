@@ -28,7 +28,7 @@ namespace {
 constexpr char kFolder[] = "/sys/kernel/btf";
 constexpr char kKernel[] = "vmlinux";
 
-/** `bpf_core_relo` of the kernel's include/uapi/linux/bpf.h; older headers lack it. */
+/** `bpf_core_relo` of include/uapi/linux/bpf.h, which is missing in older kernel headers. */
 struct CoreRelocation {
   uint32_t instruction;
   uint32_t type;
@@ -42,7 +42,7 @@ constexpr uint32_t kEnum64 = 19;
 using Bytes = std::vector<uint8_t>;
 using KindAndName = std::pair<uint32_t, std::string>;
 
-/** Content of a file, which does not change meanwhile. */
+/** Content of a file that is not modified while it is in use. */
 class File {
  public:
   explicit File(const std::string& path) {
@@ -56,7 +56,7 @@ class File {
       size_ = length;
       return;
     }
-    // Only the newest kernels can map files of sysfs.
+    // Only very recent kernels can map files of sysfs.
     read_.reset(new uint8_t[length]);
     size_t done = 0;
     while (done < length) {
@@ -73,7 +73,7 @@ class File {
   }
 
   const uint8_t* data() const { return mapped_ != nullptr ? mapped_ : read_.get(); }
-  /** 0 if it cannot be read. */
+  /** Size in bytes; 0 if the file cannot be read. */
   size_t size() const { return size_; }
 
  private:
@@ -82,10 +82,10 @@ class File {
   size_t size_ = 0;
 };
 
-/** Type records and strings of BTF (kernel: Documentation/bpf/btf.rst). */
+/** Type records and strings of a BTF blob (kernel: Documentation/bpf/btf.rst). */
 class Btf {
  public:
-  /** @return whether the bytes, which it does not copy, are whole */
+  /** Parses the bytes without copying them. @return whether they are complete */
   bool Parse(const uint8_t* bytes, size_t length) {
     if (length < sizeof(btf_header)) return false;
     btf_header header;
@@ -112,7 +112,7 @@ class Btf {
   std::string_view strings() const { return strings_; }
   const char* name(uint32_t offset) const { return offset < strings_.size() ? strings_.data() + offset : ""; }
 
-  /** Bytes of the record and of the data that follows it. */
+  /** Size in bytes of a type record, including the data that follows its header. */
   static size_t Length(const btf_type& type) {
     const size_t count = BTF_INFO_VLEN(type.info);
     switch (BTF_INFO_KIND(type.info)) {
@@ -141,11 +141,11 @@ class Btf {
  private:
   const uint8_t* types_ = nullptr;
   std::string_view strings_;
-  /** Records by type id; 0 is void. */
+  /** Offsets of the records by type ID; 0 is void. */
   std::vector<uint32_t> places_;
 };
 
-/** Returns a section of a 64-bit object file (man 5 elf); empty if there is none of this name. */
+/** Returns a section of a 64-bit object file (man 5 elf); empty if there is no such section. */
 std::pair<const uint8_t*, size_t> ElfSection(const File& file, const char* name) {
   Elf64_Ehdr header;
   if (file.size() < sizeof(header)) return {};
@@ -173,16 +173,16 @@ std::pair<const uint8_t*, size_t> ElfSection(const File& file, const char* name)
   return {};
 }
 
-/** Treats enumerations of any width as one kind. */
+/** Maps enums of any width to one kind. */
 uint32_t PlainKind(uint32_t kind) { return kind == kEnum64 ? uint32_t{BTF_KIND_ENUM} : kind; }
 
 /** Kernel types that an object needs. */
 struct Wanted {
-  /** Types that its code refers to, by kind and name. */
+  /** Types to which its code refers, by kind and name. */
   std::set<KindAndName> types;
-  /** Targets of its programs. */
+  /** Targets of its programs, by kind and name. */
   std::set<KindAndName> targets;
-  /** True if the object also needs ids of types, which are those of the kernel's whole BTF. */
+  /** True if the object also needs type IDs, which must be those of the kernel's complete BTF. */
   bool ids = false;
 
   void Add(const Wanted& other) {
@@ -191,13 +191,13 @@ struct Wanted {
   }
 };
 
-/** Returns the name up to the `___` before the version of a type (libbpf: bpf_core_essential_name_len). */
+/** Returns the name of a type without a version suffix that starts with `___` (libbpf: bpf_core_essential_name_len). */
 std::string EssentialName(const char* name) {
   const char* end = strstr(name, "___");
   return end == nullptr || end == name ? name : std::string(name, end);
 }
 
-/** A kind of program, and the kind and prefix of its target in BTF (libbpf: libbpf_find_vmlinux_btf_id). */
+/** A kind of program, with the kind and name prefix of its target in BTF (libbpf: libbpf_find_vmlinux_btf_id). */
 struct Target {
   const char* section;
   bpf_attach_type attach;
@@ -211,7 +211,9 @@ constexpr std::array<Target, 3> kTargets = {{
     {"fexit/", BPF_TRACE_FEXIT, BTF_KIND_FUNC, ""},
 }};
 
-/** @return an empty name if it is none of {@link kTargets} */
+/**
+ * @return an empty name if the section matches none of {@link kTargets}
+ */
 KindAndName TargetOfSection(const std::string& section) {
   for (const Target& target : kTargets) {
     const size_t length = strlen(target.section);
@@ -220,12 +222,13 @@ KindAndName TargetOfSection(const std::string& section) {
   return {};
 }
 
-/** Reads `.BTF` and `.BTF.ext`. @return whether they are present and complete */
+/** Reads `.BTF` and `.BTF.ext`. @return whether both are present and complete */
 bool ReadWanted(const File& file, Wanted& wanted) {
   Btf local;
   const auto [types, types_length] = ElfSection(file, ".BTF");
   const auto [extension, length] = ElfSection(file, ".BTF.ext");
-  // The header must reach up to the place of the relocations, a field that objects without any may lack.
+  // The header must include the field with the offset of the relocations. It may be missing in objects without
+  // relocations.
   std::array<uint32_t, 8> header;
   if (types == nullptr || length < sizeof(header) || !local.Parse(types, types_length)) return false;
   memcpy(header.data(), extension, sizeof(header));
@@ -268,8 +271,10 @@ bool ReadWanted(const File& file, Wanted& wanted) {
   return each_record(header[2], header[3], program) && each_record(header[6], header[7], relocation);
 }
 
-/** Copies types of the kernel into a separate BTF, with all types that they contain by value. Targets of pointers are
- * left out, since no access path leads there. */
+/**
+ * Copies types of the kernel into a separate BTF, including all types that they contain by value. Targets of pointers
+ * are omitted because no access path leads there.
+ */
 class Excerpt {
  public:
   explicit Excerpt(const Btf& kernel) : kernel_(kernel), strings_(1, '\0') {}
@@ -277,7 +282,7 @@ class Excerpt {
   void Add(uint32_t id) { Renumber(id); }
 
   Bytes Finish() {
-    // Records that are added meanwhile are appended.
+    // Includes records that are appended during the loop.
     for (size_t index = 0; index < added_.size(); index++) Copy(added_[index]);
     btf_header header = {};
     header.magic = BTF_MAGIC;
@@ -294,7 +299,7 @@ class Excerpt {
   }
 
  private:
-  /** Id of the type in the copy. */
+  /** Returns the ID of a type in the copy. */
   uint32_t Renumber(uint32_t id) {
     if (id == 0 || id >= kernel_.size()) return 0;
     const auto [found, is_new] = ids_.try_emplace(id, added_.size() + 1);
@@ -380,11 +385,11 @@ class Excerpt {
   Bytes types_;
   std::string strings_;
   std::vector<uint32_t> added_;
-  /** Ids in the copy, by those of the kernel. */
+  /** IDs and string offsets in the copy, by those of the kernel. */
   std::unordered_map<uint32_t, uint32_t> ids_, offsets_;
 };
 
-/** The names among the strings, by their offset. */
+/** Returns the names that are found in the strings, by offset. */
 std::unordered_map<uint32_t, std::string_view> OffsetsOf(std::string_view strings,
                                                          const std::set<std::string, std::less<>>& names) {
   constexpr size_t kLengthMax = 64;
@@ -403,7 +408,7 @@ std::unordered_map<uint32_t, std::string_view> OffsetsOf(std::string_view string
   return offsets;
 }
 
-/** Returns whether a module may have a type of one of these names: then libbpf has to search the modules. */
+/** Returns whether a module may have a type with one of these names. libbpf then has to search the modules. */
 bool MayBeInModule(const std::set<std::string>& names) {
   DIR* folder = opendir(kFolder);
   if (folder == nullptr) return true;
@@ -413,7 +418,7 @@ bool MayBeInModule(const std::set<std::string>& names) {
     const File file(std::string(kFolder) + "/" + entry->d_name);
     const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
     for (const std::string& name : names) {
-      // The terminating zero is included, because it separates strings.
+      // Includes the terminating zero, which separates strings.
       found = found || text.find(std::string_view(name.c_str(), name.size() + 1)) != std::string_view::npos;
     }
   }
@@ -421,14 +426,14 @@ bool MayBeInModule(const std::set<std::string>& names) {
   return found;
 }
 
-/** Types of the kernel's BTF that all objects of a folder need together, found in one pass. */
+/** Types in the kernel's BTF that the objects of a directory need, found in one pass. */
 struct Excerpts {
-  /** Names that were searched, and those that the kernel has. */
+  /** Types that were searched for, and the ones that the kernel has. */
   Wanted asked;
   std::set<KindAndName> found;
-  /** Type ids of targets. */
+  /** Type IDs of the targets. */
   std::map<KindAndName, uint32_t> targets;
-  /** BTF of the types that were found. */
+  /** BTF with the types that were found. */
   Bytes btf;
 };
 
@@ -473,7 +478,7 @@ std::shared_ptr<const Excerpts> LookUp(Wanted asked) {
   return excerpts;
 }
 
-/** Cache for the life of the process, since the kernel's types do not change. */
+/** Cached for the lifetime of the process because the kernel's types do not change. */
 std::shared_ptr<const Excerpts> ExcerptsFor(const std::string& folder) {
   static std::mutex mutex;
   static std::map<std::string, std::shared_ptr<const Excerpts>> kept;
@@ -483,7 +488,7 @@ std::shared_ptr<const Excerpts> ExcerptsFor(const std::string& folder) {
   return kept[folder] = LookUp(WantedInFolder(folder));
 }
 
-/** Programs whose targets are known, while their object is loaded by this thread. */
+/** Types of the object that this thread is currently loading. */
 thread_local const KernelTypes* loading = nullptr;
 
 int SetTarget(bpf_program* program, bpf_prog_load_opts* options, long) {
@@ -509,7 +514,7 @@ std::unique_ptr<KernelTypes> KernelTypes::Find(const std::string& object_file) {
   if (excerpts == nullptr) return nullptr;
   std::set<std::string> missing;
   for (const KindAndName& type : wanted.types) {
-    // The file was added after the others were read.
+    // The file was added after the directory was read.
     if (excerpts->asked.types.count(type) == 0) return nullptr;
     if (excerpts->found.count(type) == 0) missing.insert(type.second);
   }
@@ -540,7 +545,7 @@ void RegisterTargets() {
     for (const Target& target : kTargets) {
       LIBBPF_OPTS(libbpf_prog_handler_opts, options, .prog_prepare_load_fn = SetTarget,
                   .prog_attach_fn = AttachToTarget);
-      // This also matches a section without a name after the kind.
+      // Also matches a section that consists only of the kind.
       const std::string section = std::string(target.section, strlen(target.section) - 1) + "+";
       libbpf_register_prog_handler(strdup(section.c_str()), BPF_PROG_TYPE_TRACING, target.attach, &options);
     }
@@ -553,7 +558,7 @@ int LoadWith(bpf_object* object, const KernelTypes* types, std::string& log) {
     const std::string name = TargetOfSection(bpf_program__section_name(program)).second;
     if (name.empty() || !bpf_program__autoload(program)) continue;
     if (types != nullptr && types->TargetOf(program) != 0) {
-      // libbpf searches no target if a program is attached to another one; SetTarget reverts that.
+      // libbpf does not search for the target if the program is attached to another program. SetTarget reverts this.
       constexpr int kAny = 1;
       bpf_program__set_attach_target(program, kAny, nullptr);
       continue;
@@ -561,7 +566,7 @@ int LoadWith(bpf_object* object, const KernelTypes* types, std::string& log) {
     const std::string target = strchr(bpf_program__section_name(program), '/') + 1;
     const int error = bpf_program__set_attach_target(program, 0, target.c_str());
     if (error == 0) continue;
-    // The message is that of libbpf's own search.
+    // Same message as from libbpf's own search.
     log = std::string("prog '") + bpf_program__name(program) + "': failed to find kernel BTF type ID of '" + target +
           "'\n";
     return error;

@@ -18,10 +18,11 @@ namespace bpf_napi {
 
 namespace {
 
-// The kernel fills a dump's datagram up to 32 KiB, or more for a single longer message.
+// The kernel fills datagrams of a dump with up to 32 KiB, or more for a single long message.
 constexpr size_t kDatagramBytes = 64 * 1024;
 constexpr int kTimeoutSeconds = 2;
-// A process that floods the socket with its own datagrams cannot keep this loop running forever.
+// Maximum number of datagrams from other senders, so that a process that floods the socket cannot keep this loop
+// running.
 constexpr int kForeignMax = 10000;
 
 struct Dump {
@@ -29,7 +30,10 @@ struct Dump {
   bool interrupted = false;
 };
 
-/** A sent request with its own socket: a socket that stays open would keep its namespace alive. */
+/**
+ * A request that was sent on its own socket. An open socket keeps its namespace alive, so it is closed after the
+ * response.
+ */
 struct Question {
   UniqueFd fd;
   uint32_t sequence = 0;
@@ -39,7 +43,7 @@ struct Question {
 
 enum class Progress { kMore, kDone };
 
-/** Checks only for the end of a dump; all other data is copied for JavaScript to decode. */
+/** Copies messages for JavaScript to decode. Only looks for the end of the response. */
 Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& question, Failure& failure) {
   bool single = false;
   for (size_t at = 0; at + sizeof(nlmsghdr) <= size;) {
@@ -54,8 +58,8 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& ques
     at += NLMSG_ALIGN(length);
     if (header.nlmsg_seq != question.sequence) continue;
     if (header.nlmsg_flags & NLM_F_DUMP_INTR) dump.interrupted = true;
-    // Without NLM_F_DUMP there is one answer. ctnetlink marks its as one of many (IPCTNL_MSG_CT_GET_STATS), but no
-    // NLMSG_DONE follows.
+    // Without NLM_F_DUMP there is only one response. ctnetlink sets NLM_F_MULTI in some of them
+    // (IPCTNL_MSG_CT_GET_STATS) but sends no NLMSG_DONE.
     single = single || !question.is_dump || (header.nlmsg_flags & NLM_F_MULTI) == 0;
     if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
       int32_t error = 0;
@@ -84,7 +88,8 @@ Failure Receive(const Question& question, Dump& dump) {
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return {"dump", errno, "netlink"};
     if (sender.nl_pid != 0) {
-      if (++foreign > kForeignMax) return {"dump", EBADMSG, "netlink", "somebody else than the kernel answers"};
+      if (++foreign > kForeignMax)
+        return {"dump", EBADMSG, "netlink", "too many messages from senders other than the kernel"};
       continue;
     }
     if (static_cast<size_t>(size) > datagram.size()) return {"dump", EMSGSIZE, "netlink"};
@@ -92,7 +97,7 @@ Failure Receive(const Question& question, Dump& dump) {
   }
 }
 
-/** Sends a request in the namespace of this thread. */
+/** Sends a request in this thread's network namespace. */
 Question Ask(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const int protocol = info[0].As<Napi::Number>().Int32Value();
@@ -107,8 +112,8 @@ Question Ask(const Napi::CallbackInfo& info) {
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) {
     Throw(env, "connect", errno, "netlink");
   }
-  // Once connected to the kernel, only the kernel may send (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid);
-  // otherwise any process with CAP_NET_ADMIN in the namespace could answer in its place.
+  // A connected socket only receives from the kernel (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid).
+  // Otherwise any process with CAP_NET_ADMIN in the namespace could send forged responses.
   sockaddr_nl kernel = {};
   kernel.nl_family = AF_NETLINK;
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)) != 0)
@@ -135,7 +140,7 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
   return ToAnswer(info.Env(), dump);
 }
 
-/** Collects an answer on libuv's pool. The socket stays in the namespace in which it was created. */
+/** Receives a response in libuv's pool. The socket stays in the namespace in which it was created. */
 class DumpWorker : public Napi::AsyncWorker {
  public:
   DumpWorker(Napi::Env env, Question question) : AsyncWorker(env), deferred_(env), question_(std::move(question)) {}

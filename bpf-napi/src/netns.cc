@@ -21,7 +21,9 @@ namespace bpf_napi {
 
 namespace {
 
-/** Calls a function with this thread inside the network namespace at a path, and always returns from it. */
+/**
+ * Calls a function while this thread is in the network namespace at a path. Always returns to the previous namespace.
+ */
 Napi::Value WithNetns(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::string path = info[0].As<Napi::String>();
@@ -35,7 +37,7 @@ Napi::Value WithNetns(const Napi::CallbackInfo& info) {
     int fd;
     ~Return() {
       if (setns(fd, CLONE_NEWNET) == 0) return;
-      // A thread that continued in a foreign namespace would read and report wrong data.
+      // A thread that stayed in another namespace would read and report wrong data.
       perror("bpf-napi: cannot return to the thread's own network namespace");
       abort();
     }
@@ -43,18 +45,18 @@ Napi::Value WithNetns(const Napi::CallbackInfo& info) {
   return function.Call({});
 }
 
-/** Moves this thread into the network namespace at a path, for the rest of its life. */
+/** Moves this thread permanently to the network namespace at a path. */
 void EnterNetns(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::string path = info[0].As<Napi::String>();
   if (gettid() == getpid()) {
-    Throw(env, "enter", EINVAL, path, "the main thread stays where the process is: start a worker thread for it");
+    Throw(env, "enter", EINVAL, path, "the main thread cannot leave the namespace of the process; use a worker thread");
   }
   const UniqueFd target(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!target || setns(target.get(), CLONE_NEWNET) != 0) Throw(env, "enter", errno, path);
 }
 
-/** Returns the cookie of this thread's namespace. */
+/** Returns the cookie of this thread's network namespace. */
 Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   uint64_t cookie = 0;

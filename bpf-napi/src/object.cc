@@ -57,8 +57,9 @@ class OpenWorker : public Napi::AsyncWorker {
 };
 
 /**
- * libbpf searches a type or function that the kernel lacks in its modules, once. Before 1.3 the whole load fails
- * without the right to do so (CAP_SYS_ADMIN). For these versions this function triggers the search before, in vain.
+ * If the kernel lacks a type or function, libbpf searches its modules, once per object. Before libbpf 1.3 the load
+ * fails if this is not permitted (CAP_SYS_ADMIN). For these versions, this function triggers the search in advance
+ * and ignores its failure.
  */
 void SkipModules(bpf_object* object) {
   __u32 id = 0;
@@ -79,7 +80,8 @@ class LoadWorker final : public ObjectWorker {
     handle.BeginLoad();
     std::string reason;
     const int error = LoadWith(handle.object(), types.get(), reason);
-    // libbpf has just parsed and freed the kernel's BTF, some 10 MB; the pool thread's arena would keep it.
+    // Returns memory to the system. libbpf has just parsed and freed the kernel's BTF of about 10 MB, which the pool
+    // thread's arena would keep.
     malloc_trim(0);
     return error == 0 ? Failure{} : Failure{"load", -error, handle.name(), reason + log.take()};
   }
@@ -124,7 +126,7 @@ BpfObjectWrap::BpfObjectWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
 
 ObjectHandle& BpfObjectWrap::Open(Napi::Env env, const char* operation) const {
   if (handle_->closed()) Throw(env, operation, EBADF, handle_->name(), "closed");
-  if (handle_->busy()) Throw(env, operation, EBUSY, handle_->name(), "a load or an attach is under way");
+  if (handle_->busy()) Throw(env, operation, EBUSY, handle_->name(), "a load or an attach is in progress");
   return *handle_;
 }
 
@@ -174,11 +176,11 @@ void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
   if (info[1].IsBigInt()) {
     bool lossless = false;
     const uint64_t value = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
-    if (constant.bytes > sizeof(value)) Throw(info.Env(), "set", EINVAL, subject, "is no number");
+    if (constant.bytes > sizeof(value)) Throw(info.Env(), "set", EINVAL, subject, "is not a number");
     if (!lossless || (constant.bytes < sizeof(value) && value >> (8 * constant.bytes) != 0)) {
       Throw(info.Env(), "set", ERANGE, subject);
     }
-    memcpy(constant.at, &value, constant.bytes);  // both architectures that we build for are little-endian
+    memcpy(constant.at, &value, constant.bytes);  // all supported architectures are little-endian
     return;
   }
   const auto bytes = info[1].As<Napi::Uint8Array>();

@@ -17,7 +17,7 @@ class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
 
   const std::shared_ptr<ObjectHandle>& handle() const { return handle_; }
 
-  /** Returns the handle of an object that is open and idle, or throws. */
+  /** Returns the handle if it is open and idle, otherwise throws. */
   ObjectHandle& Open(Napi::Env env, const char* operation) const;
 
  private:
@@ -52,7 +52,7 @@ class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
   std::shared_ptr<ObjectHandle> handle_;
 };
 
-/** Opens the object file at `path`; the promise resolves to a BpfObjectWrap. */
+/** Opens the object file at `path`. The promise resolves to a BpfObjectWrap. */
 Napi::Value OpenObject(const Napi::CallbackInfo& info);
 
 }  // namespace bpf_napi

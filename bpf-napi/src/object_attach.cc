@@ -14,7 +14,7 @@
 #include "object_worker.h"
 #include "unique_fd.h"
 
-/* Attaching and detaching an object's programs. */
+/* Attaching and detaching the programs of an object. */
 
 namespace bpf_napi {
 
@@ -36,7 +36,7 @@ class AttachWorker : public ObjectWorker {
 
   Napi::Value Result(Napi::Env env) override { return Napi::Number::New(env, id_); }
 
-  /** Null if it failed, with errno set. */
+  /** Returns null and sets errno on failure. */
   virtual bpf_link* Attach(bpf_program* program) { return bpf_program__attach(program); }
 
  private:
@@ -46,7 +46,9 @@ class AttachWorker : public ObjectWorker {
 
 class CgroupWorker final : public AttachWorker {
  public:
-  /** Opens the path, unless there is a descriptor. */
+  /**
+   * @param cgroup path to open unless `fd` is valid
+   */
   CgroupWorker(Napi::Env env, std::shared_ptr<ObjectHandle> handle, bpf_program* program, std::string cgroup,
                UniqueFd fd)
       : AttachWorker(env, std::move(handle), program), cgroup_(std::move(cgroup)), fd_(std::move(fd)) {}
@@ -56,11 +58,11 @@ class CgroupWorker final : public AttachWorker {
     if (!fd_) fd_.reset(open(cgroup_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd_) return {"attach", errno, cgroup_};
     Failure failure = AttachWorker::Step(handle);
-    // Sources: kernel/bpf/cgroup.c, kernel/bpf/syscall.c.
+    // Kernel: kernel/bpf/cgroup.c, kernel/bpf/syscall.c.
     if (failure.error == EBADF) failure.log = cgroup_ + " is not in a cgroup v2 hierarchy\n" + failure.log;
     if (failure.error == EPERM) {
-      failure.log = "it takes CAP_NET_ADMIN, and at or above " + cgroup_ +
-                    " no program that allows no other (attached without BPF_F_ALLOW_MULTI)\n" + failure.log;
+      failure.log = "attaching needs CAP_NET_ADMIN, and no program at or above " + cgroup_ +
+                    " that was attached without BPF_F_ALLOW_MULTI\n" + failure.log;
     }
     fd_.reset();
     return failure;
@@ -73,8 +75,10 @@ class CgroupWorker final : public AttachWorker {
   UniqueFd fd_;
 };
 
-/** Checks the type of the program: the kernel would mistake the descriptor for something else, or attach to the hook of
- * the section. */
+/**
+ * Checks the type of the program. With other types, the kernel would misinterpret the descriptor or attach to the
+ * hook of the section.
+ */
 bool IsForCgroups(const bpf_program* program) {
   switch (bpf_program__type(program)) {
     case BPF_PROG_TYPE_CGROUP_SKB:
@@ -104,12 +108,12 @@ Napi::Value BpfObjectWrap::AttachCgroup(const Napi::CallbackInfo& info) {
   ObjectHandle& handle = Open(env, "attach");
   bpf_program* program = FindProgram(env, handle, info[0], "attach");
   if (!IsForCgroups(program)) {
-    Throw(env, "attach", EINVAL, bpf_program__name(program), "the program is of no type that a cgroup takes");
+    Throw(env, "attach", EINVAL, bpf_program__name(program), "programs of this type cannot be attached to a cgroup");
   }
   std::string cgroup;
   UniqueFd fd;
   if (info[1].IsNumber()) {
-    // The descriptor is a copy, because the caller may close the original before the pool uses it.
+    // Duplicated because the caller may close the original before the pool thread uses it.
     const int given = info[1].As<Napi::Number>().Int32Value();
     cgroup = "descriptor " + std::to_string(given);
     fd.reset(fcntl(given, F_DUPFD_CLOEXEC, 0));
@@ -135,7 +139,7 @@ Napi::Value BpfObjectWrap::Plug(const Napi::CallbackInfo& info) {
   int error = bpf_obj_get_info_by_fd(array, &map, &size);
   if (error != 0) Throw(env, "plug", -error, name, "the array is not loaded");
   if (map.type != BPF_MAP_TYPE_PROG_ARRAY) {
-    Throw(env, "plug", EINVAL, name, std::string(map.name) + " is no BPF_MAP_TYPE_PROG_ARRAY");
+    Throw(env, "plug", EINVAL, name, std::string(map.name) + " is not a BPF_MAP_TYPE_PROG_ARRAY");
   }
   bpf_prog_info kernel = {};
   size = sizeof(kernel);
@@ -145,12 +149,14 @@ Napi::Value BpfObjectWrap::Plug(const Napi::CallbackInfo& info) {
   if (!held) Throw(env, "plug", errno, name);
   error = bpf_map_update_elem(held.get(), &index, &program_fd, BPF_ANY);
   if (error == -EINVAL) {
-    // bpf_prog_map_compatible() of the kernel.
-    Throw(env, "plug", EINVAL, name, std::string(map.name) + " takes programs of the type of those that use it only");
+    // Kernel: bpf_prog_map_compatible().
+    Throw(env, "plug", EINVAL, name,
+          std::string(map.name) + " only takes programs of the same type as the programs that use it");
   }
   if (error == -E2BIG) {
     Throw(env, "plug", E2BIG, name,
-          std::string(map.name) + " has " + std::to_string(map.max_entries) + " places, none " + std::to_string(index));
+          std::string(map.name) + " has " + std::to_string(map.max_entries) + " slots but no slot " +
+              std::to_string(index));
   }
   if (error != 0) Throw(env, "plug", -error, name);
   const uint32_t id = handle.attachments().Add(std::make_unique<PlugAttachment>(std::move(held), index, kernel.id));

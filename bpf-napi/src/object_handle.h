@@ -17,28 +17,28 @@
 
 namespace bpf_napi {
 
-/** Bytes of a value as the kernel copies it: a per-CPU value comes once for each possible CPU. */
+/** Size of a value in bytes as the kernel copies it. A per-CPU value includes all possible CPUs. */
 size_t ValueBytes(const bpf_map* map);
 
 size_t RoundUp8(size_t bytes);
 
-/** A constant (`const volatile`) of an object: where its value is kept until the load. */
+/** A constant (`const volatile`) of an object and the place of its value before the load. */
 struct Constant {
   uint8_t* at = nullptr;
   size_t bytes = 0;
   bool loaded = false;
 };
 
-/** Returns a constant without a place if the object has none of that name. */
+/** Returns a constant whose `at` is null if the object has no such constant. */
 Constant FindConstant(const bpf_object* object, const std::string& name);
 
-/** One instance of a BPF object file, with its maps, programs and links. */
+/** An instance of a BPF object file with its maps, programs and attachments. */
 class ObjectHandle final : public Handle {
  public:
   ObjectHandle(bpf_object* object, std::string name, std::unique_ptr<KernelTypes> types)
       : object_(object), name_(std::move(name)), types_(std::move(types)) {}
 
-  /** Runs without references to the handle, so no work is in flight either. */
+  /** No references are left when the destructor runs, so no work is in progress. */
   ~ObjectHandle() override {
     if (object_ != nullptr) Release();
   }
@@ -51,16 +51,16 @@ class ObjectHandle final : public Handle {
 
   Attachments& attachments() { return attachments_; }
 
-  /** Set once maps must not change any more: libbpf checks that for some changes only. */
+  /** Called when maps must no longer change. libbpf checks this only for some changes. */
   void BeginLoad() { load_begun_ = true; }
   bool load_begun() const { return load_begun_; }
 
-  /** Types for the load, which is the last to need them. Null if libbpf searches by itself. */
+  /** Returns the types for the load, after which they are no longer needed. Null if libbpf searches itself. */
   std::unique_ptr<KernelTypes> TakeTypes() { return std::move(types_); }
 
   /**
-   * Returns the place of `bytes` from `offset` of the map's memory, which is mapped on first use; nullptr with errno
-   * set if that fails.
+   * Returns the address of `bytes` bytes at `offset` in the memory of a map, which is mapped on first use. Returns
+   * nullptr and sets errno on failure.
    * @param protection PROT_READ, or PROT_READ | PROT_WRITE
    */
   void* Mapped(size_t map, size_t offset, size_t bytes, int protection);
@@ -81,7 +81,7 @@ class ObjectHandle final : public Handle {
   std::vector<bpf_program*> programs_;
   bool load_begun_ = false;
   Attachments attachments_;
-  /** Mappings by map and protection. */
+  /** Mappings by map index and protection. */
   std::map<std::pair<size_t, int>, Mapping> mappings_;
 };
 

@@ -16,16 +16,16 @@
 #include "object.h"
 #include "unique_fd.h"
 
-/* Output of an object's iterators. */
+/* Reading the output of an object's iterators. */
 
 namespace bpf_napi {
 
 namespace {
 
-// The kernel hands out at most 32 KiB a read (bpf_seq_read() in kernel/bpf/bpf_iter.c).
+// The kernel returns at most 32 KiB per read (bpf_seq_read() in kernel/bpf/bpf_iter.c).
 constexpr size_t kFirstBytes = 64 * 1024;
 
-/** One walk of an iterator. Its link stays to the end: before 6.0 it alone keeps the map that is walked. */
+/** A walk of an iterator. The link must exist until the end because before 6.0 nothing else keeps the map alive. */
 struct Walk {
   std::unique_ptr<LinkAttachment> link;
   UniqueFd fd;
@@ -33,7 +33,7 @@ struct Walk {
   std::string program;
 };
 
-/** Opens a walk in the network namespace of this thread. */
+/** Starts a walk in this thread's network namespace. */
 Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
   Napi::Env env = info.Env();
   bpf_program* program = FindProgram(env, handle, info[0], "iterate");
@@ -63,10 +63,10 @@ Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
 Failure Finish(const Walk& walk, std::vector<uint8_t>& bytes) {
   size_t used = 0;
   for (;;) {
-    // One byte more than allowed distinguishes the end from the bound.
+    // Reads one byte more than allowed, to distinguish the end of the output from output that is too long.
     if (used == bytes.size()) bytes.resize(std::min(std::max(2 * used, kFirstBytes), walk.bytes_max + 1));
     const ssize_t count = read(walk.fd.get(), bytes.data() + used, bytes.size() - used);
-    // The kernel returns EAGAIN after each million entries without output; the next read continues there.
+    // The kernel returns EAGAIN after each million entries without output. The next read continues from there.
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (count < 0) return {"iterate", errno, walk.program};
     if (count == 0) break;

@@ -12,7 +12,7 @@
 #include "error.h"
 #include "object.h"
 
-/* Access to an object's maps. */
+/* Access to the maps of an object. */
 
 namespace bpf_napi {
 
@@ -37,7 +37,7 @@ void BpfObjectWrap::SetOnDemand(const Napi::CallbackInfo& info) {
   if (error != 0) Throw(info.Env(), "set up", -error, bpf_map__name(map));
 }
 
-/** Gives a map of this object the kernel's map behind a descriptor. Returns its number of entries. */
+/** Makes a map of this object use the kernel's map behind a descriptor. Returns its number of entries. */
 Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "reuse");
@@ -49,11 +49,11 @@ Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   __u32 size = sizeof(other);
   int error = bpf_obj_get_info_by_fd(fd, &other, &size);
   if (error != 0) Throw(env, "reuse", -error, name, "the other object is not loaded");
-  // libbpf accepts any map; then a program would fail to load, or read other data.
+  // libbpf accepts any map. With a wrong one, a program would fail to load or read wrong data.
   const auto expect = [&](const char* what, uint32_t own, uint32_t others) {
     if (own == others) return;
     Throw(env, "reuse", EINVAL, name,
-          std::string(what) + " is " + std::to_string(own) + ", that of the other map " + std::to_string(others));
+          std::string(what) + " is " + std::to_string(own) + " but " + std::to_string(others) + " in the other map");
   };
   expect("the type", bpf_map__type(map), other.type);
   expect("the size of a key", bpf_map__key_size(map), other.key_size);
@@ -104,7 +104,7 @@ Napi::Value BpfObjectWrap::Delete(const Napi::CallbackInfo& info) {
 
 namespace {
 
-/* Copies entries one by one, at most `*entries`, and sets that to their number. Returns 0 or an error number. */
+/* Copies at most `*entries` entries one by one and stores their number in `*entries`. Returns 0 or an errno. */
 int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint8_t* values, __u32* entries) {
   const __u32 capacity = *entries;
   const uint8_t* previous = nullptr;
@@ -117,7 +117,8 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
     } else if (errno != ENOENT) {
       return errno;
     } else {
-      // The entry was removed meanwhile: from a missing key the kernel would start again.
+      // The previous entry was removed meanwhile. With a missing key, the kernel would start again from the
+      // beginning.
       return 0;
     }
   }
@@ -126,7 +127,7 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
 
 }  // namespace
 
-/** Returns the number of copied entries, at most the given one; -1 if there may be more. */
+/** Returns the number of copied entries; -1 if there may be more than the buffer can hold. */
 Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "dump");
@@ -137,20 +138,21 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   const bool has_all_room = capacity >= bpf_map__max_entries(map);
   const size_t values_at = RoundUp8(capacity * key_bytes);
   uint8_t* target = Bytes(env, info[1], values_at + capacity * value_bytes, "dump", name);
-  // Position at which the kernel would continue: a bucket number or a key. It is unused: without room for all the copy
-  // starts again.
+  // Position at which the kernel would continue: a bucket number or a key. It is not used because an incomplete copy
+  // is started again.
   std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
   __u32 entries = capacity;
   const int fd = bpf_map__fd(map);
   int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
   bool is_end = error == -ENOENT;
-  // Before 5.13 one call cannot read a per-CPU array.
+  // Before 5.13, per-CPU arrays cannot be read with one call.
   if (error == -kKernelNotSupported) {
     entries = capacity;
     error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
     is_end = error == 0 && entries < capacity;
   }
-  // Success with a full buffer is not the end either: entries that moved meanwhile were copied twice and took the room.
+  // A full buffer does not mean that all entries were copied, because entries that moved meanwhile may have been
+  // copied twice.
   if (!is_end && !has_all_room && (error == 0 || error == -ENOSPC)) return Napi::Number::New(env, -1);
   if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
   return Napi::Number::New(env, entries);
@@ -181,7 +183,7 @@ bool StoreWord(uint8_t*& target, const uint8_t*& source, size_t& bytes) {
   return true;
 }
 
-/** Each step stores the longest aligned word, at once: programs may read it on another CPU meanwhile. */
+/** Stores the longest possible aligned word in each step, atomically, because programs may read it concurrently. */
 void StoreWords(uint8_t* target, const uint8_t* source, size_t bytes) {
   while (bytes > 0) {
     StoreWord<uint64_t>(target, source, bytes) || StoreWord<uint32_t>(target, source, bytes) ||

@@ -8,7 +8,7 @@
 #include "error.h"
 #include "object.h"
 
-/* Runs of an object's programs that no hook causes. */
+/* Test runs of an object's programs. */
 
 namespace bpf_napi {
 
@@ -30,8 +30,8 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
   const std::string name = bpf_program__name(program);
   const auto packet = info[1].As<Napi::Uint8Array>();
   auto left = info[2].As<Napi::Uint8Array>();
-  // Without room the kernel would not check its size.
-  if (left.ByteLength() == 0) Throw(env, "run", EINVAL, name, "no room for the packet that the program leaves");
+  // With an empty buffer, the kernel would not check the size.
+  if (left.ByteLength() == 0) Throw(env, "run", EINVAL, name, "the buffer for the resulting packet is empty");
   LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.Data(), .data_out = left.Data(),
               .data_size_in = static_cast<__u32>(packet.ByteLength()),
               .data_size_out = static_cast<__u32>(left.ByteLength()),
@@ -39,14 +39,14 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
   const int error = bpf_prog_test_run_opts(bpf_program__fd(program), &options);
   if (error == -ENOSPC) {
     Throw(env, "run", ENOSPC, name,
-          "the program leaves a packet of " + std::to_string(options.data_size_out) + " bytes, there is room for " +
+          "the resulting packet has " + std::to_string(options.data_size_out) + " bytes but the buffer only " +
               std::to_string(left.ByteLength()));
   }
-  // Programs of tracing hooks give EFAULT, and those without a test run ENOTSUPP.
+  // The kernel returns EFAULT for programs of tracing hooks, and ENOTSUPP for programs without test runs.
   if (error == -EINVAL || error == -EFAULT || error == -kKernelNotSupported) {
     Throw(env, "run", EINVAL, name,
-          "it takes a program of a type that gets packets, and an Ethernet frame of 14 bytes to a page less the "
-          "kernel's own room, not " +
+          "needs a program of a type that processes packets, and an Ethernet frame of 14 bytes to about a page, "
+          "not " +
               std::to_string(packet.ByteLength()));
   }
   if (error != 0) Throw(env, "run", -error, name);

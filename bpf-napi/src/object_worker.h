@@ -12,14 +12,16 @@
 
 namespace bpf_napi {
 
-/** Runs a blocking step of an object on libuv's pool and settles a promise with its outcome. */
+/** Runs a blocking operation on an object in libuv's pool and settles a promise with its result. */
 class ObjectWorker : public Napi::AsyncWorker {
  public:
-  /** Expects a busy handle, by its `BeginWork`. */
+  /**
+   * @param handle must be busy (`BeginWork`)
+   */
   ObjectWorker(Napi::Env env, std::shared_ptr<ObjectHandle> handle)
       : AsyncWorker(env), deferred_(env), handle_(std::move(handle)) {}
 
-  /** Starts the work; the worker deletes itself at its end. */
+  /** Starts the work. The worker deletes itself when it has finished. */
   Napi::Promise Start() {
     Napi::Promise promise = deferred_.Promise();
     Queue();
@@ -27,10 +29,10 @@ class ObjectWorker : public Napi::AsyncWorker {
   }
 
  protected:
-  /** Runs the step on a thread of the pool. */
+  /** Runs the operation on a pool thread. */
   virtual Failure Step(ObjectHandle& handle) = 0;
 
-  /** Returns the value to which the promise resolves. */
+  /** Returns the value with which the promise is resolved. */
   virtual Napi::Value Result(Napi::Env env) { return env.Undefined(); }
 
   void Execute() final {
@@ -39,7 +41,7 @@ class ObjectWorker : public Napi::AsyncWorker {
   }
 
   void OnOK() final {
-    // This also covers a close after the step: code that sees the promise resolve may use the object.
+    // Also checks for a close after the operation, because code that sees the promise resolve may use the object.
     if (handle_->closed() && !failure_.failed()) failure_ = {"use", EBADF, handle_->name(), "closed meanwhile"};
     if (failure_.failed()) {
       deferred_.Reject(ToError(Env(), failure_).Value());

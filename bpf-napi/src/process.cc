@@ -12,7 +12,7 @@ namespace bpf_napi {
 
 namespace {
 
-/** flock(2) on libuv's pool: a file system that hangs must not block the event loop. */
+/** Runs flock(2) in libuv's pool because a hanging file system must not block the event loop. */
 class LockWorker final : public Napi::AsyncWorker {
  public:
   LockWorker(Napi::Env env, int fd) : AsyncWorker(env), deferred_(env), fd_(fd) {}
@@ -42,14 +42,16 @@ class LockWorker final : public Napi::AsyncWorker {
   int error_ = 0;
 };
 
-/** Takes the lock, and returns whether this open file has it. The lock ends with the last descriptor of that opening,
- * at the latest with the process. */
+/**
+ * Tries to acquire the lock and returns whether it was acquired. It is released when the last descriptor of the open
+ * file is closed, at the latest when the process ends.
+ */
 Napi::Value TryLock(const Napi::CallbackInfo& info) {
   auto* worker = new LockWorker(info.Env(), info[0].As<Napi::Number>().Int32Value());
   return worker->Start();
 }
 
-/** Ends the process without waiting for any thread, which exit(3) does. */
+/** Ends the process without waiting for other threads, unlike exit(3). */
 void ExitNow(const Napi::CallbackInfo& info) { _exit(info[0].As<Napi::Number>().Int32Value()); }
 
 }  // namespace

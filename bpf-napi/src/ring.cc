@@ -16,10 +16,10 @@ namespace bpf_napi {
 
 namespace {
 
-// A record in the drained buffer: its length as u32, four unused bytes, its bytes, padding to 8.
+// Format of a record in the buffer: length as u32, four unused bytes, the data, padding to a multiple of 8.
 constexpr size_t kHeaderBytes = 8;
 
-// Result of the callback that ends a drain; libbpf counts the record of that call as read.
+// Return value of the callback that ends a drain. libbpf counts the record of that call as read.
 constexpr int kFull = -ENOBUFS;
 
 class RingHandle final : public Handle {
@@ -28,16 +28,16 @@ class RingHandle final : public Handle {
     if (ring_ != nullptr) Release();
   }
 
-  /** Error of the last drain: 0 or an errno. */
+  /** Opens the ring. Returns 0 or an errno. */
   int Open(int map_fd) {
     ring_ = ring_buffer__new(map_fd, Take, this, nullptr);
     return ring_ == nullptr ? errno : 0;
   }
 
   /**
-   * Copies records until the ring is empty or the next one of `record_bytes_max` might not fit. Returns the
-   * bytes written, or a negative errno: -EMSGSIZE for longer records, which are left out. It is returned once the
-   * records around them are handed out.
+   * Copies records until the ring is empty or a record of `record_bytes_max` might not fit. Returns the number of
+   * bytes written, or a negative errno. Longer records are skipped and cause -EMSGSIZE, which is returned after the
+   * records around them were delivered.
    */
   long Drain(uint8_t* target, size_t bytes, size_t record_bytes_max) {
     target_ = target;
@@ -53,11 +53,11 @@ class RingHandle final : public Handle {
     return used_ == 0 && too_long_ != 0 ? -EMSGSIZE : static_cast<long>(used_);
   }
 
-  /** Calls a function while the ring has reported records. Returns 0 or an errno. */
+  /** Calls a function while the ring has unread records that were reported. Returns 0 or an errno. */
   int Watch(Napi::Env env, Napi::Function call) { return watch_.Start(env, ring_buffer__epoll_fd(ring_), call); }
   void Unwatch() { watch_.Stop(); }
 
-  /** Returns the bytes of the longest record that was left out, once. */
+  /** Returns the size of the longest record that was skipped, and resets it. */
   size_t TakeTooLong() { return std::exchange(too_long_, 0); }
 
  protected:

@@ -21,12 +21,12 @@ namespace bpf_napi {
 
 namespace {
 
-/** Result of one call. */
+/** Result of a receive call. */
 struct Taken {
   size_t bytes = 0;
-  /** Notifications were lost: the queue was full, or a datagram was longer than the room for it. */
+  /** True if notifications were lost because the queue was full or a datagram was too long. */
   bool overrun = false;
-  /** The socket is empty. */
+  /** True if the socket is empty. */
   bool empty = false;
 };
 
@@ -34,16 +34,16 @@ class SubscriptionHandle final : public Handle {
  public:
   ~SubscriptionHandle() override { Close(); }
 
-  /** Subscribes in the namespace that this thread is in. Returns 0 or an errno. */
+  /** Subscribes in this thread's network namespace. Returns 0 or an errno. */
   int Open(int protocol, const uint32_t* groups, size_t count, int queue_bytes) {
     fd_ = UniqueFd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
     if (!fd_) return errno;
-    // Only CAP_NET_ADMIN may exceed net.core.rmem_max.
+    // Exceeding net.core.rmem_max requires CAP_NET_ADMIN.
     if (setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &queue_bytes, sizeof(queue_bytes)) != 0 &&
         setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &queue_bytes, sizeof(queue_bytes)) != 0) {
       return errno;
     }
-    // A broadcast skips a socket without a port (kernel: net/netlink/af_netlink.c, do_one_broadcast()).
+    // Sockets without a port do not receive broadcasts (kernel: net/netlink/af_netlink.c, do_one_broadcast()).
     sockaddr_nl any_port = {};
     any_port.nl_family = AF_NETLINK;
     if (bind(fd_.get(), reinterpret_cast<sockaddr*>(&any_port), sizeof(any_port)) != 0) return errno;
@@ -54,7 +54,7 @@ class SubscriptionHandle final : public Handle {
     return 0;
   }
 
-  /** Copies datagrams while there is room for the longest. Returns 0 or an errno. */
+  /** Copies datagrams while the longest possible one still fits. Returns 0 or an errno. */
   int Receive(uint8_t* target, size_t bytes, size_t datagram_bytes_max, Taken& taken) {
     while (bytes - taken.bytes >= datagram_bytes_max) {
       sockaddr_nl sender = {};
@@ -71,7 +71,7 @@ class SubscriptionHandle final : public Handle {
         return 0;
       }
       if (size < 0) return errno;
-      // Processes with CAP_NET_ADMIN in the namespace may send to a group; only the kernel has port 0.
+      // Processes with CAP_NET_ADMIN in the namespace may also send to a group. Only the kernel has port 0.
       if (sender.nl_pid != 0) continue;
       if (static_cast<size_t>(size) > datagram_bytes_max) {
         taken.overrun = true;

@@ -30,7 +30,7 @@ int64_t Nanoseconds(clockid_t clock) {
   return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec;
 }
 
-/** Wall clock minus the clock of bpf_ktime_get_ns(), in nanoseconds. */
+/** Returns the wall clock minus the clock of bpf_ktime_get_ns(), in nanoseconds. */
 Napi::Value ClockOffset(const Napi::CallbackInfo& info) {
   const int64_t before = Nanoseconds(CLOCK_MONOTONIC);
   const int64_t wall = Nanoseconds(CLOCK_REALTIME);
@@ -38,7 +38,7 @@ Napi::Value ClockOffset(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), wall - (before + (after - before) / 2));
 }
 
-/** Returns timer ticks a second (the kernel's HZ), from the resolution of the coarse clock. */
+/** Returns the number of timer ticks per second (the kernel's HZ), derived from the resolution of the coarse clock. */
 Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
   timespec tick = {};
   if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
@@ -47,13 +47,12 @@ Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>((kNanosecondsPerSecond + tick.tv_nsec / 2) / tick.tv_nsec));
 }
 
-/** Errors that filters and security modules return, and that the kernel does not return for wrong arguments. */
+/** Errors that filters and security modules return, but that the kernel does not return for invalid arguments. */
 bool IsRefusal(int64_t result) {
   return result < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EAFNOSUPPORT);
 }
 
-/** Makes each call in a way that changes nothing: with arguments that the kernel rejects before it checks a
- * right. */
+/** Makes each call without an effect, with arguments that the kernel rejects before it checks privileges. */
 Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
   std::vector<std::string> refused;
   constexpr int kNoCommand = 0x7fff;
@@ -67,7 +66,7 @@ Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
   return names;
 }
 
-/** The kernel measures the run time of BPF programs while one of these is open. */
+/** The kernel measures the run time of BPF programs while a handle is open. */
 class StatsHandle final : public Handle {
  public:
   explicit StatsHandle(int fd) : fd_(fd) {}

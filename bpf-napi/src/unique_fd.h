@@ -7,7 +7,7 @@
 
 namespace bpf_napi {
 
-/** Owns one file descriptor. */
+/** Owns a file descriptor. */
 class UniqueFd {
  public:
   UniqueFd() = default;

@@ -4,8 +4,9 @@
 #include <cstddef>
 
 /*
- * Functions of libuv that the addon calls and Node exports. Node-API's headers come without uv.h. The ABI of libuv is
- * stable within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and no layout is used here.
+ * Functions of libuv that Node exports and the addon calls. The headers for Node-API do not include uv.h. The ABI of
+ * libuv is stable within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and the layout of its
+ * structs is not used.
  */
 extern "C" {
 struct uv_loop_s;
@@ -19,7 +20,7 @@ void* uv_handle_get_data(const uv_handle_s* handle);
 void uv_unref(uv_handle_s* handle);
 void uv_close(uv_handle_s* handle, void (*closed)(uv_handle_s*));
 
-/** Returns 0 or a negative errno, as the next one. */
+/** Returns 0 or a negative errno, like uv_poll_start(). */
 int uv_poll_init(uv_loop_s* loop, uv_poll_s* poll, int fd);
 int uv_poll_start(uv_poll_s* poll, int events, void (*ready)(uv_poll_s*, int status, int events));
 }

@@ -32,7 +32,7 @@ expectNothingLeft();
 const PAIR = ['count_egress', 'count_ingress'];
 
 describe('attachCgroup', () => {
-  it('sees each packet of the cgroup, both ways, and none of another cgroup', async () => {
+  it('sees each packet of the cgroup in both directions, and none of another cgroup', async () => {
     using object = await loadObject('packets', PAIR);
     for (const program of PAIR) await object.attachCgroup(program, cgroup.path);
     cgroup.traffic(namespace, 10);
@@ -41,7 +41,7 @@ describe('attachCgroup', () => {
     expect(countsOf(object)).toMatchObject({ egress: 10, ingress: 10 });
   });
 
-  it('takes a descriptor, which may be closed at once', async () => {
+  it('accepts a descriptor, which may be closed immediately', async () => {
     using object = await loadObject('packets', PAIR);
     const fd = openSync(cgroup.path, 'r');
     const attached = object.attachCgroup('count_egress', fd);
@@ -51,7 +51,7 @@ describe('attachCgroup', () => {
     expect(countsOf(object)).toMatchObject({ egress: 3, ingress: 0 });
   });
 
-  it('attaches beside what is there: one program, two cgroups, two objects', async () => {
+  it('keeps other attachments: one program, two cgroups, two objects', async () => {
     using first = await loadObject('packets', PAIR);
     using second = await loadObject('packets', PAIR);
     await first.attachCgroup('count_egress', cgroup.path);
@@ -64,7 +64,7 @@ describe('attachCgroup', () => {
 });
 
 describe('its link', () => {
-  it('takes away this attachment only', async () => {
+  it('removes only this attachment', async () => {
     using object = await loadObject('packets', PAIR);
     const egress = await object.attachCgroup('count_egress', cgroup.path);
     await object.attachCgroup('count_ingress', cgroup.path);
@@ -79,7 +79,7 @@ describe('its link', () => {
     expect(countsOf(object)).toMatchObject({ egress: 1, ingress: 5 });
   });
 
-  it('is closed at the end of the block that uses it, also in the middle of a load or an attach', async () => {
+  it('is closed at the end of the block that uses it, even during a load or an attach', async () => {
     using object = await loadObject('packets', PAIR);
     let attaching: Promise<unknown>;
     {
@@ -102,7 +102,7 @@ describe('its link', () => {
     for (const link of [first, second]) expect(() => link.close()).not.toThrow();
   });
 
-  it('exists for other hooks as well', async () => {
+  it('also exists for other hooks', async () => {
     using object = await loadObject('hooks', ['count_exec']);
     const first = await object.attach('count_exec');
     await object.attach('count_exec');
@@ -119,7 +119,7 @@ describe('its link', () => {
 });
 
 describe('attachCgroup refuses', () => {
-  it('a path that is not there, a file, and a folder that is no cgroup of version 2', async () => {
+  it('a path that does not exist, a file, and a directory that is not a v2 cgroup', async () => {
     using object = await loadObject('packets', PAIR);
     const attach = (path: string | number) => object.attachCgroup('count_egress', path);
     await expect(attach('/no/such/cgroup')).rejects.toMatchObject({
@@ -141,10 +141,14 @@ describe('attachCgroup refuses', () => {
     await expect(attach(-1)).rejects.toMatchObject({ code: 'BPF_ATTACH', subject: 'descriptor -1', errno: EBADF });
   });
 
-  it('a program of another type, also one that has a hook of its own', async () => {
+  it('a program of another type, even with its own hook', async () => {
     using object = await loadObject('packets', ['no_packet']);
     using hooks = await loadObject('hooks', ['count_exec']);
-    const failure = { code: 'BPF_ATTACH', errno: EINVAL, message: expect.stringContaining('no type that a cgroup') };
+    const failure = {
+      code: 'BPF_ATTACH',
+      errno: EINVAL,
+      message: expect.stringContaining('cannot be attached to a cgroup'),
+    };
     await expect(object.attachCgroup('no_packet', cgroup.path)).rejects.toMatchObject(failure);
     await expect(hooks.attachCgroup('count_exec', cgroup.path)).rejects.toMatchObject(failure);
   });
@@ -170,7 +174,7 @@ describe('attachCgroup refuses', () => {
       '--inh-caps=-all',
       ...[process.execPath, '--no-warnings', '--input-type=module', '--eval', script],
     ]);
-    expect(JSON.parse(stdout)).toEqual(['BPF_ATTACH', EPERM, expect.stringContaining('it takes CAP_NET_ADMIN')]);
+    expect(JSON.parse(stdout)).toEqual(['BPF_ATTACH', EPERM, expect.stringContaining('attaching needs CAP_NET_ADMIN')]);
   });
 });
 

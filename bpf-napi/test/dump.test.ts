@@ -5,7 +5,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { loadObject, openObject, u32 } from './support/objects.ts';
 import { fill, pair, pairsOf, readPairs } from './support/pairs.ts';
 
-/** Counts the CPUs in a list such as `0-1` or `0,2-3`. */
+/** Returns the number of CPUs in a list such as `0-1` or `0,2-3`. */
 function possibleCpus(): number {
   return readFileSync('/sys/devices/system/cpu/possible', 'utf8')
     .trim()
@@ -108,7 +108,7 @@ describe('per-CPU maps', () => {
     using object = await loadObject('maps', ['fill']);
     const triples = object.map('triples');
     expect(triples.valueBytes).toBe(16 * possibleCpus());
-    // The last four of each sixteen bytes are padding, which the kernel returns as zeros.
+    // The last four of each sixteen bytes are padding, which the kernel fills with zeros.
     const written = Uint32Array.from({ length: triples.valueBytes / 4 }, (_, i) => (i % 4 === 3 ? 0 : i + 1));
     triples.update(u32(9), new Uint8Array(written.buffer));
     const { count, view, keyAt, valueAt } = triples.dump();

@@ -30,7 +30,7 @@ describe('open', () => {
     expect(failure.message).toContain('/no/such/file.bpf.o: No such file or directory');
   });
 
-  it.each(['/etc/passwd', process.execPath])('says that %s is no BPF object', async (path) => {
+  it.each(['/etc/passwd', process.execPath])('says that %s is not a BPF object', async (path) => {
     const failure = await failureOf(() => BpfObject.open(path));
     expect(failure).toMatchObject({ code: 'BPF_OPEN', errno: 0, subject: path });
     expect(failure.message).toMatch(/object format invalid.*not a (proper ELF|valid eBPF) object/i);
@@ -142,7 +142,7 @@ it('reports that the addon is not built', async () => {
       const failure = await BpfObject.open('any').catch((error) => error);
       console.log(JSON.stringify([failure.name, failure.code, unavailable()]));`;
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
-    expect(JSON.parse(stdout)).toEqual(['BpfError', 'BPF_UNAVAILABLE', expect.stringContaining('is not built')]);
+    expect(JSON.parse(stdout)).toEqual(['BpfError', 'BPF_UNAVAILABLE', expect.stringContaining('was not built')]);
   } finally {
     await rm(folder, { recursive: true });
   }

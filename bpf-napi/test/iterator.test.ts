@@ -21,7 +21,7 @@ const itOfMaps = it.runIf(await canIterateMaps());
 const sync = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIterator(...args);
 const async_ = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIteratorAsync(...args);
 
-/** Loads an object with a number of entries: key and value are i and 1000 + i. */
+/** Loads an object with `count` entries, whose keys are i and whose values are 1000 + i. */
 async function loadEntries(count: number, programs: readonly string[], copies = 1): Promise<BpfObject> {
   const object = await openObject('iterators', programs);
   object.map('entries').resize(Math.max(count, 16));
@@ -46,15 +46,15 @@ describe.each([
   ['readIterator', sync],
   ['readIteratorAsync', async_],
 ])('%s', (_name, read) => {
-  // 10,000 entries are 160,000 bytes: several reads, and a buffer that grows.
-  itOfMaps.each([0, 1, 10_000])('gives all that it wrote of a map of %i entries', async (count) => {
+  // 10,000 entries take 160,000 bytes, which needs several reads and a growing buffer.
+  itOfMaps.each([0, 1, 10_000])('returns the complete output for a map of %i entries', async (count) => {
     using object = await loadEntries(count, ['map_entries']);
     const map = object.map('entries');
     const bytes = await read(object, 'map_entries', { bytesMax: 1 << 20, map });
     expect(entriesOf(bytes)).toEqual(Array.from({ length: count }, (_, i) => [i, 1000 + i]));
   });
 
-  itOfMaps('begins anew each time', async () => {
+  itOfMaps('starts from the beginning each time', async () => {
     using object = await loadEntries(2, ['map_entries']);
     const map = object.map('entries');
     for (const expected of [2, 3]) {
@@ -64,7 +64,7 @@ describe.each([
     }
   });
 
-  itOfMaps('keeps to the bound, to the byte', async () => {
+  itOfMaps('enforces the limit to the byte', async () => {
     using object = await loadEntries(100, ['map_entries']);
     const map = object.map('entries');
     const whole = await read(object, 'map_entries', { bytesMax: 100 * ENTRY_BYTES, map });
@@ -80,7 +80,7 @@ describe.each([
     });
   });
 
-  itOfMaps('takes less than 32 KiB of one entry and refuses more', async () => {
+  itOfMaps('accepts less than 32 KiB of output for one entry and refuses more', async () => {
     using fits = await loadEntries(3, ['map_filler'], 7);
     const bytes = await read(fits, 'map_filler', { bytesMax: 1 << 20, map: fits.map('entries') });
     expect(bytes).toHaveLength(3 * 7 * FILLER_BYTES);
@@ -92,7 +92,7 @@ describe.each([
     });
   });
 
-  itOfMaps('refuses what is no iterator, and one of maps without a map', async () => {
+  itOfMaps('refuses a program that is not an iterator, and a map iterator without a map', async () => {
     using object = await loadEntries(1, ['map_entries', 'no_iterator']);
     await expect(async () => read(object, 'no_iterator', { bytesMax: 8 })).rejects.toMatchObject({
       code: 'BPF_ITERATOR',
@@ -109,13 +109,13 @@ describe.each([
     await expect(async () => read(object, 'map_entries', { bytesMax: 8, map })).rejects.toMatchObject({ errno: EBADF });
   });
 
-  it('has the sockets of the namespace of the thread', async () => {
+  it('returns the sockets in the namespace of the thread', async () => {
     using object = await loadObject('iterators', ['tcp_ports']);
     using namespace = new TestNamespace();
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
-    // A promise must be wrapped to get out of withNetns.
+    // The promise must be wrapped because withNetns returns no promises.
     const inside = withNetns(namespace.path, () => ({ bytes: read(object, 'tcp_ports', { bytesMax: 1 << 20 }) }));
     const home = await read(object, 'tcp_ports', { bytesMax: 1 << 20 });
     const closed = once(server, 'close');
@@ -126,7 +126,7 @@ describe.each([
   });
 });
 
-it('an iterator that the kernel does not have is named at the load', async () => {
+it('an iterator that the kernel does not have is named in the error of the load', async () => {
   using object = await openObject('iterators', ['no_such_iterator']);
   await expect(object.load()).rejects.toMatchObject({
     code: 'BPF_LOAD',
@@ -134,7 +134,7 @@ it('an iterator that the kernel does not have is named at the load', async () =>
   });
 });
 
-itOfMaps('a walk goes to its end where the object is closed meanwhile, and then lets go', async () => {
+itOfMaps('a walk continues to its end if the object is closed meanwhile, and then releases everything', async () => {
   const object = await loadEntries(10_000, ['map_entries']);
   const map = object.map('entries');
   const walks = [1, 2, 3].map(() => object.readIteratorAsync('map_entries', { bytesMax: 1 << 20, map }));

@@ -20,7 +20,7 @@ it('the garbage collector leaves an object alone while one of its links is in us
   expect(await run('link', 'forget')).toMatchObject({ warnings: [], programs: 2 });
 });
 
-it('the garbage collector finds an object that was forgotten with its link: closes both and warns', async () => {
+it('an object that was forgotten with its link is closed with it by the garbage collector, with a warning', async () => {
   const warning = `BpfLeakWarning: BPF object ${objectPath('hooks')} was garbage collected while it was open`;
   expect(await run('forgotten link', 'forget')).toMatchObject({ warnings: [warning], programs: 1 });
 });

@@ -35,7 +35,7 @@ it('runs a program with the constants that were set before the load', async () =
   expect(results).toEqual([1, 255, 0xfffffffe, 2 ** 32 - 5, 0x665a, 7]);
 });
 
-it('counts while a program is attached; detached, it stands still and the map can be read', async () => {
+it('counts while a program is attached; after detach, the count stays and the map can be read', async () => {
   using object = await loadObject('hooks', ['count_exec']);
   expect(execsCounted(object)).toBe(0n);
   await object.attach('count_exec');
@@ -138,7 +138,7 @@ describe('while a load is in progress', () => {
     setImmediate(turn);
     await object.load();
     isLoading = false;
-    // A load on this thread would leave no turn of the loop before its end.
+    // If the load ran on this thread, the event loop would have no turns until its end.
     expect(turns).toBeGreaterThan(10);
   });
 });

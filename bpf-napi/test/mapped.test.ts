@@ -19,7 +19,7 @@ function bytesOf(map: BpfMap, bytes: number): Uint8Array {
 }
 
 describe('writeMapped', () => {
-  it('writes what programs, look-ups and readMapped then read', async () => {
+  it('writes data that programs, look-ups and readMapped can read', async () => {
     using object = await loadObject('maps', ['fill']);
     const rows = object.map('rows');
     rows.writeMapped(2 * PAIR_BYTES, pair(7n, 8));
@@ -53,7 +53,7 @@ describe('writeMapped', () => {
     expect(bytesOf(object.map('rows'), 17)).toEqual(Uint8Array.from([...whole.subarray(3, 19), 0]));
   });
 
-  it('tears no word that a program reads meanwhile on another CPU', async () => {
+  it('does not tear words that a program reads concurrently on another CPU', async () => {
     using object = await loadObject('maps', ['watch_row']);
     const rows = object.map('rows');
     const numbers = new BigUint64Array(1);
@@ -65,7 +65,7 @@ describe('writeMapped', () => {
     const busy = spawn('dd', ['if=/dev/zero', 'of=/dev/null', 'bs=1'], { stdio: 'ignore' });
     const values = Array.from({ length: 256 }, (_, byte) => new Uint8Array(PAIR_BYTES).fill(byte));
     try {
-      // A whole pair, then its last word alone and its first, as it comes.
+      // Writes a whole pair, then only its last word, then only its first.
       while (number(1) < 500n) {
         for (const value of values) {
           rows.writeMapped(0, value);

@@ -5,7 +5,7 @@ import { fill, PAIR_BYTES, pair, pairsOf, readPairs } from './support/pairs.ts';
 import { mappedMaps, openDescriptors } from './support/process_state.ts';
 
 describe('one entry', () => {
-  it('is written, read, overwritten and deleted', async () => {
+  it('can be written, read, overwritten and deleted', async () => {
     using object = await pairsOf(64);
     const map = object.map('pairs');
     const value = new Uint8Array(PAIR_BYTES);
@@ -19,7 +19,7 @@ describe('one entry', () => {
     expect(map.lookup(u32(7), value)).toBe(false);
   });
 
-  it('that a program wrote is read', async () => {
+  it('that a program wrote can be read', async () => {
     using object = await pairsOf(64, 10);
     expect(fill(object, 3)).toBe(3);
     const value = new Uint8Array(PAIR_BYTES);
@@ -27,7 +27,7 @@ describe('one entry', () => {
     expect(value).toEqual(pair(1002n, 2));
   });
 
-  it('needs room for the key and the value', async () => {
+  it('needs buffers that are large enough for the key and the value', async () => {
     using object = await pairsOf(64);
     const map = object.map('pairs');
     const short = expect.objectContaining({ code: 'BPF_MAP', errno: 22 });
@@ -37,7 +37,7 @@ describe('one entry', () => {
     expect(() => map.delete(new Uint8Array(0))).toThrow(short);
   });
 
-  it('finds no room in a full map', async () => {
+  it('cannot be added to a full map', async () => {
     using object = await pairsOf(4);
     expect(fill(object, 4)).toBe(4);
     expect(() => object.map('pairs').update(u32(99), pair(1n, 1))).toThrow(
@@ -47,14 +47,14 @@ describe('one entry', () => {
 });
 
 describe('before the load', () => {
-  it('a map gets the size that the kernel then keeps to', async () => {
+  it('a map gets the size that the kernel then enforces', async () => {
     using object = await pairsOf(10);
     expect(object.map('pairs').maxEntries).toBe(10);
     expect(fill(object, 1000)).toBe(10);
     expect(readPairs(object.map('pairs')).size).toBe(10);
   });
 
-  it('a map takes memory for the entries that it has, where that is wanted', async () => {
+  it('a map can be set to use memory only for existing entries', async () => {
     const bytesWith = async (onDemand: boolean): Promise<number> => {
       using object = await openObject('maps', ['fill']);
       object.setConstant('key_step', 1);
@@ -99,7 +99,7 @@ describe('before the load', () => {
 });
 
 describe('readMapped', () => {
-  it('copies what a program wrote, as often as asked', async () => {
+  it('copies data that a program wrote, repeatedly', async () => {
     using object = await loadObject('maps', ['fill']);
     const rows = object.map('rows');
     const target = new Uint8Array(3 * PAIR_BYTES);
@@ -125,7 +125,7 @@ describe('readMapped', () => {
 
   it('maps the memory once, until the object is closed', async () => {
     const object = await loadObject('maps', ['fill']);
-    // libbpf maps the memory of some maps itself.
+    // libbpf itself maps the memory of some maps.
     const before = mappedMaps();
     for (let i = 0; i < 3; i++) object.map('rows').readMapped(new Uint8Array(8), 8);
     expect(mappedMaps()).toBe(before + 1);

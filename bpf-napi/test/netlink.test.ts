@@ -58,11 +58,11 @@ const LINKS = request(RTM_GETLINK, NLM_F_DUMP);
 
 interface Message {
   readonly type: number;
-  /** The bytes of one attribute, or undefined. */
+  /** Returns the bytes of an attribute, or undefined. */
   readonly attribute: (kind: number) => Uint8Array | undefined;
 }
 
-/** Each message without the port of the socket that it came to (nlmsg_pid). */
+/** Returns the messages without the port of the receiving socket (nlmsg_pid). */
 function withoutPort(messages: Uint8Array): Uint8Array {
   const copy = messages.slice();
   const view = new DataView(copy.buffer);
@@ -70,7 +70,9 @@ function withoutPort(messages: Uint8Array): Uint8Array {
   return copy;
 }
 
-/** `fixed` is the length of what comes before the attributes. */
+/**
+ * @param fixed length of the header before the attributes
+ */
 function decode(messages: Uint8Array, fixed: number): Message[] {
   const view = new DataView(messages.buffer, messages.byteOffset, messages.byteLength);
   const decoded: Message[] = [];
@@ -116,7 +118,7 @@ it('lists the links of the calling namespace', () => {
   expect(interrupted).toBe(false);
 });
 
-it('collects an answer that is longer than one datagram', () => {
+it('receives a response that is longer than one datagram', () => {
   const address = (i: number) => `10.77.${i >> 8}.${i & 255}`;
   const expected = Array.from({ length: ADDRESSES }, (_, i) => address(i));
   namespace.batch(expected.map((each) => `address add ${each}/32 dev lo`).join('\n'));
@@ -129,7 +131,7 @@ it('collects an answer that is longer than one datagram', () => {
   expect(rows.map((row) => row.attribute(IFA_ADDRESS)?.join('.'))).toEqual(expected);
 });
 
-it('accepts answers of the kernel only', async () => {
+it('accepts responses only from the kernel', async () => {
   using forged = new TestNamespace();
   forged.batch(
     Array.from({ length: ADDRESSES }, (_, i) => `address add 10.78.${i >> 8}.${i & 255}/32 dev lo`).join('\n'),
@@ -138,7 +140,8 @@ it('accepts answers of the kernel only', async () => {
   const ask = () => withNetns(forged.path, () => netlinkDump(NETLINK_ROUTE, addresses, PLENTY));
   const whole = decode(ask().messages, IFADDRMSG_BYTES).length;
   expect(whole).toBe(ADDRESSES);
-  // A socket of netlink has the number of its process. An end of the answer, with the right sequence number, again and again.
+  // The first netlink socket of a process has the process ID as its port. The forger repeatedly sends a message with
+  // the right sequence number that ends the response.
   const forger = spawn('ip', ['netns', 'exec', forged.name, 'python3', '-u', '-c', FORGER, String(process.pid)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -153,7 +156,7 @@ it('accepts answers of the kernel only', async () => {
   }
 });
 
-it('takes an empty answer', () => {
+it('accepts an empty response', () => {
   using empty = new TestNamespace();
   const { messages } = withNetns(empty.path, () =>
     netlinkDump(NETLINK_ROUTE, request(RTM_GETADDR, NLM_F_DUMP), PLENTY),
@@ -161,26 +164,26 @@ it('takes an empty answer', () => {
   expect(messages).toHaveLength(0);
 });
 
-it('takes a single answer, of a request that is no dump', () => {
+it('accepts a single response to a request that is not a dump', () => {
   const loopback = request(RTM_GETLINK, 0, [0, 1]);
   const { messages } = withNetns(namespace.path, () => netlinkDump(NETLINK_ROUTE, loopback, PLENTY));
   expect(decode(messages, IFINFOMSG_BYTES).map(nameOf)).toEqual(['lo']);
 });
 
-it('takes a single answer that is marked as one of many, and does not wait for the others', () => {
-  // Such a wait ends with an error.
+it('accepts a single response with NLM_F_MULTI, and does not wait for more', () => {
+  // Waiting for more would end with an error.
   const { messages } = withNetns(namespace.path, () =>
     netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS, 0), PLENTY),
   );
   expect(decode(messages, 4).map(({ type }) => type)).toEqual([IPCTNL_MSG_CT_GET_STATS]);
-  // The same family's dumps have an end.
+  // Dumps of the same family end with NLMSG_DONE.
   const dump = withNetns(namespace.path, () =>
     netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP), PLENTY),
   );
   expect(decode(dump.messages, 4).length).toBeGreaterThan(0);
 });
 
-it('collects off the event loop what it would have collected at once, in the namespace that it was asked in', async () => {
+it('receives the same response in a worker thread, in the namespace in which the request was made', async () => {
   const addresses = request(RTM_GETADDR, NLM_F_DUMP);
   const { answer } = withNetns(namespace.path, () => ({
     answer: netlinkDumpAsync(NETLINK_ROUTE, addresses, PLENTY),
@@ -198,10 +201,10 @@ describe('fails', () => {
   };
   const wrong: [string, () => unknown, number][] = [
     ['an unknown type', dump(NETLINK_ROUTE, request(0x7fff, NLM_F_DUMP)), EOPNOTSUPP],
-    ['a link that is not there', dump(NETLINK_ROUTE, request(RTM_GETLINK, 0, [0, 4242])), ENODEV],
+    ['a link that does not exist', dump(NETLINK_ROUTE, request(RTM_GETLINK, 0, [0, 4242])), ENODEV],
     ['an unknown protocol', dump(31, LINKS), EPROTONOSUPPORT],
     ['a request without a header', dump(NETLINK_ROUTE, new Uint8Array(15)), EINVAL],
-    ['an answer that is longer than allowed', dump(NETLINK_ROUTE, LINKS, 100), ENOBUFS],
+    ['a response that is longer than allowed', dump(NETLINK_ROUTE, LINKS, 100), ENOBUFS],
   ];
   it.each(wrong)('with the errno for %s', (_what, call, errno) => {
     expect(call).toThrow(expect.objectContaining({ name: 'BpfError', code: 'NETLINK', errno }));
@@ -209,7 +212,7 @@ describe('fails', () => {
 
   it.each([
     ['an unknown protocol', 31, PLENTY, EPROTONOSUPPORT],
-    ['an answer that is longer than allowed', NETLINK_ROUTE, 100, ENOBUFS],
+    ['a response that is longer than allowed', NETLINK_ROUTE, 100, ENOBUFS],
   ])('with the errno off the event loop: %s', async (_what, protocol, bytesMax, errno) => {
     await expect(netlinkDumpAsync(protocol, LINKS, bytesMax)).rejects.toThrow(
       expect.objectContaining({ name: 'BpfError', code: 'NETLINK', errno }),

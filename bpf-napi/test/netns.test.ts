@@ -27,7 +27,7 @@ it('the cookie distinguishes the namespaces and stays', () => {
 });
 
 describe('enterNetns', () => {
-  /** Threads of this process that are in the namespace at a path. */
+  /** Returns the number of threads of this process in the namespace at a path. */
   const threadsIn = (path: string) =>
     readdirSync('/proc/self/task').filter((task) => {
       const { ino, dev } = statSync(`/proc/self/task/${task}/ns/net`);
@@ -39,7 +39,7 @@ describe('enterNetns', () => {
       workerData: { task: 'liveInNamespace', objects: '', path },
     });
 
-  it('moves a worker thread for good, with its sockets, and no other thread', async () => {
+  it('moves a worker thread permanently, with its sockets, and no other thread', async () => {
     using namespace = new TestNamespace();
     namespace.batch('link set lo up');
     const home = netnsCookie();
@@ -50,7 +50,7 @@ describe('enterNetns', () => {
     expect(seen.entered).toBe(withNetns(namespace.path, netnsCookie));
     expect([...seen.devices.matchAll(/^\s*(\S+):/gm)].map(([, name]: string[]) => name)).toEqual(namespace.links());
     expect(seen.answer).toBe('connected');
-    // Inside, withNetns goes out and comes back to where the thread lives.
+    // withNetns leaves the thread's namespace and returns to it.
     expect(seen.back).toBe(home);
     expect(seen.after).toBe(seen.entered);
     expect(netnsCookie()).toBe(home);
@@ -64,7 +64,7 @@ describe('enterNetns', () => {
     expect(threadsIn(namespace.path)).toBe(0);
   });
 
-  it('lets the namespace go when the thread is terminated', async () => {
+  it('releases the namespace when the thread is terminated', async () => {
     using namespace = new TestNamespace();
     namespace.batch('link set lo up');
     const before = openDescriptors();
@@ -78,7 +78,7 @@ describe('enterNetns', () => {
     expect(openDescriptors()).toEqual(before);
   });
 
-  it('refuses the main thread, which stays where it is', () => {
+  it('refuses to move the main thread', () => {
     const home = netnsCookie();
     expect(() => enterNetns(first.path)).toThrow(
       expect.objectContaining({
@@ -86,14 +86,14 @@ describe('enterNetns', () => {
         operation: 'enter',
         subject: first.path,
         errno: 22,
-        message: expect.stringContaining('the main thread stays where the process is: start a worker thread'),
+        message: expect.stringContaining('the main thread cannot leave the namespace of the process'),
       }),
     );
     expect(netnsCookie()).toBe(home);
   });
 
   it.each([
-    ['that is not there', '/run/netns/no-such-namespace', 2],
+    ['that does not exist', '/run/netns/no-such-namespace', 2],
     ['of another kind of namespace', '/proc/self/ns/mnt', 22],
   ])('refuses a path %s: the thread ends with the error', async (_what, path, errno) => {
     const before = openDescriptors();
@@ -107,12 +107,12 @@ describe('enterNetns', () => {
 });
 
 describe('withNetns', () => {
-  it('gives back what the function returned', () => {
+  it('returns the result of the function', () => {
     expect(withNetns(first.path, () => ({ answer: 42 }))).toEqual({ answer: 42 });
   });
 
   it('has the files of the namespace inside', () => {
-    // Not /proc/net, which is of the process's first thread.
+    // Not /proc/net, which belongs to the namespace of the process's first thread.
     const devices = () => readFileSync('/proc/thread-self/net/dev', 'utf8');
     const names = [...withNetns(first.path, devices).matchAll(/^\s*(\S+):/gm)].map(([, name]) => name);
     expect(names).toEqual(first.links());
@@ -134,8 +134,8 @@ describe('withNetns', () => {
   it.each([
     ['an error', new TypeError('from inside')],
     ['a BpfError', new BpfError('NETLINK', 'from inside', { operation: 'dump', errno: 95 })],
-    ['a thing that is no error', 'from inside'],
-  ])('comes back where the function throws %s, and passes it on', (_what, thrown) => {
+    ['a value that is not an error', 'from inside'],
+  ])('returns if the function throws %s, and rethrows it', (_what, thrown) => {
     const home = netnsCookie();
     let caught: unknown;
     try {
@@ -155,7 +155,7 @@ describe('withNetns', () => {
     );
   });
 
-  it('refuses an async function and comes back', () => {
+  it('refuses an async function and returns', () => {
     const home = netnsCookie();
     expect(() => withNetns(first.path, async () => 1)).toThrow(
       expect.objectContaining({ name: 'BpfError', code: 'NETNS', message: expect.stringContaining('async') }),
@@ -164,7 +164,7 @@ describe('withNetns', () => {
   });
 
   it.each([
-    ['that is not there', '/run/netns/no-such-namespace', 2],
+    ['that does not exist', '/run/netns/no-such-namespace', 2],
     ['of another kind of namespace', '/proc/self/ns/mnt', 22],
     ['of a plain file', '/etc/passwd', 22],
   ])('refuses a path %s, without a call', (_what, path, errno) => {

@@ -10,11 +10,11 @@ const ENOSPC = 28;
 
 expectNothingLeft();
 
-/** As `lengthen` appends it, from the lowest byte on. */
+/** Bytes that `lengthen` appends, in the order of the packet. */
 const END = [0xef, 0xbe, 0xed, 0xfe];
 
 describe('runPacket', () => {
-  it('gives a tc program the packet, and gives back result, packet and time', async () => {
+  it('runs a tc program on the packet, and returns result, packet and duration', async () => {
     using object = await loadObject('packets', ['lengthen']);
     const { result, packet, nanoseconds } = object.runPacket('lengthen', frame(60, 5));
     expect(result).toBe(60);
@@ -22,14 +22,14 @@ describe('runPacket', () => {
     expect(nanoseconds).toBeGreaterThan(0);
   });
 
-  it('runs as often as asked, on the packet as the run before left it', async () => {
+  it('runs repeatedly, each time on the packet that the previous run left', async () => {
     using object = await loadObject('packets', ['lengthen']);
     const { result, packet } = object.runPacket('lengthen', frame(60), { repeat: 3 });
     expect(result).toBe(68);
     expect([...packet.subarray(60)]).toEqual([...END, ...END, ...END]);
   });
 
-  it('gives a program of a cgroup what follows the Ethernet header', async () => {
+  it('gives a cgroup program the packet without its Ethernet header', async () => {
     using object = await loadObject('packets', ['count_egress']);
     const udp = frame(14 + 28, 0);
     udp.set([8, 0, 0x45], 12);
@@ -43,7 +43,7 @@ describe('runPacket', () => {
     expect(countsOf(object).egress).toBe(4);
   });
 
-  it('runs in the network namespace that the thread is in', async (context) => {
+  it('runs in the network namespace of the thread', async (context) => {
     using object = await openObject('packets', ['cookie']);
     const failure = await object.load().catch((error: unknown) => error);
     if (failure !== undefined) context.skip('tc programs of this kernel cannot ask for the cookie (before 6.13)');
@@ -58,7 +58,7 @@ describe('runPacket', () => {
     expect(result).not.toBe(inside[0]);
   });
 
-  it('leaves the packet that it was given as it is', async () => {
+  it('does not change the given packet', async () => {
     using object = await loadObject('packets', ['lengthen']);
     const given = frame(60);
     object.runPacket('lengthen', given);
@@ -67,14 +67,14 @@ describe('runPacket', () => {
 });
 
 describe('runPacket refuses', () => {
-  it('a packet that is longer than there is room for, and takes it with room', async () => {
+  it('a packet that is longer than the buffer, and accepts it with a larger buffer', async () => {
     using object = await loadObject('packets', ['lengthen']);
     expect(() => object.runPacket('lengthen', frame(60), { bytesMax: 63 })).toThrow(
       expect.objectContaining({
         code: 'BPF_RUN',
         errno: ENOSPC,
         subject: 'lengthen',
-        message: expect.stringContaining('a packet of 64 bytes, there is room for 63'),
+        message: expect.stringContaining('the resulting packet has 64 bytes but the buffer only 63'),
       }),
     );
     expect(object.runPacket('lengthen', frame(60), { bytesMax: 64 }).packet).toHaveLength(64);
@@ -102,7 +102,7 @@ describe('runPacket refuses', () => {
     );
   });
 
-  it('a program that gets no packets, also of a tracing hook, that is not loaded, that is not there', async () => {
+  it('a program that does not process packets, has a tracing hook, is not loaded, or does not exist', async () => {
     using object = await loadObject('packets', ['no_packet']);
     using hooks = await loadObject('hooks', ['count_exec']);
     const failure = (errno: number) => expect.objectContaining({ code: 'BPF_RUN', errno });

@@ -13,7 +13,7 @@ const NOT_PLUGGED = 7;
 
 expectNothingLeft();
 
-/** Result of the base for a packet that names a place of its array. */
+/** Runs the base's program on a packet that selects a slot of its array. Returns the result. */
 function call(base: BpfObject, place: number): number {
   return base.runPacket('dispatch_tc', frame(60, place)).result;
 }
@@ -22,7 +22,7 @@ const loadBase = () => loadObject('packets', ['dispatch_tc']);
 const loadParser = () => loadObject('parser', ['answer_42', 'answer_43']);
 
 describe('plug', () => {
-  it('puts programs of another object into places; each link takes its own out', async () => {
+  it('puts programs of another object into slots; each link removes its own program', async () => {
     using base = await loadBase();
     using parser = await loadParser();
     const array = base.map('next_tc');
@@ -37,7 +37,7 @@ describe('plug', () => {
     expect(call(base, 3)).toBe(NOT_PLUGGED);
   });
 
-  it('replaces what is in the place; the link of what was there then takes nothing out', async () => {
+  it('replaces the program in the slot; the link of the replaced program then removes nothing', async () => {
     using base = await loadBase();
     using parser = await loadParser();
     const replaced = parser.plug('answer_42', base.map('next_tc'), 1);
@@ -47,7 +47,7 @@ describe('plug', () => {
     expect(call(base, 1)).toBe(43);
   });
 
-  it('takes a program of the same object', async () => {
+  it('accepts a program of the same object', async () => {
     using base = await loadObject('packets', ['dispatch_tc', 'lengthen']);
     base.plug('lengthen', base.map('next_tc'), 0);
     expect(call(base, 0)).toBe(60);
@@ -55,7 +55,7 @@ describe('plug', () => {
     expect(call(base, 0)).toBe(NOT_PLUGGED);
   });
 
-  it('ends with the object of the program: the array would go on holding it', async () => {
+  it('ends with the object of the program, which the array would otherwise keep alive', async () => {
     using base = await loadBase();
     const parser = await loadParser();
     const link = parser.plug('answer_42', base.map('next_tc'), 1);
@@ -74,7 +74,7 @@ describe('plug', () => {
     parser.close();
   });
 
-  it('may be closed after the place was emptied by the map', async () => {
+  it('may be closed after the slot was emptied through the map', async () => {
     using base = await loadBase();
     using parser = await loadParser();
     const link = parser.plug('answer_42', base.map('next_tc'), 1);
@@ -95,7 +95,7 @@ describe('plug', () => {
 });
 
 describe('plug refuses', () => {
-  it('a place that the array does not have', async () => {
+  it('a slot that the array does not have', async () => {
     using base = await loadBase();
     using parser = await loadParser();
     expect(() => parser.plug('answer_42', base.map('next_tc'), 4)).toThrow(
@@ -103,21 +103,25 @@ describe('plug refuses', () => {
     );
   });
 
-  it('a program of another type than those that use the array', async () => {
+  it('a program with another type than the programs that use the array', async () => {
     using base = await loadBase();
     using parser = await loadObject('parser', ['parse']);
     expect(() => parser.plug('parse', base.map('next_tc'), 1)).toThrow(
-      expect.objectContaining({ code: 'BPF_ATTACH', errno: EINVAL, message: expect.stringContaining('next_tc takes') }),
+      expect.objectContaining({
+        code: 'BPF_ATTACH',
+        errno: EINVAL,
+        message: expect.stringContaining('next_tc only takes'),
+      }),
     );
   });
 
-  it('a map that is no such array, an array or a program that is not loaded', async () => {
+  it('a map that is not a program array, and an array or program that is not loaded', async () => {
     using base = await loadBase();
     using unloaded = await openObject('packets', ['dispatch_tc']);
     using parser = await loadObject('parser', ['answer_42']);
     const refuses = (message: string) =>
       expect.objectContaining({ code: 'BPF_ATTACH', message: expect.stringContaining(message) });
-    expect(() => parser.plug('answer_42', base.map('counts'), 1)).toThrow(refuses('is no BPF_MAP_TYPE_PROG_ARRAY'));
+    expect(() => parser.plug('answer_42', base.map('counts'), 1)).toThrow(refuses('is not a BPF_MAP_TYPE_PROG_ARRAY'));
     expect(() => parser.plug('answer_42', unloaded.map('next_tc'), 1)).toThrow(refuses('array is not loaded'));
     expect(() => parser.plug('answer_43', base.map('next_tc'), 1)).toThrow(refuses('program is not loaded'));
   });
@@ -136,7 +140,7 @@ describe('a program in an array that a cgroup calls', () => {
     namespace[Symbol.dispose]();
   });
 
-  it('gets the packets while it is plugged, and counts in the map of the base', async () => {
+  it('processes packets while it is in the array, and counts in the map of the base', async () => {
     using base = await loadObject('packets', ['dispatch']);
     await base.attachCgroup('dispatch', cgroup.path);
     using parser = await openObject('parser', ['parse']);

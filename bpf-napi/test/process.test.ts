@@ -9,7 +9,7 @@ import { tryLock } from '../lib/index.ts';
 
 const CHILD = join(import.meta.dirname, 'support/process_child.ts');
 
-it('locks a folder for one opening, also of the same process', async () => {
+it('locks a directory for one open file, even within the same process', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'lock-'));
   const first = await open(folder.path);
   await using second = await open(folder.path);
@@ -18,7 +18,7 @@ it('locks a folder for one opening, also of the same process', async () => {
   expect(await tryLock(second.fd)).toBe(true);
 });
 
-it('the lock of a process that is killed ends with it', async () => {
+it('the lock of a process is released when it is killed', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'lock-'));
   await using ours = await open(folder.path);
   const child = spawn(process.execPath, [CHILD, 'lock', folder.path], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -29,11 +29,11 @@ it('the lock of a process that is killed ends with it', async () => {
   expect(await tryLock(ours.fd)).toBe(true);
 });
 
-it('refuses a descriptor that is none', async () => {
+it('refuses an invalid descriptor', async () => {
   await expect(tryLock(1_000_000)).rejects.toMatchObject({ code: 'LOCK', errno: 9 });
 });
 
-it('ends the process though threads of the pool hang', async () => {
+it('ends the process although threads of the pool hang', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'exit-'));
   await promisify(execFile)('mkfifo', [join(folder.path, 'pipe')]);
   const child = await promisify(execFile)(process.execPath, [CHILD, 'exit', join(folder.path, 'pipe')], {

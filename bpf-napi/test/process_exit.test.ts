@@ -13,7 +13,7 @@ describe('a process that closes nothing ends quietly and with 0', () => {
     'in a load of an object that it has closed',
     'with a thread in a load',
   ])('%s', async (way) => {
-    // Rejects on any other code than 0, a signal, and a process that a timer or a handle keeps alive.
+    // Rejects for other exit codes and signals, and if a timer or handle keeps the process alive.
     const child = await promisify(execFile)(process.execPath, [CHILD, OBJECTS, way], { timeout: 60_000 });
     expect(child).toEqual({ stdout: '', stderr: '' });
   });

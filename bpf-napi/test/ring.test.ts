@@ -12,7 +12,7 @@ const PATIENT = { timeout: 30_000 };
 
 let object: BpfObject;
 let before: string[];
-/** Records that the rings of a test handed out. */
+/** Numbers of the records that the rings of a test delivered. */
 let numbers: number[];
 let errors: unknown[];
 beforeEach(async () => {
@@ -27,7 +27,7 @@ afterEach(() => {
   expect(mappedMaps()).toBe(0);
 });
 
-/** Returns the number of records that found no room. */
+/** Returns the number of records that did not fit. */
 function emit(count: number, bytes = 0): number {
   return object.run('emit', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }
@@ -36,7 +36,7 @@ function upTo(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
 
-/** The numbers of the records, each of which must be whole. */
+/** Checks that each record is complete, and returns the numbers of the records. */
 function read({ view, forEach }: RingBatch): number[] {
   const batch: number[] = [];
   forEach((at, bytes) => {
@@ -61,7 +61,7 @@ function openRing(options: Partial<RingOptions> = {}): BpfRing {
 }
 
 describe('by its timer', () => {
-  it('hands records of several lengths out whole and in order', async () => {
+  it('delivers records of different lengths completely and in order', async () => {
     using _ring = openRing();
     for (let round = 0; round < 10; round++) {
       expect(emit(50)).toBe(0);
@@ -72,10 +72,10 @@ describe('by its timer', () => {
     expect(errors).toEqual([]);
   });
 
-  it('reads a burst that is longer than its buffer in several turns of the loop, without loss', async () => {
+  it('reads a burst that is longer than its buffer in several turns of the event loop, without loss', async () => {
     let turn = 0;
     const turns: number[] = [];
-    // One buffer each interval would take seconds.
+    // With one buffer per interval, this would take seconds.
     using _ring = openRing({
       intervalMs: 200,
       onBatch: (batch) => {
@@ -91,7 +91,7 @@ describe('by its timer', () => {
     expect(new Set(turns).size).toBe(turns.length);
   });
 
-  it('hands out all records that found room in a full ring', async () => {
+  it('delivers all records that fit into a full ring', async () => {
     using _ring = openRing();
     const lost = emit(2000, 56);
     expect(lost).toBeGreaterThan(0);
@@ -118,7 +118,7 @@ describe('by its timer', () => {
     expect(errors).toHaveLength(1);
   });
 
-  it('can be closed in onBatch, and then hands out nothing more', async () => {
+  it('can be closed in onBatch, and then delivers nothing more', async () => {
     const ring = openRing({
       onBatch: (batch) => {
         ring.close();
@@ -137,7 +137,7 @@ describe('by its timer', () => {
 });
 
 describe('a record that is longer than recordBytesMax', () => {
-  it('is reported and left out; the others are handed out', async () => {
+  it('is reported and skipped; the others are delivered', async () => {
     using _ring = openRing({ recordBytesMax: 64 });
     emit(3, 32);
     emit(2, 128);
@@ -151,7 +151,7 @@ describe('a record that is longer than recordBytesMax', () => {
     expect(errors).toHaveLength(1);
   });
 
-  it('is reported at once if it is alone', () => {
+  it('is reported immediately if it is the only record', () => {
     using ring = openRing({ recordBytesMax: 64, intervalMs: 60_000 });
     emit(1, 65);
     expect(() => ring.drain()).toThrow(expect.objectContaining({ code: 'BPF_RING', errno: EMSGSIZE }));
@@ -160,10 +160,10 @@ describe('a record that is longer than recordBytesMax', () => {
 });
 
 describe('drain', () => {
-  it('takes at most one buffer and returns its bytes', () => {
+  it('reads at most one buffer and returns its bytes', () => {
     using ring = openRing({ intervalMs: 60_000 });
     emit(100, 248);
-    // A record takes 256 bytes, and one of the largest must still fit.
+    // A record takes 256 bytes, and there must be space for one of the maximum size.
     expect(ring.drain()).toBe(15 * 256);
     expect(numbers).toEqual(upTo(15));
     expect(ring.drain()).toBe(15 * 256);
@@ -178,8 +178,8 @@ describe('drain', () => {
   });
 });
 
-describe('cannot be made', () => {
-  it('of a map that is no ring', () => {
+describe('cannot be created', () => {
+  it('for a map that is not a ring', () => {
     const options = { recordBytesMax: 8, intervalMs: 5, bufferBytes: 64, onBatch: () => {}, onError: () => {} };
     expect(() => new BpfRing(object, 'no_ring', options)).toThrow(
       expect.objectContaining({ code: 'BPF_RING', subject: 'no_ring', errno: EINVAL }),
@@ -187,14 +187,14 @@ describe('cannot be made', () => {
     expect(() => new BpfRing(object, 'nobody', options)).toThrow(expect.objectContaining({ code: 'BPF_MAP' }));
   });
 
-  it('of an object that is not loaded', async () => {
+  it('for an object that is not loaded', async () => {
     object.close();
     object = await openObject('ring', ['emit']);
     expect(() => openRing()).toThrow(expect.objectContaining({ code: 'BPF_RING' }));
   });
 
-  it('with a buffer that has no room for one record', () => {
-    // The header of a record has eight bytes, and records are padded to eight.
+  it('with a buffer that is too small for one record', () => {
+    // The header of a record has eight bytes, and records are padded to a multiple of eight.
     expect(() => openRing({ bufferBytes: RECORD_BYTES_MAX + 14 })).toThrow(
       expect.objectContaining({ code: 'BPF_RING', errno: EINVAL }),
     );

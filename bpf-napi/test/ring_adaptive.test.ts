@@ -4,26 +4,26 @@ import { expectNothingLeft } from './support/nothing_left.ts';
 import { loadObject } from './support/objects.ts';
 
 const INTERVAL_MS = 25;
-/** The first pauses of a flow. */
+/** First pauses of a flow. */
 const FIRST_MS = 1;
 const SECOND_MS = 5;
-/** Time after which a flow that ended at its start is over. */
+/** Time after which a flow with a single drain has ended. */
 const ENDED_MS = FIRST_MS + SECOND_MS + INTERVAL_MS;
 const HOUR_MS = 3_600_000;
-/** Time after which the loop has reported everything. */
+/** Number of turns after which the event loop has reported everything. */
 const TURNS = 50;
 
 expectNothingLeft();
 
 let object: BpfObject;
-/** Records that the rings of a test handed out. */
+/** Numbers of the records that the rings of a test delivered. */
 let numbers: number[];
 let errors: unknown[];
 beforeEach(async () => {
   numbers = [];
   errors = [];
   object = await loadObject('ring', ['emit', 'emit_waking']);
-  // The clock of the rings goes by the test alone; the loop and the kernel are real.
+  // The clock of the rings is controlled by the test; the event loop and the kernel are real.
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 });
 afterEach(() => {
@@ -56,24 +56,24 @@ async function turnsOfTheLoop(count = TURNS): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits without moving the clock: records that are handed out meanwhile came by a notification of the kernel. */
+/** Waits without advancing the clock, so records are only delivered by notifications of the kernel. */
 async function untilTaken(count: number): Promise<void> {
   while (numbers.length < count) await turnsOfTheLoop(1);
 }
 
-/** Writes two records, the second right after the first: from here on the timer reads new records. */
+/** Writes two records in quick succession, after which the timer reads new records. */
 async function beginFlow(): Promise<void> {
   await turnsOfTheLoop(3);
   emit(1);
   await untilTaken(1);
-  // Its drain is followed by one that finds nothing.
+  // The drain of the first record is followed by one that finds nothing.
   await turnsOfTheLoop(3);
   emit(1);
   await turnsOfTheLoop();
 }
 
 describe('while records are rare', () => {
-  it('each is handed out when it comes, by one wake-up and no timer', async () => {
+  it('each record is delivered on arrival, with one wake-up and no timer', async () => {
     using ring = openRing();
     await turnsOfTheLoop();
     for (let count = 1; count <= 20; count++) {
@@ -87,7 +87,7 @@ describe('while records are rare', () => {
     expect(ring.wakeUps).toBe(20);
   });
 
-  it('nothing wakes it for an hour without records, and the next one is handed out when it comes', async () => {
+  it('there are no wake-ups for an hour without records, and the next record is delivered on arrival', async () => {
     using ring = openRing();
     await beginFlow();
     vi.advanceTimersByTime(ENDED_MS);
@@ -103,7 +103,7 @@ describe('while records are rare', () => {
     expect(ring.wakeUps).toBe(wakeUps + 1);
   });
 
-  it('a burst that is longer than its buffer is handed out at once', async () => {
+  it('a burst that is longer than its buffer is delivered immediately', async () => {
     using ring = openRing();
     await turnsOfTheLoop();
     emit(1000);
@@ -135,12 +135,12 @@ describe('while records flow', () => {
     }
   });
 
-  it('a drain by the timer that finds nothing ends it', async () => {
+  it('a drain by the timer that finds nothing ends the flow', async () => {
     using ring = openRing();
     await beginFlow();
     vi.advanceTimersByTime(FIRST_MS);
     expect(numbers).toEqual([0, 1]);
-    // It goes on for an interval after the last records.
+    // The flow continues for an interval after the last records.
     vi.advanceTimersByTime(SECOND_MS);
     await turnsOfTheLoop();
     expect(vi.getTimerCount()).toBe(1);
@@ -152,17 +152,17 @@ describe('while records flow', () => {
     expect(ring.wakeUps).toBe(6);
   });
 
-  it('a record that comes between the last drain and the wait for notices is handed out', async () => {
+  it('a record between the last drain and the wait for notifications is delivered', async () => {
     using _ring = openRing();
     await beginFlow();
     vi.advanceTimersByTime(ENDED_MS);
-    // In the same turn of the loop, which has not begun to wait.
+    // In the same turn of the event loop, before it waits.
     emit(1);
     await untilTaken(3);
     expect(numbers).toEqual([0, 1, 2]);
   });
 
-  it('records beyond the buffer are read in the next turns, not at the next interval', async () => {
+  it('records that do not fit into the buffer are read in the next turns, not at the next interval', async () => {
     using _ring = openRing();
     await beginFlow();
     emit(1000);
@@ -172,7 +172,7 @@ describe('while records flow', () => {
   });
 });
 
-it('loses no record and hands none out twice, in any order of records', async () => {
+it('loses no record and delivers none twice, for any timing of records', async () => {
   using ring = openRing();
   let sent = 0;
   for (let round = 0; round < 400; round++) {
@@ -187,7 +187,7 @@ it('loses no record and hands none out twice, in any order of records', async ()
   expect(numbers).toEqual(upTo(sent));
 });
 
-it('leaves no descriptor or handle of the loop after 300 changes', async () => {
+it('leaves no descriptor or event loop handle after 300 changes', async () => {
   using ring = openRing();
   for (let change = 0; change < 300; change++) {
     emit(1);

@@ -9,7 +9,7 @@ const NEVER = 24 * 3_600_000;
 expectNothingLeft();
 
 let object: BpfObject;
-/** Records that the rings of a test handed out. */
+/** Numbers of the records that the rings of a test delivered. */
 let numbers: number[];
 let errors: unknown[];
 beforeEach(async () => {
@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => object.close());
 
-/** Writes records that the kernel reports. Returns the number that found no room. */
+/** Writes records that the kernel reports. Returns the number of records that did not fit. */
 function emit(count: number, bytes = 0): number {
   return object.run('emit_waking', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }
@@ -39,7 +39,7 @@ function read({ view, forEach }: RingBatch): number[] {
   return batch;
 }
 
-/** The timer of these rings never fires: records that are handed out came by epoll. */
+/** The timer of these rings never fires, so records are only delivered by epoll. */
 function openRing(options: Partial<RingOptions> = {}): BpfRing {
   return new BpfRing(object, 'records', {
     recordBytesMax: 256,
@@ -57,7 +57,7 @@ async function turnsOfTheLoop(count: number): Promise<void> {
 }
 
 describe('by epoll', () => {
-  it('hands out each record when it comes, in order', async () => {
+  it('delivers each record on arrival, in order', async () => {
     using _ring = openRing();
     for (let round = 1; round <= 20; round++) {
       expect(emit(round % 3 === 0 ? 40 : 1)).toBe(0);
@@ -68,14 +68,14 @@ describe('by epoll', () => {
     expect(errors).toEqual([]);
   });
 
-  it('hands out records from before the ring was opened', async () => {
+  it('delivers records that were written before the ring was opened', async () => {
     emit(3);
     emitSilently(2);
     using _ring = openRing();
     await vi.waitFor(() => expect(numbers).toEqual(upTo(5)));
   });
 
-  it('reads a burst that is longer than its buffer in several turns of the loop, and is then notified of the next', async () => {
+  it('reads a burst that is longer than its buffer in several turns of the event loop, and is then notified of the next record', async () => {
     let turn = 0;
     const turns: number[] = [];
     using _ring = openRing({
@@ -111,7 +111,7 @@ describe('by epoll', () => {
     expect(calls).toBe(1);
   });
 
-  it('is not notified of a silent record, which then comes with the next drain', async () => {
+  it('is not notified of an unreported record, which is delivered by the next drain', async () => {
     using ring = openRing();
     await turnsOfTheLoop(3);
     emitSilently(1);
@@ -140,7 +140,7 @@ describe('by epoll', () => {
     expect(errors).toHaveLength(1);
   });
 
-  it('reports a record that is too long and hands out the others, without another record to wake it', async () => {
+  it('reports a record that is too long and delivers the others, without a further wake-up', async () => {
     using _ring = openRing({ recordBytesMax: 64 });
     emit(3, 32);
     emit(2, 128);
@@ -153,7 +153,7 @@ describe('by epoll', () => {
     await vi.waitFor(() => expect(numbers.at(-1)).toBe(8));
   });
 
-  it('can be closed in onBatch, and then hands out nothing more', async () => {
+  it('can be closed in onBatch, and then delivers nothing more', async () => {
     const ring = openRing({
       onBatch: (batch) => {
         ring.close();
@@ -177,7 +177,7 @@ describe('by epoll', () => {
     await vi.waitFor(() => expect(numbers).toEqual([0, 1]));
   });
 
-  it('serves several rings of one thread', async () => {
+  it('works with several rings in one thread', async () => {
     using other = await loadObject('ring', ['emit_waking']);
     const others: number[] = [];
     using _first = openRing();
@@ -196,7 +196,7 @@ describe('by epoll', () => {
 });
 
 describe('wakeBy', () => {
-  it('from epoll to the timer and back loses no record and hands none out twice', async () => {
+  it('from epoll to the timer and back loses no record and delivers none twice', async () => {
     using ring = openRing({ intervalMs: 1 });
     let sent = 0;
     for (let round = 0; round < 300; round++) {
@@ -231,7 +231,7 @@ describe('wakeBy', () => {
     await vi.waitFor(() => expect(numbers).toEqual(upTo(302)));
   });
 
-  it('to the timer in the middle of a burst does not leave its rest to the timer', async () => {
+  it('to the timer during a burst does not leave the rest of the burst to the timer', async () => {
     const ring = openRing({
       onBatch: (batch) => {
         numbers.push(...read(batch));
@@ -243,7 +243,7 @@ describe('wakeBy', () => {
     ring.close();
   });
 
-  it('outside of a drain, in the middle of a burst, does not either', async () => {
+  it('outside of a drain during a burst also reads the rest of the burst immediately', async () => {
     using ring = openRing({ bufferBytes: 512 });
     emit(500);
     while (numbers.length === 0) await turnsOfTheLoop(1);
@@ -270,7 +270,7 @@ describe('wakeBy', () => {
     ring.close();
   });
 
-  it('leaves no descriptor or handle of the loop after 500 changes', () => {
+  it('leaves no descriptor or event loop handle after 500 changes', () => {
     using ring = openRing();
     for (let i = 0; i < 250; i++) {
       ring.wakeBy('timer');

@@ -9,7 +9,7 @@ const EINVAL = 22;
 
 expectNothingLeft();
 
-/** Loads an object with the pairs of another. */
+/** Loads an object that shares the map `pairs` of another one. */
 async function sharing(first: BpfObject): Promise<BpfObject> {
   const object = await openObject('maps', ['fill']);
   object.map('pairs').reuse(first.map('pairs'));
@@ -61,7 +61,7 @@ describe('reuse', () => {
     expect(second.map('pairs').dump().count).toBe(4);
   });
 
-  it('the last choice holds', async () => {
+  it('the last call of reuse wins', async () => {
     using first = await loadObject('maps', ['fill']);
     using second = await loadObject('maps', ['fill']);
     using third = await openObject('maps', ['fill']);
@@ -126,9 +126,9 @@ describe('reuse refuses', () => {
   });
 
   it.each([
-    ['of another type', 'hashed', 'the type is 1, that of the other map 2'],
-    ['with values of another size', 'narrow', 'the size of a value is 4, that of the other map 8'],
-    ['with longer values', 'wide', 'the size of a value is 16, that of the other map 8'],
+    ['of another type', 'hashed', 'the type is 1 but 2 in the other map'],
+    ['with values of another size', 'narrow', 'the size of a value is 4 but 8 in the other map'],
+    ['with longer values', 'wide', 'the size of a value is 16 but 8 in the other map'],
   ])('a map %s', async (_what, name, message) => {
     using first = await loadObject('maps', ['fill']);
     using second = await openObject('parser', ['parse']);

@@ -27,7 +27,7 @@ print("sent")
 `;
 
 interface Received {
-  /** Message types, in order. */
+  /** Message types in the order of arrival. */
   readonly types: number[];
   readonly batches: { readonly overrun: boolean; readonly drained: boolean; readonly messages: number }[];
   readonly errors: unknown[];
@@ -88,7 +88,7 @@ describe('a subscription', () => {
     using _ = subscribe([RTNLGRP_IPV4_IFADDR]);
     elsewhere.batch('address add 10.1.0.1/32 dev lo');
     namespace.batch('link set lo up\naddress add 10.1.0.1/32 dev lo\naddress del 10.1.0.1/32 dev lo');
-    // `lo` gets 127.0.0.1 when it goes up.
+    // The kernel adds 127.0.0.1 when `lo` goes up.
     await until(() => expect(received.types).toEqual([RTM_NEWADDR, RTM_NEWADDR, RTM_DELADDR]));
     expect(received.batches.every(({ overrun }) => !overrun)).toBe(true);
     expect(received.batches.at(-1)?.drained).toBe(true);
@@ -103,7 +103,7 @@ describe('a subscription', () => {
     expect(received.errors).toEqual([]);
   });
 
-  it('reports an overrun once, as a value, and goes on', async () => {
+  it('reports an overrun once, as a value, and continues', async () => {
     using subscription = subscribe([RTNLGRP_IPV4_IFADDR], { queueBytes: 4_096 });
     subscription.pause();
     namespace.batch(addresses(ADDRESSES));
@@ -114,7 +114,7 @@ describe('a subscription', () => {
     expect(received.batches[0]?.drained).toBe(true);
     const kept = received.types.length;
     expect(kept).toBeLessThan(ADDRESSES);
-    // The poll continues after the error of the socket.
+    // Polling continues after the error of the socket.
     namespace.batch(addresses(3, 'del'));
     await until(() => expect(received.types.slice(kept)).toEqual([RTM_DELADDR, RTM_DELADDR, RTM_DELADDR]));
     expect(received.batches.filter(({ overrun }) => overrun)).toHaveLength(1);
@@ -124,7 +124,7 @@ describe('a subscription', () => {
   it('reports a datagram that is too long as an overrun', async () => {
     using subscription = subscribe([RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR], { datagramBytesMax: 512 });
     subscription.pause();
-    // A message about an address is short, one about a device is not.
+    // Messages about addresses are short, but messages about devices are not.
     namespace.batch('address add 10.1.0.1/32 dev lo\nlink set lo mtu 1400\naddress add 10.1.0.2/32 dev lo');
     subscription.resume();
     await until(() => expect(received.types).toEqual([RTM_NEWADDR, RTM_NEWADDR]));
@@ -132,7 +132,7 @@ describe('a subscription', () => {
     expect(received.types).not.toContain(RTM_NEWLINK);
   });
 
-  it('ignores messages of other senders', async () => {
+  it('ignores messages from other senders', async () => {
     using _ = subscribe([RTNLGRP_IPV4_IFADDR]);
     const forger = spawn('ip', ['netns', 'exec', namespace.name, 'python3', '-c', FORGER], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -145,7 +145,7 @@ describe('a subscription', () => {
     expect(received.types).toEqual([RTM_NEWADDR, RTM_DELADDR]);
   });
 
-  it('reports errors of onBatch, and goes on', async () => {
+  it('reports errors of onBatch and continues', async () => {
     let calls = 0;
     using _ = subscribe([RTNLGRP_IPV4_IFADDR], {
       onBatch: () => {
@@ -169,7 +169,7 @@ describe('a subscription', () => {
   });
 
   it.each([
-    ['a group that is not there', { groups: [4_242] }],
+    ['a group that does not exist', { groups: [4_242] }],
     ['a buffer that is too small', { bufferBytes: 512 }],
   ])('refuses %s', (_, { groups = [RTNLGRP_LINK], ...options }: { groups?: number[]; bufferBytes?: number }) => {
     expect(() => subscribe(groups, options)).toThrow(expect.objectContaining({ code: 'NETLINK', errno: EINVAL }));

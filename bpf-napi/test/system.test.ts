@@ -15,7 +15,7 @@ describe('BpfStats', () => {
   });
   afterEach(() => object.close());
 
-  /** Runs and nanoseconds that the kernel adds for ten runs. */
+  /** Returns the runs and nanoseconds that the kernel counts for ten runs. */
   function measure(): [bigint, bigint] {
     const before = object.programInfo('fill');
     for (let i = 0; i < 10; i++) object.run('fill', BigUint64Array.of(64n));
@@ -42,16 +42,16 @@ describe('BpfStats', () => {
   });
 });
 
-it('clockOffset leads from the monotonic clock to the time of day', () => {
+it('clockOffset converts the monotonic clock to wall-clock time', () => {
   const before = Date.now();
   const now = Number((process.hrtime.bigint() + clockOffset()) / 1_000_000n);
   const after = Date.now();
-  // Of whole milliseconds, and of two clocks that are not read at once.
+  // Tolerance for rounding to milliseconds and for reading two clocks one after the other.
   expect(now).toBeGreaterThanOrEqual(before - 2);
   expect(now).toBeLessThanOrEqual(after + 2);
 });
 
-it('jiffiesPerSecond is one of the rates that kernels are built with', () => {
+it('jiffiesPerSecond is one of the rates for which kernels are built', () => {
   expect([100, 250, 300, 1000]).toContain(jiffiesPerSecond());
 });
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { tellingLines } from '../lib/errors.ts';
 
-/** As libbpf 1.1 wraps what the verifier wrote. */
+/** Wraps the verifier's output in the same way as libbpf 1.1. */
 function logOf(verifier: string): string {
   return `libbpf: prog 'probe': BPF program load failed: Permission denied
 libbpf: prog 'probe': -- BEGIN PROG LOAD LOG --
@@ -59,7 +59,7 @@ it.each([
     ],
   ],
   [
-    'the last branch, not those that were fine',
+    'the last branch, not the branches without errors',
     AFTER_A_SAFE_BRANCH,
     ['9: (79) r0 = *(u64 *)(r0 +0)', "R0 invalid mem access 'map_value_or_null'"],
   ],
@@ -67,7 +67,7 @@ it.each([
   expect(tellingLines(logOf(verifier))).toEqual(expected);
 });
 
-it('are the last ones even if the log was cut before its end', () => {
+it('are the last ones even if the log was truncated', () => {
   const cut = logOf(MISSING_ARGUMENT).split('processed')[0] ?? '';
   expect(tellingLines(cut).at(-1)).toBe('invalid bpf_context access off=40 size=8');
 });

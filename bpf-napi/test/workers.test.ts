@@ -11,20 +11,20 @@ function start(task: string, path = ''): Worker {
   return new Worker(new URL('./support/worker.ts', import.meta.url), { workerData: { task, objects: OBJECTS, path } });
 }
 
-/** The next message of a worker; its error, if it has one, is thrown. */
+/** Returns the next message of a worker. Rejects if the worker has an error. */
 async function messageOf(worker: Worker): Promise<unknown> {
   const [message] = await once(worker, 'message');
   return message;
 }
 
 beforeAll(async () => {
-  // What a first worker thread leaves open is Node's: descriptors that it keeps for the next.
+  // Node itself keeps some descriptors of the first worker thread open for later ones.
   const worker = start('count');
   await once(worker, 'exit');
 });
 expectNothingLeft();
 
-it('several threads use the addon at once, each its own objects', async () => {
+it('several threads can use the addon at the same time with their own objects', async () => {
   const workers = Array.from({ length: 4 }, () => start('count'));
   const exits = workers.map((worker) => once(worker, 'exit'));
   using object = await loadObject('maps', ['fill']);
@@ -34,7 +34,7 @@ it('several threads use the addon at once, each its own objects', async () => {
   await Promise.all(exits);
 });
 
-it('a thread that ends leaves nothing, though it closed nothing', async () => {
+it('a thread that ends leaves nothing behind, although it closed nothing', async () => {
   const worker = start('slowLoad');
   const exit = once(worker, 'exit');
   expect(await messageOf(worker)).toBe('ready');
@@ -42,10 +42,10 @@ it('a thread that ends leaves nothing, though it closed nothing', async () => {
   expect(await exit).toEqual([0]);
 });
 
-/** Threads are terminated after up to so long, each a little later than the one before. */
+/** Threads are terminated after up to this time, each a little later than the previous one. */
 const SPREAD_MS = 60;
 
-describe('a thread that is terminated leaves nothing', () => {
+describe('a thread that is terminated leaves nothing behind', () => {
   it.each([
     ['in a load', 'slowLoad', 3],
     ['in a load of an object that it has closed', 'closeInSlowLoad', 3],
@@ -54,7 +54,7 @@ describe('a thread that is terminated leaves nothing', () => {
     ['while it collects netlink answers', 'netlink', 8],
     ['inside a namespace', 'insideNamespace', 3],
     ['while a ring goes from epoll to the timer and back', 'epollRing', 6],
-    ['in a notice of epoll', 'insideNotice', 3],
+    ['in a callback of epoll', 'insideNotice', 3],
     ['while it reads iterators', 'iterate', 5],
   ])('%s', async (_what, task, rounds) => {
     for (let round = 0; round < rounds; round++) {
@@ -96,7 +96,7 @@ describe('a thread that is terminated leaves nothing', () => {
   });
 });
 
-it('a thread that is terminated leaves the others what they have', async () => {
+it('a thread that is terminated does not affect other threads', async () => {
   using object = await loadObject('maps', ['fill']);
   const worker = start('hold');
   await messageOf(worker);

@@ -196,7 +196,7 @@ describe('an invalid start ends with one clear message', () => {
     const rows = sh(`${root}/bin/netsonde check --config ${withQueues}`).split('\n');
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
     expect(row('packetloss')).toMatch(
-      / unsupported .*the addon cannot be loaded: bpf_napi.node is not built: run scripts\/setup/,
+      / unsupported .*the addon cannot be loaded: bpf_napi.node was not built; run scripts\/setup/,
     );
     expect(row('qdisc')).toMatch(/ unsupported .*the addon cannot be loaded/);
     expect(row('tcpsummary')).toMatch(/ unsupported .*the addon cannot be loaded/);
@@ -205,7 +205,7 @@ describe('an invalid start ends with one clear message', () => {
     await using bare = await AgentProcess.serve([], instead);
     const page = await bare.get('/');
     expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/plain; charset=utf-8']);
-    expect(await page.text()).toContain('is not built: run scripts/setup');
+    expect(await page.text()).toContain('was not built; run scripts/setup');
     expect((await bare.get('/metrics')).status).toBe(200);
   });
 

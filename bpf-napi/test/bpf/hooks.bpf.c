@@ -3,7 +3,10 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Programs to attach: with a hook that any process can make fire, with none, with one that is not there. */
+/*
+ * Programs with different hooks: one that any process can trigger, one without a hook, and one whose hook
+ * does not exist.
+ */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

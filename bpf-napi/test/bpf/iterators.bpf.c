@@ -3,7 +3,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Iterators: over the sockets of a namespace, over a map, and one for a hook that is not there. */
+/* Iterators over the sockets of a namespace and over a map, and one whose hook does not exist. */
 
 #define RELOCATED   __attribute__((preserve_access_index))
 #define ENTRY_BYTES 4096
@@ -41,7 +41,7 @@ struct {
 const volatile __u32 copies = 1;
 char filler[ENTRY_BYTES];
 
-/* The local port of each socket. */
+/* Writes the local port of each socket. */
 SEC("iter/tcp")
 int tcp_ports(struct bpf_iter__tcp *ctx)
 {
@@ -55,7 +55,7 @@ int tcp_ports(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* Key and value of each entry. */
+/* Writes the key and value of each entry. */
 SEC("iter/bpf_map_elem")
 int map_entries(struct bpf_iter__bpf_map_elem *ctx)
 {
@@ -71,7 +71,7 @@ int map_entries(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
-/* So many times 4096 bytes for each entry. */
+/* Writes `copies` times 4096 bytes for each entry. */
 SEC("iter/bpf_map_elem")
 int map_filler(struct bpf_iter__bpf_map_elem *ctx)
 {

@@ -4,9 +4,9 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* Maps with contents that the tests know, and constants that the tests set. */
+/* Maps whose contents the tests check, and constants that the tests set. */
 
-/* A section of its own becomes a map of its own, here before that of the other constants. */
+/* A constant in its own section gets its own map, which comes before the map of the other constants. */
 const volatile __u32 elsewhere SEC(".rodata.elsewhere") = 7;
 
 const volatile bool enabled = false;
@@ -42,7 +42,7 @@ struct {
 	__type(value, __u32);
 } runs SEC(".maps");
 
-/* Twelve bytes, which the kernel copies as sixteen for each CPU. */
+/* Twelve bytes, which the kernel pads to sixteen bytes per CPU. */
 struct triple {
 	__u32 values[3];
 };
@@ -62,7 +62,7 @@ struct {
 	__type(value, struct pair);
 } rows SEC(".maps");
 
-/* No program reaches this one, so it need not be created. */
+/* No program uses this map, so it need not be created. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16);
@@ -87,7 +87,7 @@ static long fill_one(__u32 index, struct filling *filling)
 	return 0;
 }
 
-/* args: how many pairs to write. Returns how many found room. */
+/* Argument: number of pairs to write. Returns the number of pairs that fit into the map. */
 SEC("raw_tp/sys_enter")
 int fill(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -101,7 +101,7 @@ int fill(struct bpf_raw_tracepoint_args *ctx)
 	return filling.written;
 }
 
-/* Attached, it moves entries of the full map about on every system call, also while another CPU dumps it. */
+/* When attached, moves entries of the full map on every system call, even while another CPU dumps it. */
 SEC("raw_tp/sys_enter")
 int churn(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -119,9 +119,9 @@ int churn(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
- * Attached, it reads the first row again and again, on every system call: its writer fills each field with
- * one byte. Counts in `numbers` the fields that have two (0), and how often a field changed under its eyes
- * (1).
+ * When attached, reads the first row repeatedly on every system call. The writer fills each field with the
+ * same byte. Counts in `numbers` the fields with different bytes (0), and the fields that changed while they
+ * were read (1).
  */
 SEC("raw_tp/sys_enter")
 int watch_row(struct bpf_raw_tracepoint_args *ctx)
@@ -148,7 +148,7 @@ int watch_row(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* args: which constant. Returns its value, the lower 32 bits. */
+/* Argument: number of the constant. Returns the lower 32 bits of its value. */
 SEC("raw_tp/sys_enter")
 int constant(struct bpf_raw_tracepoint_args *ctx)
 {

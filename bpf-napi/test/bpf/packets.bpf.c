@@ -4,7 +4,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Programs that get packets: for cgroups, for test runs, and those that call one of an array. */
+/* Packet programs for cgroups and test runs, and programs that call a program in an array. */
 
 enum count { EGRESS, INGRESS, NOT_PLUGGED, PARSED, COUNTS };
 
@@ -30,7 +30,7 @@ static void count(__u32 which)
 		__sync_fetch_and_add(value, 1);
 }
 
-/* A cgroup's program sees a packet from its IP header on. */
+/* Programs of a cgroup see a packet starting at its IP header. */
 static int is_udp(struct __sk_buff *skb)
 {
 	__u8 protocol = 0;
@@ -65,7 +65,8 @@ int dispatch(struct __sk_buff *skb)
 	return 1;
 }
 
-/* Returns what the program in the place that the packet's first byte names returns, or 7. */
+/* Calls the program in the slot given by the packet's first byte. Returns its result, or 7 if the slot is
+ * empty. */
 SEC("tc")
 int dispatch_tc(struct __sk_buff *skb)
 {
@@ -76,7 +77,7 @@ int dispatch_tc(struct __sk_buff *skb)
 	return 7;
 }
 
-/* Makes the packet four bytes longer and returns how long it was. */
+/* Makes the packet four bytes longer and returns its previous length. */
 SEC("tc")
 int lengthen(struct __sk_buff *skb)
 {
@@ -88,14 +89,14 @@ int lengthen(struct __sk_buff *skb)
 	return bytes;
 }
 
-/* Returns the lower half of the cookie of the namespace that it runs in. */
+/* Returns the lower 32 bits of the cookie of the namespace in which it runs. */
 SEC("tc")
 int cookie(struct __sk_buff *skb)
 {
 	return bpf_get_netns_cookie(skb);
 }
 
-/* Of another type: no cgroup takes it, and it gets no packet. */
+/* A program of another type, which cannot be attached to a cgroup and does not process packets. */
 SEC("raw_tp/sys_enter")
 int no_packet(void *ctx)
 {

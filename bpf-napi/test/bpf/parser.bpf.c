@@ -3,7 +3,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* An object that plugs its programs into the arrays of packets.bpf.c and counts in a map of that object. */
+/* An object whose programs are put into the arrays of packets.bpf.c and count in a map of that object. */
 
 #define PARSED 3
 

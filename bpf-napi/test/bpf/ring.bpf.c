@@ -3,7 +3,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Numbered records of several lengths, so that a lost, doubled or cut one is seen. */
+/* Numbered records of different lengths, so that lost, duplicated or truncated records are noticed. */
 
 #define RECORD_BYTES_MAX 256
 
@@ -27,7 +27,7 @@ struct emission {
 	__u32 lost;
 };
 
-/* A record: its number, its length, and bytes that all are the lower byte of its number. */
+/* Writes a record: its number, its length, and then only bytes that are the lower byte of its number. */
 static long emit_one(__u32 index, struct emission *emission)
 {
 	__u32 record[RECORD_BYTES_MAX / sizeof(__u32)];
@@ -54,14 +54,17 @@ static int emit_all(struct bpf_raw_tracepoint_args *ctx, __u64 flags)
 	return emission.lost;
 }
 
-/* args: how many records, and the bytes of each or 0 for 8 to 71 by turns. Returns how many found no room. */
+/*
+ * Arguments: number of records, and bytes of each, or 0 for alternating lengths of 8 to 71. Returns the
+ * number of records that did not fit.
+ */
 SEC("raw_tp/sys_enter")
 int emit(struct bpf_raw_tracepoint_args *ctx)
 {
 	return emit_all(ctx, BPF_RB_NO_WAKEUP);
 }
 
-/* The same with notice: the kernel tells of a record where its reader has taken all before it. */
+/* Like `emit`, with notifications: the kernel reports a record if all earlier records were read. */
 SEC("raw_tp/sys_enter")
 int emit_waking(struct bpf_raw_tracepoint_args *ctx)
 {

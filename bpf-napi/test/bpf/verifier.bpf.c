@@ -4,7 +4,10 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* Programs for the verifier: one that it refuses when a constant says so, and some that take it long. */
+/*
+ * Programs for tests of the verifier: one that it refuses depending on a constant, and some that take long to
+ * verify.
+ */
 
 const volatile bool read_out_of_bounds = false;
 
@@ -23,11 +26,11 @@ int refusable(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!value)
 		return 0;
-	/* The verifier looks into this branch only where the constant is true. */
+	/* The verifier checks this branch only if the constant is true. */
 	return read_out_of_bounds ? value[4] : *value;
 }
 
-/* The verifier walks every round of the loop. */
+/* The verifier checks every iteration of the loop. */
 static __always_inline int loop(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u64 sum = ctx->args[0];

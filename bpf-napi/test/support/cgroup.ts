@@ -5,7 +5,7 @@ import type { TestNamespace } from './namespace.ts';
 
 let made = 0;
 
-/** Where cgroups of version 2 are: everywhere on some machines, beside those of version 1 on others. */
+/** Returns the mount point of the v2 hierarchy. Some machines only have v2, others have both versions. */
 function mountOfVersion2(): string {
   const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
   const mount = mounts.map((line) => line.split(' ')).find(([, , type]) => type === 'cgroup2')?.[1];
@@ -13,7 +13,7 @@ function mountOfVersion2(): string {
   return mount;
 }
 
-/** Sends so many datagrams of one byte to itself, and ends when it has them all. */
+/** Sends the given number of one-byte datagrams to itself, and exits after receiving all of them. */
 const TRAFFIC = `
   const socket = require('node:dgram').createSocket('udp4');
   let missing = Number(process.argv[1]);
@@ -22,7 +22,7 @@ const TRAFFIC = `
     for (let i = missing; i > 0; i--) socket.send('x', socket.address().port, '127.0.0.1');
   });`;
 
-/** A cgroup of its own for a test. */
+/** A cgroup for a test. */
 export class TestCgroup implements Disposable {
   readonly path = join(mountOfVersion2(), `bpf-napi-${process.pid}-${made++}`);
 
@@ -30,7 +30,7 @@ export class TestCgroup implements Disposable {
     mkdirSync(this.path);
   }
 
-  /** A process in the cgroup sends datagrams to itself in the namespace, and has ended. */
+  /** Runs a process in the cgroup that sends datagrams to itself in the namespace, and waits for it to end. */
   traffic({ name }: TestNamespace, datagrams: number): void {
     const enter = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
     const command = ['ip', 'netns', 'exec', name, process.execPath, '--eval', TRAFFIC, String(datagrams)];

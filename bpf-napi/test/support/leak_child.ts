@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { type BpfLink, BpfObject, BpfRing, BpfStats, NetlinkSubscription, type RingOptions } from '../../lib/index.ts';
 import { openDescriptors, ownPrograms } from './process_state.ts';
 
-/** A process of leak_alarm.test.ts, run with --expose-gc: forgets one thing or closes it, and prints what came of it. */
+/** Child process of leak_alarm.test.ts, run with --expose-gc. Forgets or closes one resource, and prints the result. */
 const [objects = '', thing = '', closes] = process.argv.slice(2);
 const RING: RingOptions = {
   recordBytesMax: 256,
@@ -34,7 +34,7 @@ async function load(name = 'ring', program = 'emit'): Promise<BpfObject> {
 const warnings: string[] = [];
 process.on('warning', (warning) => warnings.push(`${warning.name}: ${warning.message}`));
 
-// Held by this module, so that what is forgotten is the ring alone.
+// Referenced by this module so that only the ring is forgotten.
 const owner = await load();
 const before = openDescriptors();
 
@@ -71,5 +71,5 @@ console.log(
   }),
 );
 owner.close();
-map?.fd; // used to the end
+map?.fd; // keeps the map in use until here
 link?.close();

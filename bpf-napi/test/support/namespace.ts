@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 
 let made = 0;
 
-/** A network namespace of its own for a test, made and removed by `ip`. */
+/** A network namespace for a test, created and removed with `ip`. */
 export class TestNamespace implements Disposable {
   readonly name = `bpf-napi-${process.pid}-${made++}`;
   readonly path = `/run/netns/${this.name}`;
@@ -11,7 +11,7 @@ export class TestNamespace implements Disposable {
     execFileSync('ip', ['netns', 'add', this.name]);
   }
 
-  /** Runs commands of `ip` in the namespace, one a line. */
+  /** Runs commands of `ip` in the namespace, one per line. */
   batch(commands: string): void {
     execFileSync('ip', ['-n', this.name, '-batch', '-'], { input: commands });
   }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect } from 'vitest';
 import { mappedMaps, openDescriptors, ownPrograms } from './process_state.ts';
 
-/** After each test of the file the process must hold what it held before: no program, map, link or mapping more. */
+/** Checks after each test of the file that the process has no more programs, maps, links or mappings than before. */
 export function expectNothingLeft(): void {
   let before: string[];
   beforeEach(() => {

@@ -5,7 +5,8 @@ import { BpfError, BpfObject } from '../../lib/index.ts';
 const EPERM = 1;
 const ROOT = join(import.meta.dirname, '../..');
 
-// Does nothing where all is up to date. The Makefile asks Node for paths, and must ask the one that runs the tests.
+// Builds the addon and test objects if they are not up to date. The Makefile asks Node for paths, so it must use the
+// same Node as the tests.
 execFileSync('make', ['-s', '-C', ROOT, 'build/bpf_napi.node', 'test-objects'], {
   env: { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env['PATH']}` },
   stdio: ['ignore', 'ignore', 'pipe'],
@@ -17,7 +18,7 @@ export function objectPath(name: string): string {
   return join(OBJECTS, `${name}.bpf.o`);
 }
 
-/** Opened, with these programs chosen, not loaded. */
+/** Returns an object that is opened but not loaded, with these programs chosen. */
 export async function openObject(name: string, programs: readonly string[]): Promise<BpfObject> {
   const object = await BpfObject.open(objectPath(name));
   object.choosePrograms(programs);
@@ -34,7 +35,7 @@ export function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
 }
 
-/** Some kernels let nobody load an iterator over the entries of a map, though they have it. */
+/** Returns whether map iterators can be loaded. Some kernels have them but refuse to load them. */
 export async function canIterateMaps(): Promise<boolean> {
   using object = await openObject('iterators', ['map_entries']);
   try {

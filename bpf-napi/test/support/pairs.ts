@@ -4,7 +4,7 @@ import { openObject } from './objects.ts';
 
 export const PAIR_BYTES = 16;
 
-/** A value of the map `pairs`: what the program `fill` writes. */
+/** Returns a value of the map `pairs` as the program `fill` writes it. */
 export function pair(first: bigint, second: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(PAIR_BYTES));
   view.setBigUint64(0, first, true);
@@ -13,7 +13,7 @@ export function pair(first: bigint, second: number): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** All of a dump: key to the three fields of the value. */
+/** Returns the entries of a dump: the three fields of the value by key. */
 export function readPairs(map: BpfMap): Map<number, [bigint, number, number]> {
   const { count, view, keyAt, valueAt } = map.dump();
   const pairs = new Map<number, [bigint, number, number]>();
@@ -29,7 +29,7 @@ export function readPairs(map: BpfMap): Map<number, [bigint, number, number]> {
   return pairs;
 }
 
-/** Loaded, with a map `pairs` of so many entries and the program `fill`. */
+/** Returns a loaded object with a map `pairs` for `entries` entries and the program `fill`. */
 export async function pairsOf(entries: number, keyStep = 1): Promise<BpfObject> {
   const object = await openObject('maps', ['fill']);
   object.setConstant('key_step', keyStep);
@@ -38,7 +38,7 @@ export async function pairsOf(entries: number, keyStep = 1): Promise<BpfObject> 
   return object;
 }
 
-/** Writes pairs with the keys 0, keyStep, 2 * keyStep, …; returns how many found room. */
+/** Writes pairs with the keys 0, keyStep, 2 * keyStep and so on. Returns the number of pairs that fit. */
 export function fill(object: BpfObject, count: number): number {
   return object.run('fill', BigUint64Array.of(BigInt(count)));
 }

@@ -2,7 +2,9 @@ import { open } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { exitNow, tryLock } from '../../lib/index.ts';
 
-/** A process of process.test.ts: holds a lock until it is killed, or ends while all threads of libuv's pool hang. */
+/**
+ * Child process of process.test.ts. Holds a lock until it is killed, or ends while all threads of libuv's pool hang.
+ */
 const [, , way, path = ''] = process.argv;
 
 if (way === 'lock') {
@@ -11,7 +13,7 @@ if (way === 'lock') {
   await wait(60_000);
   await file.close();
 } else {
-  // Nobody writes into the pipe: no open comes back.
+  // No process opens the pipe for writing, so these opens never return.
   for (let count = 0; count < 8; count++) void open(path);
   await wait(100);
   process.stdout.write('before\n');

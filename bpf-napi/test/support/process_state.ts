@@ -1,29 +1,29 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** Of the whole process, though the caller may be in a worker thread. */
+/** Returns the descriptors of the whole process, even if called in a worker thread. */
 function descriptors(): { fd: string; target: string }[] {
   return readdirSync('/proc/self/fd').flatMap((fd) => {
     try {
       return [{ fd, target: readlinkSync(`/proc/self/fd/${fd}`) }];
     } catch {
-      return []; // the descriptor of the listing itself
+      return []; // the descriptor used for the listing
     }
   });
 }
 
-/** What the descriptors of this process lead to, sorted. */
+/** Returns the targets of this process's descriptors, sorted. */
 export function openDescriptors(): string[] {
   return descriptors()
     .map(({ target }) => target)
     .sort();
 }
 
-/** How many mappings of BPF maps this process has: they keep a map alive without a descriptor. */
+/** Returns the number of BPF map mappings of this process, which keep a map alive without a descriptor. */
 export function mappedMaps(): number {
   return readFileSync('/proc/self/maps', 'utf8').split('anon_inode:bpf-map').length - 1;
 }
 
-/** Ids of the BPF programs that this process holds, by a descriptor or by a link. */
+/** Returns the IDs of the BPF programs that this process references by a descriptor or a link. */
 export function ownPrograms(): number[] {
   const ids = descriptors().flatMap(({ fd, target }) => {
     if (!target.startsWith('anon_inode:bpf')) return [];

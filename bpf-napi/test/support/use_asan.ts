@@ -2,7 +2,7 @@ import { registerHooks } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-/** Preloaded by `make test-asan`: the library gets the sanitized build, in every thread and child process. */
+/** Preloaded by `make test-asan`, so that every thread and child process uses the sanitized build. */
 const root = join(import.meta.dirname, '../..');
 const library = pathToFileURL(join(root, 'lib/')).href;
 const addon = pathToFileURL(join(root, 'build/asan/bpf_napi.node')).href;

@@ -16,7 +16,7 @@ import {
   withNetns,
 } from '../../lib/index.ts';
 
-/** What a worker thread of workers.test.ts does; it says 'ready' when it is in the middle of it. */
+/** Task of a worker thread in workers.test.ts. It posts 'ready' in the middle of the task. */
 const { task, objects, path } = workerData as { task: keyof typeof TASKS; objects: string; path: string };
 
 async function open(name: string, programs: readonly string[]): Promise<BpfObject> {
@@ -29,7 +29,7 @@ function ready(): void {
   parentPort?.postMessage('ready');
 }
 
-/** Subscribes to the devices of the namespace at `path`. @returns changes one of them */
+/** Subscribes to the devices of the namespace at `path`. @returns a function that changes one of them */
 function subscribe(queueBytes: number): () => void {
   const onError = (error: unknown) => {
     throw error;
@@ -46,7 +46,7 @@ function subscribe(queueBytes: number): () => void {
 }
 
 const TASKS = {
-  /** Ends by itself and tells how many entries it has seen. */
+  /** Ends by itself and posts the number of entries that it has seen. */
   async count() {
     let entries = 0;
     for (let round = 0; round < 20; round++) {
@@ -104,7 +104,7 @@ const TASKS = {
     setInterval(() => object.run('emit', BigUint64Array.of(100n, 0n)), 1);
   },
 
-  /** All that an object can have: a cgroup (`path`), plugs, a shared map, memory that is written. */
+  /** Uses all kinds of attachments: a cgroup (`path`), program arrays, a shared map, and writable mapped memory. */
   async holdAttachments() {
     const base = await open('packets', ['count_egress', 'dispatch_tc']);
     await base.load();
@@ -124,7 +124,7 @@ const TASKS = {
     }
   },
 
-  /** A ring that goes from one way of waiting to the other while records come. */
+  /** Switches a ring between epoll and the timer while records arrive. */
   async epollRing() {
     const object = await open('ring', ['emit_waking']);
     await object.load();
@@ -148,7 +148,7 @@ const TASKS = {
     ready();
   },
 
-  /** In a callback of epoll that does not return. */
+  /** Blocks in a callback of epoll. */
   async insideNotice() {
     const object = await open('ring', ['emit_waking']);
     await object.load();
@@ -167,7 +167,7 @@ const TASKS = {
     setInterval(() => {}, 1000);
   },
 
-  /** Walks over the sockets, one after the other. */
+  /** Repeatedly walks over the sockets. */
   async iterate() {
     const object = await open('iterators', ['tcp_ports']);
     await object.load();
@@ -175,7 +175,7 @@ const TASKS = {
     for (;;) await Promise.all([1, 2].map(() => object.readIteratorAsync('tcp_ports', { bytesMax: 1 << 20 })));
   },
 
-  /** Lives in the namespace at `path` and tells what it sees there. */
+  /** Stays in the namespace at `path` and posts what it sees there. */
   async liveInNamespace() {
     const home = netnsCookie();
     enterNetns(path);
@@ -196,7 +196,7 @@ const TASKS = {
     parentPort?.close();
   },
 
-  /** RTM_GETLINK dumps, one after the other. */
+  /** Repeatedly makes RTM_GETLINK dumps. */
   async netlink() {
     const request = new Uint8Array(32);
     new Uint32Array(request.buffer).set([request.length, (0x301 << 16) | 18]);
@@ -211,7 +211,7 @@ const TASKS = {
     setInterval(change, 1);
   },
 
-  /** Overruns the socket, whose error is never received. */
+  /** Causes an overrun of the socket and never receives the error. */
   async overrun() {
     const change = subscribe(1);
     for (let times = 0; times < 50; times++) change();
