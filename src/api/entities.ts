@@ -8,13 +8,18 @@ const STATUS = z
     namespace: z.string().describe('Namespace of the Pod; empty for other kinds.'),
     pod: z.string().describe('Name of the Pod, container, namespace or process; empty for the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),
+    sharesNode: z
+      .boolean()
+      .describe(
+        "Whether it is a Pod that shares the node's network namespace (hostNetwork). Most metrics include it in the node.",
+      ),
     uid: z.string().describe('UID of the Pod, or ID of the container; empty for other kinds.'),
     labels: labels().describe('Labels of the Pod that the configuration selects.'),
     ips: z
       .array(z.string())
       .readonly()
       .describe(
-        'IP addresses in the network namespace. If the agent may not enter the namespace, the addresses of the Pod in the Kubernetes API.',
+        "IP addresses in the network namespace. If the agent may not enter the namespace, the addresses of the Pod in the Kubernetes API. Empty for a Pod that shares the node's namespace.",
       ),
   })
   .readonly();

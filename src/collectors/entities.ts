@@ -1,6 +1,6 @@
 import type { EntityKind } from '#api/words.ts';
 import { type NetnsId, UNLISTED } from '#core/netns.ts';
-import type { Entity } from '#pods/entity.ts';
+import { type Entity, isHostPod } from '#pods/entity.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 
@@ -61,8 +61,9 @@ export class EntityTable {
   /**
    * Sets the current entities: live ones, followed by retired ones in the order of their deaths. If several entities have the
    * same labels, the last one is shown, with these exceptions. If a Pod or container has several namespaces, the first one is
-   * shown, which is its home. A live entity takes precedence over a dead one. A hidden entity stays hidden after its death. An
-   * entity that is renamed keeps its slot and its values.
+   * shown, which is its home. A Pod that shares the node's namespace is shown in one slot with the first namespace that it has
+   * created. A live entity takes precedence over a dead one. A hidden entity stays hidden after its death. An entity that is
+   * renamed keeps its slot and its values.
    * @param noLabels configured labels with the empty values that the node has
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
@@ -78,11 +79,13 @@ export class EntityTable {
     for (const [id, old] of before) {
       const now = this.#byId.get(id);
       const isSame = now !== undefined && isNode(now) === isNode(old);
-      if (!isSame || shown.get(keyOf(now)) !== now) this.#release(id);
+      if (!isSame || !shown.get(keyOf(now))?.includes(now)) this.#release(id);
     }
+    for (const group of shown.values()) this.#join(group);
     for (const entity of entities) {
-      if (shown.get(keyOf(entity)) === entity) {
-        this.#assign(entity, before.get(entity.netns)?.isRetired === true);
+      const group = shown.get(keyOf(entity));
+      if (group?.includes(entity)) {
+        this.#assign(entity, group, before.get(entity.netns)?.isRetired === true);
       } else {
         this.#slots.set(entity.netns, 'shadowed');
         if (!hidden.has(entity.netns)) this.#shadowed++;
@@ -137,17 +140,32 @@ export class EntityTable {
     return counts;
   }
 
-  #assign(entity: Entity, wasRetired: boolean): void {
+  /** Leaves one slot to entities that are shown as one, that of the Pod in the node's namespace. */
+  #join(group: readonly Entity[]): void {
+    if (group.length === 1) return;
+    const slot = this.#slotOf(group.filter(isHostPod)) ?? this.#slotOf(group);
+    for (const { netns } of group) if (this.#slots.get(netns) !== slot) this.#release(netns);
+  }
+
+  #slotOf(entities: readonly Entity[]): number | undefined {
+    return entities.map(({ netns }) => this.#slots.get(netns)).find((slot) => typeof slot === 'number');
+  }
+
+  #isTaken(slot: number): boolean {
+    for (const taken of this.#slots.values()) if (taken === slot) return true;
+    return false;
+  }
+
+  /** @param group entities that have the same slot, this one included */
+  #assign(entity: Entity, group: readonly Entity[], wasRetired: boolean): void {
     if (isNode(entity)) {
       this.#slots.set(entity.netns, NODE_SLOT);
       return;
     }
-    let slot = this.#slots.get(entity.netns);
-    const isNew = typeof slot !== 'number';
-    if (typeof slot !== 'number') {
-      slot = this.#free.pop() ?? this.#labels.length;
-      this.#slots.set(entity.netns, slot);
-    }
+    const known = this.#slotOf([entity]) ?? this.#slotOf(group);
+    const isNew = known === undefined;
+    const slot = known ?? this.#free.pop() ?? this.#labels.length;
+    this.#slots.set(entity.netns, slot);
     const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
     // A renamed entity keeps its values, because a dead one gets no new values.
     if (this.#label(slot, labels) && !isNew) this.#listener.renamed?.(slot);
@@ -171,7 +189,7 @@ export class EntityTable {
   #release(id: NetnsId): void {
     const slot = this.#slots.get(id);
     this.#slots.delete(id);
-    if (typeof slot !== 'number' || slot === NODE_SLOT) return;
+    if (typeof slot !== 'number' || slot === NODE_SLOT || this.#isTaken(slot)) return;
     this.#free.push(slot);
     this.#listener.freed(slot);
   }
@@ -181,16 +199,23 @@ function isNode({ kind }: Entity): boolean {
   return kind === 'node';
 }
 
-/** Chooses the shown entity for each set of labels. @param hidden namespaces of entities that are hidden so far */
-function chooseShown(entities: readonly Entity[], hidden: ReadonlySet<NetnsId>): Map<string, Entity> {
-  const shown = new Map<string, Entity>();
+/**
+ * Chooses the shown entity for each set of labels. There are two if one is a Pod that shares the node's namespace, and the other
+ * a namespace that it has created.
+ * @param hidden namespaces of entities that are hidden so far
+ */
+function chooseShown(entities: readonly Entity[], hidden: ReadonlySet<NetnsId>): Map<string, readonly Entity[]> {
+  const shown = new Map<string, readonly Entity[]>();
   for (const entity of entities) {
     if (entity.isRetired) continue;
-    const other = shown.get(keyOf(entity));
-    if (other === undefined || entity.uid === '' || other.uid !== entity.uid) shown.set(keyOf(entity), entity);
+    const others = shown.get(keyOf(entity)) ?? [];
+    const isSame = entity.uid !== '' && others[0]?.uid === entity.uid;
+    if (!isSame) shown.set(keyOf(entity), [entity]);
+    else if (others.every((other) => isHostPod(other) !== isHostPod(entity)))
+      shown.set(keyOf(entity), [...others, entity]);
   }
   for (const entity of entities.filter(({ isRetired }) => isRetired).reverse()) {
-    if (!hidden.has(entity.netns) && !shown.has(keyOf(entity))) shown.set(keyOf(entity), entity);
+    if (!hidden.has(entity.netns) && !shown.has(keyOf(entity))) shown.set(keyOf(entity), [entity]);
   }
   return shown;
 }

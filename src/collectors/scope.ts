@@ -2,6 +2,7 @@ import type { Paths } from '#core/paths.ts';
 import type { PodFilters } from '#core/pod_filter.ts';
 import type { NodeFacts, ProbeContext, ProbeScope } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
+import type { HostPods } from '#probe/host_pods.ts';
 import type { NetnsLife } from '#probe/life.ts';
 import type { Owners } from '#probe/owners.ts';
 import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
@@ -21,6 +22,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
   readonly owners: Owners;
+  readonly hostPods: HostPods;
   readonly life: NetnsLife;
   readonly node: NodeFacts;
   readonly publish: Publish<EventSet>;
@@ -35,6 +37,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
     this.errors = context.errors;
     this.filters = context.filters;
     this.owners = context.owners;
+    this.hostPods = context.hostPods;
     this.life = context.life;
     this.node = context.node;
     this.publish = publish;

@@ -14,8 +14,9 @@ import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { PodDirectory } from '#pods/directory.ts';
-import type { Entity } from '#pods/entity.ts';
+import { type Entity, isHostPod } from '#pods/entity.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
+import { HostPodTracker } from '#pods/host_pods.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import { LIFECYCLE_HOOKS, Lifecycle } from '#pods/lifecycle.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
@@ -61,6 +62,7 @@ export class Kernel implements AsyncDisposable {
   readonly #callbacks: KernelCallbacks;
   readonly #aggregator: Aggregator;
   readonly #registry: NetnsRegistry;
+  readonly #hostPods: HostPodTracker;
   readonly #scanner: Scanner;
   readonly #life: Lifecycle;
   readonly #discovery: DiscoveryStatus;
@@ -114,7 +116,9 @@ export class Kernel implements AsyncDisposable {
       hasDeparted: (id) => this.#registry.hasDeparted(id) || this.#aggregator.entities.attribute(id) === 'shadowed',
     });
     this.#registry.holdOwners(this.#owners);
-    this.#scanner = new Scanner(paths, netns, this.#registry);
+    this.#errors = new SourceErrors((message) => callbacks.log('warn', message));
+    this.#hostPods = new HostPodTracker(paths, this.#registry, this.#errors);
+    this.#scanner = new Scanner(paths, netns, this.#registry, this.#hostPods);
     this.#outbox = new EventOutbox({
       node: options.node,
       probes: callbacks.probes,
@@ -122,7 +126,6 @@ export class Kernel implements AsyncDisposable {
       refresh: () => this.#refresh(() => this.#scanner.refreshAnew()),
       send: callbacks.events,
     });
-    this.#errors = new SourceErrors((message) => callbacks.log('warn', message));
     this.#sources = openSources(paths, bpf, this.#registry, this.#owners, this.#errors, (message) =>
       callbacks.log('warn', message),
     );
@@ -150,6 +153,7 @@ export class Kernel implements AsyncDisposable {
         errors: this.#errors,
         filters: this.#filters,
         owners: this.#owners,
+        hostPods: this.#hostPods,
         life: this.#life,
         node: this.#directory,
       },
@@ -191,6 +195,7 @@ export class Kernel implements AsyncDisposable {
   namePods(update: PodsUpdate): void {
     this.#directory.update(update);
     this.#registry.judgeAgain();
+    this.#hostPods.judgeAgain(update.set);
     this.#name();
   }
 
@@ -355,11 +360,11 @@ export class Kernel implements AsyncDisposable {
 
 /**
  * Returns the owner that the entity's namespace counts for in the maps of BPF probes. There is none for a namespace that
- * only a process names, because a process can create any number of namespaces.
+ * only a process names, because a process can create any number of namespaces, nor for a Pod that shares the node's.
  */
 function ownedBy(entity: Entity): OwnedNetns[] {
   const { kind, netns: id, namespace, pod, isRetired } = entity;
-  if (isRetired || kind === 'process') return [];
+  if (isRetired || kind === 'process' || isHostPod(entity)) return [];
   return [
     {
       id,
@@ -370,6 +375,7 @@ function ownedBy(entity: Entity): OwnedNetns[] {
 }
 
 function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {
-  const { kind, namespace, pod, netns, uid, labels } = entity;
-  return { kind, namespace, pod, netns: String(netns), uid, labels, ips };
+  const { kind, namespace, pod, netns, sharedNetns, uid, labels } = entity;
+  const sharesNode = sharedNetns !== undefined;
+  return { kind, namespace, pod, netns: String(sharedNetns ?? netns), sharesNode, uid, labels, ips };
 }

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
-import { asNetnsId } from '#core/netns.ts';
+import { asNetnsId, hostPodId } from '#core/netns.ts';
 import { formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
@@ -11,13 +11,18 @@ import { EventOutbox } from './outbox.ts';
 const KNOWN = asNetnsId(1);
 const NEW = asNetnsId(2);
 const STRANGE = asNetnsId(3);
+const NODE_NETNS = asNetnsId(4);
+const SHARED = hostPodId(1);
 
 function entity(id: number, pod: string): Entity {
   return { kind: 'pod', netns: asNetnsId(id), inum: id, namespace: 'shop', pod, uid: '', labels: {} };
 }
 
 function setUp(born: boolean) {
-  const entities = new Map([[KNOWN, entity(1, 'cart')]]);
+  const entities = new Map([
+    [KNOWN, entity(1, 'cart')],
+    [SHARED, { ...entity(0, 'dns'), netns: SHARED, sharedNetns: NODE_NETNS }],
+  ]);
   const sent: (readonly EventRecord[])[] = [];
   let refreshes = 0;
   const outbox = new EventOutbox({
@@ -105,4 +110,11 @@ it('names the events of a namespace, even if an unknown namespace has many', asy
 it('writes times to the nanosecond', () => {
   expect(formatTimeNs(1_000_000_000n)).toBe('1970-01-01T00:00:01.000000000Z');
   expect(formatTimeNs(999n)).toBe('1970-01-01T00:00:00.000000999Z');
+});
+
+it('names the node’s namespace in an event of a Pod that shares it', async () => {
+  const { drop, sent } = setUp(false);
+  drop(SHARED);
+  await wait(0);
+  expect(sent.flat()).toMatchObject([{ netns: '4', namespace: 'shop', pod: 'dns' }]);
 });

@@ -25,7 +25,7 @@ export interface OutboxOptions {
 }
 
 type AnyBody = Omit<EventBody<EventDescriptor>, 'severity'> & { readonly severity?: Severity };
-type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels'>;
+type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels' | 'sharedNetns'>;
 
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
@@ -90,7 +90,7 @@ export class EventOutbox implements Disposable {
       type,
       severity: body.severity ?? severity,
       node: this.#options.node,
-      netns: body.netns === NODE ? '' : String(body.netns),
+      netns: body.netns === NODE ? '' : String(owner?.sharedNetns ?? body.netns),
       namespace: owner?.namespace ?? null,
       pod: owner?.pod ?? null,
       ...(hasLabels ? { labels: owner.labels } : {}),

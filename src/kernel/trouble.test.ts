@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { Aggregator } from '#collectors/aggregate.ts';
-import { asNetnsId } from '#core/netns.ts';
+import { asNetnsId, hostPodId } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
 import { type LooseEmit, NO_LABELS } from '#probe/metric.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
@@ -26,6 +26,8 @@ it('sums over labels, distinguishes zero from no value, and includes the dead', 
   aggregator.addProbe('packetloss', packetloss.metrics, 'core');
   aggregator.addProbe('tcp', tcp.metrics, 'core');
   const living = [entity('node', 1, ''), entity('pod', 2, 'web'), entity('pod', 3, 'db')];
+  // Nothing here is counted for a Pod that shares the node's namespace.
+  living.push({ ...entity('pod', 0, 'dns'), netns: hostPodId(1), sharedNetns: asNetnsId(1) });
   aggregator.entities.set(living);
   const dropped = (emit: LooseEmit) => {
     emit('drops', asNetnsId(2), 3, { reason: 'NO_SOCKET' });

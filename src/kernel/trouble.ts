@@ -1,5 +1,6 @@
 import type { Trouble } from '#api/trouble.ts';
 import type { Aggregator } from '#collectors/aggregate.ts';
+import { isHostPod } from '#pods/entity.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { conntrack } from '#probes/conntrack/conntrack.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
@@ -30,10 +31,12 @@ const COUNTED_BY_REASON: readonly MetricDescriptor[] = [packetloss.metrics.drops
 export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
   const sums = TROUBLE.map((metric) => aggregator.sums(metric));
   const nothing = TROUBLE.map((metric) => (COUNTED_BY_REASON.includes(metric) ? 0 : undefined));
+  const shown = aggregator.entities.shown().filter(({ entity }) => !isHostPod(entity));
   return {
     collected: collected.toISOString(),
     metrics: TROUBLE.map(({ name }) => name),
-    entities: aggregator.entities.shown().map(({ entity: { kind, namespace, pod, netns, isRetired }, slot }) => ({
+    // These metrics count Pods that share the node's namespace as the node.
+    entities: shown.map(({ entity: { kind, namespace, pod, netns, isRetired }, slot }) => ({
       kind,
       namespace,
       pod,

@@ -83,6 +83,11 @@ export function isOwnerName(name: string): boolean {
   return POD.test(name) || CONTAINER.test(name);
 }
 
+/** Whether a directory of this name, directly below the root, is delegated: processes of others may create cgroups in it. */
+export function isHandedOut(name: string): boolean {
+  return HANDED_OUT.test(name);
+}
+
 /** Returns the paths, cgroup v2 first, which is the hierarchy that the BPF programs read. */
 function pathsIn(text: string): CgroupPath[] {
   const paths = text.split('\n').map((line) => {
@@ -109,7 +114,7 @@ function foldersOf(path: string): { readonly names: OwnerFolders; readonly paths
   const pod = find(isPod);
   const container = find(isContainer, pod === segments.length ? 0 : pod);
   const outer = find((segment, index) => index < pod && isContainer(segment));
-  const slice = find((segment, index) => index === 0 && HANDED_OUT.test(segment));
+  const slice = find((segment, index) => index === 0 && isHandedOut(segment));
   const within = outer < segments.length ? outer : slice;
   const isWithin = pod < segments.length && within < segments.length;
   const places = { pod, container, outer: isWithin ? within : segments.length };

@@ -58,6 +58,11 @@ export class CgroupTree {
     return pids;
   }
 
+  /** Mount of cgroup v2; undefined where it is not mounted. */
+  get unified(): string | undefined {
+    return this.#mountsOf('')[0];
+  }
+
   #mountsOf(hierarchy: string): string[] {
     const names = hierarchy === '' ? ['unified', ''] : [hierarchy.replace(/^name=/, ''), ...hierarchy.split(',')];
     return names.map((name) => join(this.#root, name)).filter(isCgroup);

@@ -4,6 +4,7 @@ import type { NetnsId } from '#core/netns.ts';
 /** Owner of samples and events. */
 export interface Entity {
   readonly kind: EntityKind;
+  /** Its namespace; for a Pod that shares the node's, `hostPodId()`. */
   readonly netns: NetnsId;
   /** Inode number of the network namespace, as in `ls -l /proc/<pid>/ns/net`. */
   readonly inum: number;
@@ -13,8 +14,15 @@ export interface Entity {
   /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** The node's namespace, if the entity is a Pod that shares it. */
+  readonly sharedNetns?: NetnsId;
   /** Whether its namespace is dead. Its last values are shown unless a live entity has the same labels. */
   readonly isRetired?: boolean;
+}
+
+/** Whether the entity is a Pod that shares the node's namespace. */
+export function isHostPod({ sharedNetns }: Pick<Entity, 'sharedNetns'>): boolean {
+  return sharedNetns !== undefined;
 }
 
 /** Owner of a namespace, and the processes that were in it at the last scan. */

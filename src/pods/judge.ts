@@ -39,6 +39,7 @@ interface Present extends Claimant {
 /** Collects what is known about namespaces, and determines the owner of each with `ownerOf`. */
 export class OwnerJudge {
   readonly #own: ContainerRef | undefined;
+  readonly #hostNetwork: (uid: string) => boolean | undefined;
   readonly #homes: Homes;
   readonly #scenes = new Map<NetnsId, Scene>();
   readonly #present = new Map<NetnsId, readonly Present[]>();
@@ -59,6 +60,7 @@ export class OwnerJudge {
    */
   constructor(own: ContainerRef | undefined, hostNetwork: (uid: string) => boolean | undefined) {
     this.#own = own;
+    this.#hostNetwork = hostNetwork;
     this.#homes = new Homes(hostNetwork);
   }
 
@@ -144,6 +146,20 @@ export class OwnerJudge {
       const owner = this.#judged.get(id)?.owner;
       return owner?.isHome === true && owner.uid === uid && this.#present.get(id)?.some((one) => one.uid === uid);
     });
+  }
+
+  /**
+   * Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another one. Unlike `claimantOf`
+   * elsewhere, this includes the agent's own Pod. `isSure` is true if Kubernetes reports hostNetwork.
+   */
+  hostPod(ref: ContainerRef): { readonly uid: string; readonly isSure: boolean } | undefined {
+    this.#learn(ref);
+    const claimant = claimantOf(ref, undefined, this.#hasPods);
+    if (claimant?.kind !== 'pod') return undefined;
+    const { uid } = claimant;
+    const isSaid = this.#hostNetwork(uid);
+    const home = this.#homes.of(uid);
+    return (isSaid ?? (home === undefined || home === 'node')) ? { uid, isSure: isSaid === true } : undefined;
   }
 
   /** Returns the containers that own a namespace. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { EntityKind } from '#api/words.ts';
-import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import { asNetnsId, hostPodId, type NetnsId } from '#core/netns.ts';
 import type { PodFilter } from '#core/pod_filter.ts';
 import type { Entity } from './entity.ts';
 import type { PodFacts } from './facts.ts';
@@ -61,6 +61,19 @@ describe('a pod filter', () => {
     [{ names: ['uid-web'] }, []],
     [{ names: [''] }, []],
   ])('%j means %j, and never the node', (filter, netns) => expect(meant(filter)).toEqual(netns));
+
+  it('includes a Pod that shares the node’s namespace, which is no namespace to be told', () => {
+    const shared = { ...entity(0, 'pod', 'uid-db', 'uid-db'), netns: hostPodId(1), sharedNetns: NODE.netns };
+    filters.set([NODE, WEB, shared]);
+    const target = new Target();
+    using followed = filters.follow({ names: ['db-*', 'web-*'] }, target);
+    expect(followed.isIncluded(shared.netns)).toBe(true);
+    expect(followed.isIncluded(NODE.netns)).toBe(false);
+    expect(target.log).toEqual(['+2']);
+    filters.set([NODE]);
+    expect(followed.isIncluded(shared.netns)).toBe(false);
+    expect(target.log).toEqual(['+2', '-2']);
+  });
 
   it('includes no Pod that Kubernetes has not reported yet', () => {
     directory.clear();

@@ -1,4 +1,4 @@
-import type { NetnsId } from '#core/netns.ts';
+import { isHostPodId, type NetnsId } from '#core/netns.ts';
 import type { FollowedPodFilter, PodFilter, PodFilters, PodFilterTarget } from '#core/pod_filter.ts';
 import { Selector } from '#core/selector.ts';
 import type { Entity } from './entity.ts';
@@ -27,7 +27,10 @@ export class PodFilterTracker implements PodFilters {
     for (const follower of this.#followers) this.#update(follower);
   }
 
-  /** Calls `target` at once for each selected namespace, and then for each change until disposed. */
+  /**
+   * Calls `target` at once for each selected namespace, and then for each change until disposed. A Pod that shares the node's
+   * namespace is included as the subject of samples, but is not passed to `target`.
+   */
   follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter {
     const follower: Follower = { isMeant: meantBy(filter), target, netns: new Set() };
     this.#followers.add(follower);
@@ -47,8 +50,8 @@ export class PodFilterTracker implements PodFilters {
     }
     follower.netns = now;
     // Removed first, to make room in the target.
-    for (const id of before) if (!now.has(id)) follower.target.remove(id);
-    for (const id of now) if (!before.has(id)) follower.target.add(id);
+    for (const id of before) if (!now.has(id) && !isHostPodId(id)) follower.target.remove(id);
+    for (const id of now) if (!before.has(id) && !isHostPodId(id)) follower.target.add(id);
   }
 
   #factsOf({ kind, uid, namespace, pod, labels }: Entity): PodFacts | undefined {

@@ -6,7 +6,7 @@ import type { NetnsDeath, NetnsWatcher } from '#probe/life.ts';
 import type { OwnerSlots } from '#probe/owners.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '#sources/netns.ts';
-import { type OwnerFolders, ownerOfFolders } from './cgroup.ts';
+import { type ContainerRef, type OwnerFolders, ownerOfFolders } from './cgroup.ts';
 import type { Entity, NetnsOwner } from './entity.ts';
 import { OwnerJudge } from './judge.ts';
 import type { Place } from './place.ts';
@@ -85,6 +85,8 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
   /** Namespaces over the limit {@link PROCESSES_SHOWN_MAX}. */
   #unshown: ReadonlySet<NetnsId> = new Set();
+  /** Pods that share the node's namespace. */
+  #hostPods: ReadonlyMap<NetnsId, Entity> = new Map();
   #owners: Pick<OwnerSlots, 'sweep'> | undefined;
   #events: NetnsEvents | undefined;
   #watcher: NetnsWatcher | undefined;
@@ -151,6 +153,21 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#retired;
   }
 
+  /** Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another one. */
+  hostPod(ref: ContainerRef): ReturnType<OwnerJudge['hostPod']> {
+    return this.#judge.hostPod(ref);
+  }
+
+  /**
+   * Sets the Pods that share the node's namespace. They are in no list of namespaces.
+   * @param ended Pods that have ended since the last call, and are retired
+   */
+  setHostPods(pods: readonly Entity[], ended: readonly Entity[]): void {
+    this.#hostPods = new Map(pods.map((entity) => [entity.netns, entity]));
+    for (const entity of ended) this.#bury(entity, true);
+    this.#notify();
+  }
+
   /** Whether samples of the namespace are ignored, because it is dead, has no owner, or is not shown. */
   isIgnored(id: NetnsId): boolean {
     return this.#dead.has(id) || this.#unowned.has(id) || this.#unshown.has(id);
@@ -168,7 +185,7 @@ export class NetnsRegistry implements NetnsIndex {
 
   /** Whether the namespace has an owner, or had one before it died. */
   wasOwned(id: NetnsId): boolean {
-    return (this.#known.has(id) || this.#dead.has(id)) && !this.#unshown.has(id);
+    return (this.#known.has(id) || this.#dead.has(id) || this.#hostPods.has(id)) && !this.#unshown.has(id);
   }
 
   /** Whether the namespace had an owner, and its last values are no longer shown. */
@@ -429,7 +446,7 @@ export class NetnsRegistry implements NetnsIndex {
     const { entities } = this.#judge;
     const processes = entities.filter(({ kind }) => kind === 'process').map(({ netns }) => netns);
     this.#unshown = new Set(processes.slice(PROCESSES_SHOWN_MAX));
-    const shown = entities.filter(({ netns }) => !this.#unshown.has(netns));
+    const shown = [...entities.filter(({ netns }) => !this.#unshown.has(netns)), ...this.#hostPods.values()];
     this.#living = shown.length;
     this.#listener([...shown, ...this.#retired.entities]);
   }
@@ -442,10 +459,9 @@ export class NetnsRegistry implements NetnsIndex {
     const judged = this.#judge.remove(id);
     if (judged === undefined) return false;
     const { owner, entity, startSeconds } = judged;
-    this.#dead.set(id, ownerKey(entity), { entity, isFinal: false });
+    this.#bury(entity, false);
     // Namespaces that are named after a process are not retired.
     if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node') {
-      this.#retired.add(entity, this.#now() + this.#watcher.retireMs);
       // A Pod has not ended if the namespace was not its home, or if it has another home now.
       const { kind, uid, isHome } = owner;
       if (uid === '' || (isHome && !this.#judge.isAtHome(uid)))
@@ -454,11 +470,19 @@ export class NetnsRegistry implements NetnsIndex {
     return true;
   }
 
+  /** Keeps the last values of a dead entity on the page for a while. */
+  #bury(entity: Entity, isFinal: boolean): void {
+    this.#dead.set(entity.netns, ownerKey(entity), { entity, isFinal });
+    if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node')
+      this.#retired.add(entity, this.#now() + this.#watcher.retireMs);
+  }
+
   #sweep(live: readonly NetnsRow[] | undefined, nowMs: number): void {
     this.#sweptMs = nowMs;
     this.#liveBefore = this.#live;
     this.#live = live === undefined ? new Set(this.#known.keys()) : new Set(live.map(({ id }) => id));
-    const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !this.#retired.has(id);
+    const isShown = (id: NetnsId) => this.#hostPods.has(id) || this.#retired.has(id);
+    const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !isShown(id);
     for (const sweep of this.#sweepers) sweep(isDead);
     this.#owners?.sweep(isDead);
   }

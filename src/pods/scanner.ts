@@ -7,6 +7,7 @@ import { livedBetween, type NetnsRow } from '#sources/bpf/netns_list.ts';
 import { missingCapabilities } from '#sources/procfs/capabilities.ts';
 import { listDirectory } from '#sources/procfs/read.ts';
 import { hidingOf } from './hidden_processes.ts';
+import type { HostPodTracker } from './host_pods.ts';
 import { readNetnsMounts } from './mounts.ts';
 import type { NetnsKernel } from './netns_kernel.ts';
 import { nodeNetns, orderOf, type Place } from './place.ts';
@@ -17,11 +18,14 @@ import type { NetnsRegistry } from './registry.ts';
 const SCAN_EVERY_MS = 30_000;
 const SCAN_ALONE_EVERY_MS = 900;
 
+type ScannedHostPods = Pick<HostPodTracker, 'isUnsettled' | 'scanned' | 'look'>;
+
 /** Finds network namespaces and their processes, from lists of the kernel or from /proc, and reports them to the registry. */
 export class Scanner {
   readonly #paths: Paths;
   readonly #kernel: NetnsKernel;
   readonly #registry: NetnsRegistry;
+  readonly #hostPods: ScannedHostPods | undefined;
   readonly #mayLookAtAll: boolean;
   /** Why /proc does not show all processes; undefined if it does. */
   readonly #hiding: string | undefined;
@@ -31,10 +35,12 @@ export class Scanner {
   #reader: 'pass' | 'files' = 'files';
   #refreshing: Promise<void> | undefined;
 
-  constructor(paths: Paths, kernel: NetnsKernel, registry: NetnsRegistry) {
+  /** @param hostPods finds Pods that share the node's namespace; undefined where nothing asks for them */
+  constructor(paths: Paths, kernel: NetnsKernel, registry: NetnsRegistry, hostPods?: ScannedHostPods) {
     this.#paths = paths;
     this.#kernel = kernel;
     this.#registry = registry;
+    this.#hostPods = hostPods;
     this.#mayLookAtAll = missingCapabilities(['CAP_SYS_PTRACE'], paths.proc).length === 0;
     this.#hiding = hidingOf(paths.proc);
   }
@@ -80,13 +86,15 @@ export class Scanner {
       this.#scannedMs = nowMs;
       await this.#scan(live, before, cycle);
     }
+    await this.#hostPods?.look(cycle);
     this.#registry.afterLook(live);
   }
 
   #scanDue(live: readonly NetnsRow[] | undefined, nowMs: number): boolean {
     const sinceMs = nowMs - this.#scannedMs;
     if (live === undefined) return sinceMs >= SCAN_ALONE_EVERY_MS;
-    return sinceMs >= SCAN_EVERY_MS || this.#registry.needsScan(live) || this.#readMountNames() !== this.#mountNames;
+    const isUnsettled = this.#registry.needsScan(live) || this.#hostPods?.isUnsettled === true;
+    return sinceMs >= SCAN_EVERY_MS || isUnsettled || this.#readMountNames() !== this.#mountNames;
   }
 
   #readMountNames(): string {
@@ -107,7 +115,9 @@ export class Scanner {
       this.#registry.found(place, place.id === nodeId, table);
       await cycle.pause();
     }
-    this.#registry.judge(places.find(({ id }) => id === nodeId)?.pids ?? [], table);
+    const atNode = places.find(({ id }) => id === nodeId)?.pids ?? [];
+    this.#registry.judge(atNode, table);
+    await this.#hostPods?.scanned(atNode, table, this.#reader, cycle);
     await this.#registry.findMachines(cycle);
     // A namespace without processes counts as dead, even if sockets keep it alive for a while.
     this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));

@@ -7,11 +7,14 @@ export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'ne
   return uid === '' ? `${kind} ${netns}` : uid;
 }
 
-/** Stores values for a limited number of namespaces. Beyond the limit, the owner with the most entries loses its oldest. */
-export class SharedRoom<V> {
+/**
+ * Stores values for a limited number of namespaces or other keys. Beyond the limit, the owner with the most entries loses its
+ * oldest.
+ */
+export class SharedRoom<V, K = NetnsId> {
   readonly #max: number;
-  readonly #values = new Map<NetnsId, { readonly owner: string; readonly value: V }>();
-  readonly #owners = new Map<string, Set<NetnsId>>();
+  readonly #values = new Map<K, { readonly owner: string; readonly value: V }>();
+  readonly #owners = new Map<string, Set<K>>();
 
   constructor(max: number) {
     this.#max = max;
@@ -21,21 +24,21 @@ export class SharedRoom<V> {
     return this.#values.size;
   }
 
-  has(id: NetnsId): boolean {
+  has(id: K): boolean {
     return this.#values.has(id);
   }
 
-  get(id: NetnsId): V | undefined {
+  get(id: K): V | undefined {
     return this.#values.get(id)?.value;
   }
 
   /** Yields the entries in the order in which they were added. */
-  *entries(): Generator<[NetnsId, V]> {
+  *entries(): Generator<[K, V]> {
     for (const [id, { value }] of this.#values) yield [id, value];
   }
 
   /** Adds a value. Returns whether another entry was dropped for it. */
-  set(id: NetnsId, owner: string, value: V): boolean {
+  set(id: K, owner: string, value: V): boolean {
     const before = this.#values.get(id);
     if (before !== undefined && before.owner !== owner) this.delete(id);
     this.#values.set(id, { owner, value });
@@ -48,7 +51,7 @@ export class SharedRoom<V> {
     return true;
   }
 
-  delete(id: NetnsId): void {
+  delete(id: K): void {
     const found = this.#values.get(id);
     if (found === undefined) return;
     this.#values.delete(id);
@@ -57,14 +60,18 @@ export class SharedRoom<V> {
     if (ids?.size === 0) this.#owners.delete(found.owner);
   }
 
+  deleteOwner(owner: string): void {
+    for (const id of [...(this.#owners.get(owner) ?? [])]) this.delete(id);
+  }
+
   clear(): void {
     this.#values.clear();
     this.#owners.clear();
   }
 
-  /** Returns the namespaces of the owner with the most entries; the first such owner if there are several. */
-  #largest(): ReadonlySet<NetnsId> {
-    let largest: ReadonlySet<NetnsId> = new Set();
+  /** Returns the keys of the owner with the most entries; the first such owner if there are several. */
+  #largest(): ReadonlySet<K> {
+    let largest: ReadonlySet<K> = new Set();
     for (const ids of this.#owners.values()) if (ids.size > largest.size) largest = ids;
     return largest;
   }

@@ -11,6 +11,7 @@ import type { Sources } from '#sources/sources.ts';
 import type { ProbeAlert } from './alert.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
+import type { HostPods } from './host_pods.ts';
 import type { NetnsLife } from './life.ts';
 import type { MapRule } from './map_rule.ts';
 import type { Measured } from './measured.ts';
@@ -27,6 +28,7 @@ export interface ProbeContext {
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
   readonly owners: Owners;
+  readonly hostPods: HostPods;
   /** Reports when namespaces are created and removed. */
   readonly life: NetnsLife;
   readonly node: NodeFacts;

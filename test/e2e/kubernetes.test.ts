@@ -221,15 +221,22 @@ describe('Pods of the API', () => {
     },
   );
 
-  it('with hostNetwork count for the node', async () => {
+  it('with hostNetwork are listed, and count for the node', async () => {
     await using cgroups = new TestPod(CGROUP_V1);
     server.put('pods', podObject({ uid: cgroups.uid, name: 'on-host', ips: [NODE_IP], hostNetwork: true }));
     const child = spawn('sleep', ['60']);
     cgroups.add(child.pid ?? 0);
-    await wait(2_000);
-    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
-    expect(entities.filter(({ pod, uid }) => pod === 'on-host' || uid === cgroups.uid)).toEqual([]);
-    expect(entities.filter(({ kind }) => kind === 'node')).toHaveLength(1);
+    const node = await eventually(async () => {
+      const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+      const [first, ...others] = entities.filter(({ kind }) => kind === 'node');
+      expect(others).toEqual([]);
+      const listed = { kind: 'pod', pod: 'on-host', netns: first?.netns, sharesNode: true };
+      expect(entities.filter(({ uid }) => uid === cgroups.uid)).toMatchObject([listed]);
+      return first;
+    });
+    expect(node).toMatchObject({ sharesNode: false });
+    const { samples } = await agent.page();
+    expect(samples.filter(({ labels }) => labels['pod'] === 'on-host')).toEqual([]);
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await gone;

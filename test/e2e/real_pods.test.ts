@@ -2,7 +2,6 @@ import { writeFileSync } from 'node:fs';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
 import { AgentProcess } from '../support/agent_process.ts';
@@ -91,12 +90,17 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
     });
   });
 
-  it('Pods with hostNetwork count for the node', async () => {
+  it('Pods with hostNetwork are listed, and count for the node', async () => {
     const host = await start('host', true);
-    await wait(2_500);
-    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
-    expect(entities.filter(({ uid, pod }) => uid === host.uid || pod === 'host')).toEqual([]);
-    expect(entities.filter(({ kind }) => kind === 'node')).toHaveLength(1);
+    await eventually(async () => {
+      const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+      const [node, ...others] = entities.filter(({ kind }) => kind === 'node');
+      expect(others).toEqual([]);
+      const listed = { kind: 'pod', pod: 'host', netns: node?.netns, sharesNode: true };
+      expect(entities.filter(({ uid }) => uid === host.uid)).toMatchObject([listed]);
+    });
+    const { samples } = await agent.page();
+    expect(samples.filter(({ labels }) => labels['pod'] === 'host')).toEqual([]);
     await host.remove();
     server.delete('pods', host.uid);
   });

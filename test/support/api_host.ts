@@ -97,9 +97,18 @@ class FakeKernel {
           { report: this.#discovery() },
         ).status(undefined);
       case 'entities':
-        return aggregator.entities.all.map(({ kind, namespace, pod, netns, uid, labels }) => {
+        return aggregator.entities.all.map(({ kind, namespace, pod, netns, sharedNetns, uid, labels }) => {
           const ips = kind === 'netns' ? [] : ['10.0.0.1', 'fe80::1'];
-          return { kind, namespace, pod, netns: String(netns), uid, labels, ips };
+          return {
+            kind,
+            namespace,
+            pod,
+            netns: String(sharedNetns ?? netns),
+            sharesNode: sharedNetns !== undefined,
+            uid,
+            labels,
+            ips,
+          };
         });
       case 'trouble':
         return troubleOf(aggregator, new Date());

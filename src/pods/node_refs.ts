@@ -1,0 +1,42 @@
+import type { ContainerRef } from './cgroup.ts';
+import type { ProcessTable } from './process_table.ts';
+
+/** A process moves into its cgroup soon after its start. */
+const SETTLED_MS = 10_000;
+/** A number may pass to another process. */
+const KEPT_MS = 60_000;
+
+interface Kept {
+  readonly ref: ContainerRef | undefined;
+  readonly firstMs: number;
+  readonly readMs: number;
+}
+
+/** Pods and containers of the processes in the node's namespace. Those that have to be read from /proc are kept for a minute. */
+export class NodeRefs {
+  #kept = new Map<number, Kept>();
+  #isKept = false;
+  #nowMs = 0;
+
+  /** Begins a scan. @param reader what has read the processes; the kernel's list has their owners */
+  begin(pids: readonly number[], reader: 'pass' | 'files', nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#isKept = reader === 'files';
+    const before = this.#kept;
+    this.#kept = new Map();
+    for (const pid of this.#isKept ? pids : []) {
+      const kept = before.get(pid);
+      if (kept !== undefined) this.#kept.set(pid, kept);
+    }
+  }
+
+  of(pid: number, table: Pick<ProcessTable, 'info'>): ContainerRef | undefined {
+    const kept = this.#kept.get(pid);
+    const nowMs = this.#nowMs;
+    if (kept !== undefined && kept.readMs - kept.firstMs >= SETTLED_MS && nowMs - kept.readMs < KEPT_MS)
+      return kept.ref;
+    const ref = table.info(pid)?.container();
+    if (this.#isKept) this.#kept.set(pid, { ref, firstMs: kept?.firstMs ?? nowMs, readMs: nowMs });
+    return ref;
+  }
+}
