@@ -79,7 +79,10 @@ it('rows continue when a namespace that the Pod has made comes and goes', async 
   entities.set([node, dns(SHARED), dns(MADE, true)]);
   expect([entities.attribute(SHARED), entities.attribute(MADE)]).toEqual([slot, 'shadowed']);
   expect(await collect([], [[SHARED, 5]])).toContain('of_sockets_total dns 5');
-  // The slot goes with the last of both.
+  // The slot is free when the last of both has gone.
+  entities.set([node, dns(SHARED), entity(MADE_LATER, 'other', 'uid-other')]);
+  expect(entities.attribute(MADE_LATER)).not.toBe(slot);
+  entities.set([node, dns(SHARED)]);
   entities.set([node]);
   entities.set([node, entity(MADE_LATER, 'other', 'uid-other')]);
   expect(entities.attribute(MADE_LATER)).toBe(slot);
