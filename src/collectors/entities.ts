@@ -140,7 +140,7 @@ export class EntityTable {
     return counts;
   }
 
-  /** Leaves one slot to entities that are shown as one, that of the Pod in the node's namespace. */
+  /** Reduces the slots of entities that are shown as one to a single slot: that of the Pod in the node's namespace, if it has one. */
   #join(group: readonly Entity[]): void {
     if (group.length === 1) return;
     const slot = this.#slotOf(group.filter(isHostPod)) ?? this.#slotOf(group);
@@ -156,7 +156,7 @@ export class EntityTable {
     return false;
   }
 
-  /** @param group entities that have the same slot, this one included */
+  /** @param group entities that share a slot, including this one */
   #assign(entity: Entity, group: readonly Entity[], wasRetired: boolean): void {
     if (isNode(entity)) {
       this.#slots.set(entity.netns, NODE_SLOT);

@@ -7,18 +7,18 @@ export type NetnsId = Counter & { readonly __brand: 'NetnsId' };
 export const UNLISTED = 0 as NetnsId;
 
 /**
- * The kernel never assigns these as cookies: it counts up from 1, and in nested contexts down from 2^64 (include/linux/cookie.h). Keys
- * from 2^63 up are those of rows without a namespace: src/probe/tally.ts.
+ * Start of a range that the kernel never assigns as cookies: it counts up from 1, and in nested contexts down from 2^64
+ * (include/linux/cookie.h). The keys above the range belong to rows without a namespace: src/probe/tally.ts.
  */
 const HOST_PODS = 1n << 62n;
 const HOST_PODS_END = 1n << 63n;
 
-/** Returns what identifies a Pod that shares the node's namespace, in place of a cookie. */
+/** Returns the ID of a Pod that shares the node's namespace, in place of a cookie. */
 export function hostPodId(number: number): NetnsId {
   return (HOST_PODS | BigInt(number)) as NetnsId;
 }
 
-/** Returns whether this identifies a Pod that shares the node's namespace, and is no namespace. */
+/** Whether the ID is that of a Pod that shares the node's namespace, and of no namespace. */
 export function isHostPodId(id: NetnsId): boolean {
   return typeof id === 'bigint' && id >= HOST_PODS && id < HOST_PODS_END;
 }

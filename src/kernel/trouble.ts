@@ -35,7 +35,7 @@ export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
   return {
     collected: collected.toISOString(),
     metrics: TROUBLE.map(({ name }) => name),
-    // These metrics count Pods that share the node's namespace as the node.
+    // These metrics include Pods that share the node's namespace in the node.
     entities: shown.map(({ entity: { kind, namespace, pod, netns, isRetired }, slot }) => ({
       kind,
       namespace,

@@ -5,11 +5,11 @@ import type { Cycle } from '#core/cycle.ts';
 import { type ContainerRef, isHandedOut, isOwnerName, parseCgroup } from './cgroup.ts';
 import { foldersIn } from './cgroup_tree.ts';
 
-/** Number of cgroups that are searched; a node of 250 Pods has some 1,500. */
+/** Limit on the cgroups that are searched; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
-/** Number of cgroups that are looked at in one Pod, one container, or one slice of users or machines: these may make any number. */
+/** Limit on the cgroups that are read of one Pod, one container, or one delegated slice: each of these may create any number. */
 export const CGROUPS_EACH_MAX = 1_000;
-/** Links of a directory without subdirectories: its entry in its parent, and its own `.`. */
+/** Link count of a directory without subdirectories. */
 const LEAF_LINKS = 2n;
 
 /** A cgroup of the unified hierarchy. */
@@ -17,13 +17,13 @@ interface Cgroup {
   readonly folder: string;
   /** Its owner by its path. */
   readonly ref: ContainerRef | undefined;
-  /** The outermost folder of its Pod. */
+  /** Directory of its Pod. */
   readonly podFolder: string | undefined;
-  /** Room of the outermost owner; undefined where only the node makes cgroups. */
+  /** Cgroups of the outermost owner that may still be read; undefined if only the node creates cgroups here. */
   readonly room: { left: number } | undefined;
 }
 
-/** Where a cgroup was found. */
+/** Owner of a cgroup, and the directory of the owner's Pod. */
 export interface CgroupPlace {
   readonly ref: ContainerRef | undefined;
   readonly podFolder: string | undefined;
@@ -31,19 +31,19 @@ export interface CgroupPlace {
 
 /** The cgroups of a Pod. */
 export interface PodCgroups {
-  /** IDs, those of outer cgroups first. */
+  /** IDs, outer cgroups first. */
   readonly ids: readonly Counter[];
   /** Whether there are more than the limit. */
   readonly isCut: boolean;
 }
 
-/** Returns the ID of a cgroup: the inode number of its directory on a 64-bit kernel (kernfs_id_ino()). Undefined where it is gone. */
+/** Returns the ID of a cgroup, which is the inode number of its directory on a 64-bit kernel (kernfs_id_ino()); undefined if it is gone. */
 export function cgroupId(folder: string): Counter | undefined {
   const stat = statOf(folder);
   return stat && toCounter(stat.ino);
 }
 
-/** Lists the IDs of a cgroup and of all below it, up to a limit; undefined where it is gone. */
+/** Lists the IDs of a cgroup and of all cgroups below it, up to a limit; undefined if it is gone. */
 export async function cgroupsBelow(
   folder: string,
   cycle: Cycle,
@@ -63,9 +63,9 @@ export async function cgroupsBelow(
 }
 
 /**
- * Searches a hierarchy for cgroups by their IDs, level by level. Those that are not in the result are gone, or past the limits.
- * @param mount where it is mounted
- * @param eachMax number of cgroups that are looked at in one owner
+ * Searches a hierarchy for cgroups by their IDs, level by level. A cgroup that is missing from the result is gone, or over a limit.
+ * @param mount mount point of the hierarchy
+ * @param eachMax limit on the cgroups that are read of one owner
  */
 export async function findCgroups(
   mount: string,
@@ -93,7 +93,7 @@ function innerOf(outer: Cgroup, mount: string, eachMax: number): Cgroup[] {
     .filter(({ room }) => room === undefined || room.left-- > 0);
 }
 
-/** Cgroups in a Pod are the Pod's, whatever names they have. */
+/** All cgroups in a Pod belong to the Pod, whatever their names. */
 function ownedBy(outer: Cgroup, folder: string, mount: string, eachMax: number): Cgroup {
   if (outer.ref?.podUid !== undefined) return { ...outer, folder };
   const name = basename(folder);

@@ -58,7 +58,7 @@ export class CgroupTree {
     return pids;
   }
 
-  /** Mount of cgroup v2; undefined where it is not mounted. */
+  /** Mount point of cgroup v2; undefined if it is not mounted. */
   get unified(): string | undefined {
     return this.#mountsOf('')[0];
   }

@@ -343,7 +343,7 @@ describe('a Pod in the node’s namespace', () => {
     expect(listed()).toEqual([UID, OTHER]);
     expect(await ownerOf(other)).toBe(OTHER);
     expect(hostPods.degraded).toEqual([
-      `the Pod ${UID} has more than ${CGROUPS_EACH_MAX} cgroups: sockets of the others count as the node's`,
+      `the Pod ${UID} has more than ${CGROUPS_EACH_MAX} cgroups, so the sockets of some count as the node's`,
     ]);
   });
 });
@@ -432,7 +432,7 @@ describe('where sockets do not name the Pod', () => {
     expect(listed()).toEqual([UID]);
     expect(await ownerOf(service)).toBeUndefined();
     expect(hostPods.degraded).toEqual([
-      `1 of 1 Pods that share the node's namespace have no cgroup v2 below ${paths.cgroup}: their sockets count as the node's`,
+      `the sockets of 1 of 1 Pods that share the node's namespace count as the node's, because these Pods have no cgroup v2 directory below ${paths.cgroup}`,
     ]);
     removeCgroup('memory', POD);
     await look();

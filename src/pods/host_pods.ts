@@ -18,26 +18,26 @@ import type { ProcessTable } from './process_table.ts';
 import type { NetnsRegistry } from './registry.ts';
 import { SharedRoom } from './shared_room.ts';
 
-/** Number of Pods; the kubelet runs 110 by default. */
+/** Limit on the Pods; the kubelet runs 110 by default. */
 const PODS_MAX = 512;
-/** Number of cgroups of Pods that are remembered. */
+/** Limit on the cgroups of Pods that are remembered. */
 const CGROUPS_MAX = 16_384;
-/** Time after which a cgroup that is not a Pod's, and that nobody asks for, is forgotten, and cgroups of a Pod after its end. */
+/** Time after which unused cgroups of the node and cgroups of a Pod that has ended are dropped. */
 const KEPT_MS = 600_000;
-/** A process that is seen in the node's namespace for a shorter time may be on its way into its Pod's. */
+/** Shortest stay in the node's namespace that counts: the first process of every Pod starts there, and then enters the Pod's namespace. */
 const PASSING_MS = 1_000;
-/** Time after a Pod's report in which its first process is expected. */
+/** Time after Kubernetes has reported a Pod in which its first process is expected. */
 const YOUNG_MS = 10_000;
 
 interface HostPod {
   readonly uid: string;
   readonly ref: ContainerRef;
   readonly entity: Entity;
-  /** Its cgroup in any hierarchy; undefined where none was found. */
+  /** Directory of its cgroup in any hierarchy; undefined if none was found. */
   readonly folder: string | undefined;
-  /** The same in cgroup v2, in which sockets name their cgroup. */
+  /** Directory of its cgroup in cgroup v2, which is the hierarchy that sockets refer to. */
   unified: string | undefined;
-  /** Whether it has more cgroups than are looked at. */
+  /** Whether it has more cgroups than are read. */
   isCut: boolean;
 }
 
@@ -50,7 +50,7 @@ interface Seen {
 type Registry = Pick<NetnsRegistry, 'node' | 'hostPod' | 'setHostPods' | 'hasDeparted'>;
 
 /**
- * Finds the Pods that share the node's namespace: by processes in it whose cgroup is a Pod's, and by sockets in it. A Pod is listed until its
+ * Finds the Pods that share the node's namespace, by the cgroups of processes and sockets in that namespace. A Pod is listed until its
  * cgroup is gone.
  */
 export class HostPodTracker implements HostPods {
@@ -61,12 +61,12 @@ export class HostPodTracker implements HostPods {
   readonly #now: () => number;
   readonly #refs = new NodeRefs();
   readonly #pods = new Map<string, HostPod>();
-  /** When Pods were first seen in the node's namespace, without a word of Kubernetes. */
+  /** Times at which Pods were first seen in the node's namespace, if Kubernetes reports nothing about them. */
   readonly #passing = new Map<string, number>();
-  /** Pods that have ended and whose cgroups are not forgotten yet, with the time of the end. */
+  /** Pods that have ended and whose cgroups are still remembered. */
   readonly #ended = new Map<string, { readonly subject: NetnsId; readonly atMs: number }>();
   readonly #subjects = new SharedRoom<NetnsId, Counter>(CGROUPS_MAX);
-  /** Cgroups whose sockets count as the node's. */
+  /** Cgroups that were looked up, and whose sockets count as the node's. */
   readonly #ofNode: RecentSet<Counter>;
   #wanted = new Set<Counter>();
   #next: Promise<void> | undefined;
@@ -94,29 +94,31 @@ export class HostPodTracker implements HostPods {
   get degraded(): string[] {
     const pods = [...this.#pods.values()];
     const without = pods.filter(({ unified }) => unified === undefined).length;
-    const cut = pods.filter(({ isCut }) => isCut).map(({ entity }) => entity.pod);
-    const reasons: string[] = [];
-    if (without > 0)
-      reasons.push(
-        `${without} of ${pods.length} Pods that share the node's namespace have no cgroup v2 below ${this.#paths.cgroup}: their sockets count as the node's`,
-      );
-    for (const pod of cut)
-      reasons.push(
-        `the Pod ${pod} has more than ${CGROUPS_EACH_MAX} cgroups: sockets of the others count as the node's`,
-      );
-    if (this.#refused > 0)
-      reasons.push(`more than ${PODS_MAX} Pods share the node's namespace: the others count as the node`);
-    return reasons;
+    const cut = pods.filter(({ isCut }) => isCut);
+    return [
+      ...(without > 0 ? [this.#withoutCgroup(without, pods.length)] : []),
+      ...cut.map(
+        ({ entity }) =>
+          `the Pod ${entity.pod} has more than ${CGROUPS_EACH_MAX} cgroups, so the sockets of some count as the node's`,
+      ),
+      ...(this.#refused > 0
+        ? [`more than ${PODS_MAX} Pods share the node's namespace, so the sockets of some count as the node's`]
+        : []),
+    ];
   }
 
-  /** Whether the next look has to scan: a Pod may only be on its way into a namespace of its own, or Kubernetes has reported one just now. */
+  #withoutCgroup(count: number, all: number): string {
+    return `the sockets of ${count} of ${all} Pods that share the node's namespace count as the node's, because these Pods have no cgroup v2 directory below ${this.#paths.cgroup}`;
+  }
+
+  /** Whether the next look has to scan, because a Pod may still enter its own namespace, or Kubernetes has just reported a new Pod. */
   get isUnsettled(): boolean {
     return this.#passing.size > 0 || this.#now() - this.#reportedMs < YOUNG_MS;
   }
 
   /**
-   * Takes the processes in the node's namespace: to be called with each scan, after the registry has judged it.
-   * @param table from which `reader` has read them
+   * Sets the processes in the node's namespace. To be called during each scan, after the registry has judged the namespaces.
+   * @param table processes as read by `reader`
    */
   async scanned(
     pids: readonly number[],
@@ -137,12 +139,12 @@ export class HostPodTracker implements HostPods {
     if (this.#withdraw() || hasChanged || ended.length > 0) this.#tell(ended);
   }
 
-  /** Looks at the cgroups of the known Pods: to be called with each look at the machine. */
+  /** Reads the cgroups of the known Pods. To be called during each look at the machine. */
   async look(cycle: Cycle): Promise<void> {
     const ended: HostPod[] = [];
     for (const pod of this.#pods.values()) {
       const { uid, entity, folder, unified } = pod;
-      // A Pod without a known cgroup ends with its processes.
+      // A Pod without a known cgroup ends with its processes, which only a scan sees.
       if (folder !== undefined && !isThere(folder)) ended.push(pod);
       const cgroups = unified === undefined ? undefined : await this.#read(() => cgroupsBelow(unified, cycle));
       pod.isCut = cgroups?.isCut ?? false;
@@ -152,7 +154,7 @@ export class HostPodTracker implements HostPods {
     this.#forget();
   }
 
-  /** Judges the Pods by what Kubernetes reports now. @param pods those that it has reported, or that have changed */
+  /** Applies reports from Kubernetes. @param pods new and changed Pods */
   judgeAgain(pods: readonly Pick<PodName, 'uid' | 'hostNetwork'>[]): void {
     if (pods.some(({ uid, hostNetwork }) => hostNetwork && !this.#pods.has(uid))) this.#reportedMs = this.#now();
     if (this.#withdraw()) this.#tell([]);
@@ -168,7 +170,7 @@ export class HostPodTracker implements HostPods {
     if (isKnown) return Promise.resolve();
     this.#next ??= this.#searching.then(() => {
       this.#next = undefined;
-      // An earlier search may have found them since.
+      // The previous search may have found some of them.
       const wanted = new Set([...this.#wanted].filter((id) => !this.#isKnown(id)));
       this.#wanted = new Set();
       const search = this.#search(wanted, freeCycle());
@@ -246,7 +248,7 @@ export class HostPodTracker implements HostPods {
     return pod;
   }
 
-  /** Drops Pods that have a namespace of their own after all; returns whether there was any. */
+  /** Drops Pods that turn out to have their own namespace; returns whether there were any. */
   #withdraw(): boolean {
     const wrong = [...this.#pods.values()].filter(({ ref }) => this.#registry.hostPod(ref) === undefined);
     for (const { uid } of wrong) {
@@ -267,7 +269,7 @@ export class HostPodTracker implements HostPods {
     );
   }
 
-  /** Returns undefined where the file system could not be read, which is counted. */
+  /** Returns undefined and counts the error if the file system cannot be read. */
   async #read<T>(read: () => Promise<T>): Promise<T | undefined> {
     try {
       return await read();

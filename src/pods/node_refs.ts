@@ -1,9 +1,9 @@
 import type { ContainerRef } from './cgroup.ts';
 import type { ProcessTable } from './process_table.ts';
 
-/** A process moves into its cgroup soon after its start. */
+/** Age after which a process no longer moves to another cgroup: runtimes move it right after its start. */
 const SETTLED_MS = 10_000;
-/** A number may pass to another process. */
+/** Time after which a process is read again, because its PID may belong to another process. */
 const KEPT_MS = 60_000;
 
 interface Kept {
@@ -12,13 +12,13 @@ interface Kept {
   readonly readMs: number;
 }
 
-/** Pods and containers of the processes in the node's namespace. Those that have to be read from /proc are kept for a minute. */
+/** Pods and containers of the processes in the node's namespace. If they have to be read from /proc, they are kept for a minute. */
 export class NodeRefs {
   #kept = new Map<number, Kept>();
   #isKept = false;
   #nowMs = 0;
 
-  /** Begins a scan. @param reader what has read the processes; the kernel's list has their owners */
+  /** Starts a scan. @param reader reader of the processes; the list from the kernel contains their owners */
   begin(pids: readonly number[], reader: 'pass' | 'files', nowMs: number): void {
     this.#nowMs = nowMs;
     this.#isKept = reader === 'files';

@@ -470,7 +470,7 @@ export class NetnsRegistry implements NetnsIndex {
     return true;
   }
 
-  /** Keeps the last values of a dead entity on the page for a while. */
+  /** Records that an entity is dead. Its last values are shown for a while. */
   #bury(entity: Entity, isFinal: boolean): void {
     this.#dead.set(entity.netns, ownerKey(entity), { entity, isFinal });
     if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node')

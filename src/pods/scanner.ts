@@ -35,7 +35,7 @@ export class Scanner {
   #reader: 'pass' | 'files' = 'files';
   #refreshing: Promise<void> | undefined;
 
-  /** @param hostPods finds Pods that share the node's namespace; undefined where nothing asks for them */
+  /** @param hostPods finds Pods that share the node's namespace; undefined if they are not needed */
   constructor(paths: Paths, kernel: NetnsKernel, registry: NetnsRegistry, hostPods?: ScannedHostPods) {
     this.#paths = paths;
     this.#kernel = kernel;

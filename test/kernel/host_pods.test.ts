@@ -179,7 +179,9 @@ describe.each([
     );
     await hostPods.find([listener.cgroup]);
     expect(hostPods.subjectOf(listener.cgroup)).toBeUndefined();
-    expect(hostPods.degraded.join()).toMatch(/1 of \d+ Pods that share the node's namespace have no cgroup v2 below/);
+    expect(hostPods.degraded.join()).toMatch(
+      /^the sockets of 1 of \d+ Pods .* because these Pods have no cgroup v2 directory/,
+    );
   });
 
   it('are shown for a while after their cgroup has gone', async () => {
