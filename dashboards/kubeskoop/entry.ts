@@ -1,13 +1,13 @@
-/** Our metric with the numbers of a metric of KubeSkoop, summed by Pod. */
+/** The netsonde metric that is equivalent to a KubeSkoop metric. The rules add it up by Pod. */
 export interface Equivalent {
   readonly metric: `netsonde_${string}`;
-  /** Values that count, by label. */
+  /** Label values to include, by label. */
   readonly only?: Readonly<Record<string, readonly [string, ...string[]]>>;
-  /** Value that does not count, by label. */
+  /** Label value to exclude, by label. */
   readonly without?: Readonly<Record<string, string>>;
-  /** Conversion from our unit to KubeSkoop's. */
+  /** Conversion from netsonde's unit to that of KubeSkoop. */
   readonly scale?: readonly ['*' | '/', number];
-  /** For metrics of RDMA devices: the label `device` stays, with KubeSkoop's `type` made from it, and `port` unless it is the device's. */
+  /** For metrics of RDMA devices, the rules keep the label `device`, derive KubeSkoop's label `type` from it, and keep `port` for metrics of a port. */
   readonly rdma?: { readonly driver?: RdmaDriver; readonly perPort: boolean };
   /** Difference from KubeSkoop's numbers. */
   readonly remark?: string;
@@ -16,15 +16,15 @@ export interface Equivalent {
 export type RdmaDriver = 'mlx5' | 'erdma';
 export const RDMA_DRIVERS: readonly RdmaDriver[] = ['mlx5', 'erdma'];
 
-/** A metric of KubeSkoop for which we have no numbers. */
+/** A KubeSkoop metric without an equivalent. `missing` is the reason. */
 export interface Missing {
   readonly missing: string;
 }
 
 export interface KubeskoopProbe {
-  /** Name in KubeSkoop. */
+  /** KubeSkoop's name of the probe. */
   readonly probe: string;
-  /** Remark about all of its metrics. */
+  /** Remark that applies to all metrics of the probe. */
   readonly remark?: string;
   readonly metrics: Readonly<Record<`kubeskoop_${string}`, Equivalent | Missing>>;
 }

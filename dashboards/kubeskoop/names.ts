@@ -2,11 +2,11 @@ import { type Equivalent, type KubeskoopProbe, missing, same } from './entry.ts'
 import { RDMA } from './rdma.ts';
 
 /**
- * Every metric of KubeSkoop 1.0, and our metric with its numbers. The recording rules, their test and
- * docs/kubeskoop-names.md are made from it.
+ * Every metric of KubeSkoop 1.0 with its equivalent in netsonde. The recording rules, their test and docs/kubeskoop-names.md are generated from this
+ * list.
  */
 
-/** Our probe leaves out the loopback device and also the node's ends of the Pods' devices. */
+/** Returns an equivalent without the loopback device. KubeSkoop leaves it out, too. netsonde also leaves out the node's ends of Pod devices. */
 function devices(metric: Equivalent['metric']): Equivalent {
   return same(metric, { without: { device: 'lo' } });
 }
@@ -28,12 +28,12 @@ function connections(...states: [string, ...string[]]): Equivalent {
 }
 
 const later = (probe: string) => missing(`Not yet: with the probe \`${probe}\`.`);
-/** Counts observations above a time; our histograms double from a microsecond, so none has a bound at KubeSkoop's. */
+/** KubeSkoop counts observations above a time. The bucket boundaries of our histograms are powers of two, so none equals KubeSkoop's threshold. */
 const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
   missing(
     `In the histogram \`${metric}\`: how many were slower than ${bound * 1000} ms is \`${metric}_count\` less \`${metric}_bucket{le="${bound}"}\`.`,
   );
-/** KubeSkoop counts packets that took more than 10 ms on the whole way. */
+/** KubeSkoop counts packets that took more than 10 ms over all stages together. */
 const slowInAStage = (metric: `netsonde_${string}`, event: string) =>
   missing(
     `In the histogram \`${metric}\`, by stage: the number that took longer than 8.192 ms in one is \`${metric}_count\` less \`${metric}_bucket{le="0.008192"}\`. Packets that took more than 10 ms in all stages together have the event \`${event}\`.`,

@@ -3,7 +3,7 @@ import { type Equivalent, type KubeskoopProbe, type RdmaDriver, same } from './e
 
 const RESOURCES = ['cm_id', 'cq', 'ctx', 'mr', 'pd', 'qp', 'srq'];
 
-/** Port counters under the names of the kernel's drivers: KubeSkoop puts `kubeskoop_rdma_<driver>_` before them. */
+/** Port counters by kernel driver. KubeSkoop prefixes their names with `kubeskoop_rdma_<driver>_`. */
 const COUNTERS: Readonly<Record<RdmaDriver, readonly string[]>> = {
   mlx5: [...STANDARD, ...MLX5].filter((counter) => counter !== 'excessive_buffer_overrun_errors'),
   erdma: ERDMA_VENDOR,
@@ -11,7 +11,7 @@ const COUNTERS: Readonly<Record<RdmaDriver, readonly string[]>> = {
 
 const port = (driver: RdmaDriver) => ({ rdma: { driver, perPort: true } }) as const;
 
-/** InfiniBand counts data in words of 4 bytes. */
+/** InfiniBand counts data in 4-byte words. */
 const words = { ...port('mlx5'), scale: ['/', 4], remark: 'in words of 4 bytes' } as const;
 
 function counters(driver: RdmaDriver): [string, Equivalent][] {

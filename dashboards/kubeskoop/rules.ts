@@ -10,7 +10,7 @@ export function rulesOf({ metrics }: KubeskoopProbe): Rule[] {
   return Object.entries(metrics).flatMap(([name, entry]) => (isMissing(entry) ? [] : [{ name, equivalent: entry }]));
 }
 
-/** `netsonde_tcp_aborts_total{cause="close"}` */
+/** Renders a selector such as `netsonde_tcp_aborts_total{cause="close"}`. */
 export function selector({ metric, only = {}, without = {}, rdma }: Equivalent): string {
   const matchers = [
     ...Object.entries(only).map(([label, values]) =>
@@ -22,14 +22,14 @@ export function selector({ metric, only = {}, without = {}, rdma }: Equivalent):
   return matchers.length === 0 ? metric : `${metric}{${matchers.join(',')}}`;
 }
 
-/** Labels that are kept in sums. */
+/** Returns the labels that the sum of a rule keeps. */
 export function keptLabels({ rdma }: Equivalent): string[] {
   const kept = ['k8s_node', 'k8s_namespace', 'k8s_pod'];
   if (rdma === undefined) return kept;
   return [...kept, 'device', 'type', ...(rdma.perPort ? ['port'] : [])];
 }
 
-/** [label, its source, matching values of the source]: if none matches, the label stays. */
+/** Arguments of label_replace(). If the pattern does not match, the label keeps its value. */
 type Replacement = readonly [label: string, value: string, from: string, pattern: string];
 
 const STANDARD: readonly Replacement[] = [
@@ -61,7 +61,7 @@ function renderRule({ name, equivalent }: Rule): string {
   return [`      - record: ${name}`, '        expr: |-', ...lines.map((line) => `          ${line}`)].join('\n');
 }
 
-/** A group for each probe: https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/ */
+/** Renders the rule file with one group per probe (https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/). */
 export function rulesFile(): string {
   const groups = KUBESKOOP.filter((probe) => rulesOf(probe).length > 0);
   return [

@@ -4,8 +4,8 @@ import { KUBESKOOP } from './names.ts';
 import { keptLabels, type Rule, rulesOf } from './rules.ts';
 
 /**
- * Test of the recording rules for promtool: for each metric, a Pod's and the node's series, with labels that a rule selects, that it
- * rejects, and that it sums; all values differ.
+ * Generates promtool's test of the recording rules. For each metric, it has series of a Pod and of the node with labels that a rule selects, rejects
+ * and adds up. All values are different.
  */
 
 type Labels = Readonly<Record<string, string>>;
@@ -61,7 +61,7 @@ function counts(labels: Labels, { only = {}, without = {}, rdma }: Equivalent): 
   );
 }
 
-/** Returns KubeSkoop's labels for a series of ours, sorted by name, without empty ones. */
+/** Returns KubeSkoop's labels for a netsonde series, sorted by name and without empty labels. */
 function expectedLabels(labels: Labels, equivalent: Equivalent): string {
   const { device = '' } = labels;
   const known: Labels = {
@@ -99,7 +99,7 @@ function renderExpectation({ name }: Rule, samples: ReadonlyMap<string, number>)
   ];
 }
 
-/** @param descriptors all descriptors; for a metric without one only the labels in rules are known */
+/** @param descriptors all metric descriptors; for a metric without a descriptor, only the labels that rules use are known */
 export function rulesTestFile(ruleFile: string, descriptors: readonly MetricDescriptor[]): string {
   const rules = KUBESKOOP.flatMap(rulesOf);
   const byMetric = Map.groupBy(rules, ({ equivalent }) => equivalent.metric);

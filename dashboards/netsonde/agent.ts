@@ -9,7 +9,7 @@ import { countOf, isState } from './risks.ts';
 import { VARIABLES } from './variables.ts';
 import { OF_AGENT } from './views.ts';
 
-/** Shows whether the other dashboards can be trusted, and the cost of the agents. */
+/** The dashboard *Agent* shows whether the numbers on the other dashboards are complete, and what the agents cost. */
 
 const BY_PROBE = [...BY_NODE, 'probe'] as const;
 const OF_RANGE = { ...OF_AGENT, window: '$__range' };
@@ -105,7 +105,7 @@ const states = [
   ),
 ];
 
-/** Maximum lines of a panel that would have one for each node. */
+/** Maximum number of lines in a panel that would otherwise have one line per node. */
 const MOST = 10;
 
 const cost = [

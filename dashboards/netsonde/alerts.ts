@@ -30,8 +30,8 @@ import {
 } from './risks.ts';
 
 /**
- * Alerts. `critical` wakes a person: many Pods suffer, and it does not pass by itself. `warning` is for the next working hour: one
- * application, or one agent. `info` is for a list, never for a notification.
+ * The alerts. The severity `critical` means that many Pods are affected and someone must act immediately. `warning` means that one application or
+ * one agent is affected, which can wait until working hours. `info` needs no notification.
  */
 
 const RUNBOOK = 'https://github.com/netsonde/netsonde/blob/main/docs/runbook.md';
@@ -40,11 +40,11 @@ export interface Alert {
   readonly name: `Netsonde${string}`;
   readonly severity: 'critical' | 'warning' | 'info';
   readonly expression: Expression;
-  /** Time that the condition must last. */
+  /** Time for which the condition must hold before the alert fires. */
   readonly for: string;
-  /** Subject and problem in one line, with labels and the value. */
+  /** One line that names the subject and the problem, with labels and value. */
   readonly summary: string;
-  /** Meaning and remedy. */
+  /** Meaning of the alert, and a remedy. */
   readonly description: string;
 }
 
@@ -57,7 +57,7 @@ const LONG: View = { matchers: [], window: '15m' };
 const PERCENT = '{{ $value | humanizePercentage }}';
 const RATE = '{{ $value | humanize }}';
 
-/** Share that two alerts use, and that is useful over months; computing it for all Pods is costly. */
+/** Two alerts use this share. It is recorded because computing it for all Pods is expensive, and because it is useful over long periods. */
 const RETRANSMITTED_RECORD = 'netsonde:tcp_retransmitted:ratio_rate5m';
 export const RECORDINGS: readonly Recording[] = [
   {
@@ -66,13 +66,13 @@ export const RECORDINGS: readonly Recording[] = [
   },
 ];
 
-/** Factor of the thresholds for a node, which answers scans and health checks for everything on it. */
+/** Factor by which the thresholds of a node are higher than those of a Pod, because a node receives scans and health checks for everything on it. */
 const NODE_FACTOR = 10;
 const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY, 'reason']);
 const resets = (view: View) =>
   rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason'], { outcome: ['cut_off'] });
 
-/** Lossy Pods on a node that fire the alert: a share of the sending ones, and a minimum number. */
+/** The alert fires if at least this share of the sending Pods, and at least this number, lose packets. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
 const lossy: Expression = {
   text: `count by (cluster, node) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
@@ -180,7 +180,7 @@ const NETWORK: readonly Alert[] = [
     name: 'NetsondeListenOverflow',
     severity: 'warning',
     expression: promql`${listenOverflows(ALL, BY_ENTITY)} > 0`,
-    // The time is longer than the window of the rate, so a single dropped connection does not fire.
+    // The time is longer than the window of the rate, so that a single dropped connection does not cause an alert.
     for: '10m',
     summary: `${WHO} drops ${RATE} connections a second because its accept queue is full.`,
     description:
@@ -189,7 +189,7 @@ const NETWORK: readonly Alert[] = [
   {
     name: 'NetsondeAcceptQueueFull',
     severity: 'warning',
-    // Among several sockets that listen on a port, a hanging one refuses its share of the clients until somebody notices.
+    // If several sockets listen on a port, one that hangs refuses its share of the clients, even if the other sockets work.
     expression: promql`${gauge('max', tcpsummary.metrics.acceptQueueFullest, ALL, [...BY_ENTITY, 'port'])} >= 1`,
     for: '2m',
     summary: `${WHO} does not accept connections on port {{ $labels.port }}: an accept queue has been full for two minutes.`,
@@ -339,7 +339,7 @@ function alertRule(alert: Alert) {
   };
 }
 
-/** https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/ */
+/** Returns the rules in Prometheus' format (https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/). */
 export function rules() {
   return {
     groups: [

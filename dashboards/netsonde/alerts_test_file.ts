@@ -14,7 +14,7 @@ import { UP } from './foreign.ts';
 import { type DeclaredAlert, declaredAlerts, summaryText } from './probe_alerts.ts';
 import type { Metric } from './promql.ts';
 
-/** Test of the alerts for promtool: for each, one series that must fire, and one just below the threshold that must not. */
+/** Generates promtool's test of the alerts. For each alert, one series must cause it, and one just below the threshold must not. */
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -27,7 +27,7 @@ interface Series {
 export interface Case {
   readonly alert: Alert['name'];
   readonly series: readonly Series[];
-  /** Labels of the one alert that fires. */
+  /** Labels of the only alert that must fire. */
   readonly labels: Labels;
   readonly summary: string;
 }
@@ -40,11 +40,11 @@ const CART = { ...TARGET, namespace: 'shop', pod: 'cart-0' };
 const WEB = { ...TARGET, namespace: 'shop', pod: 'web-0' };
 const NODE = { ...TARGET, namespace: '', pod: '' };
 const OTHER_NODE = { ...NODE, node: 'n2' };
-/** Labels of an agent's metrics about itself: those of its own Pod. */
+/** Labels of an agent's own metrics, which are those of its Pod. */
 const AGENT = { ...TARGET, namespace: 'netsonde', pod: 'netsonde-abcde', instance: '10.0.0.1:9102' };
 const OTHER_AGENT = { ...AGENT, node: 'n2', pod: 'netsonde-fghij', instance: '10.0.0.2:9102' };
 
-/** Makes a counter that grows by a number a second. */
+/** Returns a counter that increases at this rate. */
 function counts(metric: Metric, labels: Labels, perSecond: number): Series {
   return { metric, labels, values: `0+${perSecond * SECONDS}x${MINUTES}` };
 }
@@ -53,12 +53,12 @@ function shows(metric: Metric, labels: Labels, value: number): Series {
   return { metric, labels, values: `${value}x${MINUTES}` };
 }
 
-/** Makes a Pod that sends 100 segments a second and retransmits some; some of these had arrived. */
+/** Returns the series of a Pod that sends 100 segments per second and retransmits some of them. @param needless retransmissions of segments that had arrived */
 function sender(labels: Labels, again: number, needless?: number): Series[] {
   return [
     counts(tcp.metrics.sentSegments, labels, 100),
     counts(tcp.metrics.retransmittedSegments, labels, again),
-    // An agent without tcpext does not know.
+    // Without the probe tcpext, needless retransmissions are unknown.
     ...(needless === undefined ? [] : [counts(tcpext.metrics.dsackReceived, labels, needless)]),
   ];
 }
@@ -93,7 +93,7 @@ const pods = (count: number, node: Labels) =>
 const WRITTEN: readonly Case[] = [
   {
     alert: 'NetsondeNodeLossy',
-    // Three of ten on one node, two of two on another.
+    // Three of ten Pods on one node are lossy, and two of two Pods on another.
     series: [
       ...pods(3, NODE).flatMap(sentAgain),
       ...pods(10, NODE)
@@ -106,7 +106,7 @@ const WRITTEN: readonly Case[] = [
   },
   {
     alert: 'NetsondeConntrackFull',
-    // A Pod's own table is the Pod's trouble.
+    // The alert does not cover the table of a Pod.
     series: [...CONNTRACK_LIMITS, table(NODE, 960), table(OTHER_NODE, 940), table(CART, 990)],
     labels: TARGET,
     summary: 'Node n1 has used 96% of its connection tracking table.',
@@ -167,14 +167,14 @@ const WRITTEN: readonly Case[] = [
   },
   {
     alert: 'NetsondeTcpRetransmits',
-    // Most retransmissions of the second had arrived.
+    // Most retransmissions of the second Pod are needless.
     series: [...sender(CART, 7, 1), ...sender(WEB, 30, 26)],
     labels: CART,
     summary: 'shop/cart-0 on node n1 retransmits 6% of its TCP segments, not counting those that had arrived.',
   },
   {
     alert: 'NetsondeConnectFailures',
-    // The second fails as often, but opens more; the third always fails, once in ten seconds.
+    // The second Pod fails as often, but opens more connections. The node always fails, but only once in ten seconds.
     series: [...opener(CART, 4, 1), ...opener(WEB, 10, 1), ...opener(NODE, 0.1, 0.1)],
     labels: CART,
     summary: 'shop/cart-0 on node n1: 25% of the TCP connections fail before they are established.',
@@ -187,7 +187,7 @@ const WRITTEN: readonly Case[] = [
   },
   {
     alert: 'NetsondeAcceptQueueFull',
-    // A single one of eight sockets hangs: their sum is 14 % of the limit.
+    // A single socket of eight hangs, so all queues together are filled only to 14 %.
     series: [
       shows(tcpsummary.metrics.acceptQueueFullest, { ...CART, port: '80' }, 1),
       shows(tcpsummary.metrics.acceptQueueLength, { ...CART, port: '80' }, 9),
@@ -325,7 +325,7 @@ const WRITTEN: readonly Case[] = [
   },
 ];
 
-/** A Pod, or a node, with a value above the limit of an alert that a probe declares, and another one just below it. */
+/** Returns a case for an alert that a probe declares: a Pod or node above the threshold, and another one just below it. */
 function caseOf({ alert, metric, labels }: DeclaredAlert): Case {
   const [one, other] = alert.only === 'node' ? [NODE, OTHER_NODE] : [CART, WEB];
   const isRate = alert.of === 'rate';
@@ -348,7 +348,7 @@ function minutes(duration: string): number {
   return duration.endsWith('h') ? value * 60 : value;
 }
 
-/** Cases of an alert that has lasted long enough, and of one that has not. */
+/** Time after an alert's `for` when it must fire, in minutes. */
 const SETTLED_MINUTES = 20;
 
 function testOf({ alert: name, series, labels, summary }: Case) {
@@ -361,7 +361,7 @@ function testOf({ alert: name, series, labels, summary }: Case) {
     interval: '1m',
     input_series: series.map(({ metric, labels, values }) => ({ series: `${metric.name}${rendered(labels)}`, values })),
     alert_rule_test: [
-      // A rate appears after a minute at the earliest.
+      // A rate exists only after a minute.
       { alertname: name, eval_time: `${forMinutes - 1}m`, exp_alerts: [] },
       {
         alertname: name,
@@ -383,7 +383,7 @@ function rendered(labels: Labels): string {
     .join(',')}}`;
 }
 
-/** https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/ */
+/** Returns the test file in promtool's format (https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/). */
 export function alertsTestFile(ruleFile: string) {
   return {
     rule_files: [ruleFile],

@@ -40,7 +40,7 @@ import { IS_POD, OF_AGENT, OF_CLUSTER, OF_CLUSTER_RANGE, ON_NODE, ON_NODE_RANGE 
 
 const PODS_NOW = narrow(OF_CLUSTER, IS_POD);
 const PODS = narrow(OF_CLUSTER_RANGE, IS_POD);
-/** Nodes regardless of the selected namespace, since a node affects all of them. */
+/** Selects nodes regardless of the selected namespace, because a node affects Pods of all namespaces. */
 const NODES = narrow(ON_NODE_RANGE, 'pod=""');
 const ROWS = 20;
 
@@ -48,7 +48,7 @@ const NONE_LOST = 'No packet was lost.';
 
 const blind = promql`${isState('failed', OF_AGENT, BY_NODE)} == 1 or ${gauge('min', UP, narrow(OF_AGENT, AGENT_JOB), BY_NODE)} == 0`;
 
-/** Tiles count the affected Pods, not the size of the damage: one Pod in a storm is one Pod. */
+/** The tiles show the number of affected Pods, however many packets each of them loses. */
 const tiles = [
   tile('Pods losing packets', countOf(promql`${loss(PODS_NOW, BY_ENTITY)} > ${LOSS.notice}`, OF_AGENT), {
     what: `Pods that lose more than ${LOSS.notice} packet a second.`,

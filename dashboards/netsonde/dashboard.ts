@@ -13,7 +13,7 @@ import { TAG } from './links.ts';
 
 export interface Section {
   readonly title: string;
-  /** Panels are shown, and queried, only once the row is opened. */
+  /** Whether the row is collapsed, so that its panels send no queries until it is opened. */
   readonly folded?: boolean;
   readonly panels: readonly Builder<Panel>[];
 }
@@ -58,7 +58,7 @@ function addSection(builder: DashboardBuilder, { title, folded = false, panels }
   builder.withRow(row);
 }
 
-/** Numbers the panels, those in folded rows too, as Grafana requires. */
+/** Gives each panel a number, including panels in collapsed rows, as Grafana requires. */
 function numbered(built: Dashboard): Dashboard {
   let id = 0;
   for (const panel of built.panels ?? []) {

@@ -1,6 +1,6 @@
 import type { ForeignMetric } from './promql.ts';
 
-/** Metrics about the agent from Prometheus itself and the client library for Node.js. */
+/** Metrics about the agent that come from Prometheus itself or have the names of the client library for Node.js. */
 
 export const UP = {
   name: 'up',
@@ -9,7 +9,7 @@ export const UP = {
   labels: {},
 } as const satisfies ForeignMetric;
 
-/** Matches the agent's job: with a PodMonitor it is `namespace/name`. */
+/** Matches the agent's scrape job, whose name is `namespace/name` with a PodMonitor. */
 export const AGENT_JOB = 'job=~".*netsonde.*"';
 
 export const CPU_SECONDS = {

@@ -26,7 +26,7 @@ function needOf({ name }: Metric): string | undefined {
   return detail === 'full' ? `This needs \`detail: full\` of the probe \`${probe}\`.` : undefined;
 }
 
-/** Returns sentences about the configuration that these metrics need. */
+/** Returns sentences that describe the configuration that these metrics need. */
 export function needsOf(metrics: readonly Metric[]): string[] {
   return [...new Set(metrics.map(needOf).filter((need) => need !== undefined))];
 }

@@ -35,26 +35,26 @@ import { needsOf } from './needs.ts';
 import type { Expression, Metric } from './promql.ts';
 import { LOKI, PROMETHEUS } from './variables.ts';
 
-/** A row is 24 wide. */
+/** Widths in Grafana's units. A row has 24. */
 export const WIDTH = { eighth: 3, sixth: 4, quarter: 6, third: 8, half: 12, whole: 24 } as const;
 export const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
 
 const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const COLOURS = ['green', 'orange', 'red'] as const;
 
-/** Values from which on a panel shows a warning, and an alert. */
+/** Lower limits of the values that a panel shows as a warning and as an alert. */
 export type Limits = readonly [warning: number, bad?: number];
 
 interface Options {
   readonly width?: number;
   readonly height?: number;
-  /** Explanation, shown before the help of the metrics. */
+  /** Explanation that precedes the help texts of the metrics. */
   readonly what?: string;
-  /** Reason for an empty panel although the probe runs. */
+  /** Reason why the panel may be empty although the probe runs. */
   readonly empty?: string;
   readonly limits?: Limits;
   readonly unit?: string;
-  /** Types of events with more detail. */
+  /** Event types to which the panel links. */
   readonly events?: readonly EventType[];
 }
 
@@ -72,7 +72,7 @@ function describe(metrics: readonly Metric[], { what }: Options): string {
   return [...(what === undefined ? [] : [what]), lines.join('\n'), ...needsOf(metrics)].filter(Boolean).join('\n\n');
 }
 
-/** Returns the reason for an empty panel, if that is no fault. */
+/** Returns why a panel may be empty without an error. */
 function emptyText(metrics: readonly Metric[], { empty }: Options): string | undefined {
   const reasons = [...(empty === undefined ? [] : [empty]), ...needsOf(metrics)];
   return reasons.length === 0 ? undefined : reasons.join(' ').replaceAll('`', '');
@@ -102,7 +102,7 @@ function metricsOf(expressions: readonly Expression[]): Metric[] {
   return [...new Set(expressions.flatMap(({ metrics }) => metrics))];
 }
 
-/** Sets the common part of all panels of Prometheus. */
+/** Sets the properties that all panels with a Prometheus data source share. */
 function prepare<P extends PanelBuilder>(
   panel: P,
   title: string,
@@ -129,7 +129,7 @@ function link(title: string, url: string): DashboardLinkBuilder {
   return new DashboardLinkBuilder(title).url(url);
 }
 
-/** Makes a panel of one coloured number, which opens another dashboard. */
+/** Returns a panel with one coloured number that links to another dashboard. */
 export function tile(
   title: string,
   expression: Expression,
@@ -145,11 +145,11 @@ export function tile(
 }
 
 interface GraphOptions extends Options {
-  /** Stacks lines whose sum has a meaning. */
+  /** Whether to stack the lines, because their sum has a meaning. */
   readonly stacked?: boolean;
-  /** Label of the lines, and field of the events: a click on a line shows the events with its value. */
+  /** Label of the lines that is also an event field. A click on a line shows the events with the same value. */
   readonly eventsBy?: string;
-  /** Upper end of the axis: a share never exceeds 1. */
+  /** Upper end of the axis, such as 1 for a share. */
   readonly max?: number;
 }
 
@@ -195,13 +195,13 @@ export interface Column {
   readonly title: string;
   readonly expression: Expression;
   readonly limits?: Limits;
-  /** Hides the value, if the labels are enough. */
+  /** Whether to hide the value, because the labels are enough. */
   readonly hidden?: boolean;
 }
 
 const MERGED_LABELS = ['cluster', 'node', 'namespace', 'pod'];
 
-/** Makes a table with a row for each set of labels, a column for each expression, the worst first. */
+/** Returns a table with one row per set of labels and one column per expression, with the worst rows first. */
 export function table(title: string, columns: readonly Column[], options: Options = {}): TableBuilder {
   const panel = prepare(
     new TableBuilder(),
@@ -240,7 +240,7 @@ export function table(title: string, columns: readonly Column[], options: Option
     .withTransformation({ id: 'organize', options: organized(columns) });
 }
 
-/** Grafana calls the value of a query `Value #A`, or `Value` where there is only one. */
+/** Renames the columns. Grafana calls the value of a query `Value #A`, or `Value` if there is only one query. */
 function organized(columns: readonly Column[]) {
   const named = columns.map((column, index) => ({
     ...column,
@@ -277,7 +277,7 @@ function ofLoki<P extends PanelBuilder>(
     .noValue('No event, or no sink that takes them to Loki.');
 }
 
-/** Makes a graph of events a second. */
+/** Returns a graph of events per second. */
 export function eventGraph(title: string, query: string, options: EventOptions = {}): GraphBuilder {
   return ofLoki(new GraphBuilder(), title, options, WIDTH.whole, HEIGHT.graph)
     .withTarget(new LokiQuery().refId('A').expr(query).queryType('range').legendFormat('{{type}}'))

@@ -40,11 +40,11 @@ import {
 import { VARIABLES } from './variables.ts';
 import { OF_POD, ON_NODE } from './views.ts';
 
-/** Shows the selected Pods, added up in panels that are not by Pod: select one to see it alone. */
+/** The dashboard *Pod* shows the selected Pods. Panels without a line per Pod add up all selected Pods. */
 
 const BY_POD = ['namespace', 'pod'] as const;
 const POD = '{{namespace}}/{{pod}}';
-/** Maximum lines of a panel that has one for each Pod. */
+/** Maximum number of lines in a panel with one line per Pod. */
 const MOST = 10;
 
 const NO_SEGMENTS = 'No segment was sent.';
@@ -197,7 +197,7 @@ const traffic = [
   ]),
 ];
 
-/** Returns the 99th percentile, in the Pods with the highest, and the median. */
+/** Returns queries for the 99th percentile of the Pods with the highest values, and for the median. */
 function delays(metric: Distribution) {
   return [
     series(top(MOST, quantile(0.99, metric, OF_POD, BY_POD)), `${POD} 99 %`),

@@ -4,9 +4,9 @@ import { PROBES } from '#probes/index.ts';
 import type { Alert } from './alerts.ts';
 import { BY_ENTITY, type Counting, type Gauge, gauge, narrow, promql, rate, type View } from './promql.ts';
 
-/** Alerts that probes declare themselves. */
+/** Alerts that the definitions of probes declare. */
 
-/** An alert whose types have been forgotten: the definition of the probe has checked them. */
+/** An alert without its type parameters, which were checked in the probe's definition. */
 interface AnyAlert extends Omit<Alert, 'expression'> {
   readonly severity: 'warning' | 'info';
   readonly metric: string;
@@ -21,7 +21,7 @@ export interface DeclaredAlert {
   readonly probe: AnyProbe;
   readonly alert: AnyAlert;
   readonly metric: MetricDescriptor;
-  /** A value for each label of the metric, for the test of the alert. */
+  /** Label values for the alert's test. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -66,7 +66,7 @@ export function probeAlerts(probes: readonly AnyProbe[] = PROBES): Alert[] {
   });
 }
 
-/** The summary as Prometheus makes it from the template of an alert. */
+/** Renders an alert's summary template as Prometheus does. */
 export function summaryText(
   { summary }: AnyAlert,
   who: string,
@@ -87,7 +87,7 @@ function fourDigits(value: number): string {
 const LARGER = ['', 'k', 'M', 'G', 'T'] as const;
 const SMALLER = ['', 'm', 'u', 'n'] as const;
 
-/** Four digits and a prefix, as the function `humanize` of Prometheus. */
+/** Renders four digits and a unit prefix like Prometheus' function `humanize`. */
 function humanize(value: number): string {
   const isSmall = value < 1;
   const prefixes = isSmall ? SMALLER : LARGER;

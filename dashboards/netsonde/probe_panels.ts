@@ -8,9 +8,9 @@ import { graph, type Series, series, WIDTH } from './panels.ts';
 import { type Counting, type Distribution, type Expression, type Gauge, gauge, quantile, rate } from './promql.ts';
 import { OF_NODE, OF_POD } from './views.ts';
 
-/** Panels that probes declare themselves: a section for each probe that has any. */
+/** Panels that the definitions of probes declare, with one section per probe. */
 
-/** A panel whose types have been forgotten: the definition of the probe has checked them. */
+/** A panel without its type parameters, which were checked in the probe's definition. */
 interface AnyLine {
   readonly metric: string;
   readonly show: PanelShow;
@@ -20,10 +20,10 @@ interface AnyLine {
 type AnyPanel = Omit<ProbePanel<MetricSet, EventSet>, 'lines'> & { readonly lines: readonly AnyLine[] };
 
 const VIEWS = { pod: OF_POD, node: OF_NODE } as const;
-/** Widths of the panels of a line of the dashboard, which they fill. */
+/** Widths of one, two or three panels that together fill a line of the dashboard. */
 const WIDTHS = [WIDTH.whole, WIDTH.half, WIDTH.third] as const;
 
-/** Sections of a dashboard for the probes that show something on it, in their order; each is folded. */
+/** Returns a collapsed section for each probe that declares panels for this dashboard, in the order of the probes. */
 export function probeSections(on: AnyPanel['on'], probes: readonly AnyProbe[] = PROBES): Section[] {
   return probes.flatMap(({ name, metrics, panels = [] }) => {
     const shown = (panels as readonly AnyPanel[]).filter((panel) => panel.on === on);
@@ -33,7 +33,7 @@ export function probeSections(on: AnyPanel['on'], probes: readonly AnyProbe[] = 
   });
 }
 
-/** Three to a line, and what is left shares the last one. */
+/** Returns the width of a panel. A line has three panels, and the last line may have fewer. */
 function widthOf(index: number, count: number): number {
   const last = count - (count % WIDTHS.length);
   return index < last ? WIDTH.third : (WIDTHS[count - last - 1] ?? WIDTH.whole);

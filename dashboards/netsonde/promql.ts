@@ -1,11 +1,11 @@
 import type { MetricDescriptor } from '#probe/metric.ts';
 
 /**
- * Queries of Prometheus, built from the descriptors: a renamed metric, label or value does not compile, and a panel knows
- * its metrics.
+ * Prometheus queries that are built from metric descriptors. A query with an unknown metric, label or value does not compile, and a panel knows which
+ * metrics it uses.
  */
 
-/** A metric that is not ours: of Prometheus itself, or of the client library for Node.js. */
+/** A metric without a descriptor, which comes from Prometheus itself or has a name of the client library for Node.js. */
 export interface ForeignMetric {
   readonly name: string;
   readonly type: 'counter' | 'gauge';
@@ -16,18 +16,18 @@ export interface ForeignMetric {
 
 export type Metric = MetricDescriptor | ForeignMetric;
 
-/** Labels of the target, and of the owner of a series. */
+/** Labels of the scrape target and of the owner of a series. */
 export const TARGET_LABELS = ['cluster', 'node', 'instance', 'namespace', 'pod'] as const;
 export type TargetLabel = (typeof TARGET_LABELS)[number];
 
-/** One series for each Pod, and one for the network namespace of each node, which has neither namespace nor Pod. */
+/** Groups by Pod and by node. Series of a node have an empty namespace and Pod. */
 export const BY_ENTITY = ['cluster', 'node', 'namespace', 'pod'] as const;
 export const BY_NODE = ['cluster', 'node'] as const;
 
 type LabelName<M extends Metric> = (keyof M['labels'] & string) | TargetLabel;
 type Values<L> = L extends { readonly values: readonly (infer V extends string)[] } ? V : string;
 
-/** Values that count, by label. */
+/** Label values to select, by label. */
 export type Only<M extends Metric> = {
   readonly [K in keyof M['labels']]?: readonly [Values<M['labels'][K]>, ...Values<M['labels'][K]>[]];
 };
@@ -36,7 +36,7 @@ export type Counting = Metric & { readonly type: 'counter' };
 export type Gauge = Metric & { readonly type: 'gauge' };
 export type Distribution = MetricDescriptor & { readonly type: 'histogram' };
 
-/** Series that a query selects, and the time over which it counts. */
+/** The series that a query selects, and the time range over which it evaluates them. */
 export interface View {
   readonly matchers: readonly string[];
   readonly window: string;
@@ -47,7 +47,7 @@ export function narrow({ matchers, window }: View, ...more: string[]): View {
   return { matchers: [...matchers, ...more], window };
 }
 
-/** An expression, its metrics, and Grafana's name of its unit. */
+/** An expression with its metrics and with Grafana's name of its unit. */
 export interface Expression {
   readonly text: string;
   readonly metrics: readonly Metric[];
@@ -58,7 +58,7 @@ function matcher(label: string, values: readonly string[]): string {
   return values.length === 1 ? `${label}="${values[0]}"` : `${label}=~"${values.join('|')}"`;
 }
 
-/** `netsonde_tcp_aborts_total{cluster=~"$cluster",cause="close"}` */
+/** Renders a selector such as `netsonde_tcp_aborts_total{cluster=~"$cluster",cause="close"}`. */
 export function select<const M extends Metric>(metric: M, view: View, only: Only<M> = {}, suffix = ''): string {
   const chosen = Object.entries(only as Readonly<Record<string, readonly string[]>>);
   const matchers = [...view.matchers, ...chosen.map(([label, values]) => matcher(label, values))];
@@ -69,7 +69,7 @@ function aggregate(how: string, by: readonly string[], text: string): string {
   return `${how}${by.length === 0 ? '' : ` by (${by.join(', ')})`} (${text})`;
 }
 
-/** Returns the unit of a counter's rate. Seconds a second are a share. */
+/** Returns the unit of a counter's rate. Seconds per second are a share. */
 function rateUnit({ name, unit }: Metric): string {
   if (unit === 'bytes') return 'Bps';
   if (unit === 'seconds') return 'percentunit';
@@ -82,7 +82,7 @@ function unitOf({ unit }: Metric): string {
   return unit === undefined ? 'short' : GAUGE_UNITS[unit];
 }
 
-/** Returns the rate of a counter a second, summed. */
+/** Returns the rate of a counter per second, added up. */
 export function rate<const M extends Counting>(
   metric: M,
   view: View,
@@ -93,7 +93,7 @@ export function rate<const M extends Counting>(
   return { text, metrics: [metric], unit: rateUnit(metric) };
 }
 
-/** Returns the increase of a counter within the window, summed. */
+/** Returns the increase of a counter within the window, added up. */
 export function increase<const M extends Counting>(
   metric: M,
   view: View,
@@ -126,7 +126,7 @@ export function quantile<const M extends Distribution>(
   return { text: `histogram_quantile(${share}, ${buckets})`, metrics: [metric], unit: unitOf(metric) };
 }
 
-/** Returns the observations of a histogram a second. */
+/** Returns the number of observations of a histogram per second. */
 export function frequency<const M extends Distribution>(
   metric: M,
   view: View,
@@ -137,7 +137,7 @@ export function frequency<const M extends Distribution>(
   return { text, metrics: [metric], unit: 'ops' };
 }
 
-/** Joins text and expressions: promql`${failed} / ${all}`. The unit is that of the first. */
+/** Joins text and expressions, as in promql`${failed} / ${all}`. The unit is that of the first expression. */
 export function promql(texts: TemplateStringsArray, ...parts: readonly (Expression | number)[]): Expression {
   const expressions = parts.filter((part) => typeof part !== 'number');
   const text = texts.reduce((before, after, index) => {

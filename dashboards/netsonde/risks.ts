@@ -31,22 +31,22 @@ export {
   RETRANSMITTED,
 } from '#core/limits.ts';
 
-/** Queries for problems, with their thresholds, that dashboards and alerts share. */
+/** Queries and thresholds for problems that dashboards and alerts share. */
 
 type By = readonly TargetLabel[];
 
-/** Segments within the time range of a table. */
+/** Minimum number of retransmitted segments within a table's time range. */
 const RETRANSMITS_NOTABLE = 10;
-/** Packets a second on one node: an occasional burst is normal. */
+/** Dropped packets per second on one node. An occasional burst is normal. */
 export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
 
 export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.drops, view, by);
 
-/** Resets that cut something off. */
+/** Returns resets with the outcome `cut_off`. */
 export const resets = (view: View, by: By): Expression =>
   rate(tcpreset.metrics.resets, view, by, { outcome: ['cut_off'] });
 
-/** Returns retransmissions without segments that had arrived (DSACK), if that is known. */
+/** Returns retransmissions without needless ones (DSACK) if their number is known. */
 function withoutNeedless(view: View, by: By, count: typeof rate): Expression {
   const all = count(tcp.metrics.retransmittedSegments, view, by);
   const needless = count(tcpext.metrics.dsackReceived, view, by);
@@ -55,13 +55,13 @@ function withoutNeedless(view: View, by: By, count: typeof rate): Expression {
 
 export const retransmits = (view: View, by: By): Expression => withoutNeedless(view, by, rate);
 
-/** Returns the share of the sent segments; no value if none were sent. */
+/** Returns the retransmitted share of the sent segments; no value if none were sent. */
 export function retransmitted(view: View, by: By): Expression {
   const sent = rate(tcp.metrics.sentSegments, view, by);
   return as('percentunit', promql`${retransmits(view, by)} / (${sent} > 0)`);
 }
 
-/** Returns the same for a table, without shares of a few segments. */
+/** Returns the retransmitted share for a table, without Pods that retransmitted only a few segments. */
 export function notablyRetransmitted(view: View, by: By): Expression {
   return promql`${retransmitted(view, by)} and ${withoutNeedless(view, by, increase)} > ${RETRANSMITS_NOTABLE}`;
 }
@@ -69,8 +69,8 @@ export function notablyRetransmitted(view: View, by: By): Expression {
 export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);
 
 /**
- * Returns the share of outgoing and incoming connections: the kernel counts failures of both kinds together (kernel: net/ipv4/tcp.c, tcp_done();
- * tcp_minisocks.c, tcp_check_req()).
+ * Returns the share of failed connections among outgoing and incoming ones, because the kernel counts failures of both together (kernel:
+ * net/ipv4/tcp.c, tcp_done(); tcp_minisocks.c, tcp_check_req()).
  */
 export function failedConnectShare(view: View, by: By): Expression {
   const { activeOpens, passiveOpens } = tcp.metrics;
@@ -80,15 +80,16 @@ export function failedConnectShare(view: View, by: By): Expression {
 
 export const listenOverflows = (view: View, by: By): Expression => rate(tcpext.metrics.listenOverflows, view, by);
 
-/** Returns entries for which there was no room, or whose packets were dropped. */
+/** Returns connections that got no entry, or whose packets were dropped. */
 export function untracked(view: View, by: By, count: typeof rate = rate): Expression {
   const { drop, earlyDrop, insertFailed } = conntrack.metrics;
   return promql`${count(drop, view, by)} + ${count(earlyDrop, view, by)} + ${count(insertFailed, view, by)}`;
 }
 
 /**
- * Returns the fill level of the table of each network namespace: its own entries, divided by the one limit of the machine. A limit of 0 means none.
- * @param machines view with the limits: no namespace, no Pod
+ * Returns the fill level of each network namespace's table, which is its number of entries divided by the machine's limit. A limit of 0 means that there
+ * is none.
+ * @param machines view that selects the limits, whose series have no namespace and no Pod
  */
 export function conntrackUse(view: View, machines: View): Expression {
   const { entries, limit } = conntrack.metrics;
@@ -101,17 +102,17 @@ export function conntrackUse(view: View, machines: View): Expression {
 
 export const backlogDrops = (view: View, by: By): Expression => rate(softnet.metrics.dropped, view, by);
 
-/** Returns segments that were dropped because a process read too slowly. */
+/** Returns segments that were dropped because a process read its data too slowly. */
 export function receiveDrops(view: View, by: By, count: typeof rate = rate): Expression {
   const { receiveQueueDrops, backlogDrops: busy } = tcpext.metrics;
   return promql`${count(receiveQueueDrops, view, by)} + ${count(busy, view, by)}`;
 }
 
-/** Returns 1 if the probe is in the state; without the label `probe`, if any probe is. */
+/** Returns 1 if the probe is in the state or, without the label `probe` in `by`, if any probe is. */
 export const isState = (state: 'failed' | 'degraded', view: View, by: readonly ('probe' | TargetLabel)[]): Expression =>
   gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
 
-/** Counts results; returns 0, not nothing, if agents are present. */
+/** Counts the results of an expression. Returns 0 instead of nothing if there are agents. */
 export function countOf(expression: Expression, view: View): Expression {
   const none = gauge('max', AGENT_METRICS.buildInfo, view, []);
   return { ...promql`count(${expression}) or 0 * ${none}`, metrics: expression.metrics, unit: 'short' };

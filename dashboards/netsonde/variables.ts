@@ -12,7 +12,7 @@ import { EVENT_TYPES } from './logql.ts';
 import { type Metric, select } from './promql.ts';
 import { IS_POD, OF_NAMESPACE, OF_WORKLOAD, WORKLOAD_OF_POD } from './views.ts';
 
-/** Variables at the top of a dashboard. `All` is `.*`, so that series without the label stay, and queries stay short. */
+/** Variables at the top of a dashboard. The value of `All` is `.*`, which also matches series without the label and keeps queries short. */
 
 const ALL = { text: 'All', value: '$__all' };
 
@@ -32,7 +32,7 @@ export const VARIABLES = {
         .description('Derived from the names of the Pods.'),
     ),
   pod: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_WORKLOAD, IS_POD])),
-  /** A Pod of the selected namespaces, for dashboards without a workload. */
+  /** Pods of the selected namespaces, for dashboards without the variable *Workload*. */
   podOfNamespace: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])),
   type: () =>
     new CustomVariableBuilder('type')
@@ -59,7 +59,7 @@ function everything(variable: QueryVariableBuilder): QueryVariableBuilder {
   return variable.multi(true).includeAll(true).allValue('.*').current(ALL);
 }
 
-/** Makes a variable with the values of the label of this name, in the series that the variables before it select. */
+/** Returns a variable with the values of a label in the series that the preceding variables select. */
 function choice(name: string, label: string, metric: Metric, before: readonly string[]): QueryVariableBuilder {
   return everything(
     values(

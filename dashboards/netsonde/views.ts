@@ -1,18 +1,18 @@
 import type { View } from './promql.ts';
 
-/** Selections by the variables at the top of a dashboard. Each of them may be `.*`, which also matches series without the label. */
+/** Selectors that use the variables at the top of a dashboard. The value of each variable may be `.*`, which also matches series without the label. */
 
 export const CLUSTER = 'cluster=~"$cluster"';
 export const NODE = 'node=~"$node"';
 export const NAMESPACE = 'namespace=~"$namespace"';
 export const IS_POD = 'pod!=""';
 
-/** Letters and figures that Kubernetes makes the ends of names from (k8s.io/apimachinery, util/rand): no vowels, no 0, 1, 3. */
+/** Characters of the random suffixes in Kubernetes names, which exclude vowels, 0, 1 and 3 (k8s.io/apimachinery, util/rand). */
 const RANDOM = '[bcdfghjklmnpqrstvwxz2456789]';
-/** Suffix that a ReplicaSet, DaemonSet, Job, CronJob or StatefulSet adds to the name of the workload. */
+/** Matches the suffix that a ReplicaSet, DaemonSet, Job, CronJob or StatefulSet adds to the name of a workload. */
 const POD_SUFFIX = `(?:(?:-(?:${RANDOM}{6,10}|[0-9]{8,10}))?-${RANDOM}{5}|-[0-9]+)`;
 
-/** The workload of a Pod, from its name: JavaScript, for the variable. */
+/** Extracts the workload from the name of a Pod. The regular expression has JavaScript's syntax, because Grafana applies it to the values of a variable. */
 export const WORKLOAD_OF_POD = `^(?<value>.+?)${POD_SUFFIX}?$`;
 
 export const POD = 'pod=~"$pod"';
@@ -25,16 +25,16 @@ export const OF_NAMESPACE: readonly string[] = [CLUSTER, NODE, NAMESPACE];
 export const OF_WORKLOAD: readonly string[] = [...OF_NAMESPACE, WORKLOAD];
 
 export const OF_CLUSTER: View = { matchers: OF_NAMESPACE, window: RATE };
-/** The same over the whole time range of the dashboard. */
+/** The same selection over the whole time range of the dashboard. */
 export const OF_CLUSTER_RANGE: View = { ...OF_CLUSTER, window: RANGE };
 
 export const OF_POD: View = { matchers: [...OF_WORKLOAD, POD, IS_POD], window: RATE };
 
-/** The node as a machine, and its own network namespace. */
+/** Selects series of the node itself, without those of Pods. */
 export const OF_NODE: View = { matchers: [CLUSTER, NODE, 'pod=""'], window: RATE };
-/** The node and all Pods on it. */
+/** Selects series of the node and of all Pods on it. */
 export const ON_NODE: View = { matchers: [CLUSTER, NODE], window: RATE };
 export const ON_NODE_RANGE: View = { ...ON_NODE, window: RANGE };
 
-/** The agents: their own metrics have the namespace and the Pod of the agent. */
+/** Selects the agents' own metrics, whose namespace and Pod are those of the agent. */
 export const OF_AGENT: View = { matchers: [CLUSTER, NODE], window: RATE };
