@@ -125,7 +125,7 @@ function renderShared(shared: ReadonlyMap<string, readonly Option[]>, probes: nu
     const who = options.length === probes ? '' : ` (${options.length} of the ${probes} probes)`;
     return comment(`- ${key}: ${value} — ${first.description}${who}`, indent, '  ');
   });
-  return [...comment('Options that many probes have, each for itself:', indent), ...rows];
+  return [...comment('Many probes have the following options. Each probe has its own setting:', indent), ...rows];
 }
 
 function renderProbes(section: Option, summaries: ReadonlyMap<string, string>, indent: string): string[] {

@@ -8,8 +8,8 @@ import { writeGenerated } from './write_generated.ts';
 
 const MANIFESTS = new URL('../manifests/', import.meta.url);
 
-const HEAD = `# Every option, with its default: made from the schema by scripts/generate_manifests.ts. To change one, remove the first "# " from
-# its line and from the lines of its sections above. The agent applies changes at run time; a faulty document changes nothing.
+const HEAD = `# This document lists every option with its default. scripts/generate_manifests.ts generates it from the schema. To change an option, remove
+# the first "# " from its line and from the lines of the sections that contain it. The agent applies changes at run time, and ignores invalid documents.
 `;
 
 const summaries = new Map(PROBES.map(({ name, summary }) => [name, summary]));
