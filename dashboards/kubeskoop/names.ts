@@ -27,7 +27,6 @@ function connections(...states: [string, ...string[]]): Equivalent {
   return same('netsonde_tcp_connections', { only: { state: states } });
 }
 
-const later = (probe: string) => missing(`Not yet: with the probe \`${probe}\`.`);
 /** KubeSkoop counts observations above a time. The bucket boundaries of our histograms are powers of two, so none equals KubeSkoop's threshold. */
 const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
   missing(
@@ -314,8 +313,12 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'flow',
     metrics: {
-      kubeskoop_flow_bytes: later('flow'),
-      kubeskoop_flow_packets: later('flow'),
+      kubeskoop_flow_bytes: same('netsonde_flow_sent_bytes_total', {
+        remark: 'payload that each Pod sends over TCP; KubeSkoop counts packets with their headers on one interface',
+      }),
+      kubeskoop_flow_packets: same('netsonde_flow_sent_segments_total', {
+        remark: 'segments that each Pod sends over TCP, retransmissions included',
+      }),
     },
   },
   RDMA,

@@ -6,6 +6,7 @@ import type { HostPods } from '#probe/host_pods.ts';
 import type { NetnsLife } from '#probe/life.ts';
 import type { Owners } from '#probe/owners.ts';
 import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
+import type { TcpEndsProvider } from '#probe/tcp_ends_use.ts';
 import type { SourceErrors } from '#sources/errors.ts';
 
 export interface ScopeOptions {
@@ -25,6 +26,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly hostPods: HostPods;
   readonly life: NetnsLife;
   readonly node: NodeFacts;
+  readonly tcpEnds: TcpEndsProvider;
   readonly publish: Publish<EventSet>;
   readonly warn: (message: string) => void;
   readonly #probe: string;
@@ -40,6 +42,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
     this.hostPods = context.hostPods;
     this.life = context.life;
     this.node = context.node;
+    this.tcpEnds = context.tcpEnds;
     this.publish = publish;
     this.warn = warn;
     this.#probe = probe;

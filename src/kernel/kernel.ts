@@ -31,6 +31,7 @@ import { EVENT_LEDGER } from '#probe/ledger.ts';
 import type { Emit } from '#probe/metric.ts';
 import { type OwnedNetns, OwnerSlots } from '#probe/owners.ts';
 import { RetainedStates } from '#probe/retained.ts';
+import { TcpEnds } from '#probe/tcp_ends.ts';
 import { RunTimes } from '#sources/bpf/run_times.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
@@ -72,6 +73,7 @@ export class Kernel implements AsyncDisposable {
   /** Entities as discovered, without the names from the Kubernetes API. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
+  readonly #tcpEnds: TcpEnds;
   readonly #errors: SourceErrors;
   readonly #retained = new RetainedStates();
   readonly #supervisor: Supervisor;
@@ -126,9 +128,17 @@ export class Kernel implements AsyncDisposable {
       refresh: () => this.#refresh(() => this.#scanner.refreshAnew()),
       send: callbacks.events,
     });
-    this.#sources = openSources(paths, bpf, this.#registry, this.#owners, this.#errors, (message) =>
-      callbacks.log('warn', message),
+    const warn = (message: string) => callbacks.log('warn', message);
+    this.#sources = openSources(
+      paths,
+      bpf,
+      this.#registry,
+      this.#owners,
+      this.#errors,
+      warn,
+      () => this.#tcpEnds.shared,
     );
+    this.#tcpEnds = new TcpEnds({ sources: this.#sources, owners: this.#owners, proc: paths.proc, warn });
     this.#life = new Lifecycle({
       bpf,
       cpus: this.#sources.cpus,
@@ -156,6 +166,7 @@ export class Kernel implements AsyncDisposable {
         hostPods: this.#hostPods,
         life: this.#life,
         node: this.#directory,
+        tcpEnds: this.#tcpEnds,
       },
       retained: this.#retained,
       aggregator: this.#aggregator,

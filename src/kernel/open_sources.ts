@@ -11,12 +11,14 @@ import { NetlinkClient } from '#sources/netlink/client.ts';
 import { RouteSource } from '#sources/netlink/route.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { socketSource } from '#sources/sockets/source.ts';
+import type { SharedRows } from '#sources/sockets/walk.ts';
 import { sockstatSource } from '#sources/sockstat/source.ts';
 import type { Sources } from '#sources/sources.ts';
 
 /**
  * Opens all kernel readers.
- * @param warn called with the reason if the agent cannot read through a BPF iterator
+ * @param warn called with the reason if a walk in the kernel does not run
+ * @param shared returns the rows that the walk adds open sockets to
  * @throws if /sys has no list of CPUs
  */
 export function openSources(
@@ -26,6 +28,7 @@ export function openSources(
   owners: Owners,
   errors: SourceErrors,
   warn: (message: string) => void,
+  shared: () => SharedRows | undefined,
 ): Sources {
   const files = new NetFiles(paths.proc, registry, errors);
   const netlink = new NetlinkClient(files, errors);
@@ -38,7 +41,16 @@ export function openSources(
     sockstat: sockstatSource(bpf, cpus, registry, files, warn),
     netlink,
     route: new RouteSource(netlink),
-    sockets: socketSource(bpf, registry, files, netlink, (object) => new OwnersMap(object, owners), errors, warn),
+    sockets: socketSource(
+      bpf,
+      registry,
+      files,
+      netlink,
+      (object) => new OwnersMap(object, owners),
+      errors,
+      warn,
+      shared,
+    ),
     bpf,
     cpus,
   };

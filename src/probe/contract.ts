@@ -1,6 +1,5 @@
 import type { z } from 'zod';
 import type { ProbeCost, ProbeKind } from '#api/words.ts';
-import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
@@ -20,6 +19,8 @@ import type { Owners } from './owners.ts';
 import type { ProbePanel } from './panel.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
+import type { KernelLedger, NotShown, ProgramStatus, Uncounted } from './status.ts';
+import type { TcpEndsProvider } from './tcp_ends_use.ts';
 
 /** Services of the agent that are available to every probe, besides the readers of the kernel. */
 export interface ProbeContext {
@@ -32,6 +33,8 @@ export interface ProbeContext {
   /** Reports when namespaces are created and removed. */
   readonly life: NetnsLife;
   readonly node: NodeFacts;
+  /** Counts of ended TCP sockets, which probes share. */
+  readonly tcpEnds: TcpEndsProvider;
 }
 
 /**
@@ -99,36 +102,6 @@ export interface DesiredKernel {
   readonly bpfStats: boolean;
   /** Maximum number of series on one page, summed over all probes. */
   readonly series: number;
-}
-
-export interface ProgramStatus {
-  readonly name: string;
-  /** Hook to which the program is attached, for example `tp_btf/kfree_skb`. */
-  readonly hook: string;
-  readonly id: number;
-  readonly runs: bigint;
-  readonly runSeconds: number;
-  readonly missed: bigint;
-}
-
-/** Event counts since the agent started, including earlier runs of the probe. */
-export interface KernelLedger {
-  readonly produced: bigint;
-  readonly limited: bigint;
-  readonly lost: bigint;
-}
-
-/**
- * Occurrences that a BPF program saw but could not count, by cause. Causes that cannot affect the probe are missing.
- */
-export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
-
-/** Counts that a BPF program has made but that no row of the page shows. */
-export interface NotShown {
-  /** Counts that belong to Pods and namespaces whose rows have been removed from the page. Never decreases. */
-  readonly departed: Counter;
-  /** Counts that belong to namespaces whose owner is still unknown and being searched for. */
-  readonly waiting: Counter;
 }
 
 export interface RunningProbe<M extends MetricSet> {

@@ -2,10 +2,10 @@ import type { BpfObject } from 'bpf-napi';
 import { type CommonLayout, countKey, countValue, MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, subtractCounters } from '#core/counter.ts';
 import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
-import type { NotShown, Uncounted } from './contract.ts';
 import { type Owners, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
 import { bytesOf, NAMESPACES_MAX } from './room.ts';
+import type { NotShown, Uncounted } from './status.ts';
 import { hasRest, readMisses, sweepMap, type Tally } from './tally.ts';
 
 /** Map that src/bpf/common/counts.bpf.h adds to an object. */

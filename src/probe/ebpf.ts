@@ -8,7 +8,7 @@ import type { ReaderHealth } from '#core/reader.ts';
 import type { ObjectSpec } from '#sources/bpf/source.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
-import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
+import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
 import { COUNTED, COUNTS, COUNTS_MAX, Counts, type RestKey } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { EVENT_LEDGER } from './ledger.ts';
@@ -17,6 +17,7 @@ import type { MetricSet } from './metric.ts';
 import { LISTED_MAX, type Shares, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
 import { Room } from './room.ts';
+import type { KernelLedger, ProgramStatus } from './status.ts';
 import { sumPerCpu, type Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];

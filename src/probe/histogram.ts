@@ -4,10 +4,10 @@ import { histogram, ownerSlot } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter, toCounter } from '#core/counter.ts';
 import { duration } from '#core/duration.ts';
 import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
-import type { Uncounted } from './contract.ts';
 import type { BucketRange, HistogramValue } from './metric.ts';
 import type { Owners } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
+import type { Uncounted } from './status.ts';
 import { readMisses, slotOfRest, sweepMap, type Tally } from './tally.ts';
 
 const NANOSECONDS = 1e-9;

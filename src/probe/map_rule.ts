@@ -3,7 +3,8 @@
  */
 export const MAP_RULES = {
   fixed: 'Array in which each entry is assigned to an owner or to the node in advance.',
-  rows: 'Rows that are shared out by slot. An object has at most one such map.',
+  rows: 'Rows that are shared out by slot. All such maps of an object share one room.',
+  rowsBySlot: 'Rows with a limit per slot, which user space writes.',
   listed: 'Written by user space, with a limited number of namespaces per owner.',
   told: 'Written by user space, once.',
   ring: 'Ring buffer of which each slot may use a limited share.',

@@ -50,7 +50,7 @@ export class Room {
     const taken = readSlots(this.#taken);
     const held = new Uint32Array(SLOTS);
     for (const [id, rows] of sweep()) {
-      const slot = this.#owners.slotOf(id) ?? (this.#owners.isNested(id) ? ownerSlot.nested : ownerSlot.unlisted);
+      const slot = roomOf(this.#owners, id);
       held[slot] = (held[slot] ?? 0) + rows;
     }
     const returned = readSlots(this.#returned);
@@ -90,8 +90,13 @@ export class Room {
   }
 }
 
+/** Returns the slot whose room a namespace takes. */
+export function roomOf(owners: Owners, id: NetnsId): number {
+  return owners.slotOf(id) ?? (owners.isNested(id) ? ownerSlot.nested : ownerSlot.unlisted);
+}
+
 /** Reads the u32 value of each slot. */
-function readSlots(map: BpfMap): Uint32Array {
+export function readSlots(map: BpfMap): Uint32Array {
   const { count, view, keyAt, valueAt } = map.dump();
   const values = new Uint32Array(SLOTS);
   for (let index = 0; index < count; index++) {

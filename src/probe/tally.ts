@@ -2,7 +2,7 @@ import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, misses } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import type { NotShown, Uncounted } from './contract.ts';
+import type { NotShown, Uncounted } from './status.ts';
 
 /** Map that src/bpf/common/misses.bpf.h adds to an object. */
 const MISSES: CommonLayout['map'] = 'misses';

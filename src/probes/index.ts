@@ -3,6 +3,7 @@ import { biolatency } from './biolatency.ts';
 import { changes } from './changes/changes.ts';
 import { conntrack } from './conntrack/conntrack.ts';
 import { fd } from './fd.ts';
+import { flow } from './flow/flow.ts';
 import { icmp } from './icmp.ts';
 import { io } from './io/io.ts';
 import { ip } from './ip.ts';
@@ -19,6 +20,7 @@ import { socketlatency } from './socketlatency.ts';
 import { softirq } from './softirq.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
+import { tcpconnect } from './tcpconnect.ts';
 import { tcpext } from './tcpext/tcpext.ts';
 import { tcpreset } from './tcpreset/tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
@@ -41,6 +43,8 @@ const LIST = [
   io,
   rdma,
   tcpsummary,
+  tcpconnect,
+  flow,
   conntrack,
   qdisc,
   changes,

@@ -258,12 +258,17 @@ function labelsOf({ labels }: MetricDescriptor, numbers: Numbers): Record<string
   );
 }
 
+function jointNames(labels: MetricDescriptor['labels']): string[] {
+  return Object.entries(labels).flatMap(([name, label]) => (isJoint(label) ? [name] : []));
+}
+
 function emitRows(emit: LooseEmit, set: MetricSet, bound: JointBound, ids: readonly NetnsId[], numbers: Numbers): void {
+  const names = [...new Set(Object.values(set).flatMap(({ labels }) => jointNames(labels)))];
   const rows: Flow[] = ids.flatMap((id) => [0, 1, 2].map(() => ({ id, peer: `e${numbers.below(6)}` })));
   const reader: LooseRowReader<Flow> = {
     subject: ({ id }) => id,
     key: ({ peer }) => peer,
-    labels: ({ peer }) => ({ peer }),
+    labels: ({ peer }) => Object.fromEntries(names.map((name) => [name, peer])),
     samples: (_, put) => {
       for (const [metric, descriptor] of Object.entries(set)) {
         if (!Object.values(descriptor.labels).some(isJoint)) continue;

@@ -57,16 +57,18 @@ struct {
 /*
  * Takes a token. Two CPUs may both get the last one because the limit only needs to bound the cost. Time is in
  * jiffies because reading the clock would take ten times as long as the rest of the function.
+ *
+ * @param rate tokens per second, and the size of a bucket
  */
-static __always_inline bool event_take_token(struct event_bucket *bucket)
+static __always_inline bool event_take_token(struct event_bucket *bucket, __u64 rate)
 {
-	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second;
+	__u64 now = bpf_jiffies64(), full = rate * jiffies_per_second;
 	/* Each field is read only once because another CPU may change it. The other CPU's time may also be ahead. */
 	__u64 tokens = *(volatile __u64 *)&bucket->tokens;
 	__s64 elapsed = now - *(volatile __u64 *)&bucket->refilled;
 
 	if (elapsed > 0) {
-		tokens += elapsed * event_rate;
+		tokens += elapsed * rate;
 		/* Prevents an overflow after a long pause. */
 		if (elapsed > (__s64)jiffies_per_second || tokens > full)
 			tokens = full;
@@ -110,7 +112,7 @@ static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, 
 	if (!ledger || !bucket)
 		return NULL;
 	__sync_fetch_and_add(&ledger->produced, 1);
-	if (!event_take_token(bucket) || !event_take_share(bucket, size)) {
+	if (!event_take_token(bucket, event_rate) || !event_take_share(bucket, size)) {
 		__sync_fetch_and_add(&ledger->limited, 1);
 		return NULL;
 	}

@@ -18,7 +18,7 @@ struct list_head {
 
 /* The list ends in an odd number instead of NULL. The number identifies the chain: (number << 1) | 1. */
 struct hlist_nulls_node {
-	struct hlist_nulls_node *next;
+	struct hlist_nulls_node *next, **pprev;
 };
 
 struct hlist_nulls_head {
@@ -405,6 +405,8 @@ struct proto {
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	unsigned int skc_hash;
+	__u32 skc_portpair; /* the remote port in network order, and above it the local port */
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
@@ -450,6 +452,7 @@ struct sock {
 	struct dst_entry *sk_dst_cache;
 	__u8 sk_shutdown;
 	__u16 sk_protocol;
+	int sk_err;
 };
 
 struct socket {
@@ -474,8 +477,26 @@ struct inet_connection_sock {
 	__u32 icsk_pmtu_cookie; /* path MTU for which segments are sized */
 };
 
+struct minmax_sample {
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3]; /* the first is the best one */
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	__u64 bytes_sent; /* payload, retransmissions included */
+	__u64 bytes_retrans;
+	__u64 bytes_received; /* a FIN counts as one byte */
+	__u32 segs_in, segs_out;
+	__u32 rcv_ooopack;
+	__u32 chrono_stat[3]; /* jiffies: busy; limited by the receiver's window, by the send buffer */
+	struct minmax rtt_min; /* microseconds */
+	__u32 rcv_tstamp; /* jiffies at the last ACK */
+	__u32 retrans_stamp; /* time of the first SYN or retransmission: milliseconds, or microseconds where tcp_usec_ts is set */
+	__u8 tcp_usec_ts : 1; /* 6.7 */
 	__u32 srtt_us;
 	__u32 snd_cwnd;
 	__u32 total_retrans;

@@ -5,7 +5,7 @@ import { readBytes, readString } from '../layout.ts';
 /** Names that several objects share. */
 export interface CommonLayout {
   readonly constant: 'event_rate' | 'events_enabled' | 'filters_pods' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
-  readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
+  readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'flow_allowed' | 'flow_rest' | 'flow_rest_used' | 'flow_rows' | 'flow_taken' | 'flow_zero_ports' | 'flow_zero_ports_used' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
 }
 
 /** Number of entries of each map, or size of a ring in bytes, as in the object file. */
@@ -16,6 +16,13 @@ export const MAX_ENTRIES = {
   event_ledgers: 1,
   events: 1048576,
   filtered_netns: 256,
+  flow_allowed: 1026,
+  flow_rest: 3078,
+  flow_rest_used: 1,
+  flow_rows: 4096,
+  flow_taken: 1026,
+  flow_zero_ports: 4104,
+  flow_zero_ports_used: 1,
   mib_rows: 256,
   mib_scratch: 1,
   misses: 1,
@@ -71,6 +78,73 @@ export const eventProcess = {
   cgroup: (view: DataView, at: number) => readCounter(view, at + 0),
   pid: (view: DataView, at: number) => view.getUint32(at + 8, true),
   name: (view: DataView, at: number) => readString(view, at + 12, 16),
+} as const;
+
+/** enum flow_end */
+export const flowEnd = {
+  closed: 0,
+  reset_by_peer: 1,
+  reset_here: 2,
+  timeout: 3,
+  other: 4,
+  not_refused: 5,
+  not_timeout: 6,
+  not_unreachable: 7,
+  not_given_up: 8,
+  not_no_port: 9,
+  not_other: 10,
+} as const;
+
+/** enum flow_field */
+export const flowField = {
+  connections: 0,
+  sent_bytes: 1,
+  received_bytes: 2,
+  sent_segments: 3,
+  received_segments: 4,
+  retransmitted_segments: 5,
+  retransmitted_bytes: 6,
+  out_of_order_segments: 7,
+  busy: 8,
+  receiver_limited: 9,
+  send_buffer_limited: 10,
+} as const;
+
+/** struct flow_key */
+export const flowKey = {
+  SIZE: 40,
+  offsets: { netns: 0, cgroup: 8, peer: 16, port: 32, role: 34, spare: 35 },
+  netns: (view: DataView, at: number) => readCounter(view, at + 0),
+  cgroup: (view: DataView, at: number) => readCounter(view, at + 8),
+  peer: (view: DataView, at: number) => readBytes(view, at + 16, 16),
+  port: (view: DataView, at: number) => view.getUint16(at + 32, true),
+  role: (view: DataView, at: number) => view.getUint8(at + 34),
+  spare: (view: DataView, at: number) => readBytes(view, at + 35, 5),
+} as const;
+
+/** enum flow_role */
+export const flowRole = {
+  client: 0,
+  server: 1,
+  listener: 2,
+} as const;
+
+/** struct flow_row */
+export const flowRow = {
+  SIZE: 320,
+  offsets: { closed: 0, ends: 88, now: 176, roundTripSum: 264, roundTrips: 272, walk: 308, live: 312, evicted: 316 },
+  closed: (view: DataView, at: number, index: number) => readCounter(view, at + 0 + index * 8),
+  closedCount: 11,
+  ends: (view: DataView, at: number, index: number) => readCounter(view, at + 88 + index * 8),
+  endsCount: 11,
+  now: (view: DataView, at: number, index: number) => readCounter(view, at + 176 + index * 8),
+  nowCount: 11,
+  roundTripSum: (view: DataView, at: number) => readCounter(view, at + 264),
+  roundTrips: (view: DataView, at: number, index: number) => view.getUint32(at + 272 + index * 4, true),
+  roundTripsCount: 9,
+  walk: (view: DataView, at: number) => view.getUint32(at + 308, true),
+  live: (view: DataView, at: number) => view.getUint32(at + 312, true),
+  evicted: (view: DataView, at: number) => view.getUint32(at + 316, true),
 } as const;
 
 /** struct histogram */
@@ -227,4 +301,12 @@ export const tcpState = {
   listen: 10,
   closing: 11,
   new_syn_recv: 12,
+} as const;
+
+/** struct zero_port */
+export const zeroPort = {
+  SIZE: 16,
+  offsets: { netns: 0, port: 8 },
+  netns: (view: DataView, at: number) => readCounter(view, at + 0),
+  port: (view: DataView, at: number) => readCounter(view, at + 8),
 } as const;

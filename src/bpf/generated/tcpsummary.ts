@@ -6,9 +6,9 @@ export const FILE = 'tcpsummary.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'ports_each' | 'listeners_each' | 'buckets_each' | 'can_cast';
-  readonly map: 'tcp_progress_cell' | 'owners' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners' | 'tcp_shares';
-  readonly program: 'tcp_count';
+  readonly constant: 'ports_each' | 'listeners_each' | 'buckets_each' | 'can_cast' | 'node_netns' | 'has_flow_rows' | 'closed_late';
+  readonly map: 'tcp_progress_cell' | 'flow_rows' | 'owners' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners' | 'tcp_shares' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'flow_zero_ports' | 'flow_zero_ports_used';
+  readonly program: 'tcp_count' | 'flow_evict';
 }
 
 /** Number of entries of each map, or size of a ring in bytes, as in the object file. */
@@ -18,6 +18,13 @@ export const MAX_ENTRIES = {
   tcp_accept_queues: 1024,
   tcp_listeners: 1024,
   tcp_shares: 1026,
+} as const;
+
+/** enum tcp_rows_wanted */
+export const tcpRowsWanted = {
+  flows: 1,
+  listens: 2,
+  round_trips: 4,
 } as const;
 
 /** enum tcp_states */
@@ -62,7 +69,7 @@ export const tcpPort = {
 /** struct tcp_progress */
 export const tcpProgress = {
   SIZE: 88,
-  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, acceptQueuesLeft: 48, hashesLeft: 52, listenersFull: 56, strayed: 60, unreadable: 64, longest: 72, total: 80 },
+  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, acceptQueuesLeft: 48, hashesLeft: 52, listenersFull: 56, strayed: 60, flowsLeft: 64, unreadable: 68, longest: 72, total: 80 },
   connectionsWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   connectionsBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
   connectionsCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
@@ -79,7 +86,8 @@ export const tcpProgress = {
   hashesLeft: (view: DataView, at: number) => view.getUint32(at + 52, true),
   listenersFull: (view: DataView, at: number) => view.getUint32(at + 56, true),
   strayed: (view: DataView, at: number) => view.getUint32(at + 60, true),
-  unreadable: (view: DataView, at: number) => view.getUint32(at + 64, true),
+  flowsLeft: (view: DataView, at: number) => view.getUint32(at + 64, true),
+  unreadable: (view: DataView, at: number) => view.getUint32(at + 68, true),
   longest: (view: DataView, at: number) => readCounter(view, at + 72),
   total: (view: DataView, at: number) => readCounter(view, at + 80),
 } as const;

@@ -58,6 +58,7 @@ static __always_inline bool enter_chain(void)
 		walk.counted = 0;
 	walk.bucket = bucket;
 	walk.skip = walk.counted;
+	walk.is_resumed = walk.skip != 0;
 	walk.enough = walk.counted + WHOLE_CHAIN;
 	/* Read again: since the chunk was read, its first socket may have become another one. */
 	walk.node = (__u64)READ(struct hlist_nulls_head, walk.heads + (__u64)bucket * walk.stride, first);
@@ -243,8 +244,17 @@ static __always_inline bool walk_all_listeners(void)
 	return pause(&walk.progress.listeners);
 }
 
+/* Kinds of rows of flow_rows that a walk updates: bits. */
+enum tcp_rows_wanted {
+	TCP_ROWS_WANTED_FLOWS = 1,
+	TCP_ROWS_WANTED_LISTENS = 2,
+	TCP_ROWS_WANTED_ROUND_TRIPS = 4,
+};
+
+SHARED_ENUM(tcp_rows_wanted);
+
 /* args: number of the walk, never 0; nanoseconds that this call may take; whether only listeners that have dropped
- * connections are wanted. Returns whether the walk is at its end. */
+ * connections are wanted; bits of enum tcp_rows_wanted. Returns whether the walk is at its end. */
 SEC("raw_tp/sys_enter")
 int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -255,12 +265,18 @@ int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!cell)
 		return 0;
-	if (walk.progress.walk != number)
+	if (walk.progress.walk != number) {
 		__builtin_memset(&walk.progress, 0, sizeof(walk.progress));
+		walk.previous = walk.started;
+		walk.started = bpf_jiffies64();
+	}
 	walk.progress.walk = number;
 	walk.deadline = start + ctx->args[1];
 	walk.expired = walk.cost = 0;
 	walk.listeners_only = ctx->args[2];
+	walk.flows = ctx->args[3] & TCP_ROWS_WANTED_FLOWS;
+	walk.listens = ctx->args[3] & TCP_ROWS_WANTED_LISTENS;
+	walk.round_trips = ctx->args[3] & TCP_ROWS_WANTED_ROUND_TRIPS;
 	if (!walk.listeners_only) {
 		netns_walk_begin(&netns, 0, NETNS_WALK_MAX, false);
 		bpf_loop(NETNS_WALK_MAX, step, &netns, 0);
@@ -273,6 +289,22 @@ int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 		walk.progress.longest = took;
 	*cell = walk.progress;
 	return walk.progress.listeners.done;
+}
+
+/* args: a key of flow_rows, in words. Marks the row as evicted, so that the hooks count elsewhere from now on. */
+SEC("raw_tp/sys_enter")
+int flow_evict(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct flow_key key;
+	__u64 *words = (void *)&key;
+	struct flow_row *row;
+
+	for (int word = 0; word < 5; word++)
+		words[word] = ctx->args[word];
+	row = bpf_map_lookup_elem(&flow_rows, &key);
+	if (row)
+		row->evicted = 1;
+	return 0;
 }
 
 char LICENSE[] SEC("license") = "GPL";

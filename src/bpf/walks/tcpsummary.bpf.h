@@ -128,6 +128,7 @@ struct tcp_progress {
 	__u32 hashes_left; /* own hashes of namespaces, beyond the buckets of their owner */
 	__u32 listeners_full;
 	__u32 strayed; /* chains that ended in another one */
+	__u32 flows_left; /* connections in chains that a slice has left in the middle */
 	__u32 unreadable;
 	__u64 longest, total; /* nanoseconds of the longest call, and of all calls */
 };
@@ -153,8 +154,13 @@ static struct {
 	__u32 first, occupied, nth; /* of the chunk: first bucket, number of buckets with sockets, next one of these */
 	__u32 cost, expired;
 	__u32 listeners_only;
+	__u32 flows, listens, round_trips; /* whether the rows of flow_rows are wanted, of which kind, and with what */
+	__u32 is_resumed; /* the current chain was left in the middle by an earlier slice */
+	__u32 started, previous; /* jiffies at the beginning of this walk and of the one before */
 	struct tcp_progress progress;
 } walk;
+
+#include "flows.bpf.h"
 
 static __always_inline struct tcp_row *row_of(__u64 netns)
 {
@@ -300,6 +306,7 @@ static __always_inline void count_socket(__u64 sk)
 	__u64 net = (__u64)READ(struct sock_common, sk, skc_net.net);
 	__u64 netns = READ(struct net, net, net_cookie);
 	__u32 state = READ(struct sock_common, sk, skc_state);
+	bool is_small = state == STATE_TIME_WAIT;
 	struct tcp_row *row;
 
 	walk.progress.sockets++;
@@ -315,11 +322,17 @@ static __always_inline void count_socket(__u64 sk)
 	if (!row)
 		return;
 	/* A FIN_WAIT2 without a waiting process is kept in the small form of a TIME_WAIT. */
-	if (state == STATE_TIME_WAIT)
+	if (is_small)
 		state = READ(struct inet_timewait_sock, sk, tw_substate);
 	else if (state == STATE_LISTEN)
 		add_accept_queue(netns, sk);
 	else if (1U << (state & (TCP_STATES - 1)) & TCP_STATES_WITH_QUEUES)
 		add_queues(row, sk);
 	row->sockets[state & (TCP_STATES - 1)]++;
+	if (!has_flow_rows)
+		return;
+	if (walk.listens && state == STATE_LISTEN)
+		flow_take_listener(sk, netns);
+	else if (walk.flows && state != STATE_LISTEN && state != STATE_NEW_SYN_RECV && !is_small)
+		flow_take(sk, netns, state);
 }

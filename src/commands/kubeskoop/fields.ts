@@ -128,6 +128,7 @@ export const FIELDS: Readonly<Record<string, readonly string[]>> = {
   ],
   packetloss: ['netsonde_packet_drops_total'],
   tcpretrans: ['netsonde_tcp_retransmits_total{kind=~"rto|fast|tlp|syn"}'],
+  flow: ['netsonde_flow_sent_bytes_total', 'netsonde_flow_sent_segments_total'],
   rdma: [
     'netsonde_rdma_resources{resource=~"cm_id|cq|ctx|mr|pd|qp|srq"}',
     'netsonde_rdma_port_received_bytes_total',

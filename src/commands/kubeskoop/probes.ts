@@ -4,10 +4,6 @@ import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 
 /** Probes of any KubeSkoop version without a counterpart here, and what to use instead. */
 const WITHOUT_COUNTERPART: ReadonlyMap<string, string> = new Map([
-  [
-    'flow',
-    'there is no probe for flows yet; `netdev` has bytes and packets of each Pod, and only events name the peers of a Pod (`peers: cluster`)',
-  ],
   ['sched', 'this probe of KubeSkoop shows nothing; the time that data waits for its process is in `socketlatency`'],
   ['info', 'KubeSkoop has removed this probe; the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
 ]);

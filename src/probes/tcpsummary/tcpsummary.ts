@@ -8,6 +8,7 @@ import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { fullness, type TcpSummary } from '#sources/sockets/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
 import { ACCEPT_QUEUE_EVENTS, watchAcceptQueues } from './accept_queue_events.ts';
+import { ListenDrops } from './listen_drops.ts';
 
 // Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are in one hash
 // table of the machine.
@@ -79,6 +80,15 @@ const metrics = defineMetrics({
     source: 'sock.sk_ack_backlog, sk_max_ack_backlog; SOCK_DIAG idiag_rqueue, idiag_wqueue',
     detail: 'core',
   },
+  listenDrops: {
+    type: 'counter',
+    scope: 'pod',
+    name: 'netsonde_tcp_port_listen_drops_total',
+    help: 'Connections that the sockets which listen on the port have dropped, mostly because the accept queue was full.',
+    source: 'sock.sk_drops, map flow_rows',
+    detail: 'core',
+    labels: { port: PORT },
+  },
 });
 
 /** Label sets, made once because they are emitted for every namespace. */
@@ -149,13 +159,19 @@ export const tcpsummary = defineProbe({
   },
   measured: { collect: { ms: 2.6, withoutMs: 57.8 } },
   open: async (scope, sources, { events }) => {
-    const { sockets } = sources;
+    const { sockets, netns } = sources;
     scope.own(await sockets.use());
     if (sockets.health.reader !== 'pass') checkNetlink(sources);
     if (events) await watchAcceptQueues(scope, sources);
+    const listenDrops = await ListenDrops.open(scope);
+    scope.own(netns.onSweep((isDead) => listenDrops.forget(isDead)));
     return {
-      health: () => sockets.health,
-      collect: (emit, cycle) => collectAll(emit, sources, cycle),
+      ...listenDrops.report,
+      health: () => ({ ...sockets.health, degraded: [...sockets.health.degraded, ...listenDrops.lack] }),
+      collect: async (emit, cycle) => {
+        await collectAll(emit, sources, cycle);
+        for (const { netns, port, drops } of await listenDrops.read(cycle)) emit('listenDrops', netns, drops, { port });
+      },
       ledger: () => scope.retained(EVENT_LEDGER).value,
     };
   },

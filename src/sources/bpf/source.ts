@@ -36,6 +36,8 @@ export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
    * file.
    */
   readonly without?: readonly L['map'][];
+  /** Maps of a loaded object that this one uses as well, in place of its own of the same names. */
+  readonly shared?: Partial<Readonly<Record<L['map'], BpfMap>>>;
 }
 
 /** A loaded object whose methods accept only names that it contains. */
@@ -183,6 +185,7 @@ function configure(object: BpfObject, spec: ObjectSpec): void {
     if (entries !== undefined) object.map(name).resize(entries);
   }
   for (const name of spec.without ?? []) object.maps.get(name)?.create(false);
+  for (const [name, map] of Object.entries(spec.shared ?? {})) if (map !== undefined) object.map(name).reuse(map);
 }
 
 function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand']>): void {

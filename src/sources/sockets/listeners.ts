@@ -12,7 +12,7 @@ import { decodeListeners, LISTENER_REQUESTS, type ListenerRow } from '../netlink
 import type { Sources } from '../sources.ts';
 import { type KernelWalk, WalkSource } from '../walk_source.ts';
 import type { Listener } from './snapshot.ts';
-import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
+import { FLOW_MAPS, type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
 /** Number of listening sockets with drops that are read for one owner. */
 const LISTENERS_EACH = 64;
@@ -106,6 +106,7 @@ class ListenerWalk implements KernelWalk<readonly Listener[]> {
       },
       sizes: { tcp_rows: 1, tcp_accept_queues: 1 },
       onDemand: { tcp_listeners: LISTENERS_MAX },
+      without: FLOW_MAPS,
     });
     return new ListenerWalk(errors, object, list(object));
   }

@@ -70,7 +70,19 @@ export const NO_SOCKETS: TcpSummary = {
   acceptQueues: [],
 };
 
+/** A walk that has added the open sockets to the rows of the ended ones. */
+export interface RowsWalk {
+  /** Number of the walk. */
+  readonly walk: number;
+  /** Number of connections that were left out: their counts come when they end. */
+  readonly left: number;
+  /** Makes the programs count no more in a row, given its key: it can be deleted after the next walk. */
+  evict(key: Uint8Array): void;
+}
+
 export interface TcpSnapshot {
+  /** The walk, where it has updated rows. */
+  readonly rows?: RowsWalk | undefined;
   /** Returns undefined where the namespace could not be read, which is counted. */
   summary(id: NetnsId): TcpSummary | undefined;
 }

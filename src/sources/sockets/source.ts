@@ -8,12 +8,15 @@ import { WalkSource } from '../walk_source.ts';
 import { TcpDiag } from './diag.ts';
 import type { TcpSnapshot } from './snapshot.ts';
 import { TcpWalk } from './tcp_walk.ts';
-import type { ListOwners } from './walk.ts';
+import type { ListOwners, SharedRows } from './walk.ts';
 
 /** Reads the TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
 export type SocketSource = WalkSource<TcpSnapshot>;
 
-/** @param list writes the owner of each namespace into each object that is loaded */
+/**
+ * @param list writes the owner of each namespace into each object that is loaded
+ * @param shared returns the rows that the walk adds open sockets to
+ */
 export function socketSource(
   bpf: BpfSource,
   netns: NetnsIndex,
@@ -22,12 +25,13 @@ export function socketSource(
   list: ListOwners,
   errors: SourceErrors,
   warn: (message: string) => void,
+  shared: () => SharedRows | undefined = () => undefined,
 ): SocketSource {
   const diag = new TcpDiag(netns, files, netlink);
   return new WalkSource({
     what: 'TCP sockets',
     warn,
-    open: () => TcpWalk.open(bpf, netns.snapshot().length, list, errors),
+    open: () => TcpWalk.open(bpf, netns.snapshot().length, list, errors, { shared }),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
     // A walk that did not finish says nothing about the next one, and SOCK_DIAG would take longer.

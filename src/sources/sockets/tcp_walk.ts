@@ -14,8 +14,24 @@ import { KIND } from '../bpf/btf.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { KernelWalk } from '../walk_source.ts';
-import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
-import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
+import {
+  type AcceptQueue,
+  byFullness,
+  NO_SOCKETS,
+  type RowsWalk,
+  type TcpSnapshot,
+  type TcpSummary,
+} from './snapshot.ts';
+import {
+  FLOW_MAPS,
+  type ListOwners,
+  type SharedRows,
+  SLICE_US,
+  visitWalked,
+  WALK_MS,
+  WALKS_MAX,
+  walkSockets,
+} from './walk.ts';
 
 export interface WalkOptions {
   /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
@@ -28,6 +44,10 @@ export interface WalkOptions {
   readonly portsEach: number;
   /** Number of buckets that are walked for one owner, in hashes that belong to its namespaces alone. */
   readonly bucketsEach: number;
+  /** Returns the rows that the walk adds open sockets to; undefined while nobody wants any. */
+  readonly shared: () => SharedRows | undefined;
+  /** Whether the ended sockets are read last, which counts some twice: for a test of the tests. */
+  readonly closedLate: boolean;
 }
 
 const PORTS_EACH = 4_096;
@@ -57,6 +77,8 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   #object: LoadedObject<Layout>;
   #listed: Disposable;
   #rows: number;
+  /** Rows that the object was loaded with. */
+  #shared: SharedRows | undefined;
   #left: readonly string[] = [];
   #walk = 0;
   #closed = false;
@@ -69,10 +91,12 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
     options: WalkOptions,
     errors: SourceErrors,
     rows: number,
+    shared: SharedRows | undefined,
     object: LoadedObject<Layout>,
   ) {
     this.#bpf = bpf;
     this.#list = list;
+    this.#shared = shared;
     this.#options = options;
     this.#errors = errors;
     this.#rows = rows;
@@ -98,39 +122,46 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
       walkMs: WALK_MS,
       portsEach: PORTS_EACH,
       bucketsEach: BUCKETS_EACH,
+      shared: () => undefined,
+      closedLate: false,
       ...options,
     };
     let rows = ROWS_MIN;
     while (rows < 2 * namespaces && rows < TCP_ROWS_MAX) rows *= 2;
-    return new TcpWalk(bpf, list, all, errors, rows, await load(bpf, all, rows));
+    const shared = all.shared();
+    return new TcpWalk(bpf, list, all, errors, rows, shared, await load(bpf, all, rows, shared));
   }
 
   /** @throws where the walk could not finish, or cannot be trusted */
   async read(cycle: Cycle): Promise<TcpSnapshot> {
+    if (this.#options.shared() !== this.#shared) await this.#load(this.#rows);
     for (let walks = 1; ; ) {
       await walkSockets(
         this.#object,
-        { walk: ++this.#walk, listenersOnly: false },
+        { walk: ++this.#walk, listenersOnly: false, rows: this.#shared?.wanted ?? 0 },
         this.#options,
         this.#progress,
         cycle,
       );
       const at = this.#progressView;
       const isFull = tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0;
-      if (isFull && this.#rows < TCP_ROWS_MAX) await this.#grow();
+      if (isFull && this.#rows < TCP_ROWS_MAX) await this.#load(2 * this.#rows);
       else if (tcpProgress.rowsFull(at, 0) > 0) throw new Error(`TCP sockets in more than ${TCP_ROWS_MAX} namespaces`);
       else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot();
       else if (walks++ === WALKS_MAX) throw new Error(`the TCP sockets changed under ${WALKS_MAX} walks`);
     }
   }
 
-  async #grow(): Promise<void> {
-    this.#rows *= 2;
-    const larger = await load(this.#bpf, this.#options, this.#rows);
+  /** Loads the object again: with room for more namespaces, or with other shared rows. */
+  async #load(rows: number): Promise<void> {
+    const shared = this.#options.shared();
+    const object = await load(this.#bpf, this.#options, rows, shared);
     this.#listed[Symbol.dispose]();
     this.#object[Symbol.dispose]();
-    this.#object = larger;
-    this.#listed = this.#list(larger);
+    this.#object = object;
+    this.#rows = rows;
+    this.#shared = shared;
+    this.#listed = this.#list(object);
     if (this.#closed) {
       this[Symbol.dispose]();
       throw new Error('the walk was closed');
@@ -158,7 +189,20 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
       if (tcpRow.left(view, at) !== 0) left.add(id);
       else summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
     });
-    return { summary: (id) => (left.has(id) ? undefined : (summaries.get(id) ?? NO_SOCKETS)) };
+    return {
+      rows: this.#rowsWalk(),
+      summary: (id) => (left.has(id) ? undefined : (summaries.get(id) ?? NO_SOCKETS)),
+    };
+  }
+
+  #rowsWalk(): RowsWalk | undefined {
+    if (this.#shared === undefined) return undefined;
+    const object = this.#object;
+    return {
+      walk: this.#walk,
+      left: tcpProgress.flowsLeft(this.#progressView, 0),
+      evict: (key) => void object.run('flow_evict', new BigUint64Array(key.slice().buffer)),
+    };
   }
 
   #leftOut(path: string, count: number, what: string): string[] {
@@ -206,15 +250,24 @@ function hasCast(bpf: BpfSource): boolean {
 
 function load(
   bpf: BpfSource,
-  { canCast, portsEach, bucketsEach }: WalkOptions,
+  { canCast, portsEach, bucketsEach, closedLate }: WalkOptions,
   rows: number,
+  shared: SharedRows | undefined,
 ): Promise<LoadedObject<Layout>> {
   return bpf.load<Layout>({
     file: FILE,
-    programs: ['tcp_count'],
+    programs: shared === undefined ? ['tcp_count'] : ['tcp_count', 'flow_evict'],
     helpers: ['loop'],
-    constants: { can_cast: canCast, ports_each: portsEach, buckets_each: bucketsEach },
+    constants: {
+      can_cast: canCast,
+      ports_each: portsEach,
+      buckets_each: bucketsEach,
+      has_flow_rows: shared !== undefined,
+      closed_late: closedLate,
+      ...(shared?.node === undefined ? {} : { node_netns: BigInt(shared.node) }),
+    },
     sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS_A_ROW },
+    ...(shared === undefined ? { without: FLOW_MAPS } : { shared: shared.maps }),
   });
 }
 

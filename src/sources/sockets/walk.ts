@@ -1,12 +1,35 @@
 import type { BpfMap } from 'bpf-napi';
 import { type Layout, tcpProgress } from '#bpf/generated/tcpsummary.ts';
 import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { LoadedObject } from '../bpf/source.ts';
 
 export const SLICE_US = 400;
 export const WALK_MS = 100;
 /** Number of walks at most: a walk that strayed is repeated. */
 export const WALKS_MAX = 3;
+
+/** Maps of the rows that the ends of sockets are counted in. A walk without them has none of these maps. */
+export const FLOW_MAPS = [
+  'flow_rows',
+  'flow_rest',
+  'flow_rest_used',
+  'flow_taken',
+  'flow_allowed',
+  'flow_zero_ports',
+  'flow_zero_ports_used',
+] as const satisfies readonly Layout['map'][];
+
+export type FlowMap = (typeof FLOW_MAPS)[number];
+
+/** Rows in which the ends of sockets are counted, where a walk adds the open ones: `src/probe/tcp_ends.ts`. */
+export interface SharedRows {
+  readonly maps: Readonly<Record<FlowMap, BpfMap>>;
+  /** The node's namespace, in which each control group has rows of its own. */
+  readonly node: NetnsId | undefined;
+  /** Rows that are wanted now: bits of `tcpRowsWanted`. */
+  readonly wanted: number;
+}
 
 /** Writes the owner of each namespace into an object, until disposed: src/bpf/common/share.bpf.h. */
 export type ListOwners = (object: LoadedObject<Layout>) => Disposable;
@@ -16,6 +39,8 @@ interface Walk {
   readonly walk: number;
   /** Whether only listening sockets that have dropped something are wanted. */
   readonly listenersOnly: boolean;
+  /** Rows of the ends of sockets that are updated: bits of `tcpRowsWanted`. */
+  readonly rows?: number;
 }
 
 interface Pace {
@@ -32,12 +57,12 @@ interface Pace {
  */
 export async function walkSockets(
   object: LoadedObject<Layout>,
-  { walk, listenersOnly }: Walk,
+  { walk, listenersOnly, rows = 0 }: Walk,
   { sliceUs, walkMs }: Pace,
   progress: Uint8Array,
   cycle: Cycle,
 ): Promise<void> {
-  const args = BigUint64Array.of(BigInt(walk), BigInt(sliceUs) * 1000n, listenersOnly ? 1n : 0n);
+  const args = BigUint64Array.of(BigInt(walk), BigInt(sliceUs) * 1000n, listenersOnly ? 1n : 0n, BigInt(rows));
   const at = new DataView(progress.buffer, progress.byteOffset);
   for (;;) {
     const done = object.run('tcp_count', args) !== 0;

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kernel.h"
+#include "share.bpf.h"
+#include "shared.bpf.h"
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/*
+ * Rows of TCP traffic by namespace, role, peer and port. The hooks add what a socket has counted when the socket
+ * ends, and the walk adds what the open sockets have counted so far (ADR 37). Both objects have these maps.
+ */
+enum flow_role {
+	ROLE_CLIENT,
+	ROLE_SERVER,
+	ROLE_LISTENER, /* connections that listening sockets dropped, in the field FIELD_CONNECTIONS */
+};
+
+#define FLOW_ROLES 3
+
+enum flow_field {
+	FIELD_CONNECTIONS, /* that were established */
+	FIELD_SENT_BYTES, /* payload */
+	FIELD_RECEIVED_BYTES,
+	FIELD_SENT_SEGMENTS,
+	FIELD_RECEIVED_SEGMENTS,
+	FIELD_RETRANSMITTED_SEGMENTS,
+	FIELD_RETRANSMITTED_BYTES,
+	FIELD_OUT_OF_ORDER_SEGMENTS,
+	FIELD_BUSY, /* jiffies; this and the next two are disjoint */
+	FIELD_RECEIVER_LIMITED,
+	FIELD_SEND_BUFFER_LIMITED,
+};
+
+#define FLOW_FIELDS 11
+
+/* Ends of established connections, then causes of connections that were not established. */
+enum flow_end {
+	END_CLOSED,
+	END_RESET_BY_PEER,
+	END_RESET_HERE,
+	END_TIMEOUT,
+	END_OTHER,
+	END_NOT_REFUSED,
+	END_NOT_TIMEOUT,
+	END_NOT_UNREACHABLE,
+	END_NOT_GIVEN_UP,
+	END_NOT_NO_PORT,
+	END_NOT_OTHER,
+};
+
+#define FLOW_ENDS 11
+#define FIRST_FAILURE END_NOT_REFUSED
+#define FAILURES (FLOW_ENDS - FIRST_FAILURE)
+
+SHARED_ENUM(flow_role);
+SHARED_ENUM(flow_field);
+SHARED_ENUM(flow_end);
+
+/* Buckets of round-trip times: bucket i counts times of up to 64 µs * 4^i, the last bucket all longer ones. */
+#define ROUND_TRIP_BOUNDS 8
+
+struct flow_key {
+	__u64 netns; /* cookie */
+	__u64 cgroup; /* in the node's namespace the id of the socket's control group; otherwise 0 */
+	__u8 peer[16]; /* IPv4 addresses are IPv4-mapped */
+	__u16 port; /* the server's */
+	__u8 role;
+	__u8 spare[5];
+};
+
+struct flow_row {
+	__u64 closed[FLOW_FIELDS]; /* of ended sockets */
+	__u64 ends[FLOW_ENDS];
+	__u64 now[FLOW_FIELDS]; /* of all sockets at the last walk that met an open one */
+	__u64 round_trip_sum; /* microseconds */
+	__u32 round_trips[ROUND_TRIP_BOUNDS + 1];
+	__u32 walk; /* number of the walk that `now` and `live` belong to */
+	__u32 live; /* open sockets */
+	__u32 evicted; /* takes no more counts: user space deletes it after the next walk */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct flow_key);
+	__type(value, struct flow_row);
+} flow_rows SEC(".maps");
+
+/* Sums of the sockets that have no row of their own. Index: slot * FLOW_ROLES + role. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS *FLOW_ROLES);
+	__type(key, __u32);
+	__type(value, struct flow_row);
+} flow_rest SEC(".maps");
+
+/* Whether anything was ever added there: it is a megabyte to read. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} flow_rest_used SEC(".maps");
+
+/* Rows taken, by slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} flow_taken SEC(".maps");
+
+/* Rows that a slot may have taken so far, written by user space: its limit, and the rows that it has given back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} flow_allowed SEC(".maps");
+
+/* The node's own namespace, in which each control group has rows of its own. */
+const volatile __u64 node_netns = 0;
+
+/*
+ * Ports of listening sockets with a backlog of 0. A connection has the backlog of its listening socket, and a client
+ * has 0, so for these ports the backlog does not tell a server from a client. Index: slot * ZERO_PORTS + low bits of
+ * the port. A later port replaces an earlier one of the same owner.
+ */
+#define ZERO_PORTS 4
+
+struct zero_port {
+	__u64 netns;
+	__u64 port;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS *ZERO_PORTS);
+	__type(key, __u32);
+	__type(value, struct zero_port);
+} flow_zero_ports SEC(".maps");
+
+/* Whether there is any such port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} flow_zero_ports_used SEC(".maps");
+
+static __always_inline struct zero_port *zero_port_at(__u64 netns, const struct net *net, __u32 port)
+{
+	__u32 index = owner_slot_of(netns, net) * ZERO_PORTS + (port & (ZERO_PORTS - 1));
+
+	return bpf_map_lookup_elem(&flow_zero_ports, &index);
+}
+
+/* @param backlog sk_max_ack_backlog of the connection */
+static __always_inline __u8 flow_role_of(__u32 backlog, __u64 netns, const struct net *net, __u32 local_port)
+{
+	__u32 zero = 0;
+	__u64 *used;
+	struct zero_port *listening;
+
+	if (backlog)
+		return ROLE_SERVER;
+	used = bpf_map_lookup_elem(&flow_zero_ports_used, &zero);
+	if (!used || !*used)
+		return ROLE_CLIENT;
+	listening = zero_port_at(netns, net, local_port);
+	return listening && listening->netns == netns && listening->port == local_port ? ROLE_SERVER : ROLE_CLIENT;
+}
+
+/* Returns the id of a socket's control group in the v2 hierarchy; 0 if it has none. */
+static __always_inline __u64 flow_cgroup(const struct sock *sk)
+{
+	struct cgroup *cgroup;
+
+	if (!bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
+		return 0;
+	cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	return cgroup ? BPF_CORE_READ(cgroup, kn, id) : 0;
+}
+
+/* Returns the sums of an owner's sockets without a row. */
+static __always_inline struct flow_row *flow_rest_of(__u64 netns, const struct net *net, __u8 role)
+{
+	__u32 index = owner_slot_of(netns, net) * FLOW_ROLES + role, zero = 0;
+	__u64 *used = bpf_map_lookup_elem(&flow_rest_used, &zero);
+
+	if (used && !*used)
+		*used = 1;
+	return bpf_map_lookup_elem(&flow_rest, &index);
+}
+
+static __always_inline struct flow_row *flow_make_row(const struct flow_key *key, const struct net *net)
+{
+	static const struct flow_row fresh;
+	__u32 slot = owner_slot_of(key->netns, net);
+	__u32 *taken = bpf_map_lookup_elem(&flow_taken, &slot), *allowed = bpf_map_lookup_elem(&flow_allowed, &slot);
+
+	if (!taken || !allowed || (__s32)(*taken - *allowed) >= 0)
+		return NULL;
+	__sync_fetch_and_add(taken, 1);
+	/* Another CPU has made the row, or there is no memory. */
+	if (bpf_map_update_elem(&flow_rows, key, &fresh, BPF_NOEXIST))
+		__sync_fetch_and_add(taken, -1);
+	return bpf_map_lookup_elem(&flow_rows, key);
+}
+
+/*
+ * Returns the row of a key, or the sums for the rest of its owner. A row that is to be evicted takes nothing more: a
+ * program may still hold its address when it is deleted.
+ */
+static __always_inline struct flow_row *flow_row_of(const struct flow_key *key, const struct net *net)
+{
+	struct flow_row *row = bpf_map_lookup_elem(&flow_rows, key);
+
+	if (!row)
+		row = flow_make_row(key, net);
+	return row && !row->evicted ? row : flow_rest_of(key->netns, net, key->role);
+}
+
+/* Counts a round-trip time. */
+static __always_inline void flow_add_round_trip(struct flow_row *row, __u32 microseconds)
+{
+	__u32 bucket = 0;
+
+	for (__u32 bound = 0; bound < ROUND_TRIP_BOUNDS; bound++)
+		bucket += microseconds > 64U << (2 * bound);
+	barrier_var(bucket);
+	if (bucket > ROUND_TRIP_BOUNDS)
+		return;
+	__sync_fetch_and_add(&row->round_trips[bucket], 1);
+	__sync_fetch_and_add(&row->round_trip_sum, microseconds);
+}

@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ends of TCP sockets. A socket counts its own bytes, segments and retransmissions, and keeps them until it ends:
+ * its counts are added to a row then, and nothing runs for each packet.
+ *
+ * The counts are read when the socket enters the state CLOSE, because tcp_disconnect() clears them soon after
+ * (kernel: net/ipv4/tcp.c). The kernel has removed the socket from the hash by then (net/ipv4/tcp.c, tcp_set_state()).
+ *
+ * The kernel skips a program that already runs on the same CPU, such as in the task that a softirq has interrupted.
+ * Therefore the same handler is attached three times: the first copy leaves a mark for each end, and each next copy,
+ * which runs right after it, counts ends without a mark. From 7.x on, other tasks can interrupt a program as well, and
+ * two copies lose a few ends.
+ */
+#include "common/counts.bpf.h"
+#include "common/events.bpf.h"
+#include "common/flow_rows.bpf.h"
+#include "common/histogram.bpf.h"
+#include "common/netns.bpf.h"
+#include "common/socket.bpf.h"
+#include "common/tuple.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+#define PROTOCOL_TCP 6 /* the subflows of MPTCP are TCP sockets too; its own sockets have another protocol */
+#define SOCK_DONE_BIT 1 /* kernel: include/net/sock.h, enum sock_flags; the other end's FIN was received */
+
+/* Kernel: include/uapi/asm-generic/errno.h */
+#define ERROR_PIPE 32
+#define ERROR_NETUNREACH 101
+#define ERROR_CONNRESET 104
+#define ERROR_TIMEDOUT 110
+#define ERROR_CONNREFUSED 111
+#define ERROR_HOSTUNREACH 113
+
+/* Connection times of a namespace, from the first SYN to the last segment of the handshake. */
+struct connect_times {
+	struct histogram client, server;
+};
+
+NETNS_HISTOGRAMS(connect_times);
+
+/* Parts that probes want now: user space changes them while the programs run. */
+struct tcp_ends_wanted {
+	__u32 rows;
+	__u32 listens; /* rows of listening sockets */
+	__u32 connects; /* counts of failures, and connection times */
+	__u32 round_trips;
+	/* Ends that are reported. */
+	__u32 failures; /* as events: connections that were not established, or that timed out */
+	__u32 degraded; /* as events: beyond one of the thresholds */
+	__u32 failed_records;
+	__u32 all_records;
+	__u32 rate; /* reported ends per second and owner */
+	/* Thresholds; 0 for none. */
+	__u32 retransmitted_permille; /* of the sent segments */
+	__u32 receiver_limited_permille; /* of the time with data to send */
+	__u32 round_trip; /* microseconds */
+	__u32 segments_min; /* sent segments below which a connection is not judged */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tcp_ends_wanted);
+} tcp_ends_wanted SEC(".maps");
+
+/* Receivers of a reported end: bits. */
+enum end_consumer {
+	CONSUMER_FAILURE = 1,
+	CONSUMER_DEGRADED = 2,
+	CONSUMER_RECORD = 4,
+};
+
+SHARED_ENUM(end_consumer);
+
+#define CONSUMERS 3
+
+/* Reported ends, by the bit of the receiver. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CONSUMERS);
+	__type(key, __u32);
+	__type(value, struct event_ledger);
+} end_ledgers SEC(".maps");
+
+struct tcp_end_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	__u64 cgroup; /* id in the v2 hierarchy; 0 if it has none */
+	__u64 counts[FLOW_FIELDS];
+	struct packet_tuple tuple; /* from this end to the other */
+	__u32 connect; /* microseconds until the connection failed; 0 where the time is not known */
+	__u32 round_trip, round_trip_min; /* microseconds; 0 where none was measured */
+	__u32 retransmits;
+	__u8 role;
+	__u8 state; /* before the end */
+	__u8 end;
+	__u8 consumers;
+};
+
+EVENT_RECORD(tcp_end_event);
+EVENT_RECORD(packet_tuple);
+
+/* Beginnings of connections whose SYN was sent again, by a hash of the socket's address: the socket forgets them. */
+#define SLOW_CONNECTS 4096
+
+struct slow_connect {
+	__u64 sk;
+	__u64 start; /* bpf_ktime_get_ns() */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOW_CONNECTS);
+	__type(key, __u32);
+	__type(value, struct slow_connect);
+} slow_connects SEC(".maps");
+
+/* Marks of ends that were counted, by a hash of the socket's address. */
+#define MARKS 16384
+static __u64 marks[MARKS];
+
+/* Makes the time longer in which a program is skipped because it is already running; for tests. */
+const volatile __u32 delay = 0;
+
+static long spin(__u64 index, void *context)
+{
+	return 0;
+}
+
+static __always_inline __u32 hash_of(__u64 sk)
+{
+	return (__u32)(sk >> 6) * 0x9E3779B1U >> 16;
+}
+
+/* Returns the mark of this end of this connection: the memory of the socket may soon be another connection's. */
+static __always_inline __u64 mark_of(__u64 address, const struct tcp_sock *tcp)
+{
+	return address ^ ((__u64)tcp->write_seq << 32 | tcp->rcv_nxt) ^ (__u64)tcp->segs_in << 40;
+}
+
+static __always_inline const struct tcp_ends_wanted *wanted_now(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&tcp_ends_wanted, &zero);
+}
+
+static __always_inline __u8 failure_of(int error, __u32 segments)
+{
+	switch (error) {
+	case 0:
+		return segments ? END_NOT_GIVEN_UP : END_NOT_NO_PORT;
+	case ERROR_CONNREFUSED:
+		return END_NOT_REFUSED;
+	case ERROR_TIMEDOUT:
+		return END_NOT_TIMEOUT;
+	case ERROR_NETUNREACH:
+	case ERROR_HOSTUNREACH:
+		return END_NOT_UNREACHABLE;
+	default:
+		return END_NOT_OTHER;
+	}
+}
+
+static __always_inline __u8 end_of(int old, int error, __u32 segments)
+{
+	if (old == STATE_SYN_SENT)
+		return failure_of(error, segments);
+	switch (error) {
+	case 0:
+		return old == STATE_ESTABLISHED || old == STATE_CLOSE_WAIT ? END_RESET_HERE : END_CLOSED;
+	case ERROR_CONNRESET:
+	case ERROR_PIPE:
+		return END_RESET_BY_PEER;
+	case ERROR_TIMEDOUT:
+		return END_TIMEOUT;
+	default:
+		return END_OTHER;
+	}
+}
+
+static __always_inline void read_key(struct flow_key *key, const struct sock *sk, const struct tcp_sock *tcp,
+				     __u64 netns)
+{
+	__u16 local = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+
+	key->netns = netns;
+	key->role = flow_role_of(sk->sk_max_ack_backlog, netns, sk->__sk_common.skc_net.net, local);
+	key->port = key->role == ROLE_SERVER ? local : bpf_ntohs(sk->__sk_common.skc_dport);
+	if (netns == node_netns)
+		key->cgroup = flow_cgroup(sk);
+	if (sk->__sk_common.skc_family == FAMILY_IPV4) {
+		key->peer[10] = key->peer[11] = 0xff;
+		*(__be32 *)(key->peer + 12) = sk->__sk_common.skc_daddr;
+	} else {
+		*(struct in6_addr *)key->peer = sk->__sk_common.skc_v6_daddr;
+	}
+}
+
+static __always_inline void read_counts(__u64 *counts, const struct sock *sk, const struct tcp_sock *tcp, int old)
+{
+	__u64 finished = sk->__sk_common.skc_flags >> SOCK_DONE_BIT & 1;
+
+	counts[FIELD_CONNECTIONS] = old != STATE_SYN_SENT && old != STATE_SYN_RECV;
+	counts[FIELD_SENT_BYTES] = tcp->bytes_sent - tcp->bytes_retrans;
+	counts[FIELD_RECEIVED_BYTES] = tcp->bytes_received - finished;
+	counts[FIELD_SENT_SEGMENTS] = tcp->segs_out;
+	counts[FIELD_RECEIVED_SEGMENTS] = tcp->segs_in;
+	counts[FIELD_RETRANSMITTED_SEGMENTS] = tcp->total_retrans;
+	counts[FIELD_RETRANSMITTED_BYTES] = tcp->bytes_retrans;
+	counts[FIELD_OUT_OF_ORDER_SEGMENTS] = tcp->rcv_ooopack;
+	counts[FIELD_BUSY] = tcp->chrono_stat[0];
+	counts[FIELD_RECEIVER_LIMITED] = tcp->chrono_stat[1];
+	counts[FIELD_SEND_BUFFER_LIMITED] = tcp->chrono_stat[2];
+}
+
+/*
+ * The first add is a full barrier on every machine, because its result is used: another CPU that sees one of the
+ * next adds also sees that the kernel has removed the socket from the hash. The walk relies on that.
+ */
+static __always_inline void add_counts(struct flow_row *row, const __u64 *counts, __u8 end)
+{
+	__u64 before;
+
+	if (end >= FLOW_ENDS)
+		return;
+	before = __sync_fetch_and_add(&row->ends[end], 1);
+	barrier_var(before);
+	for (int field = 0; field < FLOW_FIELDS; field++)
+		if (counts[field])
+			__sync_fetch_and_add(&row->closed[field], counts[field]);
+}
+
+/* Returns the microseconds since the first SYN; 0 where the socket has not noted it. */
+static __always_inline __u32 since_first_syn(const struct tcp_sock *tcp)
+{
+	__u64 now = bpf_ktime_get_ns() / 1000;
+
+	if (!tcp->retrans_stamp)
+		return 0;
+	if (bpf_core_field_exists(tcp->tcp_usec_ts) && BPF_CORE_READ_BITFIELD(tcp, tcp_usec_ts))
+		return (__u32)now - tcp->retrans_stamp;
+	return ((__u32)(now / 1000) - tcp->retrans_stamp) * 1000;
+}
+
+static __always_inline bool is_degraded(const struct tcp_ends_wanted *wanted, const struct tcp_sock *tcp,
+					const __u64 *counts, __u32 round_trip)
+{
+	__u64 active = counts[FIELD_BUSY] + counts[FIELD_RECEIVER_LIMITED] + counts[FIELD_SEND_BUFFER_LIMITED];
+
+	if (!counts[FIELD_CONNECTIONS] || tcp->segs_out < wanted->segments_min)
+		return false;
+	if (wanted->retransmitted_permille &&
+	    tcp->total_retrans * 1000ULL >= (__u64)tcp->segs_out * wanted->retransmitted_permille)
+		return true;
+	if (wanted->receiver_limited_permille && active &&
+	    counts[FIELD_RECEIVER_LIMITED] * 1000 >= active * wanted->receiver_limited_permille)
+		return true;
+	return wanted->round_trip && round_trip >= wanted->round_trip;
+}
+
+/* Returns the receivers of this end. */
+static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, const struct tcp_sock *tcp,
+					 const __u64 *counts, __u8 end)
+{
+	bool failed = end >= FIRST_FAILURE || end == END_TIMEOUT;
+	__u8 consumers = 0;
+
+	if (wanted->failures && failed)
+		consumers |= CONSUMER_FAILURE;
+	if (wanted->degraded && is_degraded(wanted, tcp, counts, tcp->srtt_us >> 3))
+		consumers |= CONSUMER_DEGRADED;
+	if (wanted->all_records ||
+	    (wanted->failed_records && (failed || end == END_RESET_BY_PEER || end == END_OTHER)))
+		consumers |= CONSUMER_RECORD;
+	return consumers;
+}
+
+#define count_end(consumers, field)                                                      \
+	do {                                                                             \
+		for (__u32 bit_ = 0; bit_ < CONSUMERS; bit_++) {                         \
+			struct event_ledger *ledger_;                                    \
+			if (!((consumers) >> bit_ & 1))                                  \
+				continue;                                                \
+			ledger_ = bpf_map_lookup_elem(&end_ledgers, &bit_);              \
+			if (ledger_)                                                     \
+				__sync_fetch_and_add(&ledger_->field, 1);                \
+		}                                                                        \
+	} while (0)
+
+static __always_inline struct tcp_end_event *reserve_end(__u64 netns, struct netns_clue clue, __u8 consumers,
+							 __u32 rate)
+{
+	__u32 slot = owner_slot(netns, clue);
+	struct event_bucket *bucket = bpf_map_lookup_elem(&event_buckets, &slot);
+	struct tcp_end_event *event;
+
+	if (!bucket)
+		return NULL;
+	count_end(consumers, produced);
+	if (!event_take_token(bucket, rate) || !event_take_share(bucket, sizeof(*event))) {
+		count_end(consumers, limited);
+		return NULL;
+	}
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event)
+		count_end(consumers, lost);
+	return event;
+}
+
+static __always_inline void report_end(const struct tcp_ends_wanted *wanted, const struct sock *sk,
+				       const struct tcp_sock *tcp, __u64 netns, const __u64 *counts, __u8 role, int old,
+				       __u8 end)
+{
+	__u8 consumers = consumers_of(wanted, tcp, counts, end);
+	struct tcp_end_event *event;
+
+	if (!consumers)
+		return;
+	event = reserve_end(netns, (struct netns_clue){.sk = sk}, consumers, wanted->rate);
+	if (!event)
+		return;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time = bpf_ktime_get_ns();
+	event->netns = netns;
+	event->cgroup = netns == node_netns ? flow_cgroup(sk) : 0;
+	__builtin_memcpy(event->counts, counts, sizeof(event->counts));
+	socket_read_tuple(&event->tuple, sk);
+	event->connect = old == STATE_SYN_SENT ? since_first_syn(tcp) : 0;
+	event->round_trip = tcp->srtt_us >> 3;
+	event->round_trip_min = event->round_trip ? BPF_CORE_READ(tcp, rtt_min.s[0].v) : 0;
+	event->retransmits = tcp->total_retrans;
+	event->role = role;
+	event->state = old;
+	event->end = end;
+	event->consumers = consumers;
+	event_submit(event);
+}
+
+static __always_inline void count_failure(__u64 netns, const struct sock *sk, __u8 role, __u8 end)
+{
+	struct count_key key = {.netns = netns, .reason = end, .side = role};
+
+	count_add(&key, (struct netns_clue){.sk = sk}, 0, role * FAILURES + end - FIRST_FAILURE);
+}
+
+static __always_inline void count_socket_end(const struct tcp_ends_wanted *wanted, const struct sock *sk,
+					     const struct tcp_sock *tcp, int old)
+{
+	__u64 netns = netns_id(sk->__sk_common.skc_net.net), counts[FLOW_FIELDS];
+	__u8 end = end_of(old, sk->sk_err, tcp->segs_out);
+	struct flow_key key = {};
+	struct flow_row *row;
+
+	read_key(&key, sk, tcp, netns);
+	read_counts(counts, sk, tcp, old);
+	if (wanted->rows) {
+		row = flow_row_of(&key, sk->__sk_common.skc_net.net);
+		if (row)
+			add_counts(row, counts, end);
+	}
+	if (wanted->connects && end >= FIRST_FAILURE)
+		count_failure(netns, sk, key.role, end);
+	report_end(wanted, sk, tcp, netns, counts, key.role, old, end);
+}
+
+/* A listening socket has its drops until the end; kernel: include/net/tcp.h, tcp_listendrop(). */
+static __always_inline void count_listener_end(const struct tcp_ends_wanted *wanted, const struct sock *sk)
+{
+	struct flow_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .role = ROLE_LISTENER};
+	__u32 drops = BPF_CORE_READ(sk, sk_drops.counter);
+	struct flow_row *row;
+	__u64 counts[FLOW_FIELDS] = {};
+
+	if (!wanted->listens || !drops)
+		return;
+	key.port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+	counts[FIELD_CONNECTIONS] = drops;
+	row = flow_row_of(&key, sk->__sk_common.skc_net.net);
+	if (row)
+		add_counts(row, counts, END_CLOSED);
+}
+
+static __always_inline void note_zero_port(__u64 netns, const struct sock *sk)
+{
+	__u32 zero = 0, port = sk->__sk_common.skc_num;
+	struct zero_port *listening = zero_port_at(netns, sk->__sk_common.skc_net.net, port);
+	__u64 one = 1;
+
+	if (!listening)
+		return;
+	listening->netns = netns;
+	listening->port = port;
+	bpf_map_update_elem(&flow_zero_ports_used, &zero, &one, BPF_ANY);
+}
+
+/* Returns the nanoseconds of a handshake; 0 where its beginning is not known. */
+static __always_inline __u64 connect_time(const struct tcp_sock *tcp, __u64 address, int old)
+{
+	__u32 index = hash_of(address) % SLOW_CONNECTS;
+	struct slow_connect *slow;
+
+	/* The first measurement of the round-trip time is that of the handshake, unless a SYN was sent again. */
+	if (!tcp->total_retrans)
+		return (tcp->srtt_us >> 3) * 1000ULL;
+	/* A server's SYN-ACK is sent by a request, before the socket exists. */
+	slow = old == STATE_SYN_SENT ? bpf_map_lookup_elem(&slow_connects, &index) : NULL;
+	if (!slow || slow->sk != address)
+		return 0;
+	slow->sk = 0;
+	return bpf_ktime_get_ns() - slow->start;
+}
+
+static __always_inline void count_connect(const struct sock *sk, const struct tcp_sock *tcp, __u64 address, int old)
+{
+	__u64 netns = netns_id(sk->__sk_common.skc_net.net), took;
+	struct connect_times *times;
+
+	took = connect_time(tcp, address, old);
+	if (!took) {
+		count_miss(untracked);
+		return;
+	}
+	times = histograms_of(netns, (struct netns_clue){.sk = sk});
+	if (times)
+		histogram_add_shared(old == STATE_SYN_SENT ? &times->client : &times->server, took);
+}
+
+static __always_inline void handle_established(const struct sock *sk, __u64 address, int old)
+{
+	const struct tcp_ends_wanted *wanted = wanted_now();
+	struct tcp_sock *tcp;
+
+	if (!wanted || (old != STATE_SYN_SENT && old != STATE_SYN_RECV))
+		return;
+	if (old == STATE_SYN_RECV && !sk->sk_max_ack_backlog)
+		note_zero_port(netns_id(sk->__sk_common.skc_net.net), sk);
+	if (!wanted->connects)
+		return;
+	tcp = bpf_skc_to_tcp_sock((void *)sk);
+	if (tcp)
+		count_connect(sk, tcp, address, old);
+}
+
+/* The smoothed round-trip time is taken before the FIN, whose acknowledgement the other end may delay. */
+static __always_inline void handle_closing(const struct sock *sk)
+{
+	const struct tcp_ends_wanted *wanted = wanted_now();
+	struct flow_key key = {};
+	struct flow_row *row;
+	struct tcp_sock *tcp;
+
+	if (!wanted || !wanted->rows || !wanted->round_trips)
+		return;
+	tcp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tcp || !tcp->srtt_us)
+		return;
+	read_key(&key, sk, tcp, netns_id(sk->__sk_common.skc_net.net));
+	row = flow_row_of(&key, sk->__sk_common.skc_net.net);
+	if (row)
+		flow_add_round_trip(row, tcp->srtt_us >> 3);
+}
+
+/* @param is_first whether this is the first copy, which sees each end before the others */
+static __always_inline void handle_end(const struct sock *sk, __u64 address, int old, bool is_first)
+{
+	const struct tcp_ends_wanted *wanted = wanted_now();
+	__u32 index = hash_of(address) % MARKS;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock((void *)sk);
+	__u64 mark;
+
+	if (!wanted || !tcp)
+		return;
+	mark = mark_of(address, tcp);
+	if (!is_first && marks[index] == mark)
+		return;
+	marks[index] = mark;
+	if (old == STATE_LISTEN)
+		count_listener_end(wanted, sk);
+	else
+		count_socket_end(wanted, sk, tcp, old);
+}
+
+static __always_inline __u64 address_of(unsigned long long *ctx)
+{
+	__u64 address = 0;
+
+	/* Read as memory, the pointer is a number. */
+	bpf_probe_read_kernel(&address, sizeof(address), ctx);
+	return address;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_end, const struct sock *sk, const int old, const int new)
+{
+	if (sk->sk_protocol != PROTOCOL_TCP)
+		return 0;
+	if (delay)
+		bpf_loop(delay, spin, NULL, 0);
+	if (new == STATE_ESTABLISHED)
+		handle_established(sk, address_of(ctx), old);
+	else if (old == STATE_ESTABLISHED)
+		handle_closing(sk);
+	if (new == STATE_CLOSE && old != STATE_CLOSE)
+		handle_end(sk, address_of(ctx), old, true);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_end_again, const struct sock *sk, const int old, const int new)
+{
+	if (new == STATE_CLOSE && old != STATE_CLOSE && sk->sk_protocol == PROTOCOL_TCP)
+		handle_end(sk, address_of(ctx), old, false);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_end_third, const struct sock *sk, const int old, const int new)
+{
+	if (new == STATE_CLOSE && old != STATE_CLOSE && sk->sk_protocol == PROTOCOL_TCP)
+		handle_end(sk, address_of(ctx), old, false);
+	return 0;
+}
+
+/* The first time that a SYN is sent again, the socket still has the time of the first one. */
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(tcp_end_retransmit, const struct sock *sk)
+{
+	__u64 address = address_of(ctx);
+	__u32 index = hash_of(address) % SLOW_CONNECTS;
+	struct slow_connect *slow;
+	struct tcp_sock *tcp;
+
+	if (sk->__sk_common.skc_state != STATE_SYN_SENT)
+		return 0;
+	tcp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tcp || tcp->inet_conn.icsk_retransmits > 1)
+		return 0;
+	slow = bpf_map_lookup_elem(&slow_connects, &index);
+	if (!slow)
+		return 0;
+	slow->sk = address;
+	slow->start = bpf_ktime_get_ns() - since_first_syn(tcp) * 1000ULL;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+/*
+ * Adds what open sockets have counted so far to the rows of ended ones, so that no byte is missing and none is
+ * counted twice. In each walk, a row first copies the counts of its ended sockets, and then adds each open socket
+ * that is still in the hash after it was read. The kernel removes a socket from the hash before the hook counts its
+ * end, so the copied counts have none of these sockets. A socket that ends during the walk may be in neither sum,
+ * until the next walk: user space never shows a smaller value than before.
+ */
+#include "common/flow_rows.bpf.h"
+#include <linux/in.h>
+
+/* Whether the maps are those of the hooks; otherwise there are none. */
+const volatile bool has_flow_rows = false;
+
+/* Reads ended sockets after the open ones, which counts some twice: the tests must notice. */
+const volatile bool closed_late = false;
+
+/* Identity of a socket in the hash, and its counts. */
+struct flow_socket {
+	__u64 net;
+	__u32 hash, ports;
+	__be32 peer;
+	__u64 counts[FLOW_FIELDS];
+};
+
+/* In global memory, because it would take most of the stack. */
+struct flow_socket flow_socket;
+struct flow_key flow_key;
+__u64 flow_fence;
+
+static __always_inline void flow_read_key(__u64 sk, __u64 netns)
+{
+	__u16 local = flow_socket.ports >> 16;
+
+	__builtin_memset(&flow_key, 0, sizeof(flow_key));
+	flow_key.netns = netns;
+	flow_key.role =
+		flow_role_of(READ(struct sock, sk, sk_max_ack_backlog), netns, (const struct net *)flow_socket.net, local);
+	flow_key.port = flow_key.role == ROLE_SERVER ? local : bpf_ntohs(flow_socket.ports & 0xffff);
+	if (netns == node_netns)
+		flow_key.cgroup = flow_cgroup((const struct sock *)sk);
+	if (READ(struct sock_common, sk, skc_family) == FAMILY_IPV4) {
+		flow_key.peer[10] = flow_key.peer[11] = 0xff;
+		*(__be32 *)(flow_key.peer + 12) = flow_socket.peer;
+	} else {
+		BPF_CORE_READ_INTO((struct in6_addr *)flow_key.peer, (struct sock_common *)sk, skc_v6_daddr);
+	}
+}
+
+static __always_inline void flow_read_counts(__u64 sk, __u32 state)
+{
+	__u64 *counts = flow_socket.counts;
+	__u64 sent = READ(struct tcp_sock, sk, bytes_sent), again = READ(struct tcp_sock, sk, bytes_retrans);
+	__u64 received = READ(struct tcp_sock, sk, bytes_received);
+	__u64 finished = READ(struct sock_common, sk, skc_flags) >> 1 & 1;
+
+	counts[FIELD_CONNECTIONS] = state != STATE_SYN_SENT && state != STATE_SYN_RECV;
+	/* A retransmission may happen between the two readings. */
+	counts[FIELD_SENT_BYTES] = sent > again ? sent - again : 0;
+	counts[FIELD_RECEIVED_BYTES] = received > finished ? received - finished : 0;
+	counts[FIELD_SENT_SEGMENTS] = READ(struct tcp_sock, sk, segs_out);
+	counts[FIELD_RECEIVED_SEGMENTS] = READ(struct tcp_sock, sk, segs_in);
+	counts[FIELD_RETRANSMITTED_SEGMENTS] = READ(struct tcp_sock, sk, total_retrans);
+	counts[FIELD_RETRANSMITTED_BYTES] = again;
+	counts[FIELD_OUT_OF_ORDER_SEGMENTS] = READ(struct tcp_sock, sk, rcv_ooopack);
+	counts[FIELD_BUSY] = READ(struct tcp_sock, sk, chrono_stat[0]);
+	counts[FIELD_RECEIVER_LIMITED] = READ(struct tcp_sock, sk, chrono_stat[1]);
+	counts[FIELD_SEND_BUFFER_LIMITED] = READ(struct tcp_sock, sk, chrono_stat[2]);
+}
+
+/* The first time that this walk touches a row: copies the counts of its ended sockets. */
+static __always_inline void flow_begin_row(struct flow_row *row)
+{
+	__u64 before;
+
+	if (row->walk == walk.progress.walk)
+		return;
+	for (int field = 0; field < FLOW_FIELDS; field++)
+		row->now[field] = *(volatile __u64 *)&row->closed[field];
+	row->live = 0;
+	row->walk = walk.progress.walk;
+	/* A full barrier, because its result is used: the hash is read after the counts. */
+	before = __sync_fetch_and_add(&flow_fence, 1);
+	barrier_var(before);
+}
+
+/* Returns whether the socket is still in the hash, and is still the same one. */
+static __always_inline bool flow_is_hashed(__u64 sk)
+{
+	return READ(struct sock_common, sk, skc_nulls_node.pprev) &&
+	       READ(struct sock_common, sk, skc_hash) == flow_socket.hash &&
+	       READ(struct sock_common, sk, skc_portpair) == flow_socket.ports &&
+	       READ(struct sock_common, sk, skc_daddr) == flow_socket.peer &&
+	       (__u64)READ(struct sock_common, sk, skc_net.net) == flow_socket.net;
+}
+
+static __always_inline void flow_add(struct flow_row *row)
+{
+	for (int field = 0; field < FLOW_FIELDS; field++)
+		row->now[field] += flow_socket.counts[field];
+	row->live++;
+}
+
+/* Samples the round-trip time of a connection that has had an acknowledgement since the last walk. */
+static __always_inline void flow_sample(struct flow_row *row, __u64 sk)
+{
+	__u32 round_trip = READ(struct tcp_sock, sk, srtt_us) >> 3;
+
+	if (walk.round_trips && round_trip && (__s32)(READ(struct tcp_sock, sk, rcv_tstamp) - walk.previous) > 0)
+		flow_add_round_trip(row, round_trip);
+}
+
+/* Takes a connection. In a chain that a slice has left in the middle, a socket could be met twice. */
+static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
+{
+	struct flow_row *row;
+
+	if (walk.is_resumed) {
+		walk.progress.flows_left++;
+		return 0;
+	}
+	flow_socket.net = (__u64)READ(struct sock_common, sk, skc_net.net);
+	flow_socket.hash = READ(struct sock_common, sk, skc_hash);
+	flow_socket.ports = READ(struct sock_common, sk, skc_portpair);
+	flow_socket.peer = READ(struct sock_common, sk, skc_daddr);
+	/* It has become another socket, of another chain. */
+	if ((flow_socket.hash & (walk.buckets - 1)) != walk.bucket || READ(struct sock, sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+	flow_read_key(sk, netns);
+	row = flow_row_of(&flow_key, (const struct net *)flow_socket.net);
+	if (!row)
+		return 0;
+	if (!closed_late)
+		flow_begin_row(row);
+	flow_read_counts(sk, state);
+	if (!flow_is_hashed(sk))
+		return 0;
+	if (closed_late)
+		flow_begin_row(row);
+	flow_add(row);
+	flow_sample(row, sk);
+	return 0;
+}
+
+/* Takes the drops of a listening socket. */
+static __noinline int flow_take_listener(__u64 sk, __u64 netns)
+{
+	__u32 drops = READ(struct sock, sk, sk_drops.counter);
+	struct flow_row *row;
+
+	if (!drops || walk.is_resumed)
+		return 0;
+	flow_socket.net = (__u64)READ(struct sock_common, sk, skc_net.net);
+	__builtin_memset(&flow_key, 0, sizeof(flow_key));
+	flow_key.netns = netns;
+	flow_key.role = ROLE_LISTENER;
+	flow_key.port = READ(struct sock_common, sk, skc_num);
+	row = flow_row_of(&flow_key, (const struct net *)flow_socket.net);
+	if (!row)
+		return 0;
+	flow_begin_row(row);
+	if (!READ(struct sock_common, sk, skc_nulls_node.pprev) || READ(struct sock_common, sk, skc_num) != flow_key.port)
+		return 0;
+	row->now[FIELD_CONNECTIONS] += drops;
+	row->live++;
+	return 0;
+}

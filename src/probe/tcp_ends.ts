@@ -1,0 +1,298 @@
+import type { MapDump } from 'bpf-napi';
+import { flowKey, ownerSlot } from '#bpf/generated/common.ts';
+import { endConsumer } from '#bpf/generated/tcp_ends.ts';
+import { tcpRowsWanted } from '#bpf/generated/tcpsummary.ts';
+import { type Cycle, freeCycle } from '#core/cycle.ts';
+import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
+import type { SharedRows } from '#sources/sockets/walk.ts';
+import type { Sources } from '#sources/sources.ts';
+import { COUNTED } from './counts.ts';
+import { FlowRoom } from './flow_room.ts';
+import { FlowTable, keyText } from './flow_table.ts';
+import { HISTOGRAMS } from './histogram.ts';
+import { EVENT_LEDGER } from './ledger.ts';
+import { type Owners, SLOTS } from './owners.ts';
+import { roomOf } from './room.ts';
+import type { SocketEnd } from './socket_end.ts';
+import type { KernelLedger } from './status.ts';
+import { type TcpEndsEarlier, TcpEndsObject, type TcpEndsWanted } from './tcp_ends_object.ts';
+import type { EndConsumer, TcpEndsProvider, TcpEndsUse, TcpEndsUser } from './tcp_ends_use.ts';
+
+export interface TcpEndsOptions {
+  readonly sources: Pick<Sources, 'bpf' | 'netns' | 'sockets'>;
+  readonly owners: Owners;
+  readonly proc: string;
+  readonly warn: (message: string) => void;
+}
+
+export const FLOW_ROWS = 16_384;
+/** Order in which probes report the programs that they share. */
+const REPORTERS: readonly string[] = ['tcpconnect', 'flow', 'tcpsummary'];
+const NOTHING: KernelLedger = { produced: 0n, limited: 0n, lost: 0n };
+
+interface User {
+  readonly use: TcpEndsUse;
+  readonly table: FlowTable | undefined;
+}
+
+/**
+ * Counts of ended TCP sockets, which several probes share: the programs are loaded for the first one and closed after the last, and
+ * each switches only its own parts on and off.
+ */
+export class TcpEnds implements TcpEndsProvider {
+  readonly #options: TcpEndsOptions;
+  readonly #users = new Set<User>();
+  readonly #earlier: TcpEndsEarlier = {
+    counted: { value: COUNTED.initial() },
+    histograms: { value: HISTOGRAMS.initial() },
+    ledger: { value: EVENT_LEDGER.initial() },
+    missed: { value: {} },
+    consumers: { failure: NOTHING, degraded: NOTHING, record: NOTHING },
+  };
+  #object: TcpEndsObject | undefined;
+  #room: FlowRoom | undefined;
+  #shared: SharedRows | undefined;
+  #swept: Disposable | undefined;
+  #moving: Promise<void> = Promise.resolve();
+  #last: { readonly cycle: Cycle; readonly read: Promise<void> } | undefined;
+  /** Keys of rows that the programs count nothing in any more, by their text. */
+  readonly #evicting = new Set<string>();
+  #evicted = 0;
+  #left = 0;
+
+  constructor(options: TcpEndsOptions) {
+    this.#options = options;
+  }
+
+  /** Rows for the walk over the open sockets; undefined where nobody wants any. */
+  get shared(): SharedRows | undefined {
+    return this.#shared;
+  }
+
+  /** @throws {Unsupported} where the kernel cannot run the programs */
+  async use(use: TcpEndsUse): Promise<TcpEndsUser> {
+    const { roles } = use;
+    const table =
+      roles && new FlowTable({ slotOf: this.#slotOf, homeOf: this.#homeOf }, (role) => roles.includes(role));
+    const user: User = { use, table };
+    await this.#move(async () => {
+      if (this.#object === undefined) await this.#open(use.rows ?? FLOW_ROWS);
+      this.#users.add(user);
+      this.#want();
+    });
+    // Earlier counts are no growth.
+    if (table !== undefined) await this.#read(freeCycle()).catch(() => undefined);
+    return this.#handleOf(user);
+  }
+
+  #handleOf(user: User): TcpEndsUser {
+    const ends = this;
+    const isReporter = () => this.#reporter === user.use.probe;
+    return {
+      report: {
+        programs: () => (isReporter() ? (this.#object?.instance.programs() ?? []) : []),
+        mapBytes: () => (isReporter() ? (this.#object?.instance.mapBytes() ?? {}) : {}),
+        uncounted: () => (isReporter() ? (this.#object?.instance.tally.uncounted() ?? {}) : {}),
+      },
+      get degraded() {
+        return ends.#degraded;
+      },
+      get hook() {
+        return ends.#object?.instance.running().health().reader ?? '';
+      },
+      rows: async (cycle) => {
+        if (this.#last?.cycle !== cycle) this.#last = { cycle, read: this.#read(cycle) };
+        await this.#last.read;
+        return user.table?.rows() ?? [];
+      },
+      lastRows: () => user.table?.rows() ?? [],
+      get evicted() {
+        return ends.#evicted;
+      },
+      get size() {
+        return user.table?.size ?? 0;
+      },
+      failures: () => this.#object?.instance.tally.failures.rows() ?? [],
+      times: () => this.#object?.instance.tally.times.rows() ?? [],
+      ledger: (consumer) => this.#object?.ledger(consumer) ?? this.#earlier.consumers[consumer],
+      [Symbol.asyncDispose]: () =>
+        this.#move(async () => {
+          this.#users.delete(user);
+          if (this.#users.size === 0) this.#close();
+          else this.#want();
+        }),
+    };
+  }
+
+  get #reporter(): string | undefined {
+    const probes = new Set([...this.#users].map(({ use }) => use.probe));
+    return REPORTERS.find((name) => probes.has(name));
+  }
+
+  get #degraded(): readonly string[] {
+    return [
+      ...(this.#object?.instance.running().health().degraded ?? []),
+      ...(this.#left > 0
+        ? [`${this.#left} connections are in chains too long to be read at once: their counts come when they end`]
+        : []),
+    ];
+  }
+
+  /** One step after the other, in the order of the calls. */
+  #move(step: () => Promise<void>): Promise<void> {
+    const moved = this.#moving.then(step);
+    this.#moving = moved.catch(() => undefined);
+    return moved;
+  }
+
+  async #open(rows: number): Promise<void> {
+    const { sources, owners, proc, warn } = this.#options;
+    const node = sources.netns.node?.id;
+    const object = await TcpEndsObject.open({
+      bpf: sources.bpf,
+      owners,
+      proc,
+      node,
+      rows,
+      earlier: this.#earlier,
+      onEnd: (end, consumers) => this.#ended(end, consumers),
+      onFreed: (slot) => {
+        for (const { table } of this.#users) table?.freed(slot);
+      },
+      warn,
+    });
+    this.#object = object;
+    this.#room = new FlowRoom(object.instance.object, owners, rows, node);
+    this.#swept = sources.netns.onSweep((isDead) => this.#sweep(isDead));
+  }
+
+  #close(): void {
+    this.#shared = undefined;
+    this.#swept?.[Symbol.dispose]();
+    this.#room?.[Symbol.dispose]();
+    this.#object?.[Symbol.dispose]();
+    this.#object = this.#room = this.#swept = this.#last = undefined;
+    this.#evicting.clear();
+    this.#left = 0;
+  }
+
+  #want(): void {
+    const object = this.#object;
+    if (object === undefined) return;
+    const uses = [...this.#users].map(({ use }) => use);
+    const reports = uses.flatMap((use) => use.reports ?? []);
+    const isWanted = (consumer: EndConsumer) => reports.some((report) => report.consumer === consumer);
+    const thresholds = reports.find((report) => report.thresholds !== undefined)?.thresholds;
+    const rows = uses.some(({ roles }) => roles?.some((role) => role !== 'listener'));
+    const listens = uses.some(({ roles }) => roles?.includes('listener'));
+    const roundTrips = uses.some((use) => use.roundTrips);
+    object.want({
+      rows: Number(rows),
+      listens: Number(listens),
+      roundTrips: Number(roundTrips),
+      connects: Number(uses.some(({ connects }) => connects)),
+      failures: Number(isWanted('failure')),
+      degraded: Number(isWanted('degraded')),
+      failedRecords: Number(isWanted('record')),
+      allRecords: Number(reports.some(({ all }) => all)),
+      rate: Math.ceil(Math.max(0, ...reports.map(({ rate }) => rate))),
+      retransmittedPermille: permille(thresholds?.retransmits),
+      receiverLimitedPermille: permille(thresholds?.receiverLimited),
+      roundTrip: Math.round((thresholds?.roundTripSeconds ?? 0) * 1e6),
+      segmentsMin: thresholds?.segments ?? 0,
+    } satisfies TcpEndsWanted);
+    const wanted =
+      (rows ? tcpRowsWanted.flows : 0) |
+      (listens ? tcpRowsWanted.listens : 0) |
+      (roundTrips ? tcpRowsWanted.round_trips : 0);
+    // The walk takes a new object for other maps, so the same maps stay in the same object.
+    if (wanted === 0) this.#shared = undefined;
+    else
+      this.#shared = Object.assign(
+        this.#shared ?? { maps: object.shared, node: this.#options.sources.netns.node?.id },
+        { wanted },
+      );
+  }
+
+  #ended(end: SocketEnd, consumers: number): void {
+    for (const { use } of this.#users) {
+      for (const report of use.reports ?? []) if (consumers & endConsumer[report.consumer]) report.onEnd(end);
+    }
+  }
+
+  readonly #slotOf = (id: NetnsId): number => roomOf(this.#options.owners, id);
+
+  readonly #homeOf = (slot: number): NetnsId | undefined =>
+    slot < ownerSlot.first ? UNLISTED : this.#options.owners.ownerOf(slot)?.home;
+
+  /** Walks over the open sockets, and takes the rows. */
+  async #read(cycle: Cycle): Promise<void> {
+    const { sockets } = this.#options.sources;
+    const object = this.#object;
+    if (object === undefined) return;
+    // Without a walk, only ended sockets are counted: the fallback reads no rows.
+    const walk = sockets.health.reader === 'pass' ? (await sockets.read(cycle)).rows : undefined;
+    const room = this.#room;
+    if (object !== this.#object || room === undefined) return;
+    this.#left = walk?.left ?? 0;
+    const taken = room.taken();
+    const rows = object.shared.flow_rows.dump();
+    const rests = object.rests();
+    for (const { table } of this.#users) table?.take({ rows, rests, walk: walk?.walk });
+    room.allow(taken, this.#clear(rows, walk?.evict));
+  }
+
+  /**
+   * Deletes rows that the programs no longer count in, and chooses the next ones.
+   * @returns rows that each slot holds
+   */
+  #clear(rows: MapDump, evict: ((key: Uint8Array) => void) | undefined): Uint32Array {
+    const held = new Uint32Array(SLOTS);
+    const map = this.#object?.shared.flow_rows;
+    const { view, keyAt, valueAt } = rows;
+    for (let index = 0; index < rows.count; index++) {
+      const at = keyAt(index);
+      const netns = asNetnsId(flowKey.netns(view, at));
+      const text = keyText(view, at);
+      if (this.#evicting.delete(text)) {
+        for (const { table } of this.#users) table?.deleted(text, view, valueAt(index));
+        map?.delete(new Uint8Array(view.buffer.slice(at, at + flowKey.SIZE)));
+        this.#evicted++;
+        continue;
+      }
+      const slot = this.#slotOf(netns);
+      held[slot] = (held[slot] as number) + 1;
+      if (evict === undefined || !this.#mayEvict(text, netns)) continue;
+      evict(new Uint8Array(view.buffer.slice(at, at + flowKey.SIZE)));
+      this.#evicting.add(text);
+    }
+    return held;
+  }
+
+  /** Rows that nobody wants any more are evicted, and idle ones of an owner that needs their room. */
+  #mayEvict(text: string, netns: NetnsId): boolean {
+    const tables = [...this.#users].flatMap(({ table }) => table ?? []);
+    if (!tables.every((table) => table.isIdle(text))) return false;
+    return this.#room?.isCrowded(netns) === true || !tables.some((table) => table.has(text));
+  }
+
+  #sweep(isDead: (id: NetnsId) => boolean): void {
+    const object = this.#object;
+    if (object === undefined) return;
+    object.instance.sweep(isDead);
+    const map = object.shared.flow_rows;
+    const { count, view, keyAt, valueAt } = map.dump();
+    for (let index = 0; index < count; index++) {
+      const at = keyAt(index);
+      if (!isDead(asNetnsId(flowKey.netns(view, at)))) continue;
+      const text = keyText(view, at);
+      for (const { table } of this.#users) table?.deleted(text, view, valueAt(index));
+      this.#evicting.delete(text);
+      map.delete(new Uint8Array(view.buffer.slice(at, at + flowKey.SIZE)));
+    }
+  }
+}
+
+function permille(share: number | undefined): number {
+  return Math.round((share ?? 0) * 1_000);
+}

@@ -1,0 +1,275 @@
+import { type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
+import { eventLedger, flowRow, MAX_ENTRIES } from '#bpf/generated/common.ts';
+import { endConsumer, FILE, type Layout, tcpEndEvent, tcpEndsWanted } from '#bpf/generated/tcp_ends.ts';
+import { type Counter, readCounter } from '#core/counter.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import type { BpfSource } from '#sources/bpf/source.ts';
+import { FLOW_MAPS, type FlowMap } from '#sources/sockets/walk.ts';
+import { type COUNTED, Counts } from './counts.ts';
+import { EbpfInstance } from './ebpf.ts';
+import { FIRST_FAILURE, FLOW_ENDS, FLOW_ROLES } from './flow_row.ts';
+import { type HISTOGRAMS, Histograms } from './histogram.ts';
+import { type HookTable, hook, openHooks } from './hooks.ts';
+import { OwnersMap } from './listed.ts';
+import type { Owners } from './owners.ts';
+import { SLOTS, sharesOf } from './owners.ts';
+import type { Retained } from './retained.ts';
+import { bytesOf, Room } from './room.ts';
+import { decodeSocketEnd, type SocketEnd } from './socket_end.ts';
+import type { KernelLedger, NotShown, Uncounted } from './status.ts';
+import type { Tally } from './tally.ts';
+import type { EndConsumer } from './tcp_ends_use.ts';
+
+export const TCP_ENDS_HOOKS: HookTable<Layout['program']> = {
+  file: FILE,
+  points: [
+    {
+      what: 'ends of TCP sockets',
+      choices: [
+        {
+          hooks: [
+            hook('tp_btf/inet_sock_set_state', 3, 'tcp_end'),
+            hook('tp_btf/inet_sock_set_state', 3, 'tcp_end_again'),
+            hook('tp_btf/inet_sock_set_state', 3, 'tcp_end_third'),
+          ],
+        },
+      ],
+    },
+    {
+      what: 'beginnings of connections whose SYN is sent again',
+      optional: true,
+      choices: [{ hooks: [hook('tp_btf/tcp_retransmit_skb', 1, 'tcp_end_retransmit')] }],
+    },
+  ],
+};
+
+/** Rows of failures and connection times together, by namespace. */
+const COUNT_ROWS = 32_768;
+/** Rows of failures and connection times where the memory of all is taken from the start. */
+const COUNT_ROWS_PREALLOCATED = 1_024;
+/** Rows of `flow_rows` beyond the limit: for owners whose share has become smaller. */
+const ROWS_SLACK = 1.25;
+const RING_BYTES = 256 * 1024;
+const RING_SHARES = 4;
+const DRAIN_EVERY_MS = 25;
+const DRAIN_BYTES = 64 * 1024;
+
+/** Settings of the programs, which change while they run. */
+export type TcpEndsWanted = Readonly<Record<keyof typeof tcpEndsWanted.offsets, number>>;
+
+/** Counts of earlier objects. */
+export interface TcpEndsEarlier {
+  readonly counted: Retained<ReturnType<typeof COUNTED.initial>>;
+  readonly histograms: Retained<ReturnType<typeof HISTOGRAMS.initial>>;
+  readonly ledger: Retained<KernelLedger>;
+  readonly missed: Retained<Readonly<Record<string, bigint>>>;
+  readonly consumers: Record<EndConsumer, KernelLedger>;
+}
+
+export interface TcpEndsObjectOptions {
+  readonly bpf: BpfSource;
+  readonly owners: Owners;
+  readonly proc: string;
+  readonly node: NetnsId | undefined;
+  /** Number of rows in all. */
+  readonly rows: number;
+  readonly earlier: TcpEndsEarlier;
+  readonly onEnd: (end: SocketEnd, consumers: number) => void;
+  readonly onFreed: (slot: number) => void;
+  readonly warn: (message: string) => void;
+}
+
+/** Returns the cause and the role that a number of `count_rest` stands for. */
+function restKey(rest: number): { reason: number; side: number } {
+  const failures = FLOW_ENDS.length - FIRST_FAILURE;
+  return { reason: FIRST_FAILURE + (rest % failures), side: Math.floor(rest / failures) };
+}
+
+/** Failures and connection times, which share the room of their owners. */
+class EndsTally implements Tally {
+  readonly map = 'counts';
+  readonly failures: Counts;
+  readonly times: Histograms<NetnsId>;
+
+  constructor(object: BpfObject, owners: Owners, { counted, histograms }: TcpEndsEarlier) {
+    this.failures = new Counts(object, restKey, owners, counted);
+    this.times = new Histograms(
+      object,
+      { name: 'connect_times', decodeKey: (view, at) => asNetnsId(readCounter(view, at)), isByNetns: true },
+      2,
+      owners,
+      histograms,
+    );
+  }
+
+  uncounted(): Uncounted {
+    return this.times.uncounted();
+  }
+
+  notShown(): NotShown {
+    return this.failures.notShown();
+  }
+
+  sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
+    const left = new Map(this.failures.sweep(isDead));
+    for (const [id, rows] of this.times.sweep(isDead)) left.set(id, (left.get(id) ?? 0) + rows);
+    return left;
+  }
+
+  freed(slot: number): void {
+    this.failures.freed(slot);
+    this.times.freed(slot);
+  }
+
+  remember(): void {
+    this.failures.remember();
+    this.times.remember();
+  }
+}
+
+/** The programs that count the ends of TCP sockets, loaded and attached, with their maps (`src/bpf/probes/tcp_ends.bpf.c`). */
+export class TcpEndsObject implements Disposable {
+  readonly instance: EbpfInstance<EndsTally>;
+  readonly #object: BpfObject;
+  readonly #ring: BpfRing;
+  readonly #listed: Disposable;
+  readonly #earlier: TcpEndsEarlier;
+
+  private constructor(
+    instance: EbpfInstance<EndsTally>,
+    { owners, earlier, onEnd, onFreed, warn }: TcpEndsObjectOptions,
+  ) {
+    this.instance = instance;
+    this.#object = instance.object;
+    this.#earlier = earlier;
+    this.#ring = openRing(this.#object, onEnd, warn);
+    this.#listed = new OwnersMap(this.#object, owners, {
+      freed: (slot) => {
+        instance.tally.freed(slot);
+        this.#clearRests(slot);
+        onFreed(slot);
+      },
+    });
+  }
+
+  /** @throws {Unsupported} where the kernel cannot run the programs */
+  static async open(options: TcpEndsObjectOptions): Promise<TcpEndsObject> {
+    const { bpf, owners, proc, node, rows, earlier } = options;
+    bpf.check();
+    const isOnDemand = bpf.allocatesOnDemand();
+    const shares = sharesOf(isOnDemand ? COUNT_ROWS : COUNT_ROWS_PREALLOCATED);
+    const room = Math.ceil(rows * ROWS_SLACK);
+    const open = await openHooks(bpf, TCP_ENDS_HOOKS, {
+      file: FILE,
+      sizes: {
+        events: RING_BYTES,
+        counts: COUNT_ROWS_PREALLOCATED,
+        connect_times: COUNT_ROWS_PREALLOCATED,
+        flow_rows: Math.min(room, MAX_ENTRIES.flow_rows),
+      },
+      onDemand: {
+        owners: MAX_ENTRIES.owners * 8,
+        counts: COUNT_ROWS,
+        connect_times: COUNT_ROWS + SLOTS,
+        flow_rows: room,
+      },
+      constants: {
+        owner_rows: shares.ofOwner,
+        unlisted_rows: shares.ofUnlisted,
+        jiffies_per_second: jiffiesPerSecond(),
+        ring_share: RING_BYTES / RING_SHARES,
+        ...(node === undefined ? {} : { node_netns: BigInt(node) }),
+      },
+    });
+    try {
+      const tally = new EndsTally(open.object, owners, earlier);
+      const instance = new EbpfInstance(open, {
+        proc,
+        tally,
+        earlier,
+        room: new Room(open.object, tally.map, shares, owners),
+      });
+      return new TcpEndsObject(instance, options);
+    } catch (error) {
+      open.object.close();
+      throw error;
+    }
+  }
+
+  /** Maps that the walk adds open sockets to. */
+  get shared(): Readonly<Record<FlowMap, BpfMap>> {
+    return Object.fromEntries(FLOW_MAPS.map((name) => [name, this.#object.map(name)])) as Record<FlowMap, BpfMap>;
+  }
+
+  want(wanted: TcpEndsWanted): void {
+    const bytes = new Uint8Array(tcpEndsWanted.SIZE);
+    const view = new DataView(bytes.buffer);
+    for (const [name, offset] of Object.entries(tcpEndsWanted.offsets)) {
+      view.setUint32(offset, wanted[name as keyof TcpEndsWanted], true);
+    }
+    this.#object.map('tcp_ends_wanted').update(bytesOf(0), bytes);
+  }
+
+  /** Returns the rests of the owners; undefined while nothing was counted there. */
+  rests() {
+    const used = new Uint8Array(8);
+    this.#object.map('flow_rest_used').lookup(bytesOf(0), used);
+    return used.some((byte) => byte !== 0) ? this.#object.map('flow_rest').dump() : undefined;
+  }
+
+  /** Returns the reports of ends to a consumer, those of earlier objects included. */
+  ledger(consumer: EndConsumer): KernelLedger {
+    const map = this.#object.map('end_ledgers');
+    const value = new Uint8Array(map.valueBytes);
+    map.lookup(bytesOf(Math.log2(endConsumer[consumer])), value);
+    const view = new DataView(value.buffer);
+    let { produced, limited, lost } = this.#earlier.consumers[consumer];
+    for (let at = 0; at < value.length; at += eventLedger.SIZE) {
+      produced += BigInt(eventLedger.produced(view, at));
+      limited += BigInt(eventLedger.limited(view, at));
+      lost += BigInt(eventLedger.lost(view, at));
+    }
+    return { produced, limited, lost };
+  }
+
+  [Symbol.dispose](): void {
+    this.#object.detach();
+    while (this.#ring.drain() > 0);
+    for (const consumer of Object.keys(endConsumer) as EndConsumer[]) {
+      this.#earlier.consumers[consumer] = this.ledger(consumer);
+    }
+    this.instance.remember();
+    this.instance.tally.remember();
+    this.#listed[Symbol.dispose]();
+    this.#ring[Symbol.dispose]();
+    this.#object.close();
+  }
+
+  #clearRests(slot: number): void {
+    const zero = new Uint8Array(flowRow.SIZE);
+    for (const role of FLOW_ROLES.keys()) {
+      this.#object.map('flow_rest').update(bytesOf(slot * FLOW_ROLES.length + role), zero);
+    }
+  }
+}
+
+function openRing(
+  object: BpfObject,
+  onEnd: TcpEndsObjectOptions['onEnd'],
+  warn: TcpEndsObjectOptions['warn'],
+): BpfRing {
+  return new BpfRing(object, 'events', {
+    recordBytesMax: tcpEndEvent.SIZE,
+    wakeBy: 'adaptive',
+    intervalMs: DRAIN_EVERY_MS,
+    bufferBytes: DRAIN_BYTES,
+    onBatch: ({ view, forEach }) => {
+      const offset = clockOffset();
+      forEach((at) => {
+        const end = decodeSocketEnd(view, at, (kernelTime: Counter) => BigInt(kernelTime) + offset);
+        if (end !== undefined) onEnd(end, tcpEndEvent.consumers(view, at));
+      });
+    },
+    onError: (error) => warn(`ends of TCP sockets could not be read: ${(error as Error).message}`),
+  });
+}

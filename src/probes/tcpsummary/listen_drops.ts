@@ -1,0 +1,81 @@
+import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { Unsupported } from '#core/reader.ts';
+import type { ProbeScope } from '#probe/contract.ts';
+import type { FlowRow } from '#probe/flow_row.ts';
+import { defineRetained, type Retained } from '#probe/retained.ts';
+import type { TcpEndsUser } from '#probe/tcp_ends_use.ts';
+
+/** Stands for ports without a row of their own in the kernel. */
+const OTHER_PORTS = '*';
+
+type Totals = Map<NetnsId, Map<string, number>>;
+
+const TOTALS = defineRetained<Totals>(() => new Map());
+
+/** Connections dropped by the listening sockets of a port, including sockets that were closed. */
+export interface PortDrops {
+  readonly netns: NetnsId;
+  readonly port: string;
+  readonly drops: number;
+}
+
+/** Counts the drops of listening sockets by port. */
+export class ListenDrops {
+  /** Reasons why the kernel does not report them. */
+  readonly lack: readonly string[];
+  readonly #user: TcpEndsUser | undefined;
+  readonly #scope: Pick<ProbeScope<Record<string, never>>, 'owners'>;
+  readonly #totals: Retained<Totals>;
+  /** Counts that were added already, by row. */
+  readonly #added = new WeakMap<FlowRow, number>();
+
+  private constructor(
+    scope: ProbeScope<Record<string, never>>,
+    user: TcpEndsUser | undefined,
+    lack: readonly string[],
+  ) {
+    this.#scope = scope;
+    this.#user = user;
+    this.lack = lack;
+    this.#totals = scope.retained(TOTALS);
+  }
+
+  /** The sockets must be in use already: the walk over them reads the open ones. */
+  static async open(scope: ProbeScope<Record<string, never>>): Promise<ListenDrops> {
+    try {
+      const user = scope.own(await scope.tcpEnds.use({ probe: 'tcpsummary', roles: ['listener'] }));
+      return new ListenDrops(scope, user, []);
+    } catch (error) {
+      if (!(error instanceof Unsupported)) throw error;
+      return new ListenDrops(scope, undefined, [`drops by port: ${error.message}`]);
+    }
+  }
+
+  get report() {
+    return this.#user?.report;
+  }
+
+  /** @throws where the walk over the sockets fails */
+  async read(cycle: Cycle): Promise<PortDrops[]> {
+    const totals = this.#totals.value;
+    for (const row of (await this.#user?.rows(cycle)) ?? []) {
+      const drops = row.count('connections');
+      const grown = drops - (this.#added.get(row) ?? 0);
+      this.#added.set(row, drops);
+      if (grown > 0) this.#add(row, grown);
+    }
+    return [...totals].flatMap(([netns, ports]) => [...ports].map(([port, drops]) => ({ netns, port, drops })));
+  }
+
+  forget(isDead: (id: NetnsId) => boolean): void {
+    for (const id of this.#totals.value.keys()) if (isDead(id)) this.#totals.value.delete(id);
+  }
+
+  #add({ place }: FlowRow, drops: number): void {
+    const id = this.#scope.owners.homeOf(place.netns);
+    const port = place.port === undefined ? OTHER_PORTS : String(place.port);
+    const ports = this.#totals.value.get(id) ?? new Map<string, number>();
+    this.#totals.value.set(id, ports.set(port, (ports.get(port) ?? 0) + drops));
+  }
+}
