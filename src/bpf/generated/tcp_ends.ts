@@ -10,7 +10,7 @@ export interface Layout {
   readonly program: 'tcp_end' | 'tcp_end_again' | 'tcp_end_third' | 'tcp_end_retransmit';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
+/** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   connect_times: 1024,
   tcp_ends_wanted: 1,
