@@ -17,7 +17,7 @@ import {
   TABLE_REQUEST,
   type TableEntry,
 } from '../netlink/conntrack.ts';
-import { decodeMessages } from '../netlink/message.ts';
+import { decodeMessages, NETLINK } from '../netlink/message.ts';
 import type { NetnsEntry } from '../netns.ts';
 import { readText } from '../procfs/read.ts';
 import type { Sources } from '../sources.ts';
@@ -33,21 +33,19 @@ export interface ConntrackSources extends Pick<Sources, 'netns' | 'netlink' | 'b
   readonly warn: (message: string) => void;
 }
 
-const NETLINK_NETFILTER = 12;
-
 const CPU_STATS: NetlinkQuestion<ConntrackCounters | undefined> = {
-  protocol: NETLINK_NETFILTER,
+  protocol: NETLINK.netfilter,
   what: 'conntrack stats',
   request: CPU_STATS_REQUEST,
   decode: decodeCpuStats,
 };
 const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
-  protocol: NETLINK_NETFILTER,
+  protocol: NETLINK.netfilter,
   what: 'conntrack count',
   request: GLOBAL_STATS_REQUEST,
   decode: decodeGlobalStats,
 };
-const TABLE = { protocol: NETLINK_NETFILTER, what: 'conntrack table', request: TABLE_REQUEST };
+const TABLE = { protocol: NETLINK.netfilter, what: 'conntrack table', request: TABLE_REQUEST };
 
 /**
  * Files in /proc/sys/net depend on the network namespace of the reader, but this one shows the same limit in all of

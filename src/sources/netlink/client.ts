@@ -28,7 +28,7 @@ const ENODEV = 19;
 
 /** A netlink request. */
 export interface NetlinkRequest {
-  /** NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12. */
+  /** One of `NETLINK`. */
   readonly protocol: number;
   /** Name of the request under which failures are counted, such as `qdisc`. */
   readonly what: string;

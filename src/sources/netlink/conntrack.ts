@@ -3,12 +3,13 @@ import type { Malformed } from '../errors.ts';
 import {
   decodeAttributes,
   decodeMessages,
+  decodeObjects,
   encodeRequest,
-  length,
   type Message,
   NLM_F_DUMP,
   type Span,
   u8,
+  u32be,
 } from './message.ts';
 
 /**
@@ -26,7 +27,6 @@ const IPCTNL_MSG_CT_GET_STATS = NFNL_SUBSYS_CTNETLINK | 5;
 
 /** struct nfgenmsg: family, version, resource id. */
 const NFGENMSG_BYTES = 4;
-const U32_BYTES = 4;
 
 /** enum ctattr_stats_cpu. */
 const CPU_ATTRIBUTES = {
@@ -89,10 +89,6 @@ export const CPU_STATS_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_
 export const GLOBAL_STATS_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET_STATS, 0, header);
 export const TABLE_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET, NLM_F_DUMP, header);
 
-function u32be(span: Span | undefined): number | undefined {
-  return span === undefined || length(span) !== U32_BYTES ? undefined : span.view.getUint32(span.start, false);
-}
-
 /**
  * Returns the counters summed over all CPUs. Returns undefined if a message is truncated or malformed, because an
  * incomplete sum would look like a counter reset.
@@ -132,9 +128,7 @@ export interface GlobalStats {
 }
 
 export function decodeGlobalStats(messages: Uint8Array, malformed: Malformed): GlobalStats | undefined {
-  for (const { type, payload } of decodeMessages(messages, malformed)) {
-    if (type !== IPCTNL_MSG_CT_GET_STATS) continue;
-    const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
+  for (const { attributes } of decodeObjects(messages, IPCTNL_MSG_CT_GET_STATS, NFGENMSG_BYTES, malformed)) {
     const entries = u32be(attributes.get(CTA_STATS_GLOBAL_ENTRIES));
     if (entries !== undefined) return { entries, limit: u32be(attributes.get(CTA_STATS_GLOBAL_MAX_ENTRIES)) };
   }
@@ -151,16 +145,15 @@ export interface TableEntry {
 export function decodeEntry({ type, payload }: Message): TableEntry | undefined {
   if (type !== IPCTNL_MSG_CT_NEW) return undefined;
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
-  const tuple = attributes.get(CTA_TUPLE_ORIG);
-  const inner = tuple && decodeAttributes(tuple).get(CTA_TUPLE_PROTO);
-  const number = u8(inner && decodeAttributes(inner).get(CTA_PROTO_NUM));
+  const tuple = decodeAttributes(attributes.get(CTA_TUPLE_ORIG));
+  const number = u8(decodeAttributes(tuple.get(CTA_TUPLE_PROTO)).get(CTA_PROTO_NUM));
   const status = u32be(attributes.get(CTA_STATUS));
   if (number === undefined || status === undefined) return undefined;
   const protocol = protocolOf(number);
   const info = attributes.get(CTA_PROTOINFO);
   if (protocol === 'tcp' && info !== undefined) {
-    const tcp = decodeAttributes(info).get(CTA_PROTOINFO_TCP);
-    const state = TCP_STATES[u8(tcp && decodeAttributes(tcp).get(CTA_PROTOINFO_TCP_STATE)) ?? -1];
+    const tcp = decodeAttributes(decodeAttributes(info).get(CTA_PROTOINFO_TCP));
+    const state = TCP_STATES[u8(tcp.get(CTA_PROTOINFO_TCP_STATE)) ?? -1];
     return state && { protocol, state };
   }
   return { protocol, state: stateOf(status) };

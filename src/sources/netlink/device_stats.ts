@@ -1,7 +1,7 @@
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import type { Malformed } from '../errors.ts';
 import { type DeviceStats, NET_DEV_COLUMNS } from '../procfs/net_dev.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, length, type Span } from './message.ts';
+import { decodeObjects, encodeRequest, length, type Span } from './message.ts';
 
 /**
  * Reads the counters of one network device with RTM_GETSTATS (man 7 rtnetlink). Kernel: net/core/rtnetlink.c,
@@ -55,9 +55,8 @@ export function deviceStatsRequest(ifindex: number): Uint8Array {
 
 /** Returns undefined if the response has no counters. */
 export function decodeDeviceStats(messages: Uint8Array, malformed: Malformed): DeviceStats | undefined {
-  for (const { type, payload } of decodeMessages(messages, malformed)) {
-    if (type !== RTM_NEWSTATS) continue;
-    const stats = decodeAttributes(payload, IF_STATS_MSG_BYTES).get(IFLA_STATS_LINK_64);
+  for (const { attributes } of decodeObjects(messages, RTM_NEWSTATS, IF_STATS_MSG_BYTES, malformed)) {
+    const stats = attributes.get(IFLA_STATS_LINK_64);
     if (stats !== undefined && length(stats) >= STATS_BYTES) return readStats(stats);
     malformed('a device without its counters');
   }

@@ -1,7 +1,7 @@
 import { tcpState } from '#bpf/generated/common.ts';
 import { formatIp } from '#core/address.ts';
 import type { Malformed } from '../errors.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u32 } from './message.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, type Span, u32 } from './message.ts';
 
 /**
  * Reads TCP sockets with SOCK_DIAG_BY_FAMILY (man 7 sock_diag). Kernel: net/ipv4/{inet_diag,tcp_diag}.c;
@@ -72,22 +72,12 @@ export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): Inet
     isWhole = false;
     malformed(what);
   };
-  for (const { type, payload } of decodeMessages(messages, refuse)) {
-    if (type !== SOCK_DIAG_BY_FAMILY) continue;
-    if (length(payload) < MESSAGE_BYTES) {
-      refuse('a socket whose message is too short');
-      continue;
-    }
-    const { view, start } = payload;
-    const state = view.getUint8(start + STATE);
-    const isRequest = state === tcpState.syn_recv && !decodeAttributes(payload, MESSAGE_BYTES).has(INET_DIAG_SHUTDOWN);
-    rows.push({
-      state: isRequest ? tcpState.new_syn_recv : state,
-      port: view.getUint16(start + SOURCE_PORT, false),
-      receiveQueue: view.getUint32(start + RECEIVE_QUEUE, true),
-      sendQueue: view.getUint32(start + SEND_QUEUE, true),
-    });
-  }
+  visitSockets(messages, refuse, (payload) => {
+    const row = rowOf(payload);
+    const isRequest =
+      row.state === tcpState.syn_recv && !decodeAttributes(payload, MESSAGE_BYTES).has(INET_DIAG_SHUTDOWN);
+    rows.push(isRequest ? { ...row, state: tcpState.new_syn_recv } : row);
+  });
   return isWhole ? rows : undefined;
 }
 
@@ -102,25 +92,35 @@ export interface ListenerRow extends InetDiagRow {
 /** Returns the listening sockets that have drops. Skips messages that are truncated or lack the number of drops. */
 export function decodeListeners(messages: Uint8Array, malformed: Malformed): ListenerRow[] {
   const rows: ListenerRow[] = [];
-  for (const { type, payload } of decodeMessages(messages, malformed)) {
-    if (type !== SOCK_DIAG_BY_FAMILY) continue;
-    if (length(payload) < MESSAGE_BYTES) {
-      malformed('a socket whose message is too short');
-      continue;
-    }
+  visitSockets(messages, malformed, (payload) => {
     const { view, start } = payload;
     const drops = u32(decodeAttributes(payload, MESSAGE_BYTES).get(INET_DIAG_SKMEMINFO), SK_MEMINFO_DROPS) ?? 0;
-    if (drops === 0) continue;
+    if (drops === 0) return;
     const bytes = view.getUint8(start) === AF_INET ? 4 : 16;
     rows.push({
-      state: view.getUint8(start + STATE),
-      port: view.getUint16(start + SOURCE_PORT, false),
-      receiveQueue: view.getUint32(start + RECEIVE_QUEUE, true),
-      sendQueue: view.getUint32(start + SEND_QUEUE, true),
+      ...rowOf(payload),
       address: formatIp(new Uint8Array(view.buffer, view.byteOffset + start + SOURCE, bytes)),
       cookie: view.getBigUint64(start + COOKIE, true),
       drops,
     });
-  }
+  });
   return rows;
+}
+
+/** Calls `visit` for each socket whose message has a whole struct inet_diag_msg. */
+function visitSockets(messages: Uint8Array, malformed: Malformed, visit: (payload: Span) => void): void {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
+    if (type !== SOCK_DIAG_BY_FAMILY) continue;
+    if (length(payload) < MESSAGE_BYTES) malformed('a socket whose message is too short');
+    else visit(payload);
+  }
+}
+
+function rowOf({ view, start }: Span): InetDiagRow {
+  return {
+    state: view.getUint8(start + STATE),
+    port: view.getUint16(start + SOURCE_PORT, false),
+    receiveQueue: view.getUint32(start + RECEIVE_QUEUE, true),
+    sendQueue: view.getUint32(start + SEND_QUEUE, true),
+  };
 }

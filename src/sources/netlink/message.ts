@@ -4,7 +4,11 @@
  * supported machines are little-endian.
  */
 
+import { type Counter, readCounter } from '#core/counter.ts';
 import type { Malformed } from '../errors.ts';
+
+/** Protocols of netlink sockets (NETLINK_…). */
+export const NETLINK = { route: 0, sockDiag: 4, netfilter: 12, rdma: 20 } as const;
 
 const HEADER_BYTES = 16;
 const ATTRIBUTE_HEADER_BYTES = 4;
@@ -62,21 +66,43 @@ export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Genera
   }
 }
 
-/** Yields the attributes of a span with their types, in order. Stops at an attribute with an invalid length. */
-export function* walkAttributes(span: Span, skip = 0): Generator<readonly [type: number, value: Span]> {
-  const { view, end } = span;
-  for (let at = span.start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
+/** Calls `visit` with each attribute of a span, in order. Stops at an attribute with an invalid length. */
+export function visitAttributes({ view, start, end }: Span, skip: number, visit: (type: number, value: Span) => void) {
+  for (let at = start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
     const length = view.getUint16(at, true);
     if (length < ATTRIBUTE_HEADER_BYTES || length > end - at) return;
     const type = view.getUint16(at + 2, true) & NLA_TYPE_MASK;
-    yield [type, { view, start: at + ATTRIBUTE_HEADER_BYTES, end: at + length }];
+    visit(type, { view, start: at + ATTRIBUTE_HEADER_BYTES, end: at + length });
     at += align(length);
   }
 }
 
-/** Returns the attributes of a span by type. If a type is repeated, the last attribute wins. */
-export function decodeAttributes(span: Span, skip = 0): Map<number, Span> {
-  return new Map(walkAttributes(span, skip));
+/** Attributes by type. */
+export type Attributes = ReadonlyMap<number, Span>;
+
+/** Returns the attributes of a span by type, none for undefined. If a type is repeated, the last attribute wins. */
+export function decodeAttributes(span: Span | undefined, skip = 0): Attributes {
+  const attributes = new Map<number, Span>();
+  if (span !== undefined) visitAttributes(span, skip, (type, value) => attributes.set(type, value));
+  return attributes;
+}
+
+export interface MessageObject {
+  /** Header of the family, and the attributes. */
+  readonly payload: Span;
+  readonly attributes: Attributes;
+}
+
+/** Yields the messages of one type, in order, with the attributes that follow the family's header. */
+export function* decodeObjects(
+  messages: Uint8Array,
+  wanted: number,
+  headerBytes: number,
+  malformed: Malformed,
+): Generator<MessageObject> {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
+    if (type === wanted) yield { payload, attributes: decodeAttributes(payload, headerBytes) };
+  }
 }
 
 function align(length: number): number {
@@ -90,6 +116,15 @@ export function length(span: Span): number {
 /** Reads a u32 at an offset in the span. Returns undefined if the span is too short. */
 export function u32(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
+}
+
+/** Reads a big-endian u32, as netfilter's attributes are; returns undefined where the span is not one. */
+export function u32be(span: Span | undefined): number | undefined {
+  return span === undefined || length(span) !== 4 ? undefined : span.view.getUint32(span.start, false);
+}
+
+export function u64(span: Span | undefined, offset = 0): Counter | undefined {
+  return span === undefined || length(span) < offset + 8 ? undefined : readCounter(span.view, span.start + offset);
 }
 
 export function u16(span: Span | undefined, offset = 0): number | undefined {

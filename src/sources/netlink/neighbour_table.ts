@@ -1,14 +1,13 @@
-import { type Counter, readCounter } from '#core/counter.ts';
+import type { Counter } from '#core/counter.ts';
 import type { Malformed } from '../errors.ts';
 import type { NetlinkQuestion } from './client.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, text, u32 } from './message.ts';
+import { decodeObjects, encodeRequest, NETLINK, NLM_F_DUMP, text, u32, u64 } from './message.ts';
 
 /**
  * Reads neighbour tables with RTM_GETNEIGHTBL (man 7 rtnetlink). Kernel: net/core/neighbour.c, neightbl_fill_info();
  * include/uapi/linux/neighbour.h.
  */
 
-const NETLINK_ROUTE = 0;
 const RTM_NEWNEIGHTBL = 64;
 const RTM_GETNEIGHTBL = 66;
 /** struct ndtmsg. */
@@ -36,7 +35,7 @@ export interface NeighbourTable {
 }
 
 export const NEIGHBOUR_TABLES: NetlinkQuestion<NeighbourTable[]> = {
-  protocol: NETLINK_ROUTE,
+  protocol: NETLINK.route,
   what: 'neighbour tables',
   request: encodeRequest(RTM_GETNEIGHTBL, NLM_F_DUMP, new Uint8Array(NDTMSG_BYTES)),
   decode: decodeNeighbourTables,
@@ -48,22 +47,17 @@ export const NEIGHBOUR_TABLES: NetlinkQuestion<NeighbourTable[]> = {
  */
 export function decodeNeighbourTables(messages: Uint8Array, malformed: Malformed): NeighbourTable[] {
   const tables: NeighbourTable[] = [];
-  for (const { type, payload } of decodeMessages(messages, malformed)) {
-    if (type !== RTM_NEWNEIGHTBL) continue;
-    const attributes = decodeAttributes(payload, NDTMSG_BYTES);
+  for (const { attributes } of decodeObjects(messages, RTM_NEWNEIGHTBL, NDTMSG_BYTES, malformed)) {
     const family = FAMILIES[text(attributes.get(NDTA_NAME)) ?? ''];
     const config = attributes.get(NDTA_CONFIG);
     if (family === undefined || config === undefined) continue;
     const entries = u32(config, CONFIG_ENTRIES);
     const limit = u32(attributes.get(NDTA_THRESH3));
-    const stats = attributes.get(NDTA_STATS);
     if (entries === undefined || limit === undefined) {
       malformed('a neighbour table without its entries or its limit');
       continue;
     }
-    const hasFulls = stats !== undefined && length(stats) >= STATS_TABLE_FULLS + 8;
-    const overflows = hasFulls ? readCounter(stats.view, stats.start + STATS_TABLE_FULLS) : undefined;
-    tables.push({ family, entries, limit, overflows });
+    tables.push({ family, entries, limit, overflows: u64(attributes.get(NDTA_STATS), STATS_TABLE_FULLS) });
   }
   return tables;
 }

@@ -1,4 +1,4 @@
-import { type Counter, readCounter } from '#core/counter.ts';
+import type { Counter } from '#core/counter.ts';
 import type { Malformed } from '../errors.ts';
 import {
   decodeAttributes,
@@ -9,6 +9,7 @@ import {
   type Span,
   text,
   u32,
+  u64,
 } from './message.ts';
 
 /**
@@ -74,21 +75,19 @@ function decodeQdisc(payload: Span): QdiscRow | 'none' | undefined {
   const ifindex = u32(payload, IFINDEX);
   const attributes = decodeAttributes(payload, TCMSG_BYTES);
   const kind = text(attributes.get(TCA_KIND));
-  const stats = attributes.get(TCA_STATS2);
   if (kind === 'noqueue') return 'none';
-  if (ifindex === undefined || kind === undefined || stats === undefined) return undefined;
-  const nested = decodeAttributes(stats);
-  const basic = nested.get(TCA_STATS_BASIC);
-  const queue = nested.get(TCA_STATS_QUEUE);
-  if (basic === undefined || length(basic) < U64_BYTES + 4) return undefined;
+  const stats = decodeAttributes(attributes.get(TCA_STATS2));
+  const basic = stats.get(TCA_STATS_BASIC);
+  const queue = stats.get(TCA_STATS_QUEUE);
+  const bytes = u64(basic);
+  const packets = u64(stats.get(TCA_STATS_PKT64)) ?? u32(basic, U64_BYTES);
+  if (ifindex === undefined || kind === undefined || bytes === undefined || packets === undefined) return undefined;
   if (queue === undefined || length(queue) < QUEUE_BYTES) return undefined;
-  const wide = nested.get(TCA_STATS_PKT64);
-  const hasWide = wide !== undefined && length(wide) >= U64_BYTES;
   return {
     ifindex,
     kind,
-    bytes: readCounter(basic.view, basic.start),
-    packets: hasWide ? readCounter(wide.view, wide.start) : basic.view.getUint32(basic.start + U64_BYTES, true),
+    bytes,
+    packets,
     queueLength: queue.view.getUint32(queue.start, true),
     backlogBytes: queue.view.getUint32(queue.start + 4, true),
     drops: queue.view.getUint32(queue.start + 8, true),

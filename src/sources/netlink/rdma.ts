@@ -1,15 +1,16 @@
-import { type Counter, readCounter } from '#core/counter.ts';
+import type { Counter } from '#core/counter.ts';
 import type { Malformed } from '../errors.ts';
 import type { NetlinkQuestion } from './client.ts';
 import {
   decodeAttributes,
-  decodeMessages,
+  decodeObjects,
   encodeRequest,
-  length,
+  NETLINK,
   NLM_F_DUMP,
   type Span,
   text,
-  walkAttributes,
+  u64,
+  visitAttributes,
 } from './message.ts';
 
 /**
@@ -17,7 +18,6 @@ import {
  * drivers/infiniband/core/nldev.c, fill_res_info(); include/uapi/rdma/rdma_netlink.h.
  */
 
-const NETLINK_RDMA = 20;
 /**
  * RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET) has the client in the high bits and the command in the low
  * ten bits.
@@ -30,8 +30,6 @@ const ATTR_RES_SUMMARY_ENTRY = 16;
 const ATTR_RES_SUMMARY_ENTRY_NAME = 17;
 const ATTR_RES_SUMMARY_ENTRY_CURR = 18;
 
-const U64_BYTES = 8;
-
 export interface RdmaResourceRow {
   readonly device: string;
   /** Kind, such as `qp`, `cq` or `mr`. Newer kernels have more kinds. */
@@ -40,7 +38,7 @@ export interface RdmaResourceRow {
 }
 
 export const RDMA_RESOURCES: NetlinkQuestion<RdmaResourceRow[]> = {
-  protocol: NETLINK_RDMA,
+  protocol: NETLINK.rdma,
   what: 'rdma resources',
   request: encodeRequest(RES_GET, NLM_F_DUMP, new Uint8Array()),
   decode: decodeRdmaResources,
@@ -49,9 +47,7 @@ export const RDMA_RESOURCES: NetlinkQuestion<RdmaResourceRow[]> = {
 /** Returns a row for each device and kind of resource. Entries without a name or a count are skipped. */
 export function decodeRdmaResources(messages: Uint8Array, malformed: Malformed): RdmaResourceRow[] {
   const rows: RdmaResourceRow[] = [];
-  for (const { type, payload } of decodeMessages(messages, malformed)) {
-    if (type !== RES_GET) continue;
-    const attributes = decodeAttributes(payload);
+  for (const { attributes } of decodeObjects(messages, RES_GET, 0, malformed)) {
     const device = text(attributes.get(ATTR_DEV_NAME));
     const summary = attributes.get(ATTR_RES_SUMMARY);
     if (device === undefined || summary === undefined) malformed('a device without its name or its resources');
@@ -62,16 +58,13 @@ export function decodeRdmaResources(messages: Uint8Array, malformed: Malformed):
 
 function decodeSummary(device: string, summary: Span, malformed: Malformed): RdmaResourceRow[] {
   const rows: RdmaResourceRow[] = [];
-  for (const [kind, entry] of walkAttributes(summary)) {
-    if (kind !== ATTR_RES_SUMMARY_ENTRY) continue;
+  visitAttributes(summary, 0, (kind, entry) => {
+    if (kind !== ATTR_RES_SUMMARY_ENTRY) return;
     const fields = decodeAttributes(entry);
     const resource = text(fields.get(ATTR_RES_SUMMARY_ENTRY_NAME));
-    const count = fields.get(ATTR_RES_SUMMARY_ENTRY_CURR);
-    if (resource === undefined || count === undefined || length(count) < U64_BYTES) {
-      malformed(`a kind of resource of ${device} without its name or its count`);
-    } else {
-      rows.push({ device, resource, count: readCounter(count.view, count.start) });
-    }
-  }
+    const count = u64(fields.get(ATTR_RES_SUMMARY_ENTRY_CURR));
+    if (resource !== undefined && count !== undefined) rows.push({ device, resource, count });
+    else malformed(`a kind of resource of ${device} without its name or its count`);
+  });
   return rows;
 }

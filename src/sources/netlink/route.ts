@@ -6,9 +6,8 @@ import { ADDRESS_REQUEST, decodeAddresses } from './address.ts';
 import type { NetlinkClient, NetlinkQuestion } from './client.ts';
 import { decodeDeviceStats, deviceStatsRequest } from './device_stats.ts';
 import { decodeLinks, LINK_REQUEST, type LinkRow } from './link.ts';
+import { NETLINK } from './message.ts';
 import { decodeQdiscs, QDISC_REQUEST, type QdiscRow } from './qdisc.ts';
-
-const NETLINK_ROUTE = 0;
 
 const QDISCS = question('qdisc', QDISC_REQUEST, decodeQdiscs);
 const LINKS = question('link', LINK_REQUEST, decodeLinks);
@@ -19,7 +18,7 @@ function question<Answer>(
   request: Uint8Array,
   decode: (messages: Uint8Array, malformed: Malformed) => Answer,
 ): NetlinkQuestion<Answer> {
-  return { protocol: NETLINK_ROUTE, what, request, decode };
+  return { protocol: NETLINK.route, what, request, decode };
 }
 
 /** Sends requests of the netlink route family in any namespace. */

@@ -5,6 +5,7 @@ import type { NetnsId } from '#core/netns.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetlinkClient, NetlinkQuestion } from '../netlink/client.ts';
 import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from '../netlink/inet_diag.ts';
+import { NETLINK } from '../netlink/message.ts';
 import type { NetnsEntry, NetnsIndex } from '../netns.ts';
 import { parseSockstat } from '../procfs/sockstat.ts';
 import {
@@ -17,12 +18,10 @@ import {
   type TcpSummary,
 } from './snapshot.ts';
 
-const NETLINK_SOCK_DIAG = 4;
-
 const QUESTIONS = { ipv4: question(TCP_DIAG_REQUESTS.ipv4), ipv6: question(TCP_DIAG_REQUESTS.ipv6) } as const;
 
 function question(request: Uint8Array): NetlinkQuestion<InetDiagRow[] | undefined> {
-  return { protocol: NETLINK_SOCK_DIAG, what: 'tcp', request, decode: decodeInetDiag };
+  return { protocol: NETLINK.sockDiag, what: 'tcp', request, decode: decodeInetDiag };
 }
 
 const NO_BACKLOG = { length: 0, limit: 0 } as const;

@@ -9,6 +9,7 @@ import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import { decodeListeners, LISTENER_REQUESTS, type ListenerRow } from '../netlink/inet_diag.ts';
+import { NETLINK } from '../netlink/message.ts';
 import type { Sources } from '../sources.ts';
 import { type KernelWalk, WalkSource } from '../walk_source.ts';
 import type { Listener } from './snapshot.ts';
@@ -19,11 +20,10 @@ const LISTENERS_EACH = 64;
 /** Room for the listeners of as many owners as a node has Pods; memory is allocated as needed. */
 export const LISTENERS_MAX = 256 * LISTENERS_EACH;
 const FAMILY_IPV4 = 2;
-const NETLINK_SOCK_DIAG = 4;
 
 const QUESTIONS = Object.values(LISTENER_REQUESTS).map(
   (request): NetlinkQuestion<ListenerRow[]> => ({
-    protocol: NETLINK_SOCK_DIAG,
+    protocol: NETLINK.sockDiag,
     what: 'tcp listeners',
     request,
     decode: decodeListeners,

@@ -4,11 +4,10 @@ import { freeCycle } from '#core/cycle.ts';
 import type { NetnsEntry } from '../../netns.ts';
 import type { NetlinkClient } from '../client.ts';
 import { LINK_REQUEST } from '../link.ts';
-import { encodeRequest, NLM_F_DUMP } from '../message.ts';
+import { encodeRequest, NETLINK, NLM_F_DUMP } from '../message.ts';
 import { type Change, NetworkState } from './network_state.ts';
 import { decodeNotices, RTM, type What } from './notices.ts';
 
-const NETLINK_ROUTE = 0;
 /**
  * enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE. They
  * need no privilege.
@@ -125,7 +124,7 @@ export class NetworkChanges implements AsyncDisposable {
     this.#subscription = client.subscribe(
       entry,
       {
-        protocol: NETLINK_ROUTE,
+        protocol: NETLINK.route,
         what: 'changes',
         groups: GROUPS,
         queueBytes,
@@ -182,7 +181,7 @@ export class NetworkChanges implements AsyncDisposable {
       this.#asked.delete(what);
       const request =
         what === 'link' ? LINK_REQUEST : encodeRequest(RTM[what] + 2, NLM_F_DUMP, new Uint8Array(HEADER_BYTES));
-      const question = { protocol: NETLINK_ROUTE, what: `${what} changes`, request };
+      const question = { protocol: NETLINK.route, what: `${what} changes`, request };
       const messages = await client.askLong(entry, question, ANSWER_BYTES_MAX, freeCycle());
       if (this.#ending.signal.aborted) return false;
       if (messages === undefined) {

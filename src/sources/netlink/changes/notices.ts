@@ -1,5 +1,6 @@
-import { deviceName } from '#core/device_name.ts';
 import type { Malformed } from '../../errors.ts';
+import { IFADDRMSG, localAddress } from '../address.ts';
+import { type Device, deviceOf, IFF_UP, IFINFOMSG, IFLA } from '../link.ts';
 import {
   bytesOf,
   decodeAttributes,
@@ -7,8 +8,6 @@ import {
   length,
   type Message,
   type Span,
-  stringBytes,
-  text,
   u8,
   u16,
   u32,
@@ -30,15 +29,8 @@ const AF_UNSPEC = 0;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-export interface Link {
-  readonly ifindex: number;
-  readonly name: string;
-  /**
-   * Kind in rtnetlink, such as `veth` or `bridge`. A tun device with Ethernet frames is a `tap`. Undefined for
-   * hardware, for paravirtual devices and for `lo`.
-   */
-  readonly kind: string | undefined;
-  readonly loopback: boolean;
+/** A device. Its kind is `tap` if it is a tun device with Ethernet frames. */
+export interface Link extends Device {
   /** True if the device was set up (IFF_UP). */
   readonly up: boolean;
   /** True if the carrier is on. Only meaningful while the device is up. */
@@ -61,22 +53,8 @@ export type Notice =
       readonly failed: boolean;
     };
 
-/** struct ifinfomsg: family, padding, type, index, flags, change. */
-const IFINFOMSG = { bytes: 16, type: 2, index: 4, flags: 8 } as const;
 /** Device type of a tap, whose kind is also `tun`. */
 const ARPHRD_ETHER = 1;
-const IFF_UP = 0x1;
-const IFF_LOOPBACK = 0x8;
-const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
-const IFLA_LINKINFO = 18;
-const IFLA_CARRIER = 33;
-const IFLA_INFO_KIND = 1;
-
-/** struct ifaddrmsg: family, prefix length, flags, scope, index. */
-const IFADDRMSG = { bytes: 8, prefix: 1, index: 4 } as const;
-const IFA_ADDRESS = 1;
-const IFA_LOCAL = 2;
 
 /** struct fib_rule_hdr: family, lengths, tos, table, reserved, action, flags. */
 const RULE_HEADER = { bytes: 12, flags: 8 } as const;
@@ -122,26 +100,21 @@ function decodeNotice(message: Message, malformed: Malformed): Notice | undefine
 }
 
 function decodeLink(payload: Span, gone: boolean, malformed: Malformed): Notice | undefined {
-  const ifindex = u32(payload, IFINFOMSG.index);
-  const flags = u32(payload, IFINFOMSG.flags);
   const attributes = decodeAttributes(payload, IFINFOMSG.bytes);
-  const name = stringBytes(attributes.get(IFLA_IFNAME));
-  const mtu = u32(attributes.get(IFLA_MTU));
+  const mtu = u32(attributes.get(IFLA.mtu));
   // Events of wireless drivers have neither name nor MTU.
-  if (name === undefined && mtu === undefined) return undefined;
-  if (ifindex === undefined || flags === undefined || name === undefined || mtu === undefined) {
+  if (!attributes.has(IFLA.ifname) && mtu === undefined) return undefined;
+  const device = deviceOf({ payload, attributes });
+  if (device === undefined || mtu === undefined) {
     malformed('a device without its index, name or MTU');
     return undefined;
   }
-  const info = attributes.get(IFLA_LINKINFO);
-  const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
+  const isTap = device.kind === 'tun' && u16(payload, IFINFOMSG.type) === ARPHRD_ETHER;
   const link = {
-    ifindex,
-    name: deviceName(name),
-    kind: kind === 'tun' && u16(payload, IFINFOMSG.type) === ARPHRD_ETHER ? 'tap' : kind,
-    loopback: (flags & IFF_LOOPBACK) !== 0,
-    up: (flags & IFF_UP) !== 0,
-    carrier: u8(attributes.get(IFLA_CARRIER)) !== 0,
+    ...device,
+    kind: isTap ? 'tap' : device.kind,
+    up: ((u32(payload, IFINFOMSG.flags) ?? 0) & IFF_UP) !== 0,
+    carrier: u8(attributes.get(IFLA.carrier)) !== 0,
     mtu,
   };
   return { what: 'link', gone, link };
@@ -156,8 +129,7 @@ function decodeAddress(payload: Span, gone: boolean, family: Family, malformed: 
   const attributes = decodeAttributes(payload, IFADDRMSG.bytes);
   const prefix = u8(payload, IFADDRMSG.prefix);
   const ifindex = u32(payload, IFADDRMSG.index);
-  // On a point-to-point device, IFA_ADDRESS is the address of the peer.
-  const address = ipOf(attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS), family);
+  const address = ipOf(localAddress(attributes), family);
   if (ifindex === undefined || address === undefined) {
     malformed('an address without its device or its bytes');
     return undefined;

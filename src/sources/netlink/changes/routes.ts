@@ -1,5 +1,15 @@
 import type { Malformed } from '../../errors.ts';
-import { bytesOf, decodeAttributes, length, type Message, type Span, u8, u16, u32 } from '../message.ts';
+import {
+  type Attributes,
+  bytesOf,
+  decodeAttributes,
+  length,
+  type Message,
+  type Span,
+  u8,
+  u16,
+  u32,
+} from '../message.ts';
 import { type Family, ipOf } from './family.ts';
 
 /** A next hop of a route. */
@@ -102,7 +112,7 @@ interface WeighedHop extends Hop {
 }
 
 /** Returns undefined if a gateway is malformed. */
-function hopsOf(attributes: ReadonlyMap<number, Span>, family: Family): WeighedHop[] | undefined {
+function hopsOf(attributes: Attributes, family: Family): WeighedHop[] | undefined {
   const several = attributes.get(RTA_MULTIPATH);
   if (several === undefined) {
     const ifindex = u32(attributes.get(RTA_OIF));
@@ -123,7 +133,7 @@ function hopsOf(attributes: ReadonlyMap<number, Span>, family: Family): WeighedH
 }
 
 /** Returns false if the gateway is malformed. IPv4 routes may have IPv6 gateways. */
-function gatewayOf(attributes: ReadonlyMap<number, Span>, family: Family): string | undefined | false {
+function gatewayOf(attributes: Attributes, family: Family): string | undefined | false {
   const via = attributes.get(RTA_VIA);
   if (via !== undefined) {
     const address = { ...via, start: Math.min(via.end, via.start + VIA_FAMILY_BYTES) };

@@ -3,7 +3,18 @@ import { freeCycle } from '#core/cycle.ts';
 import type { Malformed } from '../../errors.ts';
 import type { NetnsEntry } from '../../netns.ts';
 import type { NetlinkClient, NetlinkQuestion } from '../client.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, length, type Span, text, u8 } from '../message.ts';
+import {
+  type Attributes,
+  decodeAttributes,
+  decodeMessages,
+  decodeObjects,
+  encodeRequest,
+  NETLINK,
+  type Span,
+  text,
+  u8,
+  u32be,
+} from '../message.ts';
 
 /**
  * Follows changes of nftables rules, including those by iptables-nft. For each transaction the kernel sends a
@@ -12,7 +23,6 @@ import { decodeAttributes, decodeMessages, encodeRequest, length, type Span, tex
  * attributes are big-endian.
  */
 
-const NETLINK_NETFILTER = 12;
 const NFNLGRP_NFTABLES = 7;
 const NFNL_SUBSYS_NFTABLES = 10 << 8;
 const NFT_MSG_NEWGEN = NFNL_SUBSYS_NFTABLES | 15;
@@ -42,14 +52,12 @@ const BUFFER_BYTES = 128 * 1024;
 const TABLES_MAX = 64;
 
 const GENERATION: NetlinkQuestion<number | undefined> = {
-  protocol: NETLINK_NETFILTER,
+  protocol: NETLINK.netfilter,
   what: 'ruleset',
   request: encodeRequest(NFT_MSG_GETGEN, 0, new Uint8Array(NFGENMSG_BYTES)),
   decode: (messages, malformed) => {
-    for (const { type, payload } of decodeMessages(messages, malformed)) {
-      if (type === NFT_MSG_NEWGEN) return u32be(decodeAttributes(payload, NFGENMSG_BYTES).get(NFTA_GEN_ID));
-    }
-    return undefined;
+    const [generation] = decodeObjects(messages, NFT_MSG_NEWGEN, NFGENMSG_BYTES, malformed);
+    return u32be(generation?.attributes.get(NFTA_GEN_ID));
   },
 };
 
@@ -86,7 +94,7 @@ export class RulesetChanges implements Disposable {
     this.#told = told;
     this.#malformed = client.malformed({ what: 'ruleset' });
     const options = {
-      protocol: NETLINK_NETFILTER,
+      protocol: NETLINK.netfilter,
       what: 'ruleset',
       groups: [NFNLGRP_NFTABLES],
       queueBytes: QUEUE_BYTES,
@@ -119,7 +127,7 @@ export class RulesetChanges implements Disposable {
     this.#reach(this.#client.ask(this.#entry, GENERATION, freeCycle()));
   }
 
-  #change(payload: Span, attributes: ReadonlyMap<number, Span>): void {
+  #change(payload: Span, attributes: Attributes): void {
     const table = text(attributes.get(NFTA_TABLE));
     const family = u8(payload) ?? 0;
     if (table !== undefined && this.#tables.size < TABLES_MAX) {
@@ -127,7 +135,7 @@ export class RulesetChanges implements Disposable {
     }
   }
 
-  #finish(attributes: ReadonlyMap<number, Span>): void {
+  #finish(attributes: Attributes): void {
     this.#reach(u32be(attributes.get(NFTA_GEN_ID)));
     const process = text(attributes.get(NFTA_GEN_PROC_NAME)) ?? '';
     const pid = u32be(attributes.get(NFTA_GEN_PROC_PID)) ?? 0;
@@ -141,8 +149,4 @@ export class RulesetChanges implements Disposable {
     if (this.#generation !== undefined) this.#changes += Math.max(0, generation - this.#generation);
     this.#generation = Math.max(generation, this.#generation ?? 0);
   }
-}
-
-function u32be(span: Span | undefined): number | undefined {
-  return span === undefined || length(span) < 4 ? undefined : span.view.getUint32(span.start, false);
 }
