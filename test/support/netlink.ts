@@ -1,28 +1,78 @@
-import { encodeRequest } from '#sources/netlink/message.ts';
+import { Flags, FlagsGet } from 'netlink/dist/constants.js';
+import * as structs from 'netlink/dist/rt/gen_structs.js';
+import type { LinkAttrs } from 'netlink/dist/rt/ifla.js';
+import * as rt from 'netlink/dist/rt/structs.js';
+import { AttrStream, formatAttribute, formatMessage, pad, putString } from 'netlink/dist/structs.js';
 
-/** Encodes netlink messages in the kernel's format, for tests of decoders. */
+/**
+ * Encodes netlink messages in the kernel's format, for tests of decoders, with the npm package `netlink`. Its numbers and structs were
+ * taken from the kernel's headers independently of ours. Its socket and its native code are not loaded.
+ */
 
-export function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
+const { MessageType } = structs;
+
+export function join(...parts: readonly Uint8Array[]): Buffer<ArrayBuffer> {
+  return Buffer.from(Uint8Array.from(Buffer.concat(parts)).buffer);
 }
 
-function padded(bytes: Uint8Array): Uint8Array {
-  const whole = new Uint8Array((bytes.length + 3) & ~3);
-  whole.set(bytes);
-  return whole;
+export function attribute(type: number, value: Uint8Array): Buffer {
+  return join(...pad(formatAttribute({ type, data: value })));
 }
 
-export function attribute(type: number, value: Uint8Array): Uint8Array {
-  const header = new DataView(new ArrayBuffer(4));
-  header.setUint16(0, 4 + value.length, true);
-  header.setUint16(2, type, true);
-  return padded(join(new Uint8Array(header.buffer), value));
+export function numbers(...values: readonly number[]): Buffer {
+  return Buffer.from(Uint32Array.from(values).buffer);
 }
 
-export function numbers(...values: readonly number[]): Uint8Array {
-  return new Uint8Array(Uint32Array.from(values).buffer);
+export const cString = putString;
+
+/** @param flags NLM_F_… */
+export function message(type: number, payload: Uint8Array, flags = 0): Buffer<ArrayBuffer> {
+  return join(...pad(formatMessage({ type, flags, seq: 1, port: 0, data: payload })));
 }
 
-export function message(type: number, payload: Uint8Array): Uint8Array {
-  return padded(encodeRequest(type, 0, payload));
+/** Returns a dump request. */
+export function requestOf(type: number, ...payload: readonly Uint8Array[]): Buffer {
+  return message(type, join(...payload), Flags.REQUEST | FlagsGet.DUMP);
+}
+
+function written(type: number, write: (out: AttrStream) => void): Buffer<ArrayBuffer> {
+  const out = new AttrStream();
+  write(out);
+  return message(type, join(...out.bufs));
+}
+
+export function linkMessage(data: structs.Link, attrs: LinkAttrs, gone = false): Buffer {
+  const type = gone ? MessageType.DELLINK : MessageType.NEWLINK;
+  return written(type, (out) => rt.formatLinkMessage({ kind: 'link', data, attrs }, out));
+}
+
+/** Returns the attribute IFLA_LINKINFO, which the package leaves to its users. */
+export function linkInfo(kind: string): Buffer {
+  return attribute(1, cString(kind));
+}
+
+export function addressMessage(data: structs.Address, attrs: structs.AddressAttrs): Buffer {
+  return written(MessageType.NEWADDR, (out) => rt.formatAddressMessage({ kind: 'address', data, attrs }, out));
+}
+
+export function routeMessage(data: structs.Route, attrs: structs.RouteAttrs): Buffer {
+  return written(MessageType.NEWROUTE, (out) => rt.formatRouteMessage({ kind: 'route', data, attrs }, out));
+}
+
+export function ruleMessage(data: structs.Rule, attrs: structs.RuleAttrs): Buffer {
+  return written(MessageType.NEWRULE, (out) => rt.formatRuleMessage({ kind: 'rule', data, attrs }, out));
+}
+
+export function neighbourMessage(data: structs.Neighbor, attrs: structs.NeighborAttrs): Buffer {
+  return written(MessageType.NEWNEIGH, (out) => rt.formatNeighborMessage({ kind: 'neighbor', data, attrs }, out));
+}
+
+export function neighbourTableMessage(attrs: structs.NeighborTableAttrs): Buffer {
+  return written(MessageType.NEWNEIGHTBL, (out) =>
+    rt.formatNeighborTableMessage({ kind: 'neighborTable', data: {}, attrs }, out),
+  );
+}
+
+export function qdiscMessage(data: structs.Tc, attrs: structs.TcAttrs): Buffer {
+  return written(MessageType.NEWQDISC, (out) => rt.formatTcMessage({ kind: 'tc', data, attrs }, out));
 }

@@ -1,23 +1,12 @@
 import { expect, it } from 'vitest';
 import { decodeNeighbourTables } from '#sources/netlink/neighbour_table.ts';
-import { attribute, join, message, numbers } from '../../../test/support/netlink.ts';
+import { attribute, cString, join, message, neighbourTableMessage, numbers } from '../../../test/support/netlink.ts';
 import { NeighbourTableWatch } from './neighbour_tables.ts';
 
 const RTM_NEWNEIGHTBL = 64;
 
-function table(name: string, overflows: bigint, config = numbers(0, 77, 0, 0, 0, 0, 0, 0)): Uint8Array {
-  const stats = new BigUint64Array(11);
-  stats[10] = overflows;
-  return message(
-    RTM_NEWNEIGHTBL,
-    join(
-      numbers(2),
-      attribute(1, Uint8Array.from(Buffer.from(`${name}\0`))),
-      attribute(4, numbers(1024)),
-      attribute(5, config),
-      attribute(7, new Uint8Array(stats.buffer)),
-    ),
-  );
+function table(name: string, tableFulls: bigint): Uint8Array {
+  return neighbourTableMessage({ name, thresh3: 1024, config: { entries: 77 }, stats: { tableFulls } });
 }
 
 const decode = (...messages: readonly Uint8Array[]) => decodeNeighbourTables(join(...messages), () => undefined);
@@ -28,7 +17,11 @@ it('tables are those of ARP and of neighbour discovery, with entries, limit and 
     { family: 'ipv6', entries: 77, limit: 1024, overflows: 0 },
   ]);
   const malformed: string[] = [];
-  decodeNeighbourTables(table('arp_cache', 0n, numbers(0)), (what) => malformed.push(what));
+  const short = message(
+    RTM_NEWNEIGHTBL,
+    join(numbers(2), attribute(1, cString('arp_cache')), attribute(4, numbers(1024)), attribute(5, numbers(0))),
+  );
+  decodeNeighbourTables(short, (what) => malformed.push(what));
   expect(malformed).toHaveLength(1);
 });
 

@@ -28,7 +28,7 @@ const ENODEV = 19;
 
 /** A netlink request. */
 export interface NetlinkRequest {
-  /** One of `NETLINK`. */
+  /** Protocol of the socket, from `NETLINK`. */
   readonly protocol: number;
   /** Name of the request under which failures are counted, such as `qdisc`. */
   readonly what: string;

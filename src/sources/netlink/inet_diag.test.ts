@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { tcpState } from '#bpf/generated/common.ts';
+import { attribute, join, message } from '../../../test/support/netlink.ts';
 import {
   decodeInetDiag,
   decodeListeners,
@@ -8,7 +9,6 @@ import {
   LISTENER_REQUESTS,
   TCP_DIAG_REQUESTS,
 } from './inet_diag.ts';
-import { encodeRequest } from './message.ts';
 
 const ignore = () => undefined;
 
@@ -16,19 +16,10 @@ const SOCK_DIAG_BY_FAMILY = 20;
 const INET_DIAG_SHUTDOWN = 8;
 const MESSAGE_BYTES = 16 + 72;
 
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
-}
+/** Returns an attribute of zeros. */
+const zeros = (type: number, length: number) => attribute(type, new Uint8Array(length));
 
-function attribute(type: number, length: number): Uint8Array {
-  const bytes = new Uint8Array((4 + length + 3) & ~3);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, 4 + length, true);
-  view.setUint16(2, type, true);
-  return bytes;
-}
-
-function diag(row: InetDiagRow, attributes: Uint8Array = new Uint8Array()): Uint8Array {
+function diag(row: InetDiagRow, attributes: Uint8Array = new Uint8Array()): Buffer {
   const payload = new Uint8Array(72);
   const view = new DataView(payload.buffer);
   view.setUint8(0, 2);
@@ -36,7 +27,7 @@ function diag(row: InetDiagRow, attributes: Uint8Array = new Uint8Array()): Uint
   view.setUint16(4, row.port, false);
   view.setUint32(56, row.receiveQueue, true);
   view.setUint32(60, row.sendQueue, true);
-  return encodeRequest(SOCK_DIAG_BY_FAMILY, 0, join([payload, attributes]));
+  return message(SOCK_DIAG_BY_FAMILY, join(payload, attributes));
 }
 
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
@@ -49,7 +40,7 @@ const anyRow = fc.record({
 /** Generates complete attributes of any type and length. */
 const anyAttributes = fc
   .array(fc.tuple(fc.integer({ min: 0, max: 0x3fff }), fc.integer({ min: 0, max: 40 })), { maxLength: 4 })
-  .map((list) => join(list.map(([type, length]) => attribute(type, length))));
+  .map((list) => join(...list.map(([type, length]) => zeros(type, length))));
 
 describe('decodeInetDiag', () => {
   it('asks for TCP sockets of a family in all states', () => {
@@ -62,7 +53,7 @@ describe('decodeInetDiag', () => {
   it('returns the framed message, with any attributes', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(anyRow, anyAttributes), { maxLength: 8 }), (messages) => {
-        const decoded = decodeInetDiag(join(messages.map(([row, attributes]) => diag(row, attributes))), ignore);
+        const decoded = decodeInetDiag(join(...messages.map(([row, attributes]) => diag(row, attributes))), ignore);
         expect(decoded).toEqual(messages.map(([row]) => row));
       }),
     );
@@ -71,16 +62,16 @@ describe('decodeInetDiag', () => {
   it('distinguishes a connection request from a socket in SYN_RECV', () => {
     const row = { state: tcpState.syn_recv, port: 80, receiveQueue: 0, sendQueue: 0 };
     const states = (attributes: Uint8Array) => decodeInetDiag(diag(row, attributes), ignore)?.map(({ state }) => state);
-    expect(states(attribute(INET_DIAG_SHUTDOWN, 1))).toEqual([tcpState.syn_recv]);
+    expect(states(zeros(INET_DIAG_SHUTDOWN, 1))).toEqual([tcpState.syn_recv]);
     expect(states(new Uint8Array())).toEqual([tcpState.new_syn_recv]);
-    expect(states(attribute(15, 4))).toEqual([tcpState.new_syn_recv]);
+    expect(states(zeros(15, 4))).toEqual([tcpState.new_syn_recv]);
     // A truncated mask is ignored.
-    expect(states(attribute(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([tcpState.new_syn_recv]);
+    expect(states(zeros(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([tcpState.new_syn_recv]);
   });
 
   it('refuses an answer that is cut anywhere except between two messages', () => {
     const rows = [1, 6, tcpState.listen].map((state) => ({ state, port: 443, receiveQueue: 1, sendQueue: 2 }));
-    const whole = join(rows.map((row) => diag(row)));
+    const whole = join(...rows.map((row) => diag(row)));
     for (let length = 0; length <= whole.length; length++) {
       const cut = whole.subarray(0, length);
       const said: string[] = [];
@@ -92,8 +83,8 @@ describe('decodeInetDiag', () => {
   });
 
   it('refuses a message that is too short, and skips those of other types', () => {
-    expect(decodeInetDiag(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, new Uint8Array(68)), ignore)).toBeUndefined();
-    expect(decodeInetDiag(encodeRequest(19, 0, new Uint8Array(68)), ignore)).toEqual([]);
+    expect(decodeInetDiag(message(SOCK_DIAG_BY_FAMILY, new Uint8Array(68)), ignore)).toBeUndefined();
+    expect(decodeInetDiag(message(19, new Uint8Array(68)), ignore)).toEqual([]);
   });
 
   it('survives any bytes', () => {
@@ -103,9 +94,7 @@ describe('decodeInetDiag', () => {
       return (decoded === undefined) === said > 0;
     };
     fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), decode));
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => decode(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, bytes))),
-    );
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => decode(message(SOCK_DIAG_BY_FAMILY, bytes))));
   });
 });
 
@@ -115,12 +104,12 @@ describe('decodeListeners', () => {
   const row = { state: tcpState.listen, port: 443, receiveQueue: 9, sendQueue: 8 };
 
   function listener(drops: number): Uint8Array {
-    const memory = attribute(INET_DIAG_SKMEMINFO, 9 * 4);
-    new DataView(memory.buffer).setUint32(DROPS, drops, true);
-    const message = diag(row, memory);
-    message.set([10, 0, 0, 1], 16 + 8);
-    new DataView(message.buffer).setBigUint64(16 + 44, 77n, true);
-    return message;
+    const memory = zeros(INET_DIAG_SKMEMINFO, 9 * 4);
+    memory.writeUInt32LE(drops, DROPS);
+    const bytes = diag(row, memory);
+    bytes.set([10, 0, 0, 1], 16 + 8);
+    bytes.writeBigUInt64LE(77n, 16 + 44);
+    return bytes;
   }
 
   it('asks for the listeners of a family, with their memory', () => {
@@ -129,18 +118,18 @@ describe('decodeListeners', () => {
   });
 
   it('returns the listeners that have dropped something', () => {
-    const messages = join([listener(0), listener(18), diag(row)]);
+    const messages = join(listener(0), listener(18), diag(row));
     expect(decodeListeners(messages, ignore)).toEqual([{ ...row, address: '10.0.0.1', cookie: 77n, drops: 18 }]);
   });
 
   it('leaves out a message that is cut short, and reports it', () => {
-    const whole = join([listener(1), listener(2)]);
+    const whole = join(listener(1), listener(2));
     for (let length = 0; length <= whole.length; length++) {
       const rows = decodeListeners(whole.subarray(0, length), ignore);
       expect([1, 2].slice(0, rows.length)).toEqual(rows.map(({ drops }) => drops));
     }
     const said: string[] = [];
-    decodeListeners(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, new Uint8Array(71)), (what) => said.push(what));
+    decodeListeners(message(SOCK_DIAG_BY_FAMILY, new Uint8Array(71)), (what) => said.push(what));
     expect(said).toEqual(['a socket whose message is too short']);
   });
 });

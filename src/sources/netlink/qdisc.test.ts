@@ -1,21 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { attribute, join, message, numbers } from '../../../test/support/netlink.ts';
+import { attribute, join, numbers, qdiscMessage } from '../../../test/support/netlink.ts';
 import { decodeQdiscs } from './qdisc.ts';
 
 const ignore = () => undefined;
 
-const RTM_NEWQDISC = 36;
-
-const cString = (value: string) => Uint8Array.from(Buffer.from(`${value}\0`));
-
 const ROOT = 0xffffffff;
 
 function qdisc(kind: string, parent: number, basic: Uint8Array, queue: Uint8Array, ...more: Uint8Array[]): Uint8Array {
-  const stats = join(attribute(1, basic), attribute(3, queue), ...more);
-  return message(
-    RTM_NEWQDISC,
-    join(numbers(0, 2, 0x10000, parent, 0), attribute(1, cString(kind)), attribute(7, stats)),
-  );
+  const stats2 = join(attribute(1, basic), attribute(3, queue), ...more);
+  return qdiscMessage({ ifindex: 2, handle: 0x10000, parent }, { kind, stats2 });
 }
 
 const BASIC = join(new Uint8Array(BigUint64Array.of(2n ** 40n).buffer), numbers(7, 0));

@@ -1,13 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attribute, join, message, numbers } from '../../../test/support/netlink.ts';
+import { attribute, cString, join, message, numbers } from '../../../test/support/netlink.ts';
 import { decodeRdmaResources } from './rdma.ts';
 
 const ignore = () => undefined;
 
 const RDMA_RES_GET = (5 << 10) | 9;
-
-const cString = (value: string) => Uint8Array.from(Buffer.from(`${value}\0`));
 
 describe('decodeRdmaResources', () => {
   const count = (value: bigint) => attribute(18, new Uint8Array(BigUint64Array.of(value).buffer));

@@ -1,77 +1,83 @@
 import fc from 'fast-check';
+import { formatRoute, type NeighborState, type Route, type RuleFlags } from 'netlink/dist/rt/gen_structs.js';
 import { describe, expect, it } from 'vitest';
-import { attribute, join, message, numbers } from '../../../../test/support/netlink.ts';
+import {
+  attribute,
+  join,
+  linkInfo,
+  linkMessage,
+  message,
+  neighbourMessage,
+  numbers,
+  routeMessage,
+  ruleMessage,
+} from '../../../../test/support/netlink.ts';
 import { decodeNotices, RTM } from './notices.ts';
 
 const ignore = () => undefined;
-const cString = (value: string) => Uint8Array.from(Buffer.from(`${value}\0`));
 const decode = (...messages: readonly Uint8Array[]) => decodeNotices(join(...messages), ignore);
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const AF_BRIDGE = 7;
+const RTA_GATEWAY = 5;
+const RTA_VIA = 18;
 
 interface GivenLink {
   readonly index: number;
   readonly family?: number;
-  readonly type?: number;
-  readonly flags?: number;
+  readonly type?: 'ETHER' | 'NONE';
+  readonly up?: boolean;
   readonly kind?: string;
   readonly carrier?: number;
 }
 
-function link({ index, family = 0, type = 1, flags = 1, kind, carrier = 1 }: GivenLink, gone = false): Uint8Array {
-  return message(
-    RTM.link + (gone ? 1 : 0),
-    join(
-      numbers(family | (type << 16), index, flags, 0),
-      attribute(3, cString(`d${index}`)),
-      attribute(4, numbers(1500)),
-      attribute(33, Uint8Array.of(carrier)),
-      ...(kind === undefined ? [] : [attribute(18, attribute(1, cString(kind)))]),
-    ),
+function link({ index, family = 0, type = 'ETHER', up = true, kind, carrier = 1 }: GivenLink, gone = false): Buffer {
+  return linkMessage(
+    { family, type, index, flags: up ? { up } : {} },
+    { ifname: `d${index}`, mtu: 1500, carrier, ...(kind !== undefined && { linkinfo: linkInfo(kind) }) },
+    gone,
   );
 }
 
-/** Encodes struct rtmsg and attributes. */
-function route(header: readonly number[], ...attributes: readonly Uint8Array[]): Uint8Array {
-  return message(RTM.route, join(Uint8Array.from(header), numbers(0), ...attributes));
-}
-const IPV4_ROUTE = [2, 24, 0, 0, 254, 4, 0, 1];
+const IPV4_ROUTE: Route = { family: AF_INET, dstLen: 24, table: 254, protocol: 'STATIC', type: 'UNICAST' };
 
-function neighbour(state: number, ...address: readonly number[]): Uint8Array {
-  const header = join(numbers(address.length === 4 ? 2 : 10, 7), Uint8Array.of(state, 0, 0, 1));
-  return message(RTM.neighbour, join(header, attribute(1, Uint8Array.from(address))));
+function neighbour(state: NeighborState, ...address: readonly number[]): Buffer {
+  const family = address.length === 16 ? AF_INET6 : AF_INET;
+  return neighbourMessage({ family, ifindex: 7, state, type: 1 }, { dst: Buffer.from(address) });
 }
 
 describe('notices', () => {
   it('of devices have their name, kind and state', () => {
-    const [first, second] = decode(link({ index: 3, kind: 'bridge' }), link({ index: 4, flags: 0, carrier: 0 }, true));
+    const [first, second] = decode(link({ index: 3, kind: 'bridge' }), link({ index: 4, up: false, carrier: 0 }, true));
     const bridge = { ifindex: 3, name: 'd3', kind: 'bridge', loopback: false, up: true, carrier: true, mtu: 1500 };
     expect(first).toEqual({ what: 'link', gone: false, link: bridge });
     expect(second).toMatchObject({ gone: true, link: { ifindex: 4, kind: undefined, up: false, carrier: false } });
   });
 
   it('distinguish a tap from a tunnel of the same driver', () => {
-    const kinds = decode(link({ index: 1, kind: 'tun', type: 65_534 }), link({ index: 2, kind: 'tun', type: 1 }));
+    const kinds = decode(link({ index: 1, kind: 'tun', type: 'NONE' }), link({ index: 2, kind: 'tun' }));
     expect(kinds).toMatchObject([{ link: { kind: 'tun' } }, { link: { kind: 'tap' } }]);
   });
 
   it('skip ports of bridges, which come as devices of another family', () => {
-    expect(decode(link({ index: 3, family: 7 }), link({ index: 3, family: 7 }, true))).toEqual([]);
+    expect(decode(link({ index: 3, family: AF_BRIDGE }), link({ index: 3, family: AF_BRIDGE }, true))).toEqual([]);
   });
 
   it('of routes have their next hops', () => {
     const hop = (index: number, ...gateway: readonly number[]) =>
-      join(numbers(16, index), attribute(5, Uint8Array.from(gateway)));
+      join(numbers(16, index), attribute(RTA_GATEWAY, Uint8Array.from(gateway)));
     const [single, several, viaIpv6] = decode(
-      route(
-        IPV4_ROUTE,
-        attribute(1, Uint8Array.of(10, 1, 2, 0)),
-        attribute(5, Uint8Array.of(10, 0, 0, 1)),
-        attribute(4, numbers(9)),
-      ),
-      route([2, 0, 0, 0, 254, 4, 0, 1], attribute(9, join(hop(4, 10, 0, 0, 1), hop(5, 10, 0, 0, 2)))),
-      route(
-        IPV4_ROUTE,
-        attribute(1, Uint8Array.of(10, 1, 3, 0)),
-        attribute(18, join(Uint8Array.of(10, 0, 0xfd), new Uint8Array(14), Uint8Array.of(1))),
+      routeMessage(IPV4_ROUTE, { dst: Buffer.of(10, 1, 2, 0), gateway: Buffer.of(10, 0, 0, 1), oif: 9 }),
+      routeMessage({ ...IPV4_ROUTE, dstLen: 0 }, { multipath: join(hop(4, 10, 0, 0, 1), hop(5, 10, 0, 0, 2)) }),
+      // The package takes RTA_VIA for three bytes.
+      message(
+        RTM.route,
+        join(
+          formatRoute(IPV4_ROUTE),
+          attribute(1, Uint8Array.of(10, 1, 3, 0)),
+          attribute(RTA_VIA, join(Uint8Array.of(AF_INET6, 0, 0xfd), new Uint8Array(14), Uint8Array.of(1))),
+        ),
       ),
     );
     expect(single).toMatchObject({
@@ -91,25 +97,26 @@ describe('notices', () => {
   });
 
   it('skip routes of the table local, and cached ones', () => {
-    const cached = message(
-      RTM.route,
-      join(Uint8Array.from(IPV4_ROUTE), numbers(0x200), attribute(1, Uint8Array.of(10, 1, 2, 0))),
-    );
-    expect(decode(route([2, 32, 0, 0, 255, 2, 0, 2], attribute(1, Uint8Array.of(10, 0, 0, 1))), cached)).toEqual([]);
+    const cached = routeMessage({ ...IPV4_ROUTE, flags: { cloned: true } }, { dst: Buffer.of(10, 1, 2, 0) });
+    const local = routeMessage({ ...IPV4_ROUTE, dstLen: 32, table: 255 }, { dst: Buffer.of(10, 0, 0, 1) });
+    const wide = routeMessage({ ...IPV4_ROUTE, table: 252 }, { dst: Buffer.of(10, 0, 0, 1), table: 255 });
+    expect(decode(local, wide, cached)).toEqual([]);
   });
 
   it('of neighbours say whether the resolution failed', () => {
     const ipv6 = [0xfd, ...new Array<number>(14).fill(0), 5];
-    expect(decode(neighbour(0x20, 10, 0, 0, 9), neighbour(0x02, ...ipv6))).toMatchObject([
+    expect(decode(neighbour({ failed: true }, 10, 0, 0, 9), neighbour({ reachable: true }, ...ipv6))).toMatchObject([
       { family: 'ipv4', ifindex: 7, address: '10.0.0.9', failed: true },
       { family: 'ipv6', ifindex: 7, address: 'fd00::5', failed: false },
     ]);
   });
 
   it('of rules have equal keys for any flags, which change with the device of the rule', () => {
-    const rule = (flags: number, priority: number) =>
-      message(RTM.rule, join(Uint8Array.of(2, 0, 0, 0, 254, 0, 0, 1), numbers(flags), attribute(6, numbers(priority))));
-    const keys = decode(rule(0, 5), rule(8, 5), rule(0, 6)).map((notice) => ('key' in notice ? notice.key : ''));
+    const rule = (flags: RuleFlags, priority: number) =>
+      ruleMessage({ family: AF_INET, table: 254, action: 'toTbl', flags }, { priority });
+    const keys = decode(rule({}, 5), rule({ iifDetached: true }, 5), rule({}, 6)).map((notice) =>
+      'key' in notice ? notice.key : '',
+    );
     expect(keys[0]).toBe(keys[1]);
     expect(keys[0]).not.toBe(keys[2]);
   });
@@ -117,8 +124,8 @@ describe('notices', () => {
   it('are never wrong if messages are cut, and malformed ones are counted', () => {
     const whole = join(
       link({ index: 3, kind: 'veth' }),
-      route(IPV4_ROUTE, attribute(1, Uint8Array.of(10, 1, 2, 0)), attribute(4, numbers(9))),
-      neighbour(0x20, 10, 0, 0, 9),
+      routeMessage(IPV4_ROUTE, { dst: Buffer.of(10, 1, 2, 0), oif: 9 }),
+      neighbour({ failed: true }, 10, 0, 0, 9),
     );
     const all = decodeNotices(whole, ignore);
     expect(all).toHaveLength(3);
@@ -127,8 +134,9 @@ describe('notices', () => {
       expect(cut).toEqual(all.slice(0, cut.length));
     }
     const malformed: string[] = [];
-    decodeNotices(join(neighbour(0x20, 10, 0, 0), route(IPV4_ROUTE, attribute(1, Uint8Array.of(10)))), (what) =>
-      malformed.push(what),
+    decodeNotices(
+      join(neighbour({ failed: true }, 10, 0, 0), routeMessage(IPV4_ROUTE, { dst: Buffer.of(10) })),
+      (what) => malformed.push(what),
     );
     expect(malformed).toHaveLength(2);
   });
