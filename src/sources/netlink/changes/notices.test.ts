@@ -1,5 +1,11 @@
 import fc from 'fast-check';
-import { formatRoute, type NeighborState, type Route, type RuleFlags } from 'netlink/dist/rt/gen_structs.js';
+import {
+  formatRoute,
+  type NeighborState,
+  type Route,
+  type RouteAttrs,
+  type RuleFlags,
+} from 'netlink/dist/rt/gen_structs.js';
 import { describe, expect, it } from 'vitest';
 import {
   attribute,
@@ -94,6 +100,34 @@ describe('notices', () => {
       },
     });
     expect(viaIpv6).toMatchObject({ route: { hops: [{ gateway: 'fd00::1' }] } });
+  });
+
+  it('of routes have another key for another identity, and another value for anything else that differs', () => {
+    const base = { dst: Buffer.of(10, 1, 2, 0), gateway: Buffer.of(10, 0, 0, 1), oif: 9 };
+    const routeOf = (data: Route, attrs: RouteAttrs) => {
+      const [notice] = decode(routeMessage({ ...IPV4_ROUTE, ...data }, { ...base, ...attrs }));
+      return notice?.what === 'route' ? notice.route : undefined;
+    };
+    const plain = routeOf({}, {});
+    const identities = [
+      routeOf({ dstLen: 25 }, {}),
+      routeOf({ tos: 8 }, {}),
+      routeOf({}, { dst: Buffer.of(10, 1, 3, 0) }),
+      routeOf({ srcLen: 8 }, { src: Buffer.of(10, 0, 0, 0) }),
+      routeOf({}, { priority: 5 }),
+      routeOf({}, { table: 1000 }),
+    ];
+    expect(new Set([plain, ...identities].map((route) => route?.key)).size).toBe(1 + identities.length);
+    const values = [
+      routeOf({ type: 'BLACKHOLE' }, {}),
+      routeOf({}, { prefsrc: Buffer.of(10, 0, 0, 7) }),
+      routeOf({}, { metrics: { mtu: numbers(1400) } }),
+      routeOf({}, { nhId: numbers(3) }),
+      routeOf({}, { oif: 8 }),
+      routeOf({}, { gateway: Buffer.of(10, 0, 0, 2) }),
+    ];
+    expect(new Set(values.map((route) => route?.key))).toEqual(new Set([plain?.key]));
+    expect(new Set([plain, ...values].map((route) => route?.value)).size).toBe(1 + values.length);
   });
 
   it('skip routes of the table local, and cached ones', () => {
