@@ -108,8 +108,9 @@ async function collectRows(
   emit('evictedRows', NODE, user.evicted, NO_LABELS);
 }
 
-function subjects({ owners }: Pick<ProbeScope<typeof DEGRADED_EVENTS>, 'owners'>) {
-  return ({ place: { netns } }: FlowRow) => owners.homeOf(netns);
+/** Returns the subject of a row: in the node's namespace, the Pod of the control group. */
+function subjects({ owners, hostPods }: Pick<ProbeScope<typeof DEGRADED_EVENTS>, 'owners' | 'hostPods'>) {
+  return ({ place: { netns, cgroup } }: FlowRow) => hostPods.subjectOf(cgroup) ?? owners.homeOf(netns);
 }
 
 export const flow = defineProbe({
@@ -193,12 +194,16 @@ export const flow = defineProbe({
     });
     return {
       ...user.report,
-      health: () => ({ reader: user.hook, degraded: [...user.degraded, ...openDegraded(sockets.health)] }),
+      health: () => ({
+        reader: user.hook,
+        degraded: [...user.degraded, ...scope.hostPods.degraded, ...openDegraded(sockets.health)],
+      }),
       ledger: () => user.ledger('degraded'),
       isShown,
       collect: async (emit, cycle) => {
-        const rows = await user.rows(cycle);
-        const shown = isShown === undefined ? rows : [...rows].filter(({ place }) => isShown(place.netns));
+        const rows = [...(await user.rows(cycle))];
+        await scope.hostPods.find(new Set(rows.map(({ place }) => place.cgroup)));
+        const shown = isShown === undefined ? rows : rows.filter(({ place }) => isShown(place.netns));
         await collectRows(emit, shown, user, reader);
       },
     };
