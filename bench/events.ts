@@ -6,7 +6,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Lane } from '#agent/lane.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import { pushBody, streamsOf } from '#delivery/sinks/loki.ts';
-import { EventBus } from '#events/bus.ts';
+import { RecordBus } from '#events/bus.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
 import { PROBES } from '#probes/index.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { AgentProcess } from '../test/support/agent_process.ts';
@@ -28,7 +29,7 @@ export async function benchEvents(): Promise<Row[]> {
 }
 
 function benchPipeline(): Row[] {
-  const bus = new EventBus();
+  const bus = new RecordBus(EVENT_KIND);
   bus.historyMax = 1_000;
   using lane = new Lane({
     node: 'n',

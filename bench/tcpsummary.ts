@@ -142,6 +142,7 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
       context: { errors } as ProbeContext,
       retained: new RetainedStates(),
       publish: () => undefined,
+      record: () => undefined,
       warn: () => undefined,
     }),
   );

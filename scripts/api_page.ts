@@ -1,5 +1,6 @@
 import type * as z from 'zod';
 import { FAILURE } from '#api/errors.ts';
+import { EVENT } from '#api/events.ts';
 import { COMMON_STATUSES, ROUTES, type Route } from '#api/routes.ts';
 import {
   CONNECTIONS_MAX,
@@ -51,12 +52,12 @@ Any client may reach the port, so the agent limits everything that a client can 
 | pipelined requests per connection | ${PIPELINED_MAX}, which are processed one after the other | the connection is closed | \`pipelined\` |
 | unread response data of all clients | ${UNREAD_BYTES_MAX / MIB} MiB | the address with the most unread data loses the connection with the most unread data | \`unread\` |
 | time without reading while a response is pending | ${UNREAD_MS / SECOND} s | the connection is closed | \`unread\` |
-| unread data of a client that follows events | 1 MiB | the connection is closed | \`unread\` |
+| unread data of a client that follows events or flows | 1 MiB | the connection is closed | \`unread\` |
 | time until the first request on a connection | ${FIRST_REQUEST_MS / SECOND} s | the connection is closed | \`silent\` |
 | size of a request header | 16 KiB | the response is 431 | \`malformed\` |
 | concurrent metrics pages | ${PAGES_MAX}, distributed fairly over client addresses | the request waits for the scraper's timeout, but at most 14 s; then the response is the last page, or 503 if there is none | \`busy\` |
 | concurrent API requests that need the kernel thread | 4, distributed fairly over client addresses | the request waits for up to 3 s; then the response is 503 | \`busy\` |
-| clients that follow events | 16 | the address with the most streams loses the stream with the most unread data or, if all data was read, its oldest one; the client can resume with \`Last-Event-ID\` | \`followers\` |
+| clients that follow events or flows | 16 | the address with the most streams loses the stream with the most unread data or, if all data was read, its oldest one; the client can resume with \`Last-Event-ID\` | \`followers\` |
 
 The agent stops working on a request when the client disconnects. A 503 response has a \`Retry-After\` header. The other causes are \`malformed\` (not HTTP), \`site\` (a request on behalf of another site), \`host\` (a wrong or missing \`Host\` header), \`address\` (another machine, or a proxy), \`token\`, and \`password\`, \`certificate\` and \`tls\`, which belong to a [web configuration](web-config.md).`;
 
@@ -90,12 +91,28 @@ function parameterTable({ shape }: z.ZodObject): string {
   return table(['parameter', 'meaning'], rows);
 }
 
-function routeSection({ path, summary, query, answer, isStream, statuses }: Route): string {
-  const parts = [`## ${path}`, summary];
-  if (isStream === true) parts.push(STREAM);
+const FLOWS = `\`\`\`sh
+curl -s 'http://localhost:9102/api/v1/flows?namespace=shop&failed=true&limit=20'
+curl -sN 'http://localhost:9102/api/v1/flows/stream?peer=10.0.0.7&port=5432'
+\`\`\`
+
+\`netsonde flows\` shows the same data as a table that refreshes, and \`netsonde flows --follow\` shows the records.`;
+
+const FLOW_STREAM =
+  'The formats are the same as for [/api/v1/events](#apiv1events). The field `event` of each server-sent event is `flow`.';
+
+/** Text that follows the summary of a route. */
+const NOTES: Readonly<Record<string, string>> = {
+  '/api/v1/events': STREAM,
+  '/api/v1/flows': FLOWS,
+  '/api/v1/flows/stream': FLOW_STREAM,
+};
+
+function routeSection({ path, summary, query, answer, statuses }: Route): string {
+  const parts = [`## ${path}`, summary, ...(NOTES[path] === undefined ? [] : [NOTES[path]])];
   if (query !== undefined) parts.push(parameterTable(query));
   if (Object.keys(statuses).length > 0) parts.push(statusTable(statuses));
-  parts.push(isStream === true ? 'The fields of an event depend on [its type](events.md).' : fieldTable(answer));
+  parts.push(answer === EVENT ? 'The fields of an event depend on [its type](events.md).' : fieldTable(answer));
   return parts.join('\n\n');
 }
 

@@ -136,7 +136,7 @@ or change their labels. A Pod must match each of \`namespaces\`, \`selector\` an
 
 const RECORDS = `
 Some probes offer records in addition to metrics and events, with one line for each observation. \`records\` in the section of such a probe selects the records to send. A sink accepts them if
-its \`kinds\` contain the record kind ([sinks](sinks.md#kinds-of-records)). By default, no records are sent.
+its \`kinds\` contain the record kind ([sinks](sinks.md#kinds-of-records)). By default, only failed flows are sent.
 `.trim();
 
 const CHOICE = `

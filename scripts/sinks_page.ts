@@ -1,10 +1,11 @@
 import { sections } from '#config/schema.ts';
 import { LOG_LOKI } from '#config/sinks.ts';
-import { KINDS } from '#core/record_kinds.ts';
+import { FLOW_METADATA, KIND_SUBJECTS, KINDS } from '#core/record_kinds.ts';
 import { optionTable } from './option_table.ts';
 
-const KINDS_TEXT = `A **record** is one line for a sink. The **kind** of a record determines its fields. ${KINDS.length === 1 ? 'The only kind so far is' : 'The kinds are'} ${KINDS.map((kind) => `\`${kind}\``).join(', ')}.
-A sink accepts the kinds in its option \`kinds\`. The default is \`[event]\`, so that an upgrade that adds a kind does not send more data.`;
+const KINDS_TEXT = `A **record** is one line for a sink. The **kind** of a record determines its fields: ${KINDS.map((kind) => `\`${kind}\` is ${KIND_SUBJECTS[kind]}`).join(', ')}.
+A sink accepts the kinds in its option \`kinds\`. The default is \`[event]\`, so that an upgrade that adds a kind does not send more data. Flows come from the probe \`flow\`, which by default sends only failed ones
+([\`records\`](configuration.md#records)). They have the fields that [/api/v1/flows/stream](api.md#apiv1flowsstream) lists.`;
 
 const LEAD = `# Where events and other records go
 
@@ -23,7 +24,7 @@ sinks:
     bearerTokenFile: /var/run/secrets/loki/token
     tls: { ca: /etc/netsonde/ca.crt }
     spool: { directory: /var/lib/netsonde/spool, size: 256MiB }
-    kinds: [event]      # the default
+    kinds: [event, flow] # the default is [event]
 \`\`\`
 
 ## Kinds of records
@@ -51,7 +52,7 @@ produced + recovered = limited + folded + dropped + delivered + pending
 
 | term | metric | records that it counts |
 | --- | --- | --- |
-| produced | \`netsonde_records_produced_total{kind,probe}\` | all records that exceed the threshold, before any limit is applied |
+| produced | \`netsonde_records_produced_total{kind,probe}\` | all events that exceed the threshold, and all other records that \`records\` selects, before any limit is applied |
 | recovered | \`netsonde_records_recovered_total{kind,probe,sink}\` | records of an earlier run that were found in the spool at startup |
 | limited | \`netsonde_records_limited_total{kind,probe,stage}\` | records that exceeded the limit of a namespace (\`kernel\`) or of a Pod (\`agent\`) |
 | folded | \`netsonde_records_folded_total{kind,probe}\` | records that were merged into an identical one |
@@ -113,10 +114,16 @@ before is counted as recovered. If the stored read position is impossible, the a
 Each line contains the kind, the version of the kind's JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without kind and version come from versions of netsonde without kinds, and are read as events. Those versions cannot read the new lines, and count them as \`spool_damaged\`.`;
 
 const LOKI = `The stream labels of events are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\`, the labels in \`labels\` and, for Pods, \`namespace\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
-metadata, which needs Loki 3.0 (set \`structuredMetadata: false\` for older versions); these names are not allowed in \`labels\`. Other record kinds have \`job\` and their own stream labels and metadata. The line is the record as JSON, and its timestamp is the kernel's, in nanoseconds. This query finds all drops of a Pod:
+metadata, which needs Loki 3.0 (set \`structuredMetadata: false\` for older versions); these names are not allowed in \`labels\`. The streams of flows have \`type="flow"\` and otherwise the same labels. Their structured metadata is ${FLOW_METADATA.map((name) => `\`${name}\``).join(', ')}; these names are not allowed in \`labels\` if \`kinds\` contains \`flow\`. The line is the record as JSON, and its timestamp is the kernel's, in nanoseconds. This query finds all drops of a Pod:
 
 \`\`\`logql
 {job="netsonde", type="packet_drop", namespace="shop"} | pod="cart-0" | json
+\`\`\`
+
+This query counts failed connections to a database by cause:
+
+\`\`\`logql
+sum by (cause) (count_over_time({job="netsonde", type="flow"} | dst="10.0.0.7:5432" | cause!="" [5m]))
 \`\`\`
 
 An event with \`count\` has the time of the last event that it represents, so Loki must accept entries out of order, which is the default since Loki 2.4.

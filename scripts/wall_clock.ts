@@ -32,6 +32,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
     why: 'whether a certificate is valid, and when a file was taken, for people and for alerts',
   },
   'src/http/event_stream.ts': { reads: 1, why: '`since` is compared with the timestamps of events' },
+  'src/http/flows.ts': { reads: 1, why: '`since` is compared with the timestamps of records' },
   'src/kernel/collection.ts': { reads: 1, why: 'when a page was collected, for people' },
   'src/kernel/discovery_status.ts': { reads: 2, why: 'since when discovery is in its state, for people' },
   'src/kubernetes/rejection.ts': { reads: 1, why: 'the timestamp of a Kubernetes event' },

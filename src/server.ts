@@ -4,17 +4,20 @@ import express, { type Express, type NextFunction, type Request, type Response }
 import type { AgentReport } from '#api/agent.ts';
 import type { ConfigReport } from '#api/config.ts';
 import type { EntitiesReport } from '#api/entities.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { FlowRecord } from '#api/flows.ts';
 import type { ProbesReport } from '#api/probes.ts';
 import type { SinksReport } from '#api/sinks.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { DeadlineError, withDeadline } from '#core/deadline.ts';
 import { BusyError, Turns } from '#core/turns.ts';
-import type { EventBus } from '#events/bus.ts';
+import type { RecordBus } from '#events/bus.ts';
 import type { Access, Handler } from '#http/access.ts';
 import { callerOf } from '#http/caller.ts';
 import type { Connections } from '#http/connections.ts';
 import { serveEvents } from '#http/event_stream.ts';
 import { sendFailure } from '#http/failure.ts';
+import { serveFlowStream, serveFlows } from '#http/flows.ts';
 import type { Followers } from '#http/followers.ts';
 import { ledgerReport, sourceRows } from '#http/ledger.ts';
 import { type MetricsDeps, serveMetrics } from '#http/metrics.ts';
@@ -26,7 +29,9 @@ import { servePage } from '#web/serve.ts';
 export interface ServerDeps extends MetricsDeps {
   readonly kernel: MetricsDeps['kernel'] & Pick<KernelClient, 'ask' | 'ledger'>;
   readonly connections: MetricsDeps['connections'] & Pick<Connections, 'whenCalm'>;
-  readonly bus: EventBus;
+  readonly bus: RecordBus<EventRecord>;
+  /** Records of ended connections. */
+  readonly flows: RecordBus<FlowRecord>;
   readonly followers: Followers;
   /** The active configuration, as a document. */
   readonly document: () => ConfigReport['document'];
@@ -174,6 +179,10 @@ function serveApi(app: Express, deps: ServerDeps): void {
     (_request, response) => void response.json({ ...deps.config(), document: deps.document() } satisfies ConfigReport),
   );
   app.get('/api/v1/events', (request, response) => serveEvents(deps, request, response));
+  app.get('/api/v1/flows', (request, response) =>
+    serveFlows((selection) => answer(request, response, () => kernel.ask('flows', selection)), request, response),
+  );
+  app.get('/api/v1/flows/stream', (request, response) => serveFlowStream(deps, request, response));
 }
 
 const TOLD = [BusyError, DeadlineError, NoThreadError];

@@ -10,7 +10,9 @@ import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import { FLUSH_MS, SinkSet } from '#delivery/sink_set.ts';
-import { EventBus } from '#events/bus.ts';
+import { RecordBus } from '#events/bus.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
+import { FLOW_KIND } from '#events/flow_kind.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { Files } from '#files/files.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
@@ -59,7 +61,8 @@ const API_WAIT_MS = 3_000;
 export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #config: ConfigLoop;
-  readonly #bus = new EventBus();
+  readonly #bus = new RecordBus(EVENT_KIND);
+  readonly #flows = new RecordBus(FLOW_KIND);
   readonly #ledger = new Ledger();
   readonly #files: Files;
   readonly #lane: Lane;
@@ -103,6 +106,7 @@ export class Agent implements AsyncDisposable {
         kubernetes: options.kubernetes.asked,
       },
       events: (events) => this.#lane.receive(events),
+      records: ({ values }) => this.#lane.receiveRecords(this.#flows.publish(values)),
       pods: () => this.#cluster?.pods ?? [],
       log: (level, message) => log.log(level, message),
     });
@@ -134,6 +138,7 @@ export class Agent implements AsyncDisposable {
       peers: ({ peers }) => this.#cluster?.setPeers(peers),
       events: ({ events }) => {
         this.#bus.historyMax = events.history;
+        this.#flows.historyMax = events.history;
         this.#lane.configure(events);
       },
       sinks: ({ sinks }) => this.#sinks.apply(sinks),
@@ -260,6 +265,7 @@ export class Agent implements AsyncDisposable {
       metrics: new AgentMetrics(),
       scrapers: this.#scrapers,
       bus: this.#bus,
+      flows: this.#flows,
       ledger: this.#ledger,
       unfolded: () => this.#lane.unfolded,
       sinks: this.#sinks,

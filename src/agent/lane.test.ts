@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import type { LaneRecord } from '#delivery/record.ts';
-import { EventBus } from '#events/bus.ts';
+import { RecordBus } from '#events/bus.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
 import { PodLimiter } from '#events/limiter.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { EventDescriptor } from '#probe/event.ts';
@@ -12,7 +13,7 @@ import { makeEvents } from '../../test/support/event_lines.ts';
 import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
 import { Lane } from './lane.ts';
 
-let bus: EventBus;
+let bus: RecordBus<EventRecord>;
 let ledger: Ledger;
 let lane: Lane;
 let out: EventRecord[];
@@ -21,11 +22,11 @@ let peers: PeerLookup | undefined;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
-  bus = new EventBus();
+  bus = new RecordBus(EVENT_KIND);
   out = [];
   delivered = [];
   peers = undefined;
-  bus.follow((events) => out.push(...events.map(({ event }) => event)));
+  bus.follow((events) => out.push(...events.map(({ value }) => value)));
   ledger = new Ledger();
   lane = new Lane({
     node: 'n',
@@ -280,7 +281,7 @@ it('records of another kind are neither folded nor limited, and are not events',
   lane.receive([event(0)]);
   expect(delivered.slice(0, 1_000)).toEqual(records);
   expect(out).toEqual([event(0)]);
-  expect(bus.history({})).toHaveLength(1);
+  expect(bus.history()).toHaveLength(1);
   expect(balance()).toEqual([
     { kind: 'request', probe: 'http', received: 1_000, limited: 0, folded: 0, held: 0 },
     { ...SOURCE, received: 1, limited: 0, folded: 0, held: 0 },

@@ -8,7 +8,7 @@ import type { EventRecord } from '#api/events.ts';
 import type { EventsConfig } from '#config/events.ts';
 import type { Ledger } from '#delivery/ledger.ts';
 import type { LaneRecord, Source } from '#delivery/record.ts';
-import type { EventBus } from '#events/bus.ts';
+import type { RecordBus } from '#events/bus.ts';
 import { withPeer } from '#events/enrich.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 import { EventFold } from '#events/fold.ts';
@@ -24,7 +24,7 @@ export interface LaneOptions {
   /** Ports that this node's kernel assigns to clients. */
   readonly ephemeral: PortRange;
   readonly ledger: Ledger;
-  readonly bus: EventBus;
+  readonly bus: RecordBus<EventRecord>;
   /** Finds the owners of addresses; undefined if events are not to name peers. */
   readonly peers: () => PeerLookup | undefined;
   /** Passes records to the sinks that take their kind. */

@@ -2,15 +2,17 @@ import * as z from 'zod';
 import { count } from './fields.ts';
 import { DROP_REASONS, LEDGER_STAGES } from './words.ts';
 
-const kind = () => z.string().describe('Kind of the records: `event`.');
+const kind = () => z.string().describe('Kind of the records: `event`, `flow`.');
 
-/** Events of one probe before they leave the kernel thread, since the agent started. */
+/** Records of one kind and probe before they leave the kernel thread, since the agent started. */
 const KERNEL_ENTRY = z.strictObject({
+  kind: kind(),
   probe: z.string().describe('Name of the probe.'),
   stage: z.enum(LEDGER_STAGES).describe('Stage at which `limited` and `lost` are counted.'),
-  produced: count().describe('Events that happened, including those that a limit dropped.'),
-  limited: count().describe('Events dropped by the limit per namespace.'),
-  lost: count().describe('Events lost because the ring buffer was full.'),
+  produced: count().describe('Records that were created, including those that a limit dropped.'),
+  limited: count().describe('Records dropped by the limit per namespace.'),
+  limitedLater: count().describe('Records dropped by the limit per Pod.'),
+  lost: count().describe('Records lost because the ring buffer was full.'),
 });
 export type KernelLedgerEntry = Readonly<z.infer<typeof KERNEL_ENTRY>>;
 
@@ -30,8 +32,6 @@ export const LEDGER_REPORT = z
     probes: z
       .array(
         KERNEL_ENTRY.extend({
-          kind: kind(),
-          limitedLater: count().describe('Records dropped by the limit per Pod.'),
           folded: count().describe('Records folded into another one that repeats them.'),
           held: count().describe('Records held until the end of their window, in case they are repeated.'),
         }).readonly(),

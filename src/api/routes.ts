@@ -4,6 +4,8 @@ import { CONFIG_REPORT } from './config.ts';
 import { ENTITIES_REPORT } from './entities.ts';
 import { EVENT } from './events.ts';
 import { EVENTS_QUERY } from './events_query.ts';
+import { FLOW_RECORD, FLOWS_REPORT } from './flows.ts';
+import { FLOW_STREAM_QUERY, FLOWS_QUERY } from './flows_query.ts';
 import { LEDGER_REPORT } from './ledger.ts';
 import { PROBES_REPORT } from './probes.ts';
 import { SINKS_REPORT } from './sinks.ts';
@@ -67,6 +69,26 @@ export const ROUTES: readonly Route[] = [
     answer: EVENT,
     isStream: true,
     statuses: { 400: 'A parameter or the `Host` header is invalid.' },
+  },
+  {
+    path: '/api/v1/flows',
+    summary:
+      'Lists TCP connections by Pod, role, peer and port of the server: totals as of the last collection, which is at most 2 s old. Clients compute rates from two answers.',
+    query: FLOWS_QUERY,
+    answer: FLOWS_REPORT,
+    statuses: {
+      ...HUNG,
+      400: 'A parameter, or the `Host`, is wrong.',
+      409: 'The probe `flow` is off, or does not run; the body says how to switch it on, or why.',
+    },
+  },
+  {
+    path: '/api/v1/flows/stream',
+    summary: 'Streams records of connections as they end: those that `records` of the probe `flow` selects.',
+    query: FLOW_STREAM_QUERY,
+    answer: FLOW_RECORD,
+    isStream: true,
+    statuses: { 400: 'A parameter, or the `Host`, is wrong.' },
   },
   {
     path: '/api/v1/sinks',

@@ -23,6 +23,18 @@ export type EntityKind = (typeof ENTITY_KINDS)[number];
 export const SEVERITIES = ['info', 'warning', 'critical'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
+/** Ends of a connection: the one that opened it, or the one that accepted it. */
+export const FLOW_ROLES = ['client', 'server'] as const;
+export type FlowRole = (typeof FLOW_ROLES)[number];
+
+/** Causes why a connection was never established. */
+export const FLOW_FAILURES = ['refused', 'timeout', 'unreachable', 'given_up', 'no_port', 'other'] as const;
+export type FlowFailure = (typeof FLOW_FAILURES)[number];
+
+/** Ways in which an established connection ended. */
+export const FLOW_ENDS = ['closed', 'reset_by_peer', 'reset_here', 'timeout', 'other'] as const;
+export type FlowEnd = (typeof FLOW_ENDS)[number];
+
 export const PEER_KINDS = ['pod', 'service', 'node', 'external'] as const;
 
 export const SINK_STATES = ['running', 'failed'] as const;

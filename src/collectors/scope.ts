@@ -5,6 +5,7 @@ import type { EventSet, Publish } from '#probe/event.ts';
 import type { HostPods } from '#probe/host_pods.ts';
 import type { NetnsLife } from '#probe/life.ts';
 import type { Owners } from '#probe/owners.ts';
+import type { OfferRecord } from '#probe/records.ts';
 import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
 import type { TcpEndsProvider } from '#probe/tcp_ends_use.ts';
 import type { SourceErrors } from '#sources/errors.ts';
@@ -14,6 +15,7 @@ export interface ScopeOptions {
   readonly context: ProbeContext;
   readonly retained: RetainedStates;
   readonly publish: Publish<EventSet>;
+  readonly record: OfferRecord;
   readonly warn: (message: string) => void;
 }
 
@@ -28,13 +30,14 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly node: NodeFacts;
   readonly tcpEnds: TcpEndsProvider;
   readonly publish: Publish<EventSet>;
+  readonly record: OfferRecord;
   readonly warn: (message: string) => void;
   readonly #probe: string;
   readonly #retained: RetainedStates;
   readonly #controller = new AbortController();
   readonly #resources = new AsyncDisposableStack();
 
-  constructor({ probe, context, retained, publish, warn }: ScopeOptions) {
+  constructor({ probe, context, retained, publish, record, warn }: ScopeOptions) {
     this.paths = context.paths;
     this.errors = context.errors;
     this.filters = context.filters;
@@ -44,6 +47,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
     this.node = context.node;
     this.tcpEnds = context.tcpEnds;
     this.publish = publish;
+    this.record = record;
     this.warn = warn;
     this.#probe = probe;
     this.#retained = retained;

@@ -9,6 +9,7 @@ import type { AnyProbe, DesiredProbe, ProbeContext, RunningProbe } from '#probe/
 import type { EventSet, Publish } from '#probe/event.ts';
 import { FieldChoice } from '#probe/fields.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import type { OfferRecord, RecordRules } from '#probe/records.ts';
 import type { RetainedStates } from '#probe/retained.ts';
 import type { ProgramStatus } from '#probe/status.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -35,6 +36,8 @@ export interface SupervisorOptions {
   readonly retained: RetainedStates;
   readonly aggregator: Aggregator;
   readonly publish: (probe: string) => Publish<EventSet>;
+  /** @param rules rules of the configuration; undefined for a probe that offers no records */
+  readonly record: (probe: string, rules: RecordRules | undefined) => OfferRecord;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** Milliseconds before the first retry of a failed probe; doubled each time. */
   readonly retryFirstMs?: number;
@@ -198,9 +201,16 @@ class Slot {
   async #open(desired: DesiredProbe): Promise<void> {
     this.#enter('starting', '');
     const { name, kind, metrics } = this.#definition;
-    const { context, retained, publish, log } = this.#options;
+    const { context, retained, publish, record, log } = this.#options;
     const warn = (message: string) => log('warn', `${name}: ${message}`);
-    const scope = new Scope({ probe: name, context, retained, publish: publish(name), warn });
+    const scope = new Scope({
+      probe: name,
+      context,
+      retained,
+      publish: publish(name),
+      record: record(name, desired.settings.records),
+      warn,
+    });
     try {
       const opening = this.#definition.open(scope, this.#options.sources, desired.settings);
       const probe: RunningProbe<MetricSet> = await withDeadline(

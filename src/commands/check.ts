@@ -92,7 +92,7 @@ async function check({
   if (webFault !== undefined) return { text: webFault, exitCode: 1 };
   await using kernel = await Kernel.open(
     { paths, objects: OBJECTS, node: '', kubernetes: false },
-    { probes: PROBES, events: () => undefined, log: () => undefined },
+    { probes: PROBES, events: () => undefined, records: () => undefined, log: () => undefined },
   );
   await kernel.configure(desiredProbes(config), config.bpfStats);
   await kernel.page('text');

@@ -43,7 +43,7 @@ export const EVENTS = z
       .max(HISTORY_MAX)
       .default(HISTORY)
       .describe(
-        'Number of events to keep in memory for `netsonde events` and `/api/v1/events`, shared equally among the Pods.',
+        'Number of events to keep in memory for `netsonde events` and `/api/v1/events`, shared equally among the Pods; also the number of records of each other kind.',
       ),
   })
   .transform(({ limit, fold, foldBy, history }): EventsConfig => ({ limit, foldMs: fold, foldBy, history }));

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { milliseconds } from '#core/duration.ts';
-import { EVENT_METADATA, type Kind } from '#core/record_kinds.ts';
+import { EVENT_METADATA, FLOW_METADATA, type Kind } from '#core/record_kinds.ts';
 import { size } from '#core/size.ts';
 import { namesTo } from './names_to.ts';
 
@@ -238,6 +238,9 @@ export function sinksSchema(kinds: readonly string[]) {
         .describe('Sends logs to an OpenTelemetry collector with OTLP over HTTP.'),
     })
     .superRefine(({ loki, otlp }, context) => {
+      const fault = loki && faultOfLabels(loki);
+      if (fault !== undefined)
+        context.addIssue({ code: 'custom', path: ['loki', ...fault.path], message: fault.message });
       const [folder, other] = [loki, otlp].map((sink) => sink?.spool && resolve(sink.spool.directory));
       if (folder === undefined || folder !== other) return;
       context.addIssue({
@@ -248,6 +251,15 @@ export function sinksSchema(kinds: readonly string[]) {
     })
     .prefault({ stdout: {} })
     .describe('Where records are sent.');
+}
+
+/** Loki refuses metadata of the same name as a label. A sink that takes no flows may have labels of these names, as it always could. */
+function faultOfLabels({ kinds, labels }: { readonly kinds: readonly string[]; readonly labels: object }) {
+  const flow: Kind = 'flow';
+  const taken = FLOW_METADATA.find((name) => Object.hasOwn(labels, name));
+  return kinds.includes(flow) && taken !== undefined
+    ? { path: ['labels', taken], message: `a label other than ${FLOW_METADATA.join(', ')}, which flows have` }
+    : undefined;
 }
 
 export type SinksConfig = z.output<ReturnType<typeof sinksSchema>>;

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addressOf, formatEndpoint, formatIp, portOf } from './address.ts';
+import { addressOf, formatEndpoint, formatIp, parseIp, portOf } from './address.ts';
 
 /** Returns sixteen bytes from groups of four hexadecimal digits. */
 function v6(...groups: readonly number[]): Uint8Array {
@@ -43,6 +43,49 @@ it('puts the port behind the address, in brackets if it is IPv6', () => {
   expect(formatEndpoint(Uint8Array.of(10, 0, 0, 1), 53)).toBe('10.0.0.1:53');
   expect(formatEndpoint(v6(0, 0, 0, 0, 0, 0, 0, 1), 53)).toBe('[::1]:53');
   expect(formatEndpoint(v6(0, 0, 0, 0, 0, 0, 0, 1), undefined)).toBe('::1');
+});
+
+describe('parseIp', () => {
+  it.each([
+    ['10.0.0.1', '10.0.0.1'],
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['::ffff:a00:1', '10.0.0.1'],
+    ['FD00:0:0::0001', 'fd00::1'],
+    ['::', '::'],
+    ['64:ff9b::10.0.0.1', '64:ff9b::a00:1'],
+  ])('%s is %s', (text, ip) => expect(parseIp(text)).toBe(ip));
+
+  it.each([
+    '',
+    '*',
+    '10.0.0',
+    '10.0.0.256',
+    '10.0.0.01',
+    '1',
+    '0x7f.0.0.1',
+    '10.0.0.1:80',
+    '[::1]',
+    '::1%eth0',
+    ':::',
+    '1::2::3',
+    'fd00::1]/@x',
+    '10.0.0.1.',
+    'localhost',
+    '::ffff:10.0.0.256',
+  ])('%s is no address', (text) => expect(parseIp(text)).toBeUndefined());
+
+  it('gives back every address that formatIp writes', () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ minLength: 16, maxLength: 16 }),
+      fc.array(fc.constantFrom(0, 0, 255), { minLength: 16, maxLength: 16 }).map((list) => Uint8Array.from(list)),
+      fc.uint8Array({ minLength: 4, maxLength: 4 }),
+    );
+    fc.assert(
+      fc.property(bytes, (address) => {
+        expect(parseIp(formatIp(address))).toBe(formatIp(address));
+      }),
+    );
+  });
 });
 
 describe('an endpoint', () => {

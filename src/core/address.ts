@@ -27,9 +27,29 @@ function longestZeroRun(groups: readonly string[]): { start: number; length: num
 
 /** Returns `10.0.0.1:53` or `[::1]:53`, or only the address if the port is undefined. */
 export function formatEndpoint(bytes: Uint8Array, port: number | undefined): string {
-  const ip = formatIp(bytes);
+  return joinEndpoint(formatIp(bytes), port);
+}
+
+/** Does the same for an address that is formatted already. */
+export function joinEndpoint(ip: string, port: number | undefined): string {
   if (port === undefined) return ip;
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+const IPV6 = /^[0-9a-f:]{2,39}(?::(?:\d{1,3}\.){3}\d{1,3})?$/i;
+const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
+/** Returns an address in the form that {@link formatIp} gives it; undefined where the text is no address. */
+export function parseIp(text: string): string | undefined {
+  if (IPV4.test(text)) return text;
+  const url = `http://[${text}]`;
+  if (!IPV6.test(text) || !URL.canParse(url)) return undefined;
+  const ip = new URL(url).hostname.slice(1, -1);
+  const [, high, low] = MAPPED.exec(ip) ?? [];
+  if (high === undefined || low === undefined) return ip;
+  const [first, last] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
+  return [first >> 8, first & 255, last >> 8, last & 255].join('.');
 }
 
 /** Returns the address of `10.0.0.1:53`, `[::1]:53`, or of an endpoint without a port. */

@@ -131,13 +131,13 @@ it('a sink whose kinds change gets the waiting records, then the new kinds; reco
 
 it('names the existing kinds if one is unknown', async () => {
   await expect(EventWay.open({ stdout: { kinds: ['event', 'requests'] } }, KINDS)).rejects.toThrow(
-    'sinks.stdout.kinds.1: "requests" is not allowed; allowed: one of event, request',
+    'sinks.stdout.kinds.1: "requests" is not allowed; allowed: one of event, flow, request',
   );
   await expect(EventWay.open({ stdout: { kinds: ['request'] } })).rejects.toThrow(
-    'sinks.stdout.kinds.0: "request" is not allowed; allowed: one of event',
+    'sinks.stdout.kinds.0: "request" is not allowed; allowed: one of event, flow',
   );
   await expect(EventWay.open({ stdout: { kinds: [] } })).rejects.toThrow(
-    'sinks.stdout.kinds: [] is not allowed; allowed: at least one of event',
+    'sinks.stdout.kinds: [] is not allowed; allowed: at least one of event, flow',
   );
   await expect(EventWay.open({ stdout: { kinds: 'event' } })).rejects.toThrow(
     'sinks.stdout.kinds: "event" is not allowed; allowed: a list',

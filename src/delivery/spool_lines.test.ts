@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { makeLines } from '../../test/support/event_lines.ts';
+import { makeFlowLines } from '../../test/support/flow_lines.ts';
 import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
 import { type Line, SpoolLines, sourceOf, splitLines } from './spool_lines.ts';
 
@@ -9,6 +10,7 @@ const lines = new SpoolLines([...RECORD_KINDS, REQUEST_KIND]);
 const RECORDS = [
   ...makeLines(3, { message: 'ünï {"probe":"tcp"} \t\n', src: '[fd00::1]:53' }),
   ...makeRequests(12).map(REQUEST_KIND.toRecord),
+  ...makeFlowLines(2, { pod: 'ünï {"probe":"tcp"} \t\n', src: 'fd00::1' }),
 ];
 
 const lineOf = (text: string): Line => ({ text, isText: true, bytes: Buffer.byteLength(text) + 1 });
@@ -46,6 +48,7 @@ it('whatever a line contains, it is read or refused', () => {
         fc.string(),
         fc.json(),
         fc.json().map((text) => `event/1 packetloss ${text}`),
+        fc.json().map((text) => `flow/1 flow ${text}`),
       ),
       (line) => {
         read(line);
@@ -66,6 +69,11 @@ it.each([
   'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"packetloss","severity":"loud"}',
   'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"packetloss","severity":"info","pod":{}}',
   'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"tcpreset","severity":"info"}',
+  'flow/1 flow {}',
+  'flow/1 flow {"time":"2026-01-01T00:00:00.000000000Z","probe":"flow"}',
+  'flow/1 flow {"time":"2026-01-01T00:00:00.000000000Z","probe":"flow","src":"","dst":"","cause":{}}',
+  'flow/1 flow {"time":"2026-01-01T00:00:00.000000000Z","probe":"tcp","src":"","dst":""}',
+  'flow/2 flow {"time":"2026-01-01T00:00:00.000000000Z","probe":"flow","src":"","dst":""}',
 ])('%s is not a record', (line) => {
   expect(read(line)).toBeUndefined();
 });

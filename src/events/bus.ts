@@ -1,34 +1,40 @@
-import type { EventRecord } from '#api/events.ts';
-import type { LaneRecord } from '#delivery/record.ts';
-import { EVENT_KIND } from './event_kind.ts';
-import { type EventFilter, matches } from './filter.ts';
+import type { LaneRecord, RecordKind } from '#delivery/record.ts';
 
-/** An event with its JSON text and its sequence number since the start of the agent. */
-export interface PublishedEvent {
+/** A record with its JSON text and its sequence number since the start of the agent. */
+export interface Published<T> {
   readonly number: number;
-  readonly event: EventRecord;
+  readonly value: T;
   readonly json: string;
 }
 
-export type EventListener = (events: readonly PublishedEvent[]) => void;
+/** Pod of a record; null: unknown. */
+interface Owned {
+  readonly namespace: string | null;
+  readonly pod: string | null;
+}
 
-/** Sends each event to all followers, and keeps the latest events of every Pod for queries. */
-export class EventBus {
+/** Sends each record of one kind to all followers, and keeps the latest records of every Pod for queries. */
+export class RecordBus<T extends Owned> {
   /** Identifies this run of the agent, because the numbers start again in each run. */
   readonly run = Date.now().toString(36);
-  readonly #listeners = new Set<EventListener>();
-  #history: PublishedEvent[] = [];
+  readonly #kind: RecordKind<T>;
+  readonly #listeners = new Set<(records: readonly Published<T>[]) => void>();
+  #history: Published<T>[] = [];
   #published = 0;
   #historyMax = 0;
 
-  /** Returns the events as records for the sinks. */
-  publish(events: readonly EventRecord[]): LaneRecord[] {
-    const records = events.map(EVENT_KIND.toRecord);
-    const published = records.map(({ json }, index) => ({
-      number: ++this.#published,
-      event: events[index] as EventRecord,
-      json,
-    }));
+  constructor(kind: RecordKind<T>) {
+    this.#kind = kind;
+  }
+
+  /** Returns the values as records for the sinks. */
+  publish(values: readonly T[]): LaneRecord[] {
+    const records: LaneRecord[] = [];
+    const published = values.map((value) => {
+      const record = this.#kind.toRecord(value);
+      records.push(record);
+      return { number: ++this.#published, value, json: record.json };
+    });
     for (const one of published) this.#history.push(one);
     // Trimming each batch would be expensive.
     if (this.#history.length > 2 * this.#historyMax) this.#cut();
@@ -41,14 +47,14 @@ export class EventBus {
     this.#cut();
   }
 
-  /** @param after number of the last event that the caller already has */
-  history(filter: EventFilter, after = 0): PublishedEvent[] {
+  /** @param after number of the last record that the caller already has */
+  history(matches: (value: T) => boolean = () => true, after = 0): Published<T>[] {
     this.#cut();
-    return this.#history.filter(({ event, number }) => number > after && matches(event, filter));
+    return this.#history.filter(({ value, number }) => number > after && matches(value));
   }
 
-  /** Calls the listener for new events until disposed. */
-  follow(listener: EventListener): Disposable {
+  /** Calls the listener for new records until disposed. */
+  follow(listener: (records: readonly Published<T>[]) => void): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
@@ -63,17 +69,17 @@ export class EventBus {
 }
 
 /**
- * Returns the events to keep, in order. All Pods get an equal share of the history, and share what a quiet Pod leaves, so
- * a noisy Pod cannot displace the events of others.
+ * Returns the records to keep, in order. All Pods get an equal share of the history, and share what a quiet Pod leaves, so
+ * a noisy Pod cannot displace the records of others.
  */
-function lastOfEach(events: readonly PublishedEvent[], max: number): PublishedEvent[] {
+function lastOfEach<T extends Owned>(records: readonly Published<T>[], max: number): Published<T>[] {
   const counts = new Map<string, number>();
-  for (const { event } of events) counts.set(ownerOf(event), (counts.get(ownerOf(event)) ?? 0) + 1);
+  for (const { value } of records) counts.set(ownerOf(value), (counts.get(ownerOf(value)) ?? 0) + 1);
   let { share, spare } = fairShare([...counts.values()], max);
-  const kept: PublishedEvent[] = [];
+  const kept: Published<T>[] = [];
   const seen = new Map<string, number>();
-  for (const one of events.toReversed()) {
-    const owner = ownerOf(one.event);
+  for (const one of records.toReversed()) {
+    const owner = ownerOf(one.value);
     const later = seen.get(owner) ?? 0;
     seen.set(owner, later + 1);
     if (later < share) kept.push(one);
@@ -97,7 +103,7 @@ function fairShare(counts: readonly number[], max: number): { readonly share: nu
   return { share: max, spare: 0 };
 }
 
-/** Events without a known Pod share one quota: otherwise short-lived namespaces could displace all others. */
-function ownerOf({ namespace, pod }: EventRecord): string {
+/** Records without a known Pod share one quota: otherwise short-lived namespaces could displace all others. */
+function ownerOf({ namespace, pod }: Owned): string {
   return pod === null ? '' : `${namespace}/${pod}`;
 }

@@ -1,8 +1,8 @@
 import type { EventRecord } from '#api/events.ts';
 import { inertJson } from '#core/inert.ts';
+import { timeNsOf } from '#core/kernel_time.ts';
 import type { EventMetadata, Kind } from '#core/record_kinds.ts';
 import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts';
-import { timeNsOf } from './envelope.ts';
 
 const NAME: Kind = 'event';
 const VERSION = 1;

@@ -62,6 +62,7 @@ beforeEach(() => {
   client = new KernelClient({
     kernel: { paths: { proc: '', sys: '', cgroup: '', netns: '' }, objects: '', node: 'n1', kubernetes: false },
     events: () => undefined,
+    records: () => undefined,
     pods: () => [{ uid: 'u', namespace: 'shop', pod: 'cart', labels: {} } as never],
     log: (level, message) => logs.push(`${level} ${message}`),
     hangMs: HANG_MS,

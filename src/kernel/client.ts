@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads';
 import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
+import type { RecordBatch } from '#api/records.ts';
 import type { Format } from '#collectors/exposition.ts';
 import { withDeadline } from '#core/deadline.ts';
 import { Turns } from '#core/turns.ts';
@@ -15,6 +16,8 @@ import { ThreadKeeper } from './thread_keeper.ts';
 export interface KernelClientOptions {
   readonly kernel: KernelOptions;
   readonly events: (events: readonly EventRecord[]) => void;
+  /** Receives records of other kinds than events. */
+  readonly records: (records: RecordBatch) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** Returns the Pods of this node from the Kubernetes API, for a thread that has started. */
   readonly pods?: () => readonly PodName[];
@@ -64,15 +67,21 @@ export class KernelClient implements AsyncDisposable {
   #podNetworks: readonly string[] = [];
 
   constructor(options: KernelClientOptions) {
-    const { kernel, events, log, hangMs = HANG_MS, worker = () => startWorker(kernel) } = options;
+    const { kernel, events, records, log, hangMs = HANG_MS, worker = () => startWorker(kernel) } = options;
     this.#options = options;
     this.#hangMs = hangMs;
-    const received = (batch: readonly EventRecord[]) => {
-      this.#ledger.received(batch);
-      events(batch);
+    const received = {
+      events: (batch: readonly EventRecord[]) => {
+        this.#ledger.received('event', batch);
+        events(batch);
+      },
+      records: (batch: RecordBatch) => {
+        this.#ledger.received(batch.kind, batch.values);
+        records(batch);
+      },
     };
     this.#keeper = new ThreadKeeper({
-      open: (lost) => new ThreadHandle(worker(), { events: received, log, lost }),
+      open: (lost) => new ThreadHandle(worker(), { ...received, log, lost }),
       started: (thread) => this.#tell(thread),
       lost: () => this.#ledger.replaced(),
       log,
@@ -151,7 +160,7 @@ export class KernelClient implements AsyncDisposable {
     }
   }
 
-  /** Returns the counts of events before they leave the kernel thread, summed over all threads. @throws like {@link ask} */
+  /** Returns the counts of records before they leave the kernel thread, summed over all threads. @throws like {@link ask} */
   async ledger(): Promise<readonly KernelLedgerEntry[]> {
     return this.#ledger.total(await this.ask('ledger', null));
   }

@@ -2,6 +2,7 @@ import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { ProbeStatus } from '#api/probes.ts';
+import type { RecordBatch } from '#api/records.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import type { ScraperView } from '#collectors/births.ts';
@@ -27,7 +28,6 @@ import { Scanner } from '#pods/scanner.ts';
 import { ownerKey } from '#pods/shared_room.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
-import { EVENT_LEDGER } from '#probe/ledger.ts';
 import type { Emit } from '#probe/metric.ts';
 import { type OwnedNetns, OwnerSlots } from '#probe/owners.ts';
 import { RetainedStates } from '#probe/retained.ts';
@@ -38,11 +38,13 @@ import { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import { Collection } from './collection.ts';
 import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
+import { type FlowSelection, type FlowsAnswer, reportFlows, whyNoFlows } from './flows.ts';
 import { lastWords } from './last_words.ts';
+import { ledgerOf } from './ledger_entries.ts';
 import { LookPace } from './look_pace.ts';
 import type { KernelOptions, Page, PageOptions } from './messages.ts';
 import { openSources } from './open_sources.ts';
-import { EventOutbox } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import { troubleOf } from './trouble.ts';
 
 export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -50,16 +52,18 @@ export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => v
 export interface KernelCallbacks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
+  readonly records: (records: RecordBatch) => void;
   readonly log: KernelLog;
   /** Deadlines of a collection, if not the defaults. */
   readonly deadlines?: Deadlines;
 }
 
-/** Maximum age in milliseconds of the collection that requests for `/api/v1/trouble` share. */
+/** Maximum age in milliseconds of the collection that requests for `/api/v1/trouble` and `/api/v1/flows` share. */
 const FRESH_MS = 2_000;
 
 /** All work of the kernel thread: discovery, sources, probes, aggregation and rendering. */
 export class Kernel implements AsyncDisposable {
+  readonly #node: string;
   readonly #callbacks: KernelCallbacks;
   readonly #aggregator: Aggregator;
   readonly #registry: NetnsRegistry;
@@ -81,7 +85,7 @@ export class Kernel implements AsyncDisposable {
   readonly #scrape: Scrape;
   readonly #counts = new SelfCounts();
   readonly #netns: BpfNetnsKernel;
-  readonly #outbox: EventOutbox;
+  readonly #outbox: Outbox;
   readonly #collection = new Collection(() => this.collect());
   readonly #hasPods: boolean;
   #refreshFailure = '';
@@ -90,6 +94,7 @@ export class Kernel implements AsyncDisposable {
 
   private constructor(options: KernelOptions, callbacks: KernelCallbacks, bpf: BpfSource, netns: BpfNetnsKernel) {
     const { paths } = options;
+    this.#node = options.node;
     this.#callbacks = callbacks;
     this.#netns = netns;
     this.#hasPods = options.kubernetes;
@@ -121,12 +126,13 @@ export class Kernel implements AsyncDisposable {
     this.#errors = new SourceErrors((message) => callbacks.log('warn', message));
     this.#hostPods = new HostPodTracker(paths, this.#registry, this.#errors);
     this.#scanner = new Scanner(paths, netns, this.#registry, this.#hostPods);
-    this.#outbox = new EventOutbox({
+    this.#outbox = new Outbox({
       node: options.node,
       probes: callbacks.probes,
       find: (id) => this.#find(id),
       refresh: () => this.#refresh(() => this.#scanner.refreshAnew()),
       send: callbacks.events,
+      sendRecords: callbacks.records,
     });
     const warn = (message: string) => callbacks.log('warn', message);
     this.#sources = openSources(
@@ -171,6 +177,7 @@ export class Kernel implements AsyncDisposable {
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
+      record: (probe, rules) => this.#outbox.recorder(probe, rules),
       log: callbacks.log,
       runTimesMissing: () => this.#runTimes.missing,
     });
@@ -236,6 +243,19 @@ export class Kernel implements AsyncDisposable {
   /** Returns the counters that indicate trouble, for every entity. Collects unless the last collection is recent enough. */
   trouble(): Promise<Trouble> {
     return this.#collection.recent(FRESH_MS, async (collected) => troubleOf(this.#aggregator, collected));
+  }
+
+  /** Returns the totals of the selected edges. Collects where the last collection is old. */
+  async flows(selection: FlowSelection): Promise<FlowsAnswer> {
+    const running = () => this.#supervisor.active().find(({ probe }) => probe.edges !== undefined);
+    const unavailable = () => ({ unavailable: whyNoFlows(this.#supervisor.status(), running()) });
+    if (running()?.metrics !== true) return unavailable();
+    return this.#collection.recent(FRESH_MS, async () => {
+      const rows = running()?.probe.edges?.();
+      if (rows === undefined) return unavailable();
+      const find = (id: NetnsId) => this.#find(id);
+      return { report: await reportFlows(this.#node, rows, selection, find, freeCycle()) };
+    });
   }
 
   probes(): readonly ProbeStatus[] {
@@ -350,22 +370,9 @@ export class Kernel implements AsyncDisposable {
     return { content, ledger: this.ledger(), writtenMs };
   }
 
-  /** Returns the event counts of every probe that has events, including disabled probes. */
+  /** Returns the record counts of every probe that has events or other records, including disabled probes. */
   ledger(): KernelLedgerEntry[] {
-    const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
-    return this.#callbacks.probes
-      .filter(({ events }) => Object.keys(events).length > 0)
-      .map(({ name, kind }) => {
-        const earlier = this.#retained.of(name, EVENT_LEDGER).value;
-        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlier;
-        return {
-          probe: name,
-          stage: kind === 'ebpf' ? 'kernel' : 'agent',
-          produced: Number(produced),
-          limited: Number(limited),
-          lost: Number(lost),
-        };
-      });
+    return ledgerOf(this.#callbacks.probes, this.#supervisor.active(), this.#retained, this.#outbox);
   }
 }
 

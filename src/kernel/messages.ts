@@ -2,6 +2,7 @@ import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { ProbeStatus } from '#api/probes.ts';
+import type { RecordBatch } from '#api/records.ts';
 import type { Trouble } from '#api/trouble.ts';
 import type { Format } from '#collectors/exposition.ts';
 import type { Content } from '#collectors/gzip.ts';
@@ -9,6 +10,7 @@ import type { Paths } from '#core/paths.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
+import type { FlowSelection, FlowsAnswer } from './flows.ts';
 
 /** Messages between the main thread and the kernel thread. The threads share nothing else. */
 
@@ -58,6 +60,8 @@ export interface Questions {
   discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
+  /** Collects where the last collection is old. */
+  flows: { ask: FlowSelection; answer: FlowsAnswer };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
   /** Returns memory to the kernel that a burst has left in the heap of the thread. */
   giveBack: { ask: null; answer: null };
@@ -81,4 +85,5 @@ export type FromKernel =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly message: string }
   | { readonly kind: 'events'; readonly events: readonly EventRecord[] }
+  | { readonly kind: 'records'; readonly records: RecordBatch }
   | { readonly kind: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string };

@@ -1,17 +1,26 @@
 import type { EventRecord } from '#api/events.ts';
+import type { RecordBatch, RecordName, RecordValues } from '#api/records.ts';
 import type { Severity } from '#api/words.ts';
+import { formatTimeNs } from '#core/kernel_time.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event.ts';
 import { NODE } from '#probe/metric.ts';
+import {
+  type Choices,
+  noChoices,
+  type OfferRecord,
+  type RecordBody,
+  RecordGate,
+  type RecordRules,
+} from '#probe/records.ts';
 
-/** Maximum number of events that wait for their namespace to be found. Further events are sent without an owner. */
+/** Maximum number of records that wait for their namespace to be found. Further records are sent without an owner. */
 const WAITING_MAX = 8_192;
-/** Maximum number of waiting events per namespace, so that one namespace cannot use up {@link WAITING_MAX}. */
+/** Maximum number of waiting records of one kind per namespace, so that one namespace cannot use up {@link WAITING_MAX}. */
 const WAITING_OF_ONE_MAX = 128;
-/** Minimum interval, in milliseconds, between scans that events cause. */
+/** Minimum interval, in milliseconds, between scans that records cause. */
 const REFRESH_EVERY_MS = 100;
 
 export interface OutboxOptions {
@@ -22,22 +31,42 @@ export interface OutboxOptions {
   readonly refresh: () => Promise<void>;
   /** Receives events in batches, in the order in which they became ready. */
   readonly send: (events: readonly EventRecord[]) => void;
+  /** Receives records of other kinds in batches, in the order in which they became ready. */
+  readonly sendRecords: (records: RecordBatch) => void;
 }
 
 type AnyBody = Omit<EventBody<EventDescriptor>, 'severity'> & { readonly severity?: Severity };
 type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels' | 'sharedNetns'>;
+type Subject = NetnsId | typeof NODE;
+
+interface Waiting {
+  readonly netns: NetnsId;
+  readonly finish: (owner: Owner | undefined) => void;
+}
+
+/** Counts of the records that a probe has offered. */
+export interface Offered {
+  /** Records that a rule selected. */
+  readonly selected: number;
+  /** Selected records beyond the limit of their Pod. */
+  readonly limited: number;
+}
 
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
 /**
- * Adds the owner to each event and passes events on in batches. An event of an unknown namespace waits for a scan, which
- * may find its owner.
+ * Adds the owner to each event and other record, and passes them on in batches. A record of an unknown namespace waits for a
+ * scan, which may find its owner.
  */
-export class EventOutbox implements Disposable {
+export class Outbox implements Disposable {
   readonly #options: OutboxOptions;
-  #ready: EventRecord[] = [];
-  #waiting: { readonly netns: NetnsId; readonly finish: (entity: Entity | undefined) => EventRecord }[] = [];
-  readonly #waitingOf = new Map<NetnsId, number>();
+  #events: EventRecord[] = [];
+  readonly #records = new Map<RecordName, RecordValues[RecordName][]>();
+  #isSending = false;
+  #waiting: Waiting[] = [];
+  readonly #waitingOf = new Map<string, number>();
+  /** Counts of records by probe. */
+  readonly #choices = new Map<string, Choices>();
   #refreshing = false;
   #refreshedMs = Number.NEGATIVE_INFINITY;
 
@@ -45,7 +74,7 @@ export class EventOutbox implements Disposable {
     this.#options = options;
   }
 
-  /** Sends the waiting events, because no further scan follows. */
+  /** Sends the waiting records, because no further scan follows. */
   [Symbol.dispose](): void {
     this.#attributeWaiting();
     this.#send();
@@ -55,25 +84,73 @@ export class EventOutbox implements Disposable {
     const events: EventSet = this.#options.probes.find(({ name }) => name === probe)?.events ?? {};
     return (type, body) => {
       const descriptor = events[type];
-      if (descriptor !== undefined) this.#add(probe, type, descriptor, body as AnyBody);
+      if (descriptor !== undefined) this.#publish(probe, type, descriptor, body as AnyBody);
     };
   }
 
-  #add(probe: string, type: string, descriptor: EventDescriptor, body: AnyBody): void {
-    const finish = (owner: Owner | undefined) => this.#describe(probe, type, descriptor, body, owner);
-    if (body.netns === NODE) {
-      this.#push(finish(NODE_OWNER));
+  /**
+   * Returns the function by which one run of a probe offers its records.
+   * @param rules undefined for a probe that offers none
+   */
+  recorder(probe: string, rules: RecordRules | undefined): OfferRecord {
+    if (rules === undefined) return () => undefined;
+    const choices = this.#choices.get(probe) ?? noChoices();
+    this.#choices.set(probe, choices);
+    const gate = new RecordGate(rules, { choices });
+    return (body) => {
+      if (gate.selects(body.candidate)) this.#record(probe, gate, body);
+    };
+  }
+
+  /** Returns the counts of a probe's records, summed over all of its runs. */
+  offered(probe: string): Offered {
+    const { failed, slow, sample, limited } = this.#choices.get(probe) ?? noChoices();
+    return { selected: failed + slow + sample, limited };
+  }
+
+  #publish(probe: string, type: string, descriptor: EventDescriptor, body: AnyBody): void {
+    this.#attribute('event', body.netns, (owner) => {
+      this.#events.push(this.#describe(probe, type, descriptor, body, owner));
+      this.#sendSoon();
+    });
+  }
+
+  #record(probe: string, gate: RecordGate, { kind, netns, timeNs, fields }: RecordBody): void {
+    this.#attribute(kind, netns, (owner) => {
+      if (!gate.admits(owner === undefined ? `netns ${netns}` : `${owner.namespace}/${owner.pod}`)) return;
+      const batch = this.#records.get(kind) ?? [];
+      this.#records.set(kind, batch);
+      batch.push({
+        time: formatTimeNs(timeNs),
+        probe,
+        node: this.#options.node,
+        netns: nameOf(netns, owner),
+        namespace: owner?.namespace ?? null,
+        pod: owner?.pod ?? null,
+        ...fields,
+      });
+      this.#sendSoon();
+    });
+  }
+
+  /** Calls `finish` with the owner of the namespace; if the owner is unknown, only after the next scan. */
+  #attribute(kind: string, netns: Subject, finish: Waiting['finish']): void {
+    if (netns === NODE) {
+      finish(NODE_OWNER);
       return;
     }
-    const entity = this.#options.find(body.netns);
-    const others = this.#waitingOf.get(body.netns) ?? 0;
-    if (entity === undefined && this.#waiting.length < WAITING_MAX && others < WAITING_OF_ONE_MAX) {
-      this.#waiting.push({ netns: body.netns, finish });
-      this.#waitingOf.set(body.netns, others + 1);
-      this.#lookFor();
-      return;
+    const entity = this.#options.find(netns);
+    if (entity === undefined && this.#waiting.length < WAITING_MAX) {
+      const key = `${kind} ${netns}`;
+      const others = this.#waitingOf.get(key) ?? 0;
+      if (others < WAITING_OF_ONE_MAX) {
+        this.#waiting.push({ netns, finish });
+        this.#waitingOf.set(key, others + 1);
+        this.#lookFor();
+        return;
+      }
     }
-    this.#push(finish(entity));
+    finish(entity);
   }
 
   #describe(
@@ -90,7 +167,7 @@ export class EventOutbox implements Disposable {
       type,
       severity: body.severity ?? severity,
       node: this.#options.node,
-      netns: body.netns === NODE ? '' : String(owner?.sharedNetns ?? body.netns),
+      netns: nameOf(body.netns, owner),
       namespace: owner?.namespace ?? null,
       pod: owner?.pod ?? null,
       ...(hasLabels ? { labels: owner.labels } : {}),
@@ -102,20 +179,25 @@ export class EventOutbox implements Disposable {
     };
   }
 
-  /** Collects events of one turn of the event loop into a batch. */
-  #push(record: EventRecord): void {
-    this.#ready.push(record);
-    if (this.#ready.length === 1) queueMicrotask(() => this.#send());
+  /** Collects records of one turn of the event loop into a batch. */
+  #sendSoon(): void {
+    if (this.#isSending) return;
+    this.#isSending = true;
+    queueMicrotask(() => this.#send());
   }
 
   #send(): void {
-    const events = this.#ready.splice(0);
+    this.#isSending = false;
+    const events = this.#events;
+    this.#events = [];
     if (events.length > 0) this.#options.send(events);
+    for (const [kind, values] of this.#records) this.#options.sendRecords({ kind, values });
+    this.#records.clear();
   }
 
   #attributeWaiting(): void {
     this.#waitingOf.clear();
-    for (const { netns, finish } of this.#waiting.splice(0)) this.#push(finish(this.#options.find(netns)));
+    for (const { netns, finish } of this.#waiting.splice(0)) finish(this.#options.find(netns));
   }
 
   #lookFor(): void {
@@ -129,4 +211,9 @@ export class EventOutbox implements Disposable {
       this.#attributeWaiting();
     }, pauseMs);
   }
+}
+
+/** Returns the namespace as text: the node's for a Pod that shares it, and empty for the machine as a whole. */
+function nameOf(netns: Subject, owner: Owner | undefined): string {
+  return netns === NODE ? '' : String(owner?.sharedNetns ?? netns);
 }

@@ -47,6 +47,7 @@ function answersOf(kernel: Kernel): Answers {
     discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),
     trouble: () => kernel.trouble(),
+    flows: (selection) => kernel.flows(selection),
     ledger: async () => kernel.ledger(),
     giveBack: async () => {
       giveBackMemory();
@@ -75,6 +76,7 @@ function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
 const kernel = await Kernel.open(workerData as KernelOptions, {
   probes: PROBES,
   events: (events) => send({ kind: 'events', events }),
+  records: (records) => send({ kind: 'records', records }),
   log: (level, message) => send({ kind: 'log', level, message }),
 });
 const answers = answersOf(kernel);

@@ -1,9 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import type { EventRecord } from '#api/events.ts';
+import type { RecordBatch } from '#api/records.ts';
 import type { FromKernel, KernelOptions, Question, QuestionName, Questions } from './messages.ts';
 
 export interface ThreadCallbacks {
   readonly events: (events: readonly EventRecord[]) => void;
+  readonly records: (records: RecordBatch) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** Called when the thread has ended or thrown. */
   readonly lost: (why: string) => void;
@@ -130,6 +132,9 @@ export class ThreadHandle {
         break;
       case 'events':
         this.#callbacks.events(message.events);
+        break;
+      case 'records':
+        this.#callbacks.records(message.records);
         break;
       case 'log':
         this.#callbacks.log(message.level, message.message);

@@ -9,6 +9,7 @@ import type { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeAlert } from './alert.ts';
 import type { EventSet, Publish } from './event.ts';
+import type { FlowRows } from './flow_edges.ts';
 import type { HookTable } from './hooks.ts';
 import type { HostPods } from './host_pods.ts';
 import type { NetnsLife } from './life.ts';
@@ -17,7 +18,7 @@ import type { Measured } from './measured.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
 import type { Owners } from './owners.ts';
 import type { ProbePanel } from './panel.ts';
-import type { RecordOffer, RecordRules } from './records.ts';
+import type { OfferRecord, RecordOffer, RecordRules, Unoffered } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
 import type { KernelLedger, NotShown, ProgramStatus, Uncounted } from './status.ts';
 import type { TcpEndsProvider } from './tcp_ends_use.ts';
@@ -57,6 +58,8 @@ export interface ProbeScope<E extends EventSet> extends ProbeContext {
   /** Returns the state that earlier runs of this probe stored under the declaration. Later runs will see changes to it. */
   retained<T>(state: RetainedState<T>): Retained<T>;
   readonly publish: Publish<E>;
+  /** Offers a record of the probe's own kind. */
+  readonly record: OfferRecord;
   /** Reports a problem other than a failed collection or a failed open. A message is reported again only if it changes. */
   readonly warn: (message: string) => void;
 }
@@ -112,7 +115,11 @@ export interface RunningProbe<M extends MetricSet> {
   /** Memory of each map in bytes, by map name. */
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
+  /** Numbers of records that the probe could not offer; for a probe whose records come through a ring. */
+  unoffered?(): Unoffered;
   uncounted?(): Uncounted;
+  /** Returns the rows of the last collection; undefined before the first. For the probe whose edges `/api/v1/flows` shows. */
+  edges?(): FlowRows | undefined;
   notShown?(): NotShown | undefined;
   /** Returns whether a namespace is shown; undefined for a probe without a pod filter. */
   readonly isShown?: ((id: NetnsId) => boolean) | undefined;

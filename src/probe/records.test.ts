@@ -4,7 +4,7 @@ import { desiredProbes } from '#agent/desired_kernel.ts';
 import { ConfigReader } from '#config/load.ts';
 import { PROBES } from '#probes/index.ts';
 import type { AnyProbe } from './contract.ts';
-import { type Candidate, causeOf, RecordGate, type RecordOffer, type RecordRules } from './records.ts';
+import { type Candidate, causeOf, noChoices, RecordGate, type RecordOffer, type RecordRules } from './records.ts';
 
 const [FIRST] = PROBES;
 
@@ -127,19 +127,16 @@ describe('which records are sent', () => {
         fc.array(fc.tuple(CANDIDATE, fc.constantFrom('a', 'b')), { maxLength: 200 }),
         (given, offered) => {
           let now = 0;
-          const gate = new RecordGate(
-            given,
-            () => 0.3,
-            () => now,
-          );
+          const choices = noChoices();
+          const gate = new RecordGate(given, { choices, random: () => 0.3, now: () => now });
           const admitted = { a: 0, b: 0 };
           for (const [candidate, pod] of offered) {
             now += (seconds * 1_000) / offered.length;
-            if (gate.admit(candidate, pod)) admitted[pod]++;
+            if (gate.selects(candidate) && gate.admits(pod)) admitted[pod]++;
           }
-          const { failed, slow, sample, limited, unwanted } = gate.choices;
-          expect(failed + slow + sample + limited + unwanted).toBe(offered.length);
-          expect(admitted.a + admitted.b).toBe(failed + slow + sample);
+          const { failed, slow, sample, limited, unwanted } = choices;
+          expect(failed + slow + sample + unwanted).toBe(offered.length);
+          expect(admitted.a + admitted.b + limited).toBe(failed + slow + sample);
           const most = Math.max(1, 2 * given.perPod) + seconds * given.perPod;
           expect(Math.max(admitted.a, admitted.b)).toBeLessThanOrEqual(most);
         },
@@ -148,15 +145,13 @@ describe('which records are sent', () => {
   });
 
   it('a Pod in a storm takes nothing from another, and unwanted records use up no rate', () => {
-    const gate = new RecordGate(
-      { failed: true, perPod: 10 },
-      () => 0,
-      () => 0,
-    );
-    for (let count = 0; count < 1_000; count++) gate.admit({ failed: true }, 'shop/noisy');
-    for (let count = 0; count < 1_000; count++) gate.admit({ failed: false }, 'shop/quiet');
-    expect(gate.admit({ failed: true }, 'shop/quiet')).toBe(true);
-    expect(gate.choices).toEqual({ failed: 21, slow: 0, sample: 0, limited: 980, unwanted: 1_000 });
+    const choices = noChoices();
+    const gate = new RecordGate({ failed: true, perPod: 10 }, { choices, random: () => 0, now: () => 0 });
+    const offer = (failed: boolean, pod: string) => gate.selects({ failed }) && gate.admits(pod);
+    for (let count = 0; count < 1_000; count++) offer(true, 'shop/noisy');
+    for (let count = 0; count < 1_000; count++) offer(false, 'shop/quiet');
+    expect(offer(true, 'shop/quiet')).toBe(true);
+    expect(choices).toEqual({ failed: 1_001, slow: 0, sample: 0, limited: 980, unwanted: 1_000 });
   });
 
   it('a sample is the requested share', () => {
@@ -166,9 +161,10 @@ describe('which records are sent', () => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
       return seed / 2 ** 31;
     };
-    const gate = new RecordGate({ failed: false, sample: 0.01, perPod: 10_000 }, random, () => 0);
-    for (let count = 0; count < 100_000; count++) gate.admit({ failed: false, tookMs: 1 }, `pod-${count % 100}`);
-    expect(gate.choices.sample).toBeGreaterThan(900);
-    expect(gate.choices.sample).toBeLessThan(1_100);
+    const choices = noChoices();
+    const gate = new RecordGate({ failed: false, sample: 0.01, perPod: 10_000 }, { choices, random });
+    for (let count = 0; count < 100_000; count++) gate.selects({ failed: false, tookMs: 1 });
+    expect(choices.sample).toBeGreaterThan(900);
+    expect(choices.sample).toBeLessThan(1_100);
   });
 });

@@ -1,7 +1,11 @@
 import * as z from 'zod';
+import type { RecordName, RecordValues } from '#api/records.ts';
 import { parseDuration } from '#core/duration.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { parsePercent } from '#core/percent.ts';
 import { RateBuckets } from '#core/rate_buckets.ts';
+import type { NODE } from './metric.ts';
+import { defineRetained } from './retained.ts';
 
 /** Kind of records that a probe offers in addition to its metrics and events. */
 export interface RecordOffer {
@@ -101,8 +105,39 @@ export function causeOf(
   return draw < sample ? 'sample' : undefined;
 }
 
-/** Numbers of records by outcome: sent for a cause, above the Pod's limit, or matched by no rule. */
-export type Choices = Readonly<Record<Cause | 'limited' | 'unwanted', number>>;
+/** Fields that the collector adds to each record. */
+type Added = 'time' | 'probe' | 'node' | 'netns' | 'namespace' | 'pod';
+
+/** A record as a probe offers it. */
+export type RecordBody = {
+  readonly [Name in RecordName]: {
+    readonly kind: Name;
+    /** Time in nanoseconds since the epoch, converted from the kernel's clock. */
+    readonly timeNs: bigint;
+    /** Namespace whose owner the record belongs to. */
+    readonly netns: NetnsId | typeof NODE;
+    readonly candidate: Candidate;
+    readonly fields: Omit<RecordValues[Name], Added>;
+  };
+}[RecordName];
+
+/** Offers one record, which is sent if the rules of the configuration select it. Never blocks and never throws. */
+export type OfferRecord = (body: RecordBody) => void;
+
+/** Numbers of records: those that a rule selected, by the first such rule; among them those beyond the limit of their Pod; all others. */
+export type Choices = Record<Cause | 'limited' | 'unwanted', number>;
+
+export function noChoices(): Choices {
+  return { failed: 0, slow: 0, sample: 0, limited: 0, unwanted: 0 };
+}
+
+export interface GateOptions {
+  /** Numbers to continue, which the gate changes. */
+  readonly choices?: Choices;
+  readonly random?: () => number;
+  /** Returns milliseconds of a monotonic clock. */
+  readonly now?: () => number;
+}
 
 /**
  * Selects the records of a probe that are sent and counts all outcomes. The ledger counts all but `unwanted` as
@@ -112,24 +147,40 @@ export class RecordGate {
   readonly #rules: RecordRules;
   readonly #buckets: RateBuckets;
   readonly #random: () => number;
-  readonly #choices = { failed: 0, slow: 0, sample: 0, limited: 0, unwanted: 0 };
+  readonly #choices: Choices;
 
-  constructor(ofProbe: RecordRules, random: () => number = Math.random, now?: () => number) {
+  constructor(ofProbe: RecordRules, { choices = noChoices(), random = Math.random, now }: GateOptions = {}) {
     this.#rules = ofProbe;
+    this.#choices = choices;
     this.#buckets = new RateBuckets(ofProbe.perPod, now);
     this.#random = random;
   }
 
-  /** Returns whether a record is sent. @param owner Pod of the record, or a placeholder if it is unknown */
-  admit(candidate: Candidate, owner: string): boolean {
+  /** Returns whether a rule selects a record. */
+  selects(candidate: Candidate): boolean {
     const cause = causeOf(candidate, this.#rules, this.#random());
-    // Only records that match a rule use up the Pod's rate.
-    const isLimited = cause !== undefined && !this.#buckets.admit(owner);
-    this.#choices[isLimited ? 'limited' : (cause ?? 'unwanted')]++;
-    return cause !== undefined && !isLimited;
+    this.#choices[cause ?? 'unwanted']++;
+    return cause !== undefined;
   }
 
-  get choices(): Choices {
-    return { ...this.#choices };
+  /**
+   * Returns whether a selected record is sent: only these use up the rate of their Pod.
+   * @param owner Pod of the record, or a substitute where it is unknown
+   */
+  admits(owner: string): boolean {
+    const admitted = this.#buckets.admit(owner);
+    if (!admitted) this.#choices.limited++;
+    return admitted;
   }
 }
+
+/** Numbers of records, of this and of earlier runs of a probe, that the probe could not offer. The ledger counts them as produced. */
+export interface Unoffered {
+  /** Records left out in the kernel by the limit of a namespace. */
+  readonly limited: bigint;
+  /** Records lost because the ring to the agent was full. */
+  readonly lost: bigint;
+}
+
+/** Numbers of a probe's earlier runs. */
+export const UNOFFERED = defineRetained<Unoffered>(() => ({ limited: 0n, lost: 0n }));

@@ -276,7 +276,7 @@ describe('conntrack_pressure', () => {
     // The event's time is converted from another clock, so it may differ slightly.
     expect(Date.parse(event?.time ?? '')).toBeGreaterThan(begunMs - CLOCKS_APART_MS);
     expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
-    expect(await ledger()).toEqual({ probe: 'conntrack', stage: 'agent', produced: 1, limited: 0, lost: 0 });
+    expect(await ledger()).toMatchObject({ kind: 'event', stage: 'agent', produced: 1, limited: 0, lost: 0 });
     // The configuration selects no metrics, so the page has none.
     const page = await agent.page();
     expect(page.samples.filter(({ name }) => name.startsWith('netsonde_conntrack_'))).toEqual([]);

@@ -3,10 +3,13 @@ import { Lane } from '#agent/lane.ts';
 import type { ConfigStatus } from '#api/config.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { ConfigReader } from '#config/load.ts';
-import { asNetnsId } from '#core/netns.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
-import { EventBus } from '#events/bus.ts';
+import { RecordBus } from '#events/bus.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
+import { FLOW_KIND } from '#events/flow_kind.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { type Access, accessTo } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
@@ -17,14 +20,17 @@ import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
 import { type AgedPage, NoThreadError } from '#kernel/client.ts';
 import { DiscoveryStatus } from '#kernel/discovery_status.ts';
+import { type FlowSelection, type FlowsAnswer, reportFlows, whyNoFlows } from '#kernel/flows.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { Entity } from '#pods/entity.ts';
+import type { FlowRows } from '#probe/flow_edges.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp, createListener, type ServerDeps } from '#server';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
+import { makeFlowRow } from './flow_rows.ts';
 
 /** Path of a token file that does not exist. */
 const NO_FILE = '/nonexistent/token';
@@ -59,22 +65,33 @@ class FakeKernel {
   /** Reasons why discovery is degraded. */
   degraded: readonly string[] = [];
   agedPage: AgedPage | undefined;
+  /** Rows of the probe `flow`; undefined where it is off. */
+  flows: FlowRows | undefined = {
+    collectedAtMs: 1_767_225_600_000,
+    edges: [makeFlowRow(), makeFlowRow({ peer: null, port: 0 })],
+  };
   readonly restarts = 0;
   readonly stuckThreads = 0;
 
-  async ask<Name extends QuestionName>(name: Name): Promise<Questions[Name]['answer']> {
+  async ask<Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']): Promise<Questions[Name]['answer']> {
     if (this.state === 'lost') throw new NoThreadError('the kernel thread is being replaced');
     if (this.state === 'hangs') return new Promise(() => undefined);
-    return structuredClone(this.#answer(name)) as Questions[Name]['answer'];
+    return structuredClone(await this.#answer(name, ask)) as Questions[Name]['answer'];
   }
 
   ledger(): Promise<Questions['ledger']['answer']> {
-    return this.ask('ledger');
+    return this.ask('ledger', null);
   }
 
   async page(): Promise<AgedPage> {
     if (this.agedPage === undefined) throw new NoThreadError('there is no page');
     return this.agedPage;
+  }
+
+  async #flows(selection: FlowSelection): Promise<FlowsAnswer> {
+    if (this.flows === undefined) return { unavailable: whyNoFlows([], undefined) };
+    const find = (id: NetnsId) => ENTITIES.find(({ netns }) => netns === id);
+    return { report: await reportFlows('n1', this.flows, selection, find, freeCycle()) };
   }
 
   #discovery(): ConstructorParameters<typeof DiscoveryStatus>[1]['report'] {
@@ -85,7 +102,7 @@ class FakeKernel {
     };
   }
 
-  #answer(name: QuestionName): unknown {
+  #answer(name: QuestionName, ask: Questions[QuestionName]['ask']): unknown {
     const aggregator = new Aggregator([], () => false);
     aggregator.entities.set(ENTITIES);
     switch (name) {
@@ -112,10 +129,12 @@ class FakeKernel {
         });
       case 'trouble':
         return troubleOf(aggregator, new Date());
+      case 'flows':
+        return this.#flows(ask as FlowSelection);
       case 'ledger':
         return PROBES.filter(({ events }) => Object.keys(events).length > 0).map(({ name: probe }, index) => {
           const stage = index % 2 === 0 ? 'kernel' : 'agent';
-          return { probe, stage, produced: 20, limited: 1, lost: 0 };
+          return { kind: 'event', probe, stage, produced: 20, limited: 1, limitedLater: 0, lost: 0 };
         });
       default:
         throw new Error(`no route asks for ${name}`);
@@ -128,7 +147,8 @@ export type Caller = 'this machine' | 'this machine by another name' | 'this mac
 /** The HTTP interface on loopback with lane and sinks, and with a fake kernel thread that the test controls. */
 export class ApiHost implements AsyncDisposable {
   readonly kernel = new FakeKernel();
-  readonly bus = new EventBus();
+  readonly bus = new RecordBus(EVENT_KIND);
+  readonly flows = new RecordBus(FLOW_KIND);
   readonly ledger = new Ledger();
   readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, files: new Files(), log: () => undefined });
   readonly lane: Lane;
@@ -173,6 +193,7 @@ export class ApiHost implements AsyncDisposable {
       metrics: new AgentMetrics(),
       scrapers: new Scrapers(),
       bus: this.bus,
+      flows: this.flows,
       followers: new Followers(this.refusals),
       ledger: this.ledger,
       unfolded: () => this.lane.unfolded,
@@ -201,6 +222,7 @@ export class ApiHost implements AsyncDisposable {
   static async open(): Promise<ApiHost> {
     const host = new ApiHost();
     host.bus.historyMax = 1_000;
+    host.flows.historyMax = 1_000;
     await host.#listeners.onAddress({ host: '127.0.0.1', port: 0 }, host.#listener);
     return host;
   }

@@ -81,6 +81,7 @@ export class ChangesProbe implements AsyncDisposable {
           fields,
           severity: severity ?? changes.events[type as 'link_changed'].severity,
         }),
+      record: () => undefined,
       warn: (message) => this.warnings.push(message),
     });
   }

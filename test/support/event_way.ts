@@ -5,7 +5,8 @@ import type { SinksConfig } from '#config/sinks.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import type { LaneRecord, StoredKind } from '#delivery/record.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
-import { EventBus } from '#events/bus.ts';
+import { RecordBus } from '#events/bus.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { PROBES } from '#probes/index.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
@@ -34,7 +35,7 @@ export class EventWay implements AsyncDisposable {
       probes: PROBES,
       ephemeral: DEFAULT_PORT_RANGE,
       ledger: this.books,
-      bus: new EventBus(),
+      bus: new RecordBus(EVENT_KIND),
       peers: () => undefined,
       deliver: (records) => this.sinks.offer(records),
     });

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import type { EventRecord } from '#api/events.ts';
+import type { RecordBatch } from '#api/records.ts';
 import { textOf } from '#collectors/gzip.ts';
 import { ConfigReader } from '#config/load.ts';
 import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
@@ -41,17 +42,21 @@ const PATIENT = { probeMs: 30_000, cycleMs: 60_000 };
 export class TestKernel implements AsyncDisposable {
   readonly kernel: Kernel;
   readonly events: EventRecord[];
+  /** Records of other kinds than events. */
+  readonly records: readonly RecordBatch[];
   readonly logs: readonly string[];
   readonly #parser = new ExpositionParser();
 
-  private constructor(kernel: Kernel, events: EventRecord[], logs: readonly string[]) {
+  private constructor(kernel: Kernel, events: EventRecord[], records: readonly RecordBatch[], logs: readonly string[]) {
     this.kernel = kernel;
     this.events = events;
+    this.records = records;
     this.logs = logs;
   }
 
   static async open(yaml = '{}', options: TestKernelOptions = {}): Promise<TestKernel> {
     const events: EventRecord[] = [];
+    const records: RecordBatch[] = [];
     const logs: string[] = [];
     const kernel = await Kernel.open(
       {
@@ -63,13 +68,14 @@ export class TestKernel implements AsyncDisposable {
       {
         probes: options.probes ?? PROBES,
         events: (batch) => events.push(...batch),
+        records: (batch) => records.push(batch),
         log: (level, message) => logs.push(`${level} ${message}`),
         deadlines: PATIENT,
       },
     );
     const config = new ConfigReader(options.probes ?? PROBES).parse(yaml);
     await kernel.configure(desiredProbes(config), config.bpfStats, config.limits.series);
-    return new TestKernel(kernel, events, logs);
+    return new TestKernel(kernel, events, records, logs);
   }
 
   async text(): Promise<string> {

@@ -31,6 +31,7 @@ export class ProbesInAllStates implements AsyncDisposable {
       retained: new RetainedStates(),
       aggregator: new Aggregator(PROBE_STATES, () => false),
       publish: () => () => undefined,
+      record: () => () => undefined,
       log: () => undefined,
     });
   }

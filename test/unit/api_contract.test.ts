@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
+import { FLOW_RECORD, type FlowRecord } from '#api/flows.ts';
 import { COMMON_STATUSES, ROUTES } from '#api/routes.ts';
 import { DROP_REASONS, PROBE_STATES } from '#api/words.ts';
 import { ConfigError } from '#config/faults.ts';
@@ -16,12 +17,13 @@ import { KINDS } from '#core/record_kinds.ts';
 import { Connections } from '#http/connections.ts';
 import { Listeners } from '#http/listeners.ts';
 import { Refusals } from '#http/refusals.ts';
-import { EventOutbox } from '#kernel/outbox.ts';
+import { Outbox } from '#kernel/outbox.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
 import { createHealthApp } from '#server';
 import { ApiHost, KUBERNETES } from '../support/api_host.ts';
 import { checkAnswer, readEvent } from '../support/contract.ts';
+import { makeFlows } from '../support/flow_lines.ts';
 import { eventually } from '../support/oracle.ts';
 import { ProbesInAllStates } from '../support/probe_states.ts';
 
@@ -29,6 +31,7 @@ const SINKS = sinksSchema(KINDS);
 const VALUES = { string: 'text', number: 1, strings: ['a', 'b'] } as const;
 const JSON_ROUTES = ROUTES.filter(({ isStream }) => isStream !== true);
 const EVENTS_PATH = '/api/v1/events';
+const FLOW_STREAM = '/api/v1/flows/stream';
 const NDJSON = { headers: { accept: 'application/x-ndjson' } };
 
 let probes: ProbesInAllStates;
@@ -78,13 +81,13 @@ async function statuses(): Promise<Record<string, number>> {
   );
 }
 
-const WELL = { agent: 200, probes: 200, entities: 200, trouble: 200, sinks: 200, ledger: 200, config: 200 };
-const WITHOUT_KERNEL = { ...WELL, probes: 503, entities: 503, trouble: 503, ledger: 503 };
+const WELL = { agent: 200, probes: 200, entities: 200, trouble: 200, flows: 200, sinks: 200, ledger: 200, config: 200 };
+const WITHOUT_KERNEL = { ...WELL, probes: 503, entities: 503, trouble: 503, flows: 503, ledger: 503 };
 
 /** Returns two events of each type as the kernel thread sends them, one with all fields and one with only the required fields. */
 async function eventsOfAllTypes(): Promise<EventRecord[]> {
   const events: EventRecord[] = [];
-  const outbox = new EventOutbox({
+  const outbox = new Outbox({
     node: 'n1',
     probes: PROBES,
     find: (netns) => ({
@@ -98,6 +101,7 @@ async function eventsOfAllTypes(): Promise<EventRecord[]> {
     }),
     refresh: async () => undefined,
     send: (batch) => events.push(...batch),
+    sendRecords: () => undefined,
   });
   for (const probe of PROBES) {
     for (const [type, { fields }] of Object.entries<EventDescriptor>(probe.events)) {
@@ -163,7 +167,7 @@ describe('every route', () => {
 
   it('waits for its turn at the kernel thread, and reports when none came', async () => {
     host.kernel.state = 'hangs';
-    await statuses();
+    await Promise.all(Array.from({ length: 4 }, () => host.fetch('/api/v1/entities')));
     const response = await host.fetch('/api/v1/entities');
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1']);
     expect(await response.json()).toEqual({ error: 'timed out while 4 others were served' });
@@ -354,6 +358,29 @@ describe('events', () => {
   });
 });
 
+describe('flows', () => {
+  it('say that the probe is off, and how to switch it on', async () => {
+    host.kernel.flows = undefined;
+    const { status, body } = await answerOf('/api/v1/flows');
+    expect([status, (body as { error: string }).error]).toEqual([409, expect.stringContaining('probes: { flow:')]);
+  });
+
+  it.each(['/api/v1/flows', FLOW_STREAM])('%s refuses a wrong parameter with a message', async (path) => {
+    const { status, body } = await answerOf(`${path}?port=x`);
+    expect([status, body]).toEqual([400, { error: 'port: x is no port; give a number from 1 to 65535' }]);
+  });
+
+  it('are streamed in both formats', async () => {
+    const [flow] = makeFlows(1) as [FlowRecord];
+    host.flows.publish([flow]);
+    const lines = await host.fetch(`${FLOW_STREAM}?follow=false`, NDJSON);
+    note(FLOW_STREAM, lines.status);
+    expect(FLOW_RECORD.parse(await lines.json())).toEqual(flow);
+    const events = await (await host.fetch(`${FLOW_STREAM}?follow=false`)).text();
+    expect(events).toBe(`id: ${host.flows.run}-1\nevent: flow\ndata: ${JSON.stringify(flow)}\n\n`);
+  });
+});
+
 it('the tests above saw all documented statuses and no others', () => {
   for (const { path, statuses: own } of ROUTES) {
     const documented = ['200', ...Object.keys(COMMON_STATUSES), ...Object.keys(own)];
@@ -364,7 +391,7 @@ it('the tests above saw all documented statuses and no others', () => {
 type Node = Record<string, unknown> | unknown[];
 
 /** Names of fields whose schema allows any key. */
-const OPEN = new Set(['document', 'labels', 'dropped']);
+const OPEN = new Set(['document', 'labels', 'dropped', 'failed', 'ends']);
 
 /** Returns the objects and arrays within a value, except those below `OPEN`. */
 function nodesOf(value: unknown): Node[] {

@@ -1,5 +1,3 @@
-import type { EventRecord } from '#api/events.ts';
-
 const NANOSECONDS_PER_SECOND = 1_000_000_000n;
 
 /** Formats nanoseconds since the epoch as RFC 3339 in UTC. */
@@ -12,8 +10,8 @@ export function formatTimeNs(timeNs: bigint): string {
 
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss'.length;
 
-/** Returns the time of an event in nanoseconds since the epoch; decimal, because it exceeds the safe integers. */
-export function timeNsOf({ time }: EventRecord): string {
+/** Returns the time of a record in nanoseconds since the epoch; decimal, because it exceeds the safe integers. */
+export function timeNsOf({ time }: { readonly time: string }): string {
   const seconds = Date.parse(`${time.slice(0, SECOND_DIGITS)}Z`) / 1_000;
   return `${seconds}${time.slice(SECOND_DIGITS + 1, -1)}`;
 }

@@ -1,0 +1,122 @@
+import { expect, it } from 'vitest';
+import { FLOWS_REPORT } from '#api/flows.ts';
+import type { ProbeStatus } from '#api/probes.ts';
+import { PROBE_STATES } from '#api/words.ts';
+import type { ActiveProbe } from '#collectors/supervisor.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import type { FlowRow } from '#probe/flow_edges.ts';
+import { makeFlowRow } from '../../test/support/flow_rows.ts';
+import { type FlowSelection, reportFlows, whyNoFlows } from './flows.ts';
+
+const ALL: FlowSelection = { failed: false, limit: 1_000 };
+const [NODE, CART, STRANGE] = [1, 2, 3].map(asNetnsId) as [NetnsId, NetnsId, NetnsId];
+const OWNERS = new Map([
+  [NODE, { namespace: '', pod: '' }],
+  [CART, { namespace: 'shop', pod: 'cart' }],
+]);
+
+const ROWS: readonly FlowRow[] = [
+  makeFlowRow({ port: 1, sentBytes: 1 }),
+  makeFlowRow({ port: 2, retransmittedSegments: 50 }),
+  makeFlowRow({ port: 3, failed: { refused: 2, timeout: 1, other: 0 } }),
+  makeFlowRow({ port: 4, netns: NODE, role: 'server', peer: 'fd00::7', sentBytes: 2n ** 40n }),
+  makeFlowRow({ port: 5, netns: STRANGE, failed: { unreachable: 1n }, roundTrips: { count: 0, sumSeconds: 0 } }),
+  makeFlowRow({ port: 0, peer: null, failed: { given_up: 7 } }),
+  makeFlowRow({ port: 0, peer: null, role: 'server', netns: NODE }),
+];
+
+function report(selection: Partial<FlowSelection> = {}, edges: Iterable<FlowRow> = ROWS) {
+  const rows = { collectedAtMs: 1_767_225_600_123, edges };
+  return reportFlows('n1', rows, { ...ALL, ...selection }, (id) => OWNERS.get(id), freeCycle());
+}
+
+async function portsOf(selection: Partial<FlowSelection>) {
+  const { edges, rest } = FLOWS_REPORT.parse(await report(selection));
+  return [edges.map(({ port }) => port), rest.map(({ role }) => role)];
+}
+
+it('lists the edges worst first: by failures, then by the share of retransmitted segments, then by bytes', async () => {
+  const said = FLOWS_REPORT.parse(await report());
+  expect(said).toMatchObject({ node: 'n1', collectedAt: '2026-01-01T00:00:00.123Z', omitted: 0 });
+  expect(said.edges.map(({ port }) => port)).toEqual([3, 5, 2, 4, 1]);
+  expect(said.edges[0]).toEqual({
+    namespace: 'shop',
+    pod: 'cart',
+    netns: '2',
+    role: 'client',
+    peer: '10.0.0.7',
+    port: 3,
+    open: 1,
+    connections: 10,
+    failed: { refused: 2, timeout: 1 },
+    ends: { closed: 9 },
+    sentBytes: 1_000,
+    receivedBytes: 2_000,
+    sentSegments: 100,
+    receivedSegments: 90,
+    retransmittedSegments: 0,
+    retransmittedBytes: 0,
+    outOfOrderSegments: 0,
+    busySeconds: 0.5,
+    receiverLimitedSeconds: 0,
+    sendBufferLimitedSeconds: 0.25,
+    roundTripSeconds: 0.0005,
+  });
+});
+
+it('says where the owner is unknown, where nothing was measured, and which counts have no row of their own', async () => {
+  const { edges, rest } = await report();
+  expect(edges[1]).toMatchObject({ namespace: null, pod: null, netns: '3', roundTripSeconds: null });
+  expect(edges[3]).toMatchObject({ namespace: '', pod: '', sentBytes: 2 ** 40 });
+  expect(rest).toMatchObject([
+    { namespace: 'shop', pod: 'cart', netns: null, role: 'client', peer: '*', port: null, failed: { given_up: 7 } },
+    { namespace: '', pod: '', netns: null, role: 'server', peer: '*', port: null },
+  ]);
+});
+
+it.each<[Partial<FlowSelection>, unknown]>([
+  [{ pod: 'cart' }, [[3, 2, 1], ['client']]],
+  [{ namespace: 'shop', pod: 'cart', port: 2 }, [[2], ['client']]],
+  [{ namespace: 'bank' }, [[], []]],
+  [{ pod: '' }, [[4], ['server']]],
+  [{ peer: 'fd00::7' }, [[4], ['client', 'server']]],
+  [{ role: 'server' }, [[4], ['server']]],
+  [{ failed: true }, [[3, 5], ['client']]],
+  [{ failed: true, role: 'server' }, [[], []]],
+])('%j selects', async (selection, ports) => {
+  expect(await portsOf(selection)).toEqual(ports);
+});
+
+it('a limit keeps the worst edges, and the report says how many it leaves out', async () => {
+  const { edges, omitted, rest } = await report({ limit: 2 });
+  expect([edges.map(({ port }) => port), omitted, rest.length]).toEqual([[3, 5], 3, 2]);
+});
+
+it('gives the thread to others between slices of many rows', async () => {
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  const many = function* () {
+    for (let port = 0; port < 65_536; port++) yield makeFlowRow({ port });
+  };
+  const { edges, omitted } = await report({ limit: 20_000 }, many());
+  clearInterval(timer);
+  expect([edges.length, omitted]).toEqual([20_000, 45_536]);
+  expect(turns).toBeGreaterThan(0);
+});
+
+it.each(PROBE_STATES.map((state) => [state]))('says what to do where the probe is %s', (state) => {
+  const status = { name: 'flow', state, reason: state === 'failed' ? 'no room' : '' } as ProbeStatus;
+  const why = whyNoFlows([status], undefined);
+  if (state === 'stopped') expect(why).toContain('probes: { flow: { enabled: true } }');
+  else if (state === 'failed') expect(why).toBe('the probe flow is failed: no room');
+  else expect(why).toBe(`the probe flow is ${state}; ask again`);
+});
+
+it('says what to do where the probe runs without totals', () => {
+  const status = { name: 'flow', state: 'running', reason: '' } as ProbeStatus;
+  const active = (metrics: boolean) => ({ name: 'flow', metrics }) as ActiveProbe;
+  expect(whyNoFlows([status], active(false))).toContain('remove `metrics: false`');
+  expect(whyNoFlows([status], active(true))).toBe('the probe flow has collected nothing yet; ask again');
+  expect(whyNoFlows([], undefined)).toContain('the probe flow is off');
+});

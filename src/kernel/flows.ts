@@ -1,0 +1,140 @@
+import type { FlowEdge, FlowsReport } from '#api/flows.ts';
+import type { ProbeStatus } from '#api/probes.ts';
+import type { FlowRole } from '#api/words.ts';
+import type { ActiveProbe } from '#collectors/supervisor.ts';
+import type { Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { type EdgeNumbers, worstFirst } from '#core/worst_first.ts';
+import type { Entity } from '#pods/entity.ts';
+import { FLOW_PROBE, type FlowRow, type FlowRows } from '#probe/flow_edges.ts';
+
+/** Edges that a client asks for; undefined fields match everything. */
+export interface FlowSelection {
+  readonly namespace?: string | undefined;
+  readonly pod?: string | undefined;
+  /** As `formatIp` writes it. */
+  readonly peer?: string | undefined;
+  readonly port?: number | undefined;
+  readonly role?: FlowRole | undefined;
+  /** True for edges with failed connections only. */
+  readonly failed: boolean;
+  /** Most edges of the answer. */
+  readonly limit: number;
+}
+
+/** Totals of the edges, or the reason why there are none, with its remedy. */
+export type FlowsAnswer = { readonly report: FlowsReport } | { readonly unavailable: string };
+
+type Owner = Pick<Entity, 'namespace' | 'pod'>;
+
+/**
+ * Returns the reason why there are no totals, and what to do.
+ * @param running the probe, if it runs
+ */
+export function whyNoFlows(statuses: readonly ProbeStatus[], running: ActiveProbe | undefined): string {
+  const { state = 'stopped', reason = '' } = statuses.find(({ name }) => name === FLOW_PROBE) ?? {};
+  const probe = `the probe ${FLOW_PROBE}`;
+  if (state === 'stopped') {
+    return `${probe} is off; switch it on in the configuration: probes: { ${FLOW_PROBE}: { enabled: true } }`;
+  }
+  if (running?.metrics === false) return `${probe} shows no metrics; remove \`metrics: false\` from its section`;
+  if (running !== undefined) return `${probe} has collected nothing yet; ask again`;
+  return `${probe} is ${state}${reason === '' ? '; ask again' : `: ${reason}`}`;
+}
+
+/**
+ * Returns the totals of the selected edges, the worst of them first.
+ * @param find owner of a namespace; undefined where it is unknown
+ */
+export async function reportFlows(
+  node: string,
+  { collectedAtMs, edges: rows }: FlowRows,
+  selection: FlowSelection,
+  find: (netns: NetnsId) => Owner | undefined,
+  cycle: Cycle,
+): Promise<FlowsReport> {
+  const found: { readonly row: FlowRow; readonly owner: Owner | undefined; readonly numbers: EdgeNumbers }[] = [];
+  for (const row of rows) {
+    if (cycle.isDue) await cycle.pause();
+    if (!matchesRow(row, selection)) continue;
+    const owner = find(row.netns);
+    if (matchesOwner(owner, selection)) found.push({ row, owner, numbers: numbersOf(row) });
+  }
+  found.sort((a, b) => worstFirst(a.numbers, b.numbers));
+  const all = found.filter(({ row }) => row.peer !== null);
+  const edges = all.slice(0, selection.limit).map(({ row, owner }) => toEdge(row, owner));
+  return {
+    node,
+    collectedAt: new Date(collectedAtMs).toISOString(),
+    edges,
+    omitted: all.length - edges.length,
+    rest: found.filter(({ row }) => row.peer === null).map(({ row, owner }) => toEdge(row, owner)),
+  };
+}
+
+function matchesRow(row: FlowRow, { peer, port, role, failed }: FlowSelection): boolean {
+  return (
+    (row.peer === null || ((peer === undefined || row.peer === peer) && (port === undefined || row.port === port))) &&
+    (role === undefined || row.role === role) &&
+    (!failed || sumOf(row.failed) > 0)
+  );
+}
+
+function matchesOwner(owner: Owner | undefined, { namespace, pod }: FlowSelection): boolean {
+  return (namespace === undefined || owner?.namespace === namespace) && (pod === undefined || owner?.pod === pod);
+}
+
+function numbersOf({ failed, sentSegments, retransmittedSegments, sentBytes, receivedBytes }: FlowRow): EdgeNumbers {
+  return {
+    failures: sumOf(failed),
+    sentSegments: Number(sentSegments),
+    retransmittedSegments: Number(retransmittedSegments),
+    bytes: Number(sentBytes) + Number(receivedBytes),
+  };
+}
+
+function sumOf(counts: Readonly<Partial<Record<string, Counter>>>): number {
+  let sum = 0;
+  for (const name in counts) sum += Number(counts[name] ?? 0);
+  return sum;
+}
+
+function toEdge(row: FlowRow, owner: Owner | undefined): FlowEdge {
+  const { peer, roundTrips } = row;
+  const measured = Number(roundTrips.count);
+  return {
+    namespace: owner?.namespace ?? null,
+    pod: owner?.pod ?? null,
+    netns: peer === null ? null : String(row.netns),
+    role: row.role,
+    peer: peer ?? '*',
+    port: peer === null ? null : row.port,
+    open: row.open,
+    connections: Number(row.connections),
+    failed: aboveZero(row.failed),
+    ends: aboveZero(row.ends),
+    sentBytes: Number(row.sentBytes),
+    receivedBytes: Number(row.receivedBytes),
+    sentSegments: Number(row.sentSegments),
+    receivedSegments: Number(row.receivedSegments),
+    retransmittedSegments: Number(row.retransmittedSegments),
+    retransmittedBytes: Number(row.retransmittedBytes),
+    outOfOrderSegments: Number(row.outOfOrderSegments),
+    busySeconds: row.busySeconds,
+    receiverLimitedSeconds: row.receiverLimitedSeconds,
+    sendBufferLimitedSeconds: row.sendBufferLimitedSeconds,
+    roundTripSeconds: measured > 0 ? roundTrips.sumSeconds / measured : null,
+  };
+}
+
+function aboveZero<Name extends string>(
+  counts: Readonly<Partial<Record<Name, Counter>>>,
+): Partial<Record<Name, number>> {
+  const shown: Partial<Record<Name, number>> = {};
+  for (const name in counts) {
+    const value = Number(counts[name] ?? 0);
+    if (value > 0) shown[name] = value;
+  }
+  return shown;
+}

@@ -1,0 +1,40 @@
+import type { FlowEnd, FlowFailure, FlowRole } from '#api/words.ts';
+import type { Counter } from '#core/counter.ts';
+import type { NetnsId } from '#core/netns.ts';
+
+/** Name of the probe whose rows `/api/v1/flows` shows. */
+export const FLOW_PROBE = 'flow';
+
+/** Totals of one edge as the kernel counts them, over all runs of the probe; none of them falls, except `open`. */
+export interface FlowRow {
+  /** Namespace of the connections; for counts without a row, the one under which those of the whole owner are shown. */
+  readonly netns: NetnsId;
+  readonly role: FlowRole;
+  /** Address of the other end, as `formatIp` writes it; null: counts of connections without a row of their own. */
+  readonly peer: string | null;
+  /** Port of the server; 0 without a peer. */
+  readonly port: number;
+  readonly open: number;
+  readonly connections: Counter;
+  readonly failed: Readonly<Partial<Record<FlowFailure, Counter>>>;
+  readonly ends: Readonly<Partial<Record<FlowEnd, Counter>>>;
+  readonly sentBytes: Counter;
+  readonly receivedBytes: Counter;
+  readonly sentSegments: Counter;
+  readonly receivedSegments: Counter;
+  readonly retransmittedSegments: Counter;
+  readonly retransmittedBytes: Counter;
+  readonly outOfOrderSegments: Counter;
+  readonly busySeconds: number;
+  readonly receiverLimitedSeconds: number;
+  readonly sendBufferLimitedSeconds: number;
+  /** Number of measured round-trip times, and their sum in seconds. */
+  readonly roundTrips: { readonly count: Counter; readonly sumSeconds: number };
+}
+
+/** All rows of a probe as of one collection. */
+export interface FlowRows {
+  /** End of the collection, in milliseconds since the epoch. */
+  readonly collectedAtMs: number;
+  readonly edges: Iterable<FlowRow>;
+}

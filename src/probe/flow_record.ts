@@ -1,0 +1,127 @@
+import type { FlowRecord } from '#api/flows.ts';
+import type { FlowEnd, FlowFailure, FlowRole } from '#api/words.ts';
+import { joinEndpoint } from '#core/address.ts';
+import type { Counter } from '#core/counter.ts';
+import { formatTimeNs } from '#core/kernel_time.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { RecordBody, RecordOffer } from './records.ts';
+
+/** Records of a probe that sees connections end. */
+export const FLOW_RECORDS: RecordOffer = {
+  kind: 'flow',
+  help: 'A record is a TCP connection that has ended, as one of its ends saw it. It failed if it was never established, or ended by a timeout, and is slow by the time that it took to be established. Failed ones are sent by default.',
+  failedByDefault: true,
+};
+
+/** One end of a connection that has ended, as the kernel knows it. */
+export interface EndedConnection {
+  /** Time of the end in nanoseconds since the epoch. */
+  readonly timeNs: bigint;
+  readonly netns: NetnsId;
+  readonly role: FlowRole;
+  /** Address of this end, as `formatIp` writes it. */
+  readonly local: string;
+  /** 0 where the kernel found no free port. */
+  readonly localPort: number;
+  readonly peer: string;
+  readonly peerPort: number;
+  /** Name of the state before the end, as `tcpStateName` gives it. */
+  readonly state: string;
+  /** Way in which an established connection ended, or the cause why it was never established. */
+  readonly outcome: { readonly end: FlowEnd } | { readonly cause: FlowFailure };
+  readonly sentBytes: Counter;
+  readonly receivedBytes: Counter;
+  readonly sentSegments: Counter;
+  readonly receivedSegments: Counter;
+  readonly retransmittedSegments: Counter;
+  readonly retransmittedBytes: Counter;
+  /** Seconds; null where they are unknown. */
+  readonly connectSeconds: number | null;
+  readonly roundTripSeconds: number | null;
+  readonly minRoundTripSeconds: number | null;
+  readonly busySeconds: number;
+  readonly receiverLimitedSeconds: number;
+  readonly sendBufferLimitedSeconds: number;
+  /** Time in nanoseconds since the epoch when it was established; null where it was not noted. */
+  readonly startedNs: bigint | null;
+}
+
+const MS_PER_SECOND = 1_000;
+
+/** Returns the record of a connection, for `scope.record`. */
+export function flowRecord(ended: EndedConnection): RecordBody {
+  const { timeNs, netns, connectSeconds } = ended;
+  const fields = fieldsOf(ended);
+  return {
+    kind: 'flow',
+    timeNs,
+    netns,
+    candidate: {
+      failed: fields.failed,
+      tookMs: connectSeconds === null ? undefined : connectSeconds * MS_PER_SECOND,
+    },
+    fields: { ...fields, message: messageOf(fields) },
+  };
+}
+
+type Fields = Omit<FlowRecord, 'time' | 'probe' | 'node' | 'netns' | 'namespace' | 'pod' | 'message'>;
+
+function fieldsOf({ role, state, outcome, startedNs, ...ended }: EndedConnection): Fields {
+  const local = { ip: ended.local, port: ended.localPort };
+  const peer = { ip: ended.peer, port: ended.peerPort };
+  const [client, server] = role === 'client' ? [local, peer] : [peer, local];
+  const [end, cause] = 'end' in outcome ? [outcome.end, null] : [null, outcome.cause];
+  return {
+    src: client.ip,
+    srcPort: client.port === 0 ? null : client.port,
+    dst: server.ip,
+    dstPort: server.port,
+    role,
+    state,
+    failed: end === null || end === 'timeout',
+    cause,
+    end,
+    sentBytes: Number(ended.sentBytes),
+    receivedBytes: Number(ended.receivedBytes),
+    sentSegments: Number(ended.sentSegments),
+    receivedSegments: Number(ended.receivedSegments),
+    retransmittedSegments: Number(ended.retransmittedSegments),
+    retransmittedBytes: Number(ended.retransmittedBytes),
+    connectSeconds: ended.connectSeconds,
+    roundTripSeconds: ended.roundTripSeconds,
+    minRoundTripSeconds: ended.minRoundTripSeconds,
+    busySeconds: ended.busySeconds,
+    receiverLimitedSeconds: ended.receiverLimitedSeconds,
+    sendBufferLimitedSeconds: ended.sendBufferLimitedSeconds,
+    startedAt: startedNs === null ? null : formatTimeNs(startedNs),
+  };
+}
+
+const FAILURES: Readonly<Record<FlowFailure, string>> = {
+  refused: 'the peer refused it',
+  timeout: 'the peer did not answer',
+  unreachable: 'the network cannot reach the peer',
+  given_up: 'the application gave up',
+  no_port: 'no local port was free',
+  other: 'the kernel gives no cause that netsonde knows',
+};
+
+const ENDS: Readonly<Record<FlowEnd, string>> = {
+  closed: 'was closed',
+  reset_by_peer: 'was reset by the peer',
+  reset_here: 'was reset by this end',
+  timeout: 'timed out',
+  other: 'was ended by the kernel',
+};
+
+function messageOf(fields: Fields): string {
+  const { src, srcPort, dst, dstPort, cause, end, connectSeconds, retransmittedSegments, sentSegments } = fields;
+  const connection = `A connection from ${joinEndpoint(src, srcPort ?? undefined)} to ${joinEndpoint(dst, dstPort)}`;
+  if (cause !== null) {
+    const after = connectSeconds === null ? '' : ` after ${connectSeconds.toFixed(3)} s`;
+    return `${connection} failed${after}: ${FAILURES[cause]}.`;
+  }
+  const retransmitted =
+    retransmittedSegments === 0 ? '' : ` ${retransmittedSegments} of ${sentSegments} segments were retransmitted.`;
+  return `${connection} ${ENDS[end ?? 'other']} after ${fields.sentBytes} bytes sent and ${fields.receivedBytes} received.${retransmitted}`;
+}
