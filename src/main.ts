@@ -12,6 +12,7 @@ const COMMANDS = new Map<string | undefined, () => Promise<Command>>([
   ['serve', async () => (await import('#commands/serve.ts')).runServe],
   ['check', async () => (await import('#commands/check.ts')).runCheck],
   ['events', async () => (await import('#commands/events.ts')).runEvents],
+  ['flows', async () => (await import('#commands/flows.ts')).runFlows],
   ['probes', async () => (await import('#commands/probes.ts')).runProbes],
   ['convert', async () => (await import('#commands/convert.ts')).runConvert],
   ['idle', async () => (await import('#commands/idle.ts')).idle],

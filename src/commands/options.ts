@@ -7,11 +7,18 @@ import { DEFAULT_LISTEN } from '#http/listen_address.ts';
 
 /** Default directory for data that survives a restart of the agent. */
 export const DEFAULT_STATE = '/var/lib/netsonde';
-/** Default address of the agent that `events` queries. */
+/** Default address of the agent that `events` and `flows` query. */
 export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_LISTEN.port}`;
 
 /** Options of every command, which main.ts handles before it runs the command. */
 const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
+
+/** Options of the commands that query an agent: `events` and `flows`. */
+export const AGENT_OPTIONS = {
+  url: { type: 'string', default: DEFAULT_URL },
+  'token-file': { type: 'string' },
+  'api-socket': { type: 'string' },
+} as const;
 
 /** Options of the commands that read this node: `serve` and `check`. */
 export const NODE_OPTIONS = {

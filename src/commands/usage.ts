@@ -8,6 +8,7 @@ export const USAGE = `netsonde: what the network does to every Pod of this node
   netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default :${DEFAULT_LISTEN.port}, all addresses)
   netsonde check [--config FILE] [--strict] [--json]    validate the configuration, open every probe, report the result
   netsonde events [--follow] [--pod NAMESPACE/NAME] …   show the events of an agent
+  netsonde flows [--follow] [--failed] [--pod POD] …    show TCP connections by Pod and peer, worst first
   netsonde probes                                       list all probes
   netsonde convert FILE [--strict] [-o yaml|configmap]  convert KubeSkoop's configuration to netsonde's
   netsonde idle                                         do nothing, so that other commands can run in the container
@@ -44,6 +45,21 @@ Options of events:
   -o json|text        format (default text)
   --api-socket FILE   the agent's Unix socket, instead of --url
   --token-file FILE   file with the bearer token, for an agent on another machine
+Options of flows:
+  --url, --api-socket, --token-file
+                      as for events
+  --namespace NAME    only connections of Pods in this namespace
+  --pod POD           only connections of this Pod: NAMESPACE/NAME, or NAME
+  --peer ADDRESS      only connections with this address
+  --port PORT         only connections to this port of a server
+  --role ROLE         only connections in which the Pod is the client, or the server
+  --failed            only where connections failed
+  --limit NUMBER      edges that the agent sends, the worst (default 1000)
+  --interval TIME     time between two tables (default 3s); the first shows totals, all others rates
+  --count NUMBER      tables before the end (default: no end on a terminal, otherwise 1)
+  --follow, -f        show each connection when it ends: those that \`records\` of the probe flow selects
+  --since TIME        with --follow also past ones: those of the last duration (10m) or since a time
+  -o json|text        format (default text)
 Options of check:
   --strict            also fail if a probe is unsupported or degraded
   --json              print the result as JSON

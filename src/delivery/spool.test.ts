@@ -246,15 +246,15 @@ it('keeps kinds apart, and reads lines of an earlier version of a kind', async (
 it('counts lines that only another version of netsonde can read, and continues behind them', async () => {
   const [event] = makeEvents(1);
   const lines = [
-    'flow/1 flow {"bytes":7}',
+    'trace/1 http {"bytes":7}',
     `event/2 packetloss ${JSON.stringify(event)}`,
     `event/1 packetloss ${JSON.stringify(event)}`,
   ];
   writeFileSync(join(directory, '0000000001.jsonl'), `${lines.join('\n')}\n`);
   const spool = await open();
-  expect(recovered).toEqual({ flow: 1, packetloss: 2 });
+  expect(recovered).toEqual({ http: 1, packetloss: 2 });
   expect(await drainAll(spool)).toEqual(makeLines(1));
-  expect(dropped).toEqual({ 'flow unknown_kind': 1, 'packetloss unknown_kind': 1 });
+  expect(dropped).toEqual({ 'http unknown_kind': 1, 'packetloss unknown_kind': 1 });
   expect([spool.bytes, spool.length]).toEqual([0, 0]);
   await spool.close();
 });

@@ -205,7 +205,7 @@ export class ApiHost implements AsyncDisposable {
       kubernetes: () => this.kubernetes,
       ready: () => true,
       until: (probe) => (probe === 'running' ? new Date().toISOString() : null),
-      answerMs: 50,
+      answerMs: 300,
       connections: this.#connections,
       refusals: this.refusals,
       warn: (message) => this.warnings.push(message),

@@ -1,0 +1,176 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { FlowSummary, FlowsSummary } from '#api/flows.ts';
+import { parseDuration } from '#core/duration.ts';
+import { inertJson, visible } from '#core/inert.ts';
+import {
+  type AgentAddress,
+  AgentClient,
+  ownerText,
+  parseJson,
+  podQuery,
+  type Query,
+  readFormat,
+  untilStopped,
+} from './agent_client.ts';
+import { flowTable, type TableRoom } from './flow_table.ts';
+import { AGENT_OPTIONS, parseOptions } from './options.ts';
+
+const PATH = '/api/v1/flows';
+const STREAM = '/api/v1/flows/stream';
+
+const NANOSECONDS_PER_MS = 1e6;
+const INTERVAL = '3s';
+const INTERVAL_MIN_MS = 1_000;
+const INTERVAL_MAX_MS = 3_600_000;
+
+/** Output of the command. */
+export interface Screen {
+  readonly print: (text: string) => void;
+  /** Room for a table, as it is now. */
+  readonly room: () => TableRoom;
+  /** Whether a table takes the place of the one before. */
+  readonly isTerminal: boolean;
+}
+
+interface FlowsOptions extends AgentAddress {
+  readonly query: Query;
+  readonly output: 'json' | 'text';
+  /** Milliseconds between two tables. */
+  readonly intervalMs: number;
+  /** Number of tables before the end. */
+  readonly count: number;
+}
+
+/** `netsonde flows`. */
+export async function runFlows(args: readonly string[]): Promise<number> {
+  const values = parseOptions(args, {
+    ...AGENT_OPTIONS,
+    follow: { type: 'boolean', short: 'f', default: false },
+    since: { type: 'string' },
+    namespace: { type: 'string' },
+    pod: { type: 'string' },
+    peer: { type: 'string' },
+    port: { type: 'string' },
+    role: { type: 'string' },
+    failed: { type: 'boolean' },
+    limit: { type: 'string' },
+    interval: { type: 'string', default: INTERVAL },
+    count: { type: 'string' },
+    output: { type: 'string', short: 'o', default: 'text' },
+  });
+  const { url, follow, since, peer, port, role, failed, limit } = values;
+  const output = readFormat(values.output);
+  const pod = podQuery(values.pod);
+  const query = {
+    ...pod,
+    namespace: values.namespace ?? pod.namespace,
+    peer,
+    port,
+    role,
+    failed: failed === undefined ? undefined : String(failed),
+  };
+  const { stdout } = process;
+  const isTerminal = stdout.isTTY === true && output === 'text';
+  const screen: Screen = { print: (text) => void stdout.write(text), room: () => roomOf(stdout), isTerminal };
+  const options = {
+    url,
+    tokenFile: values['token-file'],
+    socketPath: values['api-socket'],
+    output,
+    intervalMs: readInterval(values.interval),
+    count: readCount(values.count, isTerminal),
+  };
+  const signal = untilStopped();
+  if (follow) await followFlows({ ...options, query: { ...query, since } }, screen, signal);
+  else await showFlows({ ...options, query: { ...query, limit } }, screen, signal);
+  return 0;
+}
+
+/**
+ * Shows the edges of an agent as a table, or as the JSON of its answers: first the totals, then rates.
+ * @param signal ends it
+ * @throws where the agent cannot be reached, refuses the query, or counts no flows
+ */
+export async function showFlows(options: FlowsOptions, screen: Screen, signal: AbortSignal): Promise<void> {
+  const { output, query, intervalMs, count } = options;
+  const client = await AgentClient.open(options);
+  const { FLOWS_SUMMARY } = await import('#api/flows.ts');
+  let earlier: FlowsSummary | undefined;
+  for (let shown = 0; shown < count; ) {
+    if (earlier !== undefined) await wait(intervalMs, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
+    const text = await readUnlessAborted(client, query, signal);
+    if (text === undefined) return;
+    const { data: answer } = FLOWS_SUMMARY.safeParse(parseJson(text));
+    if (answer === undefined) throw new Error('the agent has another version: its answer is not understood');
+    // Answers of the same collection have nothing new.
+    if (earlier?.collectedAt === answer.collectedAt) continue;
+    screen.print(
+      output === 'json' ? `${inertJson(text)}\n` : onScreen(flowTable(answer, earlier, screen.room()), screen),
+    );
+    earlier = answer;
+    shown++;
+  }
+}
+
+/** Shows the records of connections as they end. @throws as {@link showFlows} */
+export async function followFlows(options: FlowsOptions, screen: Screen, signal: AbortSignal): Promise<void> {
+  const { output, query } = options;
+  const client = await AgentClient.open(options);
+  // A stream says nothing of a probe that is off.
+  if ((await readUnlessAborted(client, { limit: '1' }, signal)) === undefined) return;
+  const show = output === 'json' ? inertJson : await lineText();
+  for await (const line of client.lines(STREAM, { ...query, follow: 'true' }, signal)) screen.print(`${show(line)}\n`);
+}
+
+async function readUnlessAborted(client: AgentClient, query: Query, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return await client.read(PATH, query, signal);
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
+}
+
+const HOME = '\u001b[H';
+const CLEAR_LINE = '\u001b[K';
+const CLEAR_BELOW = '\u001b[J';
+
+/** Overwrites the table before: an empty screen in between would flicker. */
+function onScreen(table: string, { isTerminal }: Screen): string {
+  return isTerminal ? `${HOME}${table.replaceAll('\n', `${CLEAR_LINE}\n`)}${CLEAR_BELOW}` : table;
+}
+
+const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
+
+/** Turns a record into a line for people; a record that this version does not understand is shown as received. */
+async function lineText(): Promise<(line: string) => string> {
+  const { FLOW_SUMMARY } = await import('#api/flows.ts');
+  return (line) => {
+    const { data } = FLOW_SUMMARY.safeParse(parseJson(line));
+    return visible(data === undefined ? line : textOf(data));
+  };
+}
+
+function textOf({ time, namespace, pod, failed, cause, end, message }: FlowSummary): string {
+  const severity = failed ? 'warning' : 'info';
+  return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${ownerText(namespace, pod)} ${cause ?? end ?? ''}: ${message}`;
+}
+
+function roomOf({ isTTY, columns, rows }: NodeJS.WriteStream): TableRoom {
+  // Programs that read the table get all of it.
+  const all = Number.POSITIVE_INFINITY;
+  return isTTY === true ? { columns, lines: rows } : { columns: all, lines: all };
+}
+
+function readInterval(text: string): number {
+  const ms = (parseDuration(text) ?? 0) / NANOSECONDS_PER_MS;
+  if (ms >= INTERVAL_MIN_MS && ms <= INTERVAL_MAX_MS) return ms;
+  throw new Error(`--interval ${text}: give a duration from 1s to 1h, like ${INTERVAL}`);
+}
+
+function readCount(text: string | undefined, isTerminal: boolean): number {
+  if (text === undefined) return isTerminal ? Number.POSITIVE_INFINITY : 1;
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new Error(`--count ${text}: give a number of tables, like 2`);
+}
