@@ -22,8 +22,6 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
     'flow_rest',
     'flow_rest_used',
     'flow_taken',
-    'flow_zero_ports',
-    'flow_zero_ports_used',
     'mib_scratch',
     'misses',
     'netdev_effort_cell',

@@ -128,53 +128,14 @@ struct {
 const volatile __u64 node_netns = 0;
 
 /*
- * Ports of listening sockets with a backlog of 0. A connection has the backlog of its listening socket, and a client
- * has 0, so for these ports the backlog does not tell a server from a client. Index: slot * ZERO_PORTS + low bits of
- * the port. A later port replaces an earlier one of the same owner.
+ * Returns the role of a connection. A child has the backlog of its listening socket, and a client has 0. Where that
+ * backlog is 0 too, the interface of the SYN tells them apart: the kernel notes it in a child only, and no process can
+ * change it on a TCP socket (kernel: net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock(); net/ipv6/tcp_ipv6.c,
+ * tcp_v6_syn_recv_sock()).
  */
-#define ZERO_PORTS 4
-
-struct zero_port {
-	__u64 netns;
-	__u64 port;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SLOTS *ZERO_PORTS);
-	__type(key, __u32);
-	__type(value, struct zero_port);
-} flow_zero_ports SEC(".maps");
-
-/* Whether there is any such port. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} flow_zero_ports_used SEC(".maps");
-
-static __always_inline struct zero_port *zero_port_at(__u64 netns, const struct net *net, __u32 port)
+static __always_inline __u8 flow_role_of(__u32 backlog, int interface, int interface6)
 {
-	__u32 index = owner_slot_of(netns, net) * ZERO_PORTS + (port & (ZERO_PORTS - 1));
-
-	return bpf_map_lookup_elem(&flow_zero_ports, &index);
-}
-
-/* @param backlog sk_max_ack_backlog of the connection */
-static __always_inline __u8 flow_role_of(__u32 backlog, __u64 netns, const struct net *net, __u32 local_port)
-{
-	__u32 zero = 0;
-	__u64 *used;
-	struct zero_port *listening;
-
-	if (backlog)
-		return ROLE_SERVER;
-	used = bpf_map_lookup_elem(&flow_zero_ports_used, &zero);
-	if (!used || !*used)
-		return ROLE_CLIENT;
-	listening = zero_port_at(netns, net, local_port);
-	return listening && listening->netns == netns && listening->port == local_port ? ROLE_SERVER : ROLE_CLIENT;
+	return backlog || interface || interface6 ? ROLE_SERVER : ROLE_CLIENT;
 }
 
 /* Returns the id of a socket's control group in the v2 hierarchy; 0 if it has none. */

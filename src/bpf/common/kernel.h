@@ -459,9 +459,15 @@ struct socket {
 	struct sock *sk;
 };
 
+struct ipv6_pinfo {
+	int mcast_oif;
+};
+
 struct inet_sock {
 	struct sock sk;
+	struct ipv6_pinfo *pinet6;
 	__be16 inet_sport;
+	int mc_index; /* of multicast; on a TCP socket that was accepted, the interface of the SYN */
 };
 
 struct request_sock_queue {
@@ -495,7 +501,8 @@ struct tcp_sock {
 	__u32 chrono_stat[3]; /* jiffies: busy; limited by the receiver's window, by the send buffer */
 	struct minmax rtt_min; /* microseconds */
 	__u32 rcv_tstamp; /* jiffies at the last ACK */
-	__u32 retrans_stamp; /* time of the first SYN or retransmission: milliseconds, or microseconds where tcp_usec_ts is set */
+	__u32 retrans_stamp; /* time of the first SYN or retransmission: milliseconds, or microseconds where tcp_usec_ts
+				is set */
 	__u8 tcp_usec_ts : 1; /* 6.7 */
 	__u32 srtt_us;
 	__u32 snd_cwnd;

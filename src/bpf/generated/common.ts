@@ -5,7 +5,7 @@ import { readBytes, readString } from '../layout.ts';
 /** Names that several objects share. */
 export interface CommonLayout {
   readonly constant: 'event_rate' | 'events_enabled' | 'filters_pods' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
-  readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'flow_allowed' | 'flow_rest' | 'flow_rest_used' | 'flow_rows' | 'flow_taken' | 'flow_zero_ports' | 'flow_zero_ports_used' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
+  readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'flow_allowed' | 'flow_rest' | 'flow_rest_used' | 'flow_rows' | 'flow_taken' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
 }
 
 /** Number of entries of each map, or size of a ring in bytes, as in the object file. */
@@ -21,8 +21,6 @@ export const MAX_ENTRIES = {
   flow_rest_used: 1,
   flow_rows: 4096,
   flow_taken: 1026,
-  flow_zero_ports: 4104,
-  flow_zero_ports_used: 1,
   mib_rows: 256,
   mib_scratch: 1,
   misses: 1,
@@ -301,12 +299,4 @@ export const tcpState = {
   listen: 10,
   closing: 11,
   new_syn_recv: 12,
-} as const;
-
-/** struct zero_port */
-export const zeroPort = {
-  SIZE: 16,
-  offsets: { netns: 0, port: 8 },
-  netns: (view: DataView, at: number) => readCounter(view, at + 0),
-  port: (view: DataView, at: number) => readCounter(view, at + 8),
 } as const;

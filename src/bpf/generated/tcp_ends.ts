@@ -6,7 +6,7 @@ export const FILE = 'tcp_ends.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'node_netns' | 'delay';
-  readonly map: 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'flow_rows' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'flow_zero_ports' | 'flow_zero_ports_used' | 'connect_times' | 'tcp_ends_wanted' | 'end_ledgers' | 'slow_connects';
+  readonly map: 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'flow_rows' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'connect_times' | 'tcp_ends_wanted' | 'end_ledgers' | 'slow_connects';
   readonly program: 'tcp_end' | 'tcp_end_again' | 'tcp_end_third' | 'tcp_end_retransmit';
 }
 

@@ -183,10 +183,12 @@ static __always_inline __u8 end_of(int old, int error, __u32 segments)
 static __always_inline void read_key(struct flow_key *key, const struct sock *sk, const struct tcp_sock *tcp,
 				     __u64 netns)
 {
-	__u16 local = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+	const struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
+	__u16 local = bpf_ntohs(inet->inet_sport);
 
 	key->netns = netns;
-	key->role = flow_role_of(sk->sk_max_ack_backlog, netns, sk->__sk_common.skc_net.net, local);
+	key->role = flow_role_of(sk->sk_max_ack_backlog, inet->mc_index,
+				 sk->__sk_common.skc_family == FAMILY_IPV4 ? 0 : inet->pinet6->mcast_oif);
 	key->port = key->role == ROLE_SERVER ? local : bpf_ntohs(sk->__sk_common.skc_dport);
 	if (netns == node_netns)
 		key->cgroup = flow_cgroup(sk);
@@ -271,22 +273,21 @@ static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, c
 		consumers |= CONSUMER_FAILURE;
 	if (wanted->degraded && is_degraded(wanted, tcp, counts, tcp->srtt_us >> 3))
 		consumers |= CONSUMER_DEGRADED;
-	if (wanted->all_records ||
-	    (wanted->failed_records && (failed || end == END_RESET_BY_PEER || end == END_OTHER)))
+	if (wanted->all_records || (wanted->failed_records && (failed || end == END_RESET_BY_PEER || end == END_OTHER)))
 		consumers |= CONSUMER_RECORD;
 	return consumers;
 }
 
-#define count_end(consumers, field)                                                      \
-	do {                                                                             \
-		for (__u32 bit_ = 0; bit_ < CONSUMERS; bit_++) {                         \
-			struct event_ledger *ledger_;                                    \
-			if (!((consumers) >> bit_ & 1))                                  \
-				continue;                                                \
-			ledger_ = bpf_map_lookup_elem(&end_ledgers, &bit_);              \
-			if (ledger_)                                                     \
-				__sync_fetch_and_add(&ledger_->field, 1);                \
-		}                                                                        \
+#define count_end(consumers, field)                                         \
+	do {                                                                \
+		for (__u32 bit_ = 0; bit_ < CONSUMERS; bit_++) {            \
+			struct event_ledger *ledger_;                       \
+			if (!((consumers) >> bit_ & 1))                     \
+				continue;                                   \
+			ledger_ = bpf_map_lookup_elem(&end_ledgers, &bit_); \
+			if (ledger_)                                        \
+				__sync_fetch_and_add(&ledger_->field, 1);   \
+		}                                                           \
 	} while (0)
 
 static __always_inline struct tcp_end_event *reserve_end(__u64 netns, struct netns_clue clue, __u8 consumers,
@@ -382,19 +383,6 @@ static __always_inline void count_listener_end(const struct tcp_ends_wanted *wan
 		add_counts(row, counts, END_CLOSED);
 }
 
-static __always_inline void note_zero_port(__u64 netns, const struct sock *sk)
-{
-	__u32 zero = 0, port = sk->__sk_common.skc_num;
-	struct zero_port *listening = zero_port_at(netns, sk->__sk_common.skc_net.net, port);
-	__u64 one = 1;
-
-	if (!listening)
-		return;
-	listening->netns = netns;
-	listening->port = port;
-	bpf_map_update_elem(&flow_zero_ports_used, &zero, &one, BPF_ANY);
-}
-
 /* Returns the nanoseconds of a handshake; 0 where its beginning is not known. */
 static __always_inline __u64 connect_time(const struct tcp_sock *tcp, __u64 address, int old)
 {
@@ -432,11 +420,7 @@ static __always_inline void handle_established(const struct sock *sk, __u64 addr
 	const struct tcp_ends_wanted *wanted = wanted_now();
 	struct tcp_sock *tcp;
 
-	if (!wanted || (old != STATE_SYN_SENT && old != STATE_SYN_RECV))
-		return;
-	if (old == STATE_SYN_RECV && !sk->sk_max_ack_backlog)
-		note_zero_port(netns_id(sk->__sk_common.skc_net.net), sk);
-	if (!wanted->connects)
+	if (!wanted || !wanted->connects || (old != STATE_SYN_SENT && old != STATE_SYN_RECV))
 		return;
 	tcp = bpf_skc_to_tcp_sock((void *)sk);
 	if (tcp)

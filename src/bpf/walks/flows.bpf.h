@@ -30,18 +30,25 @@ struct flow_socket flow_socket;
 struct flow_key flow_key;
 __u64 flow_fence;
 
+static __always_inline int flow_interface6(__u64 sk)
+{
+	__u64 ipv6 = (__u64)READ(struct inet_sock, sk, pinet6);
+
+	return ipv6 ? READ(struct ipv6_pinfo, ipv6, mcast_oif) : 0;
+}
+
 static __always_inline void flow_read_key(__u64 sk, __u64 netns)
 {
-	__u16 local = flow_socket.ports >> 16;
+	bool is_ipv4 = READ(struct sock_common, sk, skc_family) == FAMILY_IPV4;
 
 	__builtin_memset(&flow_key, 0, sizeof(flow_key));
 	flow_key.netns = netns;
-	flow_key.role =
-		flow_role_of(READ(struct sock, sk, sk_max_ack_backlog), netns, (const struct net *)flow_socket.net, local);
-	flow_key.port = flow_key.role == ROLE_SERVER ? local : bpf_ntohs(flow_socket.ports & 0xffff);
+	flow_key.role = flow_role_of(READ(struct sock, sk, sk_max_ack_backlog), READ(struct inet_sock, sk, mc_index),
+				     is_ipv4 ? 0 : flow_interface6(sk));
+	flow_key.port = flow_key.role == ROLE_SERVER ? flow_socket.ports >> 16 : bpf_ntohs(flow_socket.ports & 0xffff);
 	if (netns == node_netns)
 		flow_key.cgroup = flow_cgroup((const struct sock *)sk);
-	if (READ(struct sock_common, sk, skc_family) == FAMILY_IPV4) {
+	if (is_ipv4) {
 		flow_key.peer[10] = flow_key.peer[11] = 0xff;
 		*(__be32 *)(flow_key.peer + 12) = flow_socket.peer;
 	} else {
@@ -161,7 +168,8 @@ static __noinline int flow_take_listener(__u64 sk, __u64 netns)
 	if (!row)
 		return 0;
 	flow_begin_row(row);
-	if (!READ(struct sock_common, sk, skc_nulls_node.pprev) || READ(struct sock_common, sk, skc_num) != flow_key.port)
+	if (!READ(struct sock_common, sk, skc_nulls_node.pprev) ||
+	    READ(struct sock_common, sk, skc_num) != flow_key.port)
 		return 0;
 	row->now[FIELD_CONNECTIONS] += drops;
 	row->live++;

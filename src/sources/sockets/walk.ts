@@ -16,8 +16,6 @@ export const FLOW_MAPS = [
   'flow_rest_used',
   'flow_taken',
   'flow_allowed',
-  'flow_zero_ports',
-  'flow_zero_ports_used',
 ] as const satisfies readonly Layout['map'][];
 
 export type FlowMap = (typeof FLOW_MAPS)[number];
