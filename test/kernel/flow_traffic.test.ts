@@ -49,6 +49,7 @@ describe('the generator of known traffic', () => {
     else expect(after).toBe(before);
     await traffic.closeAll();
     await expectSettled();
+    expect((await traffic.sums()).rows.filter(({ open: [min, max] }) => min !== 0 || max !== 0)).toEqual([]);
   });
 
   it('has the bytes of sockets that stay as ss shows them', async () => {

@@ -123,7 +123,10 @@ export class FlowTraffic implements AsyncDisposable {
 
   /** Waits until no socket has counters still to come, while nothing plays; returns the sums. */
   async rest(): Promise<FlowSums> {
-    await this.#workers[0]?.call('rest', { namespaces: [this.a.name, this.b.name] });
+    const namespaces = [this.a.name, this.b.name];
+    await Promise.all(
+      this.#workers.map((worker, index) => worker.call('rest', { namespaces: index === 0 ? namespaces : [] })),
+    );
     return this.sums();
   }
 

@@ -21,6 +21,8 @@ WITHOUT_SYN = (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 
 listeners = {}
 routes = {}
+# Open MPTCP connections.
+multipath = set()
 
 
 class Unsupported(Exception):
@@ -145,10 +147,22 @@ class Route:
         return listeners[random.choice(self.listeners)]
 
 
-@dataclass
+@dataclass(eq=False)
 class Pair:
     client: End
     server: End
+
+    async def acknowledged(self):
+        """Waits until both kernels have everything. MPTCP sends data again that is not acknowledged in time."""
+        for end in (self.client, self.server):
+            await end.acknowledged()
+
+    def count_again(self, is_received):
+        """Counts bytes that MPTCP has sent again. @param is_received nothing is on its way"""
+        for end in (self.client, self.server):
+            end.count_again()
+            if is_received:
+                end.other.has_read(end.written - end.other.read)
 
     def closed(self):
         """Called when an application closes one of the ends first."""
@@ -162,6 +176,7 @@ class Pair:
 
     def whole(self):
         for row in (self.client.row, self.server.row):
+            row.open += 1
             row.half_open -= 1
 
 
@@ -245,7 +260,7 @@ def pair_of(attempt, listener):
     client = End(attempt.netns, "client", attempt.address, attempt.port)
     server = End(listener.netns, "server", attempt.source, listener.port)
     client.other, server.other = server, client
-    client.has_info = server.has_info = not listener.mptcp
+    client.is_mptcp = server.is_mptcp = listener.mptcp
     client.sock = attempt.sock
     return Pair(client, server)
 
@@ -281,6 +296,8 @@ async def connect_to(route, listener, options):
     server.sock = await listener.child(plain(address), port)
     await server.acquainted()
     server.established()
+    if listener.mptcp:
+        multipath.add(pair)
     sums.counters[listener.netns]["TcpPassiveOpens"] += 1
     while server.read < client.written:
         if server.receive() is None:

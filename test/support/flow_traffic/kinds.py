@@ -3,7 +3,7 @@
 import random
 import socket
 
-from connections import connect
+from connections import connect, multipath
 from ends import settle, transfer
 
 MOST_BYTES = 60_000
@@ -20,6 +20,10 @@ def in_any_order(pair):
 
 async def close_orderly(pair, first, second):
     """Closes one end, then the other. Both applications have read everything."""
+    if first.is_mptcp:
+        await pair.acknowledged()
+        pair.count_again(True)
+        multipath.discard(pair)
     pair.closed()
     first.check()
     first.close()

@@ -15,7 +15,7 @@ import kinds
 import netns
 import oddities
 import resets
-from connections import Listener, Route, Unsupported, listeners, routes
+from connections import Listener, Route, Unsupported, listeners, multipath, routes
 from sums import sums
 
 KINDS = {kind.__name__: kind for module in (kinds, resets, failures, oddities) for kind in module.KINDS}
@@ -59,14 +59,20 @@ async def close_all():
 
 async def rest(namespaces):
     """Waits until no socket of these namespaces has counters still to come, in two looks."""
+    for pair in list(multipath):
+        await pair.acknowledged()
     calm = 0
     while calm < 2:
         found = [line for name in namespaces for line in netns.passing(name)]
         calm = 0 if found else calm + 1
         await asyncio.sleep(LOOK_SECONDS)
+    for pair in multipath:
+        pair.count_again(True)
 
 
 def tell():
+    for pair in multipath:
+        pair.count_again(False)
     return sums.as_json()
 
 
