@@ -11,30 +11,30 @@ import { AcceptQueueWatch, describeFullQueue, type FullQueue, type ListenCounts 
 
 export const ACCEPT_QUEUE_EVENTS = defineEvents({
   accept_queue_full: {
-    help: 'The accept queue of a listening socket was full: the application accepts too slowly, and its clients wait a second or more. Checked every five seconds.',
+    help: 'The accept queue of a listening socket was full because the application accepts too slowly. Its clients wait for a second or more. Checked every five seconds.',
     severity: 'warning',
-    // Events with different numbers stay separate: merging them would lose numbers.
+    // Events with different numbers are not duplicates because merging them would lose numbers.
     equalBy: ['address', 'port', 'refused'],
     fields: {
-      address: { type: 'string', help: 'Address that the socket listens on; `0.0.0.0` or `::`: on all.' },
+      address: { type: 'string', help: 'Address that the socket listens on; `0.0.0.0` or `::` for all addresses.' },
       port: { type: 'number', help: 'Port that the socket listens on.' },
       sockets: {
         type: 'number',
-        help: 'Number of sockets that refused connections: with SO_REUSEPORT several listen on a port.',
+        help: 'Number of sockets that refused connections. With SO_REUSEPORT, several sockets can listen on a port.',
       },
-      length: { type: 'number', help: 'Connections that wait to be accepted now, at the fullest of these sockets.' },
+      length: { type: 'number', help: 'Connections that currently wait to be accepted at the fullest of these sockets.' },
       limit: {
         type: 'number',
-        help: 'Limit of that socket for waiting connections: the backlog of listen(2), at most net.core.somaxconn. One connection more may wait.',
+        help: 'Limit of waiting connections at that socket (backlog of listen(2), at most net.core.somaxconn). One more connection may wait.',
       },
       refused: {
         type: 'number',
-        help: 'Dropped segments since the last event that requested a connection or completed one. A client that retries is counted again.',
+        help: 'Segments dropped since the last event that requested or completed a connection. A client that retries is counted again.',
       },
-      seconds: { type: 'number', help: 'Time over which the segments were counted.' },
+      seconds: { type: 'number', help: 'Period in which the segments were counted.' },
       cgroup: {
         type: 'string',
-        help: 'Control group of the process that created the socket: its id in the v2 hierarchy, in decimal.',
+        help: 'ID of the control group (v2) of the process that created the socket, in decimal.',
         optional: true,
       },
     },
@@ -58,7 +58,7 @@ function publish(scope: AcceptQueueScope, queue: FullQueue): void {
   });
 }
 
-/** Looks for full accept queues now, and repeatedly until the scope closes. */
+/** Checks for full accept queues now, and then repeatedly until the scope closes. */
 export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Sources): Promise<void> {
   const list = (object: Pick<BpfObject, 'map'>) => new OwnersMap(object, scope.owners);
   const source = listenerSource(sources, list, scope.errors, scope.warn);

@@ -144,7 +144,7 @@ describe('no full accept queue', () => {
 it('is described in a sentence', () => {
   const full = { listener: listener(18, { address: '::', length: 2, limit: 1 }), sockets: 1, refused: 18, seconds: 5 };
   const start =
-    'The accept queue of [::]:80 was full: in the last 5 s 18 segments of new connections were dropped. Now';
+    'The accept queue of [::]:80 was full: in the last 5 s, 18 segments of new connections were dropped. Now';
   expect(describeFullQueue(full)).toBe(`${start} 2 connections wait to be accepted; the limit is 1.`);
   expect(describeFullQueue({ ...full, sockets: 3 })).toBe(
     `${start} 2 connections wait to be accepted at the fullest of 3 sockets; the limit is 1.`,

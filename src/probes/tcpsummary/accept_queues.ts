@@ -2,28 +2,28 @@ import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { fullness, type Listener } from '#sources/sockets/snapshot.ts';
 
-/** Counters of a namespace for all its listening sockets, closed ones included. */
+/** Counters of a namespace for all of its listening sockets, including closed ones. */
 export interface ListenCounts {
   /** TcpExt ListenOverflows: connections refused because an accept queue was full. */
   readonly overflows: Counter;
-  /** TcpExt ListenDrops: connections refused for any reason, overflows included. */
+  /** TcpExt ListenDrops: connections refused for any reason, including overflows. */
   readonly drops: Counter;
 }
 
-/** An address and port of a namespace where an accept queue was full. */
+/** An address and port of a namespace whose accept queue was full. */
 export interface FullQueue {
-  /** Fullest of the sockets that refused. */
+  /** Fullest socket that refused connections. */
   readonly listener: Listener;
-  /** Sockets that refused: several may listen on the port. */
+  /** Number of sockets that refused connections. Several sockets may listen on the port. */
   readonly sockets: number;
-  /** Segments refused by all of them, since their last event, or since the last look at which they had refused none. */
+  /** Segments refused by all of these sockets since their last event, or since the last check without refusals. */
   readonly refused: number;
   readonly seconds: number;
 }
 
 export interface FullQueues {
   readonly full: readonly FullQueue[];
-  /** Number of full queues beyond the bound of their namespace. Their refusals are in the next event. */
+  /** Number of full queues above the limit of their namespace. Their refusals are included in the next event. */
   readonly limited: number;
 }
 
@@ -55,25 +55,29 @@ function fullQueueOf(sockets: readonly Growth[], nowMs: number): FullQueue {
   };
 }
 
-/** Most full queues of one namespace that a look reports: fewer than any `limit` allows. */
+/** Maximum number of full queues that a check reports per namespace. It is lower than any `limit`. */
 const QUEUES_MAX = 16;
-/** Kept readings of a namespace's counts: it goes on counting between a walk over its sockets and the reading that follows. */
+/**
+ * Number of stored readings of a namespace's counts. Two are needed because counts may change between the walk over
+ * the sockets and the reading that follows.
+ */
 const READINGS = 2;
 
 /**
- * Finds listening sockets whose accept queue was full since the last look. The kernel counts the drops of each socket (tcp_listendrop()),
- * for this reason and for rarer ones such as a lack of memory. The queue was full where it is full now, or where its namespace has counted
- * overflows meanwhile. A queue that is only busy, or fills and empties without a drop, is not reported.
+ * Finds listening sockets whose accept queue was full since the last check. The kernel counts the drops of each
+ * socket (tcp_listendrop()), but also for rarer reasons such as a memory shortage. A queue with drops was full if it
+ * is full now, or if its namespace has counted overflows meanwhile. Queues that are busy, or that fill and empty
+ * without a drop, are not reported.
  */
 export class AcceptQueueWatch {
   #baselines: ReadonlyMap<string, Baseline> = new Map();
-  /** Kept readings, the oldest first. */
+  /** Stored readings, the oldest first. */
   readonly #readings = new Map<NetnsId, readonly ListenCounts[]>();
   #lookedMs: number | undefined;
 
   /**
    * @param listeners sockets that have ever dropped a connection
-   * @param countsOf reads the counts of a namespace, after the sockets; undefined where they cannot be read
+   * @param countsOf reads the counts of a namespace after the sockets were read; undefined if they cannot be read
    * @param nowMs time of a monotonic clock
    */
   look(listeners: readonly Listener[], countsOf: (id: NetnsId) => ListenCounts | undefined, nowMs: number): FullQueues {
@@ -85,7 +89,7 @@ export class AcceptQueueWatch {
       const grown = own.map((listener) => this.#growthOf(listener, nowMs));
       const { told, left } = judge(grown, this.#hasOverflowed(netns, grown, countsOf));
       for (const growth of grown) baselines.set(growth.listener.key, baselineAt(growth.listener, nowMs));
-      // A queue that is not reported now is reported later, with all its refusals.
+      // Refusals of a queue that is not reported now are included in a later report.
       for (const { listener, before } of left) baselines.set(listener.key, before);
       const places = [...Map.groupBy(told, ({ listener }) => `${listener.port} ${listener.address}`).values()];
       full.push(...places.slice(0, QUEUES_MAX).map((sockets) => fullQueueOf(sockets, nowMs)));
@@ -104,17 +108,21 @@ export class AcceptQueueWatch {
   }
 
   /**
-   * Returns the drops since the last look. Drops before the first look are not reported; a socket that appears later has dropped all since.
+   * Returns the state relative to which drops are counted. Drops before the first check are not reported. For a
+   * socket that appears later, all drops count.
    */
   #baselineOf({ key, netns, port, drops }: Listener, nowMs: number): Baseline {
     const known = this.#baselines.get(key);
-    // Another socket may have taken its place, or the number may have wrapped.
+    // Another socket may have reused the key, or the counter may have wrapped.
     if (known !== undefined && known.netns === netns && known.port === port && known.drops <= drops) return known;
     const isFirst = this.#lookedMs === undefined;
     return { netns, port, drops: isFirst ? drops : 0, atMs: this.#lookedMs ?? nowMs };
   }
 
-  /** Returns whether the namespace has counted a full queue since its last drop but one; undefined where the next look decides. */
+  /**
+   * Returns whether the namespace has counted an overflow since the reading before last; undefined if only the next
+   * check can tell.
+   */
   #hasOverflowed(
     netns: NetnsId,
     grown: readonly Growth[],
@@ -128,23 +136,23 @@ export class AcceptQueueWatch {
     this.#readings.set(netns, [...readings, counts].slice(-READINGS));
     const [first] = readings;
     if (first !== undefined && readings.length === READINGS) return counts.overflows > first.overflows;
-    // All drops of the namespace are by existing sockets, and since the last look but one.
+    // All drops of the namespace come from existing sockets and happened after the check before last.
     const drops = grown.reduce((sum, { listener }) => sum + listener.drops, 0);
     if (counts.overflows > 0 && counts.drops === drops) return true;
     return counts.overflows === 0 ? false : undefined;
   }
 }
 
-/** Queues of a namespace that were full, and those on which only the next look decides. */
+/** Returns the queues that were full, and those about which the next check decides. */
 function judge(grown: readonly Growth[], hasOverflowed: boolean | undefined): { told: Growth[]; left: Growth[] } {
   const told = grown.filter(({ refused, listener }) => refused > 0 && (hasOverflowed || fullness(listener) >= 1));
   return { told, left: hasOverflowed === undefined ? grown.filter((growth) => !told.includes(growth)) : [] };
 }
 
-/** Describes the full queue in a sentence for operators. */
+/** Describes a full queue in a sentence for operators. */
 export function describeFullQueue({ listener, sockets, refused, seconds }: FullQueue): string {
   const { address, port, length, limit } = listener;
   const endpoint = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
   const where = sockets === 1 ? '' : ` at the fullest of ${sockets} sockets`;
-  return `The accept queue of ${endpoint} was full: in the last ${seconds} s ${refused} segments of new connections were dropped. Now ${length} connections wait to be accepted${where}; the limit is ${limit}.`;
+  return `The accept queue of ${endpoint} was full: in the last ${seconds} s, ${refused} segments of new connections were dropped. Now ${length} connections wait to be accepted${where}; the limit is ${limit}.`;
 }
