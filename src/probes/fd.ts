@@ -9,8 +9,8 @@ import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
 // Namespaced: no, by process. The processes of a Pod are those in its cgroups (src/pods/process_groups.ts),
-// regardless of their network namespaces. All other processes are not read: they belong to the node or to hostNetwork
-// Pods, which share its network namespace.
+// regardless of their network namespaces. All other processes are not read because they belong to the node or to
+// hostNetwork Pods, which share its network namespace.
 
 const gauge = { type: 'gauge', scope: 'pod', labels: {}, detail: 'core' } as const;
 

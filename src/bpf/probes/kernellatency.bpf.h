@@ -33,9 +33,9 @@ SHARED_ENUM(packet_way);
 /*
  * A tracked packet, found by its address. If two packets need the same slot, the later one gets it and the other is
  * untracked. A slot is freed when its packet is delivered, queued for a device or dropped. Some packets are freed in
- * other ways, such as reassembled fragments and packets that are split into segments. Their slots are not freed, but
- * this does no harm: each path starts by setting the slot, and a packet without such a start does not match the path,
- * stage and socket in the slot.
+ * other ways, such as reassembled fragments and packets that are split into segments. Their slots are not freed. This
+ * is harmless because each path starts by setting the slot, and a packet without such a start does not match the
+ * path, stage and socket in the slot.
  */
 struct packet_slot {
 	__u64 packet; /* address; 0 for none */

@@ -186,7 +186,7 @@ static __always_inline struct cleanup_state *find_cleanup(void)
 }
 
 struct death_walk {
-	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
 	struct mib_cpus cpus;
 };
 

@@ -35,7 +35,7 @@ struct {
 #define NAME_BYTES sizeof("nf_conntrack_count")
 
 struct conntrack_walk {
-	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
 	__u64 anchor;
 	__u32 cpus;
 	__u32 slot;

@@ -4,7 +4,7 @@
 #include "common/netns_walk.bpf.h"
 
 struct mib_walk {
-	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
 	struct mib_cpus cpus;
 };
 

@@ -126,7 +126,7 @@ int sock_protocols(void *ctx)
 }
 
 struct sock_walk {
-	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
 	__u64 anchor;
 	__u32 cpus;
 };

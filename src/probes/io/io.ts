@@ -13,9 +13,9 @@ import { type ProcessStat, parseStat } from '#sources/procfs/stat.ts';
 import { type IoCounts, IoTotals, type ProcessReading, type Readings } from './io_totals.ts';
 
 // Namespaced: no, by process. The processes of a Pod are those in its cgroups (src/pods/process_groups.ts),
-// regardless of their network namespaces. All other processes are not read: they belong to the node or to hostNetwork
-// Pods, which share its network namespace. When a process ends and no process of its Pod waits for it, its I/O since
-// the last scrape is lost. Its earlier I/O stays in the totals (io_totals.ts).
+// regardless of their network namespaces. All other processes are not read because they belong to the node or to
+// hostNetwork Pods, which share its network namespace. When a process ends and no process of its Pod waits for it,
+// its I/O since the last scrape is lost. Its earlier I/O stays in the totals (io_totals.ts).
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
