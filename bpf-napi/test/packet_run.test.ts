@@ -98,7 +98,7 @@ describe('runPacket refuses', () => {
     using object = await loadObject('packets', ['lengthen']);
     const [field = ''] = Object.keys(options);
     expect(() => object.runPacket('lengthen', frame(60), options)).toThrow(
-      expect.objectContaining({ code: 'BPF_RUN', errno: EINVAL, message: expect.stringContaining(`${field} is`) }),
+      expect.objectContaining({ code: 'BPF_RUN', errno: EINVAL, message: expect.stringContaining(`${field} must be`) }),
     );
   });
 

@@ -22,7 +22,10 @@ export const ACCEPT_QUEUE_EVENTS = defineEvents({
         type: 'number',
         help: 'Number of sockets that refused connections. With SO_REUSEPORT, several sockets can listen on a port.',
       },
-      length: { type: 'number', help: 'Connections that currently wait to be accepted at the fullest of these sockets.' },
+      length: {
+        type: 'number',
+        help: 'Connections that currently wait to be accepted at the fullest of these sockets.',
+      },
       limit: {
         type: 'number',
         help: 'Limit of waiting connections at that socket (backlog of listen(2), at most net.core.somaxconn). One more connection may wait.',
