@@ -115,7 +115,7 @@ it('an agent that starts with an invalid one runs with all defaults, and reports
 
 it.each([
   [['--configmap', 'netsonde/netsonde'], /--configmap needs the API; add --kubernetes on/],
-  [['--kubernetes', 'on', '--configmap', 'netsonde'], /--configmap netsonde: is not NAMESPACE\/NAME/],
+  [['--kubernetes', 'on', '--configmap', 'netsonde'], /--configmap netsonde: must be NAMESPACE\/NAME/],
   [['--kubernetes', 'perhaps'], /--kubernetes perhaps: must be one of auto, off, on/],
   [['--kubernetes', 'on'], /--kubernetes on: no service account is mounted/],
 ])('%j is refused in one line', async (args, message) => {
