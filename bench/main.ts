@@ -20,6 +20,7 @@ import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
 import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
+import { benchUdpflow } from './udpflow.ts';
 
 /**
  * `npm run bench` runs all groups, and `npm run bench -- mib exposition` runs only the named ones. The options belong to `lived` and `latency`, except
@@ -46,6 +47,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   footprint: benchFootprint,
   memory: benchMemory,
   kernel: benchKernel,
+  udpflow: benchUdpflow,
   sizing: benchSizing,
   attacks: () => benchAttacks(given.attack),
   latency: () => benchLatency(latencyOptions(given)),

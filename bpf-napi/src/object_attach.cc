@@ -39,10 +39,25 @@ class AttachWorker : public ObjectWorker {
   /** Returns null and sets errno on failure. */
   virtual bpf_link* Attach(bpf_program* program) { return bpf_program__attach(program); }
 
+  const bpf_program* program() const { return program_; }
+
  private:
   bpf_program* program_;
   uint32_t id_ = 0;
 };
+
+/** Returns the reason why a cgroup refuses a program with EPERM. Kernel: kernel/bpf/cgroup.c, kernel/bpf/syscall.c. */
+std::string WhyRefused(int cgroup, const std::string& name, const bpf_program* program) {
+  uint32_t ids[64];
+  uint32_t count = 64, flags = 0;
+  const bpf_attach_type type = bpf_program__expected_attach_type(program);
+  if (bpf_prog_query(cgroup, type, 0, &flags, ids, &count) != 0) return "attaching needs CAP_NET_ADMIN";
+  const char* const alone = ", which was attached without BPF_F_ALLOW_MULTI and allows no other program";
+  if (count > 0 && (flags & BPF_F_ALLOW_MULTI) == 0) {
+    return name + " has the program " + std::to_string(ids[0]) + alone;
+  }
+  return "a cgroup above " + name + " has a program" + alone;
+}
 
 class CgroupWorker final : public AttachWorker {
  public:
@@ -58,12 +73,8 @@ class CgroupWorker final : public AttachWorker {
     if (!fd_) fd_.reset(open(cgroup_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd_) return {"attach", errno, cgroup_};
     Failure failure = AttachWorker::Step(handle);
-    // Kernel: kernel/bpf/cgroup.c, kernel/bpf/syscall.c.
     if (failure.error == EBADF) failure.log = cgroup_ + " is not in a cgroup v2 hierarchy\n" + failure.log;
-    if (failure.error == EPERM) {
-      failure.log = "attaching needs CAP_NET_ADMIN, and no program at or above " + cgroup_ +
-                    " that was attached without BPF_F_ALLOW_MULTI\n" + failure.log;
-    }
+    if (failure.error == EPERM) failure.log = WhyRefused(fd_.get(), cgroup_, program()) + "\n" + failure.log;
     fd_.reset();
     return failure;
   }

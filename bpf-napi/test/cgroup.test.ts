@@ -161,6 +161,26 @@ describe('attachCgroup refuses', () => {
     });
   });
 
+  it('beside or below a program that allows no other, and says which', async () => {
+    using alone = await loadObject('packets', ['count_egress']);
+    using object = await loadObject('packets', PAIR);
+    using taken = new TestCgroup();
+    using below = new TestCgroup(taken.path);
+    const { id } = alone.programInfo('count_egress');
+    taken.attachAlone(id);
+    const refusal = (says: string) => ({
+      code: 'BPF_ATTACH',
+      errno: EPERM,
+      message: expect.stringContaining(
+        `${says}, which was attached without BPF_F_ALLOW_MULTI and allows no other program`,
+      ),
+    });
+    const attach = (path: string) => object.attachCgroup('count_egress', path);
+    await expect(attach(taken.path)).rejects.toMatchObject(refusal(`${taken.path} has the program ${id}`));
+    await expect(attach(below.path)).rejects.toMatchObject(refusal(`a cgroup above ${below.path} has a program`));
+    await expect(object.attachCgroup('count_ingress', taken.path)).resolves.toMatchObject({ program: 'count_ingress' });
+  });
+
   it('without the capability, and says which', async () => {
     const script = `import { BpfObject } from '${join(import.meta.dirname, '../lib/index.ts')}';
       const object = await BpfObject.open('${OBJECTS}/packets.bpf.o');

@@ -151,7 +151,8 @@ export class Aggregator {
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
     for (const family of families.values()) family.begin();
     const bounds = this.#edges.get(probe);
-    for (const edges of bounds?.values() ?? []) edges.begin();
+    const only = bounds === undefined || isShown === undefined ? undefined : this.#slotsOf(isShown);
+    for (const edges of bounds?.values() ?? []) edges.begin(only);
     const choice = this.#choices.get(probe);
     let isOpen = true;
     const slotOf = (subject: NetnsId | typeof NODE): number => {
@@ -287,6 +288,12 @@ export class Aggregator {
     if (typeof attribution === 'number') return attribution;
     // Counts of a dead namespace stay in kernel maps until the next sweep, and must not count as unknown.
     return attribution === 'unknown' && !this.#isIgnored(id) ? UNKNOWN : NOBODY;
+  }
+
+  /** Returns the slots of the entities that a Pod filter includes. */
+  #slotsOf(isShown: (id: NetnsId) => boolean): Set<number> {
+    const included = this.entities.shown().filter(({ entity }) => isShown(entity.netns));
+    return new Set(included.map(({ slot }) => slot));
   }
 
   #subjectSlots(probe: string, slotOf: (subject: NetnsId) => number): SubjectSlots {

@@ -43,6 +43,8 @@ export interface Row {
   nested: Nested | undefined;
   gain: number;
   isLast: boolean;
+  /** Tells the source that the counts of its last row are taken. */
+  counted: (() => void) | undefined;
   /** Number of the last collection that had it. */
   seen: number;
   edge: Edge | undefined;

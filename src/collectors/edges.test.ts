@@ -414,6 +414,29 @@ describe('rows', () => {
     expect(ours.page('bytes').get('peer="b",port="1"')).toBe(25);
   });
 
+  it('tell the source when their last counts are on the page, not where the collection fails', () => {
+    const { edges } = new Ours();
+    const counted: string[] = [];
+    const reader = { ...readerOf({}), counted: ({ key }: Given) => void counted.push(String(key)) };
+    for (const commit of [false, true, true]) {
+      edges.begin();
+      edges.take([row('a', 10), ...(counted.length === 0 ? [row('b', 10, { isLast: true })] : [])], reader, () => SLOT);
+      expect(counted.length).toBe(edges.rowsOf('bytes') > 0 ? 1 : 0);
+      if (commit) edges.commit(0);
+    }
+    expect(counted).toEqual([String(row('b', 10).key)]);
+  });
+
+  it('of entities that a filter leaves out are hidden, and continue after it', () => {
+    const ours = new Ours();
+    ours.collect([row('a', 10)], {}, 0);
+    ours.edges.begin(new Set([SLOT + 1]));
+    ours.edges.commit(EVERY_MS);
+    expect([ours.page('bytes').size, ours.edges.rowsOf('bytes')]).toEqual([0, 0]);
+    ours.collect([row('a', 15)], {}, 2 * EVERY_MS);
+    expect(sumOf(ours.page('bytes'))).toBe(15);
+  });
+
   it('are forgotten after they start and end: memory is limited', () => {
     const ours = new Ours();
     const missing = 20_000;

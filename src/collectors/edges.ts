@@ -61,6 +61,7 @@ export class Edges {
   #committedMs: number | undefined;
   #rows = 0;
   #present = 0;
+  #only: ReadonlySet<number> | undefined;
   /** Rows that the source deleted in the last collection. */
   #deleted: { readonly slot: Slot; readonly row: Row }[] = [];
 
@@ -92,7 +93,9 @@ export class Edges {
     this.#detail = detail;
   }
 
-  begin(): void {
+  /** @param only slots that are shown until the next collection; undefined for all */
+  begin(only?: ReadonlySet<number>): void {
+    this.#only = only;
     this.#attempt++;
     this.#present = 0;
     for (const { slot, row } of this.#deleted) if (slot.rows.get(row.key) === row) this.#drop(slot, row);
@@ -118,6 +121,7 @@ export class Edges {
       const slot = this.#slot(index);
       const row = this.#row(slot, reader.key(given), reader.labels(given));
       row.isLast = reader.isLast?.(given) === true;
+      row.counted = row.isLast ? () => reader.counted?.(given) : undefined;
       block = row.block;
       this.#counts.begin(block);
       reader.samples(given, put);
@@ -181,7 +185,7 @@ export class Edges {
   /** @param view set for a scraper */
   visit(metric: string, visit: VisitSample, view?: ScraperView): void {
     for (const column of this.layout.metrics.get(metric)?.columns ?? []) {
-      for (const [index, slot] of this.#slots) {
+      for (const [index, slot] of this.#shownSlots) {
         for (const edge of slot.visible) {
           const value = this.layout.read(this.#totals, edge.block, column);
           if (value === undefined) continue;
@@ -196,12 +200,17 @@ export class Edges {
   rowsOf(metric: string): number {
     let count = 0;
     const columns = this.layout.metrics.get(metric)?.columns ?? [];
-    for (const slot of this.#slots.values()) {
+    for (const [, slot] of this.#shownSlots) {
       for (const { block } of slot.visible) {
         for (const { at } of columns) if (!this.#totals.isEmpty(block + at)) count++;
       }
     }
     return count;
+  }
+
+  get #shownSlots(): Iterable<readonly [number, Slot]> {
+    const only = this.#only;
+    return only === undefined ? this.#slots : [...this.#slots].filter(([index]) => only.has(index));
   }
 
   get #edgesMax(): number {
@@ -264,6 +273,7 @@ export class Edges {
         nested: undefined,
         gain: 0,
         isLast: false,
+        counted: undefined,
         seen: 0,
         edge: undefined,
         target: undefined,
@@ -316,7 +326,11 @@ export class Edges {
       if (edge.isNew && !edge.isShown) this.#overflowed();
       edge.isNew = false;
     }
-    for (const row of slot.batch) if (row.isLast) this.#deleted.push({ slot, row });
+    for (const row of slot.batch) {
+      if (!row.isLast) continue;
+      this.#deleted.push({ slot, row });
+      row.counted?.();
+    }
   }
 
   #age(slot: Slot, decay: number): void {

@@ -187,7 +187,7 @@ export class Kernel implements AsyncDisposable {
 
   /** @throws if /proc or /sys cannot be read; without any other feature, only some probes are `unsupported` */
   static async open(options: KernelOptions, callbacks: KernelCallbacks): Promise<Kernel> {
-    const bpf = new BpfSource(options.objects, options.paths.sys);
+    const bpf = new BpfSource(options.objects, options.paths.sys, options.paths.cgroup);
     const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, callbacks.log);
     const kernel = new Kernel(options, callbacks, bpf, netns);
     await kernel.#scanner.refresh();

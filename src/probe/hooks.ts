@@ -8,12 +8,15 @@ import { Unsupported } from '#core/reader.ts';
 import type { Btf } from '#sources/bpf/btf.ts';
 import { asUnsupported, type BpfSource, type ObjectSpec } from '#sources/bpf/source.ts';
 
-export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe';
+export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe' | typeof CGROUP_SKB;
+
+/** Programs of this kind see the packets of sockets, and are attached to the root of the cgroups. */
+export const CGROUP_SKB = 'cgroup_skb';
 
 /** A place in the kernel and the program to attach there. */
 export interface Hook<P extends string = string> {
   readonly kind: HookKind;
-  /** Name of the tracepoint or function. */
+  /** Name of the tracepoint or function, or the direction of the packets. */
   readonly target: string;
   /** Number of arguments that the program reads. The tracepoint or function must have at least as many. */
   readonly arguments: number;
@@ -45,6 +48,8 @@ export interface HookPoint<P extends string = string> {
 export interface HookTable<P extends string = string> {
   readonly file: string;
   readonly points: readonly HookPoint<P>[];
+  /** Programs that user space runs: they are loaded with the others, and attached nowhere. */
+  readonly calls?: readonly P[];
 }
 
 /** Attachment status of a point. */
@@ -78,6 +83,7 @@ export function hook<const P extends string>(
 
 /** Returns the reason why the kernel's BTF rules out a hook; undefined if it does not. */
 function missing(bpf: BpfSource, hook: Hook): string | undefined {
+  if (hook.kind === CGROUP_SKB) return refusedKind(bpf, hook);
   const isTracepoint = hook.kind === 'tp_btf' || hook.kind === 'raw_tp';
   const what = isTracepoint ? `tracepoint ${hook.target}` : `function ${hook.target}`;
   const parameters = (btf: Btf | undefined) =>
@@ -182,9 +188,14 @@ export async function openHooks(
     const running = candidates.filter(({ choice }) => choice !== undefined);
     if (running.length === 0)
       throw new Unsupported(statuses.map(({ what, reason }) => `${what}: ${reason}`).join('; '));
-    const programs = programsOf(running);
+    const hooks = hooksOf(running);
+    const programs = hooks.map(({ program }) => program);
     try {
-      return { object: await start(bpf, { ...spec, programs }), programs, statuses };
+      return {
+        object: await start(bpf, { ...spec, programs: [...programs, ...(table.calls ?? [])] }, hooks),
+        programs,
+        statuses,
+      };
     } catch (error) {
       if (!isRefusal(error)) throw error;
       if (!(await refuseTried(bpf, spec, running, error as Error))) throw error;
@@ -192,14 +203,19 @@ export async function openHooks(
   }
 }
 
-function programsOf(candidates: readonly Candidate[]): string[] {
-  return [...new Set(candidates.flatMap(({ choice }) => choice?.hooks.map(({ program }) => program) ?? []))];
+/** Returns the chosen hooks, one for each program. */
+function hooksOf(candidates: readonly Candidate[]): Hook[] {
+  const hooks = candidates.flatMap(({ choice }) => choice?.hooks ?? []);
+  return [...new Map(hooks.map((each) => [each.program, each])).values()];
 }
 
-async function start(bpf: BpfSource, spec: ObjectSpec): Promise<BpfObject> {
+/** Loads a spec, and attaches the programs of the hooks. */
+async function start(bpf: BpfSource, spec: ObjectSpec, hooks: readonly Hook[]): Promise<BpfObject> {
   const object = await bpf.load(spec);
   try {
-    for (const program of spec.programs) await object.attach(program);
+    for (const { kind, program } of hooks) {
+      await (kind === CGROUP_SKB ? object.attachCgroup(program, bpf.cgroupRoot()) : object.attach(program));
+    }
     return object;
   } catch (error) {
     object.close();
@@ -242,7 +258,8 @@ async function tryAlone(
   candidate: Candidate,
 ): Promise<Error | undefined> {
   try {
-    (await start(bpf, { ...spec, programs: programsOf([candidate]) })).close();
+    const hooks = hooksOf([candidate]);
+    (await start(bpf, { ...spec, programs: hooks.map(({ program }) => program) }, hooks)).close();
     return undefined;
   } catch (error) {
     if (!isRefusal(error)) throw error;
@@ -258,7 +275,8 @@ async function tryAlone(
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
   const kinds = new Set(hooks.map(({ kind }) => kind));
-  for (const kind of ['tp_btf', 'raw_tp'] as const) kinds.delete(kind);
+  // A cgroup refuses a program because of another one that is attached, which may leave.
+  for (const kind of ['tp_btf', 'raw_tp', CGROUP_SKB] as const) kinds.delete(kind);
   const isOneWay = [...kinds].every((kind) => kind.startsWith('f')) || kinds.size === 1;
   if (!isOneWay || !(cause instanceof BpfError) || cause.errno !== EPERM || cause.verifier.length > 0) return;
   for (const kind of kinds) {

@@ -178,8 +178,13 @@ export interface RowReader<M extends MetricSet, Row> {
   labels(row: Row): Readonly<Record<string, string>>;
   /** Emits the totals of the row, each with the labels that are not joint. */
   samples(row: Row, put: PutSample<M>): void;
-  /** True if the source deletes the row after this collection. A later row with the same key restarts from zero. */
+  /**
+   * True if the source deletes the row once a collection has counted it. A later row with the same key restarts from
+   * zero.
+   */
   isLast?(row: Row): boolean;
+  /** Called when a collection has counted a last row. The source must return the row until then, and may forget it now. */
+  counted?(row: Row): void;
   /** Maximum number of edges per entity if the configuration overrides the descriptor. */
   readonly max?: number | undefined;
   /** Maximum number of values of the label that sets `JointLabel.max`, if the configuration overrides it. */

@@ -26,6 +26,7 @@ import { tcpreset } from './tcpreset/tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
 import { tcpsummary } from './tcpsummary/tcpsummary.ts';
 import { udp } from './udp.ts';
+import { udpflow } from './udpflow/udpflow.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
 /** All probes in the order of the page. This is the only registry of probes. */
@@ -52,6 +53,7 @@ const LIST = [
   packetloss,
   tcpretrans,
   tcpreset,
+  udpflow,
   socketlatency,
   kernellatency,
   netiftxlatency,

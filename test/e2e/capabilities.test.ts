@@ -43,7 +43,7 @@ const POD_USER = 64_321;
 
 function hooksFunctions({ points }: HookTable): boolean {
   const hooks = points.flatMap(({ choices }) => choices.flatMap((choice) => choice.hooks));
-  return hooks.some(({ kind }) => kind !== 'tp_btf' && kind !== 'raw_tp');
+  return hooks.some(({ kind }) => kind !== 'tp_btf' && kind !== 'raw_tp' && kind !== 'cgroup_skb');
 }
 
 /** `npm run rights` sets this. Results that differ from scripts/measured_rights.json are then written to that file. */

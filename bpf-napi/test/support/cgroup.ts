@@ -22,11 +22,31 @@ const TRAFFIC = `
     for (let i = missing; i > 0; i--) socket.send('x', socket.address().port, '127.0.0.1');
   });`;
 
+/**
+ * Attaches a program to a cgroup as the only one for its hook, without BPF_F_ALLOW_MULTI. It stays until the cgroup is removed.
+ * Kernel: include/uapi/linux/bpf.h, BPF_PROG_GET_FD_BY_ID, BPF_PROG_ATTACH.
+ */
+const ATTACH_ALONE = `
+import ctypes, os, platform, struct, sys
+number = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, *words):
+    attributes = struct.pack(f'{len(words)}I', *words).ljust(128, b'\\0')
+    result = libc.syscall(number, command, attributes, len(attributes))
+    if result < 0: raise OSError(ctypes.get_errno(), 'bpf')
+    return result
+cgroup = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+bpf(8, cgroup, bpf(13, int(sys.argv[2]), 0, 0), int(sys.argv[3]), 0)`;
+
+/** Kernel: include/uapi/linux/bpf.h, BPF_CGROUP_INET_EGRESS. */
+const EGRESS = 1;
+
 /** A cgroup for a test. */
 export class TestCgroup implements Disposable {
-  readonly path = join(mountOfVersion2(), `bpf-napi-${process.pid}-${made++}`);
+  readonly path: string;
 
-  constructor() {
+  constructor(parent = mountOfVersion2()) {
+    this.path = join(parent, `bpf-napi-${process.pid}-${made++}`);
     mkdirSync(this.path);
   }
 
@@ -35,6 +55,11 @@ export class TestCgroup implements Disposable {
     const enter = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
     const command = ['ip', 'netns', 'exec', name, process.execPath, '--eval', TRAFFIC, String(datagrams)];
     execFileSync('sh', ['-c', enter, 'sh', this.path, ...command], { timeout: 20_000 });
+  }
+
+  /** Attaches a loaded program for packets that are sent, so that the cgroup takes no other one. */
+  attachAlone(programId: number): void {
+    execFileSync('python3', ['-c', ATTACH_ALONE, this.path, String(programId), String(EGRESS)]);
   }
 
   [Symbol.dispose](): void {

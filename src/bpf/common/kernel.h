@@ -150,11 +150,25 @@ struct inet_timewait_death_row {
 	struct inet_hashinfo *hashinfo;
 };
 
+/* Ports that the kernel assigns to clients by itself. */
+struct local_ports {
+	__u32 range; /* 6.8: the last port in the upper half, the first one in the lower half */
+};
+
+struct local_ports___before_6_8 {
+	int range[2];
+};
+
 struct netns_ipv4 {
 	struct inet_timewait_death_row tcp_death_row;
 	struct fqdir *fqdir;
 	struct ipv4_devconf *devconf_all;
+	struct local_ports ip_local_ports;
 	__u8 sysctl_ip_default_ttl;
+};
+
+struct netns_ipv4___before_6_8 {
+	struct local_ports___before_6_8 ip_local_ports;
 };
 
 struct netns_ipv6 {
@@ -228,6 +242,10 @@ struct net {
 	struct net_generic *gen;
 	struct net_device *loopback_dev;
 	__u64 net_cookie;
+};
+
+struct net___before_6_8 {
+	struct netns_ipv4___before_6_8 ipv4;
 };
 
 struct css_set;
@@ -563,6 +581,12 @@ struct sk_buff {
 	__u16 network_header;
 	__u16 mac_header;
 	unsigned char *head;
+	unsigned int end; /* offset of the shared info from the head; an address where addresses have 32 bits */
+};
+
+/* At the end of a packet's buffer. */
+struct skb_shared_info {
+	unsigned int gso_type;
 };
 
 /* Types of the driver virtio_net. */

@@ -6,6 +6,7 @@ import { Unsupported } from '#core/reader.ts';
 import { describeMissing, missingCapabilities } from '../procfs/capabilities.ts';
 import { readText } from '../procfs/read.ts';
 import { refusalOf } from '../refusals.ts';
+import { rootOfCgroups } from '../sysfs/cgroup_root.ts';
 import { Btf, KIND } from './btf.ts';
 
 const BTF = 'kernel/btf';
@@ -51,6 +52,7 @@ export class BpfSource {
   /** Kinds of programs that this kernel does not allow, with the reason. */
   readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
+  readonly #cgroup: string;
   readonly #modules: string;
   readonly #loaded: string;
   readonly #kprobes: string;
@@ -63,10 +65,12 @@ export class BpfSource {
   #asked: { readonly helpers: ReadonlySet<string> | undefined; readonly allocatesOnDemand: boolean } | undefined;
 
   /**
-   * @param directory directory of the compiled objects, @param sys mount point of sysfs
+   * @param directory directory of the compiled objects, @param sys mount point of sysfs, @param cgroup mount point of
+   * the cgroups
    */
-  constructor(directory: string, sys: string) {
+  constructor(directory: string, sys: string, cgroup = join(sys, 'fs/cgroup')) {
     this.#directory = directory;
+    this.#cgroup = cgroup;
     this.#modules = join(sys, BTF);
     this.#loaded = join(sys, 'module');
     this.#kprobes = join(sys, 'bus/event_source/devices/kprobe');
@@ -107,6 +111,14 @@ export class BpfSource {
   lacksTypes(module: string): boolean {
     // A built-in driver has no `initstate`, and its types are part of the kernel's BTF.
     return existsSync(join(this.#loaded, module, 'initstate')) && !existsSync(join(this.#modules, module));
+  }
+
+  /**
+   * Returns the directory of the root cgroup, whose programs see the packets of all sockets.
+   * @throws {Unsupported} if it is not mounted
+   */
+  cgroupRoot(): string {
+    return rootOfCgroups(this.#cgroup);
   }
 
   /**
@@ -199,15 +211,21 @@ function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand'
 /**
  * Converts errors that the kernel will return again for any retry into {@link Unsupported}.
  * @param lockdown content of the lockdown file (man 7 kernel_lockdown); undefined if it cannot be read
+ * @param unprivileged reason why this process may not read kernel memory; empty if it may
  */
-export function asUnsupported(error: unknown, lockdown = readText(LOCKDOWN)): unknown {
+export function asUnsupported(
+  error: unknown,
+  lockdown = readText(LOCKDOWN),
+  unprivileged = missingForReads(),
+): unknown {
   if (!(error instanceof BpfError)) return error;
   const lasting = error.code === 'BPF_VERIFIER' || error.errno === EPERM || error.errno === EACCES;
   if (!lasting) return error;
-  return new Unsupported([error.message, ...whyRefused(error, lockdown)].join(': '), { cause: error });
+  return new Unsupported([error.message, ...whyRefused(error, lockdown, unprivileged)].join(': '), { cause: error });
 }
 
-function whyRefused(error: BpfError, lockdown: string | undefined): readonly string[] {
+function whyRefused(error: BpfError, lockdown: string | undefined, unprivileged: string): readonly string[] {
+  if (unprivileged !== '' && lacksReads(error)) return [unprivileged];
   if (isLockedDown(error, lockdown)) return [CONFIDENTIALITY];
   if (error.errno !== EPERM) return [];
   if (error.code === 'BPF_LOAD') return [whyNotPermitted(error)];
@@ -219,9 +237,19 @@ function whyRefused(error: BpfError, lockdown: string | undefined): readonly str
  * Under confidentiality lockdown, programs have no helpers to read kernel memory (kernel: kernel/bpf/helpers.c,
  * bpf_base_func_proto).
  */
-function isLockedDown({ message, verifier }: BpfError, lockdown: string | undefined): boolean {
-  const lacksReads = READ_HELPERS.test([message, ...verifier].join('\n'));
-  return lacksReads && (lockdown === undefined || lockdown.includes('[confidentiality]'));
+function isLockedDown(error: BpfError, lockdown: string | undefined): boolean {
+  return lacksReads(error) && (lockdown === undefined || lockdown.includes('[confidentiality]'));
+}
+
+/** Returns whether the verifier knows no helper that reads kernel memory. */
+function lacksReads({ message, verifier }: BpfError): boolean {
+  return READ_HELPERS.test([message, ...verifier].join('\n'));
+}
+
+/** Some types of programs can be loaded without CAP_PERFMON, but do not have those helpers without it. */
+function missingForReads(): string {
+  if (missingCapabilities(['CAP_SYS_ADMIN']).length === 0) return '';
+  return describeMissing(missingCapabilities(['CAP_PERFMON']));
 }
 
 const LOCKDOWN = '/sys/kernel/security/lockdown';

@@ -1,0 +1,106 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { arch, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BpfObject, BpfStats } from 'bpf-napi';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { rootOfCgroups } from '#sources/sysfs/cgroup_root.ts';
+import { HostPair } from '../test/support/hosts.ts';
+import { only, TestKernel } from '../test/support/kernel.ts';
+import { playScene } from '../test/support/scene.ts';
+import type { Row } from './measure.ts';
+
+const SOURCE = fileURLToPath(new URL('./kernel/empty_cgroup.bpf.c', import.meta.url));
+const ROUNDS = 100_000;
+/** Ports of a peer: more than an owner has rows. */
+const PORTS = 400;
+
+/** Traffic between the two namespaces, by what it is. */
+const LOADS = {
+  'UDP of one edge': `
+server = sock(B, socket.SOCK_DGRAM)
+server.bind((ADDRESS[B], 7004))
+client = sock(A, socket.SOCK_DGRAM)
+client.connect((ADDRESS[B], 7004))
+for i in range(${ROUNDS}):
+    client.send(b'x' * 100)
+    server.recv(200)
+`,
+  'UDP of edges that find no row': `
+client = sock(A, socket.SOCK_DGRAM)
+for i in range(${ROUNDS}):
+    client.sendto(b'x', (ADDRESS[B], 20000 + i % ${PORTS}))
+`,
+  'TCP, a byte and its response': `
+server = listen(B, 7005)
+client = sock(A)
+client.connect((ADDRESS[B], 7005))
+peer, _ = server.accept()
+for i in range(${ROUNDS}):
+    client.send(b'x')
+    peer.recv(1)
+    peer.send(b'x')
+    client.recv(1)
+`,
+} as const;
+
+interface Time {
+  readonly runs: number;
+  readonly nanoseconds: number;
+}
+
+/** Time of the programs of `udpflow` for each packet, above that of an empty program, in loops of one process between two namespaces. */
+export async function benchUdpflow(): Promise<Row[]> {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-'));
+  try {
+    const file = join(directory, 'empty.bpf.o');
+    const include = `-I/usr/include/${arch() === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
+    execFileSync('clang', ['-target', 'bpf', '-O2', '-g', include, '-c', SOURCE, '-o', file]);
+    return await measure(file);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+async function measure(file: string): Promise<Row[]> {
+  await using pair = await HostPair.create();
+  using _stats = new BpfStats();
+  using empty = await BpfObject.open(file);
+  await empty.load();
+  for (const { name } of empty.programs) await empty.attachCgroup(name, rootOfCgroups(DEFAULT_PATHS.cgroup));
+  await using agent = await TestKernel.open(only({ udpflow: true }));
+  const read = () => new Map([...timesOf(empty), ...timesOfProbe(agent)]);
+  const rows: Row[] = [];
+  for (const [load, program] of Object.entries(LOADS)) {
+    const before = read();
+    await playScene(pair, 'ipv4', program);
+    const after = read();
+    const each = (name: string) => perRun(before.get(name), after.get(name));
+    for (const direction of ['sent', 'received']) {
+      const [base, ours] = [each(`empty_${direction}`), each(`udp_${direction}`)];
+      // Nobody receives the datagrams to closed ports.
+      if (ours.runs < ROUNDS) continue;
+      const what = `${load}: udp_${direction}, ${ours.runs} hits, above an empty one of ${base.value.toFixed(0)} ns`;
+      rows.push({ bench: 'udpflow: a packet', what, value: ours.value - base.value, unit: 'ns' });
+    }
+  }
+  return rows;
+}
+
+function timesOf(object: BpfObject): [string, Time][] {
+  return object.programs.map(({ name }) => {
+    const { runs, runNanoseconds } = object.programInfo(name);
+    return [name, { runs: Number(runs), nanoseconds: Number(runNanoseconds) }];
+  });
+}
+
+function timesOfProbe(agent: TestKernel): [string, Time][] {
+  const programs = agent.kernel.probes().find(({ name }) => name === 'udpflow')?.programs ?? [];
+  return programs.map(({ name, runs, runSeconds }) => [name, { runs, nanoseconds: runSeconds * 1e9 }]);
+}
+
+function perRun(before: Time | undefined, after: Time | undefined): { readonly runs: number; readonly value: number } {
+  const runs = (after?.runs ?? 0) - (before?.runs ?? 0);
+  return { runs, value: ((after?.nanoseconds ?? 0) - (before?.nanoseconds ?? 0)) / runs };
+}

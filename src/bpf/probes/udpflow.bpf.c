@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Datagrams and their payload, by namespace, peer, port and role. */
+#include "common/misses.bpf.h"
+#include "common/netns.bpf.h"
+#include "common/pod_filter.bpf.h"
+#include "common/room.bpf.h"
+#include "common/shared.bpf.h"
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/types.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+enum udp_role {
+	ROLE_CLIENT, /* the kernel chose the local port */
+	ROLE_SERVER,
+};
+
+SHARED_ENUM(udp_role);
+
+struct udp_key {
+	__u64 netns; /* cookie */
+	__u8 peer[16]; /* IPv4 as IPv4-mapped */
+	__u16 port; /* the server's */
+	__u8 role;
+	__u8 padding[5];
+};
+
+struct udp_row {
+	__u64 sent_bytes, received_bytes; /* payload */
+	__u64 sent_datagrams, received_datagrams;
+	__u64 leaving; /* user space is about to delete the row: it no longer grows */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct udp_key);
+	__type(value, struct udp_row);
+} udp_rows SEC(".maps");
+
+/* Sums of what has no row, by slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct udp_row);
+} udp_rest SEC(".maps");
+
+enum udp_direction { UDP_SENT, UDP_RECEIVED };
+
+/* A datagram, or several of equal length in one buffer. */
+struct udp_packet {
+	struct udp_key key;
+	__u32 bytes, datagrams;
+};
+
+#define UDP_HEADER 8
+#define UDP_AT_MAX 0x7fff /* farthest place of the UDP header */
+#define IPV4_HEADER 20
+#define IPV6_HEADER 40
+#define SOCK_DGRAM 2
+/* A datagram that is longer than a packet (kernel: include/linux/skbuff.h). */
+#define SKB_GSO_UDP (1 << 16)
+
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
+
+/*
+ * How a program reads the kernel's own structs. Reads through typed pointers cost a third of those through a helper. The
+ * argument is a constant, so that the other way is compiled out.
+ */
+enum udp_reads { READS_TYPED, READS_COPIED };
+
+/* Returns false where the header rules UDP out: most packets leave here. */
+static __always_inline bool may_be_udp(const struct __sk_buff *skb)
+{
+	const __u8 *header = (const void *)(long)skb->data;
+
+	if (header + IPV4_HEADER > (const __u8 *)(long)skb->data_end)
+		return false;
+	if (header[0] >> 4 == 4)
+		return header[9] == IPPROTO_UDP;
+	/* Extension headers may precede UDP: the type of the socket decides. */
+	return header[6] != IPPROTO_TCP && header[6] != IPPROTO_ICMPV6;
+}
+
+/* Returns the socket that sends or receives the packet, where it is one for datagrams over UDP; otherwise NULL. */
+static __always_inline const struct bpf_sock *udp_socket(const struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	return sk && sk->type == SOCK_DGRAM && sk->protocol == IPPROTO_UDP ? sk : NULL;
+}
+
+/*
+ * Returns the address of what the program sees only in part, as a plain number. It passes through the stack and no map,
+ * because a program may be preempted by another run of it.
+ */
+static __always_inline const void *plain_address(const void *typed)
+{
+	const void *plain = NULL;
+
+	bpf_probe_read_kernel(&plain, sizeof(plain), &typed);
+	return plain;
+}
+
+/* Returns the namespace of a socket. Programs on kernels before 6.15 have no helper that does. */
+static __always_inline const struct net *net_of(const struct bpf_sock *sk, enum udp_reads reads)
+{
+	const struct sock *socket;
+
+	if (reads == READS_TYPED) {
+		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
+		return socket->__sk_common.skc_net.net;
+	}
+	socket = plain_address(sk);
+	return BPF_CORE_READ(socket, __sk_common.skc_net.net);
+}
+
+/* Returns whether the kernel of this namespace assigns the port to sockets that are bound to none. */
+static __always_inline bool is_ephemeral(const struct net *net, __u16 port, enum udp_reads reads)
+{
+	const struct net___before_6_8 *old = (const void *)net;
+	int range[2] = {};
+
+	if (bpf_core_field_exists(net->ipv4.ip_local_ports.range)) {
+		__u32 both = reads == READS_TYPED ? net->ipv4.ip_local_ports.range
+						  : BPF_CORE_READ(net, ipv4.ip_local_ports.range);
+
+		range[0] = both & 0xffff;
+		range[1] = both >> 16;
+	} else {
+		BPF_CORE_READ_INTO(&range, old, ipv4.ip_local_ports.range);
+	}
+	return port >= range[0] && port <= range[1];
+}
+
+/*
+ * Copies the address of the other end.
+ * @return offset of the UDP header; 0 where the packet has none
+ */
+static __always_inline __u32 read_peer(struct udp_key *key, const struct __sk_buff *skb, enum udp_direction direction)
+{
+	const __u8 *header = (const void *)(long)skb->data;
+	const struct sk_buff *kernel;
+	const __u8 *end = (const void *)(long)skb->data_end;
+
+	if (header + IPV4_HEADER > end)
+		return 0;
+	if (header[0] >> 4 == 4) {
+		key->peer[10] = key->peer[11] = 0xff;
+		__builtin_memcpy(key->peer + 12, header + (direction == UDP_SENT ? 16 : 12), 4);
+		return (header[0] & 0xf) * 4;
+	}
+	if (header + IPV6_HEADER > end)
+		return 0;
+	__builtin_memcpy(key->peer, header + (direction == UDP_SENT ? 24 : 8), 16);
+	if (header[6] == IPPROTO_UDP)
+		return IPV6_HEADER;
+	kernel = plain_address(skb);
+	return (__u16)(BPF_CORE_READ(kernel, transport_header) - BPF_CORE_READ(kernel, network_header));
+}
+
+/* Counts the datagrams that a buffer of several holds: all but the last one have the same length. */
+static __always_inline __u32 datagrams_of(const struct __sk_buff *skb, __u32 bytes)
+{
+	const struct skb_shared_info *shared;
+	const struct sk_buff *kernel;
+	__u32 each = skb->gso_size;
+
+	if (!each)
+		return 1;
+	kernel = plain_address(skb);
+	shared = (const void *)(BPF_CORE_READ(kernel, head) + BPF_CORE_READ(kernel, end));
+	if (BPF_CORE_READ(shared, gso_type) & SKB_GSO_UDP)
+		return 1;
+	return (bytes + each - 1) / each;
+}
+
+static __always_inline bool read_packet(struct udp_packet *packet, const struct __sk_buff *skb,
+					const struct net *net, __u16 local, enum udp_direction direction,
+					enum udp_reads reads)
+{
+	struct udp_key *key = &packet->key;
+	__u32 at = read_peer(key, skb, direction) & UDP_AT_MAX;
+	const __be16 *ports = (const void *)(long)skb->data + at; /* source, destination */
+
+	if (!at || (const void *)ports + UDP_HEADER > (const void *)(long)skb->data_end)
+		return false;
+	key->role = is_ephemeral(net, local, reads) ? ROLE_CLIENT : ROLE_SERVER;
+	key->port = key->role == ROLE_SERVER ? local : bpf_ntohs(ports[direction == UDP_SENT]);
+	packet->bytes = skb->len - at - UDP_HEADER;
+	packet->datagrams = datagrams_of(skb, packet->bytes);
+	return true;
+}
+
+static __always_inline struct udp_row *make_row(const struct udp_key *key, __u32 slot)
+{
+	static const struct udp_row zero = {};
+
+	if (!room_take(slot))
+		return NULL;
+	if (bpf_map_update_elem(&udp_rows, key, &zero, BPF_NOEXIST))
+		room_give_back(slot);
+	return bpf_map_lookup_elem(&udp_rows, key);
+}
+
+/* Returns the row of a key, or that of the rest of its owner. */
+static __always_inline struct udp_row *row_of(const struct udp_key *key, const struct net *net)
+{
+	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
+	__u32 slot;
+
+	if (row && !row->leaving)
+		return row;
+	slot = owner_slot_of(key->netns, net);
+	if (!row)
+		row = make_row(key, slot);
+	if (row && !row->leaving)
+		return row;
+	count_miss(added_up);
+	return bpf_map_lookup_elem(&udp_rest, &slot);
+}
+
+static __always_inline void add_packet(struct udp_row *row, const struct udp_packet *packet,
+				       enum udp_direction direction)
+{
+	if (direction == UDP_SENT) {
+		__sync_fetch_and_add(&row->sent_bytes, packet->bytes);
+		__sync_fetch_and_add(&row->sent_datagrams, packet->datagrams);
+	} else {
+		__sync_fetch_and_add(&row->received_bytes, packet->bytes);
+		__sync_fetch_and_add(&row->received_datagrams, packet->datagrams);
+	}
+}
+
+/* Lets every packet pass. */
+static __always_inline int count_packet(struct __sk_buff *skb, enum udp_direction direction, enum udp_reads reads)
+{
+	struct udp_packet packet = {};
+	const struct bpf_sock *sk;
+	const struct net *net;
+	struct udp_row *row;
+
+	if (!may_be_udp(skb))
+		return 1;
+	sk = udp_socket(skb);
+	if (!sk)
+		return 1;
+	net = net_of(sk, reads);
+	packet.key.netns = reads == READS_TYPED ? netns_id(net) : netns_read_id(net);
+	if (!packet.key.netns) {
+		count_miss(no_netns);
+		return 1;
+	}
+	if (!passes_pod_filter(packet.key.netns))
+		return 1;
+	if (!read_packet(&packet, skb, net, sk->src_port, direction, reads)) {
+		count_miss(untracked);
+		return 1;
+	}
+	row = row_of(&packet.key, net);
+	if (row)
+		add_packet(row, &packet, direction);
+	else
+		count_miss(map_full);
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int udp_sent(struct __sk_buff *skb)
+{
+	return count_packet(skb, UDP_SENT, READS_TYPED);
+}
+
+SEC("cgroup_skb/egress")
+int udp_sent_copied(struct __sk_buff *skb)
+{
+	return count_packet(skb, UDP_SENT, READS_COPIED);
+}
+
+SEC("cgroup_skb/ingress")
+int udp_received(struct __sk_buff *skb)
+{
+	return count_packet(skb, UDP_RECEIVED, READS_TYPED);
+}
+
+SEC("cgroup_skb/ingress")
+int udp_received_copied(struct __sk_buff *skb)
+{
+	return count_packet(skb, UDP_RECEIVED, READS_COPIED);
+}
+
+/*
+ * Announces the end of a row, whose key is in the arguments: from then on its packets are added up with the rest.
+ * User space deletes the row later, when no program that has found it before is still running.
+ */
+SEC("raw_tp/sys_enter")
+int udp_leave(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u64 key[] = { ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3] };
+	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
+
+	if (row)
+		row->leaving = 1;
+	return 0;
+}

@@ -1,0 +1,234 @@
+import { deepEqual, equal, ok } from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { addCounters } from '#core/counter.ts';
+import { udpflow } from '#probes/udpflow/udpflow.ts';
+import type { Exposition } from '../support/exposition.ts';
+import { TestNetns, uniqueName } from '../support/hosts.ts';
+import { only, probesOf } from '../support/kernel.ts';
+import { eventually } from '../support/oracle.ts';
+import { defineScenario, type ScenarioChecks, type ScenarioContext } from '../support/scenario.ts';
+import { sendUdp, UdpServer, type UdpTraffic } from '../support/udp_traffic.ts';
+
+const { sentBytes, receivedBytes, sentDatagrams, receivedDatagrams } = udpflow.metrics;
+const NOTHING: UdpTraffic = { sent: [0, 0], received: [0, 0] };
+const LOOPBACK = { ipv4: '127.0.0.1', ipv6: '::1' };
+/** Rows of an owner where rows take their memory when they are made. */
+const ROWS_OF_OWNER = 96;
+
+interface Edge {
+  readonly pod: string;
+  readonly role?: 'client' | 'server' | '*';
+  readonly peer?: string;
+  readonly port?: number;
+}
+
+/** Sums the edges of a page that have these labels. */
+function on(page: Exposition, { port, ...labels }: Edge): UdpTraffic {
+  const wanted = Object.entries({ ...labels, ...(port === undefined ? {} : { port: String(port) }) });
+  const sum = (name: string) =>
+    (page.named.get(name) ?? [])
+      .filter((sample) => wanted.every(([label, value]) => sample.labels[label] === value))
+      .reduce((total, { value }) => Number(addCounters(total, Number(value))), 0);
+  return {
+    sent: [sum(sentDatagrams.name), sum(sentBytes.name)],
+    received: [sum(receivedDatagrams.name), sum(receivedBytes.name)],
+  };
+}
+
+function turned({ sent, received }: UdpTraffic): UdpTraffic {
+  return { sent: received, received: sent };
+}
+
+function plus(a: UdpTraffic, b: UdpTraffic): UdpTraffic {
+  const add = (direction: 'sent' | 'received') =>
+    [a[direction][0] + b[direction][0], a[direction][1] + b[direction][1]] as const;
+  return { sent: add('sent'), received: add('received') };
+}
+
+/** Calls a server in b from a, and expects the counts of both processes on both pages. */
+async function expectCall(
+  { pair: { a, b, ...pair }, agent }: ScenarioContext,
+  family: 'ipv4' | 'ipv6',
+  port: number,
+  args: { readonly count: number; readonly bytes: number; readonly style: 'connected' | 'unconnected' },
+): Promise<void> {
+  const [from, to] = [pair.addressA[family], pair.addressB[family]];
+  await using server = await UdpServer.start(b.netns, to, port, 'reply');
+  const client = sendUdp(a.netns, 'call', to, port, args.count, args.bytes, args.style);
+  equal(client.sent[0], args.count);
+  deepEqual(await server.end(), turned(client));
+  const page = await agent.page();
+  deepEqual(on(page, { pod: a.netns.name, role: 'client', peer: to, port }), client);
+  deepEqual(on(page, { pod: b.netns.name, role: 'server', peer: from, port }), turned(client));
+}
+
+/** Sends buffers of several datagrams from a to b, and expects the counts of both processes. */
+async function expectSegments(
+  { pair: { a, b, ...pair }, agent }: ScenarioContext,
+  family: 'ipv4' | 'ipv6',
+  port: number,
+  style: 'sink' | 'joined',
+): Promise<void> {
+  const [from, to] = [pair.addressA[family], pair.addressB[family]];
+  await using server = await UdpServer.start(b.netns, to, port, style);
+  // 20 datagrams of 1,200 bytes and one of 250; then one that needs no segmentation.
+  const sent = plus(
+    sendUdp(a.netns, 'segments', to, port, 1_200, 24_250, 5),
+    sendUdp(a.netns, 'segments', to, port, 1_200, 1_000, 1),
+  );
+  deepEqual(sent, { sent: [5 * 21 + 1, 5 * 24_250 + 1_000], received: [0, 0] });
+  deepEqual(await server.end(), turned(sent));
+  const page = await agent.page();
+  deepEqual(on(page, { pod: a.netns.name, role: 'client', peer: to, port }), sent);
+  deepEqual(on(page, { pod: b.netns.name, role: 'server', peer: from, port }), turned(sent));
+}
+
+/** Exchanges datagrams in one namespace, which has both ends. */
+async function expectLoopback({ pair: { a }, agent }: ScenarioContext, peer: string, port: number): Promise<void> {
+  await using server = await UdpServer.start(a.netns, peer, port, 'reply');
+  const client = sendUdp(a.netns, 'call', peer, port, 7, 333, 'connected');
+  deepEqual(await server.end(), turned(client));
+  const page = await agent.page();
+  deepEqual(on(page, { pod: a.netns.name, role: 'client', peer, port }), client);
+  deepEqual(on(page, { pod: a.netns.name, role: 'server', peer, port }), turned(client));
+}
+
+const CALLS = [
+  ['ipv4', 'connected', 5_301],
+  ['ipv4', 'unconnected', 5_302],
+  ['ipv6', 'connected', 5_303],
+  ['ipv6', 'unconnected', 5_304],
+] as const;
+
+/** Only where the machine can make such devices. */
+const OFFLOADS: ScenarioChecks = {
+  'counts what a device hands over in packets that are longer than its MTU': async ({ pair: { a }, agent }) => {
+    for (const [index, kind, style] of [
+      [1, 'fragments', 'sink'],
+      [2, 'segments', 'sink'],
+      [3, 'segments', 'joined'],
+    ] as const) {
+      const [host, port] = [`10.77.${index}.1`, 5_350 + index];
+      await using server = await UdpServer.start(a.netns, '0.0.0.0', port, style);
+      const sent = sendUdp(a.netns, 'offload', uniqueName('tu'), host, port, kind, 1_400, 6_000);
+      deepEqual(await server.end(), turned(sent));
+      deepEqual(on(await agent.page(), { pod: a.netns.name, role: 'server', port }), turned(sent));
+    }
+  },
+};
+
+export default defineScenario(udpflow, {
+  options: { idle: '1s' },
+  cause: async ({ pair: { a, b, ...pair } }) => {
+    sendUdp(a.netns, 'scatter', pair.addressB.ipv4, 9, 3, 100);
+    sendUdp(b.netns, 'scatter', pair.addressA.ipv4, 9, 3, 100);
+  },
+  checks: {
+    'counts datagrams and payload of each edge at both ends, as their processes do': async (context) => {
+      for (const [family, style, port] of CALLS) {
+        await expectCall(context, family, port, { count: 11 + (port % 10), bytes: 100, style });
+      }
+    },
+    'counts empty datagrams, and those that are longer than a packet': async (context) => {
+      await expectCall(context, 'ipv4', 5_311, { count: 1, bytes: 0, style: 'unconnected' });
+      await expectCall(context, 'ipv4', 5_312, { count: 3, bytes: 40_000, style: 'unconnected' });
+      await expectCall(context, 'ipv6', 5_313, { count: 3, bytes: 40_000, style: 'connected' });
+    },
+    'counts each datagram of a buffer that holds several, sent and received': async (context) => {
+      await expectSegments(context, 'ipv4', 5_321, 'sink');
+      await expectSegments(context, 'ipv6', 5_322, 'sink');
+      await expectSegments(context, 'ipv4', 5_323, 'joined');
+      await expectSegments(context, 'ipv6', 5_324, 'joined');
+    },
+    ...(existsSync('/dev/net/tun') ? OFFLOADS : {}),
+    'sees both ends of the loopback device': async (context) => {
+      await expectLoopback(context, LOOPBACK.ipv4, 5_331);
+      await expectLoopback(context, LOOPBACK.ipv6, 5_332);
+    },
+    'takes the role from the range of local ports of each namespace': async ({ pair: { a, b, ...pair }, agent }) => {
+      const [from, to] = [pair.addressA.ipv4, pair.addressB.ipv4];
+      b.netns.python("open('/proc/sys/net/ipv4/ip_local_port_range', 'w').write('4100 4199')");
+      for (const [port, local] of [
+        [4_150, 40_001],
+        [40_002, 4_151],
+      ] as const) {
+        await using server = await UdpServer.start(b.netns, to, port, 'reply');
+        const client = sendUdp(a.netns, 'call', to, port, 2, 50, 'connected', local);
+        const page = await agent.page();
+        // In b, 4150 is a port that the kernel assigns, and 40002 is none; in a it is the other way round.
+        const [inA, inB] =
+          port === 4_150
+            ? ([
+                { role: 'client', port },
+                { role: 'client', port: local },
+              ] as const)
+            : ([
+                { role: 'server', port: local },
+                { role: 'server', port },
+              ] as const);
+        deepEqual(on(page, { pod: a.netns.name, peer: to, ...inA }), client);
+        deepEqual(on(page, { pod: b.netns.name, peer: from, ...inB }), turned(client));
+        await server.end();
+      }
+    },
+    'is silent about TCP': async ({ pair: { a, b, addressB }, agent }) => {
+      const before = await agent.page();
+      await b.tcpServe({ address: addressB.ipv4, port: 5_341 });
+      await a.tcpExchange({ address: addressB.ipv4, port: 5_341, count: 20, bytes: 1_000 });
+      await b.tcpStop({ port: 5_341 });
+      const after = await agent.page();
+      for (const { netns } of [a, b]) deepEqual(on(after, { pod: netns.name }), on(before, { pod: netns.name }));
+    },
+    'keeps the sum of each Pod exact while edges find no row, lose theirs and get others': async (context) => {
+      const { pair, agent } = context;
+      const pod = pair.a.netns.name;
+      let total = on(await agent.page(), { pod });
+      const send = async (first: number, ports: number) => {
+        total = plus(total, sendUdp(pair.a.netns, 'scatter', pair.addressB.ipv4, first, ports, 10));
+        deepEqual(on(await agent.page(), { pod }), total);
+      };
+      const state = () => agent.kernel.probes().find(({ name }) => name === udpflow.name);
+      await eventually(async () => {
+        await send(10_000, ROWS_OF_OWNER + 60);
+        ok(/used up the \d+ rows of a Pod/.test(state()?.reason ?? ''), state()?.reason);
+      });
+      // The rows of the first ports end while those of others are busy.
+      for (let round = 0; round < 25; round++) {
+        await send(10_000 + (round % 5), 3);
+        await send(20_000 + 40 * round, 30);
+      }
+      await eventually(async () => {
+        await send(10_000, 1);
+        equal(state()?.state, 'running');
+      });
+      await send(10_000, 10);
+    },
+    'goes on with the totals after it was off under traffic': async ({ pair: { a, addressB }, agent }) => {
+      // The sum of all edges: whether this one finds a row depends on what came before.
+      const pod = { pod: a.netns.name };
+      let counted = on(await agent.page(), pod);
+      const switchedOn = only({ udpflow: { enabled: true, idle: '1s' } }, { detail: 'full' });
+      for (let round = 0; round < 3; round++) {
+        counted = plus(counted, sendUdp(a.netns, 'scatter', addressB.ipv6, 5_303, 1, 77));
+        await agent.kernel.configure(probesOf(only({})));
+        // Nobody counts this one.
+        sendUdp(a.netns, 'scatter', addressB.ipv6, 5_303, 1, 77);
+        await agent.kernel.configure(probesOf(switchedOn));
+        deepEqual(on(await agent.page(), pod), counted);
+        deepEqual(on(await agent.page(), pod), counted);
+      }
+    },
+    'removes the rows of a namespace that is gone': async ({ agent }) => {
+      const resources = new DisposableStack();
+      const netns = resources.use(new TestNetns());
+      netns.ip('link set lo up');
+      const pod = netns.name;
+      await eventually(async () => {
+        sendUdp(netns, 'scatter', LOOPBACK.ipv4, 9, 1, 1);
+        ok(on(await agent.page(), { pod }).sent[0] > 0);
+      });
+      resources.dispose();
+      await eventually(async () => deepEqual(on(await agent.page(), { pod }), NOTHING), 180_000);
+    },
+  },
+});
