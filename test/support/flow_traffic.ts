@@ -123,9 +123,12 @@ export class FlowTraffic implements AsyncDisposable {
 
   /** Waits until no socket has counters still to come, while nothing plays; returns the sums. */
   async rest(): Promise<FlowSums> {
-    const namespaces = [this.a.name, this.b.name];
+    const { rows } = await this.sums();
+    const staying = ({ name }: TestNetns) =>
+      rows.reduce((sum, { netns, open: [, max] }) => sum + (netns === name ? max : 0), 0);
+    const sockets = Object.fromEntries([this.a, this.b].map((netns) => [netns.name, staying(netns)]));
     await Promise.all(
-      this.#workers.map((worker, index) => worker.call('rest', { namespaces: index === 0 ? namespaces : [] })),
+      this.#workers.map((worker, index) => worker.call('rest', { sockets: index === 0 ? sockets : {} })),
     );
     return this.sums();
   }

@@ -43,7 +43,7 @@ interface Calls {
     result: null;
   };
   close_all: { args: Record<string, never>; result: null };
-  rest: { args: { namespaces: readonly string[] }; result: null };
+  rest: { args: { sockets: Readonly<Record<string, number>> }; result: null };
   tell: { args: Record<string, never>; result: FlowSums };
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import random
 import socket
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ WITHOUT_SYN = (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 
 listeners = {}
 routes = {}
+# Numbers of spare ports: routes share their addresses, so none uses the port of another.
+spare = itertools.count()
 # Open MPTCP connections.
 multipath = set()
 
@@ -130,15 +133,13 @@ class Route:
     no_route: list = None
     # Ports that nothing else uses.
     spare_ports: list = field(default_factory=lambda: [20000, 29999])
-    next_port: int = 0
     # Pairs that stay open, and those with one closed direction, with their ends in the order of closing.
     held: list = field(default_factory=list)
     halves: list = field(default_factory=list)
 
     def spare_port(self):
         low, high = self.spare_ports
-        self.next_port = (self.next_port + 1) % (high - low + 1)
-        return low + self.next_port
+        return low + next(spare) % (high - low + 1)
 
     def source_for(self, address):
         return random.choice([source for source in self.sources if family_of(source) == family_of(address)])

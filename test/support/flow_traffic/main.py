@@ -57,14 +57,14 @@ async def close_all():
         await kinds.close_all(of)
 
 
-async def rest(namespaces):
-    """Waits until no socket of these namespaces has counters still to come, in two looks."""
+async def rest(sockets):
+    """Waits until, in two looks, no socket has counters still to come. @param sockets number of sockets that stay, by namespace"""
     for pair in list(multipath):
         await pair.acknowledged()
     calm = 0
     while calm < 2:
-        found = [line for name in namespaces for line in netns.passing(name)]
-        calm = 0 if found else calm + 1
+        is_calm = all(netns.survey(name) == (count, 0) for name, count in sockets.items())
+        calm = calm + 1 if is_calm else 0
         await asyncio.sleep(LOOK_SECONDS)
     for pair in multipath:
         pair.count_again(True)

@@ -29,13 +29,14 @@ def enter(name):
     current = name
 
 
-def passing(name):
-    """Returns the sockets of a namespace whose last counters are still to come: in a state that passes, or without a process.
+def survey(name):
+    """Returns how many sockets of a namespace stay as they are, and how many have counters still to come: in a state that passes, or without
+    a process.
 
     TIME_WAIT sockets have no counters. Children that wait to be accepted belong to no process either.
     """
     enter(name)
-    found = []
+    staying = passing = 0
     for file in ("tcp", "tcp6"):
         with open(f"/proc/self/net/{file}") as table:
             next(table)
@@ -45,5 +46,7 @@ def passing(name):
                 if state in (TIME_WAIT, LISTEN) or timer == TIME_WAIT_TIMER:
                     continue
                 if state in PASSING or inode == "0":
-                    found.append(line.strip())
-    return found
+                    passing += 1
+                else:
+                    staying += 1
+    return staying, passing

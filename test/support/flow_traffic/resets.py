@@ -87,6 +87,7 @@ async def in_flight(route):
     first.receive(random.randint(1, CHUNK))
     # Nothing more comes in, or the numbers would have changed before the RST is sent.
     first.drop_all()
+    second.write(random.randint(1, SMALL))
     _, _, received = await first.settled_info()
     pair.closed()
     first.abort()
