@@ -146,7 +146,7 @@ it('shows an event without reload, and all of its scene', async () => {
   await row.press('Enter');
   expect(await row.getAttribute('aria-expanded')).toBe('true');
   const scene = await page.locator('.scene').innerText();
-  expect(scene).toMatch(/A firewall rule refused the packet.*What to check: Which rule\?.*nft_do_chain/s);
+  expect(scene).toMatch(/A firewall rule refused the packet.*What to check: The firewall rules.*nft_do_chain/s);
   expect(scene).toContain(pair.b.netns.name);
   // While the table is paused, the open row stays in place.
   const later = await drop();

@@ -151,7 +151,7 @@ time.sleep(0.05)
     expect(found).toBeDefined();
     return found;
   });
-  expect(sent?.message).toContain('killed from outside');
+  expect(sent?.message).toContain('killed by another process');
   expect(sent).toMatchObject({
     severity: 'warning',
     pod: pods.a,
