@@ -38,6 +38,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
   'src/kubernetes/rejection.ts': { reads: 1, why: 'the timestamp of a Kubernetes event' },
   'src/probes/changes/change_teller.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/conntrack/conntrack_pressure.ts': { reads: 1, why: 'the timestamp of an event' },
+  'src/probes/flow/flow.ts': { reads: 1, why: 'when rows were collected, for people' },
   'src/probes/lifecycle.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/tcpsummary/accept_queue_events.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/server.ts': { reads: 1, why: 'what the clock of the node says, for people' },

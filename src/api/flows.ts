@@ -48,13 +48,13 @@ const RECORD = z.strictObject({
   dstPort: port().describe('Port of the server.'),
   role: role(),
   state: z.string().describe('State before the end, as the kernel calls it: `SYN_SENT`, `ESTABLISHED`.'),
-  failed: z.boolean().describe('Whether the connection was never established, or ended by a timeout.'),
+  failed: z.boolean().describe('Whether the connection was never established, timed out, or was reset by the peer.'),
   cause: z.enum(FLOW_FAILURES).nullable().describe('Cause why it was never established; null: it was.'),
   end: z.enum(FLOW_ENDS).nullable().describe('Way in which it ended; null where it was never established.'),
   ...traffic(),
   connectSeconds: seconds()
     .nullable()
-    .describe('Seconds that it took to be established, or to fail; null where that is unknown.'),
+    .describe('Seconds from the first SYN until the attempt failed; null if it did not fail, or if the time is unknown.'),
   roundTripSeconds: seconds()
     .nullable()
     .describe(
@@ -64,7 +64,7 @@ const RECORD = z.strictObject({
   ...limits(),
   startedAt: kernelTime()
     .nullable()
-    .describe('When it was established; null unless `records` of the probe asks for more than failed ones.'),
+    .describe('When it was established; null if that was not recorded.'),
   message: z.string().describe('A sentence for people.'),
 });
 
@@ -85,7 +85,7 @@ const EDGE_FIELDS = z.strictObject({
   role: role(),
   peer: z.string().describe('Address of the other end; `*`: connections that have no row of their own.'),
   port: port().nullable().describe('Port of the server; null with the peer `*`.'),
-  open: count().describe('Connections that are open now.'),
+  open: count().describe('Sockets that are connected, being connected or being closed.'),
   connections: count().describe('Connections that were established.'),
   failed: z
     .partialRecord(z.enum(FLOW_FAILURES), count())

@@ -4,8 +4,8 @@ import type { ProbeStatus } from '#api/probes.ts';
 import { PROBE_STATES } from '#api/words.ts';
 import type { ActiveProbe } from '#collectors/supervisor.ts';
 import { freeCycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import type { FlowRow } from '#probe/flow_edges.ts';
+import { asNetnsId, hostPodId, type NetnsId } from '#core/netns.ts';
+import type { EdgeTotals } from '#probe/flow_edges.ts';
 import { makeFlowRow } from '../../test/support/flow_rows.ts';
 import { type FlowSelection, reportFlows, whyNoFlows } from './flows.ts';
 
@@ -16,7 +16,7 @@ const OWNERS = new Map([
   [CART, { namespace: 'shop', pod: 'cart' }],
 ]);
 
-const ROWS: readonly FlowRow[] = [
+const ROWS: readonly EdgeTotals[] = [
   makeFlowRow({ port: 1, sentBytes: 1 }),
   makeFlowRow({ port: 2, retransmittedSegments: 50 }),
   makeFlowRow({ port: 3, failed: { refused: 2, timeout: 1, other: 0 } }),
@@ -26,7 +26,7 @@ const ROWS: readonly FlowRow[] = [
   makeFlowRow({ port: 0, peer: null, role: 'server', netns: NODE }),
 ];
 
-function report(selection: Partial<FlowSelection> = {}, edges: Iterable<FlowRow> = ROWS) {
+function report(selection: Partial<FlowSelection> = {}, edges: Iterable<EdgeTotals> = ROWS) {
   const rows = { collectedAtMs: 1_767_225_600_123, edges };
   return reportFlows('n1', rows, { ...ALL, ...selection }, (id) => OWNERS.get(id), freeCycle());
 }
@@ -86,6 +86,33 @@ it.each<[Partial<FlowSelection>, unknown]>([
   [{ failed: true, role: 'server' }, [[], []]],
 ])('%j selects', async (selection, ports) => {
   expect(await portsOf(selection)).toEqual(ports);
+});
+
+it('adds up the rows of one Pod with the same peer, and names the node’s namespace for a Pod that shares it', async () => {
+  const shared = hostPodId(1);
+  const rows = [
+    makeFlowRow({ netns: shared, failed: { refused: 1 } }),
+    makeFlowRow({ netns: shared, failed: { refused: 2, timeout: 1 }, roundTrips: { count: 0, sumSeconds: 0 } }),
+    makeFlowRow({ netns: shared, role: 'server' }),
+  ];
+  const owner = { namespace: 'kube-system', pod: 'dns', sharedNetns: NODE };
+  const edges = { collectedAtMs: 0, edges: rows };
+  const said = FLOWS_REPORT.parse(await reportFlows('n1', edges, ALL, () => owner, freeCycle()));
+  expect(said.edges).toMatchObject([
+    {
+      pod: 'dns',
+      netns: '1',
+      role: 'client',
+      open: 2,
+      connections: 20,
+      failed: { refused: 3, timeout: 1 },
+      ends: { closed: 18 },
+      sentBytes: 2_000,
+      busySeconds: 1,
+      roundTripSeconds: 0.0005,
+    },
+    { pod: 'dns', role: 'server', connections: 10 },
+  ]);
 });
 
 it('a limit keeps the worst edges, and the report says how many it leaves out', async () => {

@@ -7,7 +7,7 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type EdgeNumbers, worstFirst } from '#core/worst_first.ts';
 import type { Entity } from '#pods/entity.ts';
-import { FLOW_PROBE, type FlowRow, type FlowRows } from '#probe/flow_edges.ts';
+import { FLOW_PROBE, type EdgeTotals, type FlowEdges } from '#probe/flow_edges.ts';
 
 /** Edges that a client asks for; undefined fields match everything. */
 export interface FlowSelection {
@@ -26,7 +26,13 @@ export interface FlowSelection {
 /** Totals of the edges, or the reason why there are none, with its remedy. */
 export type FlowsAnswer = { readonly report: FlowsReport } | { readonly unavailable: string };
 
-type Owner = Pick<Entity, 'namespace' | 'pod'>;
+type Owner = Pick<Entity, 'namespace' | 'pod' | 'sharedNetns'>;
+
+interface Found {
+  readonly row: EdgeTotals;
+  readonly owner: Owner | undefined;
+  readonly numbers: EdgeNumbers;
+}
 
 /**
  * Returns the reason why there are no totals, and what to do.
@@ -49,31 +55,36 @@ export function whyNoFlows(statuses: readonly ProbeStatus[], running: ActiveProb
  */
 export async function reportFlows(
   node: string,
-  { collectedAtMs, edges: rows }: FlowRows,
+  { collectedAtMs, edges: rows }: FlowEdges,
   selection: FlowSelection,
   find: (netns: NetnsId) => Owner | undefined,
   cycle: Cycle,
 ): Promise<FlowsReport> {
-  const found: { readonly row: FlowRow; readonly owner: Owner | undefined; readonly numbers: EdgeNumbers }[] = [];
+  const found = new Map<string, Found>();
   for (const row of rows) {
     if (cycle.isDue) await cycle.pause();
     if (!matchesRow(row, selection)) continue;
     const owner = find(row.netns);
-    if (matchesOwner(owner, selection)) found.push({ row, owner, numbers: numbersOf(row) });
+    if (!matchesOwner(owner, selection)) continue;
+    // Containers of a Pod that shares the node's namespace have a row each.
+    const key = `${row.netns} ${row.role} ${row.peer} ${row.port}`;
+    const other = found.get(key);
+    const sum = other === undefined ? row : addTotals(other.row, row);
+    found.set(key, { row: sum, owner, numbers: numbersOf(sum) });
   }
-  found.sort((a, b) => worstFirst(a.numbers, b.numbers));
-  const all = found.filter(({ row }) => row.peer !== null);
+  const sorted = [...found.values()].sort((a, b) => worstFirst(a.numbers, b.numbers));
+  const all = sorted.filter(({ row }) => row.peer !== null);
   const edges = all.slice(0, selection.limit).map(({ row, owner }) => toEdge(row, owner));
   return {
     node,
     collectedAt: new Date(collectedAtMs).toISOString(),
     edges,
     omitted: all.length - edges.length,
-    rest: found.filter(({ row }) => row.peer === null).map(({ row, owner }) => toEdge(row, owner)),
+    rest: sorted.filter(({ row }) => row.peer === null).map(({ row, owner }) => toEdge(row, owner)),
   };
 }
 
-function matchesRow(row: FlowRow, { peer, port, role, failed }: FlowSelection): boolean {
+function matchesRow(row: EdgeTotals, { peer, port, role, failed }: FlowSelection): boolean {
   return (
     (row.peer === null || ((peer === undefined || row.peer === peer) && (port === undefined || row.port === port))) &&
     (role === undefined || row.role === role) &&
@@ -85,7 +96,7 @@ function matchesOwner(owner: Owner | undefined, { namespace, pod }: FlowSelectio
   return (namespace === undefined || owner?.namespace === namespace) && (pod === undefined || owner?.pod === pod);
 }
 
-function numbersOf({ failed, sentSegments, retransmittedSegments, sentBytes, receivedBytes }: FlowRow): EdgeNumbers {
+function numbersOf({ failed, sentSegments, retransmittedSegments, sentBytes, receivedBytes }: EdgeTotals): EdgeNumbers {
   return {
     failures: sumOf(failed),
     sentSegments: Number(sentSegments),
@@ -94,19 +105,57 @@ function numbersOf({ failed, sentSegments, retransmittedSegments, sentBytes, rec
   };
 }
 
+const SUMMED = [
+  'connections',
+  'sentBytes',
+  'receivedBytes',
+  'sentSegments',
+  'receivedSegments',
+  'retransmittedSegments',
+  'retransmittedBytes',
+  'outOfOrderSegments',
+  'busySeconds',
+  'receiverLimitedSeconds',
+  'sendBufferLimitedSeconds',
+] as const satisfies readonly (keyof EdgeTotals)[];
+
+function addTotals(a: EdgeTotals, b: EdgeTotals): EdgeTotals {
+  const sums = Object.fromEntries(SUMMED.map((name) => [name, Number(a[name]) + Number(b[name])]));
+  const { count, sumSeconds } = a.roundTrips;
+  return {
+    ...a,
+    ...sums,
+    open: a.open + b.open,
+    failed: addCounts(a.failed, b.failed),
+    ends: addCounts(a.ends, b.ends),
+    roundTrips: {
+      count: Number(count) + Number(b.roundTrips.count),
+      sumSeconds: sumSeconds + b.roundTrips.sumSeconds,
+    },
+  };
+}
+
+type Counts<Name extends string> = Readonly<Partial<Record<Name, Counter>>>;
+
+function addCounts<Name extends string>(a: Counts<Name>, b: Counts<Name>): Counts<Name> {
+  const sums: Partial<Record<Name, Counter>> = { ...a };
+  for (const name in b) sums[name] = Number(sums[name] ?? 0) + Number(b[name] ?? 0);
+  return sums;
+}
+
 function sumOf(counts: Readonly<Partial<Record<string, Counter>>>): number {
   let sum = 0;
   for (const name in counts) sum += Number(counts[name] ?? 0);
   return sum;
 }
 
-function toEdge(row: FlowRow, owner: Owner | undefined): FlowEdge {
+function toEdge(row: EdgeTotals, owner: Owner | undefined): FlowEdge {
   const { peer, roundTrips } = row;
   const measured = Number(roundTrips.count);
   return {
     namespace: owner?.namespace ?? null,
     pod: owner?.pod ?? null,
-    netns: peer === null ? null : String(row.netns),
+    netns: peer === null ? null : String(owner?.sharedNetns ?? row.netns),
     role: row.role,
     peer: peer ?? '*',
     port: peer === null ? null : row.port,

@@ -9,7 +9,7 @@ import type { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeAlert } from './alert.ts';
 import type { EventSet, Publish } from './event.ts';
-import type { FlowRows } from './flow_edges.ts';
+import type { FlowEdges } from './flow_edges.ts';
 import type { HookTable } from './hooks.ts';
 import type { HostPods } from './host_pods.ts';
 import type { NetnsLife } from './life.ts';
@@ -119,7 +119,7 @@ export interface RunningProbe<M extends MetricSet> {
   unoffered?(): Unoffered;
   uncounted?(): Uncounted;
   /** Returns the rows of the last collection; undefined before the first. For the probe whose edges `/api/v1/flows` shows. */
-  edges?(): FlowRows | undefined;
+  edges?(): FlowEdges | undefined;
   notShown?(): NotShown | undefined;
   /** Returns whether a namespace is shown; undefined for a probe without a pod filter. */
   readonly isShown?: ((id: NetnsId) => boolean) | undefined;

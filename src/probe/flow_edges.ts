@@ -6,7 +6,7 @@ import type { NetnsId } from '#core/netns.ts';
 export const FLOW_PROBE = 'flow';
 
 /** Totals of one edge as the kernel counts them, over all runs of the probe; none of them falls, except `open`. */
-export interface FlowRow {
+export interface EdgeTotals {
   /** Namespace of the connections; for counts without a row, the one under which those of the whole owner are shown. */
   readonly netns: NetnsId;
   readonly role: FlowRole;
@@ -33,8 +33,8 @@ export interface FlowRow {
 }
 
 /** All rows of a probe as of one collection. */
-export interface FlowRows {
+export interface FlowEdges {
   /** End of the collection, in milliseconds since the epoch. */
   readonly collectedAtMs: number;
-  readonly edges: Iterable<FlowRow>;
+  readonly edges: Iterable<EdgeTotals>;
 }

@@ -91,9 +91,9 @@ it('has no port where the kernel found none, and no duration where that is unkno
   });
 });
 
-it('only connections that were never established, or that timed out, have failed', () => {
+it('connections that were never established, timed out or were reset by the peer have failed', () => {
   const failed = FLOW_ENDS.filter((end) => flowRecord({ ...CLOSED, outcome: { end } }).candidate.failed);
-  expect(failed).toEqual(['timeout']);
+  expect(failed).toEqual(['reset_by_peer', 'timeout', 'other']);
   expect(FLOW_FAILURES.every((cause) => flowRecord({ ...REFUSED, outcome: { cause } }).candidate.failed)).toBe(true);
 });
 

@@ -9,7 +9,7 @@ import type { RecordBody, RecordOffer } from './records.ts';
 /** Records of a probe that sees connections end. */
 export const FLOW_RECORDS: RecordOffer = {
   kind: 'flow',
-  help: 'A record is a TCP connection that has ended, as one of its ends saw it. It failed if it was never established, or ended by a timeout, and is slow by the time that it took to be established. Failed ones are sent by default.',
+  help: 'A record is a TCP connection that has ended, as one of its ends saw it. The connection failed if it was never established, timed out, or was reset by the peer. `slow` applies to the time until an attempt to connect failed. Failed ones are sent by default.',
   failedByDefault: true,
 };
 
@@ -46,6 +46,9 @@ export interface EndedConnection {
   readonly startedNs: bigint | null;
 }
 
+/** Ends that a program in the kernel reports as failed as well (`consumers_of` in `src/bpf/probes/tcp_ends.bpf.c`). */
+const FAILED_ENDS: readonly FlowEnd[] = ['reset_by_peer', 'timeout', 'other'];
+
 const MS_PER_SECOND = 1_000;
 
 /** Returns the record of a connection, for `scope.record`. */
@@ -78,7 +81,7 @@ function fieldsOf({ role, state, outcome, startedNs, ...ended }: EndedConnection
     dstPort: server.port,
     role,
     state,
-    failed: end === null || end === 'timeout',
+    failed: end === null || FAILED_ENDS.includes(end),
     cause,
     end,
     sentBytes: Number(ended.sentBytes),

@@ -3,7 +3,7 @@ import { FLOW_RECORD, FLOWS_REPORT } from '#api/flows.ts';
 import { toCounter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { type AnyProbe, defineProbe, type ProbeScope } from '#probe/contract.ts';
-import { FLOW_PROBE, type FlowRow } from '#probe/flow_edges.ts';
+import { FLOW_PROBE, type EdgeTotals } from '#probe/flow_edges.ts';
 import { type EndedConnection, FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
 import { UNOFFERED } from '#probe/records.ts';
 import { makeFlowRow } from '../support/flow_rows.ts';
@@ -15,7 +15,7 @@ const START_MS = 1_767_225_600_000;
 const SELECTION = { failed: false, limit: 1_000 };
 
 let scope: ProbeScope<Record<string, never>> | undefined;
-let rows: readonly FlowRow[];
+let rows: readonly EdgeTotals[];
 /** Records that the probe's ring lost, and that the kernel limited, in this run. */
 let unoffered: { limited: bigint; lost: bigint };
 let netns: TestNetns;

@@ -25,7 +25,7 @@ import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { Entity } from '#pods/entity.ts';
-import type { FlowRows } from '#probe/flow_edges.ts';
+import type { FlowEdges } from '#probe/flow_edges.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp, createListener, type ServerDeps } from '#server';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
@@ -66,7 +66,7 @@ class FakeKernel {
   degraded: readonly string[] = [];
   agedPage: AgedPage | undefined;
   /** Rows of the probe `flow`; undefined where it is off. */
-  flows: FlowRows | undefined = {
+  flows: FlowEdges | undefined = {
     collectedAtMs: 1_767_225_600_000,
     edges: [makeFlowRow(), makeFlowRow({ peer: null, port: 0 })],
   };

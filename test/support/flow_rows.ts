@@ -1,8 +1,8 @@
 import { asNetnsId } from '#core/netns.ts';
-import type { FlowRow } from '#probe/flow_edges.ts';
+import type { EdgeTotals } from '#probe/flow_edges.ts';
 
 /** Totals of an edge of the namespace 2, with differences. */
-export function makeFlowRow(more: Partial<FlowRow> = {}): FlowRow {
+export function makeFlowRow(more: Partial<EdgeTotals> = {}): EdgeTotals {
   return {
     netns: asNetnsId(2),
     role: 'client',

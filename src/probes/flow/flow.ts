@@ -1,12 +1,18 @@
 import { jiffiesPerSecond } from 'bpf-napi';
 import * as z from 'zod';
 import { defineProbe, type ProbeScope } from '#probe/contract.ts';
+import type { FlowEdges } from '#probe/flow_edges.ts';
+import { FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
 import { FAILURES, type FlowField, type FlowRow } from '#probe/flow_row.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { type Emit, NO_LABELS, NODE, type RowReader } from '#probe/metric.ts';
+import { type RecordRules, UNOFFERED } from '#probe/records.ts';
+import type { SocketEnd } from '#probe/socket_end.ts';
 import { TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
-import type { TcpEndsUser } from '#probe/tcp_ends_use.ts';
+import type { EndReports, TcpEndsUser } from '#probe/tcp_ends_use.ts';
 import { DEFAULT_PORT_RANGE, type PortRange, readPortRange } from '#sources/procfs/port_range.ts';
 import { DEGRADED_EVENTS, degradedEvent, THRESHOLD_OPTION, thresholdsOf } from './degraded.ts';
+import { edgeTotals, endedConnection } from './flow_api.ts';
 import { COUNTS_OF, ENDS, FLOW_BOUND, FLOW_METRICS, SECONDS_OF } from './flow_metrics.ts';
 
 // Namespaced: yes. A TCP socket stays in one namespace all its life, and carries its cookie.
@@ -113,6 +119,55 @@ function subjects({ owners, hostPods }: Pick<ProbeScope<typeof DEGRADED_EVENTS>,
   return ({ place: { netns, cgroup } }: FlowRow) => hostPods.subjectOf(cgroup) ?? owners.homeOf(netns);
 }
 
+type Scope = ProbeScope<typeof DEGRADED_EVENTS>;
+type IsShown = ((id: FlowRow['place']['netns']) => boolean) | undefined;
+
+/** Ends per second that the kernel reports of one owner, where the rules select among all of them. */
+const ALL_ENDS_RATE = 10_000;
+
+/** Returns the reports that records are made of. @param limit reports per second of one owner */
+function recordReports(scope: Scope, rules: RecordRules | undefined, limit: number, isShown: IsShown): EndReports[] {
+  const all = rules?.slow !== undefined || rules?.sample !== undefined;
+  if (rules?.failed !== true && !all) return [];
+  const perSecond = jiffiesPerSecond();
+  const offer = (end: SocketEnd) => {
+    const subject = scope.hostPods.subjectOf(end.cgroup) ?? end.netns;
+    scope.record(flowRecord(endedConnection(end, subject, perSecond)));
+  };
+  const onEnd = (end: SocketEnd) => {
+    if (isShown?.(end.netns) === false) return;
+    if (end.cgroup === 0) offer(end);
+    else void scope.hostPods.find([end.cgroup]).then(() => offer(end));
+  };
+  return [{ consumer: 'record', rate: all ? ALL_ENDS_RATE : limit, all, onEnd }];
+}
+
+/** Reads the rows anew each time: most collections are for a page, which needs none of them. */
+function edgesOf(
+  rows: readonly FlowRow[],
+  subjectOf: (row: FlowRow) => FlowRow['place']['netns'],
+  perSecond: number,
+): FlowEdges['edges'] {
+  return {
+    *[Symbol.iterator]() {
+      for (const row of rows) {
+        const edge = edgeTotals(row, subjectOf(row), perSecond);
+        if (edge !== undefined) yield edge;
+      }
+    },
+  };
+}
+
+/** Keeps the counts of this run for the time in which the probe is off. */
+function keepLedgers(scope: Scope, user: TcpEndsUser): void {
+  scope.own({
+    [Symbol.dispose]: () => {
+      scope.retained(EVENT_LEDGER).value = user.ledger('degraded');
+      scope.retained(UNOFFERED).value = user.ledger('record');
+    },
+  });
+}
+
 export const flow = defineProbe({
   name: 'flow',
   kind: 'ebpf',
@@ -134,6 +189,7 @@ export const flow = defineProbe({
   },
   metrics: FLOW_METRICS,
   events: DEGRADED_EVENTS,
+  records: FLOW_RECORDS,
   options: {
     rows: z
       .int()
@@ -162,7 +218,7 @@ export const flow = defineProbe({
     kernel: 'BTF and ring buffers (5.8); 6.1 for the counts of open connections.',
   },
   measured: { note: 'Not measured yet.' },
-  open: async (scope, { sockets }, { events, limit, options, podFilter }) => {
+  open: async (scope, { sockets }, { events, limit, options, podFilter, records }) => {
     scope.own(await sockets.use());
     const followed =
       podFilter && scope.own(scope.filters.follow(podFilter, { add: () => undefined, remove: () => undefined }));
@@ -173,22 +229,29 @@ export const flow = defineProbe({
         roles: ['client', 'server'],
         rows: options.rows,
         roundTrips: true,
-        reports: events
-          ? [
-              {
-                consumer: 'degraded',
-                rate: limit,
-                thresholds: thresholdsOf(options.threshold),
-                onEnd: (end) => {
-                  if (isShown?.(end.netns) !== false) scope.publish('connection_degraded', degradedEvent(end));
+        reports: [
+          ...(events
+            ? [
+                {
+                  consumer: 'degraded' as const,
+                  rate: limit,
+                  thresholds: thresholdsOf(options.threshold),
+                  onEnd: (end: SocketEnd) => {
+                    if (isShown?.(end.netns) !== false) scope.publish('connection_degraded', degradedEvent(end));
+                  },
                 },
-              },
-            ]
-          : [],
+              ]
+            : []),
+          ...recordReports(scope, records, limit, isShown),
+        ],
       }),
     );
+    keepLedgers(scope, user);
+    const subjectOf = subjects(scope);
+    const perSecond = jiffiesPerSecond();
+    let collected: FlowEdges | undefined;
     const ephemeral = readPortRange(scope.paths.proc) ?? DEFAULT_PORT_RANGE;
-    const reader = Object.assign(new FlowReader(ephemeral, subjects(scope)), {
+    const reader = Object.assign(new FlowReader(ephemeral, subjectOf), {
       max: options.edges,
       labelMax: options.ports,
     });
@@ -199,12 +262,15 @@ export const flow = defineProbe({
         degraded: [...user.degraded, ...scope.hostPods.degraded, ...openDegraded(sockets.health)],
       }),
       ledger: () => user.ledger('degraded'),
+      unoffered: () => user.ledger('record'),
+      edges: () => collected,
       isShown,
       collect: async (emit, cycle) => {
         const rows = [...(await user.rows(cycle))];
         await scope.hostPods.find(new Set(rows.map(({ place }) => place.cgroup)));
         const shown = isShown === undefined ? rows : rows.filter(({ place }) => isShown(place.netns));
         await collectRows(emit, shown, user, reader);
+        collected = { collectedAtMs: Date.now(), edges: edgesOf(shown, subjectOf, perSecond) };
       },
     };
   },
