@@ -54,7 +54,9 @@ const RECORD = z.strictObject({
   ...traffic(),
   connectSeconds: seconds()
     .nullable()
-    .describe('Seconds from the first SYN until the attempt failed; null if it did not fail, or if the time is unknown.'),
+    .describe(
+      'Seconds from the first SYN until the attempt failed; null if it did not fail, or if the time is unknown.',
+    ),
   roundTripSeconds: seconds()
     .nullable()
     .describe(
@@ -62,9 +64,7 @@ const RECORD = z.strictObject({
     ),
   minRoundTripSeconds: seconds().nullable().describe('Shortest round-trip time; null: unknown.'),
   ...limits(),
-  startedAt: kernelTime()
-    .nullable()
-    .describe('When it was established; null if that was not recorded.'),
+  startedAt: kernelTime().nullable().describe('When it was established; null if that was not recorded.'),
   message: z.string().describe('A sentence for people.'),
 });
 

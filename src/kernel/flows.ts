@@ -7,7 +7,7 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type EdgeNumbers, worstFirst } from '#core/worst_first.ts';
 import type { Entity } from '#pods/entity.ts';
-import { FLOW_PROBE, type EdgeTotals, type FlowEdges } from '#probe/flow_edges.ts';
+import { type EdgeTotals, FLOW_PROBE, type FlowEdges } from '#probe/flow_edges.ts';
 
 /** Edges that a client asks for; undefined fields match everything. */
 export interface FlowSelection {

@@ -3,7 +3,7 @@ import { FLOW_RECORD, FLOWS_REPORT } from '#api/flows.ts';
 import { toCounter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { type AnyProbe, defineProbe, type ProbeScope } from '#probe/contract.ts';
-import { FLOW_PROBE, type EdgeTotals } from '#probe/flow_edges.ts';
+import { type EdgeTotals, FLOW_PROBE } from '#probe/flow_edges.ts';
 import { type EndedConnection, FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
 import { UNOFFERED } from '#probe/records.ts';
 import { makeFlowRow } from '../support/flow_rows.ts';

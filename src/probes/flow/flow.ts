@@ -142,7 +142,7 @@ function recordReports(scope: Scope, rules: RecordRules | undefined, limit: numb
   return [{ consumer: 'record', rate: all ? ALL_ENDS_RATE : limit, all, onEnd }];
 }
 
-/** Reads the rows anew each time: most collections are for a page, which needs none of them. */
+/** Returns the edges lazily, because most collections are for a page, which does not use them. */
 function edgesOf(
   rows: readonly FlowRow[],
   subjectOf: (row: FlowRow) => FlowRow['place']['netns'],
