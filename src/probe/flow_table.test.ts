@@ -252,7 +252,9 @@ class Run {
       for (const [key, { row }] of this.kernel.rows) if (row.evicted) this.kernel.rows.delete(key);
     }
     this.#evicting.clear();
-    this.shown.take(this.table.rows());
+    const all = [...this.table.rows()];
+    this.shown.take(all);
+    for (const row of all) if (row.isLast) this.table.counted(row);
     this.expectNeverAbove();
   }
 

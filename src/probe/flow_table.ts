@@ -15,6 +15,8 @@ import {
 const ROLES = FLOW_ROLES.length;
 /** Number of takes without a change after which a row without open sockets may be evicted. */
 const IDLE_TAKES = 2;
+/** Number of takes for which an ended row waits to be counted: collections may fail. */
+const ENDED_TAKES = 8;
 
 /** Finds the owners of rows. */
 export interface FlowOwners {
@@ -51,7 +53,7 @@ export class FlowTable {
   readonly #rows = new Map<string, FlowRow>();
   readonly #rests = new Map<number, FlowRow>();
   readonly #values = newValues();
-  #ended: FlowRow[] = [];
+  readonly #ended = new Set<FlowRow>();
   #serial = 0;
   #isFirst = true;
   /** Whether the open sockets were read before. */
@@ -70,6 +72,11 @@ export class FlowTable {
     yield* this.#ended;
   }
 
+  /** Forgets an ended row: a collection has counted its last values. */
+  counted(row: FlowRow): void {
+    this.#ended.delete(row);
+  }
+
   /** Number of rows that are not rests. */
   get size(): number {
     return this.#rows.size;
@@ -77,7 +84,8 @@ export class FlowTable {
 
   /** Takes the rows after a walk. Values are counted from the first take on: sockets may have been open for long by then. */
   take({ rows, rests, walk }: FlowDump): void {
-    this.#ended = [];
+    // The owner of a row may have left the page: then no collection counts it.
+    for (const row of this.#ended) if (++row.idle > ENDED_TAKES) this.#ended.delete(row);
     const busy = this.#busyRests(rests, walk);
     const left = new Set(this.#rows.keys());
     for (let index = 0; index < rows.count; index++) {
@@ -121,9 +129,9 @@ export class FlowTable {
     const row = this.#rows.get(text);
     if (row === undefined) return;
     row.isLast = true;
-    row.open = 0;
+    row.open = row.idle = 0;
     this.#rows.delete(text);
-    this.#ended.push(row);
+    this.#ended.add(row);
   }
 
   #enter(

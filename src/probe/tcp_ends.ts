@@ -105,6 +105,7 @@ export class TcpEnds implements TcpEndsProvider {
         await this.#last.read;
         return user.table?.rows() ?? [];
       },
+      counted: (row) => user.table?.counted(row),
       lastRows: () => user.table?.rows() ?? [],
       get evicted() {
         return ends.#evicted;

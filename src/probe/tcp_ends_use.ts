@@ -61,6 +61,8 @@ export interface TcpEndsUser extends AsyncDisposable {
   readonly hook: string;
   /** Returns the rows as of this cycle. @throws where the walk over the open sockets fails: the rows keep their values */
   rows(cycle: Cycle): Promise<Iterable<FlowRow>>;
+  /** Forgets an ended row: a collection has counted its last values. */
+  counted(row: FlowRow): void;
   /** Returns the rows of the last cycle. */
   lastRows(): Iterable<FlowRow>;
   readonly evicted: number;

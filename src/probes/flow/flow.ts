@@ -68,8 +68,10 @@ class FlowReader implements RowReader<typeof FLOW_METRICS, FlowRow> {
   readonly #perSecond = jiffiesPerSecond();
   readonly #labels = new WeakMap<FlowRow, Record<string, string>>();
   readonly #subjectOf: (row: FlowRow) => FlowRow['place']['netns'];
+  readonly #user: TcpEndsUser;
 
-  constructor(ephemeral: PortRange, subjectOf: (row: FlowRow) => FlowRow['place']['netns']) {
+  constructor(user: TcpEndsUser, ephemeral: PortRange, subjectOf: (row: FlowRow) => FlowRow['place']['netns']) {
+    this.#user = user;
     this.#ephemeral = ephemeral;
     this.#subjectOf = subjectOf;
   }
@@ -100,6 +102,10 @@ class FlowReader implements RowReader<typeof FLOW_METRICS, FlowRow> {
 
   isLast(row: FlowRow): boolean {
     return row.isLast;
+  }
+
+  counted(row: FlowRow): void {
+    this.#user.counted(row);
   }
 }
 
@@ -251,7 +257,7 @@ export const flow = defineProbe({
     const perSecond = jiffiesPerSecond();
     let collected: FlowEdges | undefined;
     const ephemeral = readPortRange(scope.paths.proc) ?? DEFAULT_PORT_RANGE;
-    const reader = Object.assign(new FlowReader(ephemeral, subjectOf), {
+    const reader = Object.assign(new FlowReader(user, ephemeral, subjectOf), {
       max: options.edges,
       labelMax: options.ports,
     });

@@ -64,6 +64,7 @@ export class ListenDrops {
       const grown = drops - (this.#added.get(row) ?? 0);
       this.#added.set(row, drops);
       if (grown > 0) this.#add(row, grown);
+      if (row.isLast) this.#user?.counted(row);
     }
     return [...totals].flatMap(([netns, ports]) => [...ports].map(([port, drops]) => ({ netns, port, drops })));
   }
