@@ -198,7 +198,12 @@ class Attempt:
 
     def bind(self, source, port):
         if port == 0:
-            self.sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            try:
+                self.sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            except OSError as error:
+                # MPTCP has the option since Linux 6.8; without it, the port is chosen now.
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
         else:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind((source, port))
