@@ -82,6 +82,8 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   #left: readonly string[] = [];
   #walk = 0;
   #closed = false;
+  /** The last read: reads take turns. */
+  #reading: Promise<unknown> = Promise.resolve();
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
   readonly #progressView = new DataView(this.#progress.buffer);
 
@@ -133,7 +135,14 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   }
 
   /** @throws where the walk could not finish, or cannot be trusted */
-  async read(cycle: Cycle): Promise<TcpSnapshot> {
+  read(cycle: Cycle): Promise<TcpSnapshot> {
+    // A walk has one position in the kernel, and may load the object again.
+    const reading = this.#reading.then(() => this.#read(cycle));
+    this.#reading = reading.catch(() => undefined);
+    return reading;
+  }
+
+  async #read(cycle: Cycle): Promise<TcpSnapshot> {
     if (this.#options.shared() !== this.#shared) await this.#load(this.#rows);
     for (let walks = 1; ; ) {
       await walkSockets(
