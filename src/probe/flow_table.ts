@@ -106,6 +106,12 @@ export class FlowTable {
     return this.#rows.has(text);
   }
 
+  /** Returns whether the table has a row of such a namespace. */
+  hasAny(isSuch: (id: NetnsId) => boolean): boolean {
+    for (const { place } of this.#rows.values()) if (isSuch(place.netns)) return true;
+    return false;
+  }
+
   /** Returns whether a row may be evicted; true for a row that this table does not have. */
   isIdle(text: string): boolean {
     const row = this.#rows.get(text);

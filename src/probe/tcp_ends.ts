@@ -118,6 +118,7 @@ export class TcpEnds implements TcpEndsProvider {
       ledger: (consumer) => this.#object?.ledger(consumer) ?? this.#earlier.consumers[consumer],
       [Symbol.asyncDispose]: () =>
         this.#move(async () => {
+          this.#object?.drain();
           this.#users.delete(user);
           if (this.#users.size === 0) this.#close();
           else this.#want();
@@ -281,6 +282,8 @@ export class TcpEnds implements TcpEndsProvider {
     const object = this.#object;
     if (object === undefined) return;
     object.instance.sweep(isDead);
+    // Reading all rows from the kernel takes far longer than a look at those that are known.
+    if (![...this.#users].some(({ table }) => table?.hasAny(isDead))) return;
     const map = object.shared.flow_rows;
     const { count, view, keyAt, valueAt } = map.dump();
     for (let index = 0; index < count; index++) {

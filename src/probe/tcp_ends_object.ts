@@ -232,9 +232,14 @@ export class TcpEndsObject implements Disposable {
     return { produced, limited, lost };
   }
 
+  /** Reports the ends that are in the ring now. */
+  drain(): void {
+    while (this.#ring.drain() > 0);
+  }
+
   [Symbol.dispose](): void {
     this.#object.detach();
-    while (this.#ring.drain() > 0);
+    this.drain();
     for (const consumer of Object.keys(endConsumer) as EndConsumer[]) {
       this.#earlier.consumers[consumer] = this.ledger(consumer);
     }

@@ -6,6 +6,7 @@ import type { CountRow } from '#probe/counts.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { FAILURE_CAUSES, FAILURES, FAILURES_HELP, type FailureCause, isFailure } from '#probe/flow_row.ts';
 import { bucketsOption, type HistogramRow, histogramValue, isEmpty, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { type BucketRange, defineMetrics, type Emit } from '#probe/metric.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
 import { TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
@@ -166,6 +167,11 @@ export const tcpconnect = defineProbe({
         reports: settings.events ? [{ consumer: 'failure', rate: limit, onEnd: report }] : [],
       }),
     );
+    scope.own({
+      [Symbol.dispose]: () => {
+        scope.retained(EVENT_LEDGER).value = user.ledger('failure');
+      },
+    });
     const shown = shownBuckets(options.buckets);
     return {
       ...user.report,
