@@ -20,12 +20,14 @@ export class FlowRoom implements Disposable {
   readonly #allowed: BpfMap;
   readonly #owners: Owners;
   readonly #followed: Disposable;
-  readonly #rows: number;
+  #rows: number;
   readonly #node: NetnsId | undefined;
   readonly #listed = new Set<number>();
   readonly #written = new Uint32Array(SLOTS);
   /** Rows that each slot holds. */
   #held: Uint32Array = new Uint32Array(SLOTS);
+  /** Rows that each slot had taken at the last call of `allow`. */
+  #takenBefore: Uint32Array = new Uint32Array(SLOTS);
 
   /**
    * @param rows number of rows in all
@@ -67,8 +69,20 @@ export class FlowRoom implements Disposable {
    */
   allow(taken: Uint32Array, held: Uint32Array): void {
     this.#held = held;
+    this.#takenBefore = taken;
+    this.#writeAll();
+  }
+
+  /** Sets the number of rows in all. */
+  resize(rows: number): void {
+    if (rows === this.#rows) return;
+    this.#rows = rows;
+    this.#writeAll();
+  }
+
+  #writeAll(): void {
     for (let slot = 0; slot < SLOTS; slot++) {
-      if (slot < ownerSlot.first || this.#listed.has(slot)) this.#write(slot, taken[slot] as number);
+      if (slot < ownerSlot.first || this.#listed.has(slot)) this.#write(slot, this.#takenBefore[slot] as number);
     }
   }
 

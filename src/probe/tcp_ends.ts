@@ -76,7 +76,7 @@ export class TcpEnds implements TcpEndsProvider {
       roles && new FlowTable({ slotOf: this.#slotOf, homeOf: this.#homeOf }, (role) => roles.includes(role));
     const user: User = { use, table };
     await this.#move(async () => {
-      if (this.#object === undefined) await this.#open(use.rows ?? FLOW_ROWS);
+      if (this.#object === undefined) await this.#open();
       this.#users.add(user);
       this.#want();
     });
@@ -147,7 +147,7 @@ export class TcpEnds implements TcpEndsProvider {
     return moved;
   }
 
-  async #open(rows: number): Promise<void> {
+  async #open(): Promise<void> {
     const { sources, owners, proc, warn } = this.#options;
     const node = sources.netns.node?.id;
     const object = await TcpEndsObject.open({
@@ -155,7 +155,6 @@ export class TcpEnds implements TcpEndsProvider {
       owners,
       proc,
       node,
-      rows,
       earlier: this.#earlier,
       onEnd: (end, consumers) => this.#ended(end, consumers),
       onFreed: (slot) => {
@@ -164,7 +163,7 @@ export class TcpEnds implements TcpEndsProvider {
       warn,
     });
     this.#object = object;
-    this.#room = new FlowRoom(object.instance.object, owners, rows, node);
+    this.#room = new FlowRoom(object.instance.object, owners, Math.min(FLOW_ROWS, object.rowsMax), node);
     this.#swept = sources.netns.onSweep((isDead) => this.#sweep(isDead));
   }
 
@@ -182,6 +181,8 @@ export class TcpEnds implements TcpEndsProvider {
     const object = this.#object;
     if (object === undefined) return;
     const uses = [...this.#users].map(({ use }) => use);
+    const limits = uses.flatMap((use) => use.rows ?? []);
+    this.#room?.resize(Math.min(object.rowsMax, ...(limits.length === 0 ? [FLOW_ROWS] : limits)));
     const reports = uses.flatMap((use) => use.reports ?? []);
     const isWanted = (consumer: EndConsumer) => reports.some((report) => report.consumer === consumer);
     const thresholds = reports.find((report) => report.thresholds !== undefined)?.thresholds;

@@ -47,8 +47,8 @@ export const TCP_ENDS_HOOKS: HookTable<Layout['program']> = {
 const COUNT_ROWS = 32_768;
 /** Rows of failures and connection times where the memory of all is taken from the start. */
 const COUNT_ROWS_PREALLOCATED = 1_024;
-/** Rows of `flow_rows` beyond the limit: for owners whose share has become smaller. */
-const ROWS_SLACK = 1.25;
+/** Largest number of rows in all. A row takes its memory when it is created. */
+export const FLOW_ROWS_MAX = 65_536;
 const RING_BYTES = 256 * 1024;
 const RING_SHARES = 4;
 const DRAIN_EVERY_MS = 25;
@@ -71,8 +71,6 @@ export interface TcpEndsObjectOptions {
   readonly owners: Owners;
   readonly proc: string;
   readonly node: NetnsId | undefined;
-  /** Number of rows in all. */
-  readonly rows: number;
   readonly earlier: TcpEndsEarlier;
   readonly onEnd: (end: SocketEnd, consumers: number) => void;
   readonly onFreed: (slot: number) => void;
@@ -154,24 +152,22 @@ export class TcpEndsObject implements Disposable {
 
   /** @throws {Unsupported} where the kernel cannot run the programs */
   static async open(options: TcpEndsObjectOptions): Promise<TcpEndsObject> {
-    const { bpf, owners, proc, node, rows, earlier } = options;
+    const { bpf, owners, proc, node, earlier } = options;
     bpf.check();
     const isOnDemand = bpf.allocatesOnDemand();
     const shares = sharesOf(isOnDemand ? COUNT_ROWS : COUNT_ROWS_PREALLOCATED);
-    const room = Math.ceil(rows * ROWS_SLACK);
     const open = await openHooks(bpf, TCP_ENDS_HOOKS, {
       file: FILE,
       sizes: {
         events: RING_BYTES,
         counts: COUNT_ROWS_PREALLOCATED,
         connect_times: COUNT_ROWS_PREALLOCATED,
-        flow_rows: Math.min(room, MAX_ENTRIES.flow_rows),
       },
       onDemand: {
         owners: MAX_ENTRIES.owners * 8,
         counts: COUNT_ROWS,
         connect_times: COUNT_ROWS + SLOTS,
-        flow_rows: room,
+        flow_rows: FLOW_ROWS_MAX,
       },
       constants: {
         owner_rows: shares.ofOwner,
@@ -194,6 +190,11 @@ export class TcpEndsObject implements Disposable {
       open.object.close();
       throw error;
     }
+  }
+
+  /** Largest number of rows in all. */
+  get rowsMax(): number {
+    return this.#object.map('flow_rows').maxEntries;
   }
 
   /** Maps that the walk adds open sockets to. */

@@ -38,7 +38,7 @@ export interface TcpEndsUse {
   readonly probe: string;
   /** Roles whose rows it reads. */
   readonly roles?: readonly FlowRole[];
-  /** Number of rows in all; the first user decides. */
+  /** Largest number of rows in all; the smallest one counts. */
   readonly rows?: number;
   readonly roundTrips?: boolean;
   /** Whether it reads failures and connection times. */

@@ -70,8 +70,8 @@ struct udp_packet {
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
 
 /*
- * How a program reads the kernel's own structs. Reads through typed pointers cost a third of those through a helper. The
- * argument is a constant, so that the other way is compiled out.
+ * How a program reads the kernel's own structs. Reads through typed pointers cost a third of those through a helper.
+ * The argument is a constant, so that the other way is compiled out.
  */
 enum udp_reads { READS_TYPED, READS_COPIED };
 
@@ -182,9 +182,8 @@ static __always_inline __u32 datagrams_of(const struct __sk_buff *skb, __u32 byt
 	return (bytes + each - 1) / each;
 }
 
-static __always_inline bool read_packet(struct udp_packet *packet, const struct __sk_buff *skb,
-					const struct net *net, __u16 local, enum udp_direction direction,
-					enum udp_reads reads)
+static __always_inline bool read_packet(struct udp_packet *packet, const struct __sk_buff *skb, const struct net *net,
+					__u16 local, enum udp_direction direction, enum udp_reads reads)
 {
 	struct udp_key *key = &packet->key;
 	__u32 at = read_peer(key, skb, direction) & UDP_AT_MAX;
@@ -303,7 +302,7 @@ int udp_received_copied(struct __sk_buff *skb)
 SEC("raw_tp/sys_enter")
 int udp_leave(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 key[] = { ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3] };
+	__u64 key[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3]};
 	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
 
 	if (row)

@@ -59,12 +59,16 @@ static __always_inline void flow_read_key(__u64 sk, __u64 netns)
 static __always_inline void flow_read_counts(__u64 sk, __u32 state)
 {
 	__u64 *counts = flow_socket.counts;
-	__u64 sent = READ(struct tcp_sock, sk, bytes_sent), again = READ(struct tcp_sock, sk, bytes_retrans);
-	__u64 received = READ(struct tcp_sock, sk, bytes_received);
-	__u64 finished = READ(struct sock_common, sk, skc_flags) >> 1 & 1;
+	__u64 sent, again, received, finished;
 
+	/* In this order, a segment or a FIN between two readings makes a count too small for now, never too large. */
+	sent = READ(struct tcp_sock, sk, bytes_sent);
+	barrier();
+	again = READ(struct tcp_sock, sk, bytes_retrans);
+	received = READ(struct tcp_sock, sk, bytes_received);
+	barrier();
+	finished = READ(struct sock_common, sk, skc_flags) >> 1 & 1;
 	counts[FIELD_CONNECTIONS] = state != STATE_SYN_SENT && state != STATE_SYN_RECV;
-	/* A retransmission may happen between the two readings. */
 	counts[FIELD_SENT_BYTES] = sent > again ? sent - again : 0;
 	counts[FIELD_RECEIVED_BYTES] = received > finished ? received - finished : 0;
 	counts[FIELD_SENT_SEGMENTS] = READ(struct tcp_sock, sk, segs_out);

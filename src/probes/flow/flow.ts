@@ -19,7 +19,7 @@ import { COUNTS_OF, ENDS, FLOW_BOUND, FLOW_METRICS, SECONDS_OF } from './flow_me
 
 const ROWS = 16_384;
 const ROWS_MIN = 16;
-const ROWS_MAX = 131_072;
+const ROWS_MAX = 65_536;
 const OTHER_PORT = '*';
 const MICROSECONDS = 1e-6;
 
