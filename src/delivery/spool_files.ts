@@ -119,7 +119,7 @@ export class SpoolFiles {
     for (let room = bytes; ; room *= 2) {
       const length = Math.min(room, end - offset);
       const read = await this.#chunk(id, offset, length);
-      if (read.length === 0) throw new Error(`${this.#path(id)} ends before ${offset}`);
+      if (read.length === 0) throw new Error(`${this.#path(id)} is truncated: it ends before byte ${offset}`);
       // The last line lacks its line break if that byte was changed or the file was truncated.
       const { lines } = splitLines(read, room >= end - offset || read.length < length);
       if (lines.length > 0) return lines;

@@ -27,7 +27,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_build_info',
-    help: 'Version of the agent and of the Node.js that it runs on.',
+    help: 'Version of the agent and of Node.js.',
     labels: {
       version: { help: 'Version of the agent.', example: '0.1.0', max: 1 },
       node_version: { help: 'Version of Node.js.', example: '24.0.0', max: 1 },
