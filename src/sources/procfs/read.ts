@@ -2,6 +2,11 @@ import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 
 /** Maximum file length in bytes. The kernel files that are read here are shorter. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
+/**
+ * Maximum number of bytes to request at once: /proc/sys answers ENOMEM to requests of 4 MiB (kernel:
+ * fs/proc/proc_sysctl.c, proc_sys_call_handler()), and the buffer may have grown to that for another file.
+ */
+const READ_BYTES_MAX = 1024 * 1024;
 
 let buffer = Buffer.allocUnsafe(64 * 1024);
 
@@ -23,16 +28,22 @@ export function readText(path: string): string | undefined {
     return readAll(fd, path);
   } catch (error) {
     if (isGone(error)) return undefined;
-    throw error;
+    throw withPath(error, path);
   } finally {
     closeSync(fd);
   }
 }
 
+/** Adds the path to the error of a read, which does not contain it. */
+function withPath(error: unknown, path: string): unknown {
+  if (error instanceof Error && !error.message.includes(path)) error.message = `${error.message} '${path}'`;
+  return error;
+}
+
 function readAll(fd: number, path: string): string {
   let length = 0;
   for (;;) {
-    const bytes = readSync(fd, buffer, length, buffer.length - length, null);
+    const bytes = readSync(fd, buffer, length, Math.min(buffer.length - length, READ_BYTES_MAX), null);
     length += bytes;
     // A seq_file returns at most a page or a full buffer per read, so only an empty read means the end.
     if (bytes === 0) return buffer.toString('latin1', 0, length);
