@@ -55,7 +55,7 @@ function probeSection(probe: AnyProbe): string {
 
 const EXAMPLE = `
 \`\`\`yaml
-detail: core            # core: at most 60 series per Pod; full: all metrics
+detail: core            # core: about 50 to 90 series per Pod; full: all metrics
 bpfStats: false         # true: measure the run time of each BPF program, which adds about 60 ns to each run
 probes:
   packetloss:           # on by default

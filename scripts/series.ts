@@ -3,7 +3,8 @@ import { DECLARED_SERIES } from './series_count.ts';
 
 /** Prints how many series each probe adds to a Pod, and fails if the defaults add up to too many. */
 
-const CORE_MAX = 60;
+/** By declaration, which counts every bucket of a histogram and every value of a label; a busy Pod has about 90. */
+const CORE_MAX = 140;
 
 const byDefault = DECLARED_SERIES.filter(({ isOn }) => isOn);
 const core = byDefault.reduce((total, row) => total + row.core, 0);

@@ -251,7 +251,7 @@ export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string
   );
   return {
     detail: DETAIL.default('core').describe(
-      'Detail of the metrics: `core`, with at most 60 series per Pod, or `full`.',
+      'Detail of the metrics: `core`, with about 50 to 90 series per Pod, or `full`.',
     ),
     bpfStats: z
       .boolean()

@@ -15,6 +15,7 @@ import { HostPair, uniqueName } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { promtool } from '../support/promtool.ts';
+import { playScene } from '../support/scene.ts';
 
 /** Enables every probe with full detail. */
 const CONFIG = `
@@ -66,6 +67,17 @@ const lost = defineProbe({
   }),
 });
 
+/** Connections beyond an accept queue are dropped; the listening socket stays open until the end of the program. */
+const FULL_QUEUE = `
+full = listen(B, 7011, 0)
+waiting = [sock(A) for _ in range(4)]
+for client in waiting:
+    client.setblocking(False)
+    try: client.connect((ADDRESS[B], 7011))
+    except BlockingIOError: pass
+    time.sleep(0.05)
+`;
+
 /** Causes disk requests. */
 function writeToDisk(): void {
   const file = `/var/tmp/${uniqueName('io')}`;
@@ -93,6 +105,7 @@ beforeAll(async () => {
   pair.b.netns.exec('nft add rule inet t i tcp dport 7009 drop');
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7009, timeoutMs: 1_200 });
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7010, timeoutMs: 30_000 });
+  await playScene(pair, 'ipv4', FULL_QUEUE);
   writeToDisk();
   text = await agent.text();
   page = parseExposition(text);
