@@ -94,7 +94,7 @@ function metricsPage(): string {
 function equalText({ equalBy }: EventDescriptor): string {
   const fields = equalBy.map((field) => `\`${field}\``).join(', ');
   return equalBy.length === 0
-    ? 'All of its events in a namespace count as identical.'
+    ? 'Events with the same addresses count as identical.'
     : `Events with the same ${fields} count as identical.`;
 }
 
