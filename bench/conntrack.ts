@@ -35,7 +35,7 @@ function sourcesOf(netns: NetnsRegistry, bpf: BpfSource): ConntrackSources {
   return { paths: DEFAULT_PATHS, netns, netlink, bpf, cpus: cpusOf('/sys'), errors, warn: () => undefined };
 }
 
-/** Compares the walk with netlink for the entries and counters of namespaces that all track connections. */
+/** Compares the walk with netlink for reading the entries and counters of namespaces that all track connections. */
 async function benchReaders(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES, TRACK);
   await scanner.refresh();

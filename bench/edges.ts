@@ -9,7 +9,7 @@ import { cpuMs, median, type Row } from './measure.ts';
 
 const PODS = 110;
 const SHOWN = 64;
-/** Addresses of one Service. Each has its own row, and all of them form one edge. */
+/** Number of addresses of one Service. Each address has its own row, and all of them form one edge. */
 const ADDRESSES = 4;
 const COUNTERS = 11;
 const RUNS = 30;
@@ -39,7 +39,7 @@ interface Flow {
   readonly subject: NetnsId;
   readonly key: number;
   readonly labels: Readonly<Record<string, string>>;
-  /** Returns the number of bytes that a collection allocates. */
+  /** Increase of the flow's first counter per collection. */
   readonly speed: number;
 }
 

@@ -23,7 +23,10 @@ const RUNS = 20;
 const SECONDS = 20;
 const TICKS_PER_SECOND = 100;
 
-/** Measures the CPU time of an event from the kernel thread to a push request, and of the whole agent at 100 events a second. */
+/**
+ * Measures the CPU time per event, from the kernel thread to a push request, and that of the whole agent at 100 events
+ * per second.
+ */
 export async function benchEvents(): Promise<Row[]> {
   return [...benchPipeline(), ...(await benchAgent())];
 }
@@ -84,7 +87,7 @@ async function benchAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve(['--config', config]);
   await wait(3_000);
   const idle = await shareOf(agent.pid, async () => undefined);
-  // Each of the ten datagrams has another source port, so their events are not folded.
+  // Each of the ten datagrams has a different source port, so their events are not folded.
   const busy = await shareOf(agent.pid, async () => {
     for (let count = 0; count < 10; count++) {
       await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
@@ -115,7 +118,7 @@ async function shareOf(pid: number, act: () => Promise<void>): Promise<number> {
   return (cpuSeconds(pid) - before) / ((performance.now() - startMs) / 1_000);
 }
 
-/** Returns the sum of utime and stime (man 5 proc). */
+/** Returns the CPU time of a process in seconds, which is the sum of utime and stime (man 5 proc). */
 function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;

@@ -102,8 +102,8 @@ function promClient(pods: number): Registry {
 }
 
 /**
- * Measures collecting and writing the page of a full node, and a page of 100,000 series: in a loop, with code and data in the CPU's caches, and
- * after pauses that evict both, as between two scrapes.
+ * Measures collecting and writing the page of a full node, and a page of 100,000 series. Both are measured in a loop,
+ * with code and data in the CPU's caches, and after pauses that evict code and data, as between two scrapes.
  */
 export async function benchExposition(): Promise<Row[]> {
   return [...(await measure(FULL_NODE)), ...(await measure(MANY))];

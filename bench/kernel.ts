@@ -15,7 +15,10 @@ const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 
 const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
 
-/** This probe is off by default, and its cost per hit is measured as well. It uses tracepoints if the kernel allows no function hooks. */
+/**
+ * A probe that is off by default but whose cost per hit is also measured. It uses tracepoints if the kernel does not
+ * allow function hooks.
+ */
 const MEASURED = 'kernellatency';
 
 const FLOOD_PACKETS = 192_000;
@@ -55,7 +58,10 @@ time.sleep(1.5)
 undrop(B)
 `;
 
-/** Measures each BPF program's time per hit, and the time per packet in a flood of small packets with and without the probes. */
+/**
+ * Measures each BPF program's time per hit, and the time per packet in a flood of small packets with and without the
+ * probes.
+ */
 export async function benchKernel(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   try {

@@ -11,7 +11,7 @@ import { cpuMsOf, ThreadTimes } from './lived/threads.ts';
 import { median, quantile, type Row } from './measure.ts';
 
 export interface LatencyOptions {
-  /** Seconds without events before a single event whose latency is measured. */
+  /** Seconds without events before each single event whose latency is measured. */
   readonly silenceSeconds: number;
   /** Directories of other built checkouts, which are measured alternately with this one. */
   readonly baselines: readonly string[];
@@ -38,8 +38,8 @@ interface Run {
 }
 
 /**
- * Measures a running agent's events: the latency from the drop in the kernel to the reader of the agent's stdout, the CPU time in all of the
- * agent's threads, and the number of events that do not arrive.
+ * Measures a running agent's events: the latency from the drop in the kernel to the reader of the agent's stdout, the
+ * CPU time in all of the agent's threads, and the number of events that do not arrive.
  */
 export async function benchLatency({ silenceSeconds, baselines }: LatencyOptions): Promise<Row[]> {
   await using pair = await HostPair.create();

@@ -2,8 +2,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Is preloaded into each thread of an agent. On SIGUSR2, each thread prints the 99th percentile of its event-loop delay in milliseconds since the
- * last signal, and resets the histogram.
+ * Preloaded into each thread of an agent. On SIGUSR2, each thread prints the 99th percentile of its event-loop delay in
+ * milliseconds since the last signal, and resets the histogram.
  */
 
 const RESOLUTION_MS = 1;

@@ -23,8 +23,9 @@ import { benchTcpsummary } from './tcpsummary.ts';
 import { benchUdpflow } from './udpflow.ts';
 
 /**
- * `npm run bench` runs all groups, and `npm run bench -- mib exposition` runs only the named ones. The options belong to `lived` and `latency`, except
- * `--attack TEXT`, which belongs to `attacks`. Prints a table, then the same figures as JSON.
+ * `npm run bench` runs all groups, and `npm run bench -- mib exposition` runs only the named ones. The options belong
+ * to `lived` and `latency`, except `--attack TEXT`, which belongs to `attacks`. Prints a table, then the same figures
+ * as JSON.
  */
 
 const { values: given, positionals: wanted } = parseArgs({

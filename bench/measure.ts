@@ -60,7 +60,7 @@ export async function wallMs(runs: number, work: () => Promise<unknown> | unknow
   return times;
 }
 
-/** Network namespaces with one process each. Disposing removes them. */
+/** Network namespaces with one process each. Disposing of this object removes them. */
 export class Namespaces implements AsyncDisposable {
   readonly #shell: ChildProcess;
 

@@ -11,7 +11,10 @@ const PROBE = fileURLToPath(new URL('./memory_probe.mjs', import.meta.url));
 const KB = 1024;
 const MB = 1e6;
 
-/** Returns the resident bytes of a process by mapped file (man 5 proc, smaps). The key of anonymous memory is the empty string. */
+/**
+ * Returns the resident bytes of a process by mapped file (man 5 proc, smaps). The key of anonymous memory is the empty
+ * string.
+ */
 function residentByMapping(pid: number): { readonly name: string; readonly bytes: number }[] {
   const mappings: { name: string; bytes: number }[] = [];
   for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
@@ -24,7 +27,10 @@ function residentByMapping(pid: number): { readonly name: string; readonly bytes
   return mappings;
 }
 
-/** Returns the bytes that the kernel holds for a process's BPF maps and programs (`memlock` in fdinfo). Duplicate descriptors count once. */
+/**
+ * Returns the bytes that the kernel holds for a process's BPF maps and programs (`memlock` in fdinfo). Duplicate
+ * descriptors count once.
+ */
 function lockedBytes(pid: number, kind: 'map' | 'prog'): number {
   const byId = new Map<string, number>();
   for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {

@@ -2,8 +2,8 @@ import { getHeapStatistics } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints, in bytes, V8's memory for it. Not TypeScript: stripping its types
- * would take each thread several megabytes.
+ * Preloaded into each thread of an agent. On SIGUSR2, each thread prints the size of its V8 memory in bytes. This file
+ * is not TypeScript because stripping the types would take several megabytes in each thread.
  */
 
 const channel = new BroadcastChannel('memory');

@@ -16,7 +16,10 @@ import { cpuMs, median, Namespaces, type Row } from './measure.ts';
 const NAMESPACES = 110;
 const HOT_RUNS = 60;
 const COLD_RUNS = 12;
-/** Size of a buffer that does not fit into the CPU's caches, and a pause in which other processes use them. */
+/**
+ * Size of a buffer that does not fit into the CPU's caches, and duration of a pause in which other processes use the
+ * caches.
+ */
 const COLD_BYTES = 64 * 1024 * 1024;
 const COLD_MS = 700;
 
@@ -30,7 +33,10 @@ const COLUMNS: readonly DeviceColumn[] = [
   'sentDrops',
 ];
 
-/** Compares the walk over the devices of all namespaces with the files of /proc. Each namespace has a loopback device and both ends of a veth pair. */
+/**
+ * Compares the walk over the devices of all namespaces with the files of /proc. Each namespace has a loopback device
+ * and both ends of a veth pair.
+ */
 export async function benchNetdev(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(
     NAMESPACES,

@@ -12,7 +12,7 @@ const OWNER = /[{,]pod="([^"]*)"/;
 /** Matches the labels of a Pod without a Kubernetes namespace. */
 const UNNAMED = /namespace="",pod="([^"]+)"/g;
 
-/** A metrics page, and the same page as it is sent. */
+/** A metrics page as text, and the same page compressed as it is sent. */
 export interface Page {
   readonly text: string;
   readonly gzip: Buffer;
@@ -49,8 +49,8 @@ export class Names {
 }
 
 /**
- * Scrapes one agent every second, and serves its page to Prometheus under many paths, one for each simulated node. Prometheus thus gets real pages
- * although the machine runs only one agent.
+ * Scrapes one agent every second, and serves its page to Prometheus under many paths, one for each simulated node. In
+ * this way, Prometheus gets real pages although the machine runs only one agent.
  */
 export class NodePages implements AsyncDisposable {
   readonly #agent: AgentProcess;

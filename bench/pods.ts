@@ -8,10 +8,12 @@ export const PODS = 110;
 const PROCESSES = 20;
 const SOCKETS = 50;
 const RUNS = 60;
-/** Time for which the agent repeats its scans after a new namespace appears. */
+/** Time during which the agent repeats its scans after a new namespace appears. */
 const YOUNG_MS = 11_000;
 
-/** Opens ten listening and UDP sockets; the remaining sockets are the two ends of connections over the loopback device. */
+/**
+ * Opens ten listening and UDP sockets; the remaining sockets are the two ends of connections over the loopback device.
+ */
 const POD = `
 import os, signal, socket, sys, time
 held = [socket.create_server(('127.0.0.1', 0), backlog=100) for _ in range(5)]
@@ -27,7 +29,8 @@ signal.pause()
 `;
 
 /**
- * Creates as many namespaces as a full node has, with processes and sockets in each. Disposing the result removes them.
+ * Creates as many namespaces as a full node has, with processes and sockets in each. Disposing of the result removes
+ * the namespaces.
  * @param program Python program that runs in each namespace and prints `ready`
  */
 export async function createPods(program = POD): Promise<AsyncDisposable> {

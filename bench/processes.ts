@@ -25,7 +25,7 @@ const RUNS = 20;
 
 const SCRIPT = fileURLToPath(new URL('./pods.py', import.meta.url));
 
-/** Creates Pods whose processes are in the Pods' own cgroups. Disposing the result removes them. */
+/** Creates Pods whose processes are in the Pods' own cgroups. Disposing of the result removes the Pods. */
 async function createPods(): Promise<AsyncDisposable> {
   const cgroup = join(CGROUP_V2, `bench-${process.pid}`);
   mkdirSync(cgroup);
@@ -59,7 +59,10 @@ async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
   return median(await cpuMs(RUNS, scrape));
 }
 
-/** Measures the CPU time of finding the owners of processes, through the Pods' cgroups or by reading every process on the machine. */
+/**
+ * Measures the CPU time of finding the owners of processes, through the Pods' cgroups or by reading every process on
+ * the machine.
+ */
 async function listMs(cgroup: string): Promise<number> {
   using kernel = await openKernel();
   const registry = new NetnsRegistry(DEFAULT_PATHS);
@@ -70,7 +73,10 @@ async function listMs(cgroup: string): Promise<number> {
   return median(await cpuMs(RUNS, read));
 }
 
-/** Measures the CPU time of a scan while a new namespace has no container yet, in which case each scan reads all processes. */
+/**
+ * Measures the CPU time of a scan while a new namespace has no container yet, in which case each scan reads all
+ * processes.
+ */
 async function refreshMs(open: () => Promise<NetnsKernel & Disposable>): Promise<number> {
   using kernel = await open();
   using netns = new TestNetns();

@@ -26,7 +26,9 @@ interface Run {
   readonly producerNs: number;
 }
 
-/** Measures reading records at several rates, with a ring that only a timer drains and with a ring as the agent uses it. */
+/**
+ * Measures reading records at several rates, with a ring that only a timer drains and with a ring as the agent uses it.
+ */
 export async function benchRingRates(): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   const producer = await Producer.start(folder);

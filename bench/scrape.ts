@@ -50,7 +50,10 @@ async function byProbe(agent: TestKernel, bench: string): Promise<Row[]> {
   }));
 }
 
-/** Measures the delays of both event loops in a real agent, which is scraped over HTTP with compression as by Prometheus. */
+/**
+ * Measures the delays of both event loops in a real agent, which is scraped over HTTP with compression as by
+ * Prometheus.
+ */
 async function asAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${LOOP_PROBE}` });
   const scrape = async () => {

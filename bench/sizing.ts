@@ -21,9 +21,12 @@ import { createPods, PODS } from './pods.ts';
 import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingFigures } from './sizing_figures.ts';
 
 const FIGURES = new URL('./sizing.json', import.meta.url);
-/** Number of scrapes in two hours at an interval of 30 s, so that the block is as long as Prometheus normally makes them. */
+/**
+ * Number of scrapes in two hours at an interval of 30 s, so that the block covers as much time as Prometheus' blocks
+ * normally do.
+ */
 const SCRAPES = 240;
-/** Numbers of nodes that have about 100,000 series together. */
+/** Numbers of nodes that together have about 100,000 series. */
 const NODES = { core: 16, full: 3 } as const;
 /** Minimum number of series for which an agent metric gets its own row. */
 const MANY = 20;
@@ -32,8 +35,8 @@ const EVENT_SECONDS = 20;
 const BATCH = 100;
 
 /**
- * A Pod with a network device and an open port. About five times a second it exchanges data over loopback and sends a datagram over the
- * device; in two of a hundred rounds, a connection is refused.
+ * A Pod with a network device and an open port. About five times a second it exchanges data over loopback and sends a
+ * datagram over the device; in two of a hundred rounds, a connection is refused.
  */
 const BUSY_POD = `
 import os, random, socket, time
@@ -62,7 +65,10 @@ while True:
 
 type Detail = keyof typeof NODES;
 
-/** Measures the resources that a node takes in Prometheus and Loki. UPDATE_FIGURES=1 writes the figures to bench/sizing.json. */
+/**
+ * Measures the resources that a node uses in Prometheus and Loki. UPDATE_FIGURES=1 writes the figures to
+ * bench/sizing.json.
+ */
 export async function benchSizing(): Promise<Row[]> {
   const events = await measureEvents();
   await using _pods = await createPods(BUSY_POD);

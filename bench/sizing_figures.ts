@@ -50,7 +50,10 @@ export interface SizingFigures {
     /** Memory of a Prometheus server without data. */
     readonly idleBytes: number;
   };
-  /** Series by probe; the key `agent` has the agent's own. `all` was measured with every probe on and `detail: core`. */
+  /**
+   * Series by probe; the key `agent` contains the agent's own series. `all` was measured with every probe on and
+   * `detail: core`.
+   */
   readonly series: Readonly<Record<string, Readonly<Record<'core' | 'full' | 'all', SeriesCount>>>>;
   /** Number of series of each of the agent's own metrics. */
   readonly agent: Readonly<Record<string, number>>;

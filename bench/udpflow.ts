@@ -13,10 +13,10 @@ import type { Row } from './measure.ts';
 
 const SOURCE = fileURLToPath(new URL('./kernel/empty_cgroup.bpf.c', import.meta.url));
 const ROUNDS = 100_000;
-/** Ports of a peer: more than an owner has rows. */
+/** Number of ports per peer, which exceeds the number of rows of an owner. */
 const PORTS = 400;
 
-/** Traffic between the two namespaces, by what it is. */
+/** Traffic between the two namespaces, by description. */
 const LOADS = {
   'UDP of one edge': `
 server = sock(B, socket.SOCK_DGRAM)
@@ -50,7 +50,10 @@ interface Time {
   readonly nanoseconds: number;
 }
 
-/** Time of the programs of `udpflow` for each packet, above that of an empty program, in loops of one process between two namespaces. */
+/**
+ * Measures the run time of the `udpflow` programs per packet, minus that of an empty program, with loops of one process
+ * between two namespaces.
+ */
 export async function benchUdpflow(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
@@ -79,7 +82,7 @@ async function measure(file: string): Promise<Row[]> {
     const each = (name: string) => perRun(before.get(name), after.get(name));
     for (const direction of ['sent', 'received']) {
       const [base, ours] = [each(`empty_${direction}`), each(`udp_${direction}`)];
-      // Nobody receives the datagrams to closed ports.
+      // No socket receives the datagrams to closed ports, so the program for received packets does not count them.
       if (ours.runs < ROUNDS) continue;
       const what = `${load}: udp_${direction}, ${ours.runs} hits, above an empty one of ${base.value.toFixed(0)} ns`;
       rows.push({ bench: 'udpflow: a packet', what, value: ours.value - base.value, unit: 'ns' });

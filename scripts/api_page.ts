@@ -101,7 +101,7 @@ curl -sN 'http://localhost:9102/api/v1/flows/stream?peer=10.0.0.7&port=5432'
 const FLOW_STREAM =
   'The formats are the same as for [/api/v1/events](#apiv1events). The field `event` of each server-sent event is `flow`.';
 
-/** Text that follows the summary of a route. */
+/** Text that follows the summary of a route, by path. */
 const NOTES: Readonly<Record<string, string>> = {
   '/api/v1/events': STREAM,
   '/api/v1/flows': FLOWS,
@@ -116,7 +116,7 @@ function routeSection({ path, summary, query, answer, statuses }: Route): string
   return parts.join('\n\n');
 }
 
-/** Returns the anchor that GitHub gives to a heading. */
+/** Returns the anchor that GitHub generates for a heading. */
 const anchor = (path: string) => path.replaceAll('/', '');
 
 /** Renders docs/api.md, without the notice. */

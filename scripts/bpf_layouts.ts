@@ -3,8 +3,8 @@ import { Btf, type BtfType, KIND } from '#sources/bpf/btf.ts';
 import { elfSection } from '#sources/bpf/elf.ts';
 
 /**
- * Renders src/bpf/generated from the compiled objects: the structs and enums that BPF programs share with user space, and the names of maps,
- * programs and constants. No such definition has to be repeated in TypeScript.
+ * Renders src/bpf/generated from the compiled objects: the structs and enums that BPF programs share with user space,
+ * and the names of maps, programs and constants. No such definition has to be repeated in TypeScript.
  */
 
 /** Section of the variables that keep shared enums in the BTF (src/bpf/common/shared.bpf.h). */
@@ -32,7 +32,7 @@ interface MapDefinition {
   readonly name: string;
   /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
   readonly type: number;
-  /** Undefined for socket storage, the only map type here without a size. */
+  /** Undefined for socket storage, which is the only map type used here that has no size. */
   readonly maxEntries: number | undefined;
   /** Sizes in bytes; 0 if the map has no key or value. */
   readonly keyBytes: number;
@@ -41,8 +41,8 @@ interface MapDefinition {
 }
 
 /**
- * Describes the maps of an object. A map is a variable in `.maps`. Each member of its struct is a pointer, to a type or to an array whose length
- * encodes a number.
+ * Describes the maps of an object. A map is a variable in `.maps`. Each member of its struct is a pointer, either to a
+ * type or to an array whose length encodes a number.
  */
 export function mapsOf(btf: Btf): MapDefinition[] {
   return variables(btf, '.maps').map(({ name, variable }) => {
@@ -80,7 +80,7 @@ function isStruct({ kind }: BtfType): boolean {
   return kind === KIND.struct;
 }
 
-/** Returns the structs that user space reads: keys and values of maps, and the records of rings. */
+/** Returns the structs that user space reads: keys and values of maps, and records of rings. */
 function sharedStructs(btf: Btf, maps: readonly MapDefinition[]): BtfType[] {
   const records = variables(btf, '.rodata')
     .filter(({ name }) => name.endsWith(RECORD_SUFFIX))
@@ -99,7 +99,10 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name.localeCompare(b.name);
 }
 
-/** A field of a struct. `reader` is the source of a function `(view, at) => …`, which has an additional index parameter for an array. */
+/**
+ * A field of a struct. `reader` is the source of a function `(view, at) => …`. For an array, the function has an
+ * additional index parameter.
+ */
 interface Field {
   readonly name: string;
   readonly offset: number;
@@ -165,7 +168,10 @@ function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): str
   ].join('\n');
 }
 
-/** Returns the common prefix of all names, which ends with `_`. The prefix of a single name is the name of its enum. */
+/**
+ * Returns the common prefix of all names, which ends with `_`. If there is only one name, the prefix is the name of the
+ * enum.
+ */
 function commonPrefix(enumName: string, names: readonly string[]): string {
   const [first = '', ...others] = names;
   if (others.length === 0) return first.startsWith(`${enumName.toUpperCase()}_`) ? `${enumName}_` : '';
@@ -226,8 +232,8 @@ export function readCompiledObject(file: string, bytes: Uint8Array): CompiledObj
 }
 
 /**
- * Returns the names of the programs, which are the functions outside of .text; .text contains the functions that programs call.
- * Kernel: Documentation/bpf/btf.rst, .BTF.ext.
+ * Returns the names of the programs, which are the functions outside of .text. The functions in .text are called by
+ * programs. Kernel: Documentation/bpf/btf.rst, .BTF.ext.
  */
 function programsOf(btf: Btf, extension: Uint8Array): string[] {
   const view = new DataView(extension.buffer, extension.byteOffset, extension.byteLength);
@@ -273,7 +279,8 @@ function describe(object: CompiledObject): Described {
 }
 
 /**
- * Returns the entries that occur in several objects, sorted by name. They come from common headers, and are written only to common.ts.
+ * Returns the entries that occur in several objects, sorted by name. They come from common headers and are written only
+ * to common.ts.
  * @throws if two objects have different entries of the same name
  */
 function inSeveral<T>(what: string, objects: readonly ReadonlyMap<string, T>[]): Map<string, T> {

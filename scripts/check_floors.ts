@@ -1,7 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { surveyFloors } from './floors.ts';
 
-/** Prints statistics about the imports in src/. Fails if an import points to a higher floor, completes a cycle, or reaches another room by a relative path. */
+/**
+ * Prints statistics about the imports in src/. Fails if an import points to a higher floor, completes a cycle, or
+ * reaches another room by a relative path.
+ */
 
 const { files, imports, violations, circles } = surveyFloors(fileURLToPath(new URL('../src', import.meta.url)));
 for (const violation of violations) console.error(violation);

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 
-/** The parts of zod's internal schema definition that this file reads, because zod has no public API to traverse a schema. */
+/** The parts of zod's internal schema definition that this file reads. zod has no public API to traverse a schema. */
 interface Inside {
   readonly type: string;
   readonly innerType?: z.ZodType;
@@ -15,23 +15,25 @@ interface Inside {
 /** An option, or a section of options. */
 interface Option {
   readonly description: string;
-  /** The default value; undefined if there is none. */
+  /** Default value; undefined if there is none. */
   readonly value: unknown;
-  /** The options in a section; undefined for an option. */
+  /** Options of a section; undefined for a single option. */
   readonly children: ReadonlyMap<string, Option> | undefined;
-  /** Allowed values, if there are few. */
+  /** Allowed values; empty if the option is not an enumeration. */
   readonly choices: readonly string[];
 }
 
 const WIDTH = 118;
-/** If at least this number of probes describe a key in the same words, the template describes it only once. */
+/**
+ * Minimum number of probes that must describe a key in the same words for the template to describe the key only once.
+ */
 const SHARED_BY = 3;
 
 function insideOf(schema: z.ZodType): Inside {
   return schema.def as unknown as Inside;
 }
 
-/** Returns the side of a preprocessed or transformed schema that describes the value in the document. */
+/** Returns the input or output schema of a pipe, whichever describes the value as written in the document. */
 function written({ in: before, out }: Inside): z.ZodType {
   const side = before !== undefined && insideOf(before).type !== 'transform' ? before : out;
   if (side === undefined) throw new Error('a pipe without sides');
@@ -73,7 +75,10 @@ function flow(value: unknown): string {
   return stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trim();
 }
 
-/** Renders an option. An option without a default is commented out twice, so that uncommenting a section once gives its defaults. */
+/**
+ * Renders an option. An option without a default is commented out twice, so that uncommenting a section once yields its
+ * defaults.
+ */
 function render(key: string, option: Option, indent: string): string[] {
   const { description, value, children, choices } = option;
   const about = description === '' ? [] : comment(description, indent);
@@ -144,8 +149,8 @@ function renderProbes(section: Option, summaries: ReadonlyMap<string, string>, i
 }
 
 /**
- * Renders a configuration document with every option of the schema at its default. All options but the first are commented out; an empty document
- * would be invalid.
+ * Renders a configuration document with every option of the schema at its default. All options but the first are
+ * commented out, because an empty document would be invalid.
  * @param summaries the summary of each probe, by name
  */
 export function configTemplate(schema: z.ZodType, summaries: ReadonlyMap<string, string>): string {

@@ -34,7 +34,7 @@ function keyTable(shape: z.ZodRawShape): string {
   return table(['key', 'default', 'meaning'], rows);
 }
 
-/** Renders the section of a probe with all of its own options at their defaults. */
+/** Renders the section of a probe, with all of its own options at their defaults. */
 function exampleOf({ name, enabledByDefault, options }: AnyProbe): string {
   const keys = keysOf(options as z.ZodRawShape);
   const lines = keys.flatMap(([key, schema]) => [

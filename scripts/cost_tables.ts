@@ -5,7 +5,10 @@ import { table } from './markdown.ts';
 
 /** Renders the cost tables of bench/README.md, and the same figures as text for docs/probes.md. */
 
-/** Costs of the discovery programs, which run even if all probes are off, in nanoseconds per hit more than an empty program (`npm run bench:kernel`). */
+/**
+ * Costs of the discovery programs, which run even if all probes are off. Values are nanoseconds per hit beyond the cost
+ * of an empty program (`npm run bench:kernel`).
+ */
 const DISCOVERY_NS: Readonly<Record<string, string>> = {
   'tp_btf/sched_process_exec': '153',
   'tp_btf/workqueue_queue_work': '59',

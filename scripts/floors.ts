@@ -8,7 +8,7 @@ export interface Floor {
   readonly only?: readonly string[];
 }
 
-/** From top to bottom. */
+/** Floors from top to bottom. */
 export const FLOORS: readonly Floor[] = [
   { name: 'main.ts' },
   { name: 'commands' },
@@ -53,7 +53,7 @@ const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
 
 /**
- * Checks the imports of a source tree against the floors. Tests belong to no room, and may import from every room.
+ * Checks the imports of a source tree against the floors. Tests belong to no room and may import from every room.
  * @param root directory that contains the rooms
  */
 export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): Survey {

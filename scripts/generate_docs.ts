@@ -23,9 +23,10 @@ import { SIZING_TABLES } from './sizing_tables.ts';
 import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
- * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
- * and schemas, docs/orderly-traffic.md from the catalogue of the tests, the tables in bench/README.md, docs/scale.md and docs/capabilities.md from
- * measurements, and the sections of docs/runbook.md on the alerts of probes.
+ * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and
+ * docs/drop-reasons.md from descriptors and schemas. Writes docs/orderly-traffic.md from the catalogue of the tests.
+ * Writes the tables in bench/README.md, docs/scale.md and docs/capabilities.md from measurements, and the sections of
+ * docs/runbook.md about the alerts of probes.
  */
 
 const DOCS = new URL('../docs/', import.meta.url);

@@ -7,7 +7,10 @@ import { rulesTestFile } from '../dashboards/kubeskoop/rules_test_file.ts';
 import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes dashboards/rules/kubeskoop.yaml, its test, docs/kubeskoop-names.md and the fields of `netsonde convert` from dashboards/kubeskoop/names.ts. */
+/**
+ * Writes dashboards/rules/kubeskoop.yaml, its test, docs/kubeskoop-names.md and the fields of `netsonde convert`. The
+ * source of all of them is dashboards/kubeskoop/names.ts.
+ */
 
 const RULES = new URL('../dashboards/rules/', import.meta.url);
 const RULE_FILE = 'kubeskoop.yaml';
@@ -91,7 +94,8 @@ function fieldsOf({ metrics }: KubeskoopProbe): string[] {
       Object.entries(only).filter(([label]) => labels[label] !== undefined && isClosed(labels[label])),
     );
     const [first] = chosen.flat();
-    // If the metrics select by different labels, a selection by one label would leave out series that another metric needs.
+    // If the metrics are selected by different labels, a selection by one label would leave out series that another
+    // metric needs.
     if (first === undefined || !chosen.every((pairs) => pairs.length === 1 && pairs[0]?.[0] === first[0]))
       return metric;
     return selector({ metric, only: { [first[0]]: chosen.flatMap((pairs) => pairs[0]?.[1] ?? []) as [string] } });

@@ -12,7 +12,7 @@ const OBJECTS = new URL('../dist/bpf/', import.meta.url);
 const made = spawnSync('make', ['-s', '-j2', '-C', fileURLToPath(SOURCES)], { stdio: 'inherit' });
 if (made.status !== 0) throw new Error('the BPF programs could not be compiled: scripts/setup installs clang and llvm');
 
-// The list comes from the sources, because dist/bpf may contain an object whose source was removed.
+// The list comes from the sources because dist/bpf may contain an object whose source was removed.
 const files = ['probes/', 'walks/']
   .flatMap((folder) => readdirSync(new URL(folder, SOURCES)))
   .filter((name) => name.endsWith('.bpf.c'))

@@ -19,12 +19,12 @@ const OBJECTS = fileURLToPath(new URL('../dist/bpf', import.meta.url));
 const TYPE = { hash: 1, array: 2, percpuHash: 5, percpuArray: 6, lruHash: 9, lruPercpuHash: 10, ring: 27 } as const;
 const PER_CPU: readonly number[] = [TYPE.percpuHash, TYPE.percpuArray, TYPE.lruPercpuHash];
 const HASHES: readonly number[] = [TYPE.hash, TYPE.percpuHash, TYPE.lruHash, TYPE.lruPercpuHash];
-/** Kernel: kernel/bpf/hashtab.c, struct htab_elem up to its key, and struct bucket. */
+/** Kernel: kernel/bpf/hashtab.c, size of struct htab_elem without its key, and of struct bucket. */
 const ELEMENT_BYTES = 48;
 const BUCKET_BYTES = 16;
 const POINTER_BYTES = 8;
 
-/** Maximum number of entries that the agent requests, for maps where it exceeds that in the object file. */
+/** Number of entries that the agent requests, for maps with fewer entries in the object file. */
 const ENTRIES: Readonly<Record<string, (cpus: number) => number>> = {
   counts: () => COUNTS_MAX,
   kernel_histograms: () => NAMESPACES_MAX + SLOTS,
@@ -80,7 +80,7 @@ export function mapSizes(cpus: number): MapSize[] {
 const PODS = 110;
 const CPUS = [2, 256] as const;
 const MB = 1e6;
-/** Smaller maps have no row of their own, and only count in the sum. */
+/** Minimum size of a map that is shown in its own row. Smaller maps only count in the sum. */
 const SHOWN_BYTES = 0.5 * MB;
 /** Maps with one entry per Pod. */
 const OF_PODS: readonly string[] = ['kernel_histograms', 'socket_histograms', 'transmit_histograms'];

@@ -1,4 +1,4 @@
-/** Escapes text that Markdown would interpret as markup, such as `/proc/<pid>`, except in backticks. */
+/** Escapes text outside of backticks that Markdown would interpret as markup, such as `/proc/<pid>`. */
 export function plain(text: string): string {
   return text
     .split('`')

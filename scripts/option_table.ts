@@ -12,7 +12,7 @@ interface Def {
   readonly defaultValue?: unknown;
 }
 
-/** Facts about an option, collected from its schema and the schemas that it wraps. */
+/** Facts about an option, collected from its schema and from the schemas that it wraps. */
 interface Option {
   readonly shape: Readonly<Record<string, Schema>> | undefined;
   readonly byDefault: unknown;

@@ -2,9 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 export interface NewProbe {
   readonly name: string;
-  /** Whether the probe has a BPF program. */
+  /** True if the probe has a BPF program. */
   readonly bpf: boolean;
-  /** Whether the probe gets its own directory. */
+  /** True if the probe gets its own directory. */
   readonly folder: boolean;
 }
 
@@ -12,9 +12,9 @@ export interface NewProbe {
 export type Read = (path: string) => string | undefined;
 
 const INDEX = 'src/probes/index.ts';
-/** Maximum length of a probe's name, because it is part of each metric name and a column heading in tables. */
+/** Maximum length of a probe's name. The name is part of each metric name and a column heading in tables. */
 const NAME_MAX = 24;
-/** Names that /api/v1/probes or metrics use for something else than a probe. */
+/** Names that /api/v1/probes or metrics use for something other than a probe. */
 const RESERVED = ['agent', 'discovery', 'index'];
 
 const SKELETONS = new URL('skeletons/', import.meta.url);
@@ -28,7 +28,7 @@ function camelCase(name: string): string {
   return name.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Returns whether the name is valid for a variable, so no reserved word. */
+/** Returns whether the name is valid for a variable, which excludes reserved words. */
 function isIdentifier(name: string): boolean {
   try {
     new Function(`'use strict'; const ${name} = 0;`);
@@ -38,7 +38,10 @@ function isIdentifier(name: string): boolean {
   }
 }
 
-/** Match an import such as `import { tcp } from './tcp.ts';`, and an alias such as `['net_softirq', 'softirq'],`, in src/probes/index.ts. */
+/**
+ * These patterns match an import such as `import { tcp } from './tcp.ts';` and an alias such as `['net_softirq',
+ * 'softirq'],` in src/probes/index.ts.
+ */
 const LISTED = /^import \{ \w+ \} from '\.\/(?:\w+\/)?(?<name>\w+)\.ts';$/gm;
 const ALIASES = /\['(?<alias>\w+)', '(?<of>\w+)'\]/g;
 

@@ -47,7 +47,10 @@ function panelsFor({ metrics }: AnyProbe): string {
   return [...new Set(found.map(({ name }) => `*${name}*`))].join(', ') || 'none';
 }
 
-/** Lists the hook kinds for one hook point in order of preference. Kinds with the same limitation are joined. */
+/**
+ * Lists the kinds of hooks for one hook point in order of preference. Kinds with the same limitation are listed
+ * together.
+ */
 function waysOf({ what, optional, choices }: HookPoint): string {
   const ways = new Map<string, Set<string>>();
   for (const { hooks, lacks = '' } of choices) {
@@ -116,7 +119,7 @@ function section(probe: AnyProbe): string {
   ].join('\n');
 }
 
-/** Renders the table of facts. Asterisks are not escaped, because they mark panel titles. */
+/** Renders the table of facts. Asterisks are not escaped because they mark panel titles. */
 function factTable(rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(['', '']), line(['---', '---']), ...rows.map(line)].join('\n');

@@ -5,15 +5,15 @@ import { SEEN_ONLY, STATED } from './seccomp_profile.ts';
 
 /** Effect of a missing capability on probes, measured with every probe on. */
 export interface Loss {
-  /** The set that the agent was given; `packets` and `processes` include `default`. */
+  /** Capability set of the agent. `packets` and `processes` include `default`. */
   readonly set: 'default' | 'packets' | 'processes';
-  /** The capability that was removed from the set; empty if the set was complete. */
+  /** Capability that was removed from the set; empty if the set was complete. */
   readonly without: string;
   readonly probes: readonly string[];
   readonly state: string;
   /** Name of the reader that the probe falls back to. */
   readonly reader?: string;
-  /** The significant part of the probe's reason. */
+  /** The significant part of the reason that the probe reported. */
   readonly reason: string;
 }
 

@@ -8,7 +8,7 @@ interface Family {
   readonly calls: readonly string[];
 }
 
-/** Groups of system calls that are allowed for a common reason, whether or not the measurement saw them. */
+/** Groups of system calls that are allowed for a common reason, regardless of whether the measurement saw them. */
 export const STATED: readonly Family[] = [
   {
     why: 'The container runtime makes these calls after it has installed the filter and before it executes the agent.',
@@ -233,14 +233,17 @@ export const STATED: readonly Family[] = [
   },
 ];
 
-/** Calls that were seen but are refused, because operations of an io_uring bypass seccomp. libuv works without io_uring. */
+/** Calls that were seen but are refused, because io_uring operations bypass seccomp. libuv works without io_uring. */
 const REFUSED = new Set(['io_uring_setup', 'io_uring_enter', 'io_uring_register']);
 
 const ALLOWED = [...new Set([...MEASURED, ...STATED.flatMap(({ calls }) => calls)])]
   .filter((name) => !REFUSED.has(name))
   .sort();
 
-/** A profile in the format of container runtimes (https://kubernetes.io/docs/reference/node/seccomp/), which is that of Docker. */
+/**
+ * A profile in the format of container runtimes (https://kubernetes.io/docs/reference/node/seccomp/), which is the same
+ * as Docker's.
+ */
 export interface SeccompProfile {
   readonly defaultAction: string;
   readonly defaultErrnoRet: number;

@@ -1,7 +1,7 @@
 import { renderTable } from '#commands/table.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
-/** Prints how many series each probe adds to a Pod, and fails if the defaults add up to too many. */
+/** Prints how many series each probe adds to a Pod. Fails if the defaults add up to too many. */
 
 /** By declaration, which counts every bucket of a histogram and every value of a label; a busy Pod has about 90. */
 const CORE_MAX = 140;

@@ -18,18 +18,20 @@ const { events, sinks } = CONFIG;
 const DAY = 86_400;
 const INTERVAL = 30;
 const RETENTION_DAYS = 15;
-/** Prometheus writes a two-hour block when its head spans three hours. */
+/** Number of hours that the head of Prometheus spans when Prometheus writes a two-hour block. */
 const HEAD_HOURS = 3;
-/** Assumes that each Pod is replaced once a day. Its old series remain in the head for `HEAD_HOURS`. */
+/**
+ * Number of times that each Pod is assumed to be replaced per day. The old series remain in the head for `HEAD_HOURS`.
+ */
 const REPLACED_A_DAY = 1;
-/** Factors of safety, for queries, rules and compaction. */
+/** Safety factors for queries, rules and compaction. */
 const MEMORY_ROOM = 1.5;
 const DISK_ROOM = 1.2;
-/** Number of series that one Prometheus server holds without tuning. Several million are possible. */
+/** Number of series that one Prometheus server can hold without tuning. Several million are possible with tuning. */
 const SERIES_A_SERVER = 2e6;
-/** From the page "Planning capacity" of Mimir's documentation. */
+/** Figures from the page "Planning capacity" of Mimir's documentation. */
 const MIMIR = { replicas: 3, seriesACore: 300_000, bytesAThat: 2.5e9, samplesACore: 25_000, bytesOfThat: 1e9 };
-/** Number of series from which Mimir is less work to operate than several Prometheus servers. */
+/** Number of series above which Mimir is less work to operate than several Prometheus servers. */
 const MIMIR_FROM = 10e6;
 /** Maximum GB per day by deployment mode, from Loki's documentation. */
 const LOKI_SINGLE_GB = 20;
@@ -82,7 +84,7 @@ function rightsOf(name: string): string {
 function byProbe(): string {
   const rows = DECLARED_SERIES.map(({ name, isOn, core, full }) => {
     const seen = FIGURES.series[name];
-    // Probes that are off by default were measured only with `detail: core`; new probes have no figures yet.
+    // Probes that are off by default were only measured with `detail: core`. New probes have no figures yet.
     const shown = isOn ? seen?.core : seen?.all;
     const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
     return {
@@ -266,7 +268,7 @@ function ofEvents(): string {
   );
 }
 
-/** Size of the largest event, as Loki counts it. */
+/** Size of the largest event as counted by Loki. */
 const EVENT_BYTES = Math.max(
   ...Object.values(FIGURES.events).map(({ lineBytes, metadataBytes }) => lineBytes + metadataBytes),
 );
@@ -279,7 +281,7 @@ const RATES: readonly (readonly [what: string, rate: number])[] = [
   ['one Pod per node is at its limit', events.limit],
   ['worst case: all Pods and nodes are at their limits', (NODE_PODS + 1) * events.limit],
 ];
-/** Assumes that five namespaces of a node have events, of three types each. */
+/** Assumed number of streams: five namespaces of a node have events of three types each. */
 const STREAMS = 5 * 3;
 
 function lokiMode(gigabytes: number): string {

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 
 /** A file that may read the wall clock. */
 export interface Place {
-  /** Number of reads in the file. */
+  /** Number of times that the file reads the clock. */
   readonly reads: number;
   readonly why: string;
 }
 
-/** Places by path from the root of the repository. All other code uses a monotonic clock. */
+/**
+ * Files that may read the wall clock, by path from the root of the repository. All other code uses a monotonic clock.
+ */
 export const PLACES: Readonly<Record<string, Place>> = {
   'bench/sizing.ts': { reads: 1, why: 'the date of a measurement' },
   'src/agent/agent.ts': { reads: 1, why: 'displays when the agent was started' },
@@ -56,7 +58,10 @@ export const PLACES: Readonly<Record<string, Place>> = {
 const FOLDERS = ['bench', 'bpf-napi/lib', 'scripts', 'src', 'test'];
 const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
-/** Matches reads, including references such as `now = Date.now`. `Date()` reads the clock, but `new Date(time)` does not. */
+/**
+ * Matches reads of the clock, including references such as `now = Date.now`. `Date()` reads the clock, but `new
+ * Date(time)` does not.
+ */
 const READS = /\bDate\s*\.\s*now\b|\bnew\s+Date\b(?!\s*\(\s*[^\s)])|(?<!\bnew\s+)(?<![\w.])Date\s*\(/g;
 const COMMENTS_AND_TEXTS = /\/\*[\s\S]*?\*\/|(?<![:'"`\\])\/\/[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g;
 
@@ -68,7 +73,7 @@ export interface WallClockSurvey {
 }
 
 /**
- * Compares the reads of the wall clock with the list of places. Tests may read it, because they check displayed times.
+ * Compares the reads of the wall clock with the list of places. Tests may read it because they check displayed times.
  * @param root root of the repository
  */
 export function surveyWallClock(root: string, places: Readonly<Record<string, Place>> = PLACES): WallClockSurvey {

@@ -4,14 +4,14 @@ import { extname, join } from 'node:path';
 /** A pattern of hard-to-read wording, with advice for better wording. */
 export interface WordRule {
   readonly name: string;
-  /** Is matched against one sentence without leading space. */
+  /** Matched against one sentence without leading space. */
   readonly pattern: RegExp;
   readonly advice: string;
 }
 
 /**
- * The rules require that sentences start with a named subject or a verb, and use the standard term. Add a rule when a review finds another kind
- * of odd sentence.
+ * The rules require that sentences start with a named subject or a verb, and use the standard term. Add a rule when a
+ * review finds another kind of odd sentence.
  */
 export const RULES: readonly WordRule[] = [
   {
@@ -48,13 +48,13 @@ export const RULES: readonly WordRule[] = [
 
 /** Files with comments, documentation, help texts or messages. */
 const PROSE = /\.(?:md|tsx?|c|cc|h|py|sh)$/;
-/** Third-party files, and files whose sentences break a rule on purpose. */
+/** Third-party files, and files with sentences that break a rule on purpose. */
 const EXEMPT =
   /^(?:src\/bpf\/(?:LICENSE|generated\/)|test\/fixtures\/|test\/golden\/|test\/unit\/words\.test\.ts$|node_modules\/|CHANGELOG\.md$|scripts\/words\.ts$)/;
-/** Generated files, whose texts are checked in their sources. */
+/** Generated files. Their texts are checked in the files from which they are generated. */
 const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|drop-reasons|capabilities|sinks)\.md$/;
 
-/** Parts of the tree that are checked. All of their sentences were reviewed. */
+/** Files and directories that are checked. All of their sentences were reviewed. */
 export const READ: readonly string[] = [
   'CONTRIBUTING.md',
   'README.md',
@@ -151,7 +151,7 @@ function sentencesOf(words: string): string[] {
     .filter((sentence) => sentence !== '');
 }
 
-/** Joins the lines of each comment into a block, and returns each string literal as its own block. */
+/** Joins the lines of each comment into a block, and returns each string literal as a separate block. */
 function blocksOfCode(text: string, file: string): Block[] {
   const comment = /\.(?:py|sh)$/.test(file)
     ? /(?:^|\s)#(?!!)\s?(.*)$/
@@ -179,7 +179,7 @@ function blocksOfCode(text: string, file: string): Block[] {
   return blocks;
 }
 
-/** Returns paragraphs, list items and table cells; leaves out headings and code. */
+/** Returns paragraphs, list items and table cells. Omits headings and code. */
 function blocksOfMarkdown(text: string): Block[] {
   const blocks: Block[] = [];
   let open: { line: number; words: string } | undefined;

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
-/** Writes a file only if its content differs, so that make does not rebuild files that depend on it. */
+/** Writes a file only if its content differs, so that make does not rebuild the files that depend on it. */
 export function writeGenerated(file: URL, text: string): void {
   if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }

@@ -31,7 +31,8 @@ const FREES = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
 /**
- * Measures how much hostile Pods, clients and files cost the agent and its other users, at full scale. Each attack runs against a new agent.
+ * Measures how much hostile Pods, clients and files cost the agent and its other users, at full scale. Each attack runs
+ * against a new agent.
  * @param only runs only the attacks whose names contain this text
  */
 export async function benchAttacks(only = ''): Promise<Row[]> {
@@ -133,7 +134,10 @@ function isOf({ name }: TestNetns): (pod: string) => boolean {
   return (pod) => pod === name;
 }
 
-/** Adds up the drops and discards in the rows of the selected Pods. Packets that are in no row count as those of a Pod without a name. */
+/**
+ * Adds up the drops and discards in the rows of the selected Pods. Packets that are in no row are treated as those of a
+ * Pod without a name.
+ */
 function sumOf({ samples }: Exposition, isMeant: (pod: string) => boolean): number {
   return samples
     .filter(

@@ -17,13 +17,16 @@ interface Look {
   /** Response time of `/healthz` over a keep-alive connection. */
   readonly keptMs: number;
   readonly scrapeMs: number;
-  /** CPU time of all of the agent's threads during the scrape. It is less than the duration of the scrape if other processes use the CPUs. */
+  /**
+   * CPU time of all threads of the agent during the scrape. The CPU time is less than the duration of the scrape if
+   * other processes use the CPUs.
+   */
   readonly scrapeCpuMs: number;
   readonly pageBytes: number;
   readonly rssKiB: number;
 }
 
-/** Measures the agent as its user sees it, and makes a victim on its node lose a packet at each measurement. */
+/** Measures the agent from the outside, and makes a victim on its node lose a packet at each measurement. */
 export class Looks implements Disposable {
   readonly #agent: AgentProcess;
   readonly #victim: TestNetns;
@@ -82,7 +85,9 @@ export class Looks implements Disposable {
     });
   }
 
-  /** Times `work`, including its retries: the agent may close a connection because it has too many. */
+  /**
+   * Measures the duration of `work`, including retries, because the agent may close a connection when it has too many.
+   */
   async #timed(work: () => Promise<void>): Promise<number> {
     const startMs = performance.now();
     for (;;) {

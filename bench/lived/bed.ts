@@ -13,7 +13,10 @@ const STARTED_AT_ONCE = 8;
 
 export type BedKind = 'namespaces' | 'pods';
 
-/** An environment for agents: many namespaces or Pods, each with twenty sockets and light traffic. Disposing it removes them. */
+/**
+ * An environment for agents: many namespaces or Pods, each with twenty sockets and light traffic. Disposing of it
+ * removes the namespaces or Pods.
+ */
 export interface Bed extends AsyncDisposable {
   readonly what: string;
   /** Arguments and environment variables of an agent in this environment. */
@@ -32,8 +35,8 @@ async function bareNamespaces(count: number): Promise<Bed> {
 }
 
 /**
- * Starts Pods with containerd, runc and CNI, and an API server that knows their names. The traffic runs in each Pod's sandbox container; Pods
- * without a second container start in half the time.
+ * Starts Pods with containerd, runc and CNI, and an API server that knows their names. The traffic runs in each Pod's
+ * sandbox container; Pods without a second container start in half the time.
  */
 async function realPods(count: number): Promise<Bed> {
   const missing = missingForContainerd();

@@ -7,7 +7,7 @@ import { type Subject, startSubjects } from './subject.ts';
 import { cpuMsOf, netOfIdle, type Use, wakeupsOf } from './threads.ts';
 
 const MB = 1e6;
-/** Time for which the agent repeats its scans after a new namespace appears. */
+/** Time during which the agent repeats its scans after a new namespace appears. */
 const YOUNG_MS = 11_000;
 /** Time for the work that follows a scrape, such as garbage collection. */
 const SETTLE_MS = 5_000;
@@ -17,7 +17,7 @@ const DYING_SECONDS = 120;
 const DYING_EVERY_SECONDS = 5;
 const DYING_LIFE_SECONDS = 3;
 const DYING_LOSES_EVERY = 50;
-/** A thread that uses fewer CPU milliseconds per scrape, or per idle second, gets no row. */
+/** A thread that uses less CPU time than this, in milliseconds per scrape or per idle second, gets no row. */
 const SHOWN_MS = 0.1;
 const SHOWN_WAKEUPS = 0.5;
 
@@ -32,7 +32,10 @@ export interface LivedOptions {
   /** Number of scrapes before the measurement, at one per second. */
   readonly before: number;
   readonly idleSeconds: number;
-  /** Number of namespaces that are created over two minutes after the other measurements. Each exists for three seconds, and every fiftieth loses packets. */
+  /**
+   * Number of namespaces that are created over two minutes after the other measurements. Each exists for three seconds,
+   * and every fiftieth loses packets.
+   */
   readonly dying: number;
   /** Directories of other built checkouts, which are measured in the same run. */
   readonly baselines: readonly string[];
@@ -42,15 +45,16 @@ interface Bounds {
   readonly cpuMs: number;
 }
 
-/** Limits for a scrape by number of Pods; they apply to every interval. */
+/** Limits for a scrape, by number of Pods. They apply to every interval. */
 const BOUNDS: Readonly<Record<number, Bounds>> = { 110: { cpuMs: 12 }, 220: { cpuMs: 22 } };
 const ANONYMOUS_MB = 60;
 const IDLE_MS_PER_SECOND = 1;
 const IDLE_WAKEUPS = 5;
 
 /**
- * Measures the agent's CPU time as it is deployed: bin/netsonde starts the agent, scrapes arrive over HTTP at the interval of a Prometheus server,
- * and the CPU time is read from /proc. The processes are scraped alternately, in reverse order in every other round.
+ * Measures the agent's CPU time as it is deployed: bin/netsonde starts the agent, scrapes arrive over HTTP at the
+ * interval of a Prometheus server, and the CPU time is read from /proc. The processes are scraped alternately, in
+ * reverse order in every other round.
  */
 export async function benchLived(options: LivedOptions): Promise<Row[]> {
   const { bed: kind, count, before, scrapes, everySeconds, idleSeconds, baselines } = options;
@@ -81,7 +85,9 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
   return rows.rows;
 }
 
-/** Measures the CPU time of a scrape while namespaces are removed, and counts the removed namespaces on the last page. */
+/**
+ * Measures the CPU time of a scrape while namespaces are removed, and counts the removed namespaces on the last page.
+ */
 async function measureDying(
   subjects: readonly Subject[],
   count: number,
@@ -121,7 +127,10 @@ function get<K, V>(map: ReadonlyMap<K, V>, key: K): V {
   return value;
 }
 
-/** Scrapes each process `rounds` times; `all` is the use of each from the start of the first round to the end of the last one. */
+/**
+ * Scrapes each process `rounds` times. `all` contains the CPU use of each process from the start of the first round to
+ * the end of the last one.
+ */
 async function askInTurn(subjects: readonly Subject[], rounds: number, everyMs: number) {
   const uses = new Map<Subject, Use[]>(subjects.map((subject) => [subject, []]));
   const begun = new Map(subjects.map((subject) => [subject, subject.times()]));
@@ -189,7 +198,7 @@ class Rows {
       const spread = ofThread(name);
       if (name !== 'all' && spread.median >= SHOWN_MS) this.add(subject, `of it ${name}, ${what}`, 'ms', spread);
     }
-    // Unlike the rows above, this one includes work that scrapes cause after their 0.3 s.
+    // Unlike the rows above, this row includes work that a scrape causes after the 0.3 s in which it is measured.
     this.add(subject, `CPU, all of it, ${what}`, 'ms/s', (cpuMsOf(all) / all.elapsedMs) * MS_PER_SECOND);
   }
 

@@ -15,7 +15,10 @@ const LAYOUTS: readonly Layout[] = [
   { root: '/sys/fs/cgroup', usage: 'memory.current', inactive: 'inactive_file' },
 ];
 
-/** A cgroup with the memory controller for one process. It may be disposed only after the process has exited, and is then removed. */
+/**
+ * A cgroup with the memory controller for one process. It may be disposed of only after the process has exited, and is
+ * then removed.
+ */
 export class MemoryGroup implements AsyncDisposable {
   readonly #path: string | undefined;
   readonly #layout: Layout | undefined;

@@ -44,7 +44,7 @@ export class Subject implements AsyncDisposable {
   readonly name: string;
   readonly #started: Started;
   readonly #memory: MemoryGroup;
-  /** Prometheus, too, sends all of its scrapes over one keep-alive connection. */
+  /** Prometheus also sends all of its scrapes over one keep-alive connection. */
   readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
   page: Page = { text: '', series: 0, bytes: 0, sentBytes: 0 };
   asked = 0;
@@ -69,7 +69,7 @@ export class Subject implements AsyncDisposable {
     });
   }
 
-  /** Starts Debian's node exporter; returns undefined if it is neither installed nor fetched. */
+  /** Starts Debian's node exporter; returns undefined if it is neither installed nor downloaded. */
   static async nodeExporter(): Promise<Subject | undefined> {
     const program = [`/usr/bin/${EXPORTER}`, join(TREE, '.cache', EXPORTER)].find((path) => existsSync(path));
     if (program === undefined) return undefined;
@@ -107,7 +107,10 @@ export class Subject implements AsyncDisposable {
     return subject;
   }
 
-  /** Requests the page, and returns the CPU use of all threads until 0.3 s after the request; undefined if the response contains no page. */
+  /**
+   * Requests the page, and returns the CPU use of all threads until 0.3 s after the request; undefined if the response
+   * contains no page.
+   */
   async scrape(): Promise<Use | undefined> {
     const before = this.times();
     this.asked++;

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 interface ThreadUse {
   readonly name: string;
   readonly cpuMs: number;
-  /** Number of voluntary context switches: the thread waited for something and was woken. */
+  /** Number of voluntary context switches, each of which means that the thread waited for something and was woken. */
   readonly wakeups: number;
 }
 
@@ -40,7 +40,7 @@ export class ThreadTimes {
     return new ThreadTimes(byTid);
   }
 
-  /** Returns the use since an earlier moment. Threads that exited meanwhile are left out. */
+  /** Returns the CPU use since an earlier moment. Threads that exited meanwhile are omitted. */
   since(earlier: ThreadTimes): Use {
     const threads = new Map<string, { cpuMs: number; wakeups: number }>();
     for (const [tid, { name, cpuMs, wakeups }] of this.#byTid) {
@@ -68,7 +68,10 @@ export function wakeupsOf({ threads }: Use): number {
   return [...threads.values()].reduce((sum, { wakeups }) => sum + wakeups, 0);
 }
 
-/** Returns CPU milliseconds minus the idle use over the same time, by thread name; the key `all` has the sum over all threads. */
+/**
+ * Returns CPU milliseconds minus the idle use over the same time, by thread name. The key `all` contains the sum over
+ * all threads.
+ */
 export function netOfIdle(use: Use, idle: Use): ReadonlyMap<string, number> {
   const share = use.elapsedMs / idle.elapsedMs;
   const net = new Map([['all', cpuMsOf(use) - cpuMsOf(idle) * share]]);

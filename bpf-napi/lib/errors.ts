@@ -1,9 +1,9 @@
 /**
  * Code of a {@link BpfError}.
  * - `BPF_UNAVAILABLE`: the addon or libbpf is missing.
- * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step
- *   that failed.
- * - `BPF_VERIFIER`: the kernel's verifier refused a program; `verifier` has the last lines of its log.
+ * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the named step
+ *   failed.
+ * - `BPF_VERIFIER`: the kernel's verifier refused a program; `verifier` contains the last lines of its log.
  * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is in progress.
  * - `NETNS`: entering a network namespace failed.
  * - `NETLINK`: a netlink request or subscription failed.
@@ -37,7 +37,7 @@ export class BpfError extends Error {
   readonly errno: number;
   /** Output of libbpf and the verifier. */
   readonly log: string;
-  /** At most three lines of the verifier's log, which give the reason. */
+  /** At most three lines of the verifier's log that state the reason. */
   readonly verifier: readonly string[];
 
   readonly code: BpfErrorCode;
@@ -75,7 +75,7 @@ const CODES: Readonly<Record<string, BpfErrorCode>> = {
   enable: 'BPF_STATS',
 };
 
-/** Lines of the verifier's log that do not give the reason: statistics and state. */
+/** Lines of the verifier's log with statistics and state, which do not state the reason. */
 const NOISE =
   /^(processed \d|verification time|stack depth|mark_precise|parent |last_idx|from \d+ to \d+|\d+: safe|; )/;
 const TELLING_LINES_MAX = 3;

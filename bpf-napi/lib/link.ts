@@ -2,7 +2,7 @@ import { guarded } from './errors.ts';
 import type { NativeObject } from './native.ts';
 
 /**
- * An attachment of a program to a hook, to a cgroup or in a PROG_ARRAY. It ends with its own `close()`, or with the
+ * An attachment of a program to a hook, to a cgroup or in a PROG_ARRAY. It is removed by its own `close()`, or by the
  * object's `detach()` or `close()`. An unreferenced link stays attached because it belongs to the object.
  */
 export class BpfLink implements Disposable {
@@ -19,7 +19,7 @@ export class BpfLink implements Disposable {
     this.#id = id;
   }
 
-  /** Removes only this attachment. Allowed while the object attaches another program, and more than once. */
+  /** Removes only this attachment. May be called more than once, and while the object attaches another program. */
   close(): void {
     guarded('BPF_ATTACH', () => this.#native.detachOne(this.#id));
   }

@@ -70,8 +70,8 @@ export class BpfMap {
   }
 
   /**
-   * Decides whether the map is created at all. Must be called before `load`, which fails if a program can reach a map
-   * that is not created.
+   * Sets whether the map is created. Must be called before `load`, which fails if a program can reach a map that is not
+   * created.
    */
   create(wanted: boolean): void {
     guarded('BPF_MAP', () => this.#native.setAutocreate(this.#index, wanted));
@@ -139,7 +139,7 @@ export class BpfMap {
 
   /**
    * Writes to an array that was declared with BPF_F_MMAPABLE, at `offset` bytes from its start. Only the first call
-   * makes a system call. Programs may read concurrently: the data is stored in order, as aligned words of eight
+   * makes a system call. Programs may read concurrently because the data is stored in order, as aligned words of eight
    * bytes, and at the edges as smaller aligned words. Each word is stored atomically.
    */
   writeMapped(offset: number, bytes: Uint8Array): void {

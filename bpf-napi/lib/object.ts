@@ -4,15 +4,14 @@ import { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
 import { type NativeObject, native } from './native.ts';
 
-/** A program of an object. `section` is its ELF section, which names the hook: `tp_btf/kfree_skb`. */
+/** A program of an object. `section` is its ELF section, which names the hook, for example `tp_btf/kfree_skb`. */
 export interface BpfProgram {
   readonly name: string;
   readonly section: string;
 }
 
 /**
- * Information of the kernel about a loaded program. `runs` and `runNanoseconds` are zero unless statistics are
- * enabled.
+ * The kernel's information about a loaded program. `runs` and `runNanoseconds` are zero unless statistics are enabled.
  */
 export interface BpfProgramInfo {
   readonly id: number;
@@ -25,7 +24,7 @@ export interface BpfProgramInfo {
 export interface PacketRunOptions {
   /** Number of runs on the packet: 1 to 1,000,000. Default: 1. Blocks the thread until all runs are done. */
   readonly repeat?: number;
-  /** Maximum size of the resulting packet in bytes. Default: 256 more than the given packet. */
+  /** Maximum size of the resulting packet in bytes. Default: 256 bytes more than the size of the given packet. */
   readonly bytesMax?: number;
 }
 
@@ -41,7 +40,7 @@ export interface PacketRun {
 export interface IteratorOptions {
   /** Maximum size of the output in bytes. Longer output is an error. */
   readonly bytesMax: number;
-  /** Map to walk, for iterators over maps (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
+  /** Map to iterate over, for iterators over maps (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
   readonly map?: BpfMap;
 }
 
@@ -52,8 +51,8 @@ const PACKET_BYTES_MAX = 1 << 20;
 
 /**
  * An instance of a BPF object file. The order of calls is: open, choose programs, set constants and sizes, `load`,
- * `attach`, `close`. Closing detaches all programs and frees all maps. It is allowed at any time, even during a load,
- * and more than once.
+ * `attach`, `close`. Closing detaches all programs and frees all maps. `close` may be called at any time, even during a
+ * load, and more than once.
  */
 export class BpfObject implements Disposable {
   readonly programs: readonly BpfProgram[];
@@ -80,7 +79,7 @@ export class BpfObject implements Disposable {
     return new BpfObject(path, handle);
   }
 
-  /** Selects the programs to load. The others are not loaded into the kernel. */
+  /** Selects the programs to load. All other programs are not loaded into the kernel. */
   choosePrograms(names: readonly string[]): void {
     for (const name of names) {
       if (!this.programs.some((program) => program.name === name)) {
@@ -149,7 +148,7 @@ export class BpfObject implements Disposable {
     );
   }
 
-  /** Detaches all programs from hooks, cgroups and arrays. The maps stay, so their final contents can be read. */
+  /** Detaches all programs from hooks, cgroups and arrays. The maps remain, so their final contents can be read. */
   detach(): void {
     guarded('BPF_ATTACH', () => this.#native.detach());
   }
@@ -182,17 +181,17 @@ export class BpfObject implements Disposable {
 
   /**
    * Runs an iterator (`iter/tcp`, …) over all of its entries, in this thread's network namespace, and returns the
-   * output of the program. The program is attached only for this walk.
-   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS if the output exceeds bytesMax, E2BIG if it is 32 KiB or more for
-   *   one entry
+   * output of the program. The program is attached only for this run.
+   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS if the output exceeds bytesMax, or E2BIG if it is 32 KiB or more for
+   * one entry
    */
   readIterator(program: string, { bytesMax, map }: IteratorOptions): Uint8Array {
     return guarded('BPF_ITERATOR', () => this.#native.readIterator(program, bytesMax, map?.fd));
   }
 
   /**
-   * Like `readIterator`, for long walks. Starts immediately in this thread's network namespace and continues in a
-   * worker thread. The walk continues even if the object is closed, and keeps the program and the map until it ends.
+   * Like `readIterator`, for long runs. The run starts immediately in this thread's network namespace and continues in
+   * a worker thread, even if the object is closed. It keeps the program and the map until it has finished.
    * @throws {BpfError} as a rejection: BPF_ITERATOR
    */
   readIteratorAsync(program: string, { bytesMax, map }: IteratorOptions): Promise<Uint8Array> {

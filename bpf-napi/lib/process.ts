@@ -3,9 +3,8 @@ import { native, unavailable } from './native.ts';
 
 /**
  * Tries to lock the file or directory behind a descriptor (flock(2), exclusive, without waiting). Returns whether the
- * lock was acquired. It is released when the descriptor is closed, at the latest when the process ends.
- * @throws {BpfError} as a rejection: BPF_UNAVAILABLE without the addon, LOCK if the file system does not support
- *   locks
+ * lock was acquired. The lock is released when the descriptor is closed, and at the latest when the process ends.
+ * @throws {BpfError} as a rejection: BPF_UNAVAILABLE without the addon, LOCK if the file system does not support locks
  */
 export function tryLock(fd: number): Promise<boolean> {
   return guardedAsync('LOCK', () => native().tryLock(fd));

@@ -40,18 +40,21 @@ export interface RingBatch {
 }
 
 const HEADER_BYTES = 8;
-/** First pause of a flow as a fraction of the interval, and the factor between consecutive pauses. */
+/**
+ * First pause after a flow of records starts, as a fraction of the interval, and growth factor of the following pauses.
+ */
 const FIRST_PAUSE = 1 / 25;
 const PAUSE_GROWTH = 5;
 const EINVAL = 22;
 
 /**
- * Drains a BPF ring buffer when a timer fires, when the kernel reports a record, or by whichever costs less. Under
- * load the timer is ten times cheaper than a wake-up and a call per event. Without records, only the timer has a
- * cost. A ring does not keep the process alive.
+ * Drains a BPF ring buffer when a timer fires, when the kernel reports a record, or by whichever of these costs less at
+ * the moment. Under load, the timer is ten times cheaper than a wake-up and a call per event. Without records, only the
+ * timer has a cost. A ring does not keep the process alive.
  */
 export class BpfRing implements Disposable {
-  // Static because closures created in the same method share their variables, which would keep the ring alive.
+  // These functions are static because closures created in the same method share their variables, which would keep the
+  // ring alive.
   static readonly #notice = (ring: BpfRing) => ring.#noticed();
   static readonly #tick = (ring: BpfRing) => ring.#turn();
 
@@ -99,8 +102,8 @@ export class BpfRing implements Disposable {
   }
 
   /**
-   * Changes the trigger of drains. Allowed at any time, even in onBatch. Records are neither lost nor delivered
-   * twice: the ring is drained before it starts to wait for notifications of the kernel.
+   * Changes the trigger of drains. May be called at any time, even in onBatch. Records are neither lost nor delivered
+   * twice because the ring is drained before it starts to wait for notifications of the kernel.
    * @throws {BpfError} BPF_CLOSED, BPF_RING
    */
   wakeBy(wakeUp: RingWakeUp): void {
@@ -174,8 +177,8 @@ export class BpfRing implements Disposable {
   #noticed(): void {
     if (this.#wakeBy !== 'adaptive' || !this.#isFlow) this.#turn();
     else this.#flow();
-    // The kernel reports a reserved record repeatedly until it is submitted, which takes long if its writer is not
-    // running.
+    // The kernel reports a reserved record repeatedly until it is submitted, which takes a long time if its writer is
+    // not running.
     if (this.#wakeBy === 'adaptive' && this.#isWatching && !this.#isFlow && !this.#closed) this.#flow();
   }
 
@@ -186,7 +189,7 @@ export class BpfRing implements Disposable {
   }
 
   /**
-   * Schedules the next drain. If records are left, it follows after other work of the event loop, otherwise at the
+   * Schedules the next drain. If records remain, it runs after other work of the event loop; otherwise it runs at the
    * next wake-up.
    */
   #next(isMore: boolean): void {

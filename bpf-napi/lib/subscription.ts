@@ -31,8 +31,8 @@ export interface NetlinkBatch {
    */
   readonly overrun: boolean;
   /**
-   * True if the socket is empty. After an overrun the kernel drops all messages until the socket is empty, so a dump
-   * must be requested after that to be complete.
+   * True if the socket is empty. After an overrun the kernel drops all messages until the socket is empty, so only a
+   * dump that is requested after that is complete.
    */
   readonly drained: boolean;
 }
@@ -40,13 +40,13 @@ export interface NetlinkBatch {
 const EINVAL = 22;
 
 /**
- * Receives notifications of the kernel in the network namespace in which this thread is when it creates the
- * subscription. Messages from other senders are ignored. It waits with epoll and uses no CPU while idle. It does not
- * keep the process alive, and ends with its thread.
+ * Receives notifications of the kernel in the network namespace that this thread is in when it creates the
+ * subscription. Messages from other senders are ignored. The subscription waits with epoll and uses no CPU while idle.
+ * It does not keep the process alive, and is closed when its thread ends.
  */
 export class NetlinkSubscription implements Disposable {
-  // Static because closures created in the same method share their variables, which would keep the subscription
-  // alive.
+  // This function is static because closures created in the same method share their variables, which would keep the
+  // subscription alive.
   static readonly #waker = (weak: WeakRef<NetlinkSubscription>) => () => {
     const subscription = weak.deref();
     if (subscription !== undefined) subscription.#noticed();

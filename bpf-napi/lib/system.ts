@@ -25,8 +25,8 @@ export function withNetns<T>(path: string, inside: () => T): T {
 
 /**
  * Moves this worker thread to the network namespace at `path` permanently. Sockets that the thread opens are in this
- * namespace. Work in libuv's pool (`dns.lookup`, `fs.promises`) is not, because its threads belong to the process.
- * `withNetns` still enters other namespaces temporarily. Needs CAP_SYS_ADMIN.
+ * namespace. Work in libuv's pool (`dns.lookup`, `fs.promises`) is not in this namespace because the pool's
+ * threads belong to the process. `withNetns` still enters other namespaces temporarily. Needs CAP_SYS_ADMIN.
  * @throws {BpfError} NETNS; with EINVAL on the main thread, from which all new threads inherit the namespace
  */
 export function enterNetns(path: string): void {
@@ -34,8 +34,8 @@ export function enterNetns(path: string): void {
 }
 
 /**
- * Returns the cookie of this thread's network namespace, which is unique until reboot. Since 5.12 it is assigned when
- * the namespace is created.
+ * Returns the cookie of this thread's network namespace, which is unique until reboot. Since 5.12, the cookie is
+ * assigned when the namespace is created.
  */
 export function netnsCookie(): bigint {
   return guarded('NETNS', () => native().netnsCookie());
@@ -49,8 +49,8 @@ export interface NetlinkAnswer {
 }
 
 /**
- * Sends a netlink request in this thread's network namespace and returns the complete response. Blocks until it has
- * arrived, with a timeout of two seconds for each part.
+ * Sends a netlink request in this thread's network namespace and returns the complete response. Blocks until the
+ * response has arrived, with a timeout of two seconds for each part.
  * @param protocol for example NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
  * @param request message with its header; responses must have its nlmsg_seq
  * @param bytesMax maximum size of the response
@@ -82,8 +82,8 @@ export function refusedCalls(): readonly SystemCall[] {
 }
 
 /**
- * Returns the nanoseconds to add to bpf_ktime_get_ns() to get the wall-clock time. The offset changes when the clock
- * is set.
+ * Returns the nanoseconds to add to bpf_ktime_get_ns() to get the wall-clock time. The offset changes when the wall
+ * clock is stepped.
  */
 export function clockOffset(): bigint {
   return native().clockOffset();

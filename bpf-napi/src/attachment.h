@@ -54,7 +54,7 @@ class Attachments {
   /** Returns an ID for `Remove`. */
   uint32_t Add(std::unique_ptr<Attachment> attachment);
 
-  /** Ends an attachment. Does nothing if it has already ended. */
+  /** Removes an attachment. Does nothing if it was already removed. */
   void Remove(uint32_t id);
 
   void Clear();

@@ -31,7 +31,8 @@ struct FdWatch::Poll {
 
 /**
  * Called by libuv. A netlink socket reports EPOLLERR after an overrun, for which libuv stops polling and reports an
- * error (uv__poll_io()). Polling is restarted because the JavaScript function gets the error when it receives.
+ * error (uv__poll_io()). Polling is restarted because the JavaScript function gets the error when it reads from the
+ * socket.
  */
 void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   auto* self = static_cast<Poll*>(uv_handle_get_data(reinterpret_cast<uv_handle_s*>(poll)));
@@ -43,7 +44,7 @@ void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   if (napi_get_reference_value(env, self->call, &call) == napi_ok && napi_get_global(env, &global) == napi_ok &&
       napi_make_callback(env, self->context, global, call, 0, nullptr, nullptr) == napi_pending_exception &&
       napi_get_and_clear_last_exception(env, &thrown) == napi_ok) {
-    // Handles the exception like one of any other callback: with 'uncaughtException', or by ending the process.
+    // Handles the exception as in any other callback: emits 'uncaughtException' or ends the process.
     napi_fatal_exception(env, thrown);
   }
   napi_close_handle_scope(env, scope);

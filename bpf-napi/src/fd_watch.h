@@ -6,8 +6,8 @@
 namespace bpf_napi {
 
 /**
- * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. Does not
- * keep the event loop alive. Ends with the thread.
+ * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. Does not keep
+ * the event loop alive. Stops when the thread ends.
  */
 class FdWatch {
  public:

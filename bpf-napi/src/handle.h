@@ -43,7 +43,7 @@ class Handle {
     return true;
   }
 
-  /** Ends the work. Frees all resources if the handle was closed meanwhile. */
+  /** Marks the handle as idle. Frees all resources if the handle was closed meanwhile. */
   void EndWork() {
     {
       std::lock_guard<std::mutex> lock(mutex_);

@@ -211,9 +211,7 @@ constexpr std::array<Target, 3> kTargets = {{
     {"fexit/", BPF_TRACE_FEXIT, BTF_KIND_FUNC, ""},
 }};
 
-/**
- * @return an empty name if the section matches none of {@link kTargets}
- */
+/** @return the target's kind and name; the name is empty if the section matches none of {@link kTargets} */
 KindAndName TargetOfSection(const std::string& section) {
   for (const Target& target : kTargets) {
     const size_t length = strlen(target.section);
@@ -227,7 +225,7 @@ bool ReadWanted(const File& file, Wanted& wanted) {
   Btf local;
   const auto [types, types_length] = ElfSection(file, ".BTF");
   const auto [extension, length] = ElfSection(file, ".BTF.ext");
-  // The header must include the field with the offset of the relocations. It may be missing in objects without
+  // The header must include the field with the offset of the relocations. That field may be missing in objects without
   // relocations.
   std::array<uint32_t, 8> header;
   if (types == nullptr || length < sizeof(header) || !local.Parse(types, types_length)) return false;
@@ -385,11 +383,11 @@ class Excerpt {
   Bytes types_;
   std::string strings_;
   std::vector<uint32_t> added_;
-  /** IDs and string offsets in the copy, by those of the kernel. */
+  /** Maps IDs and string offsets of the kernel to those in the copy. */
   std::unordered_map<uint32_t, uint32_t> ids_, offsets_;
 };
 
-/** Returns the names that are found in the strings, by offset. */
+/** Returns the names that occur in the strings, by offset. */
 std::unordered_map<uint32_t, std::string_view> OffsetsOf(std::string_view strings,
                                                          const std::set<std::string, std::less<>>& names) {
   constexpr size_t kLengthMax = 64;
@@ -545,7 +543,7 @@ void RegisterTargets() {
     for (const Target& target : kTargets) {
       LIBBPF_OPTS(libbpf_prog_handler_opts, options, .prog_prepare_load_fn = SetTarget,
                   .prog_attach_fn = AttachToTarget);
-      // Also matches a section that consists only of the kind.
+      // The `+` also matches a section that consists only of the kind.
       const std::string section = std::string(target.section, strlen(target.section) - 1) + "+";
       libbpf_register_prog_handler(strdup(section.c_str()), BPF_PROG_TYPE_TRACING, target.attach, &options);
     }

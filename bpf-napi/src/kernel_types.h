@@ -21,8 +21,8 @@ namespace bpf_napi {
 class KernelTypes {
  public:
   /**
-   * Returns null if libbpf has to search itself because the object needs types of modules or type IDs, the kernel has
-   * no BTF, or no memory file can be created.
+   * Returns null if libbpf has to search for the types because the object needs types of modules or type IDs, the
+   * kernel has no BTF, or no memory file can be created.
    */
   static std::unique_ptr<KernelTypes> Find(const std::string& object_file);
 
@@ -40,7 +40,7 @@ class KernelTypes {
 
 /**
  * Loads the object with the given types.
- * @param types null if libbpf should search itself
+ * @param types null if libbpf should search for the types
  * @param log receives the reason if the kernel lacks the target of a program
  * @return same as bpf_object__load
  */

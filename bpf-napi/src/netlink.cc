@@ -58,7 +58,7 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& ques
     at += NLMSG_ALIGN(length);
     if (header.nlmsg_seq != question.sequence) continue;
     if (header.nlmsg_flags & NLM_F_DUMP_INTR) dump.interrupted = true;
-    // Without NLM_F_DUMP there is only one response. ctnetlink sets NLM_F_MULTI in some of them
+    // Without NLM_F_DUMP there is only one response. ctnetlink sets NLM_F_MULTI in some single responses
     // (IPCTNL_MSG_CT_GET_STATS) but sends no NLMSG_DONE.
     single = single || !question.is_dump || (header.nlmsg_flags & NLM_F_MULTI) == 0;
     if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {

@@ -124,7 +124,7 @@ Napi::Value BpfObjectWrap::AttachCgroup(const Napi::CallbackInfo& info) {
   std::string cgroup;
   UniqueFd fd;
   if (info[1].IsNumber()) {
-    // Duplicated because the caller may close the original before the pool thread uses it.
+    // The descriptor is duplicated because the caller may close the original before the pool thread uses it.
     const int given = info[1].As<Napi::Number>().Int32Value();
     cgroup = "descriptor " + std::to_string(given);
     fd.reset(fcntl(given, F_DUPFD_CLOEXEC, 0));

@@ -22,7 +22,7 @@ size_t ValueBytes(const bpf_map* map);
 
 size_t RoundUp8(size_t bytes);
 
-/** A constant (`const volatile`) of an object and the place of its value before the load. */
+/** A constant (`const volatile`) of an object and the address of its value before the load. */
 struct Constant {
   uint8_t* at = nullptr;
   size_t bytes = 0;
@@ -55,7 +55,7 @@ class ObjectHandle final : public Handle {
   void BeginLoad() { load_begun_ = true; }
   bool load_begun() const { return load_begun_; }
 
-  /** Returns the types for the load, after which they are no longer needed. Null if libbpf searches itself. */
+  /** Returns the types for the load, after which they are no longer needed. Null if libbpf searches for the types. */
   std::unique_ptr<KernelTypes> TakeTypes() { return std::move(types_); }
 
   /**

@@ -25,7 +25,7 @@ namespace {
 // The kernel returns at most 32 KiB per read (bpf_seq_read() in kernel/bpf/bpf_iter.c).
 constexpr size_t kFirstBytes = 64 * 1024;
 
-/** A walk of an iterator. The link must exist until the end because before 6.0 nothing else keeps the map alive. */
+/** A run of an iterator. The link must exist until the run ends because before 6.0 nothing else keeps the map alive. */
 struct Walk {
   std::unique_ptr<LinkAttachment> link;
   UniqueFd fd;
@@ -33,7 +33,7 @@ struct Walk {
   std::string program;
 };
 
-/** Starts a walk in this thread's network namespace. */
+/** Starts a run of an iterator in this thread's network namespace. */
 Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
   Napi::Env env = info.Env();
   bpf_program* program = FindProgram(env, handle, info[0], "iterate");

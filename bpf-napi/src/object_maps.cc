@@ -49,7 +49,7 @@ Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   __u32 size = sizeof(other);
   int error = bpf_obj_get_info_by_fd(fd, &other, &size);
   if (error != 0) Throw(env, "reuse", -error, name, "the other object is not loaded");
-  // libbpf accepts any map. With a wrong one, a program would fail to load or read wrong data.
+  // libbpf accepts any map. With a map of a different layout, a program would fail to load or read wrong data.
   const auto expect = [&](const char* what, uint32_t own, uint32_t others) {
     if (own == others) return;
     Throw(env, "reuse", EINVAL, name,
@@ -127,7 +127,7 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
 
 }  // namespace
 
-/** Returns the number of copied entries; -1 if there may be more than the buffer can hold. */
+/** Returns the number of copied entries; -1 if there may be more entries than the buffer can hold. */
 Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "dump");

@@ -43,8 +43,8 @@ class LockWorker final : public Napi::AsyncWorker {
 };
 
 /**
- * Tries to acquire the lock and returns whether it was acquired. It is released when the last descriptor of the open
- * file is closed, at the latest when the process ends.
+ * Tries to acquire the lock and returns whether it was acquired. The lock is released when the last descriptor of the
+ * open file is closed, and at the latest when the process ends.
  */
 Napi::Value TryLock(const Napi::CallbackInfo& info) {
   auto* worker = new LockWorker(info.Env(), info[0].As<Napi::Number>().Int32Value());

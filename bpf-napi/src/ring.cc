@@ -35,9 +35,9 @@ class RingHandle final : public Handle {
   }
 
   /**
-   * Copies records until the ring is empty or a record of `record_bytes_max` might not fit. Returns the number of
-   * bytes written, or a negative errno. Longer records are skipped and cause -EMSGSIZE, which is returned after the
-   * records around them were delivered.
+   * Copies records until the ring is empty or a record of `record_bytes_max` might not fit. Returns the number of bytes
+   * written, or a negative errno. Records longer than `record_bytes_max` are skipped and cause -EMSGSIZE, which is
+   * returned after the records around them were delivered.
    */
   long Drain(uint8_t* target, size_t bytes, size_t record_bytes_max) {
     target_ = target;

@@ -47,12 +47,18 @@ Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>((kNanosecondsPerSecond + tick.tv_nsec / 2) / tick.tv_nsec));
 }
 
-/** Errors that filters and security modules return, but that the kernel does not return for invalid arguments. */
+/**
+ * Returns whether filters or security modules return this error and the kernel does not return it for invalid
+ * arguments.
+ */
 bool IsRefusal(int64_t result) {
   return result < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EAFNOSUPPORT);
 }
 
-/** Makes each call without an effect, with arguments that the kernel rejects before it checks privileges. */
+/**
+ * Tries each system call with arguments that the kernel rejects before it checks privileges, so the calls have no
+ * effect.
+ */
 Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
   std::vector<std::string> refused;
   constexpr int kNoCommand = 0x7fff;

@@ -108,7 +108,7 @@ describe('per-CPU maps', () => {
     using object = await loadObject('maps', ['fill']);
     const triples = object.map('triples');
     expect(triples.valueBytes).toBe(16 * possibleCpus());
-    // The last four of each sixteen bytes are padding, which the kernel fills with zeros.
+    // The last four of every sixteen bytes are padding, which the kernel fills with zeros.
     const written = Uint32Array.from({ length: triples.valueBytes / 4 }, (_, i) => (i % 4 === 3 ? 0 : i + 1));
     triples.update(u32(9), new Uint8Array(written.buffer));
     const { count, view, keyAt, valueAt } = triples.dump();

@@ -21,7 +21,7 @@ const itOfMaps = it.runIf(await canIterateMaps());
 const sync = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIterator(...args);
 const async_ = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIteratorAsync(...args);
 
-/** Loads an object with `count` entries, whose keys are i and whose values are 1000 + i. */
+/** Loads an object whose map has `count` entries with the keys i and the values 1000 + i. */
 async function loadEntries(count: number, programs: readonly string[], copies = 1): Promise<BpfObject> {
   const object = await openObject('iterators', programs);
   object.map('entries').resize(Math.max(count, 16));
@@ -115,7 +115,7 @@ describe.each([
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
-    // The promise must be wrapped because withNetns returns no promises.
+    // The promise must be wrapped because withNetns does not return promises.
     const inside = withNetns(namespace.path, () => ({ bytes: read(object, 'tcp_ports', { bytesMax: 1 << 20 }) }));
     const home = await read(object, 'tcp_ports', { bytesMax: 1 << 20 });
     const closed = once(server, 'close');

@@ -138,7 +138,7 @@ describe('while a load is in progress', () => {
     setImmediate(turn);
     await object.load();
     isLoading = false;
-    // If the load ran on this thread, the event loop would have no turns until its end.
+    // If the load ran on this thread, it would block the event loop until it finished.
     expect(turns).toBeGreaterThan(10);
   });
 });

@@ -65,7 +65,7 @@ describe('writeMapped', () => {
     const busy = spawn('dd', ['if=/dev/zero', 'of=/dev/null', 'bs=1'], { stdio: 'ignore' });
     const values = Array.from({ length: 256 }, (_, byte) => new Uint8Array(PAIR_BYTES).fill(byte));
     try {
-      // Writes a whole pair, then only its last word, then only its first.
+      // Writes a whole pair, then only its last word, and then only its first word.
       while (number(1) < 500n) {
         for (const value of values) {
           rows.writeMapped(0, value);

@@ -171,12 +171,12 @@ it('accepts a single response to a request that is not a dump', () => {
 });
 
 it('accepts a single response with NLM_F_MULTI, and does not wait for more', () => {
-  // Waiting for more would end with an error.
+  // If the function waited for another message, it would fail with a timeout.
   const { messages } = withNetns(namespace.path, () =>
     netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS, 0), PLENTY),
   );
   expect(decode(messages, 4).map(({ type }) => type)).toEqual([IPCTNL_MSG_CT_GET_STATS]);
-  // Dumps of the same family end with NLMSG_DONE.
+  // A dump of the same family ends with NLMSG_DONE.
   const dump = withNetns(namespace.path, () =>
     netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP), PLENTY),
   );

@@ -112,7 +112,7 @@ describe('withNetns', () => {
   });
 
   it('has the files of the namespace inside', () => {
-    // Not /proc/net, which belongs to the namespace of the process's first thread.
+    // /proc/net is not used because it belongs to the namespace of the process's first thread.
     const devices = () => readFileSync('/proc/thread-self/net/dev', 'utf8');
     const names = [...withNetns(first.path, devices).matchAll(/^\s*(\S+):/gm)].map(([, name]) => name);
     expect(names).toEqual(first.links());

@@ -75,7 +75,7 @@ describe('by its timer', () => {
   it('reads a burst that is longer than its buffer in several turns of the event loop, without loss', async () => {
     let turn = 0;
     const turns: number[] = [];
-    // With one buffer per interval, this would take seconds.
+    // If only one buffer were read per interval, this would take seconds.
     using _ring = openRing({
       intervalMs: 200,
       onBatch: (batch) => {

@@ -23,7 +23,7 @@ beforeEach(async () => {
   numbers = [];
   errors = [];
   object = await loadObject('ring', ['emit', 'emit_waking']);
-  // The clock of the rings is controlled by the test; the event loop and the kernel are real.
+  // The test controls the clock of the rings; the event loop and the kernel are real.
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 });
 afterEach(() => {
@@ -61,12 +61,12 @@ async function untilTaken(count: number): Promise<void> {
   while (numbers.length < count) await turnsOfTheLoop(1);
 }
 
-/** Writes two records in quick succession, after which the timer reads new records. */
+/** Writes two records in quick succession. After that, the timer reads new records. */
 async function beginFlow(): Promise<void> {
   await turnsOfTheLoop(3);
   emit(1);
   await untilTaken(1);
-  // The drain of the first record is followed by one that finds nothing.
+  // After the drain of the first record, another drain finds nothing.
   await turnsOfTheLoop(3);
   emit(1);
   await turnsOfTheLoop();
@@ -156,7 +156,7 @@ describe('while records flow', () => {
     using _ring = openRing();
     await beginFlow();
     vi.advanceTimersByTime(ENDED_MS);
-    // In the same turn of the event loop, before it waits.
+    // This record is written in the same turn of the event loop, before the loop waits.
     emit(1);
     await untilTaken(3);
     expect(numbers).toEqual([0, 1, 2]);

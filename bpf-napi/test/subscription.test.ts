@@ -114,7 +114,7 @@ describe('a subscription', () => {
     expect(received.batches[0]?.drained).toBe(true);
     const kept = received.types.length;
     expect(kept).toBeLessThan(ADDRESSES);
-    // Polling continues after the error of the socket.
+    // Polling continues after the socket has reported an error.
     namespace.batch(addresses(3, 'del'));
     await until(() => expect(received.types.slice(kept)).toEqual([RTM_DELADDR, RTM_DELADDR, RTM_DELADDR]));
     expect(received.batches.filter(({ overrun }) => overrun)).toHaveLength(1);

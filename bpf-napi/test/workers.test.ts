@@ -42,7 +42,7 @@ it('a thread that ends leaves nothing behind, although it closed nothing', async
   expect(await exit).toEqual([0]);
 });
 
-/** Threads are terminated after up to this time, each a little later than the previous one. */
+/** Each thread is terminated a little later than the previous one, and at the latest after this time. */
 const SPREAD_MS = 60;
 
 describe('a thread that is terminated leaves nothing behind', () => {

@@ -7,7 +7,10 @@ export interface Equivalent {
   readonly without?: Readonly<Record<string, string>>;
   /** Conversion from netsonde's unit to that of KubeSkoop. */
   readonly scale?: readonly ['*' | '/', number];
-  /** For metrics of RDMA devices, the rules keep the label `device`, derive KubeSkoop's label `type` from it, and keep `port` for metrics of a port. */
+  /**
+   * For metrics of RDMA devices, the rules keep the label `device`, derive KubeSkoop's label `type` from it, and keep
+   * `port` for metrics of a port.
+   */
   readonly rdma?: { readonly driver?: RdmaDriver; readonly perPort: boolean };
   /** Difference from KubeSkoop's numbers. */
   readonly remark?: string;

@@ -2,11 +2,14 @@ import { type Equivalent, type KubeskoopProbe, missing, same } from './entry.ts'
 import { RDMA } from './rdma.ts';
 
 /**
- * Every metric of KubeSkoop 1.0 with its equivalent in netsonde. The recording rules, their test and docs/kubeskoop-names.md are generated from this
- * list.
+ * Every metric of KubeSkoop 1.0 with its equivalent in netsonde. The recording rules, their test and
+ * docs/kubeskoop-names.md are generated from this list.
  */
 
-/** Returns an equivalent without the loopback device. KubeSkoop leaves it out, too. netsonde also leaves out the node's ends of Pod devices. */
+/**
+ * Returns an equivalent without the loopback device, which KubeSkoop also omits. netsonde additionally omits the node's
+ * ends of Pod devices.
+ */
 function devices(metric: Equivalent['metric']): Equivalent {
   return same(metric, { without: { device: 'lo' } });
 }
@@ -27,7 +30,10 @@ function connections(...states: [string, ...string[]]): Equivalent {
   return same('netsonde_tcp_connections', { only: { state: states } });
 }
 
-/** KubeSkoop counts observations above a time. The bucket boundaries of our histograms are powers of two, so none equals KubeSkoop's threshold. */
+/**
+ * KubeSkoop counts observations above a time. The bucket boundaries of our histograms are powers of two, so none equals
+ * KubeSkoop's threshold.
+ */
 const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
   missing(
     `In the histogram \`${metric}\`: how many were slower than ${bound * 1000} ms is \`${metric}_count\` less \`${metric}_bucket{le="${bound}"}\`.`,
@@ -158,7 +164,8 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
       kubeskoop_tcpsummary_tcptimewaitconn: connections('time_wait'),
       kubeskoop_tcpsummary_tcpclosewaitconn: connections('close_wait'),
       kubeskoop_tcpsummary_tcpsynsentconn: connections('syn_sent'),
-      // /proc/net/tcp, which KubeSkoop counts, shows both as SYN_RECV (kernel: net/ipv4/tcp_ipv4.c, get_openreq4()).
+      // KubeSkoop counts the entries of /proc/net/tcp, which shows both states as SYN_RECV (kernel:
+      // net/ipv4/tcp_ipv4.c, get_openreq4()).
       kubeskoop_tcpsummary_tcpsynrecvconn: connections('syn_recv', 'new_syn_recv'),
       kubeskoop_tcpsummary_tcptxqueue: same('netsonde_tcp_send_queue_bytes'),
       kubeskoop_tcpsummary_tcprxqueue: same('netsonde_tcp_receive_queue_bytes'),

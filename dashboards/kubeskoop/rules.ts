@@ -61,7 +61,10 @@ function renderRule({ name, equivalent }: Rule): string {
   return [`      - record: ${name}`, '        expr: |-', ...lines.map((line) => `          ${line}`)].join('\n');
 }
 
-/** Renders the rule file with one group per probe (https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/). */
+/**
+ * Renders the rule file with one group per probe
+ * (https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/).
+ */
 export function rulesFile(): string {
   const groups = KUBESKOOP.filter((probe) => rulesOf(probe).length > 0);
   return [

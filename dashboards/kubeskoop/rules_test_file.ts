@@ -4,8 +4,8 @@ import { KUBESKOOP } from './names.ts';
 import { keptLabels, type Rule, rulesOf } from './rules.ts';
 
 /**
- * Generates promtool's test of the recording rules. For each metric, it has series of a Pod and of the node with labels that a rule selects, rejects
- * and adds up. All values are different.
+ * Generates promtool's test of the recording rules. For each metric, the test contains series of a Pod and of the node
+ * with labels that a rule selects, rejects and adds up. All values are different.
  */
 
 type Labels = Readonly<Record<string, string>>;
@@ -99,7 +99,9 @@ function renderExpectation({ name }: Rule, samples: ReadonlyMap<string, number>)
   ];
 }
 
-/** @param descriptors all metric descriptors; for a metric without a descriptor, only the labels that rules use are known */
+/**
+ * @param descriptors all metric descriptors; if a metric has no descriptor, only the labels that rules use are known
+ */
 export function rulesTestFile(ruleFile: string, descriptors: readonly MetricDescriptor[]): string {
   const rules = KUBESKOOP.flatMap(rulesOf);
   const byMetric = Map.groupBy(rules, ({ equivalent }) => equivalent.metric);

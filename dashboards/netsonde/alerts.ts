@@ -30,8 +30,9 @@ import {
 } from './risks.ts';
 
 /**
- * The alerts. The severity `critical` means that many Pods are affected and someone must act immediately. `warning` means that one application or
- * one agent is affected, which can wait until working hours. `info` needs no notification.
+ * The alerts. The severity `critical` means that many Pods are affected and someone must act immediately. `warning`
+ * means that one application or one agent is affected, which can wait until working hours. `info` needs no
+ * notification.
  */
 
 const RUNBOOK = 'https://github.com/netsonde/netsonde/blob/main/docs/runbook.md';
@@ -57,7 +58,10 @@ const LONG: View = { matchers: [], window: '15m' };
 const PERCENT = '{{ $value | humanizePercentage }}';
 const RATE = '{{ $value | humanize }}';
 
-/** Two alerts use this share. It is recorded because computing it for all Pods is expensive, and because it is useful over long periods. */
+/**
+ * Two alerts use this share. It is recorded because computing it for all Pods is expensive, and because it is useful
+ * over long periods.
+ */
 const RETRANSMITTED_RECORD = 'netsonde:tcp_retransmitted:ratio_rate5m';
 export const RECORDINGS: readonly Recording[] = [
   {
@@ -66,13 +70,16 @@ export const RECORDINGS: readonly Recording[] = [
   },
 ];
 
-/** Factor by which the thresholds of a node are higher than those of a Pod, because a node receives scans and health checks for everything on it. */
+/**
+ * Factor by which the thresholds of a node are higher than those of a Pod, because a node receives scans and health
+ * checks for everything on it.
+ */
 const NODE_FACTOR = 10;
 const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY, 'reason']);
 const resets = (view: View) =>
   rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason'], { outcome: ['cut_off'] });
 
-/** The alert fires if at least this share of the sending Pods, and at least this number, lose packets. */
+/** The alert fires if at least this share of the sending Pods, and at least this number of Pods, lose packets. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
 const lossy: Expression = {
   text: `count by (cluster, node) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
@@ -189,7 +196,8 @@ const NETWORK: readonly Alert[] = [
   {
     name: 'NetsondeAcceptQueueFull',
     severity: 'warning',
-    // If several sockets listen on a port, one that hangs refuses its share of the clients, even if the other sockets work.
+    // If several sockets listen on a port, one that hangs refuses its share of the clients, even if the other sockets
+    // work.
     expression: promql`${gauge('max', tcpsummary.metrics.acceptQueueFullest, ALL, [...BY_ENTITY, 'port'])} >= 1`,
     for: '2m',
     summary: `${WHO} does not accept connections on port {{ $labels.port }}: an accept queue has been full for two minutes.`,
@@ -339,7 +347,9 @@ function alertRule(alert: Alert) {
   };
 }
 
-/** Returns the rules in Prometheus' format (https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/). */
+/**
+ * Returns the rules in Prometheus' format (https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/).
+ */
 export function rules() {
   return {
     groups: [

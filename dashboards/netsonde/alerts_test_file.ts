@@ -14,7 +14,10 @@ import { UP } from './foreign.ts';
 import { type DeclaredAlert, declaredAlerts, summaryText } from './probe_alerts.ts';
 import type { Metric } from './promql.ts';
 
-/** Generates promtool's test of the alerts. For each alert, one series must cause it, and one just below the threshold must not. */
+/**
+ * Generates promtool's test of the alerts. For each alert, one series must trigger it, and one just below the threshold
+ * must not.
+ */
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -40,7 +43,7 @@ const CART = { ...TARGET, namespace: 'shop', pod: 'cart-0' };
 const WEB = { ...TARGET, namespace: 'shop', pod: 'web-0' };
 const NODE = { ...TARGET, namespace: '', pod: '' };
 const OTHER_NODE = { ...NODE, node: 'n2' };
-/** Labels of an agent's own metrics, which are those of its Pod. */
+/** Labels of an agent's own metrics, whose namespace and Pod are those of the agent. */
 const AGENT = { ...TARGET, namespace: 'netsonde', pod: 'netsonde-abcde', instance: '10.0.0.1:9102' };
 const OTHER_AGENT = { ...AGENT, node: 'n2', pod: 'netsonde-fghij', instance: '10.0.0.2:9102' };
 
@@ -53,12 +56,15 @@ function shows(metric: Metric, labels: Labels, value: number): Series {
   return { metric, labels, values: `${value}x${MINUTES}` };
 }
 
-/** Returns the series of a Pod that sends 100 segments per second and retransmits some of them. @param needless retransmissions of segments that had arrived */
+/**
+ * Returns the series of a Pod that sends 100 segments per second and retransmits some of them.
+ * @param needless retransmissions of segments that had arrived
+ */
 function sender(labels: Labels, again: number, needless?: number): Series[] {
   return [
     counts(tcp.metrics.sentSegments, labels, 100),
     counts(tcp.metrics.retransmittedSegments, labels, again),
-    // Without the probe tcpext, needless retransmissions are unknown.
+    // Without the probe tcpext, the number of needless retransmissions is unknown.
     ...(needless === undefined ? [] : [counts(tcpext.metrics.dsackReceived, labels, needless)]),
   ];
 }
@@ -174,7 +180,8 @@ const WRITTEN: readonly Case[] = [
   },
   {
     alert: 'NetsondeConnectFailures',
-    // The second Pod fails as often, but opens more connections. The node always fails, but only once in ten seconds.
+    // The second Pod's connections fail as often, but it opens more of them. The node's connections always fail, but
+    // only once in ten seconds.
     series: [...opener(CART, 4, 1), ...opener(WEB, 10, 1), ...opener(NODE, 0.1, 0.1)],
     labels: CART,
     summary: 'shop/cart-0 on node n1: 25% of the TCP connections fail before they are established.',
@@ -187,7 +194,7 @@ const WRITTEN: readonly Case[] = [
   },
   {
     alert: 'NetsondeAcceptQueueFull',
-    // A single socket of eight hangs, so all queues together are filled only to 14 %.
+    // A single socket of eight hangs, so all queues together are only 14 % full.
     series: [
       shows(tcpsummary.metrics.acceptQueueFullest, { ...CART, port: '80' }, 1),
       shows(tcpsummary.metrics.acceptQueueLength, { ...CART, port: '80' }, 9),
@@ -325,7 +332,9 @@ const WRITTEN: readonly Case[] = [
   },
 ];
 
-/** Returns a case for an alert that a probe declares: a Pod or node above the threshold, and another one just below it. */
+/**
+ * Returns a case for an alert that a probe declares: a Pod or node above the threshold, and another one just below it.
+ */
 function caseOf({ alert, metric, labels }: DeclaredAlert): Case {
   const [one, other] = alert.only === 'node' ? [NODE, OTHER_NODE] : [CART, WEB];
   const isRate = alert.of === 'rate';
@@ -348,7 +357,7 @@ function minutes(duration: string): number {
   return duration.endsWith('h') ? value * 60 : value;
 }
 
-/** Time after an alert's `for` when it must fire, in minutes. */
+/** Time in minutes, after an alert's `for` has passed, by which the alert must fire. */
 const SETTLED_MINUTES = 20;
 
 function testOf({ alert: name, series, labels, summary }: Case) {
@@ -383,7 +392,10 @@ function rendered(labels: Labels): string {
     .join(',')}}`;
 }
 
-/** Returns the test file in promtool's format (https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/). */
+/**
+ * Returns the test file in promtool's format
+ * (https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/).
+ */
 export function alertsTestFile(ruleFile: string) {
   return {
     rule_files: [ruleFile],

@@ -13,7 +13,9 @@ export const UIDS = {
 /** Tag of all netsonde dashboards. The menu that links them uses it. */
 export const TAG = 'netsonde';
 
-/** URL parameters for the current selection. Grafana omits parameters for which the target dashboard has no variable. */
+/**
+ * URL parameters for the current selection. Grafana omits parameters for which the target dashboard has no variable.
+ */
 const CHOSEN = '${__url_time_range}&${__all_variables}';
 const KEPT = '${__url_time_range}&${datasource:queryparam}&${loki:queryparam}&${cluster:queryparam}';
 

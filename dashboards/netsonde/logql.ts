@@ -2,8 +2,8 @@ import { PROBES } from '#probes/index.ts';
 import { CLUSTER, NAMESPACE, NODE, POD, WORKLOAD } from './views.ts';
 
 /**
- * Loki queries. A stream has the labels job, node, probe, type and namespace, and those that are configured. The Pod and the addresses are structured
- * metadata, and the line is the event as JSON.
+ * Loki queries. A stream has the labels job, node, probe, type and namespace, and the configured labels. The Pod and
+ * the addresses are structured metadata, and the line is the event as JSON.
  */
 
 /** All event types with their probes. */

@@ -32,7 +32,10 @@ import {
 import { VARIABLES } from './variables.ts';
 import { IS_POD, OF_AGENT, OF_NODE, ON_NODE, ON_NODE_RANGE } from './views.ts';
 
-/** The dashboard *Node* shows causes that affect every Pod on a machine. The machine's own network namespace counts as the node, including its hostNetwork Pods. */
+/**
+ * The dashboard *Node* shows causes that affect every Pod on a machine. The machine's own network namespace counts as
+ * the node, including its hostNetwork Pods.
+ */
 
 const NO_DEVICE = 'No device of this kind.';
 const NOT_MEASURED = 'Nothing was measured in this time.';

@@ -1,11 +1,13 @@
 import type { MetricDescriptor } from '#probe/metric.ts';
 
 /**
- * Prometheus queries that are built from metric descriptors. A query with an unknown metric, label or value does not compile, and a panel knows which
- * metrics it uses.
+ * Prometheus queries that are built from metric descriptors. A query with an unknown metric, label or value does not
+ * compile, and a panel knows which metrics it uses.
  */
 
-/** A metric without a descriptor, which comes from Prometheus itself or has a name of the client library for Node.js. */
+/**
+ * A metric without a descriptor, which comes from Prometheus itself or has a name of the client library for Node.js.
+ */
 export interface ForeignMetric {
   readonly name: string;
   readonly type: 'counter' | 'gauge';
@@ -47,7 +49,7 @@ export function narrow({ matchers, window }: View, ...more: string[]): View {
   return { matchers: [...matchers, ...more], window };
 }
 
-/** An expression with its metrics and with Grafana's name of its unit. */
+/** An expression with its metrics and Grafana's name for its unit. */
 export interface Expression {
   readonly text: string;
   readonly metrics: readonly Metric[];

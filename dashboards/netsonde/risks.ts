@@ -37,7 +37,7 @@ type By = readonly TargetLabel[];
 
 /** Minimum number of retransmitted segments within a table's time range. */
 const RETRANSMITS_NOTABLE = 10;
-/** Dropped packets per second on one node. An occasional burst is normal. */
+/** Limits for dropped packets per second on one node. Occasional bursts are normal. */
 export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
 
 export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.drops, view, by);
@@ -46,7 +46,7 @@ export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.
 export const resets = (view: View, by: By): Expression =>
   rate(tcpreset.metrics.resets, view, by, { outcome: ['cut_off'] });
 
-/** Returns retransmissions without needless ones (DSACK) if their number is known. */
+/** Returns retransmissions. Needless ones (DSACK) are subtracted if their number is known. */
 function withoutNeedless(view: View, by: By, count: typeof rate): Expression {
   const all = count(tcp.metrics.retransmittedSegments, view, by);
   const needless = count(tcpext.metrics.dsackReceived, view, by);
@@ -61,7 +61,7 @@ export function retransmitted(view: View, by: By): Expression {
   return as('percentunit', promql`${retransmits(view, by)} / (${sent} > 0)`);
 }
 
-/** Returns the retransmitted share for a table, without Pods that retransmitted only a few segments. */
+/** Returns the retransmitted share for a table. Pods that retransmitted only a few segments are excluded. */
 export function notablyRetransmitted(view: View, by: By): Expression {
   return promql`${retransmitted(view, by)} and ${withoutNeedless(view, by, increase)} > ${RETRANSMITS_NOTABLE}`;
 }
@@ -69,8 +69,8 @@ export function notablyRetransmitted(view: View, by: By): Expression {
 export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);
 
 /**
- * Returns the share of failed connections among outgoing and incoming ones, because the kernel counts failures of both together (kernel:
- * net/ipv4/tcp.c, tcp_done(); tcp_minisocks.c, tcp_check_req()).
+ * Returns the share of failed connections among all outgoing and incoming connections, because the kernel counts the
+ * failures of both together (kernel: net/ipv4/tcp.c, tcp_done(); tcp_minisocks.c, tcp_check_req()).
  */
 export function failedConnectShare(view: View, by: By): Expression {
   const { activeOpens, passiveOpens } = tcp.metrics;
@@ -80,15 +80,15 @@ export function failedConnectShare(view: View, by: By): Expression {
 
 export const listenOverflows = (view: View, by: By): Expression => rate(tcpext.metrics.listenOverflows, view, by);
 
-/** Returns connections that got no entry, or whose packets were dropped. */
+/** Returns packets and entries that connection tracking dropped, and entries that it could not insert. */
 export function untracked(view: View, by: By, count: typeof rate = rate): Expression {
   const { drop, earlyDrop, insertFailed } = conntrack.metrics;
   return promql`${count(drop, view, by)} + ${count(earlyDrop, view, by)} + ${count(insertFailed, view, by)}`;
 }
 
 /**
- * Returns the fill level of each network namespace's table, which is its number of entries divided by the machine's limit. A limit of 0 means that there
- * is none.
+ * Returns the fill level of each network namespace's table, which is its number of entries divided by the machine's
+ * limit. A limit of 0 means that there is none.
  * @param machines view that selects the limits, whose series have no namespace and no Pod
  */
 export function conntrackUse(view: View, machines: View): Expression {
@@ -108,11 +108,14 @@ export function receiveDrops(view: View, by: By, count: typeof rate = rate): Exp
   return promql`${count(receiveQueueDrops, view, by)} + ${count(busy, view, by)}`;
 }
 
-/** Returns 1 if the probe is in the state or, without the label `probe` in `by`, if any probe is. */
+/**
+ * Returns 1 if the probe is in the state. If `by` does not contain the label `probe`, returns 1 if any probe is in the
+ * state.
+ */
 export const isState = (state: 'failed' | 'degraded', view: View, by: readonly ('probe' | TargetLabel)[]): Expression =>
   gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
 
-/** Counts the results of an expression. Returns 0 instead of nothing if there are agents. */
+/** Counts the results of an expression. If there are no results but there are agents, returns 0. */
 export function countOf(expression: Expression, view: View): Expression {
   const none = gauge('max', AGENT_METRICS.buildInfo, view, []);
   return { ...promql`count(${expression}) or 0 * ${none}`, metrics: expression.metrics, unit: 'short' };

@@ -12,7 +12,10 @@ import { EVENT_TYPES } from './logql.ts';
 import { type Metric, select } from './promql.ts';
 import { IS_POD, OF_NAMESPACE, OF_WORKLOAD, WORKLOAD_OF_POD } from './views.ts';
 
-/** Variables at the top of a dashboard. The value of `All` is `.*`, which also matches series without the label and keeps queries short. */
+/**
+ * Variables at the top of a dashboard. The value of `All` is `.*`, which also matches series without the label and
+ * keeps queries short.
+ */
 
 const ALL = { text: 'All', value: '$__all' };
 

@@ -1,18 +1,27 @@
 import type { View } from './promql.ts';
 
-/** Selectors that use the variables at the top of a dashboard. The value of each variable may be `.*`, which also matches series without the label. */
+/**
+ * Selectors that use the variables at the top of a dashboard. The value of each variable may be `.*`, which also
+ * matches series without the label.
+ */
 
 export const CLUSTER = 'cluster=~"$cluster"';
 export const NODE = 'node=~"$node"';
 export const NAMESPACE = 'namespace=~"$namespace"';
 export const IS_POD = 'pod!=""';
 
-/** Characters of the random suffixes in Kubernetes names, which exclude vowels, 0, 1 and 3 (k8s.io/apimachinery, util/rand). */
+/**
+ * Characters of the random suffixes in Kubernetes names, which exclude vowels, 0, 1 and 3 (k8s.io/apimachinery,
+ * util/rand).
+ */
 const RANDOM = '[bcdfghjklmnpqrstvwxz2456789]';
 /** Matches the suffix that a ReplicaSet, DaemonSet, Job, CronJob or StatefulSet adds to the name of a workload. */
 const POD_SUFFIX = `(?:(?:-(?:${RANDOM}{6,10}|[0-9]{8,10}))?-${RANDOM}{5}|-[0-9]+)`;
 
-/** Extracts the workload from the name of a Pod. The regular expression has JavaScript's syntax, because Grafana applies it to the values of a variable. */
+/**
+ * Extracts the workload from the name of a Pod. The regular expression has JavaScript's syntax, because Grafana applies
+ * it to the values of a variable.
+ */
 export const WORKLOAD_OF_POD = `^(?<value>.+?)${POD_SUFFIX}?$`;
 
 export const POD = 'pod=~"$pod"';
@@ -25,7 +34,7 @@ export const OF_NAMESPACE: readonly string[] = [CLUSTER, NODE, NAMESPACE];
 export const OF_WORKLOAD: readonly string[] = [...OF_NAMESPACE, WORKLOAD];
 
 export const OF_CLUSTER: View = { matchers: OF_NAMESPACE, window: RATE };
-/** The same selection over the whole time range of the dashboard. */
+/** Same selection as OF_CLUSTER, over the whole time range of the dashboard. */
 export const OF_CLUSTER_RANGE: View = { ...OF_CLUSTER, window: RANGE };
 
 export const OF_POD: View = { matchers: [...OF_WORKLOAD, POD, IS_POD], window: RATE };

@@ -32,7 +32,9 @@ import { Serving, type ServingOptions } from './serving.ts';
 
 export interface AgentOptions extends ServingOptions {
   readonly configFile: string | undefined;
-  /** ConfigMap to read the configuration from, instead of a file. Needs `kubernetes`. */
+  /**
+   * ConfigMap to read the configuration from, instead of a file. Requires access to the Kubernetes API (`kubernetes`).
+   */
   readonly configMap: ConfigMapRef | undefined;
   readonly kubernetes: KubernetesUse;
   /** Name of this node. */
@@ -40,24 +42,27 @@ export interface AgentOptions extends ServingOptions {
   readonly paths: Paths;
   /** Directory for data that survives a restart. */
   readonly state: string;
-  /** Labels of this node, which `nodes` in the configuration matches against. */
+  /** Labels of this node. The selectors under `nodes` in the configuration are matched against them. */
   readonly nodeLabels: Labels;
-  /** Aborts a start that is still in progress. */
+  /** Aborts the startup if it is still in progress. */
   readonly stop: AbortSignal;
 }
 
-/** Milliseconds for the whole shutdown, for the pending requests to other services, and for the rest of the log. */
+/**
+ * Time limits in milliseconds: for the whole shutdown, for stopping the configuration and the Kubernetes watches, and
+ * for shipping the last log lines.
+ */
 const END_MS = 4_700;
 const ASKING_MS = 300;
 const LOG_MS = 300;
 
 /**
- * Milliseconds that a start waits for the Kubernetes API to send the configuration and the names of the Pods.
- * Without the names, the first metrics and events would lack their Pod.
+ * Maximum number of milliseconds for which startup waits for the Kubernetes API to send the Pods, and then for it to
+ * send the configuration. Without the Pods, the first metrics and events would lack the names of their Pods.
  */
 const API_WAIT_MS = 3_000;
 
-/** The running agent. Connects the configuration, the kernel thread, the events and the HTTP server. */
+/** The running agent, which connects the configuration, the kernel thread, the events and the HTTP server. */
 export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #config: ConfigLoop;
@@ -125,7 +130,10 @@ export class Agent implements AsyncDisposable {
     });
   }
 
-  /** The order matters: the log level applies to the other steps, and events and sinks are set up before the first event. */
+  /**
+   * Returns the followers in the order in which they are called. The log level is first, so that it applies to the
+   * other steps. Events and sinks are configured before the kernel thread can send the first event.
+   */
   #followers(): Record<string, ConfigFollower> {
     return {
       log: async ({ log }) => {
@@ -147,8 +155,9 @@ export class Agent implements AsyncDisposable {
 
   /**
    * Resolves once the agent serves requests.
-   * @throws {ConfigError} if the configuration file is invalid; an invalid ConfigMap is reported and the defaults apply
-   * @throws if it cannot listen on an address or read /proc, or if it is stopped before it serves
+   * @throws {ConfigError} if the configuration file is invalid. An invalid ConfigMap does not throw: it is reported,
+   * and the defaults apply.
+   * @throws if the agent cannot listen on an address or read /proc, or if it is stopped before it serves requests
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const { state: directory, paths, stop, log } = options;
@@ -168,7 +177,7 @@ export class Agent implements AsyncDisposable {
   async #start(): Promise<void> {
     const { configFile, stop } = this.#options;
     const content = configFile === undefined ? undefined : await readContent(this.#files, configFile);
-    // Reports an invalid file before anything is started.
+    // Fails on an invalid file before starting anything.
     if (content !== undefined) this.#config.check(content);
     for (const step of [
       () => this.#listen(),
@@ -213,7 +222,7 @@ export class Agent implements AsyncDisposable {
     const { kubernetes, node, log } = this.#options;
     if (kubernetes.trouble !== undefined) log.warn(kubernetes.trouble);
     if (!kubernetes.asked) return;
-    // The client library takes memory, so it is loaded only if the API is used.
+    // The client library is loaded only if the API is used, to save memory.
     const { openSession } = await import('#kubernetes/session.ts');
     const { checkKubeconfig } = await import('#kubernetes/kubeconfig_files.ts');
     await checkKubeconfig(this.#files, process.env);
@@ -230,23 +239,29 @@ export class Agent implements AsyncDisposable {
     await this.#cluster.listed(API_WAIT_MS);
   }
 
-  /** A failed request needs no retry: the kernel thread has ended, and the next one receives all current state. */
+  /**
+   * Does not retry a failed request, because the kernel thread has exited and its replacement receives the complete
+   * current state.
+   */
   #tellKernel(told: Promise<void>): void {
     told.catch((error: Error) => this.#options.log.debug(`the kernel thread did not get an update: ${error.message}`));
   }
 
-  /** `HOST:PORT` that the agent listens on. */
+  /** Returns the first address that the agent listens on, as `HOST:PORT`. */
   get address(): string {
     return this.#serving.address;
   }
 
-  /** Resolves within five seconds even if a step hangs. Sinks get the time that the earlier steps leave. */
+  /**
+   * Shuts the agent down. Resolves within five seconds even if a step hangs. The sinks may use the time that remains
+   * after the earlier steps.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     const endMs = performance.now() + END_MS;
     this.#ending.abort(new Error('the agent is shutting down'));
     this.#watcher?.[Symbol.dispose]();
     await this.#memory?.[Symbol.asyncDispose]();
-    // These may hang on a file system or on the Kubernetes API.
+    // Each of these may hang on a file system or on the Kubernetes API.
     const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
     await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);
     this.#session?.[Symbol.dispose]();
@@ -306,7 +321,9 @@ function notAsked(trouble: string): KubernetesState {
   return { connected: false, trouble, resources: [], addresses: 0, addressesLeftOut: 0 };
 }
 
-/** Returns a promise that rejects with the signal's reason on abort. An unobserved rejection is not reported. */
+/**
+ * Returns a promise that rejects with the signal's reason on abort. Node.js does not report the rejection as unhandled.
+ */
 function rejectionOf(signal: AbortSignal): Promise<never> {
   const { promise, reject } = Promise.withResolvers<never>();
   promise.catch(() => undefined);

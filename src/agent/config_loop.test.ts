@@ -30,7 +30,7 @@ let loop: ConfigLoop;
 let steps: string[];
 let logs: string[];
 let rejected: (readonly [string, ConfigMapVersion | undefined])[];
-/** The state that the kernel thread was last asked to reach. */
+/** State that the kernel thread was last asked to reach. */
 let desired: DesiredKernel | undefined;
 let podLabels: PodLabels | undefined;
 /** Runs in each step. A test replaces it to make a follower or the kernel thread fail or wait. */

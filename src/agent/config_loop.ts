@@ -1,4 +1,7 @@
-/** Reads, validates, applies and reports each new configuration. A rejected one leaves the previous one active. */
+/**
+ * Reads, validates, applies and reports each new configuration. If one is rejected, the previous configuration stays
+ * active.
+ */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ConfigStatus, Fault } from '#api/config.ts';
@@ -18,15 +21,15 @@ import { desiredKernel } from './desired_kernel.ts';
 export type ConfigFollower = (config: Config) => void | Promise<void>;
 
 export interface ConfigLoopOptions {
-  /** Where documents come from, for the status. */
+  /** Source of the documents, which the status shows. */
   readonly origin: Pick<ConfigStatus, 'file' | 'configMap'>;
   readonly reader: ConfigReader;
   readonly expiry: SectionExpiry;
-  /** Labels of this node that are known when the agent starts. */
+  /** Labels of this node that are known at startup. */
   readonly nodeLabels: Labels;
-  /** Keyed by the section of the document that each one applies, and called in this order. */
+  /** Followers, keyed by the document section that each of them applies. They are called in insertion order. */
   readonly followers: Readonly<Record<string, ConfigFollower>>;
-  /** Called after the followers. */
+  /** Client of the kernel thread. It is called after all followers. */
   readonly kernel: Pick<KernelClient, 'labelPods' | 'configure'>;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** Called for each document that is rejected after the agent has started. */
@@ -42,7 +45,7 @@ export class ConfigLoop implements AsyncDisposable {
   readonly #active: ActiveConfig;
   #nodeLabels: Labels;
   #status: ConfigStatus;
-  /** Version of the active document. */
+  /** Version of the ConfigMap that the active document comes from. */
   #version: ConfigMapVersion | undefined;
   #isApplied = false;
   #isClosed = false;
@@ -66,17 +69,20 @@ export class ConfigLoop implements AsyncDisposable {
     return this.#active.config.document;
   }
 
-  /** Whether a configuration has been applied; the defaults count as one. */
+  /** Whether a configuration, possibly the defaults, has been applied. */
   get isApplied(): boolean {
     return this.#isApplied;
   }
 
-  /** Returns the time in RFC 3339 when the probe reverts by itself, or null if it does not. */
+  /** Returns the RFC 3339 time at which the next section of the probe expires, or null if no section expires. */
   until(probe: string): string | null {
     return this.#active.until(probe);
   }
 
-  /** Validates a document without applying it. @throws {ConfigError} if it is invalid or could not be read */
+  /**
+   * Validates a document without applying it.
+   * @throws {ConfigError} if the document is invalid or could not be read
+   */
   check(content: FileContent): void {
     this.#active.check(textOf(content));
   }
@@ -93,8 +99,9 @@ export class ConfigLoop implements AsyncDisposable {
   }
 
   /**
-   * Applies the defaults, unless a document has been applied already. Called when the first document is late or invalid.
-   * @param why why the document is late
+   * Applies the defaults, unless a configuration has already been applied. Called when the first document is late or
+   * invalid.
+   * @param why reason why the document is late
    */
   fallBack(why = 'the Kubernetes API has not responded yet'): Promise<void> {
     return this.#queue(async () => {
@@ -107,7 +114,7 @@ export class ConfigLoop implements AsyncDisposable {
     });
   }
 
-  /** Takes a new document. If it is invalid, the error is reported and the previous document stays active. */
+  /** Applies a new document. If it is invalid, the error is reported and the previous document stays active. */
   reload(content: FileContent, version?: ConfigMapVersion): Promise<void> {
     return this.#queue(() =>
       this.#attempt(version, async () => {
@@ -119,8 +126,8 @@ export class ConfigLoop implements AsyncDisposable {
   }
 
   /**
-   * Resolves the active document for new labels of the node, and applies it if they select other overrides.
-   * @param labels take precedence over the labels that were known at the start
+   * Resolves the active document for new labels of the node, and applies the result if it differs.
+   * @param labels labels that take precedence over those known at startup
    */
   setNodeLabels(labels: Labels): Promise<void> {
     return this.#queue(() =>
@@ -133,14 +140,16 @@ export class ConfigLoop implements AsyncDisposable {
     );
   }
 
-  /** Resolves once the document in progress is applied. Queued documents are dropped. */
+  /**
+   * Stops applying documents. Resolves once the document in progress has been applied. Queued documents are dropped.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#active[Symbol.dispose]();
     await this.#last;
   }
 
-  /** Runs calls in order, one at a time. A failure rejects only the call that failed. */
+  /** Queues a call. Calls run in order, one at a time. A failure rejects only the promise of the failed call. */
   #queue(work: () => Promise<void>): Promise<void> {
     const done = this.#last.then(async () => {
       if (!this.#isClosed) await work();
@@ -149,7 +158,10 @@ export class ConfigLoop implements AsyncDisposable {
     return done;
   }
 
-  /** @param take returns whether the active configuration changed */
+  /**
+   * Applies a configuration, or reports why it is invalid.
+   * @param take activates a document, and returns whether the active configuration changed
+   */
   async #attempt(version: ConfigMapVersion | undefined, take: () => Promise<boolean>): Promise<void> {
     const { log, rejected } = this.#options;
     try {
@@ -165,7 +177,10 @@ export class ConfigLoop implements AsyncDisposable {
     log('info', `configuration ${this.#status.generation} applied`);
   }
 
-  /** Applies the document again without its expired sections. The generation stays, because the document is the same. */
+  /**
+   * Applies the active document again without its expired sections. The generation does not change, because the
+   * document is the same.
+   */
   #revert(sections: readonly TimedSection[]): void {
     for (const { path } of sections) this.#options.log('info', `${pathText(path)}: expired`);
     void this.#queue(async () => {
@@ -202,7 +217,8 @@ export class ConfigLoop implements AsyncDisposable {
 
   async #tellKernel(config: Config): Promise<void> {
     const { kernel, log } = this.#options;
-    // Each runs even if the other fails. A failure means that the thread ended; the next thread receives the latest requests.
+    // Each request is sent even if the other one fails. A failure means that the kernel thread has exited. The next
+    // kernel thread receives the latest requests.
     const told = await Promise.allSettled([kernel.labelPods(config.labels), kernel.configure(desiredKernel(config))]);
     const failure = told.find((outcome) => outcome.status === 'rejected');
     if (failure !== undefined)
@@ -214,7 +230,10 @@ export class ConfigLoop implements AsyncDisposable {
   }
 }
 
-/** @throws {ConfigError} if the content could not be read */
+/**
+ * Returns the text of a document.
+ * @throws {ConfigError} if the content could not be read
+ */
 function textOf(content: FileContent): string {
   if ('error' in content) throw new ConfigError([{ path: '', value: '', allowed: `cannot be read: ${content.error}` }]);
   return content.text;

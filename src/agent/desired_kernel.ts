@@ -6,7 +6,7 @@ export function desiredKernel(config: Config): DesiredKernel {
   return { probes: desiredProbes(config), bpfStats: config.bpfStats, series: config.limits.series };
 }
 
-/** Returns the enabled probes. A probe without its own `detail` gets the document's. */
+/** Returns the enabled probes. A probe without its own `detail` uses the top-level `detail`. */
 export function desiredProbes({ detail, probes }: Config): DesiredProbes {
   const enabled = Object.entries(probes).filter(([, probe]) => probe.enabled);
   return Object.fromEntries(

@@ -45,7 +45,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Returns one event whose time is this number of nanoseconds after the hour. */
+/** Returns one event whose time is the given number of nanoseconds after the hour. */
 function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
   const [made] = makeEvents(1, { pod: 'cart', reason: 'NO_SOCKET', src: '10.0.0.1:1', dst: '10.0.0.2:2', ...more }, at);
   if (made === undefined) throw new Error('none made');
@@ -61,7 +61,7 @@ it('has a timer only while it compares events', () => {
   expect(vi.getTimerCount()).toBe(1);
   vi.advanceTimersByTime(1_250);
   expect(out).toHaveLength(2);
-  // A window with events is followed by another window, which ends without events here.
+  // After a window with events, another window follows. It ends without events here.
   vi.advanceTimersByTime(1_250);
   expect(vi.getTimerCount()).toBe(0);
   lane.receive([event(2)]);
@@ -157,13 +157,13 @@ describe('by service', () => {
       lookup(0, { src: `10.0.0.1:${client}`, dst: `10.0.0.2:${service}` });
     lane.receive([between(40_000, 50_051), between(40_000, 50_051), between(40_001, 50_051)]);
     expect(out).toHaveLength(1);
-    // The lane knows now that 50051 is the service's port, so another port belongs to another service.
+    // The lane now knows that 50051 is the service's port, so a different port belongs to a different service.
     lane.receive([between(40_000, 50_052)]);
     expect(out).toHaveLength(2);
     lane.receive([between(40_002, 50_051)]);
     vi.advanceTimersByTime(1_250);
     expect(out.slice(2)).toMatchObject([{ count: 3, ports: [40_000, 40_001, 40_002] }]);
-    // The next window still knows the service's port.
+    // The lane still knows the service's port in the next window.
     lane.receive([between(40_003, 50_051), between(40_000, 50_053)]);
     expect(out.slice(3)).toMatchObject([{ dst: '10.0.0.2:50053' }]);
   });

@@ -21,19 +21,20 @@ export interface LaneOptions {
   /** Name of this node. */
   readonly node: string;
   readonly probes: readonly AnyProbe[];
-  /** Ports that this node's kernel assigns to clients. */
+  /** Range of the ephemeral ports, which this node's kernel assigns to clients. */
   readonly ephemeral: PortRange;
   readonly ledger: Ledger;
   readonly bus: RecordBus<EventRecord>;
-  /** Finds the owners of addresses; undefined if events are not to name peers. */
+  /** Returns the lookup that finds the owners of addresses; undefined if events do not name their peers. */
   readonly peers: () => PeerLookup | undefined;
-  /** Passes records to the sinks that take their kind. */
+  /** Passes records to the sinks that accept their kind. */
   readonly deliver: (records: readonly LaneRecord[]) => void;
 }
 
 /**
- * Records that are not events were selected by their probe (`probe/records.ts`), so they skip the stages from enrich to
- * publish. The ledger counts the records that each stage drops or holds.
+ * Processes records on their way from the kernel thread to the sinks. Records other than events skip the stages from
+ * enrich to publish, because their probe has already selected them (`probe/records.ts`). The ledger counts the records
+ * that each stage drops or holds.
  */
 export class Lane implements Disposable {
   readonly #options: LaneOptions;
@@ -69,12 +70,12 @@ export class Lane implements Disposable {
     this.#deliver(records);
   }
 
-  /** Number of events that were sent without folding, because too many windows were open. */
+  /** Number of events that were sent without folding because too many windows were open. */
   get unfolded(): number {
     return this.#fold.unfolded;
   }
 
-  /** Sends the events that are held for folding. */
+  /** Immediately sends the events that are held for folding. */
   [Symbol.dispose](): void {
     this.#fold[Symbol.dispose]();
   }
@@ -88,7 +89,10 @@ export class Lane implements Disposable {
     return events.map((event) => withPeer(event, context));
   }
 
-  /** Runs after folding, so repeated events of a Pod do not use up the limit for its other events. */
+  /**
+   * Applies the rate limit of each Pod. This stage runs after folding, so that repeated events of a Pod do not use up
+   * the limit for its other events.
+   */
   #limit(events: readonly EventRecord[]): void {
     const admitted = events.filter((event) => {
       const admit = this.#limiter.admit(event);
@@ -98,7 +102,7 @@ export class Lane implements Disposable {
     if (admitted.length > 0) this.#publish(admitted);
   }
 
-  /** Sends events to clients that follow them, and keeps them for later queries. */
+  /** Sends events to the clients that follow them, keeps them for later queries, and delivers them to the sinks. */
   #publish(events: readonly EventRecord[]): void {
     this.#deliver(this.#options.bus.publish(events));
   }

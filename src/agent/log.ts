@@ -4,10 +4,13 @@ import { visibleLines } from '#core/inert.ts';
 
 const INDENT = '  ';
 
-/** Messages quote text from documents, servers and paths, which must not forge a log line or control the terminal. */
+/**
+ * Escapes control characters, because messages quote text from documents, servers and paths. Such text must not forge a
+ * log line or control the terminal.
+ */
 const inert = format((info) => ({ ...info, message: visibleLines(String(info.message), INDENT) }));
 
-/** Creates the agent's log. It goes to stderr, one line per message, because stdout is for events. */
+/** Creates the agent's logger. It writes to stderr, because stdout is for events. */
 export function createLog(level: LogLevel): Logger {
   const line = format.printf(({ timestamp, level: severity, message }) => `${timestamp} ${severity} ${message}`);
   return createLogger({

@@ -44,7 +44,7 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   log.info('four');
   await eventually(() => expect(told.join()).toMatch(/log lines do not reach loki: ENOENT.*token/));
   writeFileSync(token, 'another\n');
-  // The failure itself is logged, too.
+  // The failure itself is also logged.
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContain('four'));
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContainEqual(expect.stringMatching(/ENOENT/)));
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer another');

@@ -7,12 +7,12 @@ import { SinkQueue, type SinkQueueOptions } from '#delivery/sink_queue.ts';
 import { LokiSink } from '#delivery/sinks/loki.ts';
 import type { Files } from '#files/files.ts';
 
-// log_shipping.ts imports this module only if the configuration ships the log.
+// This module is loaded only if the configuration enables log shipping (log_shipping.ts).
 
 const JOB = 'netsonde-agent';
 const LEVEL = Symbol.for('level');
 const BATCH = { records: 1_000, bytes: 256 * 1024, ageMs: 2_000 };
-/** Limits of the queue. The oldest lines are dropped first; stderr has all lines. */
+/** Limits of the queue. The oldest messages are dropped first. All messages are still written to stderr. */
 const QUEUE = { records: 2_000, bytes: 1024 * 1024 };
 const DIGITS_BELOW_MILLISECOND = 6;
 
@@ -21,14 +21,17 @@ interface Info {
   readonly [LEVEL]: string;
 }
 
-/** Ships the agent's log to Loki, one record per line, with the queue that event sinks use. */
+/** Ships the agent's log to Loki, one record per message, through the same kind of queue as the event sinks. */
 export class LokiTransport extends Transport {
   readonly #node: string;
   readonly #queue: SinkQueue;
-  /** Time of the previous line, and its number within that millisecond, which keeps such lines in order. */
+  /**
+   * Time of the previous message, and its index among the messages of the same millisecond. The index becomes part of
+   * the timestamp, to preserve the order of these messages.
+   */
   #last = { ms: 0, lines: 0 };
 
-  /** @param log called when lines cannot be delivered */
+  /** @param log called when messages cannot be delivered */
   constructor(config: LogLokiConfig, node: string, files: Files, log: SinkQueueOptions['log']) {
     super();
     this.#node = node;
@@ -45,7 +48,7 @@ export class LokiTransport extends Transport {
     next();
   }
 
-  /** Sends the waiting lines, for at most the given time. */
+  /** Sends the queued messages, and gives up after `deadlineMs`. */
   flush(deadlineMs: number): Promise<void> {
     return this.#queue.close(deadlineMs);
   }

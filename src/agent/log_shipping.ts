@@ -6,7 +6,7 @@ import type { LokiTransport } from './log_loki.ts';
 
 const FLUSH_MS = 1_500;
 
-/** Adds a Loki transport to the agent's log while the configuration asks for one. */
+/** Adds a Loki transport to the agent's log while the configuration enables it. */
 export class LogShipping {
   readonly #log: Logger;
   readonly #node: string;
@@ -30,7 +30,7 @@ export class LogShipping {
     this.#log.add(this.#transport);
   }
 
-  /** Stops shipping. Sends the waiting lines, for at most the given time. */
+  /** Stops shipping. First sends the queued messages, and gives up after `deadlineMs`. */
   async close(deadlineMs = FLUSH_MS): Promise<void> {
     const transport = this.#transport;
     this.#transport = undefined;

@@ -4,7 +4,10 @@ import type { KernelClient } from '#kernel/client.ts';
 
 const LOOK_EVERY_MS = 10_000;
 
-/** Returns the memory of a burst to the kernel once the burst is over, from the heaps of both threads. Runs until disposed. */
+/**
+ * Watches the resident memory, and returns unused heap memory of both threads to the kernel after a burst of memory
+ * use. Runs until disposed.
+ */
 export function keepMemory(
   kernel: Pick<KernelClient, 'ask'>,
   everyMs = LOOK_EVERY_MS,
@@ -14,7 +17,7 @@ export function keepMemory(
   const watch = new BurstWatch();
   return repeat(everyMs, async () => {
     if (!watch.look(resident())) return;
-    // A kernel thread that hangs or has ended is handled by its client.
+    // The client handles a kernel thread that hangs or has exited.
     void kernel.ask('giveBack', null).catch(() => undefined);
     giveBack();
   });

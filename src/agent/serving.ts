@@ -14,17 +14,17 @@ export interface ServingOptions {
   readonly listen: ListenAddress;
   /** Second address that serves only /healthz and /readyz, without TLS. */
   readonly healthListen: ListenAddress | undefined;
-  /** Path of a Unix socket to serve on as well. */
+  /** Path of a Unix socket to listen on in addition to the addresses. */
   readonly apiSocket: string | undefined;
   readonly apiTokenFile: string | undefined;
-  /** Gives clients on loopback no more rights than clients on other machines. */
+  /** Treats clients on loopback like clients on other machines, so that they need the token as well. */
   readonly apiSocketOnly: boolean;
   /** File with TLS settings and passwords, in the format of the Prometheus exporter toolkit. */
   readonly webConfigFile: string | undefined;
   readonly log: Logger;
 }
 
-/** Listens on all addresses and sockets of the agent, each with its access rules. */
+/** Listens on all addresses and sockets of the agent, and applies the access rules of each. */
 export class Serving implements Disposable {
   readonly #refusals = new Refusals();
   readonly #followers = new Followers(this.#refusals);
@@ -32,7 +32,10 @@ export class Serving implements Disposable {
   readonly #listeners = new Listeners(this.#connections, this.#refusals);
   #web: WebFile | undefined;
 
-  /** @throws if it cannot listen on an address, or if the token file or the web configuration is unusable */
+  /**
+   * Starts to listen on all configured addresses and sockets.
+   * @throws if the agent cannot listen on an address, or if the token file or the web configuration is unusable
+   */
   async listen(
     options: ServingOptions,
     files: Files,
@@ -80,7 +83,7 @@ export class Serving implements Disposable {
       await this.#listeners.onUnix(apiSocket, createListener(deps, accessTo('unix', rights)));
   }
 
-  /** Returns `HOST:PORT` of the first address. */
+  /** Returns the first address as `HOST:PORT`. */
   get address(): string {
     return this.#listeners.address;
   }

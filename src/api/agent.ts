@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { time } from './fields.ts';
 
-/** `/api/v1/agent` */
+/** Response body of `/api/v1/agent`. */
 export const AGENT_REPORT = z
   .strictObject({
     node: z.string().describe('Name of the node.'),

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { count, time } from './fields.ts';
 
-/** One error in a configuration. */
+/** Schema of an error in a configuration. */
 const FAULT = z
   .strictObject({
     path: z.string().describe('Path of the faulty value: `probes.packetloss.limit`; empty for the whole document.'),
@@ -11,7 +11,7 @@ const FAULT = z
   .readonly();
 export type Fault = z.infer<typeof FAULT>;
 
-/** State of the configuration. */
+/** Schema of the state of the configuration. */
 const STATUS = z.strictObject({
   file: z.string().nullable().describe('File that the configuration is read from; null if it is not read from a file.'),
   configMap: z
@@ -37,7 +37,7 @@ const STATUS = z.strictObject({
 });
 export type ConfigStatus = Readonly<z.infer<typeof STATUS>>;
 
-/** `/api/v1/config` */
+/** Response body of `/api/v1/config`. */
 export const CONFIG_REPORT = STATUS.extend({
   document: z
     .record(z.string(), z.unknown())

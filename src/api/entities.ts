@@ -25,7 +25,7 @@ const STATUS = z
   .readonly();
 export type EntityStatus = z.infer<typeof STATUS>;
 
-/** `/api/v1/entities` */
+/** Response body of `/api/v1/entities`. */
 export const ENTITIES_REPORT = z
   .strictObject({ entities: z.array(STATUS).readonly().describe('Entities that exist now.') })
   .readonly();

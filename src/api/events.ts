@@ -10,10 +10,10 @@ const PEER = z
     ip: z.string().describe('IP address of the peer.'),
   })
   .readonly();
-/** The other end of the connection that a packet belongs to. */
+/** The remote end of the connection that a packet belongs to. */
 export type Peer = z.infer<typeof PEER>;
 
-/** Fields that all types of events have. */
+/** Fields that are common to all types of events. */
 const ENVELOPE = z.strictObject({
   time: kernelTime().describe('When the event happened, according to the clock of the kernel.'),
   probe: z.string().describe('Probe that reported the event.'),
@@ -60,13 +60,16 @@ const ENVELOPE = z.strictObject({
   lastTime: kernelTime().exactOptional().describe('With `count`: when the last of the events happened.'),
 });
 
-/** An event as `/api/v1/events` and all sinks show it: a flat object with the common fields and those of its type. */
+/**
+ * An event, as returned by `/api/v1/events` and written by all sinks. It is a flat object with the common fields and
+ * the fields of its type.
+ */
 export const EVENT = ENVELOPE.loose().readonly();
 export type EventRecord = z.infer<typeof EVENT>;
 
 /**
- * Fields that a client needs to show an event in one line. Other fields and severities are accepted, because the agent
- * may be of another version.
+ * Fields that a client needs to show an event on one line. Other fields and severities are accepted, because the agent
+ * may have a different version.
  */
 export const EVENT_SUMMARY = ENVELOPE.pick({
   time: true,
@@ -82,14 +85,14 @@ export type EventSummary = z.infer<typeof EVENT_SUMMARY>;
 
 const VALUES = { string: z.string(), number: z.number(), strings: z.array(z.string()).readonly() } as const;
 
-/** A field that only one type of events has. */
+/** A field that is specific to one type of events. */
 export interface OwnField {
   readonly type: keyof typeof VALUES;
-  /** The field is absent while its value is unknown. */
+  /** Whether the field is absent if its value is unknown. */
   readonly optional?: boolean;
 }
 
-/** Returns the schema of one type of events, which rejects undeclared fields. */
+/** Returns the schema of one type of events. It rejects undeclared fields. */
 export function eventOf(fields: Readonly<Record<string, OwnField>>): z.ZodType<EventRecord> {
   const own = Object.entries(fields).map(([name, { type, optional }]) => [
     name,

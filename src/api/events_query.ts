@@ -2,7 +2,10 @@ import * as z from 'zod';
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** Parses a duration such as `10m`, or a time in RFC 3339. Returns milliseconds since 1970, or NaN if it is neither. */
+/**
+ * Parses a time, given either in RFC 3339 or as an age such as `10m`. Returns milliseconds since 1970, or NaN if the
+ * text is neither.
+ */
 export function parseSince(text: string, nowMs: number): number {
   const [, number, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
   return number === undefined ? Date.parse(text) : nowMs - Number(number) * (UNIT_MS[unit] ?? 0);
@@ -13,7 +16,7 @@ const twice = ({ path }: { readonly path?: PropertyKey[] | undefined }) =>
 
 const text = () => z.string({ error: twice });
 
-/** Parameters of `/api/v1/events`. Each may be given once. */
+/** Query parameters of `/api/v1/events`. Each of them may be given at most once. */
 export const EVENTS_QUERY = z.strictObject({
   probe: text().exactOptional().describe('Names of probes, separated by commas.'),
   type: text().exactOptional().describe('Types of events, separated by commas.'),

@@ -1,6 +1,9 @@
 import * as z from 'zod';
 
-/** Digits after the decimal point of a second. `Date` has milliseconds, the kernel has nanoseconds. */
+/**
+ * Number of fractional digits of a second. `Date` has a resolution of milliseconds, and the kernel has a resolution of
+ * nanoseconds.
+ */
 const MILLISECONDS = 3;
 const NANOSECONDS = 9;
 
@@ -10,10 +13,10 @@ export const time = () => z.iso.datetime({ precision: MILLISECONDS });
 /** Time in RFC 3339 in UTC, with nanoseconds. */
 export const kernelTime = () => z.iso.datetime({ precision: NANOSECONDS });
 
-/** Number of things, at least 0. */
+/** Non-negative integer. */
 export const count = () => z.int().min(0);
 
-/** Cookie of a network namespace. Decimal text, because a JSON number cannot hold all 64-bit integers. */
+/** Cookie of a network namespace as decimal text, because a JSON number cannot represent all 64-bit integers. */
 export const cookie = () => z.string().regex(/^\d{1,20}$/);
 
 export const labels = () => z.record(z.string(), z.string()).readonly();

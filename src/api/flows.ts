@@ -16,7 +16,7 @@ const owner = () => ({
     .describe('Name of the Pod, container, namespace or process; empty: the node; null: unknown.'),
 });
 
-/** Bytes and segments of one end, in both directions. */
+/** Bytes and segments that one end of a connection sent and received. */
 const traffic = () => ({
   sentBytes: count().describe('Payload bytes sent, each counted once however often it was retransmitted.'),
   receivedBytes: count().describe('Payload bytes received, in order.'),
@@ -26,7 +26,10 @@ const traffic = () => ({
   retransmittedBytes: count().describe('Payload bytes that were retransmitted.'),
 });
 
-/** Seconds in which one end had data to send, and what held it up. */
+/**
+ * Seconds in which one end had data to send, and the part of this time in which the receiver or the send buffer limited
+ * it.
+ */
 const limits = () => ({
   busySeconds: seconds().describe('Seconds in which there was data to send or to be acknowledged.'),
   receiverLimitedSeconds: seconds().describe('Part of them in which the window of the receiver was full.'),
@@ -68,17 +71,20 @@ const RECORD = z.strictObject({
   message: z.string().describe('A sentence for people.'),
 });
 
-/** A record of the kind `flow`: one connection that has ended, as one of its ends saw it. */
+/** A record of the kind `flow`. It describes one finished connection, as seen by one of its ends. */
 export const FLOW_RECORD = RECORD.readonly();
 export type FlowRecord = z.infer<typeof FLOW_RECORD>;
 
-/** The fields of a record that a client shows in a line. An agent of another version may have other fields, ways and causes. */
+/**
+ * Fields of a flow record that a client shows on one line. Unknown fields, ends and causes are accepted, because the
+ * agent may have a different version.
+ */
 export const FLOW_SUMMARY = RECORD.pick({ time: true, namespace: true, pod: true, failed: true, message: true })
   .extend({ cause: z.string().nullable(), end: z.string().nullable() })
   .strip();
 export type FlowSummary = z.infer<typeof FLOW_SUMMARY>;
 
-/** An edge: all connections of a Pod in one role with one peer and port of the server. */
+/** An edge, which stands for all connections of a Pod in one role with the same peer and the same server port. */
 const EDGE_FIELDS = z.strictObject({
   ...owner(),
   netns: cookie().nullable().describe('Cookie of the network namespace; null where the row covers several.'),
@@ -103,7 +109,7 @@ const EDGE_FIELDS = z.strictObject({
 const EDGE = EDGE_FIELDS.readonly();
 export type FlowEdge = z.infer<typeof EDGE>;
 
-/** `/api/v1/flows` */
+/** Response body of `/api/v1/flows`. */
 export const FLOWS_REPORT = z
   .strictObject({
     node: z.string().describe('Name of the node.'),
@@ -123,7 +129,10 @@ export const FLOWS_REPORT = z
   .readonly();
 export type FlowsReport = z.infer<typeof FLOWS_REPORT>;
 
-/** The part of an edge that a client shows in a row. An agent of another version may have other fields, roles and causes. */
+/**
+ * Fields of an edge that a client shows in a table row. Unknown fields, roles and causes are accepted, because the
+ * agent may have a different version.
+ */
 const EDGE_SUMMARY = EDGE_FIELDS.pick({
   namespace: true,
   pod: true,
@@ -142,7 +151,7 @@ const EDGE_SUMMARY = EDGE_FIELDS.pick({
   .strip();
 export type EdgeSummary = Readonly<z.infer<typeof EDGE_SUMMARY>>;
 
-/** The part of the report that a client shows. */
+/** Fields of the report that a client shows. */
 export const FLOWS_SUMMARY = z.object({
   node: z.string(),
   collectedAt: time(),

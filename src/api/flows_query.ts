@@ -12,7 +12,10 @@ const once = ({ path }: { readonly path?: PropertyKey[] | undefined }) =>
 
 const text = () => z.string({ error: once });
 
-/** A parameter that has to pass a test. @param fix what to give instead, after `name: value ` */
+/**
+ * Returns the schema of a parameter whose value must pass a test.
+ * @param fix rest of the error message, after `name: value`
+ */
 function checked(name: string, isGood: (value: string) => boolean, fix: string) {
   return text().refine(isGood, { error: ({ input }) => `${name}: ${String(input)} ${fix}` });
 }
@@ -46,7 +49,7 @@ function isSwitch(value: string): boolean {
   return ['true', 'false'].includes(value);
 }
 
-/** Parameters of `/api/v1/flows`; each at most once. */
+/** Query parameters of `/api/v1/flows`. Each of them may be given at most once. */
 export const FLOWS_QUERY = z.strictObject({
   ...selection(),
   limit: checked('limit', (limit) => isNumber(limit, 1, LIMIT_MAX), `is no limit; give a number from 1 to ${LIMIT_MAX}`)
@@ -55,7 +58,7 @@ export const FLOWS_QUERY = z.strictObject({
 });
 export type FlowsQuery = z.infer<typeof FLOWS_QUERY>;
 
-/** Parameters of `/api/v1/flows/stream`; each at most once. */
+/** Query parameters of `/api/v1/flows/stream`. Each of them may be given at most once. */
 export const FLOW_STREAM_QUERY = z.strictObject({
   ...selection(),
   since: checked(

@@ -4,7 +4,7 @@ import { DROP_REASONS, LEDGER_STAGES } from './words.ts';
 
 const kind = () => z.string().describe('Kind of the records: `event`, `flow`.');
 
-/** Records of one kind and probe before they leave the kernel thread, since the agent started. */
+/** Counts of the records of one kind and probe since the agent started, before they leave the kernel thread. */
 const KERNEL_ENTRY = z.strictObject({
   kind: kind(),
   probe: z.string().describe('Name of the probe.'),
@@ -26,7 +26,10 @@ const SINK_ROW = z.strictObject({
   dropped: z.partialRecord(z.enum(DROP_REASONS), count()).readonly().describe('Records lost, by reason.'),
 });
 
-/** `/api/v1/ledger`. For each kind, probe and sink, produced + recovered equals the sum of all other counts. */
+/**
+ * Response body of `/api/v1/ledger`. For each kind, probe and sink, `produced` + `recovered` equals the sum of all
+ * other counts.
+ */
 export const LEDGER_REPORT = z
   .strictObject({
     probes: z

@@ -11,7 +11,7 @@ const PROGRAM = z.strictObject({
   missed: count().describe('Runs that the kernel skipped.'),
 });
 
-/** A probe, as the kernel thread reports it. */
+/** State of a probe, as reported by the kernel thread. */
 const STATUS = z.strictObject({
   name: z.string().describe('Name of the probe: the key in the configuration.'),
   kind: z.enum(PROBE_KINDS).describe('How the probe reads the kernel.'),
@@ -44,7 +44,7 @@ const REPORT = STATUS.extend({
 }).readonly();
 export type ProbeReport = z.infer<typeof REPORT>;
 
-/** `/api/v1/probes` */
+/** Response body of `/api/v1/probes`. */
 export const PROBES_REPORT = z
   .strictObject({
     discovery: STATUS.readonly().describe(

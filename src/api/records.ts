@@ -1,13 +1,13 @@
 import type { FlowRecord } from './flows.ts';
 
-/** Values of records by their kind. Events have a lane of their own (`agent/lane.ts`) and are not among them. */
+/** Types of the records, by kind. Events are not included, because they are processed separately (`agent/lane.ts`). */
 export interface RecordValues {
   readonly flow: FlowRecord;
 }
 
 export type RecordName = keyof RecordValues;
 
-/** Records of one kind, in the order in which they were made. */
+/** Records of one kind, in the order of their creation. */
 export type RecordBatch = {
   readonly [Name in RecordName]: { readonly kind: Name; readonly values: readonly RecordValues[Name][] };
 }[RecordName];

@@ -13,19 +13,19 @@ import { TROUBLE } from './trouble.ts';
 
 export interface Route {
   readonly path: string;
-  /** One sentence for the docs. */
+  /** Description of the route in one sentence, for the documentation. */
   readonly summary: string;
-  /** Schema of the parameters. Without one, parameters are ignored. */
+  /** Schema of the query parameters. If undefined, query parameters are ignored. */
   readonly query?: z.ZodObject;
-  /** Schema of the JSON body; in a stream, of each event. */
+  /** Schema of the JSON response body. For a stream, schema of each record in it. */
   readonly answer: z.ZodType;
-  /** The response is a stream: server-sent events, or one JSON object per line. */
+  /** Whether the response is a stream of server-sent events or of JSON lines. */
   readonly isStream?: boolean;
-  /** Meaning of the statuses that not every route has. */
+  /** Descriptions of the status codes specific to this route. */
   readonly statuses: Readonly<Record<number, string>>;
 }
 
-/** Statuses other than 200 that every route has. */
+/** Descriptions of the status codes that every route may return, except 200. */
 export const COMMON_STATUSES: Readonly<Record<number, string>> = {
   400: 'The `Host` header is invalid, or there are several.',
   401: 'The bearer token, or the password from the web configuration, is missing or wrong.',
@@ -111,7 +111,7 @@ export const ROUTES: readonly Route[] = [
   },
 ];
 
-/** Returns the route of a path, which may have parameters; undefined if there is none. */
+/** Returns the route for a request path, which may include query parameters; undefined if there is no such route. */
 export function routeOf(path: string): Route | undefined {
   const [name] = path.split('?', 1);
   return ROUTES.find((route) => route.path === name);

@@ -24,7 +24,7 @@ const STATUS = z
   .readonly();
 export type SinkStatus = z.infer<typeof STATUS>;
 
-/** `/api/v1/sinks` */
+/** Response body of `/api/v1/sinks`. */
 export const SINKS_REPORT = z
   .strictObject({ sinks: z.array(STATUS).readonly().describe('Sinks that are configured.') })
   .readonly();

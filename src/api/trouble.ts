@@ -17,7 +17,7 @@ const ROW = z
   .readonly();
 export type TroubleRow = z.infer<typeof ROW>;
 
-/** `/api/v1/trouble` */
+/** Response body of `/api/v1/trouble`. */
 export const TROUBLE = z
   .strictObject({
     collected: time().describe('When the values were collected.'),

@@ -1,4 +1,7 @@
-/** Enumerations of the API. This file has no imports, because the agent and the web page load it at run time. */
+/**
+ * Enumerations of the API. This file must not import anything, because both the agent and the web page load it at run
+ * time.
+ */
 
 export const PROBE_KINDS = ['procfs', 'netlink', 'ebpf'] as const;
 export type ProbeKind = (typeof PROBE_KINDS)[number];
@@ -23,11 +26,11 @@ export type EntityKind = (typeof ENTITY_KINDS)[number];
 export const SEVERITIES = ['info', 'warning', 'critical'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** Ends of a connection: the one that opened it, or the one that accepted it. */
+/** Roles of a Pod in a connection. The client opened the connection, and the server accepted it. */
 export const FLOW_ROLES = ['client', 'server'] as const;
 export type FlowRole = (typeof FLOW_ROLES)[number];
 
-/** Causes why a connection was never established. */
+/** Reasons why a connection was never established. */
 export const FLOW_FAILURES = ['refused', 'timeout', 'unreachable', 'given_up', 'no_port', 'other'] as const;
 export type FlowFailure = (typeof FLOW_FAILURES)[number];
 
@@ -40,7 +43,10 @@ export const PEER_KINDS = ['pod', 'service', 'node', 'external'] as const;
 export const SINK_STATES = ['running', 'failed'] as const;
 export type SinkState = (typeof SINK_STATES)[number];
 
-/** Where events are first counted: in a BPF program, or in the agent once the probe has read them. */
+/**
+ * Where records are first counted: in a BPF program (`kernel`), or in the agent after the probe has read them
+ * (`agent`).
+ */
 export const LEDGER_STAGES = ['kernel', 'agent'] as const;
 
 /** Reasons why a record did not reach a sink. */

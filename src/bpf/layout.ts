@@ -1,11 +1,11 @@
-/** Names in a compiled object. generated/ has a layout for each object. */
+/** Names in a compiled object. generated/ contains a layout for each object. */
 export interface ObjectLayout {
   readonly constant: string;
   readonly map: string;
   readonly program: string;
 }
 
-/** An enum of the programs, as generated into generated/. */
+/** Values of an enum of the BPF programs, as generated in generated/. */
 type Values = Readonly<Record<string, number>>;
 
 /** Returns the names of an enum in the order of their values. */

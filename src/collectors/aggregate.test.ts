@@ -130,10 +130,10 @@ describe('attribution', () => {
     numbered({ eth0: [1, 5], eth1: [2, 6], x0: [3, 100] });
     for (let name = 1; name < 5; name++) numbered({ eth0: [1, 5], eth1: [2, 6], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 104 });
-    // The result is the same if there is space for another device meanwhile.
+    // The result is the same if space for another device becomes free meanwhile.
     for (let name = 5; name < 9; name++) numbered({ eth0: [1, 5], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 108 });
-    // The number belongs to another device now.
+    // The number now belongs to another device.
     numbered({ eth0: [1, 5], y: [3, 7] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 115 });
   });

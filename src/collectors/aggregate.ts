@@ -31,60 +31,73 @@ import type { TextWriter } from './text_writer.ts';
 /** Receives the samples of one probe in one collection. */
 export interface Batch {
   readonly emit: Emit<MetricSet>;
-  /** Makes the emitted samples visible. */
+  /** Makes the emitted samples visible on the page. */
   commit(): void;
-  /** Drops all samples, including later ones, because the probe is late or has failed. */
+  /** Drops all samples, including samples that are emitted later, because the probe is late or has failed. */
   discard(): void;
 }
 
-/** When a probe was added, and when its samples were last committed, on the clock of the aggregator. */
+/** State of a probe that has been enabled. Times are in milliseconds on the clock of the aggregator. */
 interface Watch {
   readonly sinceMs: number;
-  /** Whether the probe counts by itself, in a BPF program, so that new rows start from zero. */
+  /** Whether the probe counts in its own BPF programs, so that new rows start from zero. */
   readonly isOwn: boolean;
   committedMs: number | undefined;
-  /** Whether its rows are on no page, because it was off or its last collection failed. */
+  /**
+   * Whether the rows of the probe are missing from the page, because the probe was disabled or its last collection
+   * failed.
+   */
   isAway: boolean;
 }
 
-/** When a row of an entity was last born, and since when it is held, which is later if the row disappeared before a scraper saw it. */
+/**
+ * When the last new row of an entity appeared, and when the entity's current hold began. The hold began later if the
+ * rows reappeared or were renamed before a scraper saw their values.
+ */
 interface Held {
   readonly bornMs: number;
   readonly fromMs: number;
 }
 
-/** Assigns samples to the entities of their namespaces. Samples of namespaces without an owner are counted and dropped. */
+/**
+ * Assigns samples to the entities that own their namespaces. Samples of namespaces without a known owner are counted
+ * and dropped.
+ */
 export class Aggregator {
   readonly entities: EntityTable;
   readonly #isIgnored: (id: NetnsId) => boolean;
-  /** Families by probe, in the order of the page. Kept while a probe is off, so that totals under `*` cannot decrease. */
+  /**
+   * Metric families by probe, in the order of the page. They are kept while a probe is disabled, so that totals under
+   * `*` cannot decrease.
+   */
   readonly #families: ReadonlyMap<string, Map<string, Family>>;
-  /** Edges by bound, for metrics that share a bound, by probe. */
+  /** Edges of the metrics that share a joint bound, by probe and by bound. */
   readonly #edges = new Map<string, Map<JointBound, Edges>>();
   readonly #nowMs: () => number;
   readonly limit = new SeriesLimit();
-  /** Slots of subjects, by probe. */
+  /** Cached slots of subjects, by probe. */
   readonly #slots = new Map<string, SubjectSlots>();
-  /** By name, for probes that are on. */
+  /** State of each probe that has been enabled, by name. */
   readonly #watches = new Map<string, Watch>();
-  /** By slot. */
+  /** Held entities, by slot. */
   readonly #held = new Map<number, Held>();
   #scraped: ScraperView | undefined;
   readonly #page: PageText;
   readonly #createRows: typeof createRows;
-  /** Keys of the collected metrics, by probe. */
+  /** Keys of the metrics that are collected, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
-  /** Configured series, for probes whose configuration lists them. */
+  /** Series that the configuration selects, for probes with a list of `fields`. */
   readonly #choices = new Map<string, FieldChoice>();
   readonly unattributed = new Map<string, number>();
-  /** Number of samples that were collapsed into `*`, by metric and label, separated by NUL. */
+  /** Number of samples that were collapsed into `*`. The key consists of the metric and the label, separated by NUL. */
   readonly overflows = new Map<string, number>();
 
   /**
    * @param probes names of the probes, in the order of the page
-   * @param isIgnored whether a namespace without an entity is known to have no owner, so that its samples do not count as unknown
-   * @param nowMs returns milliseconds of a monotonic clock
-   * @param isNew whether a namespace began recently and after the first scan
+   * @param isIgnored whether a namespace without an entity is known to have no owner, so that its samples do not count
+   * as unattributed
+   * @param nowMs returns the time of a monotonic clock in milliseconds
+   * @param isNew whether a namespace was created recently and after the first scan
    * @param createFamily creates the family of a metric without joint labels
    */
   constructor(
@@ -119,7 +132,8 @@ export class Aggregator {
 
   /**
    * Adds a probe. Metrics that exceed the detail are not collected.
-   * @param isOwn whether the probe counts by itself, from zero on; otherwise it reads counters that the kernel has had for longer
+   * @param isOwn whether the probe itself counts from zero; otherwise, it reads counters of the kernel, which may have
+   * counted before
    * @param fields the only series to collect, regardless of the detail
    */
   addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false, fields?: FieldChoice): void {
@@ -145,7 +159,11 @@ export class Aggregator {
     for (const family of this.#familiesOf(probe).values()) family.stop();
   }
 
-  /** @param isShown whether to take samples of a namespace, in which case those of the node are dropped; undefined takes all */
+  /**
+   * Starts a collection of a probe.
+   * @param isShown whether samples of a namespace are accepted. If set, samples of the node are dropped. If undefined,
+   * all samples are accepted.
+   */
   begin(probe: string, isShown?: (id: NetnsId) => boolean): Batch {
     const wanted = this.#wanted.get(probe) ?? new Set();
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
@@ -212,15 +230,18 @@ export class Aggregator {
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
   }
 
-  /** Folds series over the limit. Must be called after all probes were collected. The agent's own series do not count. */
+  /**
+   * Folds series until the page is within the series limit. Must be called after all probes have been collected. The
+   * agent's own series do not count toward the limit.
+   */
   fit(): void {
     const families = [...this.families()].filter(({ descriptor }) => descriptor.scope !== 'agent');
     this.limit.fit(families, this.#nowMs());
   }
 
   /**
-   * Renders all families, in slices.
-   * @param view set if the page is for a scraper, which has to see new rows at 0 first
+   * Renders all families, and yields to the event loop between them.
+   * @param view set if the page is for a scraper, which must see new rows at 0 first
    */
   async render(writer: TextWriter, format: Format, cycle: Cycle, view?: ScraperView): Promise<void> {
     this.#scraped = view ?? this.#scraped;
@@ -231,18 +252,23 @@ export class Aggregator {
     }
   }
 
-  /** Whether a scraper may not have seen all counts of the namespace yet, so that its rows must stay. */
+  /**
+   * Whether the rows of a namespace must stay on the page, because a scraper may not have seen all of its counts yet.
+   */
   isHeld(id: NetnsId): boolean {
     const slot = this.entities.attribute(id);
     const held = typeof slot === 'number' ? this.#held.get(slot) : undefined;
     if (held === undefined || this.#scraped === undefined) return false;
     const nowMs = this.#nowMs();
     const { askedMs, holdMs } = this.#scraped;
-    // The hold covers at least one scrape interval, so twice the hold covers another scrape.
+    // A hold covers at least one scrape interval, so twice the hold also covers the next scrape.
     return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - held.fromMs < 2 * holdMs;
   }
 
-  /** Returns the sum over all labels of a metric other than a histogram, by slot; undefined if the last collection has no values. */
+  /**
+   * Sums a metric over all of its labels. The metric must not be a histogram. Returns the sums by slot, or undefined if
+   * the last collection has no values.
+   */
   sums(metric: MetricDescriptor): ReadonlyMap<number, Counter> | undefined {
     for (const family of this.families()) {
       if (family.descriptor !== metric) continue;
@@ -272,9 +298,9 @@ export class Aggregator {
   }
 
   /**
-   * Extends the hold of rows that return or are renamed before a scraper saw their values, for as long as `Births` does, so
-   * that their entities stay as long.
-   * @param only the slot to extend; undefined for all
+   * Restarts the hold of entities whose rows reappear or are renamed before a scraper has seen their values. `Births`
+   * restarts the hold of the rows under the same condition, so the entities stay as long as their rows are held.
+   * @param only slot of the entity; undefined for all entities
    */
   #holdAnew(nowMs: number, only?: number): void {
     for (const slot of only === undefined ? [...this.#held.keys()] : [only]) {
@@ -286,7 +312,7 @@ export class Aggregator {
   #slotOf(id: NetnsId): number {
     const attribution = this.entities.attribute(id);
     if (typeof attribution === 'number') return attribution;
-    // Counts of a dead namespace stay in kernel maps until the next sweep, and must not count as unknown.
+    // Counts of a destroyed namespace stay in kernel maps until the next sweep. They must not count as unattributed.
     return attribution === 'unknown' && !this.#isIgnored(id) ? UNKNOWN : NOBODY;
   }
 
@@ -345,7 +371,10 @@ export class Aggregator {
     return edges;
   }
 
-  /** Returns a function that is called for each new row. It also starts the hold of the row's entity. */
+  /**
+   * Returns the callback for new rows of a metric. The callback returns whether a row counts from zero and, if it does,
+   * starts the hold of the entity.
+   */
   #fromZero(probe: string, metric: MetricDescriptor): CountsFromZero {
     const labels = Object.values(metric.labels);
     const isOpenHere = labels.some(isOpen) && metric.scope === 'pod';

@@ -66,7 +66,10 @@ function collect(emit: (emit: LooseEmit) => void, commit = true): void {
   else batch.discard();
 }
 
-/** Renders a page. @param holdMs undefined for a client that is not a scraper */
+/**
+ * Renders a page.
+ * @param holdMs undefined for a client that is not a scraper
+ */
 async function page(holdMs?: number, seenMs?: number): Promise<Exposition> {
   const writer = new TextWriter();
   const view: ScraperView | undefined = holdMs === undefined ? undefined : { askedMs: nowMs, holdMs, seenMs };
@@ -150,7 +153,8 @@ const RUN = fc.record<Run>({
 });
 
 /**
- * Simulates two Prometheus servers and a user with curl from the first burst until every value is shown, and returns their pages.
+ * Simulates two Prometheus servers and a user with curl from the first burst until every value is shown, and returns
+ * their pages.
  * @param isTold whether the agent knows which page each client saw last
  */
 async function run(

@@ -1,30 +1,41 @@
-/** Maximum milliseconds that a new row is shown at 0, enough for a scrape interval of two minutes. */
+/**
+ * Maximum number of milliseconds for which a new row is shown at 0. It suffices for a scrape interval of two minutes.
+ */
 export const HOLD_MAX_MS = 152_000;
-/** Milliseconds that births are remembered after their hold, because a page may take that long to write. */
+/** Milliseconds for which a birth is remembered after its hold, because a page may take this long to write. */
 const WRITING_MS = 15_000;
 
-/** How a scraper sees the page. Scrapers compute increases, and miss the first value of a row that they never saw at 0. */
+/**
+ * A request of a scraper, with the data that determines which rows it sees at 0. Prometheus computes increases between
+ * scrapes, so it misses the first value of a row that it has never seen at 0.
+ */
 export interface ScraperView {
-  /** Time of the request, on the clock of the commits. */
+  /** Time of the request, in milliseconds on the clock of the commits. */
   readonly askedMs: number;
-  /** Milliseconds that a new row is shown at 0. Every scraper comes within this time. */
+  /** Milliseconds for which a new row is shown at 0. Every scraper makes a request within this time. */
   readonly holdMs: number;
-  /** When a page was written that every scraper has received since, so that all have seen earlier births at 0; undefined if unknown. */
+  /**
+   * Time at which a page was written such that every scraper has received this page or a later one; undefined if
+   * unknown. Every scraper has therefore been shown 0 for rows that were born before this time.
+   */
   readonly seenMs?: number | undefined;
 }
 
 interface Birth {
-  /** When the row was first held. */
+  /** Time at which the row was first held. */
   readonly firstMs: number;
   readonly bornMs: number;
-  /** Time of the first request that saw the value. No later request may see 0, even if the hold changes. */
+  /**
+   * Time of the first request that was shown the value; infinity before that. No later request is shown 0, even if the
+   * hold changes.
+   */
   valueFromMs: number;
 }
 
 /**
- * Tracks new rows that count from zero. A scraper sees a row at 0 until all known scrapers have seen it, or the hold is over,
- * and then sees its value. The time of the request decides, so the row never goes back to 0 for any client. A scraper with an
- * interval shorter than the hold always sees 0 first.
+ * Tracks new rows that count from zero. A scraper is shown 0 until all known scrapers have seen the row at 0 or the
+ * hold is over. After that, it is shown the value. This depends on the time of the request, so the row never goes back
+ * to 0 for any client. A scraper with an interval shorter than the hold always sees 0 first.
  */
 export class Births<Key> {
   readonly #births = new Map<Key, Birth>();
@@ -43,20 +54,21 @@ export class Births<Key> {
     if (this.#births.size > 0) this.#births.delete(key);
   }
 
-  /** Whether no scraper has seen the value of a row. */
+  /** Whether a row is tracked and no scraper has seen its value yet. */
   isUnseen(key: Key): boolean {
     return this.#births.get(key)?.valueFromMs === Number.POSITIVE_INFINITY;
   }
 
-  /** Whether some scrapers may have seen the value of a row while others have not. */
+  /** Whether some scrapers may have seen the value of a row while other scrapers have not. */
   isSpreading(key: Key, nowMs: number): boolean {
     const birth = this.#births.get(key);
     return birth !== undefined && Number.isFinite(birth.valueFromMs) && nowMs - birth.valueFromMs < HOLD_MAX_MS;
   }
 
   /**
-   * Called when a row is renamed or returns to the page, so that no scraper has seen it at 0 under its name. If its value was
-   * seen, it stays visible, because its increase was counted. The total hold of a row is limited to HOLD_MAX_MS.
+   * Called when a row is renamed or reappears on the page, so that no scraper has seen it at 0 under its name. If a
+   * scraper has already seen its value, the value stays visible, because its increase has been counted. A hold is not
+   * restarted after the row has been held for HOLD_MAX_MS.
    */
   holdAnew(key: Key, nowMs: number): void {
     const birth = this.#births.get(key);
@@ -64,12 +76,12 @@ export class Births<Key> {
     this.#hold(key, nowMs, birth.firstMs);
   }
 
-  /** Called when all rows are off the page until the next commit. */
+  /** Called when all rows are hidden until the next commit. */
   away(): void {
     this.#isAway = true;
   }
 
-  /** Called when all rows are on the page again. Forgets births that no request can see at 0 any more. */
+  /** Called when the rows are on the page again. Forgets births that no request can see at 0 anymore. */
   commit(nowMs: number): void {
     if (this.#isAway) for (const key of [...this.#births.keys()]) this.holdAnew(key, nowMs);
     this.#isAway = false;
@@ -80,7 +92,10 @@ export class Births<Key> {
     }
   }
 
-  /** Whether a row is shown at 0. @param view undefined for a client that is not a scraper, which sees the values */
+  /**
+   * Whether a row is shown at 0.
+   * @param view undefined for a client that is not a scraper, which always sees the value
+   */
   isAtZero(key: Key, view: ScraperView | undefined): boolean {
     if (view === undefined || this.#births.size === 0) return false;
     const birth = this.#births.get(key);
@@ -97,5 +112,5 @@ export class Births<Key> {
   }
 }
 
-/** Whether a row that is new in this collection counts from zero, by the slot of its entity. */
+/** Returns whether a new row of the entity in a slot counts from zero. */
 export type CountsFromZero = (slot: number) => boolean;

@@ -2,15 +2,17 @@ import type { RunningProbe } from '#probe/contract.ts';
 import type { MetricSet } from '#probe/metric.ts';
 
 export interface BudgetOptions {
-  /** Fraction of one CPU. */
+  /** Budget, as a fraction of one CPU. */
   readonly share: number;
   readonly probe: RunningProbe<MetricSet>;
   readonly everyMs: number;
-  /** Called at most once, when the probe exceeds its budget; `spent` says by how much. */
+  /** Called at most once, when the probe exceeds its budget. `spent` describes how much time it used. */
   readonly exceeded: (spent: string) => void;
 }
 
-/** Periodically measures the CPU time of a running probe: its BPF programs and its collections. */
+/**
+ * Periodically checks whether a running probe exceeds its CPU budget. Both its BPF programs and its collections count.
+ */
 export class Budget implements Disposable {
   readonly #options: BudgetOptions;
   readonly #timer: NodeJS.Timeout;

@@ -2,7 +2,10 @@ import { addCounters, type Counter } from '#core/counter.ts';
 
 const BLOCKS_FIRST = 64;
 
-/** Allocates blocks of counters of the same width. An empty cell is NaN; an integer that a double cannot hold is in a map of bigints. */
+/**
+ * Allocates blocks of counters, which all have the same width. An empty cell is NaN. An integer that a double cannot
+ * represent exactly is stored in a map of bigints.
+ */
 export class Cells {
   readonly #width: number;
   #numbers: Float64Array;
@@ -15,7 +18,7 @@ export class Cells {
     this.#numbers = new Float64Array(BLOCKS_FIRST * width).fill(Number.NaN);
   }
 
-  /** Allocates an empty block. Returns its first cell. */
+  /** Allocates an empty block. Returns the index of its first cell. */
   take(): number {
     const free = this.#free.pop();
     if (free !== undefined) return free;

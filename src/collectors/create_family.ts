@@ -5,7 +5,8 @@ import { LabelledFamily } from './labelled_family.ts';
 import { PlainFamily } from './plain_family.ts';
 
 /**
- * @param overflowed called when a row is first collapsed into `*`
+ * Creates the family of a metric without joint labels.
+ * @param overflowed called with the name of a label when one of its values is collapsed into `*`
  * @param fromZero whether a new row counts from zero; by default, no row is shown at 0 first
  */
 export function createFamily(

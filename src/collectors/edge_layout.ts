@@ -5,15 +5,18 @@ import { renderLabels } from './labels.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 import { encode } from './text_writer.ts';
 
-/** Kinds of cells. A gauge has no history. A counter that decreases was reset. The sum of a histogram does not show resets. */
+/**
+ * Kinds of cells. A gauge is not accumulated over collections. A counter that decreases was reset. The sum of a
+ * histogram is not checked for resets.
+ */
 export const CELL = { gauge: 0, counter: 1, sum: 2 } as const;
 
-/** One series of an edge: a metric with one combination of values of its own labels. */
+/** One series of an edge: a metric with one combination of values of the labels that are not joint. */
 export interface Column {
   readonly metric: MetricColumns;
-  /** Its first cell in a block. */
+  /** Index of its first cell within a block. */
   readonly at: number;
-  /** Columns with the same shape render the same labels. */
+  /** Number of the column's shape. Columns with the same shape have the same labels. */
   readonly shape: number;
   readonly own: SampleLabels;
 }
@@ -22,18 +25,18 @@ export interface MetricColumns {
   readonly key: string;
   readonly descriptor: MetricDescriptor;
   readonly columns: readonly Column[];
-  /** The labels that are not joint, which have listed values. */
+  /** Labels that are not joint, with their listed values. */
   readonly own: readonly { readonly name: string; readonly values: readonly string[] }[];
   readonly cells: number;
-  /** The shown range of histogram buckets, as last set. */
+  /** Range of histogram buckets that the last sample showed. */
   shown: BucketRange | undefined;
 }
 
-/** Positions of all series of an edge in a block, for the metrics that share a joint bound. */
+/** Layout of the series of an edge within a block, for the metrics that share a joint bound. */
 export class EdgeLayout {
   /** Names of the joint labels, sorted. */
   readonly names: readonly string[];
-  /** The joint label with its own limit: its index in `names`. */
+  /** The joint label that has its own limit, with its index in `names`; undefined if there is none. */
   readonly nested: { readonly index: number; readonly max: number } | undefined;
   readonly metrics: ReadonlyMap<string, MetricColumns>;
   readonly kinds: Uint8Array;
@@ -86,7 +89,10 @@ export class EdgeLayout {
     return { counts, sum: Number(cells.get(block + at + last) ?? 0), shown: metric.shown } satisfies HistogramValue;
   }
 
-  /** Renders the labels of a column in the order of its descriptor. @param values values of the joint labels */
+  /**
+   * Renders the labels of a column in the order of the metric's descriptor.
+   * @param values values of the joint labels
+   */
   render({ metric, own }: Column, values: readonly string[]): Uint8Array {
     const all = Object.keys(metric.descriptor.labels).map((name) => {
       const joint = this.names.indexOf(name);

@@ -2,7 +2,7 @@ import type { RowKey } from '#probe/metric.ts';
 import type { Ranked } from './ranking.ts';
 import type { SampleLabels } from './sample.ts';
 
-/** A combination of values of the joint labels, which rows are counted under. */
+/** A combination of values of the joint labels. Rows are counted under such a combination. */
 export interface Place {
   readonly key: string;
   /** Values in the order of the layout's names. */
@@ -10,45 +10,53 @@ export interface Place {
 }
 
 export interface Edge extends Ranked, Place {
-  /** Block with its totals while it is shown, otherwise -1. */
+  /** Block with the totals of the edge while it is shown, otherwise -1. */
   block: number;
-  /** Whether it first appears in this collection, so that none of its counts are under `*`. */
+  /** Whether the edge first appears in this collection, so that none of its counts are under `*`. */
   isNew: boolean;
-  /** Number of the last collection in which it had a row. */
+  /** Number of the last collection in which the edge had a row. */
   used: number;
-  /** Number of the collection in which it got its place. */
+  /** Number of the collection in which the edge got its place. */
   entered: number;
-  /** Rendered labels, by shape of a column. */
+  /** Rendered labels, by the shape of the column. */
   readonly rendered: Uint8Array[];
 }
 
-/** A value of the nested label, within one combination of the other labels. */
+/** A value of the nested label, within one combination of the other joint labels. */
 export interface Nested extends Ranked {
   readonly own: Place;
-  /** Combination with `*` for this value, which rows are counted under while the value has no place. */
+  /** The same combination with `*` in place of this value. Rows are counted under it while the value has no place. */
   readonly rest: Place;
-  /** Whether it first appears in this collection. */
+  /** Whether the value first appears in this collection. */
   isNew: boolean;
   used: number;
-  /** Number of the collection in which it got a place after it was counted under `rest`. In that collection, it still counts there. */
+  /**
+   * Number of the collection in which the value got a place after it had been counted under `rest`. In that collection,
+   * its rows are still counted under `rest`.
+   */
   bornAtZero: number;
 }
 
 export interface Row {
   readonly key: RowKey;
-  /** Two blocks: the totals of the last collection, and those of this one, which are then replaced by the growth. */
+  /**
+   * Index of two adjacent blocks. The first one contains the totals of the last collection. The second one contains the
+   * totals of this collection, which are then replaced by their growth.
+   */
   readonly block: number;
   labels: SampleLabels;
   place: Place;
   nested: Nested | undefined;
   gain: number;
   isLast: boolean;
-  /** Tells the source that the counts of its last row are taken. */
+  /**
+   * Notifies the source that the final counts of the row have been read; undefined unless the source deletes the row.
+   */
   counted: (() => void) | undefined;
-  /** Number of the last collection that had it. */
+  /** Number of the last collection that contained the row. */
   seen: number;
   edge: Edge | undefined;
-  /** Edge that its growth was added to; undefined for `*`. */
+  /** Edge that the growth of the row was added to; undefined if it was added to `*`. */
   target: Edge | undefined;
 }
 
@@ -56,19 +64,19 @@ export interface Row {
 export interface Slot {
   /** Slot of the entity. */
   readonly index: number;
-  /** Whether its new series count from zero, so that they are shown at 0 first. */
+  /** Whether new series of the entity count from zero, so that they are shown at 0 first. */
   fromZero: boolean;
   readonly rows: Map<RowKey, Row>;
   readonly edges: Map<string, Edge>;
-  /** Values of the nested label, by the key of the other joint labels. */
+  /** Values of the nested label, by the key of `rest` and then by the key of `own`. */
   readonly nested: Map<string, Map<string, Nested>>;
   readonly rest: Edge;
-  /** Sum of the edges that were moved out. */
+  /** Sum of all edges that have moved out; undefined if none has. */
   moved: Edge | undefined;
   moves: number;
-  /** Edges on the page: those with a place, `*`, and the edges that were moved out. */
+  /** Edges on the page: edges with a place, `rest`, and `moved`. */
   visible: readonly Edge[];
-  /** Rows of this collection. */
+  /** Rows that this collection contains. */
   readonly batch: Row[];
   batchOf: number;
   isRetired: boolean;

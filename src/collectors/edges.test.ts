@@ -95,7 +95,10 @@ class Ours implements Subject {
   }
 }
 
-/** An implementation with a bug: it always shows the three largest edges, so an edge that moves to or from `*` takes its total along. */
+/**
+ * An implementation with a bug: it always shows the three largest edges, so an edge that moves to or from `*` takes its
+ * total with it.
+ */
 class Naive implements Subject {
   readonly #rows = new Map<string, Given>();
 
@@ -164,8 +167,8 @@ interface RowStep {
   readonly port: number;
   readonly grown: Counter;
   /**
-   * `anew`: the row was reset, and its value is smaller than the last one. `last`: the row is deleted after this collection. Both occur only in
-   * committed collections.
+   * `anew`: the row was reset, and its value is smaller than the previous one. `last`: the row is deleted after this
+   * collection. Both occur only in committed collections.
    */
   readonly kind: 'grows' | 'anew' | 'last';
 }
@@ -174,7 +177,7 @@ interface RowStep {
 class Source {
   readonly #rows = new Map<number, Given>();
   readonly #lives = new Map<number, number>();
-  /** The last value of each row that was collected, by row and incarnation. */
+  /** Last collected value of each row, by row and incarnation. */
   readonly #taken = new Map<string, Given>();
 
   next({ key, peer, port, grown, kind }: RowStep, commit: boolean): Given {
@@ -342,8 +345,8 @@ describe('the choice of edges', () => {
     }
     expect(first).toBe(0);
     const at = shown.indexOf('b,new');
-    // The edge leads from the first or second collection with growth on. It must lead for two minutes, which are eight collections, and then stand still
-    // for 152 s, which are eleven.
+    // The edge becomes the largest one in the first or second collection with growth. It must remain the largest for
+    // two minutes, which are eight collections, and then stay unchanged for 152 s, which are eleven collections.
     const sealed = at - 11;
     expect(sealed).toBeGreaterThanOrEqual(17);
     expect(sealed).toBeLessThanOrEqual(22);
@@ -381,7 +384,7 @@ describe('the values of the label with a bound of its own', () => {
       const page = ours.page('bytes');
       if (page.has('peer="web",port="3"') && !before.has('peer="web",port="3"')) {
         expect(page.get('peer="web",port="3"')).toBe(0);
-        // Port 2 has lost its place. In this collection, both ports count under `*` of their peer.
+        // Port 2 has lost its place. In this collection, both ports are counted under `*` of their peer.
         const star = 'peer="web",port="*"';
         expect(page.get(star)).toBe(Number(before.get(star)) + 9_000 + 900);
       }
@@ -442,7 +445,7 @@ describe('rows', () => {
     const missing = 20_000;
     for (let index = 0; index < missing; index++) ours.collect([row(`p${index}`, 1)], {}, index);
     expect(sumOf(ours.page('bytes'))).toBe(missing);
-    // The first row was forgotten, and the last one is still known.
+    // The first row was forgotten, but the last one is still known.
     ours.collect([row('p0', 1), row(`p${missing - 2}`, 1)], {}, missing);
     expect(sumOf(ours.page('bytes'))).toBe(missing + 1);
   });

@@ -11,32 +11,39 @@ import { decayOver, settle } from './ranking.ts';
 import { RowCounts } from './row_counts.ts';
 import { type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 
-/** Maximum number of absent rows, over all entities, whose totals are remembered. */
+/**
+ * Maximum number of absent rows to remember, over all entities. A row is absent if the last collection did not contain
+ * it.
+ */
 const ABSENT_MAX = 4_096;
 
 /**
- * Limits the edges of each entity, which are combinations of the values of several labels. Rows with the same labels form one
- * edge.
+ * Limits the number of edges of each entity. An edge is a combination of the values of several labels. Rows with the
+ * same labels form one edge.
  *
- * The totals of rows are not shown. Instead, each collection adds the growth of a row to the series that the row belongs to at
- * that time, and nothing is ever subtracted. This guarantees:
+ * The totals of rows are not shown. Instead, each collection adds the growth of a row to the series that the row
+ * belongs to at that time. Counts that a scraper may have seen are never subtracted. This guarantees:
  *
- * 1. For each metric and combination of its other labels, the series of an entity, including those under `*`, add up to the
- *    counts of its rows at every scrape; exactly for integers.
+ * 1. For each metric and each combination of its other labels, the series of an entity, including the series under `*`,
+ *    add up to the counts of its rows at every scrape. The sum is exact for integers.
  * 2. A counter never decreases while it is shown.
- * 3. At most `max` edges are shown, and at most `max` values of the nested label for each combination of the other labels.
- * 4. The increases that Prometheus computes add up to the counts. Prometheus ignores the first value of a series, so a series
- *    that counts from zero is shown at 0 first. Moving an edge in or out does not change the increases.
+ * 3. At most `max` edges are shown. The number of values of the nested label is limited for each combination of the
+ *    other labels.
+ * 4. The increases that Prometheus computes add up to the counts. Prometheus ignores the first value of a series, so a
+ *    series that counts from zero is shown at 0 first. Moving an edge in or out does not change the sum of the
+ *    increases.
  *
- * An edge that moves in leaves its earlier counts under `*` and starts at zero. An edge that gets a place at once was never
- * under `*` and starts with its counts. An edge that is to move out first stops growing until every scraper has seen its
- * counts; meanwhile, its rows count under `*`. Its total cannot be added to `*`, because a rate would count it twice, so it
- * goes to a third series, `*moved-N`. N increases each time edges move out, and the new series starts with the sum of all
- * edges moved out so far. Counts that no scraper has seen are added to `*` instead. An edge that returns starts at zero.
+ * An edge that moves in leaves its earlier counts under `*` and starts at zero. An edge that gets a place immediately
+ * was never under `*`, and starts with its counts. Before an edge moves out, it stops growing until every scraper has
+ * seen its counts. During this time, its rows are counted under `*`. Its total cannot be added to `*`, because rate()
+ * would count it twice. Instead, it is added to a third series, `*moved-N`. N increases each time edges move out, and
+ * the new series starts with the sum of all edges that have moved out so far. Counts that no scraper has seen are added
+ * to `*` instead. An edge that moves in again starts at zero.
  *
- * A row that changes its labels leaves its earlier counts under the old ones. An absent row is remembered, and continues from
- * its value; the totals of the last {@link ABSENT_MAX} rows are kept. The source reports which rows it deletes. A row whose
- * value decreases was reset. A gauge is the sum of the rows in this collection.
+ * A row whose labels change leaves its earlier counts under the old labels. A row that is absent from a collection is
+ * remembered, and continues from its last value when it reappears. The totals of at most {@link ABSENT_MAX} absent rows
+ * are kept. The source reports which rows it deletes. A row whose value decreases was reset. A gauge is the sum of the
+ * rows in this collection.
  */
 export class Edges {
   readonly layout: EdgeLayout;
@@ -49,26 +56,26 @@ export class Edges {
   readonly #nested: NestedLabel | undefined;
   readonly #overflowed: () => void;
   readonly #fromZero: CountsFromZero;
-  /** Births by the cell of a series; for a histogram, by its first cell. */
+  /** Births, by cell. The first cell of a histogram determines whether the histogram is shown at 0. */
   readonly #births = new Births<number>();
   #detail: 'core' | 'full' = 'core';
   #max: number | undefined;
   #nestedMax: number | undefined;
   #level = 0;
-  /** Number of begun collections, including failed ones. */
+  /** Number of collections that were started, including failed ones. */
   #attempt = 0;
   #committed = 0;
   #committedMs: number | undefined;
   #rows = 0;
   #present = 0;
   #only: ReadonlySet<number> | undefined;
-  /** Rows that the source deleted in the last collection. */
+  /** Rows that the source deletes after the last collection. */
   #deleted: { readonly slot: Slot; readonly row: Row }[] = [];
 
   /**
-   * @param wants whether a metric is shown; metrics that rank are collected even if they are not
-   * @param overflowed called with each new edge that gets no place
-   * @param fromZero whether the rows of an entity count from zero; by default, no series is shown at 0 first
+   * @param wants whether a metric is shown; metrics that edges are ranked by are collected even if they are not shown
+   * @param overflowed called once for each new edge that gets no place
+   * @param fromZero whether new rows of an entity count from zero; by default, no series is shown at 0 first
    * @throws if the descriptors are inconsistent
    */
   constructor(
@@ -93,7 +100,10 @@ export class Edges {
     this.#detail = detail;
   }
 
-  /** @param only slots that are shown until the next collection; undefined for all */
+  /**
+   * Starts a collection.
+   * @param only slots that are shown until the next collection; undefined for all slots
+   */
   begin(only?: ReadonlySet<number>): void {
     this.#only = only;
     this.#attempt++;
@@ -102,7 +112,10 @@ export class Edges {
     this.#deleted = [];
   }
 
-  /** @param slotOf returns the slot of a row's entity; undefined drops the row */
+  /**
+   * Reads the rows of this collection.
+   * @param slotOf returns the slot of a row's entity; undefined if the row is to be dropped
+   */
   take<Row>(rows: Iterable<Row>, reader: LooseRowReader<Row>, slotOf: (row: Row) => number | undefined): void {
     this.#max = reader.max;
     this.#nestedMax = reader.labelMax;
@@ -147,7 +160,11 @@ export class Edges {
     this.#births.away();
   }
 
-  /** Halves the limits this many times: now, or at the next commit if the last collection failed. @returns number of series folded into `*` */
+  /**
+   * Halves the limits `level` times. The new limits apply immediately or, if the last collection failed, at the next
+   * commit.
+   * @returns number of series that were folded into `*`
+   */
   fold(level: number): number {
     this.#level = level;
     if (this.#committed !== this.#attempt) return 0;
@@ -182,7 +199,10 @@ export class Edges {
     }
   }
 
-  /** @param view set for a scraper */
+  /**
+   * Visits the shown series of a metric.
+   * @param view set if the page is for a scraper
+   */
   visit(metric: string, visit: VisitSample, view?: ScraperView): void {
     for (const column of this.layout.metrics.get(metric)?.columns ?? []) {
       for (const [index, slot] of this.#shownSlots) {
@@ -339,13 +359,13 @@ export class Edges {
     for (const edge of slot.visible) for (const cell of this.layout.gauges) this.#totals.clear(edge.block + cell, 1);
   }
 
-  /** Assigns each row to its edge. Removes edges without rows and without a place. */
+  /** Assigns each row to its edge. Removes edges that have neither rows nor a place. */
   #findEdges(slot: Slot): void {
     for (const row of slot.batch) {
       row.edge = this.#edgeOf(slot, row);
       if (row.edge === undefined) continue;
       row.edge.score += row.gain;
-      // Rows of an edge share its labels, to save memory.
+      // Rows share the labels of their edge, to save memory.
       if (row.edge.key === row.place.key) row.place = row.edge;
     }
     for (const { key, isShown, used } of slot.edges.values()) {
@@ -353,7 +373,7 @@ export class Edges {
     }
   }
 
-  /** Returns the edge that a row counts for in this collection; undefined for `*`. */
+  /** Returns the edge that a row is counted under in this collection; undefined if the row is counted under `*`. */
   #edgeOf(slot: Slot, { place, nested }: Row): Edge | undefined {
     const isOwn =
       nested === undefined || (nested.isShown && nested.sealedMs === undefined && nested.bornAtZero !== this.#attempt);
@@ -371,7 +391,7 @@ export class Edges {
     return edge;
   }
 
-  /** Adds the growth of a row to the series that it counts for now. */
+  /** Adds the growth of a row to the series that the row is counted under in this collection. */
   #add(slot: Slot, row: Row): void {
     const { block, edge, nested } = row;
     const isShown = edge?.isShown === true;
@@ -391,7 +411,7 @@ export class Edges {
     }
   }
 
-  /** Records the birth of a counter that is still empty. Must be called before something is added to it. */
+  /** Records the birth of a counter that is still empty. Must be called before a value is added to the counter. */
   #bear({ fromZero }: Slot, block: number, cell: number): void {
     if (!fromZero || this.layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
     this.#births.add(block + cell, this.#committedMs ?? 0);
@@ -409,7 +429,7 @@ export class Edges {
     for (let cell = 0; cell < this.layout.width; cell++) this.#births.delete(block + cell);
   }
 
-  /** Creates the series of an edge that a row of it has, at zero. */
+  /** Creates the series of an edge for which the given row has values. The new series start at zero. */
   #zero(slot: Slot, { block }: Edge, row: number): void {
     const { kinds, width } = this.layout;
     for (let cell = 0; cell < width; cell++) {
@@ -419,7 +439,7 @@ export class Edges {
     }
   }
 
-  /** Moves this collection's growth of edges that move out to `*`, because no scraper has seen it. */
+  /** Moves the growth of this collection from edges that move out to `*`, because no scraper has seen it. */
   #takeBack(slot: Slot): void {
     const { kinds, width } = this.layout;
     if (slot.batchOf !== this.#committed) return;
@@ -469,7 +489,10 @@ export class Edges {
     this.#rows--;
   }
 
-  /** Forgets the oldest absent rows down to half of the limit, so that this is not done in each collection. */
+  /**
+   * Forgets the rows that have been absent for longest. Keeps only half of the limit, so that this is not necessary in
+   * each collection.
+   */
   #forgetAbsent(): void {
     const absent = [...this.#slots.values()].flatMap((slot) =>
       [...slot.rows.values()].flatMap((row) => (row.seen === this.#attempt ? [] : [{ slot, row }])),

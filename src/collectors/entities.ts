@@ -4,7 +4,7 @@ import { type Entity, isHostPod } from '#pods/entity.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 
-/** Slot of the node, with its network namespace and numbers of the whole machine. */
+/** Slot of the node, for the values of its network namespace and of the whole machine. */
 export const NODE_SLOT = 0;
 
 /** Slot that all unlisted namespaces share. */
@@ -12,32 +12,35 @@ export const UNLISTED_SLOT = 1;
 
 export type Attribution = 'unknown' | 'shadowed' | number;
 
-/** Callbacks about slots. */
+/** Callbacks of an entity table. */
 export interface SlotListener {
   /** Called when a slot no longer has an entity. */
   freed(slot: number): void;
-  /** Called when the entity of a slot has died. It keeps its last values. */
+  /** Called when the entity of a slot has ended. The slot keeps its last values. */
   retired(slot: number): void;
-  /** Called when the entity of a slot has other labels. */
+  /** Called when the labels of the entity in a slot have changed. */
   renamed?(slot: number): void;
-  /** Returns whether a namespace began recently, so that its counters were zero when it got its slot. */
+  /** Returns whether a namespace was created recently, so that its counters were zero when it got its slot. */
   isNew?(id: NetnsId): boolean;
-  /** Returns milliseconds of a monotonic clock. */
+  /** Returns the time of a monotonic clock in milliseconds. */
   nowMs?(): number;
 }
 
 interface Arrival {
   readonly atMs: number;
-  /** Whether the namespace had begun recently. */
+  /** Whether the namespace was created shortly before its entity got the slot. */
   readonly isNew: boolean;
 }
 
 const NO_ENTITY = { namespace: '', pod: '' };
 const UNLISTED_ENTITY = { namespace: '', pod: 'unlisted' };
-/** Arrival of slots that always exist. */
+/** Arrival for the slots that always exist. */
 const ALWAYS: Arrival = { atMs: Number.NEGATIVE_INFINITY, isNew: false };
 
-/** The entities that samples can belong to. Each has a slot, which is a small index into the arrays of families. */
+/**
+ * The entities that samples can belong to. Each shown entity has a slot, which is a small index into the arrays of
+ * families.
+ */
 export class EntityTable {
   readonly #listener: SlotListener;
   readonly #slots = new Map<NetnsId, Attribution>([[UNLISTED, UNLISTED_SLOT]]);
@@ -46,12 +49,12 @@ export class EntityTable {
   readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY)), encode(renderLabels(UNLISTED_ENTITY))];
   readonly #free: number[] = [];
   #shadowed = 0;
-  /** Increases when a namespace may have got another slot. */
+  /** Incremented when the slot of a namespace may have changed. */
   version = 0;
-  /** Increases when a slot has got other labels. */
+  /** Incremented when the labels of a slot have changed. */
   labelsVersion = 0;
 
-  /** By slot. */
+  /** Arrivals, by slot. */
   readonly #arrivals: Arrival[] = [ALWAYS, ALWAYS];
 
   constructor(listener: SlotListener) {
@@ -59,12 +62,16 @@ export class EntityTable {
   }
 
   /**
-   * Sets the current entities: live ones, followed by retired ones in the order of their deaths. If several entities have the
-   * same labels, the last one is shown, with these exceptions. If a Pod or container has several namespaces, the first one is
-   * shown, which is its home. A Pod that shares the node's namespace is shown in one slot with the first namespace that it has
-   * created. A live entity takes precedence over a dead one. A hidden entity stays hidden after its death. An entity that is
-   * renamed keeps its slot and its values.
-   * @param noLabels configured labels with the empty values that the node has
+   * Sets the current entities. Live entities come first, followed by retired entities in the order in which they ended.
+   * If several entities have the same labels, the last one is shown, with these exceptions:
+   *
+   * - If a Pod or container has several namespaces, the first one is shown, which is its home.
+   * - A Pod that shares the node's namespace is shown in the same slot as the first namespace that it has created.
+   * - A live entity takes precedence over a retired entity.
+   * - A hidden entity stays hidden after it has ended.
+   *
+   * An entity that is renamed keeps its slot and its values.
+   * @param noLabels configured labels with empty values, for entities that are not Pods
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
     this.version++;
@@ -98,7 +105,7 @@ export class EntityTable {
     return this.#entities;
   }
 
-  /** Returns the shown entities, including dead ones, with their slots. */
+  /** Returns the shown entities, including retired ones, with their slots. */
   shown(): { readonly entity: Entity; readonly slot: number }[] {
     return [...this.#byId.values()].flatMap((entity) => {
       const slot = this.#slots.get(entity.netns);
@@ -106,12 +113,12 @@ export class EntityTable {
     });
   }
 
-  /** Greater than all slots in use. */
+  /** Number that is greater than all slots in use. */
   get slots(): number {
     return this.#labels.length;
   }
 
-  /** Number of times that an entity was hidden by another one with the same labels. */
+  /** Number of times that an entity was hidden by another entity with the same labels. */
   get shadowed(): number {
     return this.#shadowed;
   }
@@ -124,12 +131,12 @@ export class EntityTable {
     return this.#slots.get(id) ?? 'unknown';
   }
 
-  /** Returns the rendered labels: `namespace="…",pod="…"` and the configured ones. */
+  /** Returns the rendered labels: `namespace="…",pod="…"` and the configured labels. */
   labelsOf(slot: number): Uint8Array {
     return this.#labels[slot] as Uint8Array;
   }
 
-  /** Returns when the entity of a slot arrived. */
+  /** Returns the arrival of the entity in a slot. */
   arrivalOf(slot: number): Arrival {
     return this.#arrivals[slot] as Arrival;
   }
@@ -140,7 +147,9 @@ export class EntityTable {
     return counts;
   }
 
-  /** Reduces the slots of entities that are shown as one to a single slot: that of the Pod in the node's namespace, if it has one. */
+  /**
+   * Gives entities that are shown as one a single shared slot. The slot of a Pod in the node's namespace is preferred.
+   */
   #join(group: readonly Entity[]): void {
     if (group.length === 1) return;
     const slot = this.#slotOf(group.filter(isHostPod)) ?? this.#slotOf(group);
@@ -156,7 +165,10 @@ export class EntityTable {
     return false;
   }
 
-  /** @param group entities that share a slot, including this one */
+  /**
+   * Assigns a slot to a shown entity.
+   * @param group entities that share a slot, including this entity
+   */
   #assign(entity: Entity, group: readonly Entity[], wasRetired: boolean): void {
     if (isNode(entity)) {
       this.#slots.set(entity.netns, NODE_SLOT);
@@ -167,7 +179,7 @@ export class EntityTable {
     const slot = known ?? this.#free.pop() ?? this.#labels.length;
     this.#slots.set(entity.netns, slot);
     const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-    // A renamed entity keeps its values, because a dead one gets no new values.
+    // A renamed entity keeps its values, because it would get no new ones if it has ended.
     if (this.#label(slot, labels) && !isNew) this.#listener.renamed?.(slot);
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;
@@ -176,7 +188,10 @@ export class EntityTable {
     if (entity.isRetired && !wasRetired) this.#listener.retired(slot);
   }
 
-  /** @returns whether the slot had other labels before */
+  /**
+   * Sets the labels of a slot.
+   * @returns whether the slot had different labels before
+   */
   #label(slot: number, labels: Uint8Array): boolean {
     const before = this.#labels[slot];
     if (before !== undefined && Buffer.compare(labels, before) === 0) return false;
@@ -200,9 +215,9 @@ function isNode({ kind }: Entity): boolean {
 }
 
 /**
- * Chooses the shown entity for each set of labels. There are two if one is a Pod that shares the node's namespace, and the other
- * a namespace that it has created.
- * @param hidden namespaces of entities that are hidden so far
+ * Chooses the entity to show for each set of labels. Two entities are shown as one if one of them is a Pod that shares
+ * the node's namespace, and the other one is a namespace that the Pod has created.
+ * @param hidden namespaces of entities that are currently hidden
  */
 function chooseShown(entities: readonly Entity[], hidden: ReadonlySet<NetnsId>): Map<string, readonly Entity[]> {
   const shown = new Map<string, readonly Entity[]>();

@@ -19,7 +19,10 @@ export const OPENMETRICS_END = encode('# EOF\n');
 
 const COUNTER_SUFFIX = '_total';
 
-/** Renders HELP and TYPE. In OpenMetrics, the family of a counter has no suffix `_total`. */
+/**
+ * Renders the lines that precede the samples of a metric. In OpenMetrics, the family of a counter has no suffix
+ * `_total`.
+ */
 export function renderHead(
   { name, type, help, unit }: Pick<MetricDescriptor, 'name' | 'type' | 'help' | 'unit'>,
   format: Format,
@@ -35,7 +38,7 @@ function escapeHelp(help: string): string {
   return help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }
 
-/** Formats the bound of a bucket. OpenMetrics requires a decimal point. */
+/** Formats the upper bound of a histogram bucket. OpenMetrics requires a decimal point. */
 export function formatBound(bound: number, format: Format): string {
   return format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : formatNumber(bound);
 }

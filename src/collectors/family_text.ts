@@ -14,7 +14,7 @@ const CLOSE = encode('} ');
 const SPACE = encode(' ');
 const NOTHING = new Uint8Array();
 
-/** Fixed parts of a line: the text before the entity's labels, and the last label. */
+/** Fixed parts of a line: the text before the labels of the entity, and the last label. */
 interface LineForm {
   readonly name: Uint8Array;
   /** Rendered label such as `le="0.5"`. */
@@ -22,17 +22,23 @@ interface LineForm {
 }
 
 /**
- * Text of one metric in one format, which is kept from page to page. While the rows, their order and their labels stay the
- * same, only changed values are updated. Otherwise, all of it is written again.
+ * Text of one metric in one format, which is reused for the next page. While the rows, their order and their labels
+ * stay the same, only changed values are updated. Otherwise, the whole text is rewritten.
  */
 export class FamilyText {
   readonly #descriptor: MetricDescriptor;
   readonly #text: LineText;
   readonly #head: Uint8Array;
   readonly #hasEntity: boolean;
-  /** Forms of a histogram's lines: buckets with +Inf last, then sum and count. Other types have one form. */
+  /**
+   * Forms of the lines of a histogram: its buckets in ascending order up to +Inf, the sum, and the count. Other metrics
+   * have one form.
+   */
   readonly #forms: readonly LineForm[];
-  /** State that the text was written from: version of the entity labels, and the slot, labels and shown buckets of each row. */
+  /**
+   * State that the text was written from. It consists of the version of the entity labels, and of the slot, the labels
+   * and the shown buckets of each row.
+   */
   #labelsVersion = -1;
   readonly #slots: number[] = [];
   readonly #labels: (Uint8Array | undefined)[] = [];
@@ -61,7 +67,10 @@ export class FamilyText {
     return this.#text.bytes;
   }
 
-  /** Updates the values. @returns false if the rows have changed, in which case the text must be written again */
+  /**
+   * Updates the values.
+   * @returns false if the rows have changed, in which case the text must be rewritten
+   */
   #follow(family: Family, view: ScraperView | undefined): boolean {
     this.#row = 0;
     this.#isSame = true;
@@ -117,7 +126,7 @@ export class FamilyText {
     text.appendValue(value);
   }
 
-  /** Returns the range of shown buckets as one number. */
+  /** Encodes the range of shown buckets as one number. */
   #rangeOf(value: SampleValue): number {
     if (typeof value !== 'object' || value.shown === undefined) return ALL;
     return value.shown.first * RANGE_BASE + value.shown.last;

@@ -1,13 +1,15 @@
 import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Cycle } from '#core/cycle.ts';
 
-/** gzip header: deflate, no flags, no time, fastest, Unix (RFC 1952, 2.3). */
+/** gzip header: deflate, no flags, no modification time, fastest level, Unix (RFC 1952, 2.3). */
 const HEAD = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3);
 const TAIL_BYTES = 8;
-/** An empty last block (RFC 1951, 3.2.3). */
+/** An empty final block (RFC 1951, 3.2.3). */
 const LAST_BLOCK = Uint8Array.of(3, 0);
 
-/** Ends each chunk at a byte boundary without a last block, so that chunks can be concatenated (zlib.h, Z_SYNC_FLUSH). */
+/**
+ * Ends each chunk at a byte boundary without a final block, so that chunks can be concatenated (zlib.h, Z_SYNC_FLUSH).
+ */
 const FLUSHED = { level: constants.Z_BEST_SPEED, finishFlush: constants.Z_SYNC_FLUSH };
 
 /** A complete raw DEFLATE stream (RFC 1951), with the data that a gzip trailer needs. */
@@ -23,8 +25,9 @@ export interface Deflated {
 export type Content = readonly Uint8Array<ArrayBuffer>[] | Deflated;
 
 /**
- * Compresses in this thread at the fastest level, because all threads of libuv's pool may be blocked by a hung file system.
- * @throws the reason of the cycle's signal
+ * Compresses chunks at the fastest level. Runs in this thread, because a hung file system may block all threads of
+ * libuv's pool.
+ * @throws the signal's reason if the cycle has been aborted
  */
 export async function deflate(chunks: readonly Uint8Array[], cycle: Pick<Cycle, 'pause'>): Promise<Deflated> {
   const pieces: Uint8Array[] = [];
@@ -44,9 +47,9 @@ export function textOf(content: Content): readonly Uint8Array[] {
 }
 
 /**
- * Compresses and concatenates two texts, the second of which is compressed already, into a single gzip member, because some
- * clients read only the first member.
- * @param first a few kB
+ * Joins two texts into a single gzip member, because some clients read only the first member. The second text is
+ * already compressed.
+ * @param first uncompressed text of a few kB
  */
 export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint8Array {
   const tail = Buffer.alloc(TAIL_BYTES);
@@ -68,7 +71,7 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-/** Polynomials over GF(2) modulo that of CRC-32, with the coefficient of x⁰ in the highest bit. */
+/** Polynomials over GF(2), modulo the polynomial of CRC-32. The coefficient of x⁰ is in the highest bit. */
 const CRC_POLYNOMIAL = 0xedb88320;
 const ONE = 1 << 31;
 const X_TO_THE_8 = 1 << 23;

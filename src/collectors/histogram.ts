@@ -1,6 +1,6 @@
 import type { HistogramValue } from '#probe/metric.ts';
 
-/** A histogram that is filled in the agent instead of the kernel. */
+/** A histogram that counts values in the agent instead of in the kernel. */
 export class Histogram {
   readonly #bounds: readonly number[];
   readonly #counts: number[];

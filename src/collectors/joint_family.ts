@@ -3,7 +3,7 @@ import type { ScraperView } from './births.ts';
 import type { Edges } from './edges.ts';
 import { type Family, type PutColumn, seriesPerRow, type VisitSample } from './family.ts';
 
-/** A metric that shares a joint bound with others, all of which show the same edges. */
+/** A metric that shares a joint bound with other metrics. All of these metrics show the same edges. */
 export class JointFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'edges';

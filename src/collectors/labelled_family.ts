@@ -9,7 +9,10 @@ import { encode } from './text_writer.ts';
 
 /** Number of cycles without a sample after which a row is stale. */
 const STALE_CYCLES = 16;
-/** Number of stale counter rows to keep per entity, so that a row that returns continues instead of starting from zero. */
+/**
+ * Maximum number of stale counter rows to keep per entity, so that one that reappears continues instead of starting
+ * from zero.
+ */
 const ABSENT_MAX = 256;
 
 /** The rows of a metric by entity and label values. */
@@ -23,19 +26,19 @@ export class LabelledFamily implements Family {
   #count = 0;
   #level = 0;
   readonly #rows = new Rows();
-  /** Rows by slot and by key of the labels. */
+  /** Rows, by slot and by the key of their labels. */
   readonly #slots = new Map<number, Map<string, number>>();
-  /** All rows in the order of the page, which is the order of their creation. Computed again after a row was added or removed. */
+  /** All rows in the order of the page. The array is rebuilt after a row has been added or removed. */
   #order: Int32Array | undefined;
-  /** Rows that columns write to, by key and slot. The number of a row may have been reused. */
+  /** Rows that columns write to, by key and slot. The row number may have been reused for another row. */
   readonly #places = new Map<string, number[]>();
   #committed = 0;
-  /** Dead slots, each with the first cycle whose rows are last values. */
+  /** Slots of retired entities, each with the first cycle whose rows count as last values. */
   readonly #retired = new Map<number, number>();
   /** Rendered labels by key, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** Rows that are not on a page yet, or were reset while they were absent. */
+  /** Rows that have not been on a page yet, or that were reset while they were absent. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
 
@@ -69,7 +72,7 @@ export class LabelledFamily implements Family {
   }
 
   column(labels: SampleLabels): PutColumn {
-    // Open labels have too many values to keep a row for each, and each value may be collapsed.
+    // Open labels can have too many values to remember a row for each value. Each value may also be collapsed.
     if (this.#limit !== undefined) return (slot, value) => this.put(slot, value, labels);
     const key = this.#key(labels);
     let places = this.#places.get(key);
@@ -151,7 +154,7 @@ export class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
-    // A total that this creates has values that other rows have shown, so it is not new.
+    // A total that is created here consists of values that other rows have shown, so it is not new.
     this.#fresh.clear();
     return before - this.#count;
   }

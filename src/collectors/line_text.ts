@@ -5,35 +5,41 @@ const LINE = 0x0a;
 const BYTES_FIRST = 512;
 const LINES_FIRST = 8;
 const GROWTH = 1.5;
-/** Factor by which a text must have shrunk for its buffers to be reduced. */
+/** A buffer is shrunk if its size exceeds the size of the text by more than this factor. */
 const ROOM = 4;
 
-/** Temporary buffer for text that moves, shared by all texts of a page. */
+/** Temporary buffer for text that moves. All texts of a page share one buffer. */
 export class Scratch {
   bytes = new Uint8Array(BYTES_FIRST);
   readonly number = new Uint8Array(NUMBER_BYTES_MAX);
 
-  /** Ensures a size, and keeps the first `used` bytes. */
+  /** Ensures that the buffer has at least the given size. Keeps the first `used` bytes. */
   reserve(bytes: number, used: number): void {
     this.bytes = reserved(this.bytes, bytes, used);
   }
 }
 
 /**
- * Lines that each end in a value, and are updated in place. A new value with as many digits as the old one overwrites it. If
- * the length changes, the text after it moves, up to the next value that changes.
+ * Lines that each end in a value and are updated in place. A new value with as many digits as the old value overwrites
+ * it. If the length of a value changes, the text that follows moves.
  */
 export class LineText {
   readonly #scratch: Scratch;
   #bytes = new Uint8Array(BYTES_FIRST);
   #length = 0;
   #lines = 0;
-  /** Start, length and value of each line's value. NaN stands for a bigint, which is always written because NaN equals nothing. */
+  /**
+   * Position, length and number of the value in each line. NaN stands for a bigint, which is always rewritten because
+   * NaN is not equal to any value.
+   */
   #at = new Int32Array(LINES_FIRST);
   #digits = new Uint8Array(LINES_FIRST);
   #values = new Float64Array(LINES_FIRST);
   #line = 0;
-  /** During a move: number of bytes of the old text that are in the scratch buffer (-1 without a move), and their offset. */
+  /**
+   * During a move, the number of bytes of the old text that are already in the scratch buffer (-1 if there is no move),
+   * and the offset of their new position from their old one.
+   */
   #moved = -1;
   #shift = 0;
 
@@ -55,7 +61,7 @@ export class LineText {
     this.#length += bytes.length;
   }
 
-  /** Appends a value, which ends the line. */
+  /** Appends a value and ends the line. */
   appendValue(value: Counter): void {
     const line = this.#lines++;
     if (line >= this.#at.length) this.#resizeLines(Math.max(LINES_FIRST, this.#at.length * 2));
@@ -82,7 +88,7 @@ export class LineText {
     else if (this.#shift !== 0) this.#at[line] = (this.#at[line] as number) + this.#shift;
   }
 
-  /** Ends an update of the lines. */
+  /** Completes the update that `rewind` started. */
   settle(): void {
     if (this.#moved < 0) return;
     const end = this.#take(this.#length);
@@ -117,7 +123,10 @@ export class LineText {
     this.#shift += digits - before;
   }
 
-  /** Copies the text before `end` to the scratch buffer. @returns the position in the scratch buffer after it */
+  /**
+   * Copies the text up to `end` to the scratch buffer, except the part that is already there.
+   * @returns end of the copied text in the scratch buffer
+   */
   #take(end: number): number {
     const to = this.#moved + this.#shift;
     const length = end - this.#moved;
@@ -140,7 +149,7 @@ export class LineText {
   }
 }
 
-/** Copies a few bytes, for which `set` would be slower. */
+/** Copies a few bytes one by one, because `set` would be slower. */
 function copyShort(from: Uint8Array, to: Uint8Array, at: number, length: number): void {
   for (let index = 0; index < length; index++) to[at + index] = from[index] as number;
 }

@@ -3,7 +3,10 @@ import { type Edge, type Nested, type Place, placeOf, type Slot } from './edge_s
 import { OVERFLOW } from './open_label.ts';
 import { settle } from './ranking.ts';
 
-/** Limits the values of one joint label for each combination of the others, with the same ranking as edges. */
+/**
+ * Limits the number of values of one joint label for each combination of the other joint labels. Values are ranked like
+ * edges.
+ */
 export class NestedLabel {
   readonly #index: number;
   readonly #max: number;
@@ -46,10 +49,11 @@ export class NestedLabel {
 
   /**
    * Assigns places to the values of this collection.
-   * @param max limit to use instead of the descriptor's
-   * @param promote called with each value that gets a place after it was counted under `*`; its edge competes with this score
+   * @param max limit that replaces the limit of the descriptor
+   * @param promote called for each value that gets a place after it was counted under `*`; its edge competes with the
+   * given score
    * @param mayLeave whether scrapers have seen all counts of an edge
-   * @returns shown edges whose value lost its place
+   * @returns edges that were shown, but whose values have lost their places
    */
   settle(
     slot: Slot,
@@ -84,7 +88,7 @@ export class NestedLabel {
   }
 }
 
-/** Removes values without rows, unless their edge is shown. */
+/** Removes values that have no rows, unless their edge is shown. */
 function dropUnused({ edges }: Slot, values: Map<string, Nested>, attempt: number): void {
   for (const [key, { used, isShown }] of values) {
     const holdsPlace = isShown && edges.get(key)?.isShown === true;
@@ -92,7 +96,10 @@ function dropUnused({ edges }: Slot, values: Map<string, Nested>, attempt: numbe
   }
 }
 
-/** Removes an edge. @returns the edge if it was shown */
+/**
+ * Removes an edge.
+ * @returns the edge if it was shown; otherwise undefined
+ */
 function withdraw({ edges }: Slot, { key }: Place): Edge | undefined {
   const edge = edges.get(key);
   edges.delete(key);

@@ -1,6 +1,9 @@
 import type { Counter } from '#core/counter.ts';
 
-/** Maximum length of a number; 64-bit integers have up to 20 digits, and doubles up to 24 characters. */
+/**
+ * Maximum length of a formatted number in bytes. 64-bit integers have up to 20 digits, and doubles have up to 24
+ * characters.
+ */
 export const NUMBER_BYTES_MAX = 32;
 
 const ZERO = 0x30;
@@ -9,7 +12,7 @@ const BILLION = 1_000_000_000;
 
 /**
  * Writes a number in the notation of both text formats.
- * @param bytes buffer with at least {@link NUMBER_BYTES_MAX} bytes from `at` on
+ * @param bytes buffer with room for at least {@link NUMBER_BYTES_MAX} bytes from `at` on
  * @returns position after the number
  */
 export function writeNumber(bytes: Uint8Array, at: number, value: Counter): number {

@@ -4,12 +4,14 @@ import { addSamples, isReset, type SampleValue } from './sample.ts';
 
 export const OVERFLOW = '*';
 
-/** Number of absent collapsed rows to remember, so that a row that returns is not counted twice. */
+/**
+ * Maximum number of collapsed rows to remember after they disappear, so that one that reappears is not counted twice.
+ */
 const REMEMBERED_MAX = 1_024;
 
 interface Collapsed {
   labels: SampleLabels;
-  /** Counts before the last reset. */
+  /** Sum of the counts before each reset; undefined if the row was never reset. */
   before: SampleValue | undefined;
   last: SampleValue;
   cycle: number;
@@ -17,20 +19,20 @@ interface Collapsed {
 
 interface Slot {
   readonly index: number;
-  /** Number of the collection in which a gauge's admitted values were last cleared. */
+  /** Number of the collection in which the admitted values were last cleared, which happens only for gauges. */
   begun: number;
-  /** Shown values by label name, each with the last cycle that had it. */
+  /** Values that are shown, by the name of the label. Each value is stored with the last cycle that contained it. */
   readonly admitted: ReadonlyMap<string, Map<string, number>>;
   readonly collapsed: Map<string, Collapsed>;
-  /** Sums of forgotten rows, by collapsed labels. */
+  /** Sums of the rows that are no longer remembered, by collapsed labels. */
   readonly forgotten: Map<string, { readonly labels: SampleLabels; total: SampleValue }>;
 }
 
 /**
- * Limits the values of a metric's open labels for each entity. The first `max` values are shown; further ones are summed under
- * `*`, as is a value that happens to be `*`. The sum over all rows stays exact, and a counter under `*` never decreases: the
- * last value of a row that disappears stays in the sum, and a collapsed row stays collapsed even if there is room again. For
- * gauges, the first values of each collection are shown.
+ * Limits the number of values of a metric's open labels for each entity. The first `max` values are shown. All further
+ * values are summed under `*`, including a value that happens to be `*`. The sum over all rows stays exact. A counter
+ * under `*` never decreases, because the last value of a row that disappears stays in the sum, and a collapsed row
+ * stays collapsed even when room becomes available. For a gauge, the first values of each collection are shown.
  */
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
@@ -39,12 +41,12 @@ export class OpenLabelLimit {
   readonly #grows: boolean;
   readonly #overflowed: (label: string) => void;
   readonly #slots = new Map<number, Slot>();
-  /** Slots with anything under `*`; usually none. */
+  /** Slots with values under `*`. Usually, there are none. */
   readonly #overfull = new Set<number>();
   #begun = 0;
   #level = 0;
   #committed = 0;
-  /** Number of commits plus one. Failed collections do not count, because they do not show which rows are absent. */
+  /** Number of commits plus one. Failed collections do not count, because they do not reveal which rows are absent. */
   #cycle = 1;
 
   constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void) {
@@ -64,7 +66,10 @@ export class OpenLabelLimit {
     this.#overfull.clear();
   }
 
-  /** Returns whether a sample is collapsed. Its value is then part of a total under `*`, which follows with the commit. */
+  /**
+   * Returns whether a sample is collapsed. The value of a collapsed sample becomes part of a total under `*`, which
+   * `commit` reports.
+   */
   collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, options: EmitOptions | undefined): boolean {
     const slot = this.#slot(slotIndex);
     const known = slot.collapsed.size === 0 ? undefined : this.#known(slot, labels, options?.identity);
@@ -75,7 +80,10 @@ export class OpenLabelLimit {
     return true;
   }
 
-  /** Returns the collapsed row of a sample. A row that was collapsed by `fold` is known only by its labels at first. */
+  /**
+   * Returns the collapsed row of a sample; undefined if the sample is not collapsed yet. A row that `fold` has
+   * collapsed is first found by its labels, and is then stored under its identity.
+   */
   #known(slot: Slot, labels: SampleLabels, identity: number | undefined): Collapsed | undefined {
     const key = this.#keyOf(labels);
     const byLabels = slot.collapsed.get(key);
@@ -97,8 +105,8 @@ export class OpenLabelLimit {
   }
 
   /**
-   * Halves the limits this many times. Values over the new limit lose their place, and `folds` collapses their rows. Counters
-   * that were collapsed stay collapsed.
+   * Halves the limits `level` times. Values beyond the new limit lose their place, and `folds` collapses their rows.
+   * Counters that were collapsed stay collapsed.
    */
   fold(level: number): void {
     const isMore = level > this.#level;
@@ -119,12 +127,12 @@ export class OpenLabelLimit {
     }
   }
 
-  /** Returns whether a shown row has lost its place. It is then part of the totals. */
+  /** Returns whether a shown row has lost its place. Its value then becomes part of the totals. */
   folds(slotIndex: number, labels: SampleLabels, value: SampleValue): boolean {
     const slot = this.#slot(slotIndex);
     const collapsed = this.#withoutPlace(slot, labels);
     if (collapsed === undefined) return false;
-    // A row that is a total already is computed again from its parts.
+    // A row that is itself a total is recomputed from its parts.
     if (!this.#hasOverflow(labels)) this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
   }
@@ -176,7 +184,9 @@ export class OpenLabelLimit {
     return this.#open.some(({ name }) => labels[name] === OVERFLOW);
   }
 
-  /** Admits the values of a sample. If one has no place, returns the labels with `*` instead. */
+  /**
+   * Admits the label values of a sample. If a value has no place, returns the labels with `*` instead of this value.
+   */
   #admit(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name, max } of this.#open) {
@@ -195,7 +205,7 @@ export class OpenLabelLimit {
     return collapsed;
   }
 
-  /** Removes a value that was absent from the last cycle. Returns whether there was one. */
+  /** Removes a value that the last cycle did not contain. Returns whether there was such a value. */
   #makeRoom(values: Map<string, number>): boolean {
     for (const [value, cycle] of values) {
       if (cycle < this.#cycle - 1) {
@@ -213,7 +223,7 @@ export class OpenLabelLimit {
       slot.collapsed.set(key, { labels, before: undefined, last: value, cycle: this.#cycle });
       return;
     }
-    // A new device with the same name starts at zero.
+    // The value was reset. For example, a new device with the same name starts at zero.
     if (this.#grows && isReset(value, row.last)) row.before = countedOf(row);
     row.last = value;
     row.cycle = this.#cycle;
@@ -238,7 +248,7 @@ export class OpenLabelLimit {
     else entry.total = addSamples(entry.total, counted);
   }
 
-  /** Returns the labels with `*` for each value without a place; undefined if all values have one. */
+  /** Returns the labels with `*` in place of each value that has no place; undefined if all values have a place. */
   #withoutPlace(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name } of this.#open) {
@@ -250,7 +260,10 @@ export class OpenLabelLimit {
     return collapsed;
   }
 
-  /** Returns the key of the object behind the labels. If its identity is known, the object keeps its key when it is renamed. */
+  /**
+   * Returns the key of the object that the labels describe. An object with a known identity keeps its key when it is
+   * renamed.
+   */
   #identityKey(labels: SampleLabels, identity: number | undefined): string {
     if (identity === undefined) return this.#keyOf(labels);
     const closed = this.#names.filter((name) => !this.#open.some((open) => open.name === name));

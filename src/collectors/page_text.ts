@@ -5,7 +5,7 @@ import type { Family } from './family.ts';
 import { FamilyText } from './family_text.ts';
 import { Scratch } from './line_text.ts';
 
-/** Number of pages in other formats after which the text of an unused format is dropped. */
+/** Number of consecutive pages in other formats after which the text of a format is dropped. */
 const UNUSED_PAGES = 16;
 
 interface Kept {
@@ -14,7 +14,7 @@ interface Kept {
   page: number;
 }
 
-/** The texts of the last page in each format, which are updated for the next one. */
+/** The texts of the last page in each format, which are updated for the next page. */
 export class PageText {
   readonly #entities: EntityTable;
   readonly #scratch = new Scratch();

@@ -3,7 +3,10 @@ import { Births, type CountsFromZero, type ScraperView } from './births.ts';
 import type { Family, PutColumn, VisitSample } from './family.ts';
 import type { SampleValue } from './sample.ts';
 
-/** A metric without labels: one number per entity, in arrays by slot, so that adding samples allocates nothing. */
+/**
+ * A metric without labels. Each entity has one number, in arrays that are indexed by slot, so that adding samples
+ * allocates no memory.
+ */
 export class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'plain';
@@ -12,13 +15,13 @@ export class PlainFamily implements Family {
   #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
-  /** Integers that a double cannot hold. */
+  /** Integers that a double cannot represent exactly, by slot. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  /** Dead slots, each with the first cycle whose value is a last value. */
+  /** Slots of retired entities, each with the first cycle whose value counts as a last value. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
-  /** Slots without a value before this cycle. */
+  /** Slots that had no value before this cycle. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
   readonly #put = (slot: number, value: SampleValue): void => this.put(slot, value);

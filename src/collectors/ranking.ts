@@ -1,25 +1,30 @@
 import { HOLD_MAX_MS } from './births.ts';
 
-/** Factor by which the score of a waiting candidate must exceed that of a shown one to replace it. */
+/** Factor by which the score of a waiting candidate must exceed the score of a shown candidate to replace it. */
 const CLEARLY = 2;
-/** Milliseconds for which the score must exceed it. */
+/** Milliseconds for which this lead must last. */
 const LEAD_MS = 120_000;
-/** Milliseconds before the replacement in which the shown candidate does not grow, so that every scraper sees its counts. */
+/**
+ * Milliseconds for which a shown candidate stops growing before it is replaced, so that every scraper sees its counts.
+ */
 const SEAL_MS = HOLD_MAX_MS;
-/** Half-life of scores in milliseconds. Scores are growth. */
+/** Half-life of scores in milliseconds. The score of a candidate is its growth, which decays over time. */
 const HALF_LIFE_MS = 600_000;
 
-/** A candidate for a place. */
+/** A candidate for one of a limited number of places. */
 export interface Ranked {
   score: number;
   isShown: boolean;
-  /** Since when its score clearly exceeds that of a shown candidate. */
+  /** Time since which the score clearly exceeds that of a shown candidate; undefined if it does not. */
   leadsSinceMs: number | undefined;
-  /** Since when it is about to lose its place. Its growth goes to `*` meanwhile. */
+  /**
+   * Time since which the candidate is about to lose its place; undefined if it is not. During this time, its growth is
+   * counted under `*`.
+   */
   sealedMs: number | undefined;
 }
 
-/** Returns the factor by which scores decay in this time. */
+/** Returns the factor by which scores decay in the given number of milliseconds. */
 export function decayOver(ms: number): number {
   return 0.5 ** (ms / HALF_LIFE_MS);
 }
@@ -30,9 +35,9 @@ export interface Changes<R> {
 }
 
 /**
- * Assigns `max` places to the candidates with the highest scores. Free places are assigned at once. A candidate loses its
- * place only to one with a clear and lasting lead, so that noise changes nothing. It is sealed first, which is undone if the
- * other loses the lead.
+ * Assigns `max` places to the candidates with the highest scores. Free places are assigned immediately. A candidate
+ * loses its place only to a challenger with a clear and lasting lead, so that noise changes nothing. The candidate is
+ * sealed first, and is unsealed if the challenger loses its lead.
  *
  * @param mayLeave whether scrapers have seen all counts of a sealed candidate
  */
@@ -66,7 +71,8 @@ export function settle<R extends Ranked>(
 }
 
 /**
- * Returns each shown candidate with the waiting one that has clearly exceeded it for long enough, if there is one.
+ * Returns each shown candidate with the waiting candidate that has clearly exceeded its score for long enough, if there
+ * is one.
  *
  * @param shown shown candidates by ascending score
  * @param waiting waiting candidates by descending score

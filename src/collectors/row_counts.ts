@@ -3,7 +3,10 @@ import { Cells } from './cells.ts';
 import { CELL, type EdgeLayout, type MetricColumns } from './edge_layout.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
-/** Counts of rows: the totals of the last collection, and those of this one, which `grow` replaces by the growth. */
+/**
+ * Counts of rows. For each row, they consist of the totals of the last collection and the totals of this collection.
+ * `grow` replaces the totals of this collection by their growth.
+ */
 export class RowCounts {
   readonly #layout: EdgeLayout;
   readonly #cells: Cells;
@@ -30,12 +33,15 @@ export class RowCounts {
     this.#layout.write(this.#cells, block + this.#layout.width, metric, value, labels);
   }
 
-  /** Returns the growth of a cell, or the value of a gauge; undefined if this collection has none. */
+  /** Returns the growth of a cell, or the value of a gauge; undefined if this collection has no value for the cell. */
   grown(block: number, cell: number): Counter | undefined {
     return this.#cells.get(block + this.#layout.width + cell);
   }
 
-  /** Replaces the totals of this collection by the growth. @returns the growth that ranks edges */
+  /**
+   * Replaces the totals of this collection by their growth since the last collection.
+   * @returns sum of the growth that edges are ranked by
+   */
   grow(block: number): number {
     const { kinds, rank, width } = this.#layout;
     const cells = this.#cells;

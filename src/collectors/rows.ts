@@ -2,17 +2,20 @@ import type { SampleValue } from './sample.ts';
 
 const ROWS_FIRST = 16;
 
-/** The rows of a metric as a structure of arrays. A row keeps its number while it exists; the number is then reused. */
+/**
+ * The rows of a metric as a structure of arrays. A row keeps its number while it exists. After that, the number is
+ * reused.
+ */
 export class Rows {
   /** Slots of the entities, by row. */
   slots = new Int32Array(ROWS_FIRST);
-  /** Last cycle that had the row, by row. */
+  /** Last cycle that contained the row, by row. */
   cycles = new Int32Array(ROWS_FIRST);
   readonly #keys: string[] = [];
   readonly #labels: Uint8Array[] = [];
   readonly #keeps: boolean[] = [];
   #numbers = new Float64Array(ROWS_FIRST);
-  /** Bigints and histograms. */
+  /** Values that are bigints or histograms, by row. */
   readonly #others = new Map<number, Exclude<SampleValue, number>>();
   readonly #free: number[] = [];
   #end = 0;
@@ -48,7 +51,10 @@ export class Rows {
     return this.#others.size === 0 ? number : (this.#others.get(row) ?? number);
   }
 
-  /** @param keep whether the row must not be collapsed */
+  /**
+   * Sets the value of a row.
+   * @param keep whether the row must not be collapsed
+   */
   set(row: number, value: SampleValue, keep: boolean): void {
     this.#keeps[row] = keep;
     if (typeof value === 'number') {

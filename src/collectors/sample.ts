@@ -17,7 +17,7 @@ export function addSamples(a: SampleValue, b: SampleValue): SampleValue {
   };
 }
 
-/** Whether a counter or histogram has decreased, because it was reset. */
+/** Whether a counter or histogram has decreased, which means that it was reset. */
 export function isReset(now: SampleValue, before: SampleValue): boolean {
   return countOf(now) < countOf(before);
 }

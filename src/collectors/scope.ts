@@ -63,14 +63,14 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
 
   own<R extends Disposable | AsyncDisposable>(resource: R): R {
     if (this.#resources.disposed) {
-      // The probe was closed while it opened, so nothing else would release this resource.
+      // The probe was closed while it was being opened, so nothing else would release this resource.
       void dispose(resource);
       throw new Error('the probe was closed while it opened');
     }
     return this.#resources.use(resource);
   }
 
-  /** Releases everything in reverse order. An error does not keep the rest from being released. */
+  /** Releases all resources in reverse order. If one of them fails, the remaining resources are still released. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#controller.abort(new Error('the probe was closed'));
     await this.#resources.disposeAsync();

@@ -9,20 +9,20 @@ export interface CollectOutcome {
 }
 
 export interface Deadlines {
-  /** Maximum milliseconds for one probe. If it takes longer, its samples are dropped. */
+  /** Maximum number of milliseconds for one probe. If a probe takes longer, its samples are dropped. */
   readonly probeMs: number;
-  /** Maximum milliseconds for all probes together. */
+  /** Maximum number of milliseconds for all probes together. */
   readonly cycleMs: number;
 }
 
-/** Prometheus times out after ten seconds by default. */
+/** The limits leave room below the default scrape timeout of Prometheus, which is ten seconds. */
 const DEADLINES: Deadlines = { probeMs: 1_000, cycleMs: 8_000 };
 
 /** Runs the probes one at a time, each with a deadline, so that no probe can block the page. */
 export class Scrape {
   readonly #aggregator: Aggregator;
   readonly #deadlines: Deadlines;
-  /** Probes whose collection has exceeded its deadline and is still running. */
+  /** Probes whose collection is still running, possibly beyond its deadline. */
   readonly #stuck = new Set<ActiveProbe>();
 
   constructor(aggregator: Aggregator, deadlines = DEADLINES) {
@@ -30,7 +30,7 @@ export class Scrape {
     this.#deadlines = deadlines;
   }
 
-  /** Collects all probes into the aggregator. Never throws: the error of a probe is in its outcome. */
+  /** Collects all probes into the aggregator. Never throws, because the outcome of a probe contains its error. */
   async run(probes: readonly ActiveProbe[]): Promise<CollectOutcome[]> {
     const controller = new AbortController();
     const cycle = new Cycle(controller.signal);

@@ -10,7 +10,7 @@ import { Histogram } from './histogram.ts';
 import type { CollectOutcome } from './scrape.ts';
 import type { ActiveProbe } from './supervisor.ts';
 
-/** Name under which the kernel thread's own metrics are added to the aggregator. */
+/** Name of the pseudo-probe that adds the kernel thread's own metrics to the aggregator. */
 export const SELF = 'self';
 
 const PROBE = { help: 'Name of the probe.', example: 'tcp', max: 64 } as const;
@@ -20,7 +20,7 @@ const PROBE_OR_DISCOVERY = {
 } as const;
 const PROGRAM = { help: 'Name of the BPF program.', example: 'packet_drop', max: 64 } as const;
 
-/** Few buckets, because each probe of each node has them. The mean is exact regardless of the buckets. */
+/** Only a few buckets, because each probe on each node has all of them. The mean is exact regardless of the buckets. */
 const COLLECT_SECONDS = [0.001, 0.01, 0.1, 1] as const;
 const SCRAPE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] as const;
 
@@ -267,7 +267,7 @@ export const SELF_METRICS = defineMetrics({
 
 type SelfEmit = Emit<typeof SELF_METRICS>;
 
-/** Counts that accumulate over the collections. */
+/** Counts that accumulate over all collections. */
 export class SelfCounts {
   readonly #collectSeconds = new Map<string, Histogram>();
   readonly #failures = new Map<string, number>();

@@ -263,7 +263,7 @@ describe('a page with a limit', () => {
   });
 });
 
-/** Returns the number of series that the page would have without folding. */
+/** Returns the number of series that the page would have if nothing were folded. */
 function full(devices: number): number {
   const ofEdge = 1 + 5;
   return PODS.length * (1 + EDGES * ofEdge + devices + PAIRS * PAIRS);

@@ -1,24 +1,25 @@
 import type { Family, Foldable } from './family.ts';
 
-/** Number of halvings after which every limit that a label can have is 0. */
+/** Number of halvings after which every possible limit of a label is 0. */
 const LEVELS = 12;
-/** Share of the limit that the page must stay below to revert a fold. */
+/** Fraction of the limit that the page must stay below before a fold is reverted. */
 const ROOM = 0.9;
-/** Milliseconds for which the page must stay below it. */
+/** Milliseconds for which the page must stay below this fraction. */
 const ROOM_MS = 600_000;
 
-/** Order of folding; folds are reverted in reverse order. */
+/** Order in which kinds of labels are folded. Folds are reverted in the opposite order. */
 const ORDER = ['edges', 'labels'] as const satisfies readonly Foldable[];
 
 /**
- * Limits the series of all probes on a page. Over the limit, the limits of joint labels are halved for every entity until the
- * page fits; if that is not enough, those of open labels are. The rest is summed under `*`, so sums stay exact. Series without
- * a limited label are never dropped, so a limit lower than their number is exceeded.
+ * Limits the number of series of all probes on a page. If a page exceeds the limit, the limits of joint labels are
+ * halved for every entity until the page fits. If that is not enough, the limits of open labels are halved as well.
+ * Folded series are summed under `*`, so sums stay exact. Series without a limited label are never dropped, so the page
+ * exceeds a limit that is lower than their number.
  */
 export class SeriesLimit {
   #max = Number.POSITIVE_INFINITY;
   readonly #levels: Record<Foldable, number> = { edges: 0, labels: 0 };
-  /** Levels of the families that are not at level 0. */
+  /** Level that each family was last set to. Families that are not in the map are at level 0. */
   readonly #told = new Map<Family, number>();
   #roomSinceMs: number | undefined;
   /** Number of series that were folded into `*` since the start. */
@@ -30,13 +31,16 @@ export class SeriesLimit {
     return this.#max;
   }
 
-  /** A higher limit than before reverts all folds with the second collection from now. */
+  /** Sets the limit. If it is higher than before, all folds are reverted in the second collection from now. */
   set max(max: number) {
     if (max > this.#max) for (const kind of ORDER) this.#levels[kind] = 0;
     this.#max = max;
   }
 
-  /** Folds series over the limit. @param families families of all probes, after all were collected */
+  /**
+   * Folds series until the page is within the limit.
+   * @param families families of all probes, after all probes have been collected
+   */
   fit(families: readonly Family[], nowMs: number): void {
     this.#setLevels(families);
     let counts = countOf(families);
@@ -62,7 +66,10 @@ export class SeriesLimit {
     }
   }
 
-  /** Reverts one fold for the next collection, if the page has long had room for twice as many series of that kind. */
+  /**
+   * Reverts one fold for the next collection, if the page has had room for twice as many series of that kind for long
+   * enough. Returns whether it has.
+   */
   #unfolds(counts: Record<Foldable | 'all', number>, nowMs: number): boolean {
     const kind = [...ORDER].reverse().find((candidate) => this.#levels[candidate] > 0);
     if (kind === undefined || counts.all + counts[kind] > this.#max * ROOM) {

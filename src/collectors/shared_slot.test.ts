@@ -59,7 +59,7 @@ it.each([
   const both = ['of_namespace_total dns 5', 'of_sockets_total dns 3'];
   expect(await collect([[MADE, 5]], [[SHARED, 3]])).toEqual(both);
   expect(aggregator.entities.shadowed).toBe(0);
-  // The Pod has several namespaces, and the first one is shown.
+  // The Pod has several namespaces, of which the first one is shown.
   aggregator.entities.set([node, dns(MADE), dns(MADE_LATER), dns(SHARED)]);
   const many: [NetnsId, number][] = [
     [MADE, 5],
@@ -79,7 +79,7 @@ it('rows continue when a namespace that the Pod has made comes and goes', async 
   entities.set([node, dns(SHARED), dns(MADE, true)]);
   expect([entities.attribute(SHARED), entities.attribute(MADE)]).toEqual([slot, 'shadowed']);
   expect(await collect([], [[SHARED, 5]])).toContain('of_sockets_total dns 5');
-  // The slot is free when the last of both has gone.
+  // The slot becomes free when both namespaces are gone.
   entities.set([node, dns(SHARED), entity(MADE_LATER, 'other', 'uid-other')]);
   expect(entities.attribute(MADE_LATER)).not.toBe(slot);
   entities.set([node, dns(SHARED)]);

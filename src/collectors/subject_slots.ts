@@ -1,14 +1,14 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { EntityTable } from './entities.ts';
 
-/** Returned instead of a slot: the sample is dropped. */
+/** Returned instead of a slot if the sample is to be dropped. */
 export const NOBODY = -1;
-/** Returned instead of a slot: the sample is dropped and counted as unknown. */
+/** Returned instead of a slot if the sample is to be dropped and counted as unattributed. */
 export const UNKNOWN = -2;
 
 const SLOTS_FIRST = 16;
 
-/** Slots of the subjects of columns. They are looked up once for all columns of a collection with the same subjects. */
+/** Slots of the subjects of columns. Columns of a collection that have the same subjects share one lookup. */
 export class SubjectSlots {
   readonly #entities: EntityTable;
   #slotOf: (subject: NetnsId) => number = () => NOBODY;
@@ -20,15 +20,17 @@ export class SubjectSlots {
     this.#entities = entities;
   }
 
-  /** Begins a collection. A list of subjects may have changed since the last one. */
+  /**
+   * Starts a collection. Discards the known subjects, because their list may have changed since the last collection.
+   */
   begin(slotOf: (subject: NetnsId) => number): void {
     this.#slotOf = slotOf;
     this.#subjects = undefined;
   }
 
   /**
-   * Returns for each subject its slot, {@link NOBODY} or {@link UNKNOWN}. The array may be longer than the subjects, and is valid
-   * until the event loop turns.
+   * Returns the slot of each subject, or {@link NOBODY} or {@link UNKNOWN}. The array may be longer than the list of
+   * subjects, and is valid until the next turn of the event loop.
    */
   of(subjects: readonly NetnsId[]): Int32Array {
     const { version } = this.#entities;

@@ -21,7 +21,7 @@ export function programReports(programs: readonly ProgramStatus[]): ProbeStatus[
   return programs.map((program) => ({ ...program, runs: Number(program.runs), missed: Number(program.missed) }));
 }
 
-/** A running probe, as the scrape uses it. */
+/** A running probe, in the form that the scrape uses. */
 export interface ActiveProbe {
   readonly name: string;
   readonly probe: RunningProbe<MetricSet>;
@@ -36,10 +36,10 @@ export interface SupervisorOptions {
   readonly retained: RetainedStates;
   readonly aggregator: Aggregator;
   readonly publish: (probe: string) => Publish<EventSet>;
-  /** @param rules rules of the configuration; undefined for a probe that offers no records */
+  /** @param rules record rules of the configuration; undefined for a probe without records */
   readonly record: (probe: string, rules: RecordRules | undefined) => OfferRecord;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Milliseconds before the first retry of a failed probe; doubled each time. */
+  /** Milliseconds before the first retry of a failed probe. They are doubled for each further retry. */
   readonly retryFirstMs?: number;
   /** Milliseconds before the first retry of a probe that exceeded its budget. */
   readonly budgetPauseFirstMs?: number;
@@ -52,13 +52,15 @@ export interface SupervisorOptions {
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 const OPEN_DEADLINE_MS = 30_000;
-/** Milliseconds between checks for a missing feature that may become available. Each reads a file. */
+/** Milliseconds between checks for a missing feature that may become available. Each check reads a file. */
 const LOOK_EVERY_MS = 10_000;
 const BUDGET_EVERY_MS = 10_000;
 const BUDGET_PAUSE_FIRST_MS = 30_000;
 const BUDGET_PAUSE_MAX_MS = 30 * 60_000;
 
-/** Opens and closes probes to reach the desired set. Probes are handled independently and do not wait for each other. */
+/**
+ * Opens and closes probes to reach the desired set. Probes are handled independently and do not wait for each other.
+ */
 export class Supervisor implements AsyncDisposable {
   readonly #options: SupervisorOptions;
   readonly #slots: readonly Slot[];
@@ -68,7 +70,7 @@ export class Supervisor implements AsyncDisposable {
     this.#slots = options.definitions.map((definition) => new Slot(definition, options));
   }
 
-  /** Sets the desired probes, by name. Resolves once every probe has reached its state. */
+  /** Sets the desired probes, by name. Resolves once every probe has reached its desired state. */
   async apply(desired: ReadonlyMap<string, DesiredProbe>): Promise<void> {
     await Promise.all(this.#slots.map((slot) => slot.want(desired.get(slot.name))));
   }
@@ -98,11 +100,13 @@ interface Instance {
 class Slot {
   readonly #definition: AnyProbe;
   readonly #options: SupervisorOptions;
-  /** Whether it has metrics of Pods. */
+  /** Whether the probe has metrics of Pods. */
   readonly #isOfPods: boolean;
   #desired: DesiredProbe | undefined;
   #instance: Instance | undefined;
-  /** Desired state that failed or is unsupported, and is not retried until it changes or a timer expires. */
+  /**
+   * Desired state that failed or is unsupported. It is not retried until the desired state changes or a timer expires.
+   */
   #refused: DesiredProbe | undefined;
   #state: ProbeState = 'stopped';
   #reason = '';
@@ -110,7 +114,7 @@ class Slot {
   #moving: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs: number;
-  /** How the probe exceeded its budget, for which it has to be closed; undefined if it did not. */
+  /** How the probe exceeded its budget, so that it has to be closed; undefined if it did not. */
   #exceeded: string | undefined;
   #budgetPauseMs: number;
   #collectSeconds: number | null = null;
@@ -144,7 +148,10 @@ class Slot {
     return this.#move();
   }
 
-  /** @param runTimesMissing why the run times of BPF programs are not measured; undefined if they are */
+  /**
+   * Returns the current state of the probe.
+   * @param runTimesMissing why the run times of BPF programs are not measured; undefined if they are
+   */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { name, kind, cost } = this.#definition;
     const probe = this.#instance?.active.probe;
@@ -174,7 +181,10 @@ class Slot {
     };
   }
 
-  /** Takes steps one at a time until the desired state is reached. If it changes meanwhile, the next step follows the change. */
+  /**
+   * Takes one step at a time until the desired state is reached. If the desired state changes in the meantime, the next
+   * step follows the change.
+   */
   #move(): Promise<void> {
     this.#moving ??= this.#steps().finally(() => {
       this.#moving = undefined;
@@ -304,7 +314,7 @@ class Slot {
 
   async #close(instance: Instance): Promise<void> {
     this.#enter('stopping', '');
-    // A probe that stayed within its budget for longer than the last pause starts again with the shortest pause.
+    // If the probe ran for longer than the next pause would last, its pauses start again with the shortest one.
     const first = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
     if (performance.now() - instance.openedMs > this.#budgetPauseMs) this.#budgetPauseMs = first;
     this.#options.aggregator.removeProbe(this.name);

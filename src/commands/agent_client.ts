@@ -17,7 +17,7 @@ export interface AgentAddress {
 
 export type Query = Readonly<Record<string, string | undefined>>;
 
-/** A stream is requested as JSON lines; other routes respond with JSON. */
+/** Value of the header `Accept`. Streams are requested as JSON lines; all other routes respond with JSON. */
 const ACCEPT = 'application/x-ndjson, application/json;q=0.5';
 
 /** Client of the HTTP interface of an agent. */
@@ -32,7 +32,10 @@ export class AgentClient {
     this.#token = token;
   }
 
-  /** @throws if the URL is malformed or the token cannot be read */
+  /**
+   * Creates a client.
+   * @throws if the URL is malformed or the token cannot be read
+   */
   static async open(address: AgentAddress): Promise<AgentClient> {
     const { url, tokenFile } = address;
     if (!URL.canParse(url)) throw new Error(`--url ${url}: give a URL like http://127.0.0.1:9102`);
@@ -43,7 +46,7 @@ export class AgentClient {
   }
 
   /**
-   * Returns the body of a response as text.
+   * Requests a path, and returns the body of the response as text.
    * @throws if the agent cannot be reached or refuses the request
    */
   async read(path: string, query: Query, signal: AbortSignal): Promise<string> {
@@ -51,7 +54,7 @@ export class AgentClient {
   }
 
   /**
-   * Yields the lines of a stream, until it ends or the signal is aborted.
+   * Yields the lines of a stream until the stream ends or the signal is aborted.
    * @throws if the agent cannot be reached or refuses the request, or if the connection is lost
    */
   async *lines(path: string, query: Query, signal: AbortSignal): AsyncGenerator<string> {
@@ -91,7 +94,10 @@ async function ask(url: URL, token: string | undefined, signal: AbortSignal): Pr
   }
 }
 
-/** @throws if nothing listens on the socket */
+/**
+ * Sends a request through a Unix socket.
+ * @throws if nothing listens on the socket
+ */
 async function askSocket(socketPath: string, url: URL, signal: AbortSignal): Promise<Response> {
   const call = request({
     socketPath,
@@ -127,7 +133,7 @@ async function* linesOf(response: Response): AsyncGenerator<string> {
   }
 }
 
-/** Parses the JSON of an agent; undefined if it is malformed. */
+/** Parses JSON from an agent. Returns undefined if it is malformed. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -136,18 +142,24 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Returns `namespace` and `pod` as parameters of the API for `NAMESPACE/NAME`, or a name. */
+/** Converts `NAMESPACE/NAME` or `NAME` to the query parameters `namespace` and `pod` of the API. */
 export function podQuery(pod: string | undefined): { namespace: string | undefined; pod: string | undefined } {
   const [name, namespace] = (pod ?? '').split('/').reverse();
   return { namespace, pod: name === '' ? undefined : name };
 }
 
-/** Formats the owner of a record or an edge. @param pod null if the owner is unknown */
+/**
+ * Formats the owner of a record or an edge.
+ * @param pod name of the Pod; null if the owner is unknown
+ */
 export function ownerText(namespace: string | null, pod: string | null): string {
   return pod === null ? '?' : [namespace, pod].filter(Boolean).join('/') || 'node';
 }
 
-/** Returns a signal that SIGTERM and SIGINT abort, and a reader of the output that exits early, as in `netsonde events --follow | head`. */
+/**
+ * Returns a signal that is aborted by SIGTERM or SIGINT, or when the reader of the output exits, as in `netsonde events
+ * --follow | head`.
+ */
 export function untilStopped(): AbortSignal {
   const stopped = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stopped.abort());
@@ -155,7 +167,10 @@ export function untilStopped(): AbortSignal {
   return stopped.signal;
 }
 
-/** @throws for an unknown format */
+/**
+ * Checks the value of `--output`.
+ * @throws if the format is unknown
+ */
 export function readFormat(output: string): 'json' | 'text' {
   if (output !== 'json' && output !== 'text') throw new Error(`-o ${output}: give json or text`);
   return output;

@@ -30,9 +30,9 @@ interface CheckOptions {
 export interface CheckReport {
   /** Kernel release. */
   readonly kernel: string;
-  /** Discovery comes first, in the form of a probe. */
+  /** States of the probes. Discovery comes first, and is reported like a probe. */
   readonly probes: readonly Pick<ProbeStatus, 'name' | 'state' | 'reader' | 'reason'>[];
-  /** Hooks of discovery and of all BPF probes, including disabled ones, as this kernel supports them. */
+  /** Hooks that this kernel supports for discovery and for all BPF probes, including disabled ones. */
   readonly hooks: readonly ({ readonly probe: string } & HookStatus)[];
 }
 
@@ -62,9 +62,9 @@ export async function runCheck(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Validates the configuration and the web configuration, starts the enabled probes, collects once, and reports the state of
- * each probe and the hooks that this kernel supports. Fails if a configuration is invalid or a probe failed; with `strict`,
- * also if a probe is unsupported or degraded.
+ * Validates the configuration and the web configuration, starts the enabled probes, collects once, and reports the
+ * state of each probe and the hooks that this kernel supports. Fails if a configuration is invalid or a probe failed.
+ * With `strict`, also fails if a probe is unsupported or degraded.
  */
 async function check({
   configFile,

@@ -14,7 +14,7 @@ import { parseArguments } from './options.ts';
 export interface Converted {
   /** A valid netsonde configuration. */
   readonly text: string;
-  /** One line for each part that was left out or changed its meaning. */
+  /** One line for each part that was left out, or whose meaning changed. */
   readonly warnings: readonly string[];
   readonly leftOut: number;
 }
@@ -38,8 +38,8 @@ export async function runConvert(args: readonly string[]): Promise<number> {
 
 /**
  * Converts a KubeSkoop configuration to a netsonde configuration.
- * @param output `configmap` wraps it in a ConfigMap manifest
- * @throws {NotKubeskoop}
+ * @param output `configmap` wraps the result in a ConfigMap manifest
+ * @throws {NotKubeskoop} if the text is not a KubeSkoop configuration
  */
 export function convertText(given: string, output: 'yaml' | 'configmap'): Converted {
   const input = findInput(given);
@@ -48,7 +48,7 @@ export function convertText(given: string, output: 'yaml' | 'configmap'): Conver
   try {
     new ConfigReader(PROBES).parse(written);
   } catch (error) {
-    // An invalid result is a bug in this command.
+    // Only a bug in this command can cause an invalid result.
     throw new Error(`bug in netsonde: the converted configuration is invalid:\n${(error as Error).message}`);
   }
   return {
@@ -65,7 +65,11 @@ function warningOf({ path, value, isLeftOut, text: what }: Note): string {
   return [pathText(path), cutJson(value), isLeftOut ? 'left out' : '', what].filter((part) => part !== '').join(': ');
 }
 
-/** @param path `-` reads standard input. @throws if the input cannot be read or is too long */
+/**
+ * Converts a file.
+ * @param path path of the file, or `-` for standard input
+ * @throws if the input cannot be read or is too long
+ */
 async function convertFile(path: string, output: 'yaml' | 'configmap'): Promise<Converted> {
   const stream = path === '-' ? process.stdin : createReadStream(path, { end: INPUT_BYTES_MAX });
   try {

@@ -21,7 +21,7 @@ afterEach(() => {
   server.close();
 });
 
-/** Returns the command's output for a response with these lines. */
+/** Returns the command's output if the agent responds with these lines. */
 async function shown(lines: readonly (object | string)[], output: 'text' | 'json' = 'text'): Promise<string> {
   body = lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join('');
   let text = '';

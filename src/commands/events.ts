@@ -14,7 +14,7 @@ import { AGENT_OPTIONS, parseOptions } from './options.ts';
 interface EventsOptions extends AgentAddress {
   readonly probe?: string | undefined;
   readonly type?: string | undefined;
-  /** `namespace/name`, or only the name. */
+  /** Name of the Pod, as `namespace/name` or `name`. */
   readonly pod?: string | undefined;
   readonly since?: string | undefined;
   readonly follow: boolean;
@@ -52,8 +52,8 @@ export async function runEvents(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Prints events of an agent: past ones that it has in memory, or new ones.
- * @param signal stops it
+ * Prints events of an agent: past events that the agent has in memory, new events, or both.
+ * @param signal stops printing
  * @throws if the agent cannot be reached or rejects the query
  */
 export async function showEvents(
@@ -72,7 +72,7 @@ const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
 
 /**
  * Returns a function that formats an event as one line. An event that this version cannot parse, because the agent has
- * another version, is shown as received. The schema is loaded here, because other commands do not need it.
+ * a different version, is shown as received. The schema is loaded here, because other commands do not need it.
  */
 async function lineText(): Promise<(line: string) => string> {
   const { EVENT_SUMMARY } = await import('#api/events.ts');

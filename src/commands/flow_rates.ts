@@ -1,36 +1,36 @@
 import type { EdgeSummary, FlowsSummary } from '#api/flows.ts';
 import { type EdgeNumbers, worstFirst } from '#core/worst_first.ts';
 
-/** Counts of an edge, in all or since the previous answer. */
+/** Counts of an edge, either in total or since the previous response. */
 export interface EdgeCounts extends EdgeNumbers {
   readonly connections: number;
   readonly sentBytes: number;
   readonly receivedBytes: number;
-  /** Failed connections by cause; only causes that occurred. */
+  /** Number of failed connections by cause. Only causes that occurred are included. */
   readonly failed: Readonly<Record<string, number>>;
 }
 
 export interface EdgeRow {
   readonly edge: EdgeSummary;
-  /** Undefined where the previous answer may have left the edge out. */
+  /** Undefined if the previous response may have omitted the edge. */
   readonly counts: EdgeCounts | undefined;
 }
 
 const MS_PER_SECOND = 1_000;
 
-/** Returns the seconds between two answers; 0 where both show the same collection. */
+/** Returns the seconds between the collections that two responses show; 0 if both show the same collection. */
 export function secondsBetween(earlier: FlowsSummary, later: FlowsSummary): number {
   return (Date.parse(later.collectedAt) - Date.parse(earlier.collectedAt)) / MS_PER_SECOND;
 }
 
-/** Returns the totals of all edges, the worst first. */
+/** Returns the totals of all edges, worst first. */
 export function totalsOf({ edges, rest }: FlowsSummary): EdgeRow[] {
   return sorted([...edges, ...rest].map((edge) => ({ edge, counts: countsOf(edge) })));
 }
 
 /**
- * Returns the growth of all edges since an earlier answer, the worst first. An edge whose totals fell began again, as after a restart of
- * the agent: its growth is its total, which is never negative.
+ * Returns the growth of all edges since an earlier response, worst first. If a total of an edge has decreased, for
+ * example because the agent was restarted, its growth is its whole total, so that it is never negative.
  */
 export function growthOf(earlier: FlowsSummary, { edges, rest }: FlowsSummary): EdgeRow[] {
   const before = new Map([...earlier.edges, ...earlier.rest].map((edge) => [keyOf(edge), edge]));

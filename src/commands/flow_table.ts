@@ -4,7 +4,7 @@ import { retransmittedShare } from '#core/worst_first.ts';
 import { ownerText } from './agent_client.ts';
 import { type EdgeCounts, type EdgeRow, growthOf, secondsBetween, totalsOf } from './flow_rates.ts';
 
-/** Characters and lines that a table may take. */
+/** Maximum size of a table: characters in a line, and number of lines. */
 export interface TableRoom {
   readonly columns: number;
   readonly lines: number;
@@ -13,22 +13,28 @@ export interface TableRoom {
 interface Column {
   readonly title: string;
   readonly cell: (row: EdgeRow) => string;
-  /** Numbers are aligned at their last digit. */
+  /** Numbers are right-aligned. */
   readonly isNumber?: boolean;
-  /** Columns with a higher number go first where the table is too wide; without one a column stays, and its cells may be cut. */
+  /**
+   * If the table is too wide, columns with the highest number are dropped first. A column without a number is never
+   * dropped, but its cells may be shortened.
+   */
   readonly drop?: number;
 }
 
 const GAP = 2;
-/** Characters of a long name for which columns are dropped, and the fewest that a name keeps where none is left to drop. */
+/**
+ * Columns are dropped only to leave NAME_LONG characters for each name. If no more columns can be dropped, names are
+ * shortened to as few as NAME_MIN characters.
+ */
 const NAME_LONG = 18;
 const NAME_MIN = 12;
 const UNKNOWN = '-';
 const LINES_AROUND = 3;
 
 /**
- * Renders edges as a table, the worst first.
- * @param earlier earlier answer, for rates; without it the table has totals
+ * Renders edges as a table, worst first.
+ * @param earlier earlier response, to compute rates; if undefined, the table shows totals
  */
 export function flowTable(answer: FlowsSummary, earlier: FlowsSummary | undefined, room: TableRoom): string {
   const seconds = earlier === undefined ? undefined : secondsBetween(earlier, answer);
@@ -81,14 +87,14 @@ function layOut(rows: readonly EdgeRow[], columns: readonly Column[], width: num
   );
 }
 
-/** Names give way before columns do. */
+/** Columns of names, which are shortened before other columns are dropped. */
 const NAMES: readonly string[] = ['POD', 'PEER'];
 
 function leastWidth(drop: number | undefined, title: string, natural: number): number {
   return drop === undefined && NAMES.includes(title) ? Math.min(natural, NAME_LONG) : natural;
 }
 
-/** Narrows the columns of names, the wider one first, until the table fits. */
+/** Narrows the columns of names until the table fits, always the widest one first. */
 function share(columns: readonly Column[], widths: number[], width: number): void {
   const names = columns.flatMap(({ title }, at) => (NAMES.includes(title) ? [at] : []));
   let excess = widths.reduce((sum, one) => sum + one + GAP, -GAP) - width;
@@ -107,7 +113,7 @@ function pad(cell: string, width: number, isNumber: boolean): string {
   return isNumber ? space + text : text + space;
 }
 
-/** Cuts out the middle of a text: names of Pods, and addresses, differ at their ends. */
+/** Shortens a text in the middle, because names of Pods, and addresses, differ at their ends. */
 function cutTo(text: string, width: number): string {
   const characters = [...text];
   if (characters.length <= width) return text;
@@ -118,7 +124,7 @@ function cutTo(text: string, width: number): string {
 const UNITS = ['', 'k', 'M', 'G', 'T', 'P'];
 const THOUSAND = 1_000;
 
-/** Writes a number in at most five characters: `0`, `0.3`, `17`, `1.2k`, `345M`. */
+/** Formats a number with at most five characters: `0`, `0.3`, `17`, `1.2k`, `345M`. */
 function compact(value: number): string {
   let scaled = value;
   let unit = 0;
@@ -131,7 +137,7 @@ function compact(value: number): string {
   return `${text}${UNITS[unit]}`;
 }
 
-/** Names the most frequent cause, with `+` where there are others. */
+/** Returns the most frequent cause, followed by `+` if there are other causes. */
 function causeText(failed: Readonly<Record<string, number>>): string {
   const [first, ...others] = Object.entries(failed).sort(([, a], [, b]) => b - a);
   return first === undefined ? '' : `${first[0]}${others.length > 0 ? '+' : ''}`;

@@ -23,12 +23,12 @@ const INTERVAL = '3s';
 const INTERVAL_MIN_MS = 1_000;
 const INTERVAL_MAX_MS = 3_600_000;
 
-/** Output of the command. */
+/** Where the command prints its output. */
 export interface Screen {
   readonly print: (text: string) => void;
-  /** Room for a table, as it is now. */
+  /** Returns the current maximum size of a table. */
   readonly room: () => TableRoom;
-  /** Whether a table takes the place of the one before. */
+  /** Whether each table overwrites the previous one. */
   readonly isTerminal: boolean;
 }
 
@@ -37,11 +37,11 @@ interface FlowsOptions extends AgentAddress {
   readonly output: 'json' | 'text';
   /** Milliseconds between two tables. */
   readonly intervalMs: number;
-  /** Number of tables before the end. */
+  /** Number of tables to print. */
   readonly count: number;
 }
 
-/** `netsonde flows`. */
+/** Runs `netsonde flows`. */
 export async function runFlows(args: readonly string[]): Promise<number> {
   const values = parseOptions(args, {
     ...AGENT_OPTIONS,
@@ -87,9 +87,10 @@ export async function runFlows(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Shows the edges of an agent as a table, or as the JSON of its answers: first the totals, then rates.
- * @param signal ends it
- * @throws where the agent cannot be reached, refuses the query, or counts no flows
+ * Shows the edges of an agent, either as tables or as the JSON of its responses. The first table shows totals, and the
+ * following tables show rates.
+ * @param signal stops the command
+ * @throws if the agent cannot be reached, refuses the query, or does not count flows
  */
 export async function showFlows(options: FlowsOptions, screen: Screen, signal: AbortSignal): Promise<void> {
   const { output, query, intervalMs, count } = options;
@@ -103,7 +104,7 @@ export async function showFlows(options: FlowsOptions, screen: Screen, signal: A
     if (text === undefined) return;
     const { data: answer } = FLOWS_SUMMARY.safeParse(parseJson(text));
     if (answer === undefined) throw new Error('the agent has another version: its answer is not understood');
-    // Answers of the same collection have nothing new.
+    // Responses that show the same collection contain nothing new.
     if (earlier?.collectedAt === answer.collectedAt) continue;
     screen.print(
       output === 'json' ? `${inertJson(text)}\n` : onScreen(flowTable(answer, earlier, screen.room()), screen),
@@ -113,11 +114,14 @@ export async function showFlows(options: FlowsOptions, screen: Screen, signal: A
   }
 }
 
-/** Shows the records of connections as they end. @throws as {@link showFlows} */
+/**
+ * Shows the record of each connection when the connection ends.
+ * @throws under the same conditions as {@link showFlows}
+ */
 export async function followFlows(options: FlowsOptions, screen: Screen, signal: AbortSignal): Promise<void> {
   const { output, query } = options;
   const client = await AgentClient.open(options);
-  // A stream says nothing of a probe that is off.
+  // This request fails if the probe is disabled, which the stream does not report.
   if ((await readUnlessAborted(client, { limit: '1' }, signal)) === undefined) return;
   const show = output === 'json' ? inertJson : await lineText();
   for await (const line of client.lines(STREAM, { ...query, follow: 'true' }, signal)) screen.print(`${show(line)}\n`);
@@ -136,14 +140,16 @@ const HOME = '\u001b[H';
 const CLEAR_LINE = '\u001b[K';
 const CLEAR_BELOW = '\u001b[J';
 
-/** Overwrites the table before: an empty screen in between would flicker. */
+/** Overwrites the previous table on a terminal. Clearing the screen first would flicker. */
 function onScreen(table: string, { isTerminal }: Screen): string {
   return isTerminal ? `${HOME}${table.replaceAll('\n', `${CLEAR_LINE}\n`)}${CLEAR_BELOW}` : table;
 }
 
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
 
-/** Turns a record into a line for people; a record that this version does not understand is shown as received. */
+/**
+ * Returns a function that formats a record as one line. A record that this version cannot parse is shown as received.
+ */
 async function lineText(): Promise<(line: string) => string> {
   const { FLOW_SUMMARY } = await import('#api/flows.ts');
   return (line) => {
@@ -158,7 +164,7 @@ function textOf({ time, namespace, pod, failed, cause, end, message }: FlowSumma
 }
 
 function roomOf({ isTTY, columns, rows }: NodeJS.WriteStream): TableRoom {
-  // Programs that read the table get all of it.
+  // The table is not shortened for programs that read it.
   const all = Number.POSITIVE_INFINITY;
   return isTTY === true ? { columns, lines: rows } : { columns: all, lines: all };
 }

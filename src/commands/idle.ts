@@ -1,7 +1,7 @@
 /**
- * Runs `netsonde idle`, which waits for SIGTERM or SIGINT so that users can run other commands in the container. It handles
- * the signals itself, because the kernel ignores unhandled ones for the first process of a container (man 7
- * pid_namespaces).
+ * Runs `netsonde idle`, which waits for SIGTERM or SIGINT so that users can run other commands in the container. The
+ * command handles the signals itself, because the kernel does not deliver unhandled signals to the first process of a
+ * container (man 7 pid_namespaces).
  */
 export function idle(): Promise<0> {
   const { promise, resolve } = Promise.withResolvers<0>();

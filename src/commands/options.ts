@@ -32,13 +32,16 @@ export const NODE_OPTIONS = {
 
 /**
  * Parses the options of a command that takes no arguments.
- * @throws {TypeError} with a `code`, for an unknown option and for an argument
+ * @throws {TypeError} with a `code` if there is an unknown option or an argument
  */
 export function parseOptions<const Options extends ParseArgsOptionsConfig>(args: readonly string[], options: Options) {
   return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options } }).values;
 }
 
-/** Parses the options and arguments of a command. @throws {TypeError} with a `code`, for an unknown option */
+/**
+ * Parses the options and arguments of a command.
+ * @throws {TypeError} with a `code` if there is an unknown option
+ */
 export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   args: readonly string[],
   options: Options,
@@ -46,10 +49,13 @@ export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options }, allowPositionals: true });
 }
 
-/** A path that exists in every mount of the file system, to detect a wrong directory. */
+/** For each file system, a path that exists in every mount of it. It is used to detect a wrong directory. */
 const MARKS: Partial<Record<keyof Paths, string>> = { proc: 'self', sys: 'devices/system/cpu' };
 
-/** @throws if a directory does not exist, or if the expected file system is not mounted there */
+/**
+ * Returns the given paths, and the defaults of all other paths.
+ * @throws if a directory does not exist, or if the expected file system is not mounted there
+ */
 export function pathsOf(given: Partial<Paths>): Paths {
   const paths = { ...DEFAULT_PATHS };
   for (const name of Object.keys(DEFAULT_PATHS) as (keyof Paths)[]) {
@@ -67,7 +73,10 @@ export function pathsOf(given: Partial<Paths>): Paths {
   return paths;
 }
 
-/** @throws if a label is malformed */
+/**
+ * Parses node labels in the form `KEY=VALUE`.
+ * @throws if a label is malformed
+ */
 export function nodeLabelsOf(given: readonly string[] = []): Labels {
   return Object.fromEntries(
     given.map((text) => {

@@ -4,13 +4,16 @@ import type { ConfigReader } from './load.ts';
 import type { Config } from './schema.ts';
 import type { SectionExpiry } from './section_expiry.ts';
 
-/** Maximum milliseconds between checks of the wall clock, because timers do not notice when the clock is set. */
+/**
+ * Maximum number of milliseconds between checks of the wall clock. Timers follow a monotonic clock, so they do not
+ * notice when the wall clock is stepped.
+ */
 const LOOK_EVERY_MS = 10_000;
 
 export interface ActiveConfigOptions {
   readonly reader: ConfigReader;
   readonly expiry: SectionExpiry;
-  /** Called after these sections have expired. `config` already lacks them. */
+  /** Called after these sections have expired. `config` no longer includes them. */
   readonly ended: (sections: readonly TimedSection[]) => void;
 }
 
@@ -40,7 +43,7 @@ export class ActiveConfig implements Disposable {
   /**
    * Replaces the active document.
    * @param labels labels of this node
-   * @throws {ConfigError} if the document is invalid; the active one stays
+   * @throws {ConfigError} if the document is invalid, in which case the previous document stays active
    */
   async take(text: string, labels: Labels): Promise<void> {
     const { reader, expiry } = this.#options;
@@ -53,13 +56,13 @@ export class ActiveConfig implements Disposable {
 
   /**
    * Resolves the active document for new labels of this node, which may select other overrides.
-   * @throws {ConfigError} if a selected section has already ended; nothing changes then
+   * @throws {ConfigError} if a selected section has already expired, in which case nothing changes
    */
   relabel(labels: Labels): Promise<void> {
     return this.take(this.#text, labels);
   }
 
-  /** Returns the time in RFC 3339 when the first active section of the probe expires, or null if none does. */
+  /** Returns the RFC 3339 time at which the next section of the probe expires, or null if no section expires. */
   until(probe: string): string | null {
     const { expiry } = this.#options;
     const ends = this.#config.timed
@@ -73,7 +76,10 @@ export class ActiveConfig implements Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** @param whole the document parsed with all sections, if the caller has it, which saves parsing it again */
+  /**
+   * Resolves the active document for the current time.
+   * @param whole the result of parsing the document with all sections, if the caller already has it
+   */
   #resolve(timed: readonly TimedSection[], whole?: Config): void {
     const { reader, expiry } = this.#options;
     this.#over = new Set(timed.filter((section) => expiry.isOver(section)).map(({ id }) => id));

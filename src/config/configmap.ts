@@ -11,10 +11,16 @@ export interface ConfigMapRef {
 }
 
 const KEY = 'netsonde.yaml';
-/** A namespace is a DNS label, the name of a ConfigMap is a DNS subdomain, and a key is a file name. */
+/**
+ * Form of a reference. The namespace is a DNS label, the name of the ConfigMap is a DNS subdomain, and the key is a
+ * file name.
+ */
 const FORM = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?:\/([\w.-]{1,253}))?$/;
 
-/** Parses `NAMESPACE/NAME` or `NAMESPACE/NAME/KEY`. @throws if the text has another form */
+/**
+ * Parses `NAMESPACE/NAME` or `NAMESPACE/NAME/KEY`.
+ * @throws if the text has neither form
+ */
 export function parseConfigMapRef(text: string): ConfigMapRef {
   const [, namespace, name, key = KEY] = FORM.exec(text) ?? [];
   if (namespace === undefined || name === undefined) {
@@ -27,16 +33,22 @@ export function formatConfigMapRef({ namespace, name, key }: ConfigMapRef): stri
   return `${namespace}/${name}/${key}`;
 }
 
-/** The object that a document comes from, and its version. */
+/** Version of the ConfigMap that a document comes from. */
 export interface ConfigMapVersion {
   readonly uid: string;
   readonly resourceVersion: string;
 }
 
-/** @param version undefined if the ConfigMap does not exist */
+/**
+ * Called when the content of the document has changed.
+ * @param version undefined if the ConfigMap does not exist
+ */
 export type ConfigMapChanged = (content: FileContent, version: ConfigMapVersion | undefined) => void;
 
-/** Watches a document in a ConfigMap through the Kubernetes API. This is faster than a mounted ConfigMap, which the kubelet updates about once a minute. */
+/**
+ * Watches a document in a ConfigMap through the Kubernetes API. Changes arrive faster than in a mounted ConfigMap,
+ * which the kubelet updates about once a minute.
+ */
 export class ConfigMapWatcher implements AsyncDisposable {
   readonly #ref: ConfigMapRef;
   readonly #changed: ConfigMapChanged;
@@ -72,7 +84,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     );
   }
 
-  /** Resolves once the ConfigMap was read for the first time, or found missing. */
+  /** Resolves once the ConfigMap has been read for the first time, or is known to be missing. */
   get firstRead(): Promise<void> {
     return this.#firstRead;
   }
@@ -104,7 +116,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     this.#tell({ error: `there is no ConfigMap ${this.#ref.namespace}/${this.#ref.name}` }, undefined);
   }
 
-  /** Ignores updates that change only other keys or the metadata. */
+  /** Reports new content. Ignores updates that change only other keys or the metadata. */
   #tell(content: FileContent, version: ConfigMapVersion | undefined): void {
     const key = JSON.stringify(content);
     if (key === this.#last) return;

@@ -11,14 +11,17 @@ export function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The document without its overrides, or one of the overrides. Later layers take precedence. */
+/**
+ * One layer of a document: the document excluding per-node overrides, or one of these overrides. Later layers take
+ * precedence.
+ */
 export interface Layer {
   /** Path of the layer in the document, such as `['nodes', 'pool=edge']`. */
   readonly path: Path;
   readonly document: unknown;
 }
 
-/** Top-level key of the overrides for some nodes. */
+/** Top-level key of the per-node overrides. */
 export const NODES = 'nodes';
 
 export function layersOf(document: unknown): readonly Layer[] {
@@ -36,17 +39,20 @@ export function holdsOn({ path: [, selector] }: Layer, labels: Labels): boolean 
   return selector === undefined || Selector.parse(selector).matches(labels);
 }
 
-/** A probe's section that expires, after which the document counts as if the section were absent. */
+/** A section of a probe that expires. After that, the document is applied as if the section were absent. */
 export interface TimedSection {
   /** Hash of the path and the content of the section. */
   readonly id: string;
   readonly path: Path;
   readonly probe: string;
-  /** When it ends: milliseconds after it first became active, or milliseconds since the epoch. */
+  /**
+   * When the section expires, in milliseconds after it first became active (`for`) or in milliseconds since the epoch
+   * (`until`).
+   */
   readonly end: { readonly forMs: number } | { readonly untilMs: number };
 }
 
-/** Returns the probe sections of a layer that are mappings. */
+/** Returns the probe sections of a layer, except sections that are not mappings. */
 export function sectionsOf({ path, document }: Layer): { path: Path; probe: string; section: Mapping }[] {
   const probes = isMapping(document) ? document['probes'] : undefined;
   if (!isMapping(probes)) return [];
@@ -80,7 +86,7 @@ function idOf(path: Path, section: Mapping): string {
 }
 
 /**
- * Merges valid layers into one document. Mappings are merged; any other value replaces that of earlier layers.
+ * Merges valid layers into one document. Mappings are merged. Any other value replaces the value of earlier layers.
  * @param over IDs of expired sections, which are left out
  */
 export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>): Mapping {
@@ -89,7 +95,7 @@ export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>)
     .reduce<Mapping>((merged, layer) => merge(merged, layer) as Mapping, {});
 }
 
-/** Returns a layer without its expired sections, and with the other sections in their long form. */
+/** Returns a layer without its expired sections. The remaining probe sections are in their long form. */
 function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
   const document = layer.document as Mapping;
   if (!isMapping(document['probes'])) return document;
@@ -100,14 +106,17 @@ function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
   return { ...document, probes: Object.fromEntries(probes) };
 }
 
-/** Returns a section in its long form: `packetloss: false` and `packetloss:` are short forms. Drops `for` and `until`. */
+/**
+ * Returns a probe section in its long form, without `for` and `until`. `packetloss: false` and `packetloss:` are short
+ * forms.
+ */
 function inFull(section: unknown): Mapping {
   if (typeof section === 'boolean') return { enabled: section };
   const { for: _for, until: _until, ...rest } = (section ?? {}) as Mapping;
   return rest;
 }
 
-/** A key without a value keeps the earlier value. */
+/** Merges two values. A key without a value keeps the value of the earlier layers. */
 function merge(under: unknown, over: unknown): unknown {
   if (!isMapping(under)) return over;
   if (over === null || over === undefined) return under;

@@ -17,7 +17,7 @@ export interface EventsConfig {
   readonly history: number;
 }
 
-/** The `events` section: how events are processed before the sinks get them. */
+/** Schema of the `events` section, which configures how events are processed before they are sent to the sinks. */
 export const EVENTS = z
   .strictObject({
     limit: z

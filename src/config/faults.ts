@@ -15,7 +15,7 @@ function inert({ path, value, allowed }: Fault): Fault {
 /** Maximum number of errors to report. */
 const FAULTS_MAX = 100;
 
-/** An invalid configuration, with its errors up to a limit. */
+/** Thrown for an invalid configuration. It contains the errors in the configuration, up to a limit. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly faults: readonly Fault[];
@@ -34,7 +34,7 @@ type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
 /**
- * Converts zod issues in a layer to errors of the document.
+ * Converts the zod issues of a layer to errors in the document.
  * @param knownKeys returns the valid keys of the object at a path in the layer
  */
 export function faultsOf(
@@ -51,7 +51,7 @@ export function faultsOf(
     return issue.keys.map((key, index) => ({
       path: place([...issue.path, key]),
       value: '',
-      // Errors over the limit are not reported, so there is no search for a similar key.
+      // Errors beyond the limit are not reported, so it is not worth searching for a similar key.
       allowed: index < FAULTS_MAX ? unknownKeyText(key, known) : 'unknown key',
     }));
   });
@@ -91,7 +91,7 @@ function allowedBy(issue: Issue): string {
   }
 }
 
-/** A probe's section may be a boolean instead of a mapping. */
+/** Whether the path is that of a probe section, which may be a boolean instead of a mapping. */
 function isProbe(path: Path): boolean {
   return path.length === 2 && path[0] === 'probes';
 }
@@ -123,7 +123,7 @@ export function cutJson(value: unknown): string {
 
 const SECRETIVE = /pass|secret|token|credential|auth|headers|key$/i;
 
-/** Users may have put a password where a file name belongs. */
+/** Whether a value may be secret. Users may have put a password where a file name belongs. */
 function isSecret(path: Path, value: unknown): boolean {
   if (path[0] !== 'sinks' && path[0] !== 'log') return false;
   return (
@@ -135,7 +135,7 @@ function withoutCredentials(text: string): string {
   return text.replace(/\/\/[^/\s]*@/g, '//(hidden)@');
 }
 
-/** A value can contain itself through a YAML alias. */
+/** Formats a value as JSON. A value can contain itself through a YAML alias. */
 function jsonOf(value: unknown): string {
   try {
     return JSON.stringify(value) ?? '';
@@ -144,12 +144,14 @@ function jsonOf(value: unknown): string {
   }
 }
 
-/** Longer words are not compared: no known name is nearly as long. */
+/** Maximum length of a word that is compared. All known names are much shorter. */
 const WORD_LENGTH_MAX = 64;
-/** Maximum edit distance of a typo, as a share of the word's length. */
+/** Maximum edit distance of a typo, as a fraction of the word's length. */
 const SLIP_SHARE = 0.4;
 
-/** Returns the candidate with the smallest edit distance, if one is close enough to be a typo. */
+/**
+ * Returns the candidate with the smallest edit distance to the word; undefined if the distance is too large for a typo.
+ */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > WORD_LENGTH_MAX) return undefined;
   let best: string | undefined;
@@ -164,7 +166,10 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Counts insertions, deletions, substitutions and swaps of adjacent letters (optimal string alignment). */
+/**
+ * Returns the edit distance: the number of insertions, deletions, substitutions and swaps of adjacent letters (optimal
+ * string alignment).
+ */
 function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
   const at = (i: number, j: number) => rows[i]?.[j] ?? 0;

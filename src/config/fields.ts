@@ -7,7 +7,9 @@ import { nearest } from './faults.ts';
 const FORM =
   'a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_udp_no_port_total{family="ipv4"}';
 
-/** Returns what is allowed in place of an invalid entry of `fields`; undefined if the entry is valid. */
+/**
+ * Returns a description of what is allowed in place of an invalid entry of `fields`; undefined if the entry is valid.
+ */
 function faultOf(text: string, probe: AnyProbe): string | undefined {
   const field = parseField(text);
   if (field === undefined) return FORM;

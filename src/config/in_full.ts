@@ -4,10 +4,10 @@ import { shapeOf } from './keys.ts';
 
 type Schema = z.core.$ZodType;
 
-/** Key of the mapping whose keys are shown, but whose values may be secret. */
+/** Key of a mapping with values that may be secret. Only the keys of this mapping are shown. */
 const HIDDEN = 'headers';
 
-/** Returns a valid document with all defaults filled in, in the units of the document. Unset optional parts stay absent. */
+/** Fills in all defaults of a valid document, in the units that users write. Unset optional parts stay absent. */
 export function inFull(schema: Schema, document: Mapping): Mapping {
   const shape = shapeOf(schema);
   if (shape === undefined) return document;
@@ -25,7 +25,9 @@ function hidden(values: Mapping): Mapping {
   return Object.fromEntries(Object.keys(values).map((key) => [key, '(hidden)']));
 }
 
-/** Returns the default as a user would write it, before transforms; undefined for an optional part. */
+/**
+ * Returns the default value of a schema as a user would write it, before transforms; undefined if the part is optional.
+ */
 function defaultOf(schema: Schema): unknown {
   const {
     defaultValue,

@@ -1,7 +1,10 @@
 import * as z from 'zod';
 import { millisecondsBetween } from '#core/duration.ts';
 
-/** Enough for 500 Pods with all metrics, or for 110 Pods with 64 edges of 22 series each (docs/scale.md). */
+/**
+ * Default limit of the series on a page. It is enough for 500 Pods with all metrics, or for 110 Pods with 64 edges of
+ * 22 series each (docs/scale.md).
+ */
 const SERIES = 200_000;
 const SERIES_MIN = 1_000;
 const SERIES_MAX = 10_000_000;
@@ -29,7 +32,7 @@ export const LIMIT_KEYS = {
     ),
 };
 
-/** The `limits` section. */
+/** Schema of the `limits` section. */
 export const LIMITS = z
   .preprocess((value) => value ?? {}, z.strictObject(LIMIT_KEYS))
   .prefault({})

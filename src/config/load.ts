@@ -24,7 +24,7 @@ import { parseYaml } from './yaml.ts';
 /** Maximum number of sections with `for` or `until`. */
 const TIMED_MAX = 256;
 
-/** Maximum number of overrides, each of which is validated separately. */
+/** Maximum number of per-node overrides. Each of them is validated separately. */
 const NODES_MAX = 1_000;
 
 const NOTHING_OVER: ReadonlySet<string> = new Set();
@@ -44,7 +44,7 @@ export class ConfigReader {
     this.#documentKeys = Object.keys(documentKeys(probes, kinds));
   }
 
-  /** Returns the configuration of an agent without a document. */
+  /** Returns the configuration of an agent that has no document. */
   get defaults(): Config {
     return this.parse('{}');
   }
@@ -52,8 +52,8 @@ export class ConfigReader {
   /**
    * Parses a document and resolves it for a node.
    * @param labels labels of the node
-   * @param over IDs of expired sections, which count as absent
-   * @throws {ConfigError} with all errors at once, including those in overrides for other nodes
+   * @param over IDs of expired sections, which are treated as absent
+   * @throws {ConfigError} with all errors at once, including errors in overrides for other nodes
    */
   parse(text: string, labels: Labels = {}, over = NOTHING_OVER): Config {
     const document = parseYaml(text);
@@ -72,7 +72,7 @@ export class ConfigReader {
     const merged = mergeLayers(held, over);
     const whole = { path: [], document: merged };
     const config = this.#schema.safeParse(merged);
-    // Layers that are valid alone may conflict when merged.
+    // Layers that are valid individually may conflict when they are merged.
     if (!config.success) throw new ConfigError(faultsOf(config.error, whole, (path) => this.#knownKeys(path, whole)));
     return { ...config.data, timed, document: inFull(this.#schema, merged) };
   }
@@ -83,7 +83,10 @@ export class ConfigReader {
     return [...faults, ...faultsOfEnds(layer)];
   }
 
-  /** Renames probes to their current names. If a probe appears under two names, the second is kept and then rejected as unknown. */
+  /**
+   * Replaces aliases of probes with their current names. If a probe is listed twice, the redundant alias is kept, and
+   * is later rejected as an unknown key.
+   */
   #withoutAliases(document: unknown): unknown {
     if (!isMapping(document) || !isMapping(document['probes'])) return document;
     const given = document['probes'];

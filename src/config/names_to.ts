@@ -1,6 +1,9 @@
 import * as z from 'zod';
 
-/** A mapping with keys that users choose. Rejects the key `__proto__`, which zod would drop silently. */
+/**
+ * Returns the schema of a mapping with user-defined keys. It rejects the key `__proto__`, which zod would drop
+ * silently.
+ */
 export function namesTo<Key extends z.core.$ZodRecordKey, Value extends z.ZodType>(key: Key, value: Value) {
   return z.preprocess(
     (given, context) => {

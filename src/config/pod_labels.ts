@@ -4,19 +4,25 @@ import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { namesTo } from './names_to.ts';
 
-/** Maximum number of labels. Each is added to all series of all Pods. */
+/** Maximum number of labels. Each label is added to all series of all Pods. */
 const LABELS_MAX = 8;
 const LABEL_NAME_LENGTH_MAX = 63;
 
-/** Names that Prometheus, the Prometheus Operator and our metrics use. */
+/** Label names that Prometheus, the Prometheus Operator or netsonde's own metrics use. */
 const RESERVED = ['namespace', 'pod', 'node', 'job', 'instance', 'le', 'quantile'];
 
-/** Label names as in https://prometheus.io/docs/concepts/data_model/. Prometheus reserves two leading underscores. */
+/**
+ * Syntax of label names (https://prometheus.io/docs/concepts/data_model/). Prometheus reserves names that start with
+ * two underscores.
+ */
 const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/;
-/** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ */
+/** Syntax of the keys of Pod labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/). */
 const LABEL_KEY = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
 
-/** Returns the schema of `labels`, which maps a Prometheus label name to the key of a Pod's label or to a word with `@`. */
+/**
+ * Returns the schema of `labels`, which maps the name of a Prometheus label to the key of a Pod's label, or to a
+ * derived value such as `@workload`.
+ */
 export function podLabelsSchema(probes: readonly AnyProbe[]): z.ZodType<PodLabels> {
   const ofMetrics = probes.flatMap(({ metrics }) =>
     Object.values(metrics as MetricSet).flatMap(({ labels }) => Object.keys(labels)),

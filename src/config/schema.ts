@@ -28,12 +28,15 @@ export interface ProbeConfig {
   readonly metrics: boolean;
   readonly events: boolean;
   readonly detail?: 'core' | 'full' | undefined;
-  /** Series that the probe shows exclusively: names of metrics, with label values to select some of their series. */
+  /**
+   * The only series that the probe shows. Each entry is the name of a metric, optionally with label values that select
+   * some of its series.
+   */
   readonly fields?: readonly string[] | undefined;
   readonly limit: number;
-  /** Set if the probe has records. */
+  /** Rules that select records; set only if the probe has records. */
   readonly records?: RecordRules | undefined;
-  /** Limit of the CPU time that the probe uses, as a fraction of one CPU. */
+  /** Maximum CPU time of the probe, as a fraction of one CPU. */
   readonly budget?: number | undefined;
   readonly pods?: PodFilter | undefined;
   readonly options: Readonly<Record<string, unknown>>;
@@ -44,7 +47,10 @@ export interface LogConfig {
   readonly loki?: LogLokiConfig | undefined;
 }
 
-/** Sections of the document other than the probes and the top-level settings. @param kinds all record kinds */
+/**
+ * Returns the schemas of all sections except the sections of the probes and the top-level settings.
+ * @param kinds all record kinds
+ */
 export function sections(kinds: readonly string[]) {
   return {
     limits: LIMITS,
@@ -67,9 +73,9 @@ export interface Config {
   readonly events: EventsConfig;
   readonly sinks: SinksConfig;
   readonly log: LogConfig;
-  /** Sections with `for` or `until`, including expired ones. */
+  /** Probe sections with `for` or `until`, including expired ones. */
   readonly timed: readonly TimedSection[];
-  /** The document with all defaults filled in, for users to read. Values that may be secret are hidden. */
+  /** The document with all defaults filled in, to be shown to users. Values that may be secret are hidden. */
   readonly document: Mapping;
 }
 
@@ -83,7 +89,10 @@ function orSwitch(value: unknown): unknown {
   return typeof value === 'boolean' ? { enabled: value } : orDefaults(value);
 }
 
-/** Returns the schema of a string with its own format. */
+/**
+ * Returns the schema of a string that must pass a test.
+ * @param allowed description of the valid strings, for error messages
+ */
 function textOf(isGood: (text: string) => boolean, allowed: string): z.ZodType<string> {
   return z.custom<string>((value) => typeof value === 'string' && isGood(value), allowed);
 }
@@ -96,7 +105,7 @@ function isTime(text: string): boolean {
   return nanoseconds >= SECOND && nanoseconds <= FOR_MAX;
 }
 
-/** RFC 3339 */
+/** Timestamp in RFC 3339. */
 const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
 
 function isTimestamp(text: string): boolean {
@@ -104,7 +113,9 @@ function isTimestamp(text: string): boolean {
 }
 
 const BUDGET_MIN = 0.0001;
-/** More than 1, because a probe may run on many CPUs at the same time. */
+/**
+ * Maximum budget, as a fraction of one CPU. It is more than 1, because a probe may run on many CPUs at the same time.
+ */
 const BUDGET_MAX = 64;
 
 function isBudget(text: string): boolean {
@@ -168,7 +179,7 @@ export const FOR_EVENTS = {
 const LISTED =
   'A list shows only these metrics, whatever their detail. An entry is a metric, `netsonde_tcp_active_opens_total`, or some of its series, `netsonde_tcp_connections{state=~"established|time_wait"}`, selected by labels with listed values.';
 
-/** Returns the keys that every probe's section has, besides the probe's own options. */
+/** Returns the schemas of the keys that every probe section has, in addition to the options of the probe. */
 export function commonKeys(probe: AnyProbe): z.ZodRawShape {
   const hasEvents = Object.keys(probe.events).length > 0;
   return {
@@ -199,7 +210,7 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
   };
 }
 
-/** Returns the schema of `fields`. A probe may accept values of its own instead of a list. */
+/** Returns the schema of `fields`. A probe may accept special values instead of a list. */
 function fieldsKey(probe: AnyProbe): z.ZodType {
   const list = fieldsSchema(probe);
   const own: z.ZodType<string> | undefined = probe.options['fields'];
@@ -210,7 +221,7 @@ function fieldsKey(probe: AnyProbe): z.ZodType {
     .describe(`${own.description} ${LISTED}`);
 }
 
-/** Returns the keys that a probe's section may have. */
+/** Returns the keys that the section of a probe may have. */
 export function probeKeys(probe: AnyProbe): string[] {
   const common = Object.keys(commonKeys(probe)).filter((key) => key !== 'pods' || canFilterPods(probe));
   return [...new Set([...common, ...Object.keys(probe.options)])];
@@ -244,7 +255,7 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
   );
 }
 
-/** Returns the keys of the document, without the overrides for some nodes. */
+/** Returns the schemas of the top-level keys of the document, excluding per-node overrides. */
 export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
   const byName = Object.fromEntries(
     probes.map((probe) => [probe.name, z.prefault(probeSchema(probe) as z.ZodType<ProbeConfig, unknown>, {})]),
@@ -276,7 +287,7 @@ export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string
   };
 }
 
-/** Returns the schema of the document for these probes, without the overrides for some nodes. */
+/** Returns the schema of the document for the given probes, excluding per-node overrides. */
 export function configSchema(
   probes: readonly AnyProbe[],
   kinds: readonly string[] = KINDS,

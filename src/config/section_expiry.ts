@@ -6,21 +6,26 @@ import type { TimedSection } from './document.ts';
 import { ConfigError, pathText } from './faults.ts';
 
 const FILE = 'timed.json';
-/** Twice the size that the maximum number of sections takes. */
+/** Maximum size of the state file. It is twice the size that the maximum number of sections needs. */
 const FILE_BYTES_MAX = 64 * 1024;
 
-/** Milliseconds, keyed by the ID of the section. */
+/** Expiry times in milliseconds, keyed by the ID of the section. */
 const ENDS = z.record(z.string().regex(/^[0-9a-f]{64}$/), z.int().nonnegative());
 
 const STATE = z.strictObject({
   version: z.literal(1),
   /** Milliseconds since the epoch. */
   ends: ENDS,
-  /** Milliseconds since the boot with this ID, for sections with `for`. Absent in files of older agents. */
+  /**
+   * Expiry times in milliseconds since the boot with this ID, for sections with `for`. Absent in files that older
+   * agents wrote.
+   */
   boot: z.strictObject({ id: z.string(), ends: ENDS }).exactOptional(),
 });
 
-/** Differences between the clocks up to this many milliseconds are ignored as jitter. */
+/**
+ * Differences of less than this many milliseconds between the wall clock and the monotonic clock are ignored as jitter.
+ */
 const JITTER_MS = 1_000;
 const BOOT_ID = 'sys/kernel/random/boot_id';
 const NANOSECONDS_PER_MS = 1e6;
@@ -30,7 +35,7 @@ export interface SectionExpiryOptions {
   readonly directory: string;
   readonly files: Files;
   readonly warn: (message: string) => void;
-  /** Mount point of procfs, which has the ID of the boot. */
+  /** Mount point of procfs, which contains the boot ID. */
   readonly proc: string;
   /** Milliseconds since the epoch. */
   readonly wall?: () => number;
@@ -41,24 +46,24 @@ export interface SectionExpiryOptions {
 interface End {
   /** Milliseconds since the epoch. */
   readonly wallMs: number;
-  /** Milliseconds since boot; undefined for `until`, which refers to the wall clock. */
+  /** Milliseconds since boot; undefined for `until`, which follows the wall clock. */
   readonly bootMs: number | undefined;
 }
 
 interface Kept {
   /** Milliseconds since the epoch. */
   readonly ends: ReadonlyMap<string, number>;
-  /** Milliseconds since boot; empty if the file is from an earlier boot. */
+  /** Expiry times in milliseconds since boot; empty if the file is from an earlier boot. */
   readonly bootEnds: ReadonlyMap<string, number>;
 }
 
 const NOTHING_KEPT: Kept = { ends: new Map(), bootEnds: new Map() };
 
 /**
- * Tracks when each timed section expires: `until` by the wall clock, `for` by CLOCK_MONOTONIC, which starts at boot
- * (clock_gettime(2)). `for` counts from when the section first became active, which a state file preserves over restarts of
- * the agent. After a reboot, the remaining time is computed from the wall clock, and is never more than `for`. If the file
- * cannot be written, `for` starts again when the agent restarts.
+ * Tracks when each timed section expires. `until` follows the wall clock. `for` follows CLOCK_MONOTONIC, which starts
+ * at boot (clock_gettime(2)). `for` starts when the section first becomes active. A state file preserves the expiry
+ * times when the agent restarts. After a reboot, the remaining time is computed from the wall clock, and is never
+ * longer than `for`. If the file cannot be written, `for` starts again when the agent restarts.
  */
 export class SectionExpiry {
   readonly #path: string;
@@ -68,12 +73,15 @@ export class SectionExpiry {
   readonly #wall: () => number;
   readonly #monotonic: () => number;
   readonly #bootId: string;
-  /** Content of the file when the agent started, for the first document. */
+  /** Content of the state file when the agent started. It applies only to the first document. */
   #kept: Kept;
   #ends: ReadonlyMap<string, End> = new Map();
-  /** Text that this run last wrote; empty if the file has no sections, undefined if an earlier run wrote it. */
+  /**
+   * Text that this run of the agent last wrote to the state file; empty if the file has no sections, undefined if an
+   * earlier run wrote the file.
+   */
   #written: string | undefined;
-  /** The first document may have been active before the agent started. */
+  /** Whether the next document is the first one. The first document may have been active before the agent started. */
   #isFirst = true;
 
   private constructor(options: SectionExpiryOptions, bootId: string, kept: Kept) {
@@ -96,9 +104,9 @@ export class SectionExpiry {
   }
 
   /**
-   * Takes the timed sections of a document that becomes active.
-   * @throws {ConfigError} if a section has already ended; nothing changes then. The first document is exempt, because it may
-   * have been active before the agent started.
+   * Starts to track the timed sections of a document that becomes active.
+   * @throws {ConfigError} if a section has already expired, in which case nothing changes. The first document is
+   * exempt, because it may have been active before the agent started.
    */
   async take(sections: readonly TimedSection[]): Promise<void> {
     const now = this.#wall();
@@ -119,13 +127,16 @@ export class SectionExpiry {
     await this.#write();
   }
 
-  /** Returns when a section expires, in milliseconds since the epoch by the current wall clock; undefined if unknown. */
+  /**
+   * Returns when a section expires, in milliseconds since the epoch according to the current wall clock; undefined if
+   * unknown.
+   */
   endOf({ id }: TimedSection): number | undefined {
     const end = this.#ends.get(id);
     return end === undefined ? undefined : this.#shownAs(end).wallMs;
   }
 
-  /** Returns the remaining milliseconds; at most 0 once the section has expired. */
+  /** Returns the remaining time in milliseconds. It is at most 0 once the section has expired. */
   leftOf({ id }: TimedSection): number {
     const end = this.#ends.get(id);
     return end === undefined ? Number.POSITIVE_INFINITY : this.#left(end);
@@ -139,24 +150,27 @@ export class SectionExpiry {
     return bootMs === undefined ? wallMs - this.#wall() : bootMs - this.#monotonic();
   }
 
-  /** Returns the end of a section that this run of the agent has not seen before. */
+  /** Returns the expiry time of a section with `for` that this run of the agent has not seen before. */
   #firstEnd(id: string, forMs: number): End {
     const wall = this.#wall();
     const monotonic = this.#monotonic();
     const kept = this.#kept.ends.get(id);
     if (kept === undefined) return { wallMs: wall + forMs, bootMs: Math.ceil(monotonic + forMs) };
     const left = (this.#kept.bootEnds.get(id) ?? kept - wall + monotonic) - monotonic;
-    // Neither a changed clock nor a damaged file may extend `for`.
+    // Neither a step of the wall clock nor a damaged file may extend `for`.
     return { wallMs: kept, bootMs: Math.ceil(monotonic + Math.min(left, forMs)) };
   }
 
-  /** Adjusts the wall-clock end of a `for` section if the wall clock was set. Ignores jitter between the clocks. */
+  /**
+   * Recomputes the wall-clock time at which a section with `for` expires, if the wall clock was stepped. Ignores jitter
+   * between the wall clock and the monotonic clock.
+   */
   #shownAs(end: End): End {
     const wallMs = Math.round(this.#wall() + this.#left(end));
     return Math.abs(wallMs - end.wallMs) < JITTER_MS ? end : { ...end, wallMs };
   }
 
-  /** Writes the file atomically. */
+  /** Writes the state file atomically if its content has changed. */
   async #write(): Promise<void> {
     const text = this.#text();
     if (text === this.#written) return;
@@ -184,7 +198,7 @@ export class SectionExpiry {
   }
 }
 
-/** @throws {ConfigError} */
+/** Returns the error for sections whose `until` is in the past. */
 export function pastError(sections: readonly TimedSection[], now: number): ConfigError {
   return new ConfigError(
     sections.map(({ path, end }) => ({
@@ -195,7 +209,10 @@ export function pastError(sections: readonly TimedSection[], now: number): Confi
   );
 }
 
-/** CLOCK_MONOTONIC in milliseconds. It starts at boot, so its values stay valid when the agent restarts (libuv, src/unix/posix-hrtime.c). */
+/**
+ * Returns the time of CLOCK_MONOTONIC in milliseconds (libuv, src/unix/posix-hrtime.c). The clock starts at boot, so
+ * its values stay valid when the agent restarts.
+ */
 function sinceBootMs(): number {
   return Number(process.hrtime.bigint()) / NANOSECONDS_PER_MS;
 }

@@ -5,7 +5,7 @@ import { EVENT_METADATA, FLOW_METADATA, type Kind } from '#core/record_kinds.ts'
 import { size } from '#core/size.ts';
 import { namesTo } from './names_to.ts';
 
-/** Record kinds of a sink that does not list any, so that an upgrade never sends more than before. */
+/** The only record kind that a sink receives by default, so that an upgrade never sends more than before. */
 const DEFAULT_KIND: Kind = 'event';
 const QUEUE_RECORDS = 10_000;
 const QUEUE_RECORDS_MAX = 1_000_000;
@@ -17,7 +17,7 @@ interface Credentials {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Returns the schema of a section. A key without a value means all defaults. */
+/** Returns the schema of a section. A key without a value stands for all defaults. */
 function section<T extends z.ZodRawShape>(shape: T) {
   const schema = z.strictObject(shape).superRefine((value, context) => {
     const why = faultOfCredentials(value);
@@ -51,7 +51,7 @@ const QUEUE = {
 
 const PATH = z.string().regex(/^\//, 'an absolute path');
 
-/** Headers that control how a request is sent. The agent sets them itself. */
+/** Headers that control how a request is sent. Users cannot set them, because the agent does. */
 const OUR_HEADERS = new Set([
   'connection',
   'content-encoding',
@@ -91,8 +91,8 @@ function url(faultOf: (text: string) => string | undefined) {
 }
 
 /**
- * Credentials are read from files, because Secrets are mounted as files and may change at any time, and because the
- * configuration is not secret.
+ * Settings of the sinks that use HTTP. Credentials are read from files, because Secrets are mounted as files and may
+ * change at any time, and because the configuration is not secret.
  */
 const HTTP = {
   url: url(faultOfUrl).describe('URL of the server, without the path of the API.'),
@@ -139,7 +139,7 @@ function faultOfProxy(text: string): string | undefined {
   return protocol === 'http:' && pathname === '/' ? undefined : 'a URL like http://proxy.example:3128';
 }
 
-/** The defaults suit the limits that servers have by default. */
+/** Settings of batches. The defaults are within the limits that servers have by default. */
 const BATCH = {
   batch: section({
     events: z.int().min(1).max(100_000).default(5_000).describe('Maximum number of records in a request.'),
@@ -162,12 +162,17 @@ const SPOOL = {
 
 const STREAM_LABELS = ['job', 'node', 'probe', 'type', 'namespace'];
 const LOG_LABELS = ['job', 'node', 'level'];
-/** Loki's default allows 15 labels in a stream (`max_label_names_per_series`). */
+/**
+ * Maximum number of additional labels. By default, Loki allows 15 labels in a stream (`max_label_names_per_series`).
+ */
 const LABELS_MAX = 15 - STREAM_LABELS.length;
-/** Maximum length in bytes (Loki's `max_label_value_length`). */
+/** Maximum length of a label value (Loki's `max_label_value_length`). */
 const LABEL_LENGTH_MAX = 2_048;
 
-/** @param taken names that Loki would rename or reject because the agent uses them */
+/**
+ * Returns the schema of additional Loki labels.
+ * @param taken names that the agent uses, so that Loki would rename or reject these labels
+ */
 function lokiLabels(taken: readonly string[]) {
   const name = z
     .string()
@@ -213,7 +218,10 @@ const OTLP = {
   ...SPOOL,
 };
 
-/** @param kinds all record kinds */
+/**
+ * Returns the schema of the `sinks` section.
+ * @param kinds all record kinds
+ */
 export function sinksSchema(kinds: readonly string[]) {
   const taken = {
     kinds: z
@@ -253,7 +261,10 @@ export function sinksSchema(kinds: readonly string[]) {
     .describe('Where records are sent.');
 }
 
-/** Loki refuses metadata of the same name as a label. A sink that takes no flows may have labels of these names, as it always could. */
+/**
+ * Returns an error if a label has the same name as structured metadata of flows, which Loki would reject. A sink that
+ * does not accept flows may still use these names, as in earlier versions.
+ */
 function faultOfLabels({ kinds, labels }: { readonly kinds: readonly string[]; readonly labels: object }) {
   const flow: Kind = 'flow';
   const taken = FLOW_METADATA.find((name) => Object.hasOwn(labels, name));
@@ -269,7 +280,7 @@ export type QueueConfig = SinkConfig<'stdout'>;
 export type HttpConfig = Pick<SinkConfig<'otlp'>, keyof typeof HTTP>;
 export type SpoolConfig = NonNullable<SinkConfig<'loki'>['spool']>;
 
-/** The `log.loki` section, which sends the agent's log to Loki. */
+/** Schema of the `log.loki` section, which sends the agent's log to Loki. */
 export const LOG_LOKI = section({
   ...HTTP,
   tenant: LOKI.tenant,

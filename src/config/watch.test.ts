@@ -32,7 +32,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const files = new Files();
-/** A clock that does not wait, so that a changed file counts as complete at once. */
+/** A clock that does not wait, so that a changed file immediately counts as complete. */
 const AT_ONCE: Clock = { now: () => performance.now(), sleep: async () => undefined };
 
 function watching(path: string, initial: FileContent, more: Partial<FileWatcherOptions> = {}): FileWatcher {
@@ -122,7 +122,7 @@ it('does not apply a file that is being written, in whatever pieces, before it i
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'whole');
   const pieces = ['a: 1\n', 'b: 2\n', 'c: 3\n'];
-  // The file changes again whenever the watcher waits for it to be complete.
+  // The file changes again whenever the watcher waits for the file to be complete.
   const sleep = async () => {
     const next = pieces.shift();
     if (next !== undefined) appendFileSync(path, next);
@@ -175,7 +175,7 @@ it('takes the good file that comes after one that hung', async () => {
   writeFileSync(join(directory, 'other'), '');
   await eventually(() => expect(JSON.stringify(seen)).toContain('does not respond'));
   hangs = false;
-  // Setting up the watch may hang as well, and each path hangs separately, so the write is repeated.
+  // Setting up the watch may also hang, and each path hangs separately, so the write is repeated.
   await eventually(() => {
     writeFileSync(path, 'two');
     expect(texts().at(-1)).toBe('two');

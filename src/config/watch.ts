@@ -3,18 +3,29 @@ import { dirname } from 'node:path';
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
 import type { Files } from '#files/files.ts';
 
-/** Maximum size of a document in bytes. Parsing and validating that much takes at most a second of the main thread. */
+/**
+ * Maximum size of a document in bytes. Parsing and validating a document of this size blocks the main thread for at
+ * most a second.
+ */
 export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
-/** Milliseconds in which several changes are read only once. */
+/** Milliseconds to wait after a change, so that several changes in quick succession cause only one read. */
 const SETTLE_MS = 50;
-/** Milliseconds without a change after which a file counts as completely written, because some programs write in place. */
+/**
+ * Milliseconds without a change after which a file counts as completely written, because some programs write in place.
+ */
 const REST_MS = 300;
-/** Milliseconds after which a file that keeps changing is used as it is. */
+/** Milliseconds after which a file is used even though it keeps changing. */
 const UNREST_MAX_MS = 5_000;
-/** Milliseconds between checks of the file for changes that inotify misses, such as a remount or a change behind a symlink. */
+/**
+ * Milliseconds between checks of the file for changes that inotify misses, such as a remount or a change behind a
+ * symlink.
+ */
 const POLL_MS = 10_000;
-/** The same interval while there is no watch. It is also used after the start, for changes before the watch existed. */
+/**
+ * Milliseconds between checks while there is no watch. The first check also comes after this time, to detect changes
+ * that were made before the watch existed.
+ */
 const POLL_ALONE_MS = 1_000;
 
 /** Text of the file, or the reason why it cannot be read. */
@@ -22,9 +33,9 @@ export type FileContent = { readonly text: string } | { readonly error: string }
 
 export interface FileWatcherOptions {
   readonly path: string;
-  /** Content that the caller has already read. */
+  /** Content that the caller has already read. It is not reported as a change. */
   readonly initial: FileContent;
-  /** Called when the content differs from the last one. */
+  /** Called when the content differs from the previous content. */
   readonly changed: (content: FileContent) => void;
   readonly files: Files;
   readonly warn: (message: string) => void;
@@ -33,8 +44,8 @@ export interface FileWatcherOptions {
 }
 
 /**
- * Watches a file through its directory, because the kubelet updates a mounted ConfigMap by swapping the symlink `..data` in
- * the directory, which a watch on the file would miss. Reads a changing file only when it has stopped changing.
+ * Watches a file through its directory. The kubelet updates a mounted ConfigMap by swapping the symlink `..data` in the
+ * directory, which a watch on the file would miss. A changing file is read only after it has stopped changing.
  */
 export class FileWatcher implements Disposable {
   readonly #options: FileWatcherOptions;
@@ -58,7 +69,7 @@ export class FileWatcher implements Disposable {
     this.#schedule(POLL_ALONE_MS);
   }
 
-  /** Returns why changes are noticed late, or an empty string if they are not. */
+  /** Returns why changes are detected late; empty if they are detected immediately. */
   get notice(): string {
     return this.#notice;
   }
@@ -81,11 +92,11 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  /** Removes the watch. Without one, the file is checked every second. */
+  /** Removes the watch. Without a watch, the file is checked every second. */
   #unwatch(error?: NodeJS.ErrnoException): void {
     this.#watcher?.close();
     this.#watcher = undefined;
-    // man 2 inotify_init, inotify_add_watch
+    // These error codes are documented in man 2 inotify_init and inotify_add_watch.
     const limit = { EMFILE: 'max_user_instances', ENOSPC: 'max_user_watches' }[error?.code ?? ''];
     if (limit === undefined) return;
     const notice = `${this.#options.path} is checked only once a second, because the limit of inotify is reached (${error?.code}); raise fs.inotify.${limit}`;
@@ -93,7 +104,7 @@ export class FileWatcher implements Disposable {
     this.#notice = notice;
   }
 
-  /** Reads the file and checks the watch, because the directory may have been replaced as well. */
+  /** Schedules a read of the file and a check of the watch, because the directory may have been replaced as well. */
   #settle(): void {
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => {
@@ -108,7 +119,7 @@ export class FileWatcher implements Disposable {
     this.#timer.unref();
   }
 
-  /** Runs one check at a time. Requests during a check cause one further check. */
+  /** Checks the file. Only one check runs at a time. Requests during a check cause one more check. */
   async #look(): Promise<void> {
     this.#isLookDue = true;
     if (this.#isLooking) return;
@@ -126,14 +137,14 @@ export class FileWatcher implements Disposable {
     if (this.#ending.signal.aborted) return;
     if (stamp !== this.#stamp) {
       this.#stamp = stamp;
-      // The directory may have been replaced, in which case the watch is on the old one.
+      // The directory may have been replaced, in which case the watch is still on the old directory.
       this.#unwatch();
       this.#watch();
       await this.#read();
     } else if (this.#watcher === undefined) this.#watch();
   }
 
-  /** Returns a text that changes when the directory or the file is replaced or modified. */
+  /** Returns a string that changes when the directory or the file is replaced or modified. */
   async #stampOf(): Promise<string> {
     const { path, files } = this.#options;
     try {
@@ -144,7 +155,10 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  /** Runs one read at a time, so that an older content cannot overwrite a newer one. */
+  /**
+   * Reads the file and reports new content. Runs one read at a time, so that old content cannot overwrite newer
+   * content.
+   */
   #read(): Promise<void> {
     this.#reading = this.#reading.then(async () => {
       const content = await this.#readRested();
@@ -168,7 +182,10 @@ export class FileWatcher implements Disposable {
   }
 }
 
-/** @param path value of `--config` */
+/**
+ * Reads the configuration file.
+ * @param path value of `--config`
+ */
 export async function readContent(files: Files, path: string): Promise<FileContent> {
   try {
     return { text: (await files.read(path, DOCUMENT_BYTES_MAX + 1)).toString('utf8') };

@@ -3,9 +3,12 @@ import { ConfigError, pathText } from './faults.ts';
 import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
-/** Maximum number of errors to report. A text that is not YAML can have one at each character, and each takes time. */
+/**
+ * Maximum number of errors to report. A text that is not YAML can have an error at each character, and each error takes
+ * time.
+ */
 const ERRORS_MAX = 50;
-/** Maximum nesting of brackets and braces, because the library recurses. */
+/** Maximum nesting of brackets and braces. It is limited because the YAML library parses them recursively. */
 const DEPTH_MAX = 100;
 
 type Composed = Document.Parsed;
@@ -13,9 +16,9 @@ type Composed = Document.Parsed;
 /** The parsed documents of a text. */
 export interface Documents {
   readonly documents: readonly Composed[];
-  /** Converts an offset to a line and a column, which count from 1. */
+  /** Converts an offset to a line and a column, both counted from 1. */
   readonly place: LineCounter;
-  /** Whether there are more errors than are reported. */
+  /** Whether parsing was stopped because there were too many errors. */
   readonly isHopeless: boolean;
 }
 
@@ -23,7 +26,10 @@ function unreadable(allowed: string): ConfigError {
   return new ConfigError([{ path: '', value: '', allowed }]);
 }
 
-/** Parses a single document. @throws {ConfigError} if it is invalid, empty or too large */
+/**
+ * Parses a text that must contain a single document.
+ * @throws {ConfigError} if the document is invalid, empty or too large
+ */
 export function parseYaml(text: string): unknown {
   if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) throw unreadable(`longer than ${DOCUMENT_BYTES_MAX} bytes`);
   const composed = composeAll(text, { documentsMax: 1 });
@@ -34,17 +40,17 @@ export function parseYaml(text: string): unknown {
 }
 
 /**
- * Parses in time linear in the length of the text. The library's parseAllDocuments() formats every error with its line,
+ * Parses all documents of a text in linear time. The library's parseAllDocuments() formats every error with its line,
  * which takes minutes for 100 kB of braces.
  * @param merge whether `<<` merges mappings
- * @param documentsMax stops parsing after the first document beyond this number
+ * @param documentsMax maximum number of documents; parsing stops after the first document that exceeds it
  */
 export function composeAll(
   text: string,
   { merge = false, documentsMax = Number.POSITIVE_INFINITY }: { merge?: boolean; documentsMax?: number } = {},
 ): Documents {
   const place = new LineCounter();
-  // The library's check for duplicate keys takes quadratic time; doubledKeys() does it instead.
+  // The library's check for duplicate keys takes quadratic time, so doubledKeys() checks for them instead.
   const composer = new Composer({ merge, uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
   const documents: Composed[] = [];
   const isHopeless = withoutStacks(() => {
@@ -60,7 +66,10 @@ export function composeAll(
   return { documents, place, isHopeless };
 }
 
-/** @throws {ConfigError} if brackets and braces are nested too deeply */
+/**
+ * Yields the tokens of a text.
+ * @throws {ConfigError} if brackets and braces are nested too deeply
+ */
 function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
   const parser = new Parser(place.addNewLine);
   place.addNewLine(0);
@@ -74,7 +83,10 @@ function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
   yield* parser.end();
 }
 
-/** Runs without stack traces. The library creates an error object for each error, and the traces would take most of the time. */
+/**
+ * Runs a function with stack traces disabled. The library creates an error object for each error, and most of the time
+ * would be spent on the stack traces.
+ */
 function withoutStacks<T>(work: () => T): T {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -103,7 +115,10 @@ export function toValue({ place, isHopeless }: Documents, document: Composed | u
   throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `invalid YAML: ${message}` })));
 }
 
-/** Returns errors for duplicate keys. @throws {ConfigError} for too many aliases, because toJS() searches the document for each */
+/**
+ * Returns an error for each duplicate key.
+ * @throws {ConfigError} if there are too many aliases, because toJS() searches the document for each alias
+ */
 function doubledKeys(document: Document): string[] {
   const doubled: string[] = [];
   let aliases = 0;

@@ -1,8 +1,9 @@
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /**
- * Formats an address of 4 or 16 bytes. IPv4-mapped addresses become IPv4. IPv6 follows RFC 5952: lower case, with the
- * first longest run of two or more zero groups as `::`.
+ * Formats an IP address that is given as 4 or 16 bytes. IPv4-mapped addresses are formatted as IPv4. IPv6 addresses
+ * follow RFC 5952: lower case, with `::` for the longest run of two or more zero groups, or for the first one of
+ * several equally long runs.
  */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.');
@@ -25,12 +26,12 @@ function longestZeroRun(groups: readonly string[]): { start: number; length: num
   return best;
 }
 
-/** Returns `10.0.0.1:53` or `[::1]:53`, or only the address if the port is undefined. */
+/** Formats an endpoint as `10.0.0.1:53` or `[::1]:53`, or as the address alone if the port is undefined. */
 export function formatEndpoint(bytes: Uint8Array, port: number | undefined): string {
   return joinEndpoint(formatIp(bytes), port);
 }
 
-/** Does the same for an address that is formatted already. */
+/** Like {@link formatEndpoint}, but for an address that is already formatted. */
 export function joinEndpoint(ip: string, port: number | undefined): string {
   if (port === undefined) return ip;
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
@@ -40,7 +41,10 @@ const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
 const IPV6 = /^[0-9a-f:]{2,39}(?::(?:\d{1,3}\.){3}\d{1,3})?$/i;
 const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
 
-/** Returns an address in the form that {@link formatIp} gives it; undefined where the text is no address. */
+/**
+ * Parses an IP address. Returns it in the form that {@link formatIp} returns, or undefined if the text is not an
+ * address.
+ */
 export function parseIp(text: string): string | undefined {
   if (IPV4.test(text)) return text;
   const url = `http://[${text}]`;
@@ -52,14 +56,14 @@ export function parseIp(text: string): string | undefined {
   return [first >> 8, first & 255, last >> 8, last & 255].join('.');
 }
 
-/** Returns the address of `10.0.0.1:53`, `[::1]:53`, or of an endpoint without a port. */
+/** Returns the address of an endpoint such as `10.0.0.1:53` or `[::1]:53`, which may lack the port. */
 export function addressOf(endpoint: string): string {
   if (endpoint.startsWith('[')) return endpoint.slice(1, endpoint.indexOf(']'));
   const colon = endpoint.indexOf(':');
   return colon >= 0 && colon === endpoint.lastIndexOf(':') ? endpoint.slice(0, colon) : endpoint;
 }
 
-/** Returns the port of `10.0.0.1:53` or `[::1]:53`; undefined if there is none. */
+/** Returns the port of an endpoint such as `10.0.0.1:53` or `[::1]:53`; undefined if it has none. */
 export function portOf(endpoint: string): number | undefined {
   const end = endpoint.startsWith('[') ? endpoint.indexOf(']') + 1 : addressOf(endpoint).length;
   return endpoint[end] === ':' ? Number(endpoint.slice(end + 1)) : undefined;

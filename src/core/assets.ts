@@ -5,13 +5,19 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** Directory of built files. The bundle is in it; the sources in src/core are two directories below its parent. */
+/**
+ * Directory of built files, which contains the bundle. When the agent runs from source, this module is in src/core, and
+ * the directory is `../../dist` relative to it.
+ */
 const dist = basename(here) === 'dist' ? here : join(here, '..', '..', 'dist');
 
 /** Directory of the compiled BPF objects. */
 export const OBJECTS = join(dist, 'bpf');
 
-/** Reads a file of the built web page; undefined if it does not exist. @param name file name without a directory */
+/**
+ * Reads a file of the built web page. Returns undefined if the file does not exist.
+ * @param name file name without a directory
+ */
 export async function readPageFile(name: string): Promise<Buffer | undefined> {
   try {
     return await readFile(join(dist, 'web', name));

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Clock for code with timing that tests control. */
+/** Clock that tests can replace to control the timing. */
 export interface Clock {
-  /** Returns milliseconds of a monotonic clock. */
+  /** Returns the time of a monotonic clock in milliseconds. */
   now(): number;
-  /** Resolves after this many milliseconds, or once the signal is aborted. */
+  /** Resolves after the given number of milliseconds, or once the signal is aborted. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * An exact unsigned 64-bit integer: a number if it is a safe integer, otherwise a bigint. Nearly all kernel counters are
- * safe integers, and numbers take a tenth of the time of bigints.
+ * An exact unsigned 64-bit integer. It is a number if it is a safe integer, and a bigint otherwise. Nearly all kernel
+ * counters are safe integers, and arithmetic on numbers takes a tenth of the time of arithmetic on bigints.
  */
 export type Counter = number | bigint;
 
@@ -20,7 +20,7 @@ export function toCounter(value: bigint): Counter {
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
 }
 
-/** Adds two counters modulo 2^64. Exact for integers; fractions of seconds are rounded like doubles. */
+/** Adds two counters modulo 2^64. The sum of integers is exact. Fractions of seconds are rounded like other doubles. */
 export function addCounters(a: Counter, b: Counter): Counter {
   if (typeof a === 'number' && typeof b === 'number') {
     const sum = a + b;
@@ -29,21 +29,21 @@ export function addCounters(a: Counter, b: Counter): Counter {
   return toCounter(BigInt.asUintN(64, BigInt(a) + BigInt(b)));
 }
 
-/** Returns `a - b`, where `a` is at least `b`. Exact for integers. */
+/** Returns `a - b`. `a` must be at least `b`. The result is exact for integers. */
 export function subtractCounters(a: Counter, b: Counter): Counter {
   if (typeof a === 'number' && typeof b === 'number') return a - b;
   return toCounter(BigInt(a) - BigInt(b));
 }
 
-/** Multiplies a counter. Exact even if the product exceeds 64 bits. */
+/** Multiplies a counter by an integer. The result is exact even if it exceeds 64 bits. */
 export function multiplyCounter(value: Counter, factor: number): Counter {
   const product = Number(value) * factor;
   return Number.isSafeInteger(product) ? product : BigInt(value) * BigInt(factor);
 }
 
 /**
- * Returns zero for a negative gauge. The kernel keeps such a gauge as a signed value per CPU, and their sum can be negative
- * if it is read during a change. As an unsigned number, it would be huge.
+ * Replaces a negative gauge with zero. The kernel keeps such a gauge as one signed value per CPU. The sum of these
+ * values can be negative if they are read during an update, and would be huge as an unsigned number.
  */
 export function notNegative(value: Counter): Counter {
   return typeof value === 'bigint' && value >= SIGN ? 0 : value;

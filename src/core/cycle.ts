@@ -1,9 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Longest time in milliseconds between two turns of the event loop. */
+/** Milliseconds of work after which a collection yields to the event loop. */
 const SLICE_MS = 4;
 
-/** One collection of all probes. Sources cache what they read per cycle, so that probes that need the same file share one read. */
+/**
+ * One collection of all probes. Sources cache what they read during a cycle, so that probes that need the same file
+ * share one read.
+ */
 export class Cycle {
   readonly signal: AbortSignal;
   #sliceStart = performance.now();
@@ -13,16 +16,17 @@ export class Cycle {
   }
 
   /**
-   * Whether the current slice of work has taken its time. Loops with many small steps check it before `pause`, because each
-   * `await` costs a promise.
+   * Whether the current slice of work has used up its time. Loops with many short steps check this property before they
+   * call `pause`, because each `await` allocates a promise.
    */
   get isDue(): boolean {
     return performance.now() - this.#sliceStart >= SLICE_MS;
   }
 
   /**
-   * Yields to the event loop if the current slice of work has taken its time. To be called between steps of the work.
-   * @throws the signal's reason once the cycle is aborted
+   * Yields to the event loop if the current slice of work has used up its time. Must be called between the steps of a
+   * collection.
+   * @throws the signal's reason if the cycle has been aborted
    */
   async pause(): Promise<void> {
     if (!this.isDue) return;
@@ -32,7 +36,7 @@ export class Cycle {
   }
 }
 
-/** Returns a cycle that is never aborted, for work outside of a collection. */
+/** Returns a cycle that is never aborted, for work outside a collection. */
 export function freeCycle(): Cycle {
   return new Cycle(new AbortController().signal);
 }

@@ -1,11 +1,11 @@
-/** The deadline has passed. */
+/** Thrown when a deadline has passed. */
 export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
 }
 
 /**
- * Returns the outcome of a promise, or rejects at the deadline. The work itself continues.
- * @param late message of the rejection
+ * Returns the outcome of a promise, or rejects with a DeadlineError at the deadline. The work itself is not cancelled.
+ * @param late message of the error
  */
 export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
@@ -19,7 +19,7 @@ export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late
   }
 }
 
-/** Returns the outcome of a promise, or rejects with the signal's reason once it is aborted. The work itself continues. */
+/** Returns the outcome of a promise, or rejects with the signal's reason on abort. The work itself is not cancelled. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();

@@ -10,7 +10,7 @@ export function parseDuration(text: string): number | undefined {
   return number === undefined ? undefined : Number(number) * (NANOSECONDS[unit] ?? 0);
 }
 
-/** Returns a schema that parses a duration in the document to nanoseconds. */
+/** Returns a schema for a positive duration in the configuration. It converts the duration to nanoseconds. */
 export function duration(byDefault: string) {
   return z
     .string()
@@ -25,7 +25,10 @@ export function duration(byDefault: string) {
 
 const NANOSECONDS_PER_MS = 1e6;
 
-/** Returns a schema that parses a duration within limits to milliseconds. `0s` is allowed if the limits include it. */
+/**
+ * Returns a schema for a duration in the configuration. It checks the limits, and converts the duration to
+ * milliseconds. `0s` is allowed if it is within the limits.
+ */
 export function milliseconds(byDefault: string, atLeast: string, atMost: string) {
   return millisecondsBetween(atLeast, atMost).prefault(byDefault);
 }

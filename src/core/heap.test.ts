@@ -27,7 +27,10 @@ it('neither still memory nor slow growth is a burst', () => {
   expect(looks(150, 140, 130, 120, 110, 100, 104, 100, 104)).toEqual([]);
 });
 
-/** Program that fills the heap, frees its content, and returns the memory to the kernel. It prints the resident bytes before and after. */
+/**
+ * Program that fills the heap, frees its content, and returns the memory to the kernel. It prints the resident bytes
+ * before and after.
+ */
 const FILLED = `
 import { giveBackMemory } from '${fileURLToPath(new URL('./heap.ts', import.meta.url))}';
 let kept = Array.from({ length: 600_000 }, (_, at) => ({ at, text: 'x' + at }));

@@ -1,5 +1,5 @@
 /**
- * Characters that can change how a text is displayed: control and format characters (text direction, zero width), line
+ * Characters that can change how text is displayed: control and format characters (text direction, zero width), line
  * and paragraph separators, and unpaired surrogates.
  */
 export const ACTIVE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
@@ -11,7 +11,7 @@ export function visible(text: string): string {
 
 /**
  * Like {@link visible}, but keeps line breaks and tabs.
- * @param indent put before each line but the first, so that no line can pass for the first line of a message
+ * @param indent prefix of each line except the first, so that no other line can be mistaken for the start of a message
  */
 export function visibleLines(text: string, indent = ''): string {
   return text
@@ -20,10 +20,10 @@ export function visibleLines(text: string, indent = ''): string {
     .join(`\n${indent}`);
 }
 
-/** Escapes all active characters in a JSON text without changing its value. JSON.stringify() escapes only those below U+0020. */
+/** Escapes active characters in JSON without changing its value. JSON.stringify() escapes only some of them. */
 export function inertJson(json: string): string {
   return json.replace(ACTIVE, (character) =>
-    // In JSON, these occur only between values, as white space.
+    // In valid JSON, these characters occur only as white space between tokens.
     /[\n\r\t]/.test(character)
       ? character
       : Array.from({ length: character.length }, (_, at) => character.charCodeAt(at))

@@ -1,6 +1,6 @@
 import type { ClientRequest } from 'node:http';
 
-/** Maximum number of interim responses to a request. A server could send them forever. */
+/** Maximum number of interim responses to a request. It is limited because a server could send them forever. */
 const INTERIM_MAX = 16;
 
 /** Aborts a request whose server sends too many interim (1xx) responses (RFC 9110, 15.2). */

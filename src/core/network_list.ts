@@ -17,12 +17,12 @@ function parse(cidr: string): Network | undefined {
   return { addresses, prefix };
 }
 
-/** Whether a text is a network, such as `10.0.0.0/16` or `fd00::/48`. */
+/** Whether a text is a network in CIDR notation, such as `10.0.0.0/16` or `fd00::/48`. */
 export function isNetwork(cidr: string): boolean {
   return parse(cidr) !== undefined;
 }
 
-/** A list of IPv4 and IPv6 networks. Invalid ones are ignored. */
+/** A list of IPv4 and IPv6 networks. Invalid networks are ignored. */
 export class NetworkList {
   readonly #networks: readonly Network[];
 
@@ -30,7 +30,9 @@ export class NetworkList {
     this.#networks = cidrs.flatMap((cidr) => parse(cidr) ?? []);
   }
 
-  /** Whether one of the networks contains the address or, with a prefix length, the whole network. */
+  /**
+   * Whether one of the networks contains the address or, if a prefix length is given, the whole network of that length.
+   */
   contains(address: string, prefix: number = Number.POSITIVE_INFINITY): boolean {
     const family = address.includes(':') ? 'ipv6' : 'ipv4';
     return this.#networks.some((network) => network.prefix <= prefix && network.addresses.check(address, family));

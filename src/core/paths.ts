@@ -1,4 +1,4 @@
-/** Where the agent finds the file systems of the machine. */
+/** Directories in which the agent finds the file systems of the machine. */
 export interface Paths {
   readonly proc: string;
   readonly sys: string;

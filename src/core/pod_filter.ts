@@ -1,15 +1,15 @@
 import type { NetnsId } from './netns.ts';
 
-/** Filter of Pods. A Pod has to match all fields. An empty filter matches all Pods, but not the node. */
+/** Filter for Pods. A Pod must match all fields. An empty filter matches all Pods, but not the node. */
 export interface PodFilter {
   readonly namespaces?: readonly string[] | undefined;
   /** Label selector in the syntax of Kubernetes. */
   readonly selector?: string | undefined;
-  /** Globs of Pod names: `*` matches any characters, `?` exactly one. */
+  /** Patterns for Pod names, in which `*` matches any characters and `?` matches exactly one. */
   readonly names?: readonly string[] | undefined;
 }
 
-/** Receives the network namespaces of the Pods that match a filter, as Pods start and end. */
+/** Receives the network namespaces of the Pods that match a filter, and the changes as Pods start and stop. */
 export interface PodFilterTarget {
   add(id: NetnsId): void;
   remove(id: NetnsId): void;
@@ -22,6 +22,9 @@ export interface FollowedPodFilter extends Disposable {
 
 /** Finds the network namespaces of the Pods that match a filter. */
 export interface PodFilters {
-  /** Calls `target` at once for each matching namespace, and then for each change until disposed. */
+  /**
+   * Calls `target` immediately for each matching namespace, and then for each change until the returned filter is
+   * disposed.
+   */
   follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter;
 }

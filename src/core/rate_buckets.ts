@@ -1,6 +1,6 @@
-/** Maximum number of owners with their own bucket; further owners share one. */
+/** Maximum number of owners with their own bucket. All further owners share one bucket. */
 const BUCKETS_MAX = 4_096;
-/** Capacity of a bucket, in seconds of its rate. */
+/** Capacity of a bucket, as the number of seconds that it takes to fill. */
 const BURST_SECONDS = 2;
 const SHARED = '*';
 
@@ -9,7 +9,7 @@ interface Bucket {
   atMs: number;
 }
 
-/** Token buckets, one for each owner, so that a noisy owner does not affect the others. */
+/** Token buckets, one for each owner, so that a noisy owner does not affect other owners. */
 export class RateBuckets {
   #perSecond: number;
   readonly #now: () => number;
@@ -24,7 +24,7 @@ export class RateBuckets {
     this.#perSecond = perSecond;
   }
 
-  /** Takes a token of the owner's. Returns false if there is none. */
+  /** Takes a token from the bucket of the owner. Returns false if the bucket is empty. */
   admit(owner: string): boolean {
     const bucket = this.#bucketOf(owner);
     if (bucket.tokens < 1) return false;
@@ -32,7 +32,7 @@ export class RateBuckets {
     return true;
   }
 
-  /** Capacity of a bucket in tokens; at least one, even if the rate is far below one per second. */
+  /** Capacity of a bucket in tokens. It is at least one, even if the rate is far below one per second. */
   get #most(): number {
     return Math.max(1, this.#perSecond * BURST_SECONDS);
   }
@@ -54,7 +54,7 @@ export class RateBuckets {
     return bucket;
   }
 
-  /** Deletes the buckets that must be full by now, because a new bucket is full as well. */
+  /** Deletes the buckets that must be full by now, because a new bucket would be full as well. */
   #forgetFull(now: number): void {
     const fullMs = (this.#most / this.#perSecond) * 1_000;
     for (const [owner, { atMs }] of this.#buckets) if (now - atMs > fullMs) this.#buckets.delete(owner);

@@ -1,4 +1,4 @@
-/** A set that drops unused elements: each stays for one to two periods after it was last added or requested. */
+/** A set that drops unused elements. Each element stays for one to two periods after it was last added or requested. */
 export class RecentSet<T> {
   readonly #periodMs: number;
   readonly #max: number;
@@ -8,7 +8,8 @@ export class RecentSet<T> {
   #turnedMs: number;
 
   /**
-   * @param max number of elements after which a period ends early; the set never has more than twice as many
+   * @param max number of elements after which a period ends early, so that the set never has more than twice this
+   * number
    * @param now monotonic clock, in milliseconds
    */
   constructor(periodMs: number, max: number, now: () => number) {

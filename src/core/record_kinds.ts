@@ -2,13 +2,13 @@
 export const KINDS = ['event', 'flow'] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Descriptions of the kinds, for documents. */
+/** Descriptions of the record kinds for the documentation. */
 export const KIND_SUBJECTS: Readonly<Record<Kind, string>> = {
   event: 'an anomaly',
   flow: 'a TCP connection that has ended',
 };
 
-/** Fields of events that Loki gets as structured metadata, besides the labels of the stream. */
+/** Event fields that are sent to Loki as structured metadata, in addition to the labels of the stream. */
 export const EVENT_METADATA = [
   'pod',
   'netns',
@@ -23,6 +23,6 @@ export const EVENT_METADATA = [
 ] as const;
 export type EventMetadata = (typeof EVENT_METADATA)[number];
 
-/** Fields of flows that Loki gets as structured metadata. */
+/** Flow fields that are sent to Loki as structured metadata. */
 export const FLOW_METADATA = ['pod', 'netns', 'severity', 'src', 'dst', 'role', 'end', 'cause'] as const;
 export type FlowMetadata = (typeof FLOW_METADATA)[number];

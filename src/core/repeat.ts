@@ -1,6 +1,6 @@
 /**
- * Calls a function repeatedly, with a pause before each call, until disposed. Disposing waits for the running call. The
- * timer does not keep the process alive.
+ * Calls a function repeatedly, with a pause before each call, until disposed. Disposal waits for the call in progress.
+ * The timer does not keep the process alive.
  * @param call must not reject
  */
 export function repeat(pauseMs: number, call: () => Promise<void>): AsyncDisposable {

@@ -13,13 +13,15 @@ export type CapabilityName =
 export interface RightsSet {
   /** Name of the Kustomize component and the chart value. `default` is the set that the base manifests grant. */
   readonly name: 'default' | 'packets' | 'processes' | 'tools';
-  /** Capabilities that the set adds to those of `default`. */
+  /** Capabilities that the set grants in addition to the set `default`. */
   readonly adds: readonly CapabilityName[];
-  /** Features that the set enables, as a phrase. */
+  /** Features that the set enables, as a phrase for the documentation. */
   readonly brings: string;
 }
 
-/** All sets. The manifests, the chart and docs/capabilities.md are generated from them or checked against them. */
+/**
+ * All sets. The manifests, the chart and docs/capabilities.md are either generated from them or checked against them.
+ */
 export const RIGHTS: readonly RightsSet[] = [
   {
     name: 'default',
@@ -46,17 +48,20 @@ export const RIGHTS: readonly RightsSet[] = [
   },
 ];
 
-/** The sets of the agent itself; `tools` is for a separate container. */
+/** The sets that the agent itself can have. `tools` is for a separate container. */
 export const AGENT_RIGHTS = RIGHTS.filter(({ name }) => name !== 'tools');
 
-/** Returns the agent's capabilities with these sets, without duplicates. */
+/** Returns the capabilities of an agent that has the given sets in addition to `default`, without duplicates. */
 export function capabilitiesOf(names: readonly RightsSet['name'][]): CapabilityName[] {
   return [
     ...new Set(RIGHTS.filter(({ name }) => name === 'default' || names.includes(name)).flatMap(({ adds }) => adds)),
   ];
 }
 
-/** Returns the fewest sets, besides `default`, that grant all of these capabilities; undefined if no choice of sets does. */
+/**
+ * Returns the smallest combination of sets that grants all of the given capabilities in addition to `default`;
+ * undefined if no combination does.
+ */
 export function rightsFor(capabilities: readonly string[]): string[] | undefined {
   const wanted = capabilities.map((capability) => capability.replace(/^CAP_/, ''));
   const granted = (names: readonly string[]) => new Set<string>(capabilitiesOf(names as RightsSet['name'][]));

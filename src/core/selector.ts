@@ -7,7 +7,7 @@ interface Requirement {
   readonly values: readonly string[];
 }
 
-/** An invalid label selector. `at` counts characters from 1. */
+/** Thrown for an invalid label selector. `at` is the position of the error, counted from 1. */
 export class SelectorError extends Error {
   override readonly name = 'SelectorError';
 
@@ -16,7 +16,7 @@ export class SelectorError extends Error {
   }
 }
 
-/** Limits of Kubernetes (staging/src/k8s.io/apimachinery/pkg/util/validation). */
+/** Syntax and length limits of labels in Kubernetes (staging/src/k8s.io/apimachinery/pkg/util/validation). */
 const NAME = /^[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
 const PREFIX = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 const PREFIX_LENGTH_MAX = 253;
@@ -42,7 +42,10 @@ interface Token {
   readonly at: number;
 }
 
-/** Label selector in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`. An empty one matches all. */
+/**
+ * Label selector in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`. An empty selector matches
+ * all labels.
+ */
 export class Selector {
   readonly #requirements: readonly Requirement[];
 
@@ -50,7 +53,10 @@ export class Selector {
     this.#requirements = requirements;
   }
 
-  /** @throws {SelectorError} */
+  /**
+   * Parses a label selector.
+   * @throws {SelectorError} if the selector is invalid
+   */
   static parse(text: string): Selector {
     return new Selector(new Parser(text).requirements());
   }
@@ -88,7 +94,7 @@ class Parser {
       at += space.exec(text)?.[0].length ?? 0;
       if (at >= text.length) break;
       TOKEN.lastIndex = at;
-      // `!` is a token, but not before `=`.
+      // `!=` is checked first, because TOKEN would match only its `!`.
       const found = text.startsWith('!=', at) ? '!=' : (TOKEN.exec(text)?.[0] ?? text.charAt(at));
       this.#tokens.push({ text: found, at: at + 1 });
       at += found.length;

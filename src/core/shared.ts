@@ -1,11 +1,11 @@
-/** One user's claim to a shared resource. Disposing it twice is allowed. */
+/** One user's lease of a shared resource. It may be disposed more than once. */
 export interface Lease<T> extends AsyncDisposable {
   readonly value: T;
 }
 
 /**
- * A resource that is opened for its first user and closed after its last. Calls to open and close it run one at a time, in
- * order.
+ * A resource that is opened for its first user and closed after its last user. It is opened and closed by one call at a
+ * time, in order.
  */
 export class Shared<T extends Disposable | AsyncDisposable> {
   readonly #open: () => Promise<T>;
@@ -22,7 +22,10 @@ export class Shared<T extends Disposable | AsyncDisposable> {
     return this.#users;
   }
 
-  /** Adds a user. @throws if opening fails; the next call tries again */
+  /**
+   * Adds a user, and opens the resource for the first one.
+   * @throws if opening fails; the next call tries again
+   */
   acquire(): Promise<Lease<T>> {
     return this.#next(async () => {
       this.#value ??= await this.#open();

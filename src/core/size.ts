@@ -10,7 +10,7 @@ function parseSize(text: string): number | undefined {
   return number === undefined ? undefined : Number(number) * (BYTES[unit] ?? 0);
 }
 
-/** Returns a schema that parses a size in the document, within limits, to bytes. */
+/** Returns a schema for a size in the configuration. It checks the limits, and converts the size to bytes. */
 export function size(byDefault: string, atLeast: string, atMost: string) {
   const [least = 0, most = 0] = [parseSize(atLeast), parseSize(atMost)];
   return z

@@ -10,7 +10,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Work that the test ends, in the order in which it began. */
+/** Work that the test finishes in the order in which it started. */
 class Work {
   readonly begun: string[] = [];
   readonly #ends: (() => void)[] = [];

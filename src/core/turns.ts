@@ -1,4 +1,4 @@
-/** A task had to wait too long for its turn. */
+/** Thrown if a task waited too long for its turn. */
 export class BusyError extends Error {
   override readonly name = 'BusyError';
 }
@@ -8,17 +8,20 @@ interface Waiting {
 }
 
 export interface TurnOptions {
-  /** Removes the task from the queue on abort, if it still waits. */
+  /** Removes the task from the queue on abort, if it is still waiting. */
   readonly signal?: AbortSignal | undefined;
-  /** Longest wait in milliseconds. */
+  /** Maximum wait in milliseconds. */
   readonly waitMs: number;
 }
 
-/** Limits concurrent tasks. Waiting owners take turns, so an owner with many tasks delays each other owner by at most one. */
+/**
+ * Limits the number of concurrent tasks. The owners of waiting tasks take turns, so an owner with many tasks delays
+ * every other owner by at most one task.
+ */
 export class Turns {
   readonly #max: number;
   #running = 0;
-  /** Waiting tasks by owner; the owner whose turn is next comes first. */
+  /** Waiting tasks by owner. The first owner in the map has the next turn. */
   readonly #waiting = new Map<string, Waiting[]>();
 
   constructor(max: number) {
@@ -33,7 +36,7 @@ export class Turns {
   /**
    * Runs a task once it is the owner's turn.
    * @throws {BusyError} if the turn did not come in time
-   * @throws the signal's reason if it is aborted before the turn, and errors of the task
+   * @throws the signal's reason if the signal is aborted before the turn, or the error of the task
    */
   async run<T>(owner: string, work: () => Promise<T>, options: TurnOptions): Promise<T> {
     options.signal?.throwIfAborted();

@@ -1,4 +1,4 @@
-/** Numbers by which edges of the same node are compared: totals, or their growth in the same time. */
+/** Numbers by which edges of the same node are ranked. They are either totals, or the growth over the same time. */
 export interface EdgeNumbers {
   readonly failures: number;
   readonly sentSegments: number;
@@ -7,12 +7,15 @@ export interface EdgeNumbers {
   readonly bytes: number;
 }
 
-/** Returns the share of segments that were retransmitted; 0 where none was sent. */
+/** Returns the fraction of sent segments that were retransmitted; 0 if no segments were sent. */
 export function retransmittedShare({ sentSegments, retransmittedSegments }: EdgeNumbers): number {
   return sentSegments > 0 ? retransmittedSegments / sentSegments : 0;
 }
 
-/** Orders edges with trouble first: by failed connections, then by the share of retransmitted segments, then by bytes. */
+/**
+ * Compares two edges to sort the worst ones first: by failed connections, then by the fraction of retransmitted
+ * segments, then by bytes.
+ */
 export function worstFirst(a: EdgeNumbers, b: EdgeNumbers): number {
   return b.failures - a.failures || retransmittedShare(b) - retransmittedShare(a) || b.bytes - a.bytes;
 }

@@ -9,25 +9,30 @@ export interface BatchLimits {
 
 export type Dropped = (records: readonly LaneRecord[], reason: DropReason) => void;
 
-/** Holds the records that a sink has not taken yet, in order and within limits. */
+/** Holds the records that a sink has not accepted yet, in order and within limits. */
 export interface RecordBuffer {
   readonly length: number;
   /** Total size of the records. */
   readonly bytes: number;
-  /** Why the buffer cannot store records as configured; empty if it can. */
+  /** Reason why the buffer cannot store records as configured. Empty if it can. */
   readonly failure: string;
   push(records: readonly LaneRecord[]): void;
-  /** Returns the oldest records, as one batch at a time. They stay in the buffer until `settle`. */
+  /**
+   * Returns the oldest records as a batch. They stay in the buffer until `settle`, which must precede the next `take`.
+   */
   take(limits: BatchLimits): Promise<readonly LaneRecord[]>;
-  /** Ends the batch. The given records of it stay in the buffer, in front of all others. */
+  /** Ends the batch. Its records in `left` stay in the buffer, ahead of all other records. */
   settle(left: readonly LaneRecord[]): void;
   /** Removes and returns the records that are in memory. */
   drain(): Promise<readonly LaneRecord[]> | readonly LaneRecord[];
-  /** Drops the records that would be lost when the agent ends. @param deadlineMs milliseconds to wait for a disk that hangs */
+  /**
+   * Drops the records that would be lost when the agent exits.
+   * @param deadlineMs milliseconds to wait for an unresponsive disk
+   */
   close(deadlineMs?: number): Promise<void>;
 }
 
-/** Number of taken records after which the array is compacted. */
+/** Number of removed records at the front of the array after which it is compacted. */
 const COMPACT_AT = 1_024;
 
 /** Holds records in memory. Drops the oldest if it is full, because the newest are the most useful. */
@@ -96,7 +101,10 @@ export class MemoryBuffer implements RecordBuffer {
     this.#dropped(this.drain(), 'shutdown');
   }
 
-  /** Drops the oldest records over the limit, but not the batch, which may have been written already. */
+  /**
+   * Drops the oldest records that exceed the limits, but none of the current batch, which may already have been
+   * written.
+   */
   #trim(): void {
     const start = this.#head;
     let length = this.length;
@@ -120,7 +128,7 @@ export function sumBytes(records: readonly LaneRecord[]): number {
   return records.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** Removes and returns the first records of an array within the limits, but at least one. */
+/** Removes and returns as many records from the front of an array as the limits allow, but at least one. */
 export function cutFront(records: LaneRecord[], { records: recordsMax, bytes: bytesMax }: BatchLimits): LaneRecord[] {
   let end = 0;
   for (let bytes = 0; end < records.length && end < recordsMax; end++) {

@@ -25,7 +25,7 @@ afterEach(async () => {
   await loki[Symbol.asyncDispose]();
 });
 
-/** Returns what became of the flows at a sink. */
+/** Returns the counts of a sink for flows. */
 function flowsAt(way: EventWay, sink: string) {
   return way.sinks.rows().find((row) => row.sink === sink && row.kind === 'flow');
 }
@@ -144,7 +144,7 @@ describe('Loki in trouble', () => {
     await way.settled('loki');
     const row = flowsAt(way, 'loki');
     const dropped = row?.dropped.get('queue_full') ?? 0;
-    // Besides the queue there is one batch on its way.
+    // In addition to the queue, one batch is in transit.
     expect(dropped).toBeGreaterThanOrEqual(100);
     expect((row?.delivered ?? 0) + dropped).toBe(250);
     expect(loki.entries.filter(isFlow)).toHaveLength(row?.delivered ?? -1);

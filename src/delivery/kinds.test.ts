@@ -31,7 +31,7 @@ it('two kinds: each sink gets those that it asks for, in its own format, also ac
   const kinds = ['event', 'request'];
   const batch = { age: '50ms' };
   const sinks = {
-    // This sink names no kinds, so it accepts only events.
+    // This sink does not specify kinds, so it accepts only events.
     file: { path },
     loki: { url: loki.url, kinds, batch, labels: { cluster: 'c1' }, spool: { directory } },
     otlp: { url: otlp.url, kinds: ['request'], batch },
@@ -108,7 +108,7 @@ it('a sink whose kinds change gets the waiting records, then the new kinds; reco
   await way.apply(sink('event'));
   way.send(requests(10, 10));
   way.publish(makeEvents(5));
-  // The sink no longer accepts requests, but must still deliver those in its queue.
+  // The sink no longer accepts requests, but must still deliver the requests in its queue.
   expect(rowsOf(way, 'loki')).toMatchObject([
     { ...REQUEST, pending: 10 },
     { ...EVENT, pending: 5 },

@@ -6,12 +6,12 @@ interface SinkCount {
   /** Records put into the sink's queue. */
   accepted: number;
   delivered: number;
-  /** Records found in the spool of an earlier run of the agent. */
+  /** Records from an earlier run of the agent, found in the spool. */
   recovered: number;
   readonly dropped: Map<DropReason, number>;
 }
 
-/** Outcome of the records of one kind and probe at a sink: accepted + recovered = delivered + pending + dropped. */
+/** Outcome at one sink for one record kind and probe. Accepted + recovered = delivered + pending + dropped. */
 export interface LedgerRow extends Source {
   readonly sink: string;
   readonly delivered: number;
@@ -27,23 +27,23 @@ interface LaneCount {
   folded: number;
   /** Records held for folding until their window ends. */
   held: number;
-  /** Records passed to all sinks that take the kind. */
+  /** Records passed to all sinks that accept their kind. */
   published: number;
 }
 
-/** Outcome of the records of one kind and probe before the sinks. */
+/** Counts for one record kind and probe before the records reach the sinks. */
 export type LaneRow = Source & Readonly<Omit<LaneCount, 'published'>>;
 
-/** A sink, and the record kinds that it takes. */
+/** A sink, and the record kinds that it accepts. */
 export interface SinkKinds {
   readonly name: string;
   readonly kinds: ReadonlySet<string>;
 }
 
 /**
- * Counts what happens to every record. In the lane, a record is folded, limited, held, or passed to the sinks that take its
- * kind; at a sink, it is delivered, dropped or pending. Together with the kernel's counts (produced, limited, lost), the
- * numbers add up exactly for each kind, probe and sink.
+ * Counts what happens to every record. In the lane, a record is folded, limited, held, or passed to the sinks that
+ * accept its kind. At a sink, it is delivered, dropped or pending. Together with the kernel's counts (produced,
+ * limited, lost), the numbers add up exactly for each kind, probe and sink.
  */
 export class Ledger {
   readonly #lane = new Counts<LaneCount>(() => ({ received: 0, limited: 0, folded: 0, held: 0, published: 0 }));
@@ -96,7 +96,7 @@ export class Ledger {
     }));
   }
 
-  /** Returns the rows of these sinks, for each probe that had records of a kind that the sink takes or still holds. */
+  /** Returns one row for each sink, record kind and probe, if the sink accepts the kind or still holds such records. */
   rows(sinks: readonly SinkKinds[]): LedgerRow[] {
     return sinks.flatMap(({ name, kinds }) => {
       const known = this.#at(name);
@@ -117,7 +117,7 @@ export class Ledger {
       delivered: count.delivered,
       pending: pendingOf(count),
       recovered: count.recovered,
-      // Includes the records published while the sink was not configured, so that the row adds up.
+      // Records published while the sink was not configured count as dropped, so that the row adds up.
       dropped: missed > 0 ? new Map(count.dropped).set('not_configured', missed) : count.dropped,
     };
   }

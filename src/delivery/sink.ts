@@ -1,6 +1,6 @@
 import type { LaneRecord } from './record.ts';
 
-/** Callbacks for a sink to report on single records during a write. */
+/** Callbacks by which a sink reports the outcome of individual records during a write. */
 export interface Receipt {
   delivered(records: readonly LaneRecord[]): void;
   /** Reports records that the sink will never accept. */
@@ -12,13 +12,14 @@ export interface Sink {
   readonly name: string;
   /**
    * Resolves once all records are delivered or rejected. Must not be called concurrently.
-   * @throws {Unavailable} if the sink cannot take more now; records that were not reported on are offered again
+   * @throws {Unavailable} if the sink cannot accept more records now; records without a reported outcome are written
+   * again later
    */
   write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
-/** The sink cannot take records now, but may later. */
+/** The sink cannot accept records now, but may later. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable';
   /** Milliseconds that the sink asked the agent to wait; 0 if it did not. */

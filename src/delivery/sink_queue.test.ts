@@ -47,7 +47,7 @@ const ONE = { kind: 'event', probe: 'one' };
 
 afterEach(() => void vi.useRealTimers());
 
-/** Replaces the timers by fake ones, which the test advances. */
+/** Replaces the timers with fake ones, which the test advances. */
 function stopTime(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
 }

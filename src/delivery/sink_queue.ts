@@ -7,7 +7,10 @@ import type { LaneRecord } from './record.ts';
 import { type Sink, Unavailable } from './sink.ts';
 import { Told } from './told.ts';
 
-/** A batch is written as soon as it has this many records or bytes, or its first record is this old. */
+/**
+ * A batch is written as soon as it reaches this number of records or bytes, or its first record reaches the age
+ * `ageMs`.
+ */
 export interface BatchOptions extends BatchLimits {
   readonly ageMs: number;
 }
@@ -22,22 +25,22 @@ export interface SinkQueueOptions {
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
-/** Limit of the pause that a sink can ask for. */
+/** Longest pause that a sink can request. */
 const RETRY_AFTER_MAX_MS = 300_000;
-/** Longest pause during shutdown. */
+/** Longest pause between writes during shutdown. */
 const RETRY_LAST_MS = 200;
-/** Duration after which a running write makes the sink's state `failed`. */
+/** Milliseconds after which the sink's state is `failed` if a write has not returned. */
 const STALLED_MS = 10_000;
 /** Milliseconds of the shutdown deadline that are reserved for the steps after the last write. */
 const LAST_MS = 500;
-/** Milliseconds for an aborted write to return, during shutdown. */
+/** Milliseconds to wait for an aborted write to return during shutdown. */
 const LAST_ABORT_MS = 200;
-/** Maximum number of records that arrive while a spool opens, which takes at most a second. */
+/** Maximum number of records to hold while a spool is opened, which takes at most a second. */
 const HELD_MAX = 10_000;
-/** Milliseconds for an aborted write to return; after that it is ignored. */
+/** Milliseconds to wait for an aborted write to return. After that, its result is ignored. */
 const ABORT_MS = 500;
 
-/** A running write of one batch, with the records that are not settled yet. */
+/** A write of one batch in progress, with the records whose outcome is not known yet. */
 class Attempt {
   readonly controller = new AbortController();
   readonly sinceMs = performance.now();
@@ -57,8 +60,8 @@ class Attempt {
 }
 
 /**
- * A bounded queue in front of a sink, so that a slow sink does not block others. Failed writes are retried with backoff.
- * Every dropped record is counted.
+ * A bounded queue in front of a sink, so that a slow sink does not block the other sinks. Failed writes are retried
+ * with backoff. Every dropped record is counted.
  */
 export class SinkQueue {
   readonly #options: SinkQueueOptions;
@@ -78,12 +81,12 @@ export class SinkQueue {
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
   readonly #told = new Told();
-  /** Whether the log shows the current failure. */
+  /** Whether the current failure has been logged. */
   #isTold = false;
   #paused = false;
-  /** Records that arrived while the buffer is being replaced. */
+  /** Records that arrive while the buffer is being replaced. */
   #held: LaneRecord[] | undefined;
-  /** Number of the current loop. An earlier loop stops when its hung write returns. */
+  /** Number of the current loop. An earlier loop stops when its hanging write returns. */
   #generation = 0;
   #closing = false;
   #ended = false;
@@ -137,7 +140,7 @@ export class SinkQueue {
 
   /**
    * Replaces the sink. The waiting records go to the new sink.
-   * @param exchange returns the buffer to use from now on, with the waiting records in it
+   * @param exchange returns the buffer to use from now on, which contains the waiting records
    */
   async replace(
     sink: Sink,
@@ -161,7 +164,10 @@ export class SinkQueue {
     this.#start();
   }
 
-  /** Writes waiting records until the deadline, and ends even if a step hangs. The rest is dropped or stays in the spool. */
+  /**
+   * Writes waiting records until the deadline, and returns even if a step hangs. Records that are left are dropped or
+   * stay in the spool.
+   */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
     this.#wake();
@@ -182,7 +188,7 @@ export class SinkQueue {
     this.#drop(records.slice(room), 'queue_full');
   }
 
-  /** Stops the loop and the running write. Records that are not settled return to the buffer. */
+  /** Stops the loop and aborts the current write. Its unsettled records return to the buffer. */
   async #interrupt(abortMs = ABORT_MS): Promise<void> {
     const attempt = this.#attempt;
     attempt?.controller.abort(new Unavailable('interrupted'));
@@ -232,7 +238,7 @@ export class SinkQueue {
       buffer.settle(batch);
       return undefined;
     }
-    // All records that the buffer read were damaged.
+    // The spool had no readable records, because they were damaged or its file system hangs.
     if (batch.length === 0) return RETRY_LAST_MS;
     const attempt = new Attempt(batch);
     this.#attempt = attempt;
@@ -261,7 +267,7 @@ export class SinkQueue {
     const left = [...attempt.open];
     attempt.open.clear();
     this.#buffer.settle(left);
-    // The remaining records arrived after the write began, or are a backlog that is due anyway.
+    // The remaining records arrived after the write started, or are part of a backlog that is due anyway.
     this.#oldestMs = attempt.sinceMs;
   }
 
@@ -278,7 +284,7 @@ export class SinkQueue {
   #failed(attempt: Attempt, error: Error): number | undefined {
     if (attempt.controller.signal.aborted) return undefined;
     if (!(error instanceof Unavailable)) {
-      // A bug in netsonde, because a retry would fail in the same way forever.
+      // Any other error is a bug in netsonde, and every retry would fail in the same way.
       const records = attempt.settle([...attempt.open]);
       this.#drop(records, 'write_failed');
       this.#options.log(
@@ -287,7 +293,7 @@ export class SinkQueue {
       );
       return undefined;
     }
-    // A sink that takes part of each batch works, so the backoff does not grow.
+    // A sink that accepts part of a batch works, so the backoff does not grow.
     const isNew = this.#told.isNew(error.message, this.#failures > 0);
     this.#failures = attempt.hasSettled ? 1 : this.#failures + 1;
     if (isNew) {
@@ -296,7 +302,7 @@ export class SinkQueue {
     }
     this.#setReason(error.message);
     const growing = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (this.#failures - 1));
-    // Jitter keeps agents that lost the same server from returning to it all at once.
+    // Jitter prevents all agents from reconnecting to a recovered server at the same time.
     const retryMs = Math.max(growing * (0.5 + Math.random() / 2), error.retryAfterMs * (1 + Math.random() / 10));
     this.#untilMs = Date.now() + Math.min(retryMs, RETRY_AFTER_MAX_MS);
     return Math.min(retryMs, RETRY_AFTER_MAX_MS);

@@ -11,9 +11,12 @@ import { SpoolProgress } from './spool_progress.ts';
 import { recover } from './spool_recovery.ts';
 import { KnownSources, Segment } from './spool_segments.ts';
 
-/** Number of files that a full spool has. The oldest is dropped for space, so more files lose less at once. */
+/**
+ * Number of files in a full spool. The oldest file is dropped to make space, so with more files, fewer records are lost
+ * at once.
+ */
 const FILES = 16;
-/** Maximum number of files. There can be more than {@link FILES}, because a file that another program changes is closed early. */
+/** Maximum number of files. It exceeds {@link FILES}, because a file is closed early if another program changes it. */
 const FILES_MAX = 4 * FILES;
 const APPEND_BYTES_MAX = 1024 * 1024;
 const RETRY_MS = 1_000;
@@ -25,7 +28,7 @@ export interface SpoolOptions {
   readonly directory: string;
   /** Maximum size on disk in bytes. */
   readonly size: number;
-  /** Limits of the records that wait in memory for the disk. */
+  /** Limits on the records that wait in memory to be written to disk. */
   readonly memory: BatchLimits;
   /** All record kinds. */
   readonly kinds: readonly StoredKind[];
@@ -37,11 +40,12 @@ export interface SpoolOptions {
 }
 
 /**
- * Stores records in files until they are delivered, which survives a restart of the agent. Every record goes through the
- * files, so a killed process loses only the latest records. While the disk fails, records wait in memory.
+ * Stores records in files until they are delivered, so that they survive a restart of the agent. Every record is
+ * written to a file, so only the latest records are lost if the process is killed. While the disk fails, records wait
+ * in memory.
  *
- * Files may be damaged at any time. Records that are missing from a file are dropped and counted. Additional lines are
- * counted as recovered when they are read.
+ * Files may be damaged at any time. Records that are missing from a file count as dropped. Lines that another program
+ * added count as recovered when they are read.
  */
 export class Spool implements RecordBuffer {
   readonly #options: SpoolOptions;
@@ -49,7 +53,7 @@ export class Spool implements RecordBuffer {
   readonly #lines: SpoolLines;
   readonly #progress: SpoolProgress;
   readonly #sources = new KnownSources(NOBODY);
-  /** Records are appended to the last one. */
+  /** Files from oldest to newest. Records are appended to the last one. */
   #segments: Segment[] = [];
   #nextId = 1;
   #waiting: LaneRecord[] = [];
@@ -76,7 +80,7 @@ export class Spool implements RecordBuffer {
     this.#progress = new SpoolProgress(this.#files, () => this.#position(), warn);
   }
 
-  /** Resolves once the records of an earlier run are counted, or cannot be read. */
+  /** Resolves once the records of an earlier run have been counted, or could not be read. */
   static async open(options: SpoolOptions): Promise<Spool> {
     const spool = new Spool(options);
     spool.#startAppending();
@@ -95,7 +99,7 @@ export class Spool implements RecordBuffer {
     return this.#segments.reduce((sum, { unreadBytes }) => sum + unreadBytes, taken + this.#waitingBytes);
   }
 
-  /** Why records cannot be written to disk; empty if they can. */
+  /** Reason why records cannot be written to disk. Empty if they can. */
   get failure(): string {
     return this.#failure;
   }
@@ -136,7 +140,8 @@ export class Spool implements RecordBuffer {
     }
     const records = this.#cutWaiting(limits);
     this.#taken = { records, isOfFile: false };
-    // A caller in a loop would otherwise starve the event loop, and with it the response of the disk.
+    // Otherwise, a caller in a loop would starve the event loop, and the result of the disk operation would never
+    // arrive.
     if (records.length === 0) await turn();
     return records;
   }
@@ -153,7 +158,10 @@ export class Spool implements RecordBuffer {
     if (left.length === 0) this.#advance();
   }
 
-  /** Removes and returns the records in memory. Records in files stay there for a later run, and are no longer counted as pending. */
+  /**
+   * Removes and returns the records in memory. Records in files stay there for a later run, and are no longer counted
+   * as pending.
+   */
   async drain(): Promise<readonly LaneRecord[]> {
     await this.#finish();
     const records = this.#waiting.splice(0);
@@ -220,13 +228,14 @@ export class Spool implements RecordBuffer {
         this.#succeed();
       }
     } catch (error) {
-      // A successful claim shows that a hung disk works again, even if there is nothing to write.
+      // After a hang, a successful claim is enough to show that the disk works again, even if there is nothing to
+      // write.
       if (error instanceof FileSystemHangs) this.#failedWriting = false;
       this.#fail(error as Error);
     }
   }
 
-  /** Moves a batch from memory to disk. @throws if the disk fails; the records are in memory again */
+  /** Moves a batch from memory to disk. @throws if the disk fails; the records are then in memory again */
   async #write(): Promise<void> {
     const { size } = this.#options;
     const records = this.#cutWaiting({
@@ -248,14 +257,14 @@ export class Spool implements RecordBuffer {
       if (this.#reclaimWritten()) this.#putBack(records);
       if (!(error instanceof NotOurs) || segment === undefined) throw error;
       segment.isSealed = true;
-      // Another program changes the file right after its creation, so the next attempt waits.
+      // Another program changed the file right after it was created, so the next attempt is delayed.
       if (segment.bytes === 0) throw error;
       this.#options.log('warn', error.message);
       return;
     }
     if (!this.#reclaimWritten()) return;
     if (!this.#segments.includes(segment)) {
-      // The file was found damaged during the write, and is removed.
+      // The file was found to be damaged during the write, and is being removed.
       this.#putBack(records);
       return;
     }
@@ -263,7 +272,7 @@ export class Spool implements RecordBuffer {
     for (const record of records) segment.add(record);
   }
 
-  /** Returns false if the spool was closed during the write, which has counted the records as lost. */
+  /** Returns false if the spool was closed during the write. The records are then already counted as lost. */
   #reclaimWritten(): boolean {
     const isOurs = this.#written.length > 0;
     this.#written = [];
@@ -287,7 +296,7 @@ export class Spool implements RecordBuffer {
     this.#told = '';
   }
 
-  /** Logs a failure once, because a full disk fails every second. */
+  /** Logs a repeated failure only once, because writing to a full disk is retried every second. */
   #fail(error: NodeJS.ErrnoException): void {
     const { message, code: kind = message } = error;
     if (kind !== this.#told) this.#options.log('error', `cannot write the spool: ${message}`);
@@ -380,7 +389,7 @@ export class Spool implements RecordBuffer {
     return [];
   }
 
-  /** Moves the position to what was read, all of which is delivered. */
+  /** Moves the position to the end of what was read, because all of it has been delivered. */
   #advance(): void {
     for (const segment of this.#segments) segment.settled = segment.offset;
     const last = this.#segments.at(-1);

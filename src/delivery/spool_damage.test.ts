@@ -35,7 +35,7 @@ const MEBIBYTE = 1024 * 1024;
 const BATCH = { records: 7, bytes: MEBIBYTE };
 const SINK = { name: 'sink', kinds: new Set(['event']) };
 
-/** A spool, the records that were pushed into it, and the ledger. */
+/** A spool with its ledger and the records that were pushed into the spool. */
 class Account {
   readonly ledger = new Ledger();
   readonly logged: string[] = [];
@@ -139,7 +139,7 @@ it('a second spool on the directory waits in memory and reports that, and gets t
   const second = await Account.open(directory);
   expect(second.spool.failure).toContain(`${directory} is the spool of another sink or agent`);
   second.push(makeLines(32, {}, 20));
-  // The first spool must not find the records of the second.
+  // The first spool must not find the records of the second one.
   first.push(makeLines(5, {}, 52));
   expect(await second.drain()).toBeLessThan(10);
   expect(messages(second.delivered)).toEqual(messages(makeLines(32, {}, 20)));

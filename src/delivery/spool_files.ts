@@ -5,7 +5,7 @@ import { assertRegular, type Files, replaceFile } from '#files/files.ts';
 import { FolderLock } from '#files/lock.ts';
 import { type Line, splitLines } from './spool_lines.ts';
 
-/** Where reading continues: file number and byte offset. */
+/** File number and byte offset at which reading continues. */
 export interface Position {
   readonly id: number;
   readonly offset: number;
@@ -15,7 +15,7 @@ export interface Position {
 const START: Position = { id: 0, offset: 0 };
 
 const NAME = /^(\d{10,15})\.jsonl$/;
-/** Maximum file number. Numbers only grow, so a larger one belongs to another program. */
+/** Maximum file number. Numbers count up from 1, so a file with a larger one belongs to another program. */
 const ID_MAX = 1e14;
 const POSITION = 'position';
 const POSITION_BYTES_MAX = 64;
@@ -23,17 +23,18 @@ const CHUNK_BYTES = 1024 * 1024;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Does not follow symbolic links, which lead elsewhere, and does not block on pipes. */
+/** Flags that reject symbolic links, which lead elsewhere, and prevent blocking on pipes. */
 const SAFE = O_NOFOLLOW | O_NONBLOCK;
 
-/** A file does not have the length that was written to it, because another program changes it. */
+/** A file does not have the expected type or length, because another program changed it. */
 export class NotOurs extends Error {
   override readonly name = 'NotOurs';
 }
 
 /**
- * The files of a spool: numbered files of JSON lines, and a file with the position up to which they are delivered. They
- * survive the process, but not a crash of the machine, because nothing syncs them. The directory is locked while in use.
+ * The files of a spool: numbered files of JSON lines, and a file with the position up to which records have been
+ * delivered. They survive a crash of the process but not of the machine, because they are not synced. The directory is
+ * locked while in use.
  */
 export class SpoolFiles {
   readonly directory: string;
@@ -47,7 +48,7 @@ export class SpoolFiles {
 
   /**
    * Locks the directory, and creates it if necessary.
-   * @returns whether the directory was not locked before, or was replaced since
+   * @returns true if the directory was not locked before, or has been replaced since
    * @throws if another sink or agent has locked it
    */
   claim(): Promise<boolean> {
@@ -107,28 +108,31 @@ export class SpoolFiles {
           at += (await file.write(text, at, text.length - at, from + at)).bytesWritten;
         signal.throwIfAborted();
       } catch (error) {
-        // The records will be written again, so whatever was written of them has to be removed.
+        // The records will be written again, so any part of them that was written has to be removed.
         await file.truncate(from).catch(() => undefined);
         throw error;
       }
     });
   }
 
-  /** Reads about `bytes` bytes of lines between `offset` and `end`, but at least one line. @throws if there is no line */
+  /**
+   * Reads about `bytes` bytes of lines between `offset` and `end`, but at least one line.
+   * @throws if there is no line
+   */
   async read(id: number, offset: number, end: number, bytes: number): Promise<Line[]> {
     for (let room = bytes; ; room *= 2) {
       const length = Math.min(room, end - offset);
       const read = await this.#chunk(id, offset, length);
       if (read.length === 0) throw new Error(`${this.#path(id)} is truncated: it ends before byte ${offset}`);
-      // The last line lacks its line break if that byte was changed or the file was truncated.
+      // The last line may lack its line break, because another program changed that byte or truncated the file.
       const { lines } = splitLines(read, room >= end - offset || read.length < length);
       if (lines.length > 0) return lines;
     }
   }
 
   /**
-   * Calls `take` for every line from `offset` on, within the given number of bytes. Returns the end of the last complete line,
-   * or 0 if `offset` is not the start of a line.
+   * Calls `take` for every line from `offset` onward, within `bytesMax` bytes. Returns the offset of the end of the
+   * last complete line, or 0 if `offset` is not the start of a line.
    */
   async scan(id: number, offset: number, bytesMax: number, take: (line: Line) => void): Promise<number> {
     if (offset > 0 && (await this.#chunk(id, offset - 1, 1)).toString('latin1') !== '\n') return 0;
@@ -149,7 +153,7 @@ export class SpoolFiles {
   }
 
   /**
-   * Truncates a file to remove the incomplete line of a killed process.
+   * Truncates a file to remove the incomplete line that a killed process left.
    * @returns number of removed bytes
    * @throws if the file belongs to another program
    */
@@ -159,7 +163,7 @@ export class SpoolFiles {
       const stats = await file.stat();
       if (!isOurs(stats)) throw new Error(`${this.#path(id)} is a link, or has a second hard link`);
       if (stats.size > bytes) await file.truncate(bytes);
-      // Earlier versions created the files readable by everyone.
+      // Earlier versions created world-readable files.
       await file.chmod(FILE_MODE);
       return Math.max(0, stats.size - bytes);
     });
@@ -186,7 +190,7 @@ export class SpoolFiles {
     });
   }
 
-  /** Reads the position. A malformed one counts as none, so records are delivered twice rather than lost. */
+  /** Reads the position. A malformed position is ignored, so that records are delivered twice rather than lost. */
   async #position(): Promise<Position> {
     const path = join(this.directory, POSITION);
     try {
@@ -210,7 +214,9 @@ function nameOf(id: number): string {
   return `${String(id).padStart(10, '0')}.jsonl`;
 }
 
-/** Whether a file is regular and has no second hard link, under which truncation would affect it as well. */
+/**
+ * Whether a file is regular and has a single hard link. Truncation would also affect the file under its other names.
+ */
 function isOurs(stats: Stats): boolean {
   return stats.isFile() && stats.nlink === 1;
 }

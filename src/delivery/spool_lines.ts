@@ -9,20 +9,20 @@ const BARE = { kind: 'event', version: 1 };
 /** Source of lines whose kind and probe are unreadable. */
 export const NOBODY: Source = { kind: BARE.kind, probe: 'unknown' };
 const NEWLINE = 0x0a;
-/** Maximum length of a line, far longer than any record. A longer one is read as several lines. */
+/** Maximum length of a line in bytes, far more than any record needs. A longer line is read as several lines. */
 const LINE_BYTES_MAX = 1024 * 1024;
 
 /** A line of a spool file. */
 export interface Line {
   /** Text without the line break. */
   readonly text: string;
-  /** Whether the bytes are valid UTF-8. If not, `text` has replacement characters. */
+  /** Whether the bytes are valid UTF-8. If not, `text` contains replacement characters. */
   readonly isText: boolean;
   /** Size of the line in the file, in bytes. */
   readonly bytes: number;
 }
 
-/** @param isEnd whether bytes after the last line break are a line, too */
+/** @param isEnd whether the bytes after the last line break also form a line */
 export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Line[]; readonly rest: Buffer } {
   const lines: Line[] = [];
   let start = 0;
@@ -38,7 +38,7 @@ export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Lin
   return { lines, rest: bytes.subarray(start) };
 }
 
-/** Converts between records and lines of a spool. */
+/** Converts between records and spool lines. */
 export class SpoolLines {
   readonly #kinds: ReadonlyMap<string, StoredKind>;
 
@@ -53,8 +53,9 @@ export class SpoolLines {
   }
 
   /**
-   * Parses a line. Returns undefined if this version of netsonde does not know the kind, or the version of its JSON format.
-   * @param source kind and probe that the line was counted for
+   * Parses a line. Returns undefined if this version of netsonde does not know the kind, or the version of its JSON
+   * format.
+   * @param source kind and probe under which the line was counted
    * @throws if the line is malformed, because one invalid record would make a sink lose its whole batch
    */
   parse({ text, isText }: Line, source: Source): LaneRecord | undefined {

@@ -1,6 +1,6 @@
 import type { Position, SpoolFiles } from './spool_files.ts';
 
-/** Removes delivered files, and saves the position in the first remaining one. */
+/** Removes delivered files, and saves the position in the first remaining file. */
 export class SpoolProgress {
   readonly #files: SpoolFiles;
   readonly #position: () => Position;
@@ -16,7 +16,7 @@ export class SpoolProgress {
     this.#warn = warn;
   }
 
-  /** Resolves once everything so far is saved, or saving has failed. */
+  /** Resolves once all progress so far has been saved, or saving has failed. */
   get saved(): Promise<void> {
     return this.#saving ?? Promise.resolve();
   }
@@ -30,12 +30,12 @@ export class SpoolProgress {
     });
   }
 
-  /** Keeps the files that are not removed yet, because the directory was left. */
+  /** Keeps the files that have not been removed yet, because the spool no longer uses the directory. */
   forget(): void {
     this.#done.clear();
   }
 
-  /** Removes files first. If saving the position then fails, the next run only delivers some records twice. */
+  /** Removes files before it saves the position. If saving fails, the next run only delivers some records twice. */
   async #saveAll(): Promise<void> {
     while (this.#isUnsaved) {
       this.#isUnsaved = false;

@@ -12,8 +12,8 @@ export interface Recovered {
 
 /**
  * Reads the files of an earlier run.
- * @param size maximum size of the spool in bytes; no file is read further, because the rest does not fit
- * @param warn called for a file that belongs to another program, which is left alone
+ * @param size maximum size of the spool in bytes, and thus the maximum number of bytes to read from each file
+ * @param warn called for each file that exceeds `size` or cannot be recovered
  * @throws if the directory cannot be read, or its file system hangs
  */
 export async function recover(
@@ -23,7 +23,8 @@ export async function recover(
   warn: (message: string) => void,
 ): Promise<Recovered> {
   const { ids, position } = await files.list();
-  // Delivered files are removed before the position is saved, so a position after the first file is not from this spool.
+  // Delivered files are removed before the position is saved, so a position in a later file than the first is not from
+  // this spool.
   const isOurs = ids.every((id) => id >= position.id);
   const segments: Segment[] = [];
   for (const id of ids) {
@@ -50,7 +51,7 @@ async function recoverFile(
 ): Promise<{ segment: Segment; cutBytes: number }> {
   const sources: Source[] = [];
   const bytes = await files.scan(id, start, size, ({ text }) => sources.push(known.bound(sourceOf(text))));
-  // The position is within a line or after the end, so it is not from this file.
+  // The position is within a line or after the end of the file, so it is not from this file.
   if (bytes < start) return recoverFile(files, id, 0, known, size);
   const cutBytes = await files.cut(id, bytes);
   const segment = new Segment(id, bytes, start);

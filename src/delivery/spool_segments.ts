@@ -1,21 +1,24 @@
 import { Counts } from './counts.ts';
 import type { Source } from './record.ts';
 
-/** Maximum number of sources in the ledger that files can add. Lines of further sources count for the fallback. */
+/**
+ * Maximum number of sources that files can add to the ledger. Lines of further sources are counted under the fallback
+ * source.
+ */
 const SOURCES_MAX = 256;
 
-/** A file of a spool, with the position of the reader. Its counts cannot become negative, even if the file is damaged. */
+/** A spool file with its read position. Its counts cannot become negative, even if the file is damaged. */
 export class Segment {
   readonly id: number;
-  /** End of the last complete line. */
+  /** Offset of the end of the last complete line. */
   bytes: number;
   /** Offset where the next read starts. */
   offset: number;
   /** Offset up to which the records are delivered. */
   settled: number;
-  /** Another program changes the file, so nothing more is appended. */
+  /** Whether another program has changed the file, so that nothing more is appended. */
   isSealed = false;
-  /** Number of lines from `offset` on, by source. */
+  /** Number of lines from `offset` onward, by source. */
   readonly #unread = new Counts<{ lines: number }>(() => ({ lines: 0 }));
   #lines = 0;
 
@@ -40,7 +43,7 @@ export class Segment {
     this.#lines++;
   }
 
-  /** Moves past a line. Returns whether the line was counted by `add`; a line of another program was not. */
+  /** Moves past a line. Returns false if `add` did not count the line, because another program added it. */
   pass(source: Source, bytes: number): boolean {
     this.offset = Math.min(this.bytes, this.offset + bytes);
     const unread = this.#unread.of(source);
@@ -65,7 +68,7 @@ export class Segment {
   }
 }
 
-/** Limits the number of sources from damaged or foreign files, because each is a permanent row of the ledger. */
+/** Limits the number of sources from damaged or foreign files, because each source stays in the ledger permanently. */
 export class KnownSources {
   readonly #fallback: Source;
   readonly #known = new Set<string>();

@@ -1,8 +1,11 @@
-/** Milliseconds without a failure after which it is logged again. */
+/** Milliseconds without any failure after which failures are logged again. */
 const FORGET_MS = 60_000;
 const KINDS_MAX = 100;
 
-/** Remembers which failures of a sink were logged, so that each kind is logged once even if the sink keeps recovering. */
+/**
+ * Remembers which failures of a sink were logged, so that each kind is logged once even if the sink repeatedly fails
+ * and recovers.
+ */
 export class Told {
   readonly #now: () => number;
   readonly #kinds = new Set<string>();
@@ -14,8 +17,8 @@ export class Told {
   }
 
   /**
-   * Returns whether a failure has not been logged yet, and records it as logged.
-   * @param goesOn whether the sink has not worked since the previous failure
+   * Returns true if a failure of this kind has not been logged yet, and records it as logged.
+   * @param goesOn whether the sink has been failing since the previous failure
    */
   isNew(message: string, goesOn = false): boolean {
     const nowMs = this.#now();
@@ -33,8 +36,8 @@ export class Told {
 }
 
 /**
- * Reduces a message to the part that is the same each time. Removes numbers other than HTTP statuses, anything attached to
- * them, and text in quotes or braces.
+ * Reduces a message to its constant part. Removes text in quotes or braces, and numbers other than HTTP statuses with
+ * anything attached to them.
  */
 function kindOf(message: string): string {
   return message

@@ -1,13 +1,13 @@
 import type { LaneRecord, RecordKind } from '#delivery/record.ts';
 
-/** A record with its JSON text and its sequence number since the start of the agent. */
+/** A record with its JSON text and its sequence number, which restarts with the agent. */
 export interface Published<T> {
   readonly number: number;
   readonly value: T;
   readonly json: string;
 }
 
-/** Pod of a record; null: unknown. */
+/** The Pod of a record. Its fields are null if unknown. */
 interface Owned {
   readonly namespace: string | null;
   readonly pod: string | null;
@@ -15,7 +15,7 @@ interface Owned {
 
 /** Sends each record of one kind to all followers, and keeps the latest records of every Pod for queries. */
 export class RecordBus<T extends Owned> {
-  /** Identifies this run of the agent, because the numbers start again in each run. */
+  /** Identifies this run of the agent, because sequence numbers restart in every run. */
   readonly run = Date.now().toString(36);
   readonly #kind: RecordKind<T>;
   readonly #listeners = new Set<(records: readonly Published<T>[]) => void>();
@@ -27,7 +27,7 @@ export class RecordBus<T extends Owned> {
     this.#kind = kind;
   }
 
-  /** Returns the values as records for the sinks. */
+  /** Publishes the values, and returns them as records for the sinks. */
   publish(values: readonly T[]): LaneRecord[] {
     const records: LaneRecord[] = [];
     const published = values.map((value) => {
@@ -36,7 +36,7 @@ export class RecordBus<T extends Owned> {
       return { number: ++this.#published, value, json: record.json };
     });
     for (const one of published) this.#history.push(one);
-    // Trimming each batch would be expensive.
+    // Trimming after each batch would be expensive.
     if (this.#history.length > 2 * this.#historyMax) this.#cut();
     for (const listener of this.#listeners) listener(published);
     return records;
@@ -69,8 +69,8 @@ export class RecordBus<T extends Owned> {
 }
 
 /**
- * Returns the records to keep, in order. All Pods get an equal share of the history, and share what a quiet Pod leaves, so
- * a noisy Pod cannot displace the records of others.
+ * Returns the records to keep, in order. Each Pod gets an equal share of the history, so a noisy Pod cannot displace
+ * the records of other Pods. The unused share of quiet Pods is divided among the other Pods.
  */
 function lastOfEach<T extends Owned>(records: readonly Published<T>[], max: number): Published<T>[] {
   const counts = new Map<string, number>();
@@ -91,7 +91,7 @@ function lastOfEach<T extends Owned>(records: readonly Published<T>[], max: numb
   return kept.reverse();
 }
 
-/** Returns the share of each Pod, and how many Pods get one event more. */
+/** Returns the share of each Pod, and the number of Pods that get one additional record. */
 function fairShare(counts: readonly number[], max: number): { readonly share: number; readonly spare: number } {
   let left = max;
   for (const [index, count] of counts.toSorted((a, b) => a - b).entries()) {
@@ -103,7 +103,10 @@ function fairShare(counts: readonly number[], max: number): { readonly share: nu
   return { share: max, spare: 0 };
 }
 
-/** Records without a known Pod share one quota: otherwise short-lived namespaces could displace all others. */
+/**
+ * Records without a known Pod share one quota, because otherwise short-lived network namespaces could displace all
+ * other records.
+ */
 function ownerOf({ namespace, pod }: Owned): string {
   return pod === null ? '' : `${namespace}/${pod}`;
 }

@@ -1,17 +1,17 @@
 import { portOf } from '#core/address.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 
-/** The end of a connection that is the client; `either`: unknown which of the two. */
+/** The client's end of a connection; `either` if unknown. */
 export type ClientEnd = 'src' | 'dst' | 'either';
 
-/** Default of net.ipv4.ip_unprivileged_port_start. The kernel never assigns a lower port to a client by itself. */
+/** Default of net.ipv4.ip_unprivileged_port_start. The kernel never assigns a lower port to a client on its own. */
 const UNPRIVILEGED = 1_024;
 
 /**
- * Returns the end whose port a kernel assigned, which therefore may differ in the next event. Returns undefined if
+ * Returns the end whose port was assigned by a kernel, and may therefore differ in the next event. Returns undefined if
  * programs chose both ports, or if the event has no ports.
- * @param known the client, if the event states it
- * @param ephemeral ports that this node's kernel assigns; other nodes and Pods may have another range
+ * @param known the client's end, if the event names it
+ * @param ephemeral ports that this node's kernel assigns; other nodes and Pods may use a different range
  */
 export function clientEndOf(
   { src, dst }: { readonly src?: string; readonly dst?: string },

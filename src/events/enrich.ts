@@ -21,12 +21,12 @@ export function peerOf(event: EventRecord, context: PeerContext): Peer | undefin
       : peer?.kind === 'pod' && peer.namespace === namespace && peer.name === pod;
   if (isSelf(from)) return isSelf(to) ? undefined : to;
   if (isSelf(to)) return from;
-  // The node forwards this packet for others; its destination says more than its source.
+  // The node forwards this packet for other hosts. The destination is more informative than the source.
   if (isNode) return to ?? from;
   // Neither end is known to be this Pod, so the peer is uncertain.
   if (from !== undefined && to !== undefined) return undefined;
   const other = from ?? to;
-  // A peer on this node may be this Pod itself, if the address was reassigned a moment ago.
+  // A peer Pod on this node may be the event's own Pod, if the address was reassigned a moment ago.
   const isNear = other?.kind === 'pod' && context.isLocal(other.namespace, other.name);
   return isNear ? undefined : other;
 }

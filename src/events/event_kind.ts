@@ -7,7 +7,7 @@ import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts'
 const NAME: Kind = 'event';
 const VERSION = 1;
 
-/** Converts events to the records that sinks take. */
+/** Converts events to the records that sinks receive. */
 export const EVENT_KIND: RecordKind<EventRecord> = {
   name: NAME,
   version: VERSION,

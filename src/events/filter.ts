@@ -6,7 +6,7 @@ export interface EventFilter {
   readonly type?: readonly string[] | undefined;
   readonly namespace?: string | undefined;
   readonly pod?: string | undefined;
-  /** Time in RFC 3339 with the precision of event times, with which it is compared as text. */
+  /** RFC 3339 time with the same precision as event times, because the two are compared as text. */
   readonly since?: string | undefined;
 }
 

@@ -58,7 +58,7 @@ it('has metadata of no other name than those that labels of a sink may not have'
   expect([...new Set(names)].sort()).toEqual([...FLOW_METADATA].sort());
 });
 
-/** Names as hostile as a process, a container or a node can have. */
+/** Hostile names that a process, a container or a node can have. */
 const HOSTILE = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.string({ unit: fc.constantFrom('\n', '\r', '\u001b[2J', '"', '\\', '\u2028', '\u202e', '\ud800', '{', ' ') }),

@@ -8,7 +8,7 @@ import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts'
 const NAME: Kind = 'flow';
 const VERSION = 1;
 
-/** Records of ended connections in the form that sinks get. */
+/** Converts flow records of closed connections to the records that sinks receive. */
 export const FLOW_KIND: RecordKind<FlowRecord> = {
   name: NAME,
   version: VERSION,
@@ -21,7 +21,10 @@ export const FLOW_KIND: RecordKind<FlowRecord> = {
   },
 };
 
-/** `type` tells flows from events in Loki, where both have the job `netsonde`. The causes are few, but each would be a stream of its own. */
+/**
+ * `type` distinguishes flows from events in Loki, where both have the job `netsonde`. `cause` has few values, but is
+ * not a stream label because each value would create a separate stream.
+ */
 function describe(flow: FlowRecord, json: string): LaneRecord {
   const { probe, node, namespace, pod, netns, role, end, cause, failed } = flow;
   const severity = failed ? 'warning' : 'info';

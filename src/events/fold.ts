@@ -5,7 +5,7 @@ import type { EventDescriptor } from '#probe/event.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 import { clientEndOf } from './client_end.ts';
 
-/** Maximum number of open windows; an event that would need another one is sent at once. */
+/** Maximum number of open windows. An event that would need another window is sent unfolded. */
 const WINDOWS_MAX = 10_000;
 const LOOKS_PER_WINDOW = 4;
 /** Maximum number of client ports that an event lists. */
@@ -14,11 +14,11 @@ const PORTS_SHOWN = 16;
 const PORTS_MAX = 256;
 
 export interface EventFoldCallbacks {
-  /** Returns undefined for an unknown type, whose events are compared by the fields of all types only. */
+  /** Returns undefined for an unknown type. Its events are compared only by the fields that all types share. */
   readonly describe: (probe: string, type: string) => Pick<EventDescriptor, 'equalBy' | 'client'> | undefined;
   /** Ports that this node's kernel assigns to clients. */
   readonly ephemeral: PortRange;
-  /** Called at the end of windows with one event for each that held events. */
+  /** Called when windows end, with one event for each window that held events. */
   readonly send: (events: readonly EventRecord[]) => void;
   /** Called when a window starts (1) or stops (-1) holding an event. */
   readonly held: (event: EventRecord, change: 1 | -1) => void;
@@ -47,17 +47,17 @@ interface Window {
 }
 
 /**
- * Folds repeated events. The first one opens a window and is sent at once. Further ones within the window are sent as a
- * single event when the window ends: the latest one, with their count and the time of the earliest. The counts of the
- * sent events add up to the number of received events.
+ * Folds repeated events. The first event opens a window and is sent at once. Repetitions within the window are sent as
+ * a single event when the window ends. This event is the latest repetition, with the number of repetitions and the time
+ * of the earliest. The counts of the sent events add up to the number of received events.
  *
- * With `service`, events that differ only in the client's port are the same. If the ports do not show which end is the
- * client, the second event does: the end whose port did not change is the server.
+ * With `service`, events that differ only in the client's port count as repetitions. If the ports do not show which end
+ * is the client, the second event decides: the end whose port did not change is the server.
  */
 export class EventFold implements Disposable {
   readonly #callbacks: EventFoldCallbacks;
   readonly #now: () => number;
-  /** Open windows, in the order in which they end, which is that of their creation. */
+  /** Open windows in order of creation, which is also the order in which they end. */
   readonly #windows = new Set<Window>();
   readonly #byKey = new Map<string, Window>();
   #windowMs = 0;
@@ -158,7 +158,7 @@ export class EventFold implements Disposable {
     this.#watch();
   }
 
-  /** Finds the window of an event. If the window did not know which end is the client, this event decides it. */
+  /** Finds the window of an event. If it was unknown which end is the client, this event decides it. */
   #find(keys: readonly Key[]): Window | undefined {
     const found = keys.flatMap((key) => {
       const window = this.#byKey.get(key.text);
@@ -208,7 +208,9 @@ function hostOf(endpoint: string | undefined): string | undefined {
   return endpoint === undefined ? undefined : addressOf(endpoint);
 }
 
-/** Adds the client's port. Does nothing while the client is unknown, because all events had the same ports until then. */
+/**
+ * Adds the client's port. Does nothing while the client is unknown, because all events had the same ports until then.
+ */
 function addPort({ keys, ports }: Window, event: EventRecord): void {
   const [key] = keys;
   const endpoint = keys.length === 1 && key?.client !== undefined ? event[key.client] : undefined;

@@ -1,7 +1,7 @@
 import type { EventRecord } from '#api/events.ts';
 import { RateBuckets } from '#core/rate_buckets.ts';
 
-/** Limits the rate of events per Pod, so that a noisy Pod does not crowd out others in the sinks. */
+/** Limits the rate of events per Pod, so that a noisy Pod does not crowd out the events of other Pods in the sinks. */
 export class PodLimiter {
   readonly #buckets: RateBuckets;
 

@@ -8,7 +8,7 @@ const CHUNK_BYTES = 64 * 1024;
 const MODE = 0o600;
 const FOLDER_MODE = 0o700;
 
-/** Reads and writes files whose paths users configure. Accepts only regular files, and waits a limited time. */
+/** Reads and writes files at paths that users configure. Accepts only regular files, and limits the waiting time. */
 export class Files extends FileGate {
   /**
    * Reads at most `bytesMax` bytes of a regular file.
@@ -42,8 +42,8 @@ export class Files extends FileGate {
   }
 
   /**
-   * Creates a directory unless it exists. Does not create its parents: `recursive` makes Node.js loop forever if mkdir(2)
-   * fails with ENOENT although the parent exists, as in /proc.
+   * Creates a directory unless it exists. Does not create its parents: `recursive` makes Node.js loop forever if
+   * mkdir(2) fails with ENOENT although the parent exists, as in /proc.
    */
   makeFolder(path: string): Promise<void> {
     return this.run(path, async () => {
@@ -57,7 +57,7 @@ export class Files extends FileGate {
 /** Replaces a file atomically. Must run as a step of a {@link FileGate}. */
 export async function replaceFile(path: string, text: string, signal: AbortSignal, isSynced = false): Promise<void> {
   const temporary = `${path}.new`;
-  // A symbolic link at this path would redirect the write.
+  // An earlier attempt may have left a file, or another program may have created a symbolic link.
   await rm(temporary, { force: true });
   {
     await using file = await open(temporary, 'wx', MODE);
@@ -88,7 +88,7 @@ async function readSome(path: string, file: FileHandle, bytesMax: number, signal
     signal.throwIfAborted();
     const room = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, bytesMax - length));
     const { bytesRead } = await file.read(room, 0, room.length).catch((error: NodeJS.ErrnoException) => {
-      // A read may block although stat(2) says regular: some procfs files wait for data.
+      // A read may block even on a regular file, because some procfs files wait for data.
       throw error.code === 'EAGAIN' ? new Error(`${path} blocks on read: give an ordinary file`) : error;
     });
     if (bytesRead === 0) break;

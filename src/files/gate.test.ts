@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FileGate } from './gate.ts';
 
-/** Work that the test ends. */
+/** Work that the test finishes. */
 class Work {
   readonly begun: string[] = [];
   readonly aborted: string[] = [];

@@ -1,8 +1,16 @@
-/** Milliseconds that callers wait for a file system operation. The operation continues, because it cannot be cancelled. */
+/**
+ * Milliseconds that callers wait for a file system operation. The operation continues, because it cannot be cancelled.
+ */
 const DEADLINE_MS = 5_000;
-/** Limit of operations that may hang. It is half of libuv's thread pool, which DNS lookups and decompression need as well. */
+/**
+ * Maximum number of concurrent operations, all of which may hang. It is half of libuv's thread pool, which DNS lookups
+ * and zlib also need.
+ */
 const STEPS_MAX = 16;
-/** Limit of hanging operations per path. More than one is allowed, because another file system may be mounted there since. */
+/**
+ * Maximum number of hanging operations per path. More than one is allowed, because another file system may have been
+ * mounted there in the meantime.
+ */
 const STEPS_OF_PATH_MAX = 3;
 /** Milliseconds until a path with a hanging operation is tried again. */
 const AGAIN_MS = 30_000;
@@ -14,7 +22,7 @@ export interface FileGateOptions {
 }
 
 export interface StepOptions {
-  /** Waits for an earlier operation on the path even if that hangs, because both would change the same file. */
+  /** Fails while an earlier operation on the path hangs, because both would change the same file. */
   readonly alone?: boolean;
 }
 
@@ -51,7 +59,8 @@ export class FileGate {
 
   /**
    * Runs an operation on a path.
-   * @param work its signal is aborted once the caller stops waiting; `work` then has to undo its changes and close its files
+   * @param work its signal is aborted once the caller stops waiting; `work` then has to undo its changes and close its
+   * files
    * @throws {FileSystemHangs} if the operation exceeds the deadline, and any error of `work`
    */
   run<T>(path: string, work: (signal: AbortSignal) => Promise<T>, { alone = false }: StepOptions = {}): Promise<T> {

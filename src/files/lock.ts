@@ -11,7 +11,7 @@ export class FolderLock {
     this.#folder = folder;
   }
 
-  /** Whether this machine supports the lock; it needs the native addon. */
+  /** Whether this machine supports locks, which require the native addon. */
   static get isSupported(): boolean {
     return unavailable() === undefined;
   }

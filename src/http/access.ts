@@ -41,19 +41,19 @@ export interface AccessOptions {
 /** Kind of address that a server listens on. */
 export type Transport = 'tcp' | 'unix';
 
-/** Responds, or calls `next`. Uses the classes of Node.js, so that a route does not need Express. */
+/** Sends a response or calls `next`. Uses Node.js classes, so that a route does not need Express. */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void | Promise<void>;
 
-/** Access checks: `all` for every route, and `api` in addition for /api/v1. */
+/** Access checks: `all` runs for every route, and `api` also runs for /api/v1. */
 export interface Access {
   readonly all: Handler;
   readonly api: Handler;
 }
 
 /**
- * Decides which clients may read which routes. /api/v1 shows addresses and process names, so it is limited to loopback
- * clients, the Unix socket, which only its owner may open, and clients with the token. The token file is read for each
- * request, so a changed Secret takes effect at once.
+ * Decides which clients may read which routes. /api/v1 shows addresses and process names, so access is limited to
+ * loopback clients, clients of the Unix socket (which only its owner may open), and clients with the token. The token
+ * file is read for each request, so a changed Secret takes effect at once.
  */
 export function accessTo(
   transport: Transport,
@@ -66,7 +66,9 @@ export function accessTo(
     sendFailure(response, 403, error);
   };
   const elsewhere = socketOnly ? SOCKET_ONLY : NOT_HERE;
-  /** Returns why the request may come from another machine; undefined if it comes from this one. */
+  /**
+   * Returns the reason why the request may come from another machine. Returns undefined if it comes from this machine.
+   */
   const whyAway = ({ headers, socket }: IncomingMessage): string | undefined => {
     if (!isUnix && (socketOnly || !isLocal(socket))) return elsewhere;
     const header = forwardedBy(headers);
@@ -99,7 +101,7 @@ export function accessTo(
     api: (request, response, next) => {
       // A user or a certificate in the web configuration grants access to everything.
       if (known?.isKnown(request) === true) return next();
-      // With passwords configured, a client without one needs the token even on this machine.
+      // If passwords are configured, a client without a password needs the token even on this machine.
       const away = known?.asksPasswords === true ? elsewhere : whyAway(request);
       if (away !== undefined)
         return tokenFile === undefined ? refuse(response, 'address', away) : hasToken(request, response, next);
@@ -125,7 +127,10 @@ function tokenCheck(
   warn: (message: string) => void,
 ): Handler {
   let told = '';
-  /** Returns the token; undefined if it cannot be read. The error goes to the log, because clients may not see the path. */
+  /**
+   * Returns the token; undefined if it cannot be read. The error goes to the log, because clients must not see the
+   * path.
+   */
   const current = async (path: string): Promise<string | undefined> => {
     try {
       const token = await readToken(files, path);
@@ -159,7 +164,7 @@ function tokenCheck(
   };
 }
 
-/** Compares in constant time. Digests hide the lengths of the texts as well. */
+/** Compares two texts in constant time. Comparing their digests also hides their lengths. */
 function isSame(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

@@ -176,7 +176,10 @@ export interface AgentState {
   readonly http: HttpState;
 }
 
-/** Renders the main thread's part of the page, which comes first: metrics of the agent and of its process. */
+/**
+ * Renders the main thread's part of the page: metrics of the agent and of its process. It precedes the kernel thread's
+ * part.
+ */
 export class AgentMetrics {
   readonly #aggregator = new Aggregator([AGENT], () => false);
   readonly #process = new ProcessMetrics();

@@ -14,7 +14,7 @@ import { type RefusalCause, Refusals } from './refusals.ts';
 const MIB = 1024 * 1024;
 const LARGE = Buffer.alloc(8 * MIB, 'x');
 
-/** A server that responds to `/fast` at once, to `/large` with 8 MiB, and to `/held` when the test decides. */
+/** A server that responds immediately to `/fast`, with 8 MiB to `/large`, and when the test decides to `/held`. */
 class Host {
   readonly refusals = new Refusals();
   readonly connections: Connections;
@@ -144,7 +144,7 @@ describe('pipelined requests', () => {
     ['over TCP', 'tcp', '1.1', '/held'],
     ['over the Unix socket', 'unix', '1.1', '/held'],
     ['for answers of 8 MiB', 'tcp', '1.1', '/large'],
-    // A connection with HTTP/1.0 has only one request, so the bytes that follow are not a request.
+    // An HTTP/1.0 connection carries only one request, so the bytes that follow are not a request.
     ['by HTTP/1.0', 'tcp', '1.0', '/held', 'malformed'],
   ] as const)(
     'are closed and counted where a client sends a thousand %s and takes nothing, and others are answered',
@@ -193,7 +193,10 @@ describe('connections', () => {
   });
 
   describe('that come in one burst', () => {
-    /** Accepts this number of connections in one turn of the event loop. The first one requests `/fast`, and the others request `/held`. */
+    /**
+     * Accepts this number of connections in one turn of the event loop. The first one requests `/fast`, and the others
+     * request `/held`.
+     */
     async function burst(count: number, limits: Partial<ConnectionLimits>) {
       await serve(limits);
       const accepted: Socket[] = [];

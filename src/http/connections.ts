@@ -3,25 +3,35 @@ import type { Socket } from 'node:net';
 import { keyOf, ownerOf, type PeerKey, UNIX } from './peer.ts';
 import type { RefusalCause, Refusals } from './refusals.ts';
 
-/** Maximum number of connections, over all listeners. A client that does not read can use 4 MB of kernel buffers, which count as the agent's memory. */
+/**
+ * Maximum number of connections across all listeners. A client that does not read its response can use 4 MB of kernel
+ * buffers, which count toward the agent's memory.
+ */
 export const CONNECTIONS_MAX = 64;
-/** Number of additional connections younger than {@link NEW_MS}, so that a burst cannot displace a client that is about to send its request. */
+/**
+ * Maximum number of additional connections younger than {@link NEW_MS}. They are allowed so that a burst cannot
+ * displace a client that is about to send its request.
+ */
 export const NEWCOMERS_MAX = 192;
 const NEW_MS = 250;
 /**
- * Number of additional connections that have not been read from yet. A burst is accepted in one turn of the event loop and
- * read in the next one, so a client within the burst gets its response before its connection could be closed.
+ * Maximum number of additional connections that have not been read from yet. A burst is accepted in one turn of the
+ * event loop and read in the next one, so a client within the burst gets its response before its connection could be
+ * closed.
  */
 export const UNREAD_NEWCOMERS_MAX = 1_024;
-/** Maximum milliseconds that expensive work waits for a burst of connections to end, because most of them are closed then. */
+/**
+ * Maximum time in milliseconds that expensive work is delayed until a burst of connections ends, because most of the
+ * connections are closed then.
+ */
 export const CALM_MS = 50;
 /** Maximum number of pipelined requests that wait on one connection. A client that sends more is disconnected. */
 export const PIPELINED_MAX = 16;
-/** Maximum size of unsent responses, over all connections. */
+/** Maximum total size in bytes of the unsent responses on all connections. */
 export const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
-/** Milliseconds after which a client that reads nothing of its response is disconnected. */
+/** Milliseconds after which a client that does not read any of its response is disconnected. */
 export const UNREAD_MS = 30_000;
-/** Milliseconds after the TLS handshake in which the first request has to arrive. */
+/** Milliseconds after a connection is accepted within which its first request has to arrive. */
 export const FIRST_REQUEST_MS = 10_000;
 
 export interface ConnectionLimits {
@@ -53,23 +63,23 @@ interface Call {
 interface Connection {
   readonly key: PeerKey;
   readonly owner: string;
-  /** The TCP socket, below TLS if there is TLS. */
+  /** The TCP socket, which is below TLS if TLS is used. */
   readonly socket: Socket;
   readonly openedMs: number;
   hasAsked: boolean;
-  /** Whether the event loop has read the bytes that were there when the connection was accepted. */
+  /** Whether the event loop has read the bytes that were available when the connection was accepted. */
   isRead: boolean;
   /** The request in progress. */
   active: Call | undefined;
   readonly waiting: Call[];
-  /** Closes the connection if no request arrives. */
+  /** Timer that closes the connection if no request arrives. */
   readonly silence: NodeJS.Timeout;
 }
 
 /**
  * Tracks the connections of all listeners. Handles one request per connection at a time, and limits the number of
  * connections and the size of unsent responses. At a limit, the owner with the most connections loses one, so that no
- * owner can keep the kubelet or a scraper at another address from being served.
+ * owner can prevent the kubelet or a scraper at another address from being served.
  */
 export class Connections implements Disposable {
   readonly #limits: ConnectionLimits;
@@ -121,7 +131,7 @@ export class Connections implements Disposable {
     if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound();
   }
 
-  /** Runs the work once no more connections arrive and all are read, or after {@link CALM_MS}. */
+  /** Runs the work once no more connections arrive and all have been read, or after {@link CALM_MS}. */
   whenCalm(work: () => void): void {
     if (this.#isTurning) this.#delayed.push({ work, byMs: performance.now() + CALM_MS });
     else setImmediate(work);
@@ -130,7 +140,7 @@ export class Connections implements Disposable {
   /** Passes the request to `app` once the earlier requests on its connection are done. */
   handle(request: IncomingMessage, response: ServerResponse, app: RequestListener): void {
     const connection = this.#known.get(keyOf(request.socket));
-    // The connection was closed while its requests were read.
+    // The connection was closed while its requests were being read.
     if (connection === undefined) return;
     if (!connection.hasAsked) {
       clearTimeout(connection.silence);
@@ -163,7 +173,10 @@ export class Connections implements Disposable {
     }
   }
 
-  /** Closes TCP connections after their access rules changed: idle ones and streams at once, others after their response. */
+  /**
+   * Closes TCP connections because the access rules have changed. Closes idle connections and streams at once, and
+   * other connections after their response.
+   */
   retire(): void {
     for (const { active, owner, socket } of this.#known.values()) {
       if (owner === UNIX) continue;
@@ -177,7 +190,10 @@ export class Connections implements Disposable {
     for (const { socket } of this.#known.values()) socket.destroy();
   }
 
-  /** Applies the limits after this turn of the event loop, so that most of a burst is closed before any work is done for it. */
+  /**
+   * Applies the limits after this turn of the event loop, so that most of a burst is closed before any work is done for
+   * it.
+   */
   #boundSoon(): void {
     if (this.#isBoundDue) return;
     this.#isBoundDue = true;
@@ -187,7 +203,10 @@ export class Connections implements Disposable {
     });
   }
 
-  /** Runs at the end of each turn while connections arrive. The first bytes of a connection are read in the turn after it was accepted. */
+  /**
+   * Runs at the end of each turn while connections arrive. The first bytes of a connection are read in the turn after
+   * it was accepted.
+   */
   #turn(): void {
     for (const connection of this.#reading) connection.isRead = true;
     this.#reading = this.#accepted;
@@ -222,7 +241,7 @@ export class Connections implements Disposable {
     connection.active = call;
     // A microtask runs after all other `close` listeners of this response.
     response.once('close', () => queueMicrotask(() => this.#next(connection)));
-    // The response is complete, so only a slow client can delay the end. Streams have their own limit.
+    // The whole response has been written, so only a slow client can delay its end. Streams have their own limit.
     response.once('prefinish', () =>
       response.setTimeout(this.#limits.unreadMs, () => this.#close(connection, 'unread')),
     );
@@ -256,7 +275,10 @@ function unreadOf({ active }: Connection): number {
   return active?.response.writableLength ?? 0;
 }
 
-/** Chooses a connection of the owner with the largest total: an idle one, or else the largest, or else the oldest. */
+/**
+ * Chooses a connection of the owner with the largest total: an idle connection if there is one, otherwise the oldest of
+ * the largest connections.
+ */
 function victimOf(
   connections: readonly Connection[],
   sizeOf: (connection: Connection) => number,
@@ -274,7 +296,10 @@ function victimOf(
   );
 }
 
-/** Returns the connections beyond the limit: repeatedly one of the owner with the most, idle ones first, then oldest first. */
+/**
+ * Returns the connections to close so that `bound` of them remain. Chooses each from the owner with the most remaining
+ * connections: idle connections first, and older ones before newer ones.
+ */
 function surplusOf(connections: readonly Connection[], bound: number): Connection[] {
   if (connections.length <= bound) return [];
   const isIdle = ({ active }: Connection) => active === undefined;

@@ -3,7 +3,10 @@ import type { Failure } from '#api/errors.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** Returns a raw HTTP response that closes the connection, for when there is no ServerResponse. @param status code and phrase */
+/**
+ * Returns the text of an HTTP response that closes the connection, for use without a ServerResponse.
+ * @param status status code and reason phrase
+ */
 export function rawAnswer(status: string, error: string): string {
   const body = JSON.stringify({ error } satisfies Failure);
   const head = [

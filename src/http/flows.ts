@@ -10,7 +10,7 @@ import { sendFailure } from './failure.ts';
 import { isFailure, readQuery } from './query.ts';
 import { recordTimeText, type StreamDeps, serveStream } from './stream.ts';
 
-/** Serves `/api/v1/flows`. @param ask asks the kernel thread */
+/** Serves `/api/v1/flows`. @param ask sends the request to the kernel thread */
 export async function serveFlows(
   ask: (selection: FlowSelection) => Promise<FlowsAnswer>,
   request: Request,

@@ -11,8 +11,9 @@ interface Follower {
 }
 
 /**
- * Tracks the clients that follow events. A new stream is always accepted. Beyond the limit, the owner with the most streams
- * loses one: the one with the most unread bytes, or else the oldest. Its client can continue with `Last-Event-ID`.
+ * Tracks the clients that follow events. A new stream is always accepted. Beyond the limit, the owner with the most
+ * streams loses the stream with the most unread bytes, or the oldest of equal streams. Its client can continue with
+ * `Last-Event-ID`.
  */
 export class Followers {
   readonly #refusals: Refusals;
@@ -25,7 +26,7 @@ export class Followers {
     this.#max = max;
   }
 
-  /** Adds a stream until its response closes. */
+  /** Tracks a stream until its response closes. */
   add(response: ServerResponse): void {
     const newest = { owner: ownerOf(response.req.socket), response };
     this.#open.add(newest);

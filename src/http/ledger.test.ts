@@ -24,7 +24,10 @@ function times(count: number, act: () => void): void {
   for (let done = 0; done < count; done++) act();
 }
 
-/** Returns a ledger with 30 events, of which 20 arrived, and 13 requests, of which 9 arrived. Each sink lost some of them for another cause. */
+/**
+ * Returns a ledger with 30 events, of which 20 arrived, and 13 requests, of which 9 arrived. Each sink lost some of
+ * them for a different cause.
+ */
 function books(): Ledger {
   const ledger = new Ledger();
   times(20, () => ledger.received(EVENT));
@@ -63,7 +66,7 @@ async function pageOf(ledger: Ledger): Promise<Exposition> {
   return parseExposition(Buffer.concat(await new AgentMetrics().render('text', state)).toString());
 }
 
-/** Returns the samples without name prefix and kind. */
+/** Returns the samples, without the name prefix and the kind. */
 function samplesOf(page: Exposition, prefix: string, kind?: string): string[] {
   return page.samples
     .filter(({ name, labels }) => name.startsWith(prefix) && labels['kind'] === kind)

@@ -131,7 +131,7 @@ const BOTH = {
   recordsRecovered: 'recovered',
 } as const satisfies Record<keyof typeof RECORD_METRICS, EventMetric>;
 
-/** Emits all rows as `netsonde_records_*`, and the rows of events as `netsonde_events_*` as well. */
+/** Emits all rows as `netsonde_records_*`, and the rows of events also as `netsonde_events_*`. */
 export function emitLedger(emit: LooseEmit, sources: readonly SourceRow[], sinks: readonly LedgerRow[]): void {
   const count = (metric: keyof typeof BOTH, { kind, probe }: Source, value: number, labels: Labels = {}) => {
     emit(metric, NODE, value, { kind, probe, ...labels });

@@ -1,5 +1,5 @@
 export interface ListenAddress {
-  /** Undefined for all addresses, including IPv6 if the machine supports it. */
+  /** If undefined, listens on all addresses, including IPv6 if the machine supports it. */
   readonly host: string | undefined;
   readonly port: number;
 }

@@ -8,12 +8,16 @@ import type { Refusals } from './refusals.ts';
 import type { TlsSettings } from './tls_settings.ts';
 import { bindUnix } from './unix_socket.ts';
 
-/** Milliseconds that idle connections stay open. Scrapers are identified by their connection, and may scrape every two minutes. */
+/**
+ * Milliseconds that idle connections stay open. Scrapers are identified by their connections, and may scrape only every
+ * two minutes.
+ */
 const KEEP_ALIVE_MS = 125_000;
 
 /**
- * Number of connections that wait to be accepted (limited by net.core.somaxconn). The kernel drops further ones, and the
- * client retries after one and then three seconds, when a kubelet probe has timed out.
+ * Maximum number of connections that wait to be accepted (limited by net.core.somaxconn). The kernel drops further
+ * connection attempts. The client retries after one and then three seconds, by which time a kubelet probe has timed
+ * out.
  */
 const BACKLOG = 4_096;
 

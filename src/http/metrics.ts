@@ -45,7 +45,7 @@ export async function serveMetrics(
   try {
     await writeMetrics(deps, caller, request, response);
   } catch (error) {
-    // The client has disconnected, so the error has no recipient.
+    // If the client has disconnected, the error has no recipient.
     if (!caller.signal.aborted) throw error;
   }
 }
@@ -87,7 +87,10 @@ async function writeMetrics(
   response.end();
 }
 
-/** Compresses the page. The kernel thread has compressed its part already, unless it does not respond and its last page was for another client. */
+/**
+ * Compresses the page. The kernel thread has already compressed its part, unless it does not respond and its last page
+ * was requested without compression.
+ */
 async function compressed(
   own: readonly Uint8Array[],
   { content }: Page,

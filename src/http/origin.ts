@@ -12,10 +12,13 @@ export interface Host {
 
 const HOST = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[a-z0-9_.-]+))(?::(?<port>\d{0,5}))?$/i;
 
-/** Scheme and authority of a URL in absolute form (RFC 9112, 3.2.2). */
+/** Scheme and authority of a URL in absolute form (RFC 9112, section 3.2.2). */
 const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
 
-/** Parses a `Host` header or the authority of a URL. Returns undefined if it is malformed (RFC 9110, 7.2; RFC 3986, 3.2.2). */
+/**
+ * Parses a `Host` header or the authority of a URL. Returns undefined if it is malformed (RFC 9110, section 7.2; RFC
+ * 3986, section 3.2.2).
+ */
 export function parseHost(text: string): Host | undefined {
   const { v6, name = '', port = '' } = HOST.exec(text)?.groups ?? {};
   if (v6 !== undefined) return isIPv6(v6) ? { name: v6.toLowerCase(), isAddress: true, port } : undefined;
@@ -33,7 +36,7 @@ export function hostOf({
   headersDistinct,
 }: Pick<IncomingMessage, 'url' | 'headersDistinct'>): Host | undefined {
   const given = headersDistinct['host'] ?? [];
-  // A URL in absolute form takes precedence over the header (RFC 9112, 3.2.2).
+  // A URL in absolute form takes precedence over the header (RFC 9112, section 3.2.2).
   const inUrl = AUTHORITY.exec(url)?.[1];
   if (given.length > 1) throw new Error('the request has more than one Host');
   const [text = inUrl] = inUrl === undefined ? given : [inUrl];
@@ -43,15 +46,19 @@ export function hostOf({
   return host;
 }
 
-/** Returns the path of the request, undecoded, without the host of an absolute URL and without query and fragment. */
+/**
+ * Returns the undecoded path of the request, without the scheme and host of an absolute URL, the query and the
+ * fragment.
+ */
 export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
   return url.replace(AUTHORITY, '').replace(/[?#].*/s, '');
 }
 
 /**
- * Whether the host can only be this machine, which protects against DNS rebinding: the owner of any other name could make
- * it resolve to this machine, and browsers would let a page of that name read the response.
- * @param isUnix whether the request came over a Unix socket. Clients then invent a host; one without a dot is no public name
+ * Whether the host can only be this machine. This protects against DNS rebinding, because the owner of any other name
+ * could make it resolve to this machine, and browsers would let a page from that name read the response.
+ * @param isUnix whether the request came over a Unix socket, where clients send an arbitrary host; a host without a dot
+ * is not a public name
  */
 export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
   if (host === undefined || host.name === 'localhost') return true;
@@ -61,8 +68,8 @@ export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
 const HTTP_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 /**
- * Returns why the request must come from a page of another site; undefined if it need not. Following a link is allowed,
- * because the other site cannot read the response (Fetch Metadata, W3C; RFC 6454).
+ * Returns the evidence that the request comes from a page of another site; undefined if there is none. Following a link
+ * is allowed, because the other site cannot read the response (Fetch Metadata, W3C; RFC 6454).
  */
 export function otherSite(headers: IncomingHttpHeaders, host: Host | undefined): string | undefined {
   const { origin } = headers;
@@ -95,7 +102,7 @@ const FORWARDED = new Set([
   'fastly-client-ip',
 ]);
 
-/** Returns the name of a header that shows that a proxy forwards the request; undefined if there is none. */
+/** Returns the name of a header that shows that a proxy forwarded the request; undefined if there is none. */
 export function forwardedBy(headers: IncomingHttpHeaders): string | undefined {
   return Object.keys(headers).find((name) => FORWARDED.has(name) || name.startsWith('x-forwarded-'));
 }

@@ -46,7 +46,7 @@ describe('passwords', () => {
     const again = Promise.all([ask('alice', 'wrong'), ask('bob', 'right')]);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(await again).toEqual([false, true]);
-    // A hash is computed for an unknown user, too, so the response time does not tell which users exist.
+    // A hash is also computed for an unknown user, so the response time does not reveal which users exist.
     expect(hashed).toEqual(['right', 'wrong', 'right', 'wrong', 'right']);
   });
 

@@ -1,28 +1,34 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { Turns } from '#core/turns.ts';
 
-/** Number of correct passwords to remember, which are not hashed again. */
+/** Maximum number of correct passwords to remember, so that they are not hashed again. */
 const KNOWN_MAX = 64;
-/** Share of a CPU that hashing may use, with a burst of {@link CPU_SAVED_MS}. */
+/** Fraction of a CPU that hashing may use. Up to {@link CPU_SAVED_MS} of unused CPU time is saved for bursts. */
 const CPU_SHARE = 0.1;
 const CPU_SAVED_MS = 1_000;
-/** Milliseconds that a password waits for its turn; less than the timeout of a scraper. */
+/**
+ * Maximum time in milliseconds that a password waits for its turn. It is shorter than the default scrape timeout of
+ * Prometheus.
+ */
 const WAIT_MS = 8_000;
 
-/** Hash for users that do not exist, so that the response time does not reveal them. It has cost 10 and an unknown password. */
+/**
+ * Hash to compare with for unknown users, so that the response time does not reveal which users exist. Its bcrypt cost
+ * is 10, and its password is unknown.
+ */
 const NOBODY = '$2b$10$jgNPkwZFjMpGrzYNnQmhWuYrGGZJPBVrkwmfrsHsmOpzNPZQH7xXG';
 
 export type Compare = (password: string, hash: string) => Promise<boolean>;
 
 /**
- * Checks passwords against bcrypt hashes. Hashes one password at a time, with clients taking turns, and uses at most a tenth
- * of a CPU, so that a flood of wrong passwords cannot use up the node. Remembers correct passwords.
+ * Checks passwords against bcrypt hashes. Hashes one password at a time, with clients taking turns, and uses at most a
+ * tenth of a CPU, so that a flood of wrong passwords cannot exhaust the CPUs of the node. Remembers correct passwords.
  */
 export class Passwords {
   readonly #users: ReadonlyMap<string, string>;
   readonly #compare: Compare;
   readonly #turns = new Turns(1);
-  /** HMAC key of the remembered passwords, so that their digests are useless outside of this process. */
+  /** HMAC key for the digests of remembered passwords, so that the digests are useless outside this process. */
   readonly #key = randomBytes(32);
   readonly #known = new Set<string>();
   #savedMs = CPU_SAVED_MS;
@@ -39,8 +45,8 @@ export class Passwords {
   }
 
   /**
-   * @param owner owner of the request; the passwords of one owner wait for each other
-   * @throws {BusyError} if the turn did not come in time
+   * @param owner owner of the request; owners take turns
+   * @throws {BusyError} if the password's turn did not come in time
    * @throws the signal's reason if it is aborted
    */
   async areRight(user: string, password: string, owner: string, signal: AbortSignal): Promise<boolean> {
@@ -82,7 +88,7 @@ export class Passwords {
   }
 }
 
-/** Loads bcrypt on first use. It yields to the event loop every 100 ms. */
+/** Loads bcryptjs on first use. Its hashing yields to the event loop every 100 ms. */
 async function byBcrypt(password: string, hash: string): Promise<boolean> {
   const { compare } = await import('bcryptjs');
   return compare(password, hash);

@@ -22,10 +22,13 @@ export function keyOf(socket: Socket): PeerKey {
 export const UNIX = 'unix';
 
 const MAPPED = /^::ffff:(?=[\d.]+$)/;
-/** Number of 16-bit groups of an IPv6 address that identify a network; one machine may have many addresses in its network. */
+/**
+ * Number of leading 16-bit groups of an IPv6 address that identify the owner. Only the network identifies it, because
+ * one machine may use many addresses in a network.
+ */
 const NETWORK_GROUPS = 4;
 
-/** Returns who owns a connection: an IPv4 address, an IPv6 /64 network, loopback, or the Unix socket. */
+/** Returns the owner of a connection: an IPv4 address, an IPv6 /64 network, loopback, or the Unix socket. */
 export function ownerOf({ remoteAddress }: Socket): string {
   if (remoteAddress === undefined) return UNIX;
   const address = remoteAddress.replace(MAPPED, '');

@@ -8,7 +8,7 @@ import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
 type Type = 'counter' | 'gauge' | 'histogram';
-/** Suffix of the family's name, labels, and value. */
+/** Suffix of the metric name, labels, and value. */
 type Sample = readonly [suffix: string, labels: Readonly<Record<string, string>>, value: number];
 
 interface Family {
@@ -40,18 +40,19 @@ interface Durations {
   seconds: number;
 }
 
-/** An entry of type `gc` of node:perf_hooks. */
+/** An entry of type `gc` from node:perf_hooks. */
 type GcEntry = PerformanceEntry & { readonly detail: { readonly kind: number } };
 
-/** Undocumented functions of Node.js, which prom-client uses as well. */
+/** Undocumented functions of Node.js that prom-client also uses. */
 interface Internals {
   _getActiveHandles?(): readonly object[];
   _getActiveRequests?(): readonly object[];
 }
 
 /**
- * Metrics of this process, with the names that prom-client uses (https://github.com/siimon/prom-client). They are measured
- * on each scrape, so that nothing wakes the process; only garbage collections are reported by Node.js.
+ * Metrics of this process, with the names that prom-client uses (https://github.com/siimon/prom-client). They are
+ * measured during each scrape, so that no timer wakes the process. Only garbage collections are reported by Node.js
+ * when they happen.
  */
 export class ProcessMetrics implements Disposable {
   readonly #collections = new Map<string, Durations>();
@@ -73,7 +74,8 @@ export class ProcessMetrics implements Disposable {
   }
 
   write(writer: TextWriter, format: Format): void {
-    // Written as one text, because the page differs each time and caching rendered pieces would not help.
+    // The metrics are written as a single string. Caching rendered parts would not help, because the values differ each
+    // time.
     let text = '';
     for (const { samples, ...family } of this.read()) {
       if (samples.length === 0) continue;
@@ -147,7 +149,7 @@ export class ProcessMetrics implements Disposable {
     this.#observer.disconnect();
   }
 
-  /** Measures how long the event loop takes to run due work. The result is on the next page. */
+  /** Measures how long the event loop takes to run due work. The result appears on the next page. */
   #measureLag(): void {
     const startMs = performance.now();
     setImmediate(() => {
@@ -225,7 +227,7 @@ function startSeconds(): number {
   return Math.round(performance.timeOrigin * MILLISECONDS);
 }
 
-/** Reads sizes from /proc/self/status, which has them in KiB (man 5 proc). */
+/** Reads sizes from /proc/self/status, which reports them in KiB (man 5 proc). */
 function memory(): Family[] {
   const status = readText(`${SELF}/status`) ?? '';
   const bytes = (field: string) => {

@@ -1,4 +1,4 @@
-/** Why a request was rejected or a connection closed. */
+/** Causes of rejected requests and closed connections. */
 export const REFUSAL_CAUSES = [
   'connections',
   'pipelined',

@@ -2,15 +2,15 @@ import type { Format } from '#collectors/exposition.ts';
 
 /** Default deadline of a page in milliseconds, just below the default scrape timeout of Prometheus. */
 const DEADLINE_MS = 9_000;
-/** Milliseconds that the rest of the page and its transfer take. */
+/** Milliseconds reserved for the rest of the page and its transfer. */
 const MARGIN_MS = 500;
 const DEADLINE_MIN_MS = 500;
 /** Longest deadline in milliseconds. A collection takes at most eight seconds. */
 const DEADLINE_MAX_MS = 14_000;
 
 /**
- * Chooses the preferred format of an Accept header. Compares only types and weights. Ignores parameters such as the version
- * and the escaping scheme, because only one version of each format is supported.
+ * Chooses the preferred format of an Accept header. Compares only types and weights. Ignores parameters such as the
+ * version and the escaping scheme, because only one version of each format is supported.
  */
 export function chooseFormat(accept: string | undefined): Format {
   let openmetrics = 0;
@@ -22,7 +22,10 @@ export function chooseFormat(accept: string | undefined): Format {
   return openmetrics > 0 && openmetrics >= text ? 'openmetrics' : 'text';
 }
 
-/** Whether the client accepts gzip (RFC 9110, 12.5.3). Without the header, it may not be able to decompress. */
+/**
+ * Whether the client accepts gzip (RFC 9110, section 12.5.3). Without the header, the client may be unable to
+ * decompress.
+ */
 export function acceptsGzip(acceptEncoding: string | undefined): boolean {
   const weights = new Map<string, number>();
   for (const [coding, weight] of preferences(acceptEncoding))
@@ -44,7 +47,7 @@ function weightOf(parameters: readonly string[]): number {
   return Number.isFinite(weight) ? weight : 0;
 }
 
-/** Returns the milliseconds within which the page has to be ready, from the header X-Prometheus-Scrape-Timeout-Seconds. */
+/** Returns the deadline of a page in milliseconds, derived from the header X-Prometheus-Scrape-Timeout-Seconds. */
 export function scrapeDeadlineMs(header: string | undefined): number {
   const seconds = Number(header);
   if (header === undefined || !Number.isFinite(seconds) || seconds <= 0) return DEADLINE_MS;

@@ -97,7 +97,7 @@ describe('knowledge about scrapers', () => {
     for (let host = 0; host < 200; host++) scrapers.asked(from(`10.1.0.${host}`), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
-    // The address of the scraper is kept, too.
+    // The address of the scraper is also kept.
     scrapers.asked(from('10.0.0.1'), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);

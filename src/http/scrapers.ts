@@ -2,22 +2,29 @@ import type { Socket } from 'node:net';
 import { HOLD_MAX_MS } from '#collectors/births.ts';
 import { ownerOf } from './peer.ts';
 
-/** Assumed interval of a scraper in milliseconds until it is known: the default of Prometheus. */
+/** Interval in milliseconds that is assumed while a scraper's interval is unknown. It is the default of Prometheus. */
 const UNKNOWN_MS = 60_000;
-/** Number of gaps to measure an interval from, and the minimum that suffices if they are regular. */
+/**
+ * Number of gaps between scrapes from which an interval is measured. {@link GAPS_MIN} are enough if they are regular.
+ */
 const GAPS = 4;
 const GAPS_MIN = 2;
-/** Maximum difference between regular gaps: a share of the longest, plus milliseconds. */
+/** Maximum difference between regular gaps: a fraction of the longest gap, plus {@link JITTER_MS}. */
 const JITTER = 0.05;
 const JITTER_MS = 250;
-/** Number of intervals after the start, up to UNKNOWN_MS in total, in which other scrapers may not have come yet. */
+/**
+ * Number of intervals after the start of the agent, up to UNKNOWN_MS in total, during which some scrapers may not have
+ * scraped yet.
+ */
 const INTERVALS_AT_START = 10;
-/** Number of connections to remember. */
+/** Maximum number of connections to remember. */
 const CONNECTIONS_MAX = 64;
 
-/** When a page was written: the kernel thread's part and the main thread's part, each on the clock of its thread. */
+/**
+ * Times at which the two parts of a page were written, each in milliseconds of the clock of the thread that wrote it.
+ */
 export interface Written {
-  /** Number of the kernel thread, because each has its own clock and rows. */
+  /** Number of the kernel thread. Each kernel thread has its own clock and rows. */
   readonly thread: number;
   readonly kernelMs: number;
   readonly agentMs: number;
@@ -26,33 +33,36 @@ export interface Written {
 /** How new rows are held back; see `ScraperView`. */
 export interface Hold {
   readonly holdMs: number;
-  /** Latest page that every scraper has received since; undefined if unknown. */
+  /** Oldest of the last pages that the scrapers have received; undefined if unknown. */
   readonly seen: Written | undefined;
 }
 
-/** Identifies a connection: its socket, which is the same object for all its requests. */
+/** The socket of a connection, which identifies it because it is the same object for all requests. */
 export type Peer = Pick<Socket, 'remoteAddress'> & Partial<Pick<Socket, 'destroyed'>>;
 
 interface Connection {
   /** Address of the client. */
   readonly owner: string;
-  /** Whether it may be a scraper from before the start of the agent, which counts from its first scrape on. */
+  /**
+   * Whether the client may be a scraper that existed before the agent started. If so, it counts as a scraper from its
+   * first scrape onward.
+   */
   readonly isEarly: boolean;
-  /** Times of its scrapes, latest last. */
+  /** Times of the client's latest scrapes, in ascending order. */
   readonly times: readonly number[];
-  /** Last page that it has received completely. */
+  /** Last page that the client has received completely. */
   written: Written | undefined;
 }
 
 /**
- * Measures the scrape interval, so that every scraper sees a new row at 0 before its value. Scrapers have no identity. Two
- * Prometheus servers behind one address differ only in their connections, which they keep open. Regular scrapes on one
- * connection come from one scraper. Otherwise several share the connection, for example behind a proxy, and it is assumed
- * that each of them comes once in {@link GAPS} scrapes.
+ * Measures the scrape interval, so that every scraper sees a new row at 0 before its value. Scrapers do not identify
+ * themselves. Two Prometheus servers behind one address differ only in their connections, which they keep open. Regular
+ * scrapes on one connection come from a single scraper. Irregular scrapes are attributed to several scrapers that share
+ * the connection, for example through a proxy. Each of them is assumed to account for one in {@link GAPS} scrapes.
  *
- * Any client can claim to be a scraper, so a client counts as one only from its second scrape on. If several connections of
- * one address were used only once, they count as a scraper that opens a new connection each time; its interval is assumed
- * to be a minute until it is known.
+ * Any client can claim to be a scraper, so a client counts as a scraper only from its second scrape onward. Several
+ * connections from one address that were each used only once count as a scraper that opens a new connection for each
+ * scrape. Its interval is assumed to be a minute.
  */
 export class Scrapers {
   /** Interval of every scraper in milliseconds, if configured. */
@@ -60,7 +70,7 @@ export class Scrapers {
   readonly #now: () => number;
   readonly #startMs: number;
   readonly #connections = new Map<Peer, Connection>();
-  /** When a scraper's connection was last forgotten for lack of room. */
+  /** Time when a scraper's connection was last forgotten because too many connections were remembered. */
   #crowdedMs = Number.NEGATIVE_INFINITY;
 
   /** @param now returns milliseconds of a monotonic clock */
@@ -71,7 +81,7 @@ export class Scrapers {
 
   /**
    * Records a scrape, and returns how new rows are held back on its page.
-   * @param thread number of the kernel thread; pages of another thread do not count, because they have other rows
+   * @param thread number of the kernel thread; pages of earlier threads do not count, because their rows differ
    */
   asked(connection: Peer, thread: number): Hold {
     const nowMs = this.#now();
@@ -97,7 +107,7 @@ export class Scrapers {
     };
   }
 
-  /** Records that the page was sent completely. */
+  /** Records that a page was sent completely. */
   served(connection: Peer, written: Written): void {
     const known = this.#connections.get(connection);
     if (known !== undefined) known.written = written;
@@ -130,12 +140,15 @@ export class Scrapers {
     if (this.#connections.size > CONNECTIONS_MAX) this.#forgetOne(connection, nowMs);
   }
 
-  /** Whether scrapers from before the start may not have come yet. */
+  /** Whether scrapers that existed before the agent started may not have scraped yet. */
   #isEarly(nowMs: number): boolean {
     return this.#isStarting(nowMs, longestOf(this.#scrapers().map(([, { times }]) => intervalOf(times))));
   }
 
-  /** Forgets one connection: preferably one that is not a scraper's, otherwise the least recently used. @param newest is kept */
+  /**
+   * Forgets one connection: preferably one that is not a scraper's, otherwise the least recently used.
+   * @param newest the connection to keep
+   */
   #forgetOne(newest: Peer, nowMs: number): void {
     const scrapers = this.#scrapers().map(([connection]) => connection);
     const others = [...this.#connections.keys()].filter((connection) => connection !== newest);
@@ -146,7 +159,10 @@ export class Scrapers {
   }
 }
 
-/** Returns undefined if a connection has not received a page of this thread. */
+/**
+ * Returns the oldest of the last pages that the connections received. Returns undefined if a connection has not
+ * received a page of this thread.
+ */
 function oldestOf(connections: readonly Connection[], thread: number): Written | undefined {
   const pages = connections.flatMap(({ written }) => (written?.thread === thread ? [written] : []));
   if (pages.length < connections.length) return undefined;
@@ -162,7 +178,7 @@ interface Interval {
   readonly isRegular: boolean;
 }
 
-/** Returns the longest interval. An unknown interval counts as a minute, as does having none. */
+/** Returns the longest interval. An unknown interval counts as a minute, and so does an empty list. */
 function longestOf(intervals: readonly (Interval | undefined)[]): number {
   return intervals.length === 0 ? UNKNOWN_MS : Math.max(...intervals.map((interval) => interval?.ms ?? UNKNOWN_MS));
 }
@@ -176,7 +192,7 @@ function intervalOf(times: readonly number[]): Interval | undefined {
   return gaps.length < GAPS ? undefined : { ms: gaps.reduce((sum, gap) => sum + gap, 0), isRegular: false };
 }
 
-/** Adds time for a late or slow scrape and, with intervals of a second, for a failed one. */
+/** Adds time for a late or slow scrape. With an interval of one second, the time also covers a failed scrape. */
 function holdOf(intervalMs: number): number {
   return Math.min(HOLD_MAX_MS, 1.25 * intervalMs + 2_000);
 }

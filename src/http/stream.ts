@@ -4,7 +4,7 @@ import type { Published, RecordBus } from '#events/bus.ts';
 import type { Followers } from './followers.ts';
 import type { Refusals } from './refusals.ts';
 
-/** Maximum size of records that a client has not read. A client with more is disconnected. */
+/** Maximum size in bytes of the records that a client has not read yet. A client that exceeds it is disconnected. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
 /** Milliseconds between comments, which keep proxies from closing an idle stream. */
 const KEEPALIVE_MS = 15_000;
@@ -26,9 +26,9 @@ interface StreamParameters {
 /** Records that a client requests. */
 export interface StreamQuery<T> extends StreamParameters {
   matches(value: T): boolean;
-  /** True if the client gives the time of the oldest record, so that it gets past records before new ones. */
+  /** Whether the client specifies the time of the oldest record. If so, it receives past records before new ones. */
   readonly hasStart: boolean;
-  /** Returns the name of the server-sent event of a record. */
+  /** Returns the name of the server-sent event for a record. */
   nameOf(value: T): string;
 }
 
@@ -52,7 +52,7 @@ export function serveStream<T extends { namespace: string | null; pod: string | 
   response.flushHeaders();
   const seen = readLastEventId(request, bus.run);
   if (seen !== undefined) send(bus.history(undefined, seen));
-  // A client that follows gets past records only if it asks for them with `since`.
+  // A client that follows receives past records only if it requests them with `since`.
   else if (!follows || query.hasStart) send(lastOf(bus.history(query.matches), query.last));
   if (!follows) {
     response.end();
@@ -66,7 +66,10 @@ function frame<T>({ json, number }: Published<T>, run: string, name: string): st
   return `id: ${run}-${number}\nevent: ${name}\ndata: ${json}\n\n`;
 }
 
-/** Returns the number of the last record that the client has; undefined for a new client or one of another run of the agent. */
+/**
+ * Returns the number of the last record that the client has received. Returns undefined for a new client, or if that
+ * record is from another run of the agent.
+ */
 function readLastEventId(request: Request, run: string): number | undefined {
   const [, ofRun, number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(request.get('last-event-id') ?? '') ?? [];
   return ofRun === run ? Number(number) : undefined;
@@ -97,7 +100,7 @@ function follow<T extends { namespace: string | null; pod: string | null }>(
 }
 
 const NANOSECONDS_PER_MS = 1_000_000n;
-/** Formats a time with the precision of record times, with which it is compared as text. */
+/** Formats a time with the same precision as record times, because the two are compared as text. */
 export function recordTimeText(ms: number): string {
   return formatTimeNs(BigInt(ms) * NANOSECONDS_PER_MS);
 }

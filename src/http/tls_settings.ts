@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { fault, type TlsConfig } from './web_config.ts';
 
-/** TLS 1.3 cipher suites, which the configuration cannot choose; all are offered. */
+/** TLS 1.3 cipher suites. All of them are offered, because the configuration cannot select among them. */
 const TLS13_CIPHERS = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 
 export interface TlsSettings {
@@ -14,7 +14,7 @@ export interface TlsSettings {
 
 /**
  * Returns the settings of a TLS server.
- * @param nowMs current time in milliseconds since the epoch, when certificates have to be valid
+ * @param nowMs current time in milliseconds since the epoch, at which certificates have to be valid
  * @throws {ConfigError} if the certificate is not valid now, does not match the key, or is not PEM
  */
 export function tlsSettings(config: TlsConfig, nowMs: number): TlsSettings {
@@ -70,7 +70,10 @@ function privateKeyOf(pem: string): KeyObject {
   }
 }
 
-/** Returns why a client certificate does not give access; undefined if it does, or if none is required. */
+/**
+ * Returns the reason why a client's certificate does not grant access. Returns undefined if it does, or if none is
+ * required.
+ */
 export function clientFault(
   { clientAuth, allowedSans }: TlsConfig,
   socket: TLSSocket,
@@ -80,7 +83,7 @@ export function clientFault(
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined)
     return clientAuth === 'VerifyClientCertIfGiven' ? undefined : 'a client certificate is required';
-  // Checked here because a resumed session is not verified again.
+  // The expiry is checked here because the certificate of a resumed session is not verified again.
   if (certificate.validToDate.getTime() <= nowMs) return "the client's certificate has expired";
   const isVerified = clientAuth !== 'RequireAnyClientCert';
   if (isVerified && !socket.authorized)
@@ -90,17 +93,23 @@ export function clientFault(
   return isAllowed ? undefined : "no name of the client's certificate is among client_allowed_sans";
 }
 
-/** Whether the client has a verified certificate. A resumed session can be authorized without having one. */
+/** Whether the client has a verified certificate. A resumed session can be authorized without a certificate. */
 export function isVerifiedClient({ clientAuth }: TlsConfig, socket: TLSSocket): boolean {
   const isVerified = clientAuth === 'VerifyClientCertIfGiven' || clientAuth === 'RequireAndVerifyClientCert';
   return isVerified && socket.authorized && socket.getPeerX509Certificate() !== undefined;
 }
 
-/** Names in a subject alternative name. Node.js quotes a name as JSON if it contains text like the start of another name. */
+/**
+ * Matches one name in a subject alternative name. Node.js quotes a name as JSON if it contains text that looks like the
+ * start of another name.
+ */
 const SAN = /(?:^|, )(DNS|IP Address|email|URI|othername|DirName|Registered ID|[A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,"]*)/y;
 const COMPARED = new Set(['DNS', 'IP Address', 'email', 'URI']);
 
-/** Parses a subject alternative name as Node.js formats it: `DNS:a, IP Address:10.0.0.1`. Returns no names if it has another form. */
+/**
+ * Parses a subject alternative name as Node.js formats it: `DNS:a, IP Address:10.0.0.1`. Returns no names if it has
+ * another form.
+ */
 export function subjectAltNames(text: string): string[] {
   const names: string[] = [];
   SAN.lastIndex = 0;

@@ -80,7 +80,7 @@ interface Asked {
   readonly headers?: Record<string, string>;
 }
 
-/** Returns status and body of the response, or `closed` if there is none. */
+/** Returns the status and body of the response, or `closed` if there is no response. */
 function ask({ path = '/metrics', auth, client, headers = {} }: Asked = {}): Promise<string> {
   const [host, port] = listeners.address.split(':');
   const own = client && { cert: readFileSync(client.cert), key: readFileSync(client.key) };

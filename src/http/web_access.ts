@@ -7,7 +7,9 @@ import type { Refusals } from './refusals.ts';
 import { isVerifiedClient } from './tls_settings.ts';
 import type { WebSettings } from './web_file.ts';
 
-/** Checks TCP clients against the web configuration, after TLS, and sets the configured response headers. */
+/**
+ * Checks TCP clients against the web configuration after the TLS handshake, and sets the configured response headers.
+ */
 export class WebAccess {
   readonly #refusals: Refusals;
   #settings: WebSettings;

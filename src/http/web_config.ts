@@ -18,7 +18,7 @@ export const CLIENT_AUTH = [
 ] as const;
 export type ClientAuth = (typeof CLIENT_AUTH)[number];
 
-/** OpenSSL names of the cipher suites of Go's crypto/tls for TLS 1.2 and 1.3. */
+/** OpenSSL names of the TLS 1.2 and 1.3 cipher suites, by their names in Go's crypto/tls. */
 export const CIPHER_SUITES: Readonly<Record<string, string>> = {
   TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: 'ECDHE-ECDSA-AES128-GCM-SHA256',
   TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: 'ECDHE-ECDSA-AES256-GCM-SHA384',
@@ -37,7 +37,7 @@ export const CIPHER_SUITES: Readonly<Record<string, string>> = {
 
 const CURVES = { CurveP256: 'P-256', CurveP384: 'P-384', CurveP521: 'P-521', X25519: 'X25519' } as const;
 
-/** Maximum cost of a bcrypt hash. A higher cost would block this thread for seconds per password. */
+/** Maximum cost of a bcrypt hash. A higher cost would occupy this thread for seconds per password. */
 const COST_MAX = 14;
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
 
@@ -179,7 +179,10 @@ export async function parseWebConfig(text: string, directory: string, read: Read
   };
 }
 
-/** Rejects a user named `__proto__`, which zod would drop. Without any other user, no password would be required. */
+/**
+ * Rejects a user named `__proto__`, which zod would drop silently. If it were the only user, no password would be
+ * required.
+ */
 function refuseUnseen(document: unknown): void {
   const users = isMapping(document) ? document['basic_auth_users'] : undefined;
   if (isMapping(users) && Object.hasOwn(users, '__proto__'))

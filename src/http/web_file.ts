@@ -9,8 +9,8 @@ import { parseWebConfig, type WebConfig } from './web_config.ts';
 /** Maximum size in bytes of the document, a certificate or a key. */
 const FILE_BYTES_MAX = 256 * 1024;
 /**
- * Milliseconds between checks of the files. A change is applied when two checks in a row see the same content, because the
- * certificate and the key may be written one after the other.
+ * Milliseconds between checks of the files. A change is applied when two consecutive checks find the same content,
+ * because the certificate and the key may be written one after the other.
  */
 const LOOK_MS = 5_000;
 
@@ -31,7 +31,7 @@ export interface WebStatus {
 }
 
 interface Look {
-  /** Digest of the document and of every file that it names. */
+  /** Digest of the document and of every file that it refers to. */
   readonly digest: string;
   /** Returns the parsed settings. @throws with all errors of the files */
   readonly settings: () => WebSettings;
@@ -45,13 +45,16 @@ export interface WebFileOptions {
   readonly lookMs?: number;
 }
 
-/** Watches the file of `--web.config.file` and the files that it names. An invalid change leaves the previous settings active. */
+/**
+ * Watches the file of `--web.config.file` and the files that it refers to. An invalid change leaves the previous
+ * settings active.
+ */
 export class WebFile implements Disposable {
   readonly #options: WebFileOptions;
   readonly #ending = new AbortController();
   #settings: WebSettings;
   #status: WebStatus;
-  /** Digests that were seen at the last check, and that were last applied or rejected. */
+  /** Digest that was found by the last check, and digest that was last applied or rejected. */
   #last: string;
   #taken: string;
 
@@ -112,7 +115,7 @@ export class WebFile implements Disposable {
   }
 }
 
-/** Returns all errors of the files; undefined if they are valid. */
+/** Returns all errors in the files; undefined if they are valid. */
 export async function webFileFault(files: WebFileOptions['files'], path: string): Promise<string | undefined> {
   try {
     (await lookAt(files, path)).settings();

@@ -38,7 +38,7 @@ class FakeWorker extends EventEmitter {
 }
 
 let workers: FakeWorker[];
-/** Is called with each new worker. The result decides whether the thread becomes ready. */
+/** Called with each new worker. The result decides whether the thread becomes ready. */
 let prepare: (worker: FakeWorker, number: number) => 'ready' | 'fails' | 'waits';
 let logs: string[];
 let client: KernelClient;
@@ -154,7 +154,8 @@ describe('a thread that hangs', () => {
   async function hang(): Promise<FakeWorker> {
     const hung = last();
     hung.hangs = true;
-    // The client sends a ping after HANG_MS, gives up after another HANG_MS, and then waits before it starts the next thread.
+    // The client sends a ping after HANG_MS, gives up after another HANG_MS, and then waits before it starts the next
+    // thread.
     await vi.advanceTimersByTimeAsync(2 * HANG_MS + 3_000);
     return hung;
   }

@@ -16,10 +16,10 @@ import { ThreadKeeper } from './thread_keeper.ts';
 export interface KernelClientOptions {
   readonly kernel: KernelOptions;
   readonly events: (events: readonly EventRecord[]) => void;
-  /** Receives records of other kinds than events. */
+  /** Receives records of kinds other than events. */
   readonly records: (records: RecordBatch) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Returns the Pods of this node from the Kubernetes API, for a thread that has started. */
+  /** Returns the Pods of this node from the Kubernetes API, to send to a thread that has just started. */
   readonly pods?: () => readonly PodName[];
   /** Milliseconds without a response after which a thread is abandoned and replaced. */
   readonly hangMs?: number;
@@ -38,21 +38,21 @@ export class NoThreadError extends Error {
 
 /** Client that requests a page. */
 export interface PageCaller {
-  /** Requests of one owner wait for each other, so that an owner cannot delay others with many requests. */
+  /** Requests of one owner wait for each other, so that no owner can delay other owners with many requests. */
   readonly owner: string;
   /** Aborted when the client no longer wants the page. */
   readonly signal: AbortSignal;
 }
 
-/** A page with its age, which is 0 unless the kernel thread does not respond. */
+/** A page and its age. The age is 0 unless the kernel thread does not respond. */
 export interface AgedPage {
   readonly page: Page;
   readonly ageSeconds: number;
 }
 
 /**
- * The main thread's end of the messages between the threads. It hides that threads are replaced: each new thread gets the
- * current settings, the last page is served while no thread responds, and event counts continue.
+ * The main thread's side of the communication with the kernel thread. It hides the replacement of threads: each new
+ * thread receives the current settings, the last page is served while no thread responds, and record counts continue.
  */
 export class KernelClient implements AsyncDisposable {
   readonly #options: KernelClientOptions;
@@ -122,14 +122,14 @@ export class KernelClient implements AsyncDisposable {
     if (this.#keeper.thread !== undefined) await this.ask('tellPodNetworks', networks);
   }
 
-  /** Sends an update of Pods to the thread. A thread that starts later gets all Pods. */
+  /** Sends an update of Pods to the thread. A thread that starts later receives all Pods. */
   async namePods(update: PodsUpdate): Promise<void> {
     if (this.#keeper.thread !== undefined) await this.ask('namePods', update);
   }
 
   /**
    * Returns a fresh page, or the last one if the thread does not deliver a fresh one in time.
-   * @returns the last page may be compressed although this caller did not ask for it, and the other way round
+   * @returns the last page may be compressed even if this caller did not request compression, and vice versa
    * @throws if there is no page at all, or if the caller aborts
    */
   async page(format: Format, deadlineMs: number, caller: PageCaller, options: PageOptions = {}): Promise<AgedPage> {
@@ -160,7 +160,7 @@ export class KernelClient implements AsyncDisposable {
     }
   }
 
-  /** Returns the counts of records before they leave the kernel thread, summed over all threads. @throws like {@link ask} */
+  /** Returns the record counts of the kernel thread, summed over all threads so far. @throws like {@link ask} */
   async ledger(): Promise<readonly KernelLedgerEntry[]> {
     return this.#ledger.total(await this.ask('ledger', null));
   }
@@ -181,7 +181,7 @@ export class KernelClient implements AsyncDisposable {
     return answer;
   }
 
-  /** Lets the thread close its probes, unless it does not respond, and terminates it. */
+  /** Lets the thread close its probes if it responds, and terminates it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#keeper[Symbol.asyncDispose]();
   }

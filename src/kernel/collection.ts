@@ -1,11 +1,11 @@
 /**
- * Lets callers share collections of all probes. A collection overwrites the results of the previous one, so it starts only
- * when all reads of the previous one have finished.
+ * Lets callers share collections of all probes. A collection overwrites the results of the previous one, so it starts
+ * only when all reads of the previous one have finished.
  */
 export class Collection {
   readonly #collect: () => Promise<void>;
   readonly #now: () => number;
-  /** The waiting or running collection. Callers that arrive meanwhile share it. */
+  /** The waiting or running collection. Callers that arrive in the meantime share it. */
   #next: Promise<void> | undefined;
   /** Resolves once all reads so far have finished. */
   #read: Promise<void> = Promise.resolve();
@@ -29,7 +29,10 @@ export class Collection {
     return this.#hold(this.#next.then(() => read(this.#ended)));
   }
 
-  /** Reads the last collection if it ended less than `ageMs` ago and no other has begun; otherwise like {@link fresh}. */
+  /**
+   * Calls `read` for the last collection if it ended less than `ageMs` ago and no new one has started. Otherwise, acts
+   * like {@link fresh}.
+   */
   recent<T>(ageMs: number, read: (ended: Date) => Promise<T>): Promise<T> {
     const isRecent = this.#next === undefined && this.#now() - this.#endedMs < ageMs;
     return isRecent ? this.#hold(read(this.#ended)) : this.fresh(read);
@@ -46,7 +49,10 @@ export class Collection {
     }
   }
 
-  /** Makes the next collection wait for this read. Its result is dropped, because chained promises would retain every page. */
+  /**
+   * Makes the next collection wait for this read. The result is not kept, because otherwise the chained promises would
+   * retain every page.
+   */
   #hold<T>(answer: Promise<T>): Promise<T> {
     this.#read = Promise.allSettled([this.#read, answer]).then(() => undefined);
     return answer;

@@ -6,7 +6,10 @@ import type { NetnsRegistry } from '#pods/registry.ts';
 /** Name of discovery in the list of probes. */
 export const DISCOVERY = 'discovery';
 
-/** Reports the discovery of namespaces and their owners like a probe. Discovery runs as long as the agent. */
+/**
+ * Reports the discovery of namespaces and their owners in the form of a probe status. Discovery runs as long as the
+ * agent does.
+ */
 export class DiscoveryStatus {
   readonly #registry: Pick<NetnsRegistry, 'visibilityGap' | 'crowd'>;
   readonly #life: Pick<Lifecycle, 'report'>;
@@ -18,7 +21,7 @@ export class DiscoveryStatus {
     this.#life = life;
   }
 
-  /** @param runTimesMissing why the run times of BPF programs are not measured; undefined if they are */
+  /** @param runTimesMissing the reason why the run times of BPF programs are not measured; undefined if they are */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { visibilityGap, crowd } = this.#registry;
     const { report } = this.#life;

@@ -9,21 +9,21 @@ import { type EdgeNumbers, worstFirst } from '#core/worst_first.ts';
 import type { Entity } from '#pods/entity.ts';
 import { type EdgeTotals, FLOW_PROBE, type FlowEdges } from '#probe/flow_edges.ts';
 
-/** Edges that a client asks for; undefined fields match everything. */
+/** Criteria by which a client selects edges. An undefined field matches all edges. */
 export interface FlowSelection {
   readonly namespace?: string | undefined;
   readonly pod?: string | undefined;
-  /** As `formatIp` writes it. */
+  /** Address in the format of `formatIp`. */
   readonly peer?: string | undefined;
   readonly port?: number | undefined;
   readonly role?: FlowRole | undefined;
-  /** True for edges with failed connections only. */
+  /** Whether to select only edges with failed connections. */
   readonly failed: boolean;
-  /** Most edges of the answer. */
+  /** Maximum number of edges in the response. */
   readonly limit: number;
 }
 
-/** Totals of the edges, or the reason why there are none, with its remedy. */
+/** Totals of the edges, or the reason why there are none and what to do about it. */
 export type FlowsAnswer = { readonly report: FlowsReport } | { readonly unavailable: string };
 
 type Owner = Pick<Entity, 'namespace' | 'pod' | 'sharedNetns'>;
@@ -50,8 +50,8 @@ export function whyNoFlows(statuses: readonly ProbeStatus[], running: ActiveProb
 }
 
 /**
- * Returns the totals of the selected edges, the worst of them first.
- * @param find owner of a namespace; undefined where it is unknown
+ * Returns the totals of the selected edges, worst first.
+ * @param find returns the owner of a namespace, or undefined if it is unknown
  */
 export async function reportFlows(
   node: string,
@@ -66,7 +66,7 @@ export async function reportFlows(
     if (!matchesRow(row, selection)) continue;
     const owner = find(row.netns);
     if (!matchesOwner(owner, selection)) continue;
-    // Containers of a Pod that shares the node's namespace have a row each.
+    // Each container of a Pod that shares the node's namespace has its own row.
     const key = `${row.netns} ${row.role} ${row.peer} ${row.port}`;
     const other = found.get(key);
     const sum = other === undefined ? row : addTotals(other.row, row);

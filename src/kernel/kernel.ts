@@ -54,11 +54,11 @@ export interface KernelCallbacks {
   readonly events: (events: readonly EventRecord[]) => void;
   readonly records: (records: RecordBatch) => void;
   readonly log: KernelLog;
-  /** Deadlines of a collection, if not the defaults. */
+  /** Deadlines of a collection, which replace the defaults. */
   readonly deadlines?: Deadlines;
 }
 
-/** Maximum age in milliseconds of the collection that requests for `/api/v1/trouble` and `/api/v1/flows` share. */
+/** Maximum age in milliseconds of a collection that requests for `/api/v1/trouble` and `/api/v1/flows` reuse. */
 const FRESH_MS = 2_000;
 
 /** All work of the kernel thread: discovery, sources, probes, aggregation and rendering. */
@@ -119,7 +119,7 @@ export class Kernel implements AsyncDisposable {
       isUnowned: (id) => this.#registry.isUnowned(id),
       isNested: (id) => this.#registry.isNested(id),
       wasOwned: (id) => this.#registry.wasOwned(id),
-      // A Pod that has left several namespaces is shown with the last one only.
+      // A Pod that has left several namespaces is shown only with the last one.
       hasDeparted: (id) => this.#registry.hasDeparted(id) || this.#aggregator.entities.attribute(id) === 'shadowed',
     });
     this.#registry.holdOwners(this.#owners);
@@ -185,7 +185,10 @@ export class Kernel implements AsyncDisposable {
     this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
   }
 
-  /** @throws if /proc or /sys cannot be read; without any other feature, only some probes are `unsupported` */
+  /**
+   * @throws if /proc or /sys cannot be read; if any other feature is missing, only the probes that require it are
+   * `unsupported`
+   */
   static async open(options: KernelOptions, callbacks: KernelCallbacks): Promise<Kernel> {
     const bpf = new BpfSource(options.objects, options.paths.sys, options.paths.cgroup);
     const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, callbacks.log);
@@ -240,12 +243,14 @@ export class Kernel implements AsyncDisposable {
     });
   }
 
-  /** Returns the counters that indicate trouble, for every entity. Collects unless the last collection is recent enough. */
+  /**
+   * Returns the counters that indicate trouble, for every entity. Collects unless the last collection is recent enough.
+   */
   trouble(): Promise<Trouble> {
     return this.#collection.recent(FRESH_MS, async (collected) => troubleOf(this.#aggregator, collected));
   }
 
-  /** Returns the totals of the selected edges. Collects where the last collection is old. */
+  /** Returns the totals of the selected edges. Collects first if the last collection is too old. */
   async flows(selection: FlowSelection): Promise<FlowsAnswer> {
     const running = () => this.#supervisor.active().find(({ probe }) => probe.edges !== undefined);
     const unavailable = () => ({ unavailable: whyNoFlows(this.#supervisor.status(), running()) });
@@ -262,12 +267,15 @@ export class Kernel implements AsyncDisposable {
     return this.#supervisor.status();
   }
 
-  /** Returns the status of discovery, which has the form of a probe's. */
+  /** Returns the status of discovery in the form of a probe status. */
   discovery(): ProbeStatus {
     return this.#discovery.status(this.#runTimes.missing);
   }
 
-  /** Loads and attaches each hook of discovery and of all BPF probes briefly, to report which ones this kernel supports. */
+  /**
+   * Briefly loads and attaches each hook of discovery and of all BPF probes, to report which hooks this kernel
+   * supports.
+   */
   async hooks(): Promise<readonly { readonly probe: string; readonly statuses: readonly HookStatus[] }[]> {
     const { bpf } = this.#sources;
     const found: { probe: string; statuses: readonly HookStatus[] }[] = [
@@ -317,7 +325,8 @@ export class Kernel implements AsyncDisposable {
 
   async #lookAround(): Promise<void> {
     await this.#refresh();
-    // Before unchecked retired entities are dropped for lack of room, a collection finds out which of them lost packets.
+    // Before unchecked retired entities are dropped for lack of room, a collection determines which of them lost
+    // packets.
     if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
   }
 
@@ -332,7 +341,7 @@ export class Kernel implements AsyncDisposable {
     }
   }
 
-  /** Collects all probes and drops what exceeds the limits; renders nothing. */
+  /** Collects all probes and drops whatever exceeds the limits, without rendering a page. */
   async collect(): Promise<void> {
     await this.#refresh();
     const dead = new Set(this.#registry.retired.entities.map(({ netns }) => netns));
@@ -354,7 +363,7 @@ export class Kernel implements AsyncDisposable {
     batch.commit();
   }
 
-  /** Renders the last collection as the end of a page. */
+  /** Renders the last collection as the last part of a page. */
   async render(format: Format, view?: ScraperView): Promise<readonly Uint8Array<ArrayBuffer>[]> {
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle(), view);
@@ -377,8 +386,9 @@ export class Kernel implements AsyncDisposable {
 }
 
 /**
- * Returns the owner that the entity's namespace counts for in the maps of BPF probes. There is none for a namespace that
- * only a process names, because a process can create any number of namespaces, nor for a Pod that shares the node's.
+ * Returns the owner under which the maps of BPF probes count the entity's namespace. A namespace that is known only
+ * from a process has no owner, because a process can create any number of namespaces. A Pod that shares the node's
+ * namespace has no owner either.
  */
 function ownedBy(entity: Entity): OwnedNetns[] {
   const { kind, netns: id, namespace, pod, isRetired } = entity;

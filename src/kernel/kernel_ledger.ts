@@ -6,8 +6,9 @@ type Counts = Pick<KernelLedgerEntry, 'produced' | 'limited' | 'limitedLater' | 
 const NONE: Counts = { produced: 0, limited: 0, limitedLater: 0, lost: 0 };
 
 /**
- * Sums the record counts of all kernel threads so far, each of which starts at zero. For an abandoned thread, the limited
- * and lost records come from its last ledger; its other records are those that arrived here.
+ * Sums the record counts of all kernel threads so far. Each thread starts to count at zero. For an abandoned thread,
+ * the numbers of limited and lost records come from its last ledger, and its other records are those that reached the
+ * main thread.
  */
 export class KernelLedger {
   readonly #earlier = new Map<string, Counts>();

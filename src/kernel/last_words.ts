@@ -34,8 +34,8 @@ const TROUBLE: readonly MetricDescriptor[] = [
 ];
 
 /**
- * Returns a function that says how much trouble the last values of a dead entity show.
- * @param dead entities that were dead before the collection began, so that it has their last values
+ * Returns a function that reports how much trouble the last values of a dead entity show.
+ * @param dead entities that were dead before the collection started, so that it contains their last values
  */
 export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (id: NetnsId) => LastWords | undefined {
   const loss = slotsWithAny(aggregator, LOSS);

@@ -6,7 +6,10 @@ import { UNOFFERED } from '#probe/records.ts';
 import type { RetainedStates } from '#probe/retained.ts';
 import type { Outbox } from './outbox.ts';
 
-/** Returns an entry for the events of each probe that can have any, and one for its records, including probes that are off. */
+/**
+ * Returns the ledger entries of all probes, including those that are off: one for each probe with events, and one for
+ * each probe with other records.
+ */
 export function ledgerOf(
   probes: readonly AnyProbe[],
   running: readonly ActiveProbe[],

@@ -1,4 +1,7 @@
-/** Milliseconds until the next scan while a namespace is new, or if births and deaths are not reported. */
+/**
+ * Milliseconds until the next scan while a namespace is new, or if the kernel does not report the creation and
+ * destruction of namespaces.
+ */
 const SOON_MS = 1_000;
 /** Milliseconds until the next scan otherwise. */
 const QUIET_MS = 5_000;
@@ -10,7 +13,10 @@ export interface LookPaceOptions {
   readonly isRestless: () => boolean;
 }
 
-/** Schedules scans for namespaces: often while something changes, otherwise rarely. Its timer does not keep the process alive. */
+/**
+ * Schedules frequent scans for namespaces while something changes, and rare scans otherwise. Its timer does not keep
+ * the process alive.
+ */
 export class LookPace implements Disposable {
   readonly #options: LookPaceOptions;
   #timer: NodeJS.Timeout | undefined;
@@ -22,7 +28,7 @@ export class LookPace implements Disposable {
     this.#options = options;
   }
 
-  /** Schedules the next scan. To be called after the first scan. */
+  /** Schedules the next scan. Must be called after the first scan. */
   start(): void {
     this.#schedule(this.#options.isRestless());
   }
@@ -52,7 +58,7 @@ export class LookPace implements Disposable {
     this.#isLooking = true;
     await this.#options.look();
     this.#isLooking = false;
-    // The scan may have missed events that came meanwhile.
+    // The scan may have missed changes that were reported in the meantime.
     this.#schedule(this.#isSoon || this.#options.isRestless());
   }
 }

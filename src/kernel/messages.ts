@@ -24,7 +24,7 @@ export interface KernelOptions {
   readonly kubernetes: boolean;
 }
 
-/** The kernel thread's part of a page. It is the last part, and includes the end marker of OpenMetrics. */
+/** The kernel thread's part of a page. It is the last part, and includes the OpenMetrics end marker. */
 export interface Page {
   readonly content: Content;
   readonly ledger: readonly KernelLedgerEntry[];
@@ -36,7 +36,7 @@ export interface Page {
 export interface Scraping {
   /** Milliseconds for which a new row is shown at 0. */
   readonly holdMs: number;
-  /** `writtenMs` of a page that every scraper has received since; undefined if unknown. */
+  /** `writtenMs` of the oldest of the last pages that the scrapers have received; undefined if unknown. */
   readonly seenMs: number | undefined;
 }
 
@@ -60,12 +60,12 @@ export interface Questions {
   discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
-  /** Collects where the last collection is old. */
+  /** Collects first if the last collection is too old. */
   flows: { ask: FlowSelection; answer: FlowsAnswer };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
-  /** Returns memory to the kernel that a burst has left in the heap of the thread. */
+  /** Returns to the operating system the memory that a burst has left in the thread's heap. */
   giveBack: { ask: null; answer: null };
-  /** Answered at once, to show that the thread does not hang. */
+  /** Gets an immediate response, which shows that the thread does not hang. */
   ping: { ask: null; answer: null };
   /** Tells the thread that the response to the request with this ID is no longer wanted. */
   forget: { ask: number; answer: null };

@@ -18,9 +18,11 @@ import {
 
 /** Maximum number of records that wait for their namespace to be found. Further records are sent without an owner. */
 const WAITING_MAX = 8_192;
-/** Maximum number of waiting records of one kind per namespace, so that one namespace cannot use up {@link WAITING_MAX}. */
+/**
+ * Maximum number of waiting records of one kind per namespace, so that one namespace cannot use up {@link WAITING_MAX}.
+ */
 const WAITING_OF_ONE_MAX = 128;
-/** Minimum interval, in milliseconds, between scans that records cause. */
+/** Minimum interval, in milliseconds, between scans that are triggered by records. */
 const REFRESH_EVERY_MS = 100;
 
 export interface OutboxOptions {
@@ -48,15 +50,15 @@ interface Waiting {
 export interface Offered {
   /** Records that a rule selected. */
   readonly selected: number;
-  /** Selected records beyond the limit of their Pod. */
+  /** Selected records that exceeded the limit of their Pod. */
   readonly limited: number;
 }
 
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
 /**
- * Adds the owner to each event and other record, and passes them on in batches. A record of an unknown namespace waits for a
- * scan, which may find its owner.
+ * Adds the owner to events and other records, and passes them on in batches. A record of an unknown namespace waits for
+ * a scan, which may find its owner.
  */
 export class Outbox implements Disposable {
   readonly #options: OutboxOptions;
@@ -133,7 +135,10 @@ export class Outbox implements Disposable {
     });
   }
 
-  /** Calls `finish` with the owner of the namespace; if the owner is unknown, only after the next scan. */
+  /**
+   * Calls `finish` with the owner of the namespace. If the owner is unknown, first waits for the next scan unless too
+   * many records wait already.
+   */
   #attribute(kind: string, netns: Subject, finish: Waiting['finish']): void {
     if (netns === NODE) {
       finish(NODE_OWNER);

@@ -4,7 +4,7 @@ import { PROBES } from '#probes/index.ts';
 import { Kernel } from './kernel.ts';
 import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
 
-/** The kernel thread's end of the messages in messages.ts. */
+/** The kernel thread's side of the protocol in messages.ts. */
 
 if (parentPort === null) throw new Error('the kernel thread runs in a worker thread');
 const port = parentPort;
@@ -20,7 +20,7 @@ type Answers = {
   ) => Promise<Questions[Name]['answer']>;
 };
 
-/** IDs of unanswered requests, and of those among them that were cancelled. */
+/** IDs of pending requests, and of the pending requests that were cancelled. */
 const open = new Set<number>();
 const forgotten = new Set<number>();
 

@@ -21,7 +21,7 @@ export function startWorker(options: KernelOptions): Worker {
   return new Worker(new URL(file, import.meta.url), { workerData: options, name: 'kernel' });
 }
 
-/** A kernel thread, as the main thread sees it, with its unanswered requests. */
+/** A kernel thread as seen by the main thread, with its pending requests. */
 export class ThreadHandle {
   readonly #worker: Worker;
   readonly #callbacks: ThreadCallbacks;
@@ -50,7 +50,7 @@ export class ThreadHandle {
     });
   }
 
-  /** Resolves once the thread takes requests; rejects if it ends first. */
+  /** Resolves once the thread accepts requests; rejects if it ends first. */
   get ready(): Promise<void> {
     return this.#ready.promise;
   }

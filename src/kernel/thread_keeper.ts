@@ -13,10 +13,10 @@ export interface ThreadKeeperOptions {
   readonly hangMs: number;
 }
 
-/** Interval of pings while a request is unanswered. An idle thread is pinged each `hangMs`. */
+/** Interval of pings while a request is unanswered. An idle thread is pinged every `hangMs` milliseconds. */
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
-/** Milliseconds for a thread to close its probes, and then to end. */
+/** Milliseconds to wait for a thread to close its probes, and then for it to end. */
 const CLOSE_MS = 2_000;
 const TERMINATE_MS = 300;
 /** Milliseconds without a response to a ping after which the shutdown does not wait for the thread. */
@@ -25,12 +25,14 @@ const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
 /** Age in milliseconds after which a thread's failure does not count as a failed start. */
 const STABLE_MS = 30_000;
-/** Number of stuck threads at which no new thread is started. A thread that hangs in the kernel cannot be terminated. */
+/**
+ * Number of stuck threads at which no new thread is started. A thread that hangs in the kernel cannot be terminated.
+ */
 const STUCK_MAX = 3;
 
 /**
- * Keeps one kernel thread running. Pings it, and replaces it if it does not respond, because a synchronous read that hangs
- * in the kernel cannot be cancelled. A thread that fails to start is retried with backoff.
+ * Keeps one kernel thread running. Pings it, and replaces it if it does not respond, because a synchronous read that
+ * hangs in the kernel cannot be cancelled. A thread that fails to start is retried with backoff.
  */
 export class ThreadKeeper implements AsyncDisposable {
   readonly #options: ThreadKeeperOptions;
@@ -76,7 +78,7 @@ export class ThreadKeeper implements AsyncDisposable {
     if (this.#pulseMs === this.#options.hangMs) this.#watchPulse();
   }
 
-  /** Lets the thread close its probes, unless it does not respond, and terminates it. */
+  /** Lets the thread close its probes if it responds, and terminates it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#pulseTimer);
@@ -90,7 +92,7 @@ export class ThreadKeeper implements AsyncDisposable {
     const thread = this.#thread ?? this.#starting;
     this.#thread = undefined;
     if (thread === undefined) return;
-    // A thread that hangs cannot be waited for.
+    // The wait is limited, because a hanging thread may never end.
     await withDeadline(this.#end(thread, new Error('closed')), TERMINATE_MS, 'stuck').catch(() => undefined);
   }
 
@@ -116,7 +118,7 @@ export class ThreadKeeper implements AsyncDisposable {
     clearTimeout(this.#pulseTimer);
     this.#pulseMs = this.#thread?.owesAnswer ? Math.min(PING_EVERY_MS, hangMs / 2) : hangMs;
     this.#pulseTimer = setTimeout(() => {
-      // Scheduled first: a healthy thread answers the ping long before the next check.
+      // The next check is scheduled first, because a healthy thread responds to the ping long before it.
       this.#watchPulse();
       this.#checkPulse();
     }, this.#pulseMs);
@@ -135,7 +137,7 @@ export class ThreadKeeper implements AsyncDisposable {
     thread.ping();
   }
 
-  /** Abandons the thread if it is the current one, and schedules the next one. */
+  /** Abandons the thread if it is the current one, and schedules the start of a new one. */
   #lost(thread: ThreadHandle, why: string): void {
     if (thread !== this.#thread || this.#isClosed) return;
     this.#options.log('error', `replacing the kernel thread, which ${why}`);
@@ -153,7 +155,7 @@ export class ThreadKeeper implements AsyncDisposable {
     return thread.end(reason);
   }
 
-  /** Schedules one restart. A second call, from a thread that is lost while it gets its settings, changes nothing. */
+  /** Schedules one restart. A second call, for a thread that is lost while it receives its settings, has no effect. */
   #scheduleRestart(): void {
     if (this.#restartTimer !== undefined) return;
     this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);

@@ -24,7 +24,10 @@ const TROUBLE: readonly MetricDescriptor[] = [
   conntrack.metrics.limit,
 ];
 
-/** Counters with a label for the reason. They have no series before the first increment, which counts as 0. */
+/**
+ * Counters with a label for the reason. A series exists only after the first increment, so a missing series counts as
+ * 0.
+ */
 const COUNTED_BY_REASON: readonly MetricDescriptor[] = [packetloss.metrics.drops, tcpreset.metrics.resets];
 
 /** Returns the last collected values of every shown entity. */
@@ -35,7 +38,7 @@ export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
   return {
     collected: collected.toISOString(),
     metrics: TROUBLE.map(({ name }) => name),
-    // These metrics include Pods that share the node's namespace in the node.
+    // In these metrics, the node includes the Pods that share its network namespace.
     entities: shown.map(({ entity: { kind, namespace, pod, netns, isRetired }, slot }) => ({
       kind,
       namespace,

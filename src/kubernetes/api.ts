@@ -19,13 +19,15 @@ export interface ApiResponse {
   readonly body: Readable;
 }
 
-/** A Kubernetes API server with credentials. Disposing it kills a command that is fetching a credential. */
+/**
+ * A Kubernetes API server with credentials. Disposing of the session kills any command that is fetching a credential.
+ */
 export interface ApiSession extends Disposable {
   /** URL of the server, for the log. */
   readonly server: string;
   /** @throws if there is no response */
   request(request: ApiRequest): Promise<ApiResponse>;
-  /** Reads the configuration, certificates and token again for the next request. */
+  /** Rereads the configuration, certificates and token for the next request. */
   renew(): void;
 }
 
@@ -50,7 +52,7 @@ export class CredentialError extends Error {
 const STATUS_BYTES_MAX = 64 * 1024;
 const RETRY_AFTER_SECONDS_MAX = 60;
 
-/** Returns the error of a response. The message is from the Status object in its body, if there is one. */
+/** Returns the error in a response. Its message comes from the Status object in the body, if there is one. */
 export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Promise<ApiError> {
   let text = '';
   try {
@@ -59,7 +61,7 @@ export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Pr
       if (text.length > STATUS_BYTES_MAX) break;
     }
   } catch {
-    // Without the rest of the body, the status code has to do.
+    // If reading the body fails, the error is built from the status code and the part that was received.
   }
   const retryAfterMs = Math.min(retryAfter, RETRY_AFTER_SECONDS_MAX) * 1000;
   return new ApiError(status, `${status} ${messageOf(text)}`.trimEnd(), retryAfterMs);

@@ -1,6 +1,6 @@
 /**
- * Validation of data from the API server, which becomes metric labels, cache keys and log messages. An API server limits
- * most of it but not all, and another program may respond in its place.
+ * Validates data from the API server that becomes metric labels, cache keys and log messages. A real API server limits
+ * the length of most of this data but not all, and a different program may respond in its place.
  */
 
 /** Maximum length of an object's name (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
@@ -8,10 +8,13 @@ const NAME_LENGTH_MAX = 253;
 /** Maximum total length of an object's labels. The API limits the length of each label, but not their number. */
 const LABELS_LENGTH_MAX = 16 * 1024;
 const MESSAGE_LENGTH_MAX = 300;
-/** Digits of a 64-bit number. */
+/** A 64-bit number in decimal. */
 const VERSION = /^\d{1,20}$/;
 
-/** Returns a string, truncated to the length of a name; undefined for any other value or an empty string. */
+/**
+ * Returns a string, truncated to the maximum length of a name. Returns undefined for an empty string or any other
+ * value.
+ */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value.slice(0, NAME_LENGTH_MAX) : undefined;
 }
@@ -21,7 +24,7 @@ export function textsOf(values: readonly unknown[]): string[] {
   return values.map(textOf).filter((text) => text !== undefined);
 }
 
-/** Returns the string labels of an object, up to a total length. */
+/** Returns the labels of an object that have string values, up to a maximum total length. */
 export function labelsOf(labels: unknown): Readonly<Record<string, string>> {
   if (typeof labels !== 'object' || labels === null) return {};
   let length = 0;
@@ -61,8 +64,8 @@ export function oneLine(text: string, lengthMax = MESSAGE_LENGTH_MAX): string {
 }
 
 /**
- * Whether a resource version is older than another; versions of one resource only grow. A server that was restored from a
- * backup has older ones, and would not send changes until its versions exceed ours.
+ * Whether one resource version is older than another. The versions of a resource normally only grow. A server that was
+ * restored from a backup has older versions, and would not send changes until they exceed ours.
  */
 export function isEarlier(version = '', before = ''): boolean {
   return VERSION.test(version) && VERSION.test(before) && BigInt(version) < BigInt(before);

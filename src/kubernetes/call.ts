@@ -17,7 +17,10 @@ export class Call implements AsyncDisposable {
     return this.#controller.signal;
   }
 
-  /** Returns the outcome of `work`, which has to end when the signal is aborted. @throws if it takes too long; the request is aborted then */
+  /**
+   * Returns the result of `work`, which has to settle once the signal is aborted.
+   * @throws if `work` takes too long, in which case the request is aborted
+   */
   async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
     const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
     try {
@@ -29,7 +32,7 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** Yields the data of the body. Aborts the request if nothing arrives for `idleMs`. */
+  /** Yields the chunks of the body. Destroys the body if nothing arrives for `idleMs` milliseconds. */
   async *body(idleMs: number): AsyncGenerator<Buffer> {
     const body = this.response?.body;
     if (body === undefined) throw new Error('there is no response yet');
@@ -44,7 +47,10 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** Whether the connection caused this error. If its reader failed, the body was destroyed with a different error. */
+  /**
+   * Whether the connection caused this error. If the reader of the body failed instead, the body was destroyed with a
+   * different error.
+   */
   isBrokenBy(error: unknown): boolean {
     return this.response?.body.errored === error;
   }

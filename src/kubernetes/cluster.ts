@@ -18,7 +18,7 @@ export interface ClusterOptions {
   readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
   /** Called with the networks of the Pods on this node when they change. */
   readonly podNetworks: (networks: readonly string[]) => void;
-  /** Maximum random delay in milliseconds of requests that all agents may send at the same time. */
+  /** Maximum random delay in milliseconds before requests that all agents may send at the same time. */
   readonly spreadMs?: number;
 }
 
@@ -37,7 +37,9 @@ const CLUSTER_TIMING: Partial<Timing> = { startJitterMs: 30_000, answerMs: 30_00
 
 type AnyReflector = AsyncDisposable & { readonly tally: ResourceTally };
 
-/** Follows the objects of the Kubernetes API that the agent needs: the Pods of its node, the node, and owners of addresses. */
+/**
+ * Watches the Kubernetes API objects that the agent needs: its node, the Pods on the node, and the owners of addresses.
+ */
 export class Cluster implements AsyncDisposable {
   readonly #options: ClusterOptions;
   readonly #feed: PodsFeed;
@@ -46,9 +48,12 @@ export class Cluster implements AsyncDisposable {
   readonly #near = new AddressBook();
   #peers: Peers = 'off';
   #wide: WideBook | undefined;
-  /** UIDs of the objects that are this node: one or none. */
+  /** UID of the API object for this node. Empty if there is none. */
   readonly #nodes = new Set<string>();
-  /** Problem if the API has no node of this name; undefined if it has one, or if that is not known yet. */
+  /**
+   * Description of the problem if the API has no node with this name. Undefined if it has one, or if that is not known
+   * yet.
+   */
   #unknownNode: string | undefined;
   #ownNetworks: readonly string[] = [];
   readonly #ending = new AbortController();
@@ -66,7 +71,7 @@ export class Cluster implements AsyncDisposable {
     ];
   }
 
-  /** Resolves once the Pods were listed for the first time, or after the given milliseconds. */
+  /** Resolves once the Pods have been listed for the first time, or after `withinMs` milliseconds. */
   async listed(withinMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
@@ -174,21 +179,21 @@ export class Cluster implements AsyncDisposable {
     this.#options.podNetworks(networks);
   }
 
-  /** Reports that the API has no node of this name. Otherwise no request would fail, and no Pod would be found. */
+  /** Reports that the API has no node with this name. No request fails in this case, but no Pods are found. */
   async #missNode(): Promise<void> {
     if (this.#unknownNode !== undefined) return;
     const { session, node, log, spreadMs } = this.#options;
     const unknown = `${session.server} has no node ${node}, so Pods have no names; set NODE_NAME to spec.nodeName`;
     this.#unknownNode = unknown;
     const hint = await nearNode(session, node, this.#ending.signal, spreadMs).catch(() => '');
-    // The node may have been created meanwhile.
+    // The node may have been created in the meantime.
     if (this.#nodes.size > 0 || this.#ending.signal.aborted) return;
     this.#unknownNode = hint === '' ? unknown : `${unknown}; ${hint}`;
     log('warn', `node: ${this.#unknownNode}`);
   }
 }
 
-/** Returns the first problem, of the Pods if they have one. */
+/** Returns one of the problems, preferably that of the Pods. */
 function troubleOf(resources: readonly ResourceTally[]): string | undefined {
   const troubles = resources.filter(({ trouble }) => trouble !== undefined);
   const [first] = troubles.sort((a, b) => Number(b.resource === 'pods') - Number(a.resource === 'pods'));
@@ -251,7 +256,7 @@ class WideBook implements AsyncDisposable {
 
   #setNode(object: string, node: Node): void {
     this.book.set(object, [nodeOwner(node)]);
-    // Only public networks matter, because private addresses are never called external.
+    // Only public networks matter, because private addresses are never considered external.
     const cidrs = node.podCidrs.filter((cidr) => isPublic(cidr.split('/', 1)[0] ?? ''));
     const before = this.#podNetworks.get(object) ?? [];
     if (cidrs.join() === before.join()) return;

@@ -1,6 +1,6 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 
-/** Milliseconds for a command, which may call a login server. */
+/** Maximum run time in milliseconds of a command, which may contact a login server. */
 export const COMMAND_MS = 30_000;
 
 interface CommandRunner {
@@ -8,8 +8,8 @@ interface CommandRunner {
 }
 
 /**
- * Limits the run time of the commands that the kubeconfig fetches credentials with (`exec`). The client library has no such
- * option, so the function that starts commands is replaced.
+ * Limits the run time of the commands that fetch credentials for a kubeconfig (`exec`). The client library has no
+ * option for this, so the function that starts commands is replaced.
  */
 export function boundCommands(config: KubeConfig, ending: AbortSignal, timeout = COMMAND_MS): void {
   const { authenticators } = config as unknown as { readonly authenticators: readonly CommandRunner[] };

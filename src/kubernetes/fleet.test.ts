@@ -85,8 +85,8 @@ it('agents recover within ten seconds of an API server that was away and then re
   const backMs = clock.now();
   await clock.advance(10_000);
   expect(fleet.isWhole).toBe(true);
-  // Each agent follows two resources. Reconnects are spread over one second, and the retries after the first failure over two more seconds. Later, each
-  // retry waits for 4 to 8 s.
+  // Each agent follows two resources. The reconnects are spread over one second, and the retries after the first
+  // failure are spread over two more seconds. Each later retry waits for 4 to 8 s.
   const { length: followed } = fleet.reflectors;
   expect(fleet.busiestSecond(awayMs)).toBeLessThanOrEqual(1.2 * followed);
   expect(fleet.busiestSecond(awayMs + 10_000)).toBeLessThanOrEqual(0.5 * followed);

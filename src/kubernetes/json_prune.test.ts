@@ -15,7 +15,8 @@ function pick(value: unknown, shape: Shape): unknown {
 }
 
 /**
- * No key ends in a backslash, because V8 13.6 parses {"\\"":1} as {"\\\\":1} if it has seen that key at the same position before.
+ * No key ends in a backslash, because V8 13.6 parses {"\\"":1} as {"\\\\":1} if it has seen that key at the same
+ * position before.
  */
 const KEYS = ['a', 'b', 'ü', '"', 'a\\b', 'constructor'];
 const { value } = fc.letrec<{ value: unknown }>((tie) => ({

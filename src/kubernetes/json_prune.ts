@@ -1,6 +1,6 @@
 /**
- * Parts of a JSON value to keep: `true` for all of it, or an object with the keys to keep, each with its shape. The shape of
- * a list applies to all of its items. A value that is neither an object nor a list is kept.
+ * Parts of a JSON value to keep: `true` for all of it, or an object with the keys to keep, each with its shape. The
+ * shape of a list applies to all of its items. A value that is neither an object nor a list is kept.
  */
 export type Shape = true | { readonly [key: string]: Shape };
 
@@ -14,8 +14,8 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
 /**
- * Parses only the parts of JSON that the shape names. The rest, such as the environment variables of a Pod, is skipped
- * without creating strings or objects.
+ * Parses only the parts of a JSON text that are in the shape. Other parts, such as the environment variables of a Pod,
+ * are skipped without creating strings or objects.
  * @throws {SyntaxError} if the JSON is truncated, or if a part to keep is malformed
  */
 export function parsePruned(bytes: Buffer, shape: Shape): unknown {
@@ -138,7 +138,7 @@ class Pruner {
     }
   }
 
-  /** Skips white space, and returns the next byte. */
+  /** Skips whitespace, and returns the next byte. */
   #peek(): number | undefined {
     while (isSpace(this.#bytes[this.#at])) this.#at++;
     return this.#bytes[this.#at];

@@ -1,6 +1,6 @@
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** Maximum size of an object. etcd accepts at most 1.5 MiB, which can double if JSON is quoted within JSON. */
+/** Maximum size of an object in bytes. etcd accepts at most 1.5 MiB, which can double if JSON is quoted within JSON. */
 const OBJECT_BYTES_MAX = 8 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
@@ -56,8 +56,8 @@ function isBlank(line: Buffer): boolean {
 }
 
 /**
- * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time, so that memory holds only
- * one item of a large list. Returns the metadata of the list.
+ * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time, so that memory holds
+ * only one item of a large list. Returns the metadata of the list.
  * @param item called for each item; may throw to stop
  * @param shape parts of each item to keep
  * @throws if the body is not such a list, or is truncated
@@ -75,10 +75,10 @@ export async function readList(
 }
 
 const ITEMS = /"items"\s*:\s*$/;
-/** Nesting depth inside the list object, and inside its items. */
+/** Nesting depth inside the list object, and inside its `items` array. */
 const IN_LIST = 1;
 const IN_ITEMS = 2;
-/** Number of bytes that may precede the bracket of the items: the key and white space. */
+/** Maximum number of bytes before the opening bracket of the items, for the key and whitespace. */
 const TAIL_LENGTH = 64;
 
 /** Splits a list into its items by counting brackets and braces outside of strings. */
@@ -126,7 +126,7 @@ class ListScanner {
 
   #opened(chunk: Buffer, at: number): void {
     if (this.#inItems) {
-      // Skips the comma and white space before the item.
+      // Skips the comma and whitespace before the item.
       if (this.#depth === IN_ITEMS) this.#start = at;
     } else if (this.#depth === IN_LIST && chunk[at] === OPEN_BRACKET && this.#isItems(chunk, at)) {
       this.#toFrame(chunk.subarray(this.#start, at + 1));

@@ -97,7 +97,7 @@ describe('exec', () => {
   const HANGS =
     'gets no request, because the command or login server for the credential in the kubeconfig does not respond';
   const never = () => new AbortController().signal;
-  /** Returns whether the command still runs. Its PID may belong to another process now. */
+  /** Returns whether the command is still running. Its PID may belong to another process now. */
   const isSleeping = (pid: string) =>
     existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep');
   /** Returns the lines that the commands have written. */

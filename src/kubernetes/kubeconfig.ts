@@ -4,16 +4,16 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 
-/** Fields of a kubeconfig user that the client library does not know. */
+/** Fields of a kubeconfig user that the client library does not support. */
 interface FileUser {
   readonly name?: string;
   readonly user?: { readonly tokenFile?: string };
 }
 
 /**
- * Loads the address of the API server and the credentials from $KUBECONFIG, ~/.kube/config, or the service account of the
- * Pod. As in kubectl, missing files of $KUBECONFIG are ignored, and if several files define a name or the current context,
- * the first one wins (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
+ * Loads the address of the API server and the credentials from $KUBECONFIG, ~/.kube/config, or the service account of
+ * the Pod. As in kubectl, missing files of $KUBECONFIG are ignored, and if several files define a name or the current
+ * context, the first one wins (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
  * @param file kubeconfig to use instead
  * @throws if there is no configuration, or if it is invalid
  */
@@ -62,7 +62,7 @@ function loadFile(path: string): KubeConfig {
   config.users = config.users.map((user) => {
     const tokenFile = tokenFiles.get(user.name);
     if (tokenFile === undefined || tokenFile === '') return user;
-    // A token file takes precedence over a token, and is read again later.
+    // A token file takes precedence over a token, and is reread later.
     const authProvider = { name: 'tokenFile', config: { tokenFile: resolve(dirname(path), tokenFile) } };
     const { token: _, ...rest } = user;
     return { ...rest, authProvider };

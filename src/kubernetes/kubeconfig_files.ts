@@ -3,13 +3,13 @@ import { parse } from 'yaml';
 import type { Files } from '#files/files.ts';
 
 const BYTES_MAX = 4 * 1024 * 1024;
-/** Skips work in quadratic time: error messages with line numbers, and the check for duplicate keys. */
+/** Disables features that take quadratic time: error messages with line numbers, and the check for duplicate keys. */
 const YAML_OPTIONS = { prettyErrors: false, uniqueKeys: false } as const;
 
 /**
- * Reads the files that the client library will read, to fail early: the library reads synchronously, so a pipe or a hung
- * file system would block this thread.
- * @throws an error that names the variable and the file. The library reports missing and malformed files itself
+ * Reads the files that the client library will read, to detect problems early. The library reads files synchronously,
+ * so a pipe or a hung file system would block this thread.
+ * @throws an error that names the variable and the file. Missing and malformed files are left for the library to report
  */
 export async function checkKubeconfig(files: Files, env: NodeJS.ProcessEnv): Promise<void> {
   const given = env['KUBECONFIG'] ?? '';
@@ -35,8 +35,8 @@ async function readIfThere(files: Files, path: string, what: string): Promise<st
 const FIELDS = ['certificate-authority', 'client-certificate', 'client-key', 'token-file', 'tokenFile'];
 
 /**
- * Returns the files that a kubeconfig refers to, with the name of the field. Searches the whole document, because the
- * library reads some of them while it parses.
+ * Returns the files that a kubeconfig refers to, each with the name of its field. Searches the whole document, because
+ * the library reads some of these files while it parses.
  */
 function filesOf(text: string, folder: string): [string, string][] {
   const named: [string, string][] = [];
@@ -47,7 +47,7 @@ function filesOf(text: string, folder: string): [string, string][] {
     };
     parse(text, take, YAML_OPTIONS);
   } catch {
-    // The kubeconfig is malformed.
+    // The library reports a malformed kubeconfig.
   }
   return named;
 }

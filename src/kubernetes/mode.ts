@@ -10,7 +10,7 @@ const NO_TOKEN = `the Kubernetes API is not used, because this Pod has no ${SERV
 /** Whether to use the Kubernetes API. */
 export interface KubernetesUse {
   readonly asked: boolean;
-  /** Why the API is not used although the agent runs in a Pod; undefined otherwise. */
+  /** Reason why the API is not used although the agent runs in a Pod; undefined otherwise. */
   readonly trouble: string | undefined;
 }
 

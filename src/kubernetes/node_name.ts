@@ -10,12 +10,12 @@ interface Named {
 
 const HOSTNAME = 'kubernetes.io/hostname';
 const KEEP = { metadata: { name: true, labels: { [HOSTNAME]: true } } } as const satisfies Shape;
-/** Requests only the metadata of nodes, because their images and addresses are large. */
+/** Requests only the metadata of nodes, because complete Node objects are large. */
 const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const PAGE_NODES = 500;
 const PAGES_MAX = 4;
 const SHOWN_MAX = 3;
-/** Maximum random delay, because all agents of a cluster may have the same problem. */
+/** Maximum random delay in milliseconds, because all agents of a cluster may have the same problem. */
 const SPREAD_MS = 10_000;
 const DEADLINE_MS = 10_000;
 
@@ -59,7 +59,7 @@ function nodeIn(object: unknown): Named {
   return { metadata: { name: oneLine(textOf(name) ?? ''), labels: labelsOf(labels) } };
 }
 
-/** Whether two names differ only in case or domain, or if one is the host name that the cloud assigned. */
+/** Whether the name or the host name label of a node differs from `node` only in case or domain. */
 function isNear({ metadata: { name, labels } }: Named, node: string): boolean {
   return [name, labels?.[HOSTNAME] ?? name].some(
     (each) => each.toLowerCase() === node.toLowerCase() || firstLabel(each) === firstLabel(node),

@@ -4,9 +4,9 @@ import type { Shape } from './json_prune.ts';
 import type { Resource } from './reflector.ts';
 
 /**
- * The fields of Kubernetes objects that netsonde reads (https://kubernetes.io/docs/reference/kubernetes-api/), and what it
- * keeps of them: a few hundred bytes of a Pod of 10 kB. Fields that no shape names, such as environment variables, are not
- * parsed.
+ * The fields of Kubernetes objects that netsonde reads (https://kubernetes.io/docs/reference/kubernetes-api/), and what
+ * it keeps of them: a few hundred bytes per Pod instead of 10 kB. Fields that are not in any shape, such as environment
+ * variables, are not parsed.
  */
 
 interface ApiMetadata {
@@ -58,9 +58,9 @@ export interface Pod {
   readonly owner: Owner | undefined;
   /** Milliseconds since the epoch. */
   readonly createdMs: number;
-  /** Whether it uses the node's network. */
+  /** Whether the Pod uses the node's network. */
   readonly hostNetwork: boolean;
-  /** Addresses of its own network; empty if it uses the node's network or has ended. */
+  /** Addresses in the Pod's own network. Empty if the Pod uses the node's network or has ended. */
   readonly ips: readonly string[];
 }
 
@@ -69,9 +69,9 @@ const CONFIG_MIRROR = 'kubernetes.io/config.mirror';
 const CONFIG_UID = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /**
- * Returns the UID that the kubelet uses for cgroups. A static Pod is a mirror in the API with another UID, and has the
- * kubelet's UID in an annotation (kubelet, pkg/kubelet/pod/mirror_client.go). Because users can write annotations, a Pod
- * that really has the UID takes precedence (`PodsFeed`).
+ * Returns the UID that the kubelet uses for cgroups. A static Pod appears in the API as a mirror with a different UID,
+ * and an annotation of the mirror contains the kubelet's UID (kubelet, pkg/kubelet/pod/mirror_client.go). Because users
+ * can write annotations, a Pod that really has the UID takes precedence (`PodsFeed`).
  */
 function cgroupUid({ uid, annotations }: ApiMetadata): string {
   const mirrored = annotations?.[CONFIG_MIRROR];
@@ -94,7 +94,10 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
   };
 }
 
-/** Maximum number of Pods of one node, including ended ones, of which a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
+/**
+ * Maximum number of Pods of one node, including ended Pods. By default, a cluster keeps up to 12,500 ended Pods
+ * (`--terminated-pod-gc-threshold`).
+ */
 const PODS_MAX = 20_000;
 /** Maximum number of objects of other kinds, enough for the largest clusters. */
 const OBJECTS_MAX = 100_000;
@@ -213,7 +216,10 @@ interface ApiEndpointSlice {
     | null;
 }
 
-/** Pods of endpoint slices, except those on this node, which the list of Pods has earlier and with more details. */
+/**
+ * Pods in EndpointSlices, except those on this node, because the list of Pods contains these earlier and in more
+ * detail.
+ */
 export function endpointSlices(thisNode: string): Resource<readonly Addressed[]> {
   return {
     name: 'endpointslices',
@@ -228,11 +234,12 @@ export function endpointSlices(thisNode: string): Resource<readonly Addressed[]>
     trim: ({ metadata, addressType, endpoints }: ApiEndpointSlice) => {
       if (addressType === 'FQDN') return undefined;
       const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
-        // An ended Pod may stay in a slice for a moment after another Pod has got its address.
+        // An ended Pod may briefly remain in a slice after its address has been assigned to another Pod.
         const hasEnded = conditions?.terminating === true && conditions.serving !== true;
         const name = textOf(targetRef?.name);
         if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || name === undefined) return [];
-        // The API server does not check target references. A user who may write slices may only name Pods of the same namespace.
+        // The API server does not validate target references. A reference to a Pod in a different namespace is ignored,
+        // so that a user who may write slices cannot name Pods in other namespaces.
         const { namespace = '' } = metadata;
         if (targetRef.namespace !== undefined && targetRef.namespace !== namespace) return [];
         return [{ namespace, name, ips: textsOf(addresses) }];
@@ -251,9 +258,9 @@ interface ApiConfigMap {
 export interface ConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Undefined if the key does not exist or is not text. */
+  /** Value of the key. Undefined if the key does not exist or its value is not text. */
   readonly text: string | undefined;
-  /** Whether the key exists, but is not text. */
+  /** Whether the key exists, but its value is not text. */
   readonly isBinary: boolean;
   readonly keys: readonly string[];
 }
@@ -280,7 +287,7 @@ export function configMap(namespace: string, name: string, key: string): Resourc
   };
 }
 
-/** Returns an own property only, because the key may be the name of an inherited one, such as `constructor`. */
+/** Returns only an own property, because the key may be the name of an inherited property, such as `constructor`. */
 function ownText(texts: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
   return texts !== undefined && Object.hasOwn(texts, key) ? texts[key] : undefined;
 }

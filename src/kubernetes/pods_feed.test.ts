@@ -9,7 +9,10 @@ function pod(uid: string, name: string): Pod {
   return { uid, namespace: 'shop', name, labels: {}, owner: undefined, createdMs: 0, hostNetwork: false, ips: [] };
 }
 
-/** Opens a feed, with a function that returns its reports since the last call: the names that were set and the UIDs that were deleted. */
+/**
+ * Opens a feed. Also returns a function that returns the feed's reports since the last call: the names that were set
+ * and the UIDs that were deleted.
+ */
 function open() {
   const updates: PodsUpdate[] = [];
   const feed = new PodsFeed((update) => updates.push(update));

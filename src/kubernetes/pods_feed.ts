@@ -3,15 +3,15 @@ import { workloadOf } from '#pods/workload.ts';
 import type { Pod } from './objects.ts';
 import type { Follower } from './reflector.ts';
 
-/** Milliseconds in which changes are collected into one update. */
+/** Milliseconds for which changes are collected into one update. */
 const SETTLE_MS = 50;
 
-/** Follows the Pods of this node in the API, and reports changes of the fields that the agent uses. */
+/** Follows the Pods of this node in the API, and reports changes in the fields that the agent uses. */
 export class PodsFeed implements Follower<Pod>, Disposable {
   readonly #tell: (update: PodsUpdate) => void;
-  /** By the UID of the API object, which for the mirror of a static Pod is not the UID of the Pod. */
+  /** Pods by UID of the API object. For the mirror of a static Pod, this is not the UID of the Pod. */
   readonly #pods = new Map<string, PodName>();
-  /** API objects by the UID of the Pod: the Pod itself and its mirrors. */
+  /** UIDs of API objects by UID of the Pod: those of the Pod itself and its mirrors. */
   readonly #objects = new Map<string, Set<string>>();
   readonly #byName = new Map<string, number>();
   readonly #changed = new Set<string>();
@@ -60,7 +60,10 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** Whether the object represents the Pod with this UID: it has the UID itself, or it is a mirror and no other object has it. */
+  /**
+   * Whether the object represents the Pod with this UID: either the object has this UID, or it is a mirror and no other
+   * object has this UID.
+   */
   #isHolder(object: string, { uid }: PodName): boolean {
     return uid === object || this.#pods.get(uid)?.uid !== uid;
   }

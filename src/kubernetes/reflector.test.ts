@@ -8,7 +8,7 @@ import { type Pod, podsOf } from './objects.ts';
 import { Reflector, type Resource, type Timing } from './reflector.ts';
 import { openSession } from './session.ts';
 
-/** The reflector recovers within this time after the server is back, measured by the virtual clock. */
+/** The reflector recovers within this time after the server is available again, measured by the virtual clock. */
 const HEALS_WITHIN_MS = 10_000;
 const SPACING_MS = 1_000;
 /** A forbidden resource is requested at most twice a minute. */
@@ -189,7 +189,7 @@ describe.concurrent('a copy by list and watch', () => {
     add('three');
     await eventually(() => expect(names()).toEqual(['three', 'two']));
     expectMeasured(scene);
-    // The messages differ, because a connection may be reset or refused.
+    // The messages differ because a connection may be either reset or refused.
     const troubles = scene.log.slice(0, -1);
     expect(troubles).not.toEqual([]);
     for (const line of troubles) expect(line).toMatch(/^pods: .* the last known state is kept$/);
@@ -240,7 +240,7 @@ describe.concurrent('a copy by list and watch', () => {
     const one = add('one');
     add('two');
     await eventually(() => expect(names()).toEqual(['one', 'two']));
-    // The stream does not report this deletion.
+    // The deletion is not reported in the stream.
     server.forget('pods', one);
     await eventually(() => expect(names()).toEqual(['two']));
     expect(scene.reflector.tally.relists).toBeGreaterThan(0);

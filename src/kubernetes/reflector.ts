@@ -9,14 +9,14 @@ import type { ResourceTally } from './tally.ts';
 
 /** Kind of objects to watch, and the parts of them to keep. */
 export interface Resource<T> {
-  /** Plural, for metrics and the log. */
+  /** Plural name, for metrics and the log. */
   readonly name: string;
   /** Path, such as `/api/v1/pods`. */
   readonly path: string;
   readonly fieldSelector?: string;
   /**
-   * How to list: `cache` for the whole list from the memory of the API server (resourceVersion=0), `pages` for a list that is
-   * too large for one response.
+   * How to list: `cache` for the whole list from the memory of the API server (resourceVersion=0), `pages` for a list
+   * that is too large for one response.
    */
   readonly list: 'cache' | 'pages';
   /** Maximum number of objects. A longer list is rejected, because something must be wrong with the server. */
@@ -27,7 +27,7 @@ export interface Resource<T> {
   readonly trim: (object: never) => T | undefined;
 }
 
-/** Called for every change, including those that a new list shows. The key is the object's UID. */
+/** Called for every change, including changes that a new list reveals. The key is the object's UID. */
 export interface Follower<T> {
   set(uid: string, object: T): void;
   delete(uid: string): void;
@@ -42,9 +42,12 @@ export interface Timing {
   readonly answerMs: number;
   /** Timeout for a complete list, or a page of it. */
   readonly listMs: number;
-  /** Timeout for silence on a stream, on which the API server sends a bookmark every minute. */
+  /** Timeout for silence on a stream. The API server sends a bookmark every minute. */
   readonly idleMs: number;
-  /** Maximum duration of a stream. The server is asked to end it after a random time from half of this on. */
+  /**
+   * Maximum duration of a stream. The server is asked to end it after a random time between half of this duration and
+   * all of it.
+   */
   readonly streamMs: number;
   /** Interval at which the list is read again, in case a change was missed. */
   readonly relistMs: number;
@@ -66,7 +69,7 @@ const PAGE_OBJECTS = 500;
 const STABLE_MS = 5_000;
 const CODES_MAX = 64;
 const TROUBLE_LENGTH_MAX = 1_000;
-/** Maximum random share by which the interval between lists is shortened. */
+/** Maximum random fraction by which the interval between lists is shortened. */
 const RELIST_JITTER = 0.2;
 
 /** Fields of the Status object in an error event. */
@@ -83,8 +86,8 @@ interface WatchEvent {
 }
 
 /**
- * Keeps a copy of the objects of one kind with list and watch. After any failure or end of a stream, it continues from the
- * last version or lists again, at a limited rate.
+ * Maintains a copy of the objects of one kind by list and watch. After a failure or the end of a stream, continues from
+ * the last version or lists again, at a limited rate.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export class Reflector<T> implements AsyncDisposable {
@@ -192,7 +195,7 @@ export class Reflector<T> implements AsyncDisposable {
       this.#refusedMs = undefined;
       if (isCertificateFault(error)) this.#session.renew();
     }
-    // The server may return with other resource versions, for example after a restore.
+    // The server may come back with different resource versions, for example after a restore.
     this.#version = undefined;
     const trouble = oneLine(`${this.#session.server} ${error.message}${this.#remedy(error)}`, TROUBLE_LENGTH_MAX);
     if (this.#trouble === trouble) return;
@@ -250,7 +253,7 @@ export class Reflector<T> implements AsyncDisposable {
     const { answerMs, listMs } = this.#timing;
     const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
     await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
-    // Limits the total time of a server that sends slowly without end.
+    // Limits the total time, because a server may send slowly without end.
     const deadline = setTimeout(() => call.end(), listMs);
     const page: [uid: string, object: T | undefined][] = [];
     const take = (object: unknown) => {
@@ -266,7 +269,10 @@ export class Reflector<T> implements AsyncDisposable {
     }
   }
 
-  /** Follows changes. Resolves when the stream has ended normally or the connection broke; the next stream continues there. */
+  /**
+   * Follows changes on a stream. Resolves when the stream has ended normally or its connection has broken. The next
+   * stream continues from there.
+   */
   async #watch(): Promise<void> {
     const { path, fieldSelector } = this.#resource;
     const streamMs = jittered(this.#timing.streamMs, Math.random());
@@ -281,7 +287,7 @@ export class Reflector<T> implements AsyncDisposable {
     await using call = await this.#ask('watch', withQuery(path, query));
     this.#heard();
     const openedMs = this.#clock.now();
-    // For a server that ignores timeoutSeconds.
+    // Ends the stream if the server ignores timeoutSeconds.
     const deadline = setTimeout(() => call.end(), streamMs + this.#timing.answerMs);
     try {
       for await (const event of jsonLines(call.body(this.#timing.idleMs), shape)) {

@@ -23,8 +23,8 @@ const MESSAGE_LENGTH_MAX = 1_024;
 const NAME_LENGTH_MAX = 253;
 
 /**
- * Reports a rejection as an Event on the ConfigMap (`kubectl describe configmap`). The name of the Event is a hash of its
- * content, so that of many agents with the same error, only the first one creates it.
+ * Reports a rejection as an Event on the ConfigMap (`kubectl describe configmap`). The name of the Event contains a
+ * hash of its content, so that if many agents have the same error, only the first one creates the Event.
  * @throws if the Event cannot be created
  */
 export async function reportRejection(

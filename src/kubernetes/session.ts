@@ -10,12 +10,12 @@ import { boundCommands, COMMAND_MS } from './credential_commands.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /**
- * This module is loaded only if the API is used, because the client library takes much memory. The library handles
- * kubeconfigs, service accounts and authentication. Requests use Node.js directly, each on its own connection, so that a
- * hung request does not affect others.
+ * This module is loaded only if the API is used, because the client library uses a lot of memory. The library handles
+ * kubeconfigs, service accounts and authentication. Requests are made with Node.js directly, each on its own
+ * connection, so that a hung request does not affect other requests.
  */
 
-/** TCP keep-alive delay. A dead peer is detected about ten seconds later. */
+/** TCP keep-alive delay in milliseconds. A dead peer is detected about ten seconds later. */
 const KEEPALIVE_MS = 15_000;
 /** Milliseconds to wait for the output of a killed command, which its children may keep open. */
 const PIPES_MS = 1_000;
@@ -37,7 +37,7 @@ class KubeSession implements ApiSession {
   readonly #ending = new AbortController();
   readonly #commandMs: number;
   #config: KubeConfig;
-  /** The credential in progress. Requests share it, so that only one command or login request runs at a time. */
+  /** The authorization in progress. Requests share it, so that only one command or login request runs at a time. */
   #authorizing: Promise<RequestOptions> | undefined;
 
   constructor(file: string | undefined, commandMs: number) {
@@ -55,7 +55,8 @@ class KubeSession implements ApiSession {
       this.#config = this.#load();
       this.#authorizing = undefined;
     } catch {
-      // A file may be in the middle of a replacement. The next request then fails as well, and reads it again.
+      // A file may be in the middle of being replaced. In that case, the next request fails as well, and the files are
+      // read again.
     }
   }
 
@@ -71,7 +72,7 @@ class KubeSession implements ApiSession {
       ...options.headers,
       ...authorizationOf(options),
       Accept: accept,
-      // Only lists are large, and compression would delay events of a stream.
+      // Only lists are compressed, because they are large. Compression would delay the events of a stream.
       ...(path.includes('watch=') ? {} : { 'Accept-Encoding': 'gzip' }),
       ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
       'User-Agent': 'netsonde',
@@ -118,7 +119,10 @@ class KubeSession implements ApiSession {
   }
 }
 
-/** Adds the credentials of the configuration. @throws {CredentialError} if a command or login server does not provide them in time */
+/**
+ * Returns request options with the credentials of the configuration.
+ * @throws {CredentialError} if a command or login server does not provide them in time
+ */
 async function optionsOf(config: KubeConfig, withinMs: number): Promise<RequestOptions> {
   const options: RequestOptions = { headers: {} };
   const applied = config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
@@ -139,7 +143,7 @@ function authorizationOf({ headers }: RequestOptions): { readonly Authorization?
 
 function answerOf(call: ClientRequest): Promise<ApiResponse> {
   return new Promise((resolve, reject) => {
-    // After the response has begun, connection failures are reported by its body.
+    // After the response has started, connection failures are reported by its body.
     call.on('error', reject);
     call.once('response', (response: IncomingMessage) => {
       const retryAfter = Number(response.headers['retry-after']);

@@ -2,7 +2,7 @@ import type { Peer } from '#api/events.ts';
 
 export type OwnerKind = 'pod' | 'node' | 'service';
 
-/** Addresses that one object of the Kubernetes API states for an owner. */
+/** Addresses that one Kubernetes API object lists for an owner. */
 export interface AddressOwner {
   readonly kind: OwnerKind;
   readonly namespace: string;
@@ -12,9 +12,12 @@ export interface AddressOwner {
   readonly ips: readonly string[];
 }
 
-/** Maximum number of addresses that are kept; one takes 340 bytes. */
+/** Maximum number of addresses to keep. Each uses 340 bytes. */
 const ADDRESSES_MAX = 100_000;
-/** Maximum number of claims per address. A Pod has one for each slice of a Service, and a client may create any number. */
+/**
+ * Maximum number of claims per address. A Pod's address has one claim for each EndpointSlice that lists it, and API
+ * clients may create any number of slices.
+ */
 const CLAIMS_MAX = 256;
 
 interface Claim {
@@ -22,12 +25,12 @@ interface Claim {
   readonly owner: Omit<AddressOwner, 'ips'>;
 }
 
-/** Finds the owner of an address, from the objects of the Kubernetes API that state it. */
+/** Finds the owner of an address in the Kubernetes API objects that list it. */
 export class AddressBook {
   readonly #max: number;
-  /** Addresses that each object claims here; an object whose addresses did not fit has no entry. */
+  /** Addresses by the object that claims them. An object has no entry if none of its addresses fit. */
   readonly #objects = new Map<string, readonly string[]>();
-  /** Claims of each address. Nearly all addresses have one claim, which saves the array. */
+  /** Claims by address. A single claim, by far the most common case, is stored without an array. */
   readonly #claims = new Map<string, Claim | readonly Claim[]>();
   readonly #leftOut = new Map<string, number>();
   #leftOutSum = 0;
@@ -69,8 +72,9 @@ export class AddressBook {
   }
 
   /**
-   * Returns undefined if the address has no owner or if the owner is ambiguous. A node has precedence over Pods that share
-   * its address. If two Pods state it, the newer one is the owner: the older one has ended, even if the API does not show that yet.
+   * Returns undefined if the address has no owner or if the owner is ambiguous. A node takes precedence over Pods that
+   * share its address. If two Pods have the address, the newer Pod is the owner, because the older one has ended even
+   * if the API does not show that yet.
    */
   find(ip: string): Peer | undefined {
     const found = this.#claims.get(ip);
@@ -122,7 +126,7 @@ function isList(claims: Claim | readonly Claim[]): claims is readonly Claim[] {
   return Array.isArray(claims);
 }
 
-/** Returns the notation that events use: users may write an IPv6 address in another one. */
+/** Returns the address in the notation that events use, because an IPv6 address can be written in several ways. */
 function plainIp(ip: string): string {
   if (!ip.includes(':')) return ip;
   const url = `http://[${ip}]`;

@@ -13,7 +13,7 @@ const PRIVATE_V4 = [
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
 ] as const;
-/** The only range of IPv6 that IANA assigns for global unicast. */
+/** The only IPv6 range that IANA has assigned for global unicast. */
 const PUBLIC_V6 = ['2000::', 3] as const;
 
 const privateV4 = new BlockList();
@@ -32,7 +32,9 @@ export function isPublic(ip: string): boolean {
   }
 }
 
-/** Returns a predicate for addresses in any of the networks, such as `2001:db8::/64`. Malformed networks are ignored. */
+/**
+ * Returns a predicate for addresses in any of the networks, such as `2001:db8::/64`. Malformed networks are ignored.
+ */
 export function networks(cidrs: Iterable<string>): (ip: string) => boolean {
   const list = new BlockList();
   for (const cidr of cidrs) {

@@ -74,7 +74,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
     { containerId: ID },
   ],
   ['Docker in Docker', `/docker/${ID}/docker/${INNER}`, { containerId: ID }],
-  // Pods below a cgroup that does not belong to a kubelet of this node.
+  // Pods below a cgroup that does not belong to one of this node's kubelets.
   [
     'kind, from its machine',
     `/docker/${ID}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod${UNDERSCORED}.slice/cri-containerd-${INNER}.scope`,
@@ -105,7 +105,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
 describe('parseCgroup', () => {
   it.each(LAYOUTS)('%s', (_, path, expected) => {
     expect(parseCgroup(`0::${path}\n`)).toEqual(expected);
-    // In v1 and hybrid layouts, other hierarchies do not name the Pod.
+    // In v1 and hybrid layouts, the paths of other hierarchies do not identify the Pod.
     expect(parseCgroup(`9:cpu,cpuacct:${path}\n`)).toEqual(expected);
     expect(parseCgroup(`11:name=systemd:/\n4:memory:${path}\n0::/system.slice/containerd.service\n`)).toEqual(expected);
   });

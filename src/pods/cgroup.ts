@@ -3,22 +3,22 @@ import { ownerLength } from '#bpf/generated/common.ts';
 /** Pod and container of a process, according to the path of its cgroup. */
 export interface ContainerRef {
   readonly podUid?: string;
-  /** Container within the Pod; without a Pod, the outermost container. */
+  /** ID of the container within the Pod. Without a Pod, ID of the outermost container. */
   readonly containerId?: string;
   /**
-   * Set if the Pod's cgroup is inside a cgroup that the node does not manage: the ID of that container, or empty for a slice of
-   * users or machines. Processes in there can give cgroups any name.
+   * Set if the Pod's cgroup is inside a container or a slice of users or machines, where processes can create cgroups
+   * with any name. It is the ID of that container, or empty for a slice.
    */
   readonly within?: string;
 }
 
-/** Names of the cgroups in a path that identify its owner; empty if there is none. */
+/** Names of the cgroups in a path that identify its owner. A name is empty if there is no such cgroup. */
 export interface OwnerFolders {
   /** The outermost cgroup of a Pod. */
   readonly pod: string;
   /** The outermost cgroup of a container within the Pod or, without a Pod, in the whole path. */
   readonly container: string;
-  /** The cgroup around the Pod's: the outermost of a container, or a slice of users or machines. */
+  /** The cgroup around the Pod's: the outermost cgroup of a container, or a slice of users or machines. */
   readonly outer: string;
 }
 
@@ -29,10 +29,13 @@ const ID = `[0-9a-f]{${ownerLength.container_id}}`;
 
 /**
  * `pod<uid>` (cgroupfs driver), `kubepods-besteffort-pod<uid_>.slice` (systemd driver), or
- * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>`, if the kubelet uses the systemd driver and the runtime cgroupfs.
+ * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>`, if the kubelet uses the systemd driver and the runtime
+ * cgroupfs.
  */
 const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice(?::[^:]{0,23}:(${ID}))?)?$`);
-/** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, `system.slice:docker:<id>`. */
+/**
+ * `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, `system.slice:docker:<id>`.
+ */
 const CONTAINER = new RegExp(`^(?:.*[-_:])?(${ID})(?:\\.scope)?$`);
 /** Top-level cgroups that the node delegates to users and machines. */
 const HANDED_OUT = /^(?:user|machine)\.slice$/;
@@ -45,8 +48,8 @@ export interface CgroupPath {
 }
 
 /**
- * Parses /proc/<pid>/cgroup (man 7 cgroups), which has a line `id:controllers:path` for each hierarchy of v1 and for v2. In a
- * cgroup namespace, the path of another Pod is relative: `/../../pod<uid>/<id>`.
+ * Parses /proc/<pid>/cgroup (man 7 cgroups), which contains a line `id:controllers:path` for each v1 hierarchy and for
+ * v2. In a cgroup namespace, the path of another Pod is relative: `/../../pod<uid>/<id>`.
  */
 export function parseCgroup(text: string): ContainerRef | undefined {
   for (const { path } of pathsIn(text)) {
@@ -56,7 +59,7 @@ export function parseCgroup(text: string): ContainerRef | undefined {
   return undefined;
 }
 
-/** Returns the cgroup of a Pod (by UID) or a container (by ID) in each hierarchy that has the process in it. */
+/** Returns the cgroup of a Pod (by UID) or a container (by ID) in each hierarchy in which the process belongs to it. */
 export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   return pathsIn(text).flatMap(({ hierarchy, path }) => {
     const { names, paths } = foldersOf(path);
@@ -67,13 +70,13 @@ export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   });
 }
 
-/** Parses the names of cgroups. Returns undefined if there is neither a Pod nor a container. */
+/** Parses the names of cgroups. Returns undefined if they identify neither a Pod nor a container. */
 export function ownerOfFolders({ pod, container, outer }: OwnerFolders): ContainerRef | undefined {
   const [, uid, joined] = POD.exec(pod) ?? [];
   const containerId = joined ?? CONTAINER.exec(container)?.[1];
   const ofContainer = containerId === undefined ? {} : { containerId };
   if (uid === undefined) return containerId === undefined ? undefined : ofContainer;
-  // systemd does not allow `-` within a part of a slice's name, so the kubelet writes `_`.
+  // systemd uses `-` to separate the parts of a slice's name, so the kubelet replaces it by `_`.
   const ofPod = { podUid: uid.replaceAll('_', '-'), ...ofContainer };
   return outer === '' ? ofPod : { ...ofPod, within: CONTAINER.exec(outer)?.[1] ?? '' };
 }
@@ -83,12 +86,15 @@ export function isOwnerName(name: string): boolean {
   return POD.test(name) || CONTAINER.test(name);
 }
 
-/** Whether a directory of this name, directly below the root, is delegated: processes of others may create cgroups in it. */
+/**
+ * Whether a cgroup of this name directly below the root is delegated, so that processes of users or machines may create
+ * cgroups in it.
+ */
 export function isHandedOut(name: string): boolean {
   return HANDED_OUT.test(name);
 }
 
-/** Returns the paths, cgroup v2 first, which is the hierarchy that the BPF programs read. */
+/** Returns the paths. The path in cgroup v2 comes first, because the BPF programs read this hierarchy. */
 function pathsIn(text: string): CgroupPath[] {
   const paths = text.split('\n').map((line) => {
     const [, hierarchy = '', ...path] = line.split(':');
@@ -100,8 +106,8 @@ function pathsIn(text: string): CgroupPath[] {
 type Folders = { readonly [K in keyof OwnerFolders]: string };
 
 /**
- * Searches from the root, like bpf/common/owner.bpf.h. The outermost matching cgroup is the Pod's, because processes in the
- * Pod can only create cgroups further in.
+ * Searches from the root, like bpf/common/owner.bpf.h. The outermost matching cgroup is the Pod's, because processes in
+ * the Pod can create only nested cgroups.
  */
 function foldersOf(path: string): { readonly names: OwnerFolders; readonly paths: Folders } {
   const segments = path.split('/').filter((segment) => segment !== '');

@@ -5,9 +5,11 @@ import type { Cycle } from '#core/cycle.ts';
 import { type ContainerRef, isHandedOut, isOwnerName, parseCgroup } from './cgroup.ts';
 import { foldersIn } from './cgroup_tree.ts';
 
-/** Limit on the cgroups that are searched; a node with 250 Pods has about 1,500. */
+/** Maximum number of cgroups to search. A node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
-/** Limit on the cgroups that are read of one Pod, one container, or one delegated slice: each of these may create any number. */
+/**
+ * Maximum number of cgroups to read per Pod, container or delegated slice, since each can create an unbounded number.
+ */
 export const CGROUPS_EACH_MAX = 1_000;
 /** Link count of a directory without subdirectories. */
 const LEAF_LINKS = 2n;
@@ -15,11 +17,13 @@ const LEAF_LINKS = 2n;
 /** A cgroup of the unified hierarchy. */
 interface Cgroup {
   readonly folder: string;
-  /** Its owner by its path. */
+  /** Owner of the cgroup, according to its path. */
   readonly ref: ContainerRef | undefined;
-  /** Directory of its Pod. */
+  /** Cgroup directory of its Pod. */
   readonly podFolder: string | undefined;
-  /** Cgroups of the outermost owner that may still be read; undefined if only the node creates cgroups here. */
+  /**
+   * Number of cgroups of the outermost owner that may still be read. Undefined if only the node creates cgroups here.
+   */
   readonly room: { left: number } | undefined;
 }
 
@@ -33,17 +37,22 @@ export interface CgroupPlace {
 export interface PodCgroups {
   /** IDs, outer cgroups first. */
   readonly ids: readonly Counter[];
-  /** Whether there are more than the limit. */
+  /** Whether the Pod has more cgroups than the limit. */
   readonly isCut: boolean;
 }
 
-/** Returns the ID of a cgroup, which is the inode number of its directory on a 64-bit kernel (kernfs_id_ino()); undefined if it is gone. */
+/**
+ * Returns the ID of a cgroup, which is the inode number of its directory on a 64-bit kernel (kernfs_id_ino()). Returns
+ * undefined if the cgroup does not exist.
+ */
 export function cgroupId(folder: string): Counter | undefined {
   const stat = statOf(folder);
   return stat && toCounter(stat.ino);
 }
 
-/** Lists the IDs of a cgroup and of all cgroups below it, up to a limit; undefined if it is gone. */
+/**
+ * Lists the IDs of a cgroup and of all cgroups below it, up to a limit. Returns undefined if the cgroup does not exist.
+ */
 export async function cgroupsBelow(
   folder: string,
   cycle: Cycle,
@@ -63,9 +72,10 @@ export async function cgroupsBelow(
 }
 
 /**
- * Searches a hierarchy for cgroups by their IDs, level by level. A cgroup that is missing from the result is gone, or over a limit.
+ * Searches a hierarchy for cgroups by their IDs, level by level. A cgroup that is missing from the result does not
+ * exist, or was skipped because of a limit.
  * @param mount mount point of the hierarchy
- * @param eachMax limit on the cgroups that are read of one owner
+ * @param eachMax maximum number of cgroups to read per owner
  */
 export async function findCgroups(
   mount: string,
@@ -93,7 +103,10 @@ function innerOf(outer: Cgroup, mount: string, eachMax: number): Cgroup[] {
     .filter(({ room }) => room === undefined || room.left-- > 0);
 }
 
-/** All cgroups in a Pod belong to the Pod, whatever their names. */
+/**
+ * Returns a cgroup inside `outer` with its owner. All cgroups inside a Pod belong to the Pod, regardless of their
+ * names.
+ */
 function ownedBy(outer: Cgroup, folder: string, mount: string, eachMax: number): Cgroup {
   if (outer.ref?.podUid !== undefined) return { ...outer, folder };
   const name = basename(folder);

@@ -9,10 +9,13 @@ import { type CgroupPath, isOwnerName } from './cgroup.ts';
 /** Maximum number of cgroups to search per hierarchy; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
 const SEARCH_EVERY_MS = 10_000;
-/** Maximum number of cgroups within a Pod: its containers, and cgroups that these create. */
+/** Maximum number of cgroups within a Pod: the cgroups of its containers, and those that the containers create. */
 const BELOW_MAX = 1_000;
 
-/** The cgroup file systems of the machine: v2 on the directory itself, or a directory per hierarchy of v1 with v2 in `unified` (man 7 cgroups). */
+/**
+ * The cgroup file systems of the machine: either v2 mounted on the directory itself, or a directory for each v1
+ * hierarchy, with v2 in `unified` (man 7 cgroups).
+ */
 export class CgroupTree {
   readonly #root: string;
   readonly #malformed: Malformed;
@@ -26,8 +29,8 @@ export class CgroupTree {
   }
 
   /**
-   * Returns the directory of the first cgroup that exists. The start of a path that leads out of the agent's cgroup namespace
-   * is unknown, so its last name is searched for; several lookups share one search.
+   * Returns the directory of the first cgroup that exists. If a path leads out of the agent's cgroup namespace, its
+   * start is unknown, so the hierarchy is searched for its last name. Several lookups share one search.
    */
   async find(paths: readonly CgroupPath[], cycle: Cycle): Promise<string | undefined> {
     const places = paths.flatMap(({ hierarchy, path }) => this.#mountsOf(hierarchy).map((mount) => ({ mount, path })));
@@ -90,7 +93,10 @@ function isCgroup(folder: string): boolean {
   return existsSync(join(folder, 'cgroup.procs'));
 }
 
-/** Returns the processes of one cgroup. Skips 0, which stands for a process in a PID namespace that the agent cannot see. */
+/**
+ * Returns the processes of one cgroup. Skips 0, which stands for a process in a PID namespace that the agent cannot
+ * see.
+ */
 function readProcs(folder: string, malformed: Malformed): number[] {
   try {
     return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '', malformed)

@@ -5,7 +5,7 @@ import type { NetnsDeparture } from '#probe/life.ts';
 import { lastValue } from '#sources/mib/last.ts';
 import type { MibIndex, MibTable } from '#sources/mib/tables.ts';
 
-/** Final counters of a namespace, and the SNMP fields that are summed for each. */
+/** Final counters of a namespace. Each counter is the sum of the listed SNMP fields. */
 const TOTALS = {
   receivedBytes: {
     help: 'Bytes received by IP.',
@@ -104,7 +104,9 @@ export const DEPARTURE_EVENTS = defineEvents({
 
 type DepartureEvent = EventBody<(typeof DEPARTURE_EVENTS)['pod_departed']>;
 
-/** Returns the totals of a row that the kernel has copied. A field that this kernel lacks counts as 0. */
+/**
+ * Returns the totals of a row of counters that was copied in the kernel. A field that this kernel lacks counts as 0.
+ */
 export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
   const totals: Totals = {};
   for (const [name, { fields }] of Object.entries(TOTALS)) {

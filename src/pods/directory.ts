@@ -6,8 +6,8 @@ import { labelValues, type PodLabels } from './labels.ts';
 const DELETED_MAX = 1_024;
 
 /**
- * Names entities by the UID in their cgroup path. UIDs are never reused, so an old entry cannot name the wrong Pod. Until the
- * API reports the UID, the UID is the name.
+ * Names entities by the UID in their cgroup path. UIDs are never reused, so an old entry cannot name the wrong Pod.
+ * Until the API reports a UID, the UID itself is used as the name.
  */
 export class PodDirectory {
   readonly #pods = new Map<string, PodName>();
@@ -45,7 +45,7 @@ export class PodDirectory {
     this.#labels = labels;
   }
 
-  /** Labels of entities other than Pods: all empty. */
+  /** Labels of entities other than Pods, all with empty values. */
   get noLabels(): Readonly<Record<string, string>> {
     return labelValues(this.#labels, undefined);
   }

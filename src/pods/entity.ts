@@ -4,7 +4,7 @@ import type { NetnsId } from '#core/netns.ts';
 /** Owner of samples and events. */
 export interface Entity {
   readonly kind: EntityKind;
-  /** Its namespace; for a Pod that shares the node's, `hostPodId()`. */
+  /** Network namespace of the entity. For a Pod that shares the node's namespace, an ID from `hostPodId()`. */
   readonly netns: NetnsId;
   /** Inode number of the network namespace, as in `ls -l /proc/<pid>/ns/net`. */
   readonly inum: number;
@@ -16,7 +16,7 @@ export interface Entity {
   readonly labels: Readonly<Record<string, string>>;
   /** The node's namespace, if the entity is a Pod that shares it. */
   readonly sharedNetns?: NetnsId;
-  /** Whether its namespace is dead. Its last values are shown unless a live entity has the same labels. */
+  /** Whether the entity is dead. Its last values are shown unless a live entity has the same labels. */
   readonly isRetired?: boolean;
 }
 

@@ -22,11 +22,11 @@ export interface PodName {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly workload: Workload;
-  /** Whether it uses the node's network. */
+  /** Whether the Pod uses the node's network. */
   readonly hostNetwork: boolean;
   /** Creation time in milliseconds since the epoch. */
   readonly createdMs: number;
-  /** IP addresses of its own network; empty if it uses the node's network or has ended. */
+  /** IP addresses in the Pod's own network. Empty if the Pod uses the node's network or has ended. */
   readonly ips: readonly string[];
 }
 

@@ -6,7 +6,10 @@ import { readText } from '#sources/procfs/read.ts';
 const HIDING = new Set(['1', '2', '4', 'noaccess', 'invisible', 'ptraceable']);
 const PTRACEABLE = new Set(['4', 'ptraceable']);
 
-/** Returns why /proc hides the processes of other users, such as those of Pods; undefined if it does not (man 5 proc, mount options). */
+/**
+ * Returns the reason why /proc hides the processes of other users, such as those of Pods; undefined if it does not (man
+ * 5 proc, mount options).
+ */
 export function hidingOf(proc: string): string | undefined {
   if (missingCapabilities(['CAP_SYS_PTRACE']).length === 0) return undefined;
   const mounts = readText(join(proc, 'self/mountinfo')) ?? '';

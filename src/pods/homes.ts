@@ -1,13 +1,18 @@
 import type { NetnsId } from '#core/netns.ts';
 import { type HomePlace, homeOf } from './owner.ts';
 
-/** Maximum number of namespaces of a Pod that are compared to find its home; the first ones seen are used. */
+/**
+ * Maximum number of a Pod's namespaces to compare when its home is determined. The first ones that were seen are used.
+ */
 const PLACES_MAX = 256;
 
 /** A namespace that a Pod or container is in, or that was its home. */
 export type Presence = Omit<HomePlace, 'isOthers'>;
 
-/** Tracks which Pods and containers are in which namespaces, and which of these is their home. */
+/**
+ * Tracks the namespaces in which Pods and containers have processes, and determines which namespace is the home of
+ * each.
+ */
 export class Homes {
   readonly #places = new Map<string, Map<NetnsId, Presence>>();
   readonly #uids = new Map<NetnsId, readonly string[]>();
@@ -21,13 +26,15 @@ export class Homes {
     this.#hostNetwork = hostNetwork;
   }
 
-  /** Sets the owners with processes in the node's namespace, with the start of the oldest process in seconds after boot. */
+  /**
+   * Sets the owners with processes in the node's namespace, with the start of the oldest process in seconds after boot.
+   */
   set atNode(starts: ReadonlyMap<string, number>) {
     this.#atNode = starts;
     this.forget();
   }
 
-  /** Drops the cached results, because Kubernetes may report something else now. */
+  /** Drops the cached results, because Kubernetes may now report something different. */
   forget(): void {
     this.#homes.clear();
   }

@@ -36,7 +36,10 @@ let errors: SourceErrors;
 /** Contents of /proc/<pid>/cgroup. */
 let processes: Map<number, string>;
 
-/** Sets up a machine. @param mount where cgroup v2 is mounted, below the folder of cgroups; undefined: nowhere */
+/**
+ * Sets up a machine.
+ * @param mount mount point of cgroup v2, relative to the cgroup directory; undefined if it is not mounted
+ */
 function setUp(mount: string | undefined): void {
   paths = {
     ...DEFAULT_PATHS,
@@ -65,7 +68,7 @@ function setUp(mount: string | undefined): void {
   hostPods = new HostPodTracker(paths, registry, errors, () => nowMs);
 }
 
-/** Makes a cgroup and those around it; returns its ID. */
+/** Creates a cgroup and its parents, and returns its ID. */
 function makeCgroup(mount: string, path: string): Counter {
   let at = join(paths.cgroup, mount);
   for (const name of ['', ...path.split('/').filter((segment) => segment !== '')]) {
@@ -94,7 +97,10 @@ const table = {
   },
 };
 
-/** A scan; processes of other namespaces are given. */
+/**
+ * Simulates a scan.
+ * @param others processes in namespaces other than the node's
+ */
 async function scan(others: ReadonlyMap<NetnsId, readonly number[]> = new Map(), reader: 'pass' | 'files' = 'pass') {
   const places: [NetnsId, readonly number[]][] = [...others];
   const elsewhere = new Set(places.flatMap(([, pids]) => pids));
@@ -115,7 +121,10 @@ async function look(rows: readonly NetnsRow[] = [{ id: NODE, inum: 10, initial: 
   registry.afterLook(rows);
 }
 
-/** Two scans: Kubernetes says nothing, so a Pod may be on its way into a namespace. */
+/**
+ * Simulates two scans. Without information from Kubernetes, a Pod may still be moving to its own namespace at the first
+ * one.
+ */
 async function scanTwice(): Promise<void> {
   await scan();
   nowMs += SECOND_MS;
@@ -289,7 +298,7 @@ describe('a Pod in the node’s namespace', () => {
     await hostPods.find([id]);
     expect(listed()).toEqual([UID]);
     expect(await ownerOf(id)).toBe(UID);
-    // Another of its cgroups has the same subject.
+    // Another cgroup of the Pod has the same subject.
     expect(await ownerOf(makeCgroup('', `${POD}/${INNER}`))).toBe(UID);
     expect(listed()).toEqual([UID]);
     await scan();
@@ -378,7 +387,7 @@ describe('the end of a Pod in the node’s namespace', () => {
     await scan();
     expect(listed()).toEqual([UID]);
     expect(await ownerOf(id)).toBe(UID);
-    // The next container has another cgroup, and the same Pod.
+    // The next container has a different cgroup in the same Pod.
     expect(await ownerOf(makeCgroup('', `${POD}/${INNER}`))).toBe(UID);
     expect(hostPods.subjectOf(id)).toBe(subject);
   });
@@ -465,7 +474,7 @@ it('reads a process from /proc again within a minute, and until it has settled',
   expect(listed()).toEqual([UID]);
   nowMs += 20 * SECOND_MS;
   await scan(new Map(), 'files');
-  // The number passes to another Pod's process.
+  // The process ID is reused by a process of another Pod.
   makeCgroup('', `/kubepods/pod${OTHER}/${INNER}`);
   start(5, `0::/kubepods/pod${OTHER}/${INNER}\n`);
   hostNetwork.set(OTHER, true);

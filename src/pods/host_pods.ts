@@ -18,26 +18,29 @@ import type { ProcessTable } from './process_table.ts';
 import type { NetnsRegistry } from './registry.ts';
 import { SharedRoom } from './shared_room.ts';
 
-/** Limit on the Pods; the kubelet runs 110 by default. */
+/** Maximum number of Pods. The kubelet runs at most 110 by default. */
 const PODS_MAX = 512;
-/** Limit on the cgroups of Pods that are remembered. */
+/** Maximum number of Pod cgroups to remember. */
 const CGROUPS_MAX = 16_384;
-/** Time after which unused cgroups of the node and cgroups of a Pod that has ended are dropped. */
+/** Milliseconds after which unused cgroups of the node, and the cgroups of ended Pods, are forgotten. */
 const KEPT_MS = 600_000;
-/** Shortest stay in the node's namespace that counts: the first process of every Pod starts there, and then enters the Pod's namespace. */
+/**
+ * Milliseconds for which a Pod must have processes in the node's namespace to count as sharing it. The first process of
+ * every Pod starts there before it enters the Pod's namespace.
+ */
 const PASSING_MS = 1_000;
-/** Time after Kubernetes has reported a Pod in which its first process is expected. */
+/** Milliseconds after Kubernetes reports a Pod within which its first process is expected. */
 const YOUNG_MS = 10_000;
 
 interface HostPod {
   readonly uid: string;
   readonly ref: ContainerRef;
   readonly entity: Entity;
-  /** Directory of its cgroup in any hierarchy; undefined if none was found. */
+  /** Directory of the Pod's cgroup in any hierarchy; undefined if none was found. */
   readonly folder: string | undefined;
-  /** Directory of its cgroup in cgroup v2, which is the hierarchy that sockets refer to. */
+  /** Directory of the Pod's cgroup in cgroup v2, which is the hierarchy that sockets refer to. */
   unified: string | undefined;
-  /** Whether it has more cgroups than are read. */
+  /** Whether the Pod has more cgroups than the limit. */
   isCut: boolean;
 }
 
@@ -50,8 +53,8 @@ interface Seen {
 type Registry = Pick<NetnsRegistry, 'node' | 'hostPod' | 'setHostPods' | 'hasDeparted'>;
 
 /**
- * Finds the Pods that share the node's namespace, by the cgroups of processes and sockets in that namespace. A Pod is listed until its
- * cgroup is gone.
+ * Finds the Pods that share the node's namespace, by the cgroups of processes and sockets in that namespace. A Pod is
+ * listed until its cgroup is removed.
  */
 export class HostPodTracker implements HostPods {
   readonly #paths: Paths;
@@ -63,15 +66,15 @@ export class HostPodTracker implements HostPods {
   readonly #pods = new Map<string, HostPod>();
   /** Times at which Pods were first seen in the node's namespace, if Kubernetes reports nothing about them. */
   readonly #passing = new Map<string, number>();
-  /** Pods that have ended and whose cgroups are still remembered. */
+  /** Ended Pods with cgroups that are still remembered. */
   readonly #ended = new Map<string, { readonly subject: NetnsId; readonly atMs: number }>();
   readonly #subjects = new SharedRoom<NetnsId, Counter>(CGROUPS_MAX);
-  /** Cgroups that were looked up, and whose sockets count as the node's. */
+  /** Cgroups for which no Pod was found, so that their sockets count as the node's. */
   readonly #ofNode: RecentSet<Counter>;
   #wanted = new Set<Counter>();
   #next: Promise<void> | undefined;
   #searching: Promise<void> = Promise.resolve();
-  /** Time of the last report of a Pod with hostNetwork that was not seen yet. */
+  /** Time when Kubernetes last reported a Pod with hostNetwork that had not been seen yet. */
   #reportedMs = Number.NEGATIVE_INFINITY;
   #count = 0;
   #refused = 0;
@@ -111,13 +114,17 @@ export class HostPodTracker implements HostPods {
     return `the sockets of ${count} of ${all} Pods that share the node's namespace count as the node's, because these Pods have no cgroup v2 directory below ${this.#paths.cgroup}`;
   }
 
-  /** Whether the next look has to scan, because a Pod may still enter its own namespace, or Kubernetes has just reported a new Pod. */
+  /**
+   * Whether the next look has to scan, because a Pod may still enter its own namespace, or Kubernetes has just reported
+   * a new Pod.
+   */
   get isUnsettled(): boolean {
     return this.#passing.size > 0 || this.#now() - this.#reportedMs < YOUNG_MS;
   }
 
   /**
-   * Sets the processes in the node's namespace. To be called during each scan, after the registry has judged the namespaces.
+   * Sets the processes in the node's namespace. Must be called during each scan, after the registry has determined the
+   * owners of the namespaces.
    * @param table processes as read by `reader`
    */
   async scanned(
@@ -139,12 +146,12 @@ export class HostPodTracker implements HostPods {
     if (this.#withdraw() || hasChanged || ended.length > 0) this.#tell(ended);
   }
 
-  /** Reads the cgroups of the known Pods. To be called during each look at the machine. */
+  /** Reads the cgroups of the known Pods. Must be called during each refresh of the scanner. */
   async look(cycle: Cycle): Promise<void> {
     const ended: HostPod[] = [];
     for (const pod of this.#pods.values()) {
       const { uid, entity, folder, unified } = pod;
-      // A Pod without a known cgroup ends with its processes, which only a scan sees.
+      // A Pod without a known cgroup ends when its processes end, which only a scan can detect.
       if (folder !== undefined && !isThere(folder)) ended.push(pod);
       const cgroups = unified === undefined ? undefined : await this.#read(() => cgroupsBelow(unified, cycle));
       pod.isCut = cgroups?.isCut ?? false;
@@ -170,7 +177,7 @@ export class HostPodTracker implements HostPods {
     if (isKnown) return Promise.resolve();
     this.#next ??= this.#searching.then(() => {
       this.#next = undefined;
-      // The previous search may have found some of them.
+      // The previous search may have found some of the wanted cgroups.
       const wanted = new Set([...this.#wanted].filter((id) => !this.#isKnown(id)));
       this.#wanted = new Set();
       const search = this.#search(wanted, freeCycle());
@@ -248,7 +255,7 @@ export class HostPodTracker implements HostPods {
     return pod;
   }
 
-  /** Drops Pods that turn out to have their own namespace; returns whether there were any. */
+  /** Drops Pods that have turned out to have their own namespace. Returns whether there were any. */
   #withdraw(): boolean {
     const wrong = [...this.#pods.values()].filter(({ ref }) => this.#registry.hostPod(ref) === undefined);
     for (const { uid } of wrong) {

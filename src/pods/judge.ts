@@ -16,18 +16,18 @@ export interface Scene {
   readonly mounts: readonly string[];
   /** Position in the order of creation, ascending; undefined if unknown. */
   readonly order: number | undefined;
-  /** The oldest process of each Pod and container in it, oldest first. */
+  /** The oldest process of each Pod and container in the namespace, oldest first. */
   readonly traces: readonly Trace[];
   readonly oldest: ProcessInfo | undefined;
 }
 
-/** The owner of a namespace, as determined. */
+/** The result of determining the owner of a namespace. */
 export interface Judged {
   readonly owner: Owner;
   readonly entity: Entity;
   /** Start of the owner's oldest process in seconds after boot; undefined if none was seen. */
   readonly startSeconds: number | undefined;
-  /** Whether it is the home of its owner, which a Pod is shown with. */
+  /** Whether the namespace is the home of its owner. A Pod is shown with its home. */
   readonly isFirst: boolean;
 }
 
@@ -47,7 +47,7 @@ export class OwnerJudge {
   /** Owners that were searched for in the node's namespace, and whether any was found. */
   #askedAtNode: ReadonlySet<string> = new Set();
   #isAnyAtNode = false;
-  /** Whether a Pod of this machine itself was seen. */
+  /** Whether a Pod that runs directly on this machine has been seen. */
   #hasPods = false;
   /** UIDs of Pods in virtual machines, by container ID. */
   #machines: ReadonlyMap<string, string> = new Map();
@@ -95,7 +95,9 @@ export class OwnerJudge {
     return true;
   }
 
-  /** Determines the owner of a namespace, and of the ones that depend on it. Returns whether anything has changed. */
+  /**
+   * Determines the owner of a namespace, and of the namespaces that depend on it. Returns whether anything has changed.
+   */
   judge(id: NetnsId): boolean {
     if (this.#isStale) return this.judgeAll();
     let hasChanged = this.#judge(id);
@@ -107,7 +109,9 @@ export class OwnerJudge {
     return hasChanged;
   }
 
-  /** Determines the owners of all namespaces, with current data from Kubernetes. Returns whether anything has changed. */
+  /**
+   * Determines the owners of all namespaces, with current data from Kubernetes. Returns whether anything has changed.
+   */
   judgeAll(): boolean {
     this.#isStale = false;
     this.#homes.forget();
@@ -117,13 +121,14 @@ export class OwnerJudge {
   }
 
   /**
-   * Finds the owners that have processes in the node's namespace as well, and therefore use the node's network. The first
-   * process of such an owner is there from the start, so an owner that was not found is not searched for again.
+   * Finds the owners that also have processes in the node's namespace, and may therefore use the node's network. The
+   * first process of such an owner is there from the start, so an owner that was not found is not searched for again.
    * @param pids processes in the node's namespace
    */
   lookAtNode(pids: readonly number[], table: Pick<ProcessTable, 'info'>): void {
     const uids = new Set([...this.#present.values()].flat().map(({ uid }) => uid));
-    // An owner that was found may have had a process that was about to enter its namespace, so it is searched for again.
+    // An owner that was found may have had a process that was about to enter its namespace, so it is searched for
+    // again.
     if (pids.length === 0 || (!this.#isAnyAtNode && [...uids].every((uid) => this.#askedAtNode.has(uid)))) return;
     this.#askedAtNode = uids;
     const starts = new Map<string, number>();
@@ -149,8 +154,9 @@ export class OwnerJudge {
   }
 
   /**
-   * Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another one. Unlike `claimantOf`
-   * elsewhere, this includes the agent's own Pod. `isSure` is true if Kubernetes reports hostNetwork.
+   * Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another namespace.
+   * Unlike `claimantOf` elsewhere, this includes the agent's own Pod. `isSure` is true if Kubernetes reports
+   * hostNetwork.
    */
   hostPod(ref: ContainerRef): { readonly uid: string; readonly isSure: boolean } | undefined {
     this.#learn(ref);
@@ -167,7 +173,7 @@ export class OwnerJudge {
     return [...this.#judged.values()].map(({ entity }) => entity).filter(({ kind }) => kind === 'container');
   }
 
-  /** Adds containers that are Pods in virtual machines: UIDs by container ID. */
+  /** Adds Pods in virtual machines, given as Pod UIDs by container ID. */
   knowPods(pods: ReadonlyMap<string, string>): void {
     const isSeen = (id: string) =>
       [...this.#scenes.values()].some(({ traces }) => traces.some(({ ref }) => ref.containerId === id));
@@ -191,14 +197,20 @@ export class OwnerJudge {
     return uid === undefined ? claimant : { kind: 'pod', uid };
   }
 
-  /** Learns from the first Pod of this machine that Pods inside containers are not its own, and corrects their namespaces. */
+  /**
+   * Learns from the first Pod that runs directly on this machine that Pods inside containers belong to other nodes, and
+   * corrects the owners of their namespaces.
+   */
   #learn({ podUid, within }: ContainerRef): void {
     if (this.#hasPods || podUid === undefined || within !== undefined) return;
     this.#hasPods = true;
     this.#settleAgain(({ within: outer }) => outer !== undefined);
   }
 
-  /** Drops the owners of namespaces with such processes, because they may belong to another owner. */
+  /**
+   * Drops the owners of namespaces with processes that match `isOther`, because these namespaces may belong to another
+   * owner.
+   */
   #settleAgain(isOther: (ref: ContainerRef) => boolean): void {
     for (const [id, scene] of this.#scenes) {
       if (!scene.traces.some(({ ref }) => isOther(ref))) continue;

@@ -1,6 +1,6 @@
 import type { PodName } from './facts.ts';
 
-/** Label names, each with the source of its value: the key of a Pod's label, or a word with `@`. */
+/** Label names, each with the source of its value: the key of a Pod's label, or a word that starts with `@`. */
 export type PodLabels = Readonly<Record<string, string>>;
 
 const DERIVED: ReadonlyMap<string, (pod: PodName) => string> = new Map([
@@ -13,14 +13,17 @@ export const DERIVED_NAMES: readonly string[] = [...DERIVED.keys()];
 /** Maximum length of a value. Kubernetes allows 63 characters in a label and 253 in a name. */
 const VALUE_LENGTH_MAX = 253;
 
-/** Returns the label values of a Pod, in the order of the configuration. A missing label is empty, as are all labels of other entities. */
+/**
+ * Returns the label values of a Pod, in the order of the configuration. A missing label is empty, as are all labels of
+ * other entities.
+ */
 export function labelValues(labels: PodLabels, pod: PodName | undefined): Record<string, string> {
   return Object.fromEntries(
     Object.entries(labels).map(([name, source]) => [name, sourceValue(source, pod).slice(0, VALUE_LENGTH_MAX)]),
   );
 }
 
-/** Reads own properties only, because a label may be named like an inherited one, such as `constructor`. */
+/** Reads only own properties, because a label may have the name of an inherited property, such as `constructor`. */
 function sourceValue(source: string, pod: PodName | undefined): string {
   if (pod === undefined) return '';
   const derived = DERIVED.get(source);

@@ -54,8 +54,8 @@ const DRAIN_BYTES = 64 * 1024;
 /** Number of drains that are enough to empty a full ring. */
 const DRAINS_MAX = 10;
 /**
- * Number of per-CPU rows to copy in one run. A copy takes up to a microsecond, so a run takes up to two milliseconds, but it
- * always copies at least {@link COPIES_MIN} namespaces.
+ * Maximum number of per-CPU rows to copy in one run of the BPF program. A copy takes up to a microsecond, so a run
+ * takes up to two milliseconds. A run may always copy at least {@link COPIES_MIN} namespaces.
  */
 const COPIES = 2_000;
 const COPIES_MIN = 16;
@@ -82,15 +82,15 @@ interface Running extends Disposable {
 }
 
 /**
- * Reports births and deaths of namespaces from BPF programs to the registry, independently of the probes. Without BPF, only
- * the scans find them.
+ * Reports births and deaths of namespaces from BPF programs to the registry, independently of the probes. Without BPF,
+ * only scans detect them.
  */
 export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   readonly #options: LifecycleOptions;
-  /** Whether the agent is outside of the PID namespace of its /proc, in which case births are not reported. */
+  /** Whether the agent is outside the PID namespace of its /proc, in which case births are not reported. */
   readonly #isOutside: boolean;
   #running: Running | undefined;
-  /** Why it does not run. */
+  /** Reason why the BPF programs do not run. */
   #reason = 'not started';
 
   constructor(options: LifecycleOptions) {
@@ -138,7 +138,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return this.#options.registry.watch(watcher);
   }
 
-  /** Handles everything that is in the ring now. */
+  /** Handles all records that are in the ring now. */
   drain(): void {
     try {
       for (let drains = 0; drains < DRAINS_MAX && (this.#running?.ring.drain() ?? 0) > 0; drains++);
@@ -229,7 +229,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   }
 }
 
-/** Inode number of the PID namespace that births are reported for; see bpf/common/pid.bpf.h. */
+/** Inode number of the PID namespace for which births are reported; see bpf/common/pid.bpf.h. */
 function ownPidNamespace(proc: string): number {
   return Number(/\d+/.exec(readlinkSync(join(proc, 'self/ns/pid')))?.[0]);
 }

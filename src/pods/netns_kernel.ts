@@ -23,7 +23,10 @@ export interface NetnsKernel {
 
 type Log = (level: 'warn' | 'error', message: string) => void;
 
-/** Lists with BPF iterators. If one cannot run or fails, it is not retried; the reason is logged, and /proc is read instead. */
+/**
+ * Lists namespaces and processes with BPF walks. A walk that cannot run or fails is not retried. The reason is logged,
+ * and /proc is read instead.
+ */
 export class BpfNetnsKernel implements NetnsKernel, Disposable {
   readonly #object: NetnsObject | undefined;
   readonly #log: Log;
@@ -60,7 +63,8 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
     try {
       return asNetnsId(toCounter(withNetns(path, netnsCookie)));
     } catch (error) {
-      // Entering is not permitted, so the caller uses the inode number, or the namespace no longer exists.
+      // Either the namespace no longer exists, or the agent may not enter it. In the latter case, the caller uses the
+      // inode number.
       if (error instanceof BpfError) return undefined;
       throw error;
     }

@@ -1,7 +1,7 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { basename } from 'node:path';
 
-/** Watches the directory in which network namespaces get names (`ip netns add`) with inotify. */
+/** Watches the directory of named network namespaces (`ip netns add`) with inotify. */
 export class NetnsNames implements Disposable {
   readonly #folder: string;
   readonly #changed: () => void;
@@ -14,8 +14,9 @@ export class NetnsNames implements Disposable {
   }
 
   /**
-   * Starts watching unless it is watching already. The directory may not exist, because it is created with the first name.
-   * @returns false if names go unnoticed because the limit of inotify is reached (man 2 inotify_add_watch)
+   * Starts to watch the directory unless it is already being watched. The directory may not exist, because it is
+   * created with the first name.
+   * @returns false if new names go unnoticed because an inotify limit is reached (man 2 inotify_add_watch)
    */
   follow(): boolean {
     if (this.#watcher !== undefined) return true;
@@ -34,7 +35,8 @@ export class NetnsNames implements Disposable {
   }
 
   #tell(name: string | null): void {
-    // libuv reports the directory under its own name. The path may then lead to another directory.
+    // libuv reports a change of the directory itself under the directory's own name. The path may then lead to another
+    // directory.
     if (name === null || name === basename(this.#folder)) this[Symbol.dispose]();
     this.#changed();
   }

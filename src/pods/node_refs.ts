@@ -1,9 +1,12 @@
 import type { ContainerRef } from './cgroup.ts';
 import type { ProcessTable } from './process_table.ts';
 
-/** Age after which a process no longer moves to another cgroup: runtimes move it right after its start. */
+/**
+ * Milliseconds after which a process is assumed to stay in its cgroup. Container runtimes move a process to its cgroup
+ * right after its start.
+ */
 const SETTLED_MS = 10_000;
-/** Time after which a process is read again, because its PID may belong to another process. */
+/** Milliseconds after which a process is read again, because its PID may belong to another process. */
 const KEPT_MS = 60_000;
 
 interface Kept {
@@ -12,13 +15,20 @@ interface Kept {
   readonly readMs: number;
 }
 
-/** Pods and containers of the processes in the node's namespace. If they have to be read from /proc, they are kept for a minute. */
+/**
+ * Pods and containers of the processes in the node's namespace. If they have to be read from /proc, they are cached for
+ * a minute.
+ */
 export class NodeRefs {
   #kept = new Map<number, Kept>();
   #isKept = false;
   #nowMs = 0;
 
-  /** Starts a scan. @param reader reader of the processes; the list from the kernel contains their owners */
+  /**
+   * Starts a scan.
+   * @param reader how the processes were read; nothing is cached for `pass`, because the kernel's list contains the
+   * owners
+   */
   begin(pids: readonly number[], reader: 'pass' | 'files', nowMs: number): void {
     this.#nowMs = nowMs;
     this.#isKept = reader === 'files';

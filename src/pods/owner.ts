@@ -12,7 +12,10 @@ export interface Claimant {
   readonly uid: string;
 }
 
-/** Where the home of a Pod or container is, seen from a namespace that has its processes: `node` for the node's network. */
+/**
+ * Location of the home of a Pod or container, relative to a namespace with its processes; `node` if the home is the
+ * node's network.
+ */
 export type Home = 'here' | 'elsewhere' | 'node';
 
 export interface Claim extends Claimant {
@@ -23,21 +26,21 @@ export interface Claim extends Claimant {
 export interface Evidence {
   readonly inum: number;
   readonly isNode: boolean;
-  /** Pods and containers of its processes, in the order of their oldest process. */
+  /** Pods and containers with processes in the namespace, in the order of their oldest processes. */
   readonly claims: readonly Claim[];
-  /** Owner so far. */
+  /** Previous owner of the namespace. */
   readonly before: Owner | undefined;
-  /** Where the home of that owner is now; undefined unless it is a Pod or container. */
+  /** Current location of the previous owner's home; undefined unless that owner is a Pod or container. */
   readonly beforeHome: Home | undefined;
-  /** Names under which it is mounted. */
+  /** Names under which the namespace is mounted. */
   readonly mounts: readonly string[];
-  /** The oldest process in it. */
+  /** The oldest process in the namespace. */
   readonly oldest: { readonly comm: string; readonly pid: number } | undefined;
 }
 
 export interface Owner {
   readonly kind: EntityKind;
-  /** Name without Kubernetes; empty for the node. */
+  /** Name that is used without Kubernetes; empty for the node. */
   readonly name: string;
   /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
@@ -48,12 +51,13 @@ export interface Owner {
 /**
  * Determines the owner of a namespace from the best evidence:
  * 1. The node, if it is the node's namespace.
- * 2. A Pod or container with processes here whose home is here: the owner so far, otherwise the one with the oldest process.
- * 3. The owner so far, if the namespace was its home and it has no processes here.
+ * 2. A Pod or container with processes here whose home is here: the previous owner, otherwise the one with the oldest
+ * process.
+ * 3. The previous owner, if the namespace was its home and it no longer has processes here.
  * 4. A Pod or container with processes here whose home is another namespace. It has created or entered this one.
- * 5. The name of a mount: the name so far, otherwise the first in alphabetical order.
+ * 5. The name of a mount: the previous name, otherwise the first in alphabetical order.
  * 6. A Pod or container with processes here that uses the node's network. It has created this one.
- * 7. The name of the oldest process, or else the inode number.
+ * 7. The name of the oldest process, otherwise the inode number.
  */
 export function ownerOf(evidence: Evidence): Owner {
   const { inum, isNode, claims, before, beforeHome, mounts, oldest } = evidence;
@@ -84,30 +88,34 @@ function named({ kind, uid }: Claimant): Omit<Owner, 'isHome'> {
 /** A namespace that has processes of a Pod or container, or was its home. */
 export interface HomePlace {
   readonly id: NetnsId;
-  /** Start of the owner's oldest process in it, in seconds after boot; undefined if there is none. */
+  /** Start of the owner's oldest process in the namespace, in seconds after boot; undefined if there is none. */
   readonly startSeconds: number | undefined;
-  /** Whether another owner has processes in it and nowhere else, so that it must be the home of that owner. */
+  /**
+   * Whether another owner has processes in this namespace and nowhere else, so that it must be the home of that owner.
+   */
   readonly isOthers: boolean;
-  /** Whether a container runtime has mounted it for a Pod. */
+  /** Whether a container runtime has mounted the namespace for a Pod. */
   readonly isSandbox: boolean;
-  /** Position in the order of creation, ascending; if undefined, the start of the oldest process is compared instead. */
+  /**
+   * Position in the order of creation, ascending; if undefined, the start of the oldest process is compared instead.
+   */
   readonly order: number | undefined;
 }
 
 /** Everything that determines the home of a Pod or container. */
 export interface HomeEvidence {
-  /** Its namespaces, except the node's; at least one. */
+  /** Namespaces of the Pod or container, except the node's; at least one. */
   readonly places: readonly HomePlace[];
-  /** Whether it uses the node's network, according to Kubernetes. */
+  /** Whether the Pod uses the node's network, according to Kubernetes; undefined if unknown. */
   readonly hostNetwork: boolean | undefined;
-  /** Start of its oldest process in the node's namespace; undefined if there is none. */
+  /** Start of the oldest process in the node's namespace, in seconds after boot; undefined if there is none. */
   readonly nodeStartSeconds: number | undefined;
 }
 
 /**
- * Chooses the home of a Pod or container. It is the node's network if Kubernetes says so or, without Kubernetes, if the oldest
- * process is there. Otherwise preferred is, in this order, a namespace with processes, one that is not the home of another
- * owner, one that a runtime mounted for a Pod, and the one that was created first.
+ * Chooses the home of a Pod or container. The home is the node's network if Kubernetes reports so or, without a report,
+ * if the oldest process is there. Otherwise, the following are preferred in this order: a namespace with processes, one
+ * that is not the home of another owner, one that a runtime has mounted for a Pod, and the one that was created first.
  */
 export function homeOf({ places, hostNetwork, nodeStartSeconds }: HomeEvidence): NetnsId | 'node' | undefined {
   const [first, ...others] = places;
@@ -135,11 +143,11 @@ export function isSandboxMount(name: string): boolean {
 }
 
 /**
- * Returns the Pod or container of a process. The agent's own container is none, because users create namespaces in it
- * with commands, and these are named in other ways.
+ * Returns the Pod or container of a process. Returns undefined for the agent's own container, because users run
+ * commands in it that create namespaces, and these are named in other ways.
  * @param own container of the agent
- * @param hasPods whether this machine runs Pods itself. A Pod within a container or a user's slice is then not a Pod of this
- * machine. Without Pods of its own, the machine hosts a node in a container, as kind and k3d do.
+ * @param hasPods whether Pods run directly on this machine. If so, a Pod within a container or a user's slice is not a
+ * Pod of this machine. If not, the machine hosts a node in a container, as kind and k3d do.
  */
 export function claimantOf(
   ref: ContainerRef | undefined,

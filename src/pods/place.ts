@@ -6,14 +6,15 @@ export interface Place {
   readonly id: NetnsId;
   readonly inum: number;
   readonly pids: readonly number[];
-  /** Names of its mounts. */
+  /** Names under which the namespace is mounted. */
   readonly mounts: readonly string[];
   /** Position in the order of creation, ascending; undefined if the kernel cannot list the namespaces. */
   readonly order: number | undefined;
 }
 
 /**
- * Finds the node's network namespace: that of process 1 or, if that is unknown, the initial namespace or else the agent's.
+ * Finds the node's network namespace: that of process 1 or, if that is unknown, the initial namespace or otherwise that
+ * of the agent.
  * @param live namespaces that the kernel lists, by inode number; undefined if it cannot list them
  * @param ownPid returns the agent's process ID in its /proc
  */
@@ -29,8 +30,9 @@ export function nodeNetns(
 }
 
 /**
- * Returns the order in which namespaces were created. The kernel appends each new one to its list (net/core/net_namespace.c,
- * setup_net()), and the iterator may start anywhere in it. Cookies are unordered, because each CPU has its own block of them.
+ * Returns the order in which namespaces were created. The kernel appends each new namespace to its list
+ * (net/core/net_namespace.c, setup_net()), and the walk may start anywhere in the list. Cookies are unordered, because
+ * each CPU has its own block of cookies.
  */
 export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number | undefined {
   if (live === undefined) return () => undefined;

@@ -16,7 +16,7 @@ export class PodFilterTracker implements PodFilters {
   readonly #followers = new Set<Follower>();
   #entities: readonly Entity[] = [];
 
-  /** @param directory undefined without Kubernetes, where Pods have the names that are found on this machine */
+  /** @param directory undefined without Kubernetes, in which case Pods have the names that are found on this machine */
   constructor(directory: PodFinder | undefined) {
     this.#directory = directory;
   }
@@ -28,8 +28,8 @@ export class PodFilterTracker implements PodFilters {
   }
 
   /**
-   * Calls `target` at once for each selected namespace, and then for each change until disposed. A Pod that shares the node's
-   * namespace is included as the subject of samples, but is not passed to `target`.
+   * Calls `target` at once for each selected namespace, and then for each change until disposed. A Pod that shares the
+   * node's namespace is included as the subject of samples, but is not passed to `target`.
    */
   follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter {
     const follower: Follower = { isMeant: meantBy(filter), target, netns: new Set() };
@@ -49,7 +49,7 @@ export class PodFilterTracker implements PodFilters {
       if (facts !== undefined && follower.isMeant(facts)) now.add(entity.netns);
     }
     follower.netns = now;
-    // Removed first, to make room in the target.
+    // Namespaces are removed first, to make room in the target.
     for (const id of before) if (!now.has(id) && !isHostPodId(id)) follower.target.remove(id);
     for (const id of now) if (!before.has(id) && !isHostPodId(id)) follower.target.add(id);
   }
@@ -69,7 +69,9 @@ function meantBy({ namespaces, selector, names }: PodFilter): (facts: PodFacts) 
     (names === undefined || names.some((glob) => matchesGlob(name, glob)));
 }
 
-/** Matches in time proportional to the product of the lengths, for any glob. */
+/**
+ * Whether a text matches a glob with `*` and `?`. Takes time proportional to the product of their lengths for any glob.
+ */
 export function matchesGlob(text: string, glob: string): boolean {
   let at = 0;
   let next = 0;

@@ -20,8 +20,9 @@ interface Draft {
 }
 
 /**
- * Groups processes by owner. A Pod or container has the processes of its cgroup, in any network namespace. Any other owner has
- * the processes of its namespace that are in no Pod or container.
+ * Groups processes by owner. The group of a Pod or container contains the processes of its cgroup, in any network
+ * namespace. The group of any other owner contains the processes of its namespace that do not belong to a Pod or
+ * container.
  */
 export class ProcessGroups implements ProcessIndex {
   readonly #paths: Paths;
@@ -73,10 +74,10 @@ export class ProcessGroups implements ProcessIndex {
       if (folder !== undefined) found.push({ draft, folder });
       else if (paths.length > 0) missing++;
     }
-    // Inner cgroups come first, so that their processes do not count for an outer one.
+    // Inner cgroups come first, so that their processes are not counted for an outer cgroup.
     found.sort((a, b) => depth(b.folder) - depth(a.folder));
     for (const { draft, folder } of found) draft.pids = claim(await this.#processes(folder, cycle), claimed);
-    // Directories that were not found are searched for again.
+    // Directories that were not found are searched for again next time.
     this.#folders = new Map(found.filter(({ draft }) => draft.pids).map(({ draft, folder }) => [draft.uid, folder]));
     if (missing === 0) return [];
     const why = this.#isSamePidNamespace
@@ -107,7 +108,10 @@ export class ProcessGroups implements ProcessIndex {
     }
   }
 
-  /** Reads /proc, because the processes since the last scan have to be included, and the kernel has no list per namespace. */
+  /**
+   * Reads /proc, because processes that started since the last scan have to be included, and the kernel has no list of
+   * processes per namespace.
+   */
   async #fillFromNamespaces(drafts: readonly Draft[], claimed: Set<number>, cycle: Cycle): Promise<string[]> {
     const { proc } = this.#paths;
     const { byInum, unreadable } = await scanProcesses(proc, cycle);

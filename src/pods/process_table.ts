@@ -7,7 +7,7 @@ import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
 import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 
-/** Maximum number of processes per namespace to examine. The oldest is nearly always among the first. */
+/** Maximum number of processes per namespace to examine. The oldest process is nearly always among the first ones. */
 export const PROCESSES_MAX = 32;
 
 export interface ProcessInfo {
@@ -21,7 +21,7 @@ export interface ProcessInfo {
 
 /** A network namespace with its processes. */
 export interface NetnsProcesses {
-  /** Undefined if the reader does not know the cookie. */
+  /** Undefined if the reader cannot determine the cookie. */
   readonly id: NetnsId | undefined;
   readonly inum: number;
   readonly pids: readonly number[];
@@ -30,13 +30,18 @@ export interface NetnsProcesses {
 /** The processes of the machine at one moment, with their IDs in the agent's /proc. */
 export interface ProcessTable {
   readonly namespaces: readonly NetnsProcesses[];
-  /** Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users. */
+  /**
+   * Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users.
+   */
   readonly unreadable: number;
-  /** Returns a process if it is one of the first `PROCESSES_MAX` of its namespace, or has an owner and is in the node's; undefined otherwise. */
+  /**
+   * Returns a process if it is one of the first `PROCESSES_MAX` of its namespace, or if it is in the node's namespace
+   * and belongs to a Pod or container. Returns undefined otherwise.
+   */
   info(pid: number): ProcessInfo | undefined;
 }
 
-/** Reads /proc in slices, at about 10 µs per process. @throws if /proc cannot be read */
+/** Reads /proc in slices, which takes about 10 µs per process. @throws if /proc cannot be read */
 export async function readProcessFiles(proc: string, cycle: Cycle): Promise<ProcessTable> {
   const { byInum, unreadable } = await scanProcesses(proc, cycle);
   return {
@@ -57,7 +62,7 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
 }
 
 /**
- * Reads the list of a BPF iterator.
+ * Reads the list of a BPF walk.
  * @param node the node's namespace, if known; otherwise the namespace of process 1
  */
 export async function readProcessWalk(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {

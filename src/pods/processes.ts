@@ -13,12 +13,14 @@ const NETNS_LINK = /^net:\[(\d+)\]$/;
 export interface ProcessScan {
   /** Process IDs by inode number of their network namespace. */
   readonly byInum: ReadonlyMap<number, readonly number[]>;
-  /** Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users. */
+  /**
+   * Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users.
+   */
   readonly unreadable: number;
 }
 
 /**
- * Reads the network namespace of every process in slices, at about 10 µs per process.
+ * Reads the network namespace of every process in slices, which takes about 10 µs per process.
  * @throws if /proc cannot be read
  */
 export async function scanProcesses(proc: string, cycle: Cycle): Promise<ProcessScan> {

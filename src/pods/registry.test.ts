@@ -499,7 +499,7 @@ describe('the retired', () => {
     });
   });
 
-  /** Returns whether the watcher is told that the removed namespace is still shown. */
+  /** Returns whether the watcher learns that the removed namespace is still shown. */
   function isShownAtDeath(id: NetnsId): boolean | undefined {
     deaths = [];
     registry.died(deathOf(id));

@@ -17,33 +17,42 @@ import { Sandboxes } from './sandboxes.ts';
 import { ownerKey, SharedRoom } from './shared_room.ts';
 import { oldestFirst, tracesOf } from './traces.ts';
 
-/** Age in milliseconds up to which a namespace without its final owner is scanned again, because the owner may still appear. */
+/**
+ * Age in milliseconds up to which a namespace without its final owner is scanned again, because the owner may still
+ * appear.
+ */
 const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
 /** Maximum number of dead namespaces to remember, so that their remaining samples are not counted as unknown. */
 const DEAD_MAX = 4_096;
 /** Maximum number of shown namespaces that are named after a process, because a process can create thousands. */
 const PROCESSES_SHOWN_MAX = 256;
-/** Maximum number of dead entities to keep until it is known what they lost: two per second for two minutes. */
+/**
+ * Maximum number of dead entities to keep until their losses are known. It allows two deaths per second for two
+ * minutes.
+ */
 export const RETIRED_MAX = 256;
 
 interface Known extends NetnsEntry {
   readonly bornMs: number;
   /** When the namespace was first listed, or reported by the kernel. */
   readonly listedMs: number;
-  /** Processes in it, oldest first. */
+  /** Processes in the namespace, oldest first. */
   readonly pids: readonly number[];
   readonly mounts: readonly string[];
-  /** First process that a scan or the kernel reported. It rarely leaves, so it is trusted if its namespace cannot be read. */
+  /**
+   * First process that a scan or the kernel reported. Processes rarely change their namespace, so this one is assumed
+   * to be there still if its namespace cannot be read.
+   */
   readonly first: { readonly pid: number; readonly startSeconds: number } | undefined;
-  /** Whether only the kernel has reported it so far, so that a scan may find out more. */
+  /** Whether only the kernel has reported the namespace so far, so that a scan may reveal more. */
   readonly isUnconfirmed: boolean;
 }
 
 /** Last owner of a dead namespace. */
 interface Dead {
   readonly entity: Entity;
-  /** Whether the kernel has reported its death, so that it cannot appear again. */
+  /** Whether the kernel has reported the death of the namespace, so that it cannot reappear. */
   readonly isFinal: boolean;
 }
 
@@ -57,7 +66,7 @@ export interface NetnsBirth {
   readonly pid: number;
   /** Start of the process in seconds after boot. */
   readonly startSeconds: number;
-  /** Names in the path of its cgroup that identify the owner. */
+  /** Names in the cgroup path of the process that identify the owner. */
   readonly folders: OwnerFolders;
 }
 
@@ -68,7 +77,7 @@ export interface NetnsEvents {
 }
 
 /**
- * The network namespaces of this machine, with their owners: live, dead and retired ones. The scanner reports what it finds,
+ * The live, dead and retired network namespaces of this machine, with their owners. The scanner reports what it finds,
  * and the kernel reports births and deaths between scans.
  */
 export class NetnsRegistry implements NetnsIndex {
@@ -78,12 +87,15 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #judge: OwnerJudge;
   readonly #sandboxes: Sandboxes;
   readonly #known = new Map<NetnsId, Known>();
-  /** When namespaces without visible processes and mounts were first listed. They belong to other nodes on this machine. */
+  /**
+   * Times when namespaces without visible processes or mounts were first listed. They belong to other nodes on this
+   * machine.
+   */
   readonly #unowned = new Map<NetnsId, number>();
   readonly #dead = new SharedRoom<Dead>(DEAD_MAX);
   readonly #retired = new Retired(RETIRED_MAX);
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
-  /** Namespaces over the limit {@link PROCESSES_SHOWN_MAX}. */
+  /** Namespaces that exceed the limit {@link PROCESSES_SHOWN_MAX}. */
   #unshown: ReadonlySet<NetnsId> = new Set();
   /** Pods that share the node's namespace. */
   #hostPods: ReadonlyMap<NetnsId, Entity> = new Map();
@@ -153,13 +165,13 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#retired;
   }
 
-  /** Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another one. */
+  /** Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another namespace. */
   hostPod(ref: ContainerRef): ReturnType<OwnerJudge['hostPod']> {
     return this.#judge.hostPod(ref);
   }
 
   /**
-   * Sets the Pods that share the node's namespace. They are in no list of namespaces.
+   * Sets the Pods that share the node's namespace. They do not appear in any list of namespaces.
    * @param ended Pods that have ended since the last call, and are retired
    */
   setHostPods(pods: readonly Entity[], ended: readonly Entity[]): void {
@@ -177,7 +189,7 @@ export class NetnsRegistry implements NetnsIndex {
     return (this.#unowned.has(id) || this.#unshown.has(id)) && !this.#retired.has(id);
   }
 
-  /** Whether the namespace has no owner and is old enough that none is expected, or is not shown. */
+  /** Whether the namespace is not shown, or has no owner and is so old that no owner is expected. */
   isUnowned(id: NetnsId): boolean {
     const listedMs = this.#unowned.get(id);
     return (listedMs !== undefined && !this.#isYoung(listedMs)) || this.#unshown.has(id);
@@ -203,15 +215,15 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#dead.get(id)?.entity;
   }
 
-  /** Whether the namespace began recently and after the first scan, so that its counters started at zero. */
+  /** Whether the namespace was created recently and after the first scan, so that its counters started at zero. */
   isNew(id: NetnsId): boolean {
     const listedMs = this.#known.get(id)?.listedMs;
     return listedMs !== undefined && listedMs > this.#lookedMs && this.#now() - listedMs < YOUNG_MS;
   }
 
   /**
-   * Drops retired entities over the limit. Must be called when a collection has ended.
-   * @param words returns what the last values of an entity show; undefined if they are not collected yet
+   * Drops retired entities that exceed the limit. Must be called when a collection has ended.
+   * @param words returns what the last values of an entity show; undefined if they have not been collected yet
    * @param hasPods whether this node has Pods, in which case other entities are kept only if they have lost something
    */
   chooseRetired(words: (id: NetnsId) => LastWords | undefined, hasPods: boolean): void {
@@ -220,7 +232,7 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#retired.choose({ max, hasPods, words })) this.#notify();
   }
 
-  /** Keeps retired entities past their time as long as `isHeld` returns true. */
+  /** Keeps retired entities beyond their time as long as `isHeld` returns true. */
   holdRetired(isHeld: (id: NetnsId) => boolean): void {
     this.#isHeld = isHeld;
   }
@@ -310,7 +322,10 @@ export class NetnsRegistry implements NetnsIndex {
     return mount === undefined ? undefined : join(this.#paths.netns, mount);
   }
 
-  /** Must be called before a scan. Returns the known namespaces; a later one may be missing from what the scan reads. */
+  /**
+   * Must be called before a scan. Returns the namespaces that are known now. A namespace that is added later may be
+   * missing from the data that the scan reads.
+   */
   beforeLook(): readonly NetnsId[] {
     this.#events?.drain();
     this.#watcher?.beforeLook();
@@ -350,15 +365,15 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   /**
-   * Returns the known namespace with an inode number, if one of its processes is still in it. Otherwise, the number may have been
-   * reused.
+   * Returns the known namespace with an inode number, if one of its processes is still in it. Otherwise, the number may
+   * have been reused.
    */
   heldBy(inum: number, pids: readonly number[]): NetnsId | undefined {
     const known = [...this.#known.values()].find((entry) => entry.inum === inum);
     return known?.pids.some((pid) => pids.includes(pid)) ? known.id : undefined;
   }
 
-  /** Adds a namespace that a scan has found, with a process or a mount. `judge` determines its owner. */
+  /** Adds a namespace that a scan has found by a process or a mount. `judge` determines its owner. */
   found(place: Place, isNode: boolean, table: Pick<ProcessTable, 'info'>): void {
     const { id, inum, pids, mounts, order } = place;
     // The kernel reported its death during the scan.
@@ -408,7 +423,7 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#judge.judgeAll()) this.#notify();
   }
 
-  /** Marks the namespaces as unowned that the kernel lists, but no scan has found. */
+  /** Marks namespaces as unowned if the kernel lists them but no scan has found them. */
   noteUnowned(live: Iterable<NetnsRow>): void {
     for (const { id } of live) {
       if (this.#known.has(id)) this.#unowned.delete(id);
@@ -454,7 +469,7 @@ export class NetnsRegistry implements NetnsIndex {
   /** Removes a namespace. Returns whether it had an owner. */
   #forget(id: NetnsId): boolean {
     this.#known.delete(id);
-    // Its owner is not determined yet if the namespace ends during the scan that found it.
+    // If the namespace is destroyed during the scan that found it, its owner has not been determined yet.
     if (this.#judge.get(id) === undefined) this.#judge.judge(id);
     const judged = this.#judge.remove(id);
     if (judged === undefined) return false;

@@ -3,12 +3,12 @@ import type { Entity } from './entity.ts';
 import { ownerKey } from './shared_room.ts';
 
 /**
- * Result of the last values of a dead entity: a loss of packets or connections, other trouble such as resets, or nothing;
- * `unknown` until the values are collected.
+ * Worst kind of trouble in the last values of a dead entity: a loss of packets or connections, other trouble such as
+ * resets, or nothing. `unknown` until the values have been collected.
  */
 export type LastWords = 'loss' | 'trouble' | 'unknown' | 'nothing';
 
-/** Order in which dead entities are kept. */
+/** Ranks of dead entities. When some have to be dropped, those with the highest ranks are dropped first. */
 const RANK: Readonly<Record<LastWords, number>> = { loss: 0, trouble: 1, unknown: 2, nothing: 3 };
 
 /** Number of dead entities that are always allowed, even if few entities are alive. */
@@ -30,7 +30,7 @@ export interface Choice {
 }
 
 /**
- * Returns the number of dead entities that makes up the given share of all shown entities.
+ * Returns the maximum number of dead entities: the given share of all shown entities, but at least {@link RETIRED_MIN}.
  * @param living number of shown live entities
  */
 export function retiredMax(living: number, share: number): number {
@@ -38,8 +38,8 @@ export function retiredMax(living: number, share: number): number {
 }
 
 /**
- * Ranks dead entities. The first entity of each owner comes before the second of any, because a Pod may create many
- * namespaces. Within these groups, losses come first, then other trouble, then the most recent deaths.
+ * Ranks dead entities. The first entity of each owner comes before the second entity of any owner, because a Pod may
+ * create many namespaces. Within these groups, losses come first, then other trouble, then the most recent deaths.
  * @param dead entities in the order of their deaths
  */
 export function rankRetired(dead: readonly RetiredEntity[]): RetiredEntity[] {
@@ -87,7 +87,9 @@ export class Retired {
     return this.#dropped;
   }
 
-  /** Number of entities that were dropped early because they are not Pods, on a node with Pods, and have lost nothing. */
+  /**
+   * Number of entities that were dropped early because they are not Pods, on a node with Pods, and have lost nothing.
+   */
   get passedOver(): number {
     return this.#passedOver;
   }
@@ -102,7 +104,7 @@ export class Retired {
   }
 
   /**
-   * Drops entities that do not fit the choice, if their last values are known.
+   * Drops the entities that are not to be kept, if their last values are known.
    * @returns whether any was dropped
    */
   choose({ max, hasPods, words }: Choice): boolean {
@@ -114,7 +116,7 @@ export class Retired {
         this.#passedOver++;
       } else if (told !== retired.words) this.#dead.set(id, { ...retired, words: told });
     }
-    // Entities that died after the collection began are decided on after the next one.
+    // For entities that died after the collection started, the decision is made after the next collection.
     this.#fit(
       [...this.#dead.values()].filter((retired) => retired.words !== 'unknown'),
       max,

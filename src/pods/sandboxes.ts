@@ -8,7 +8,10 @@ import { foldersIn } from './cgroup_tree.ts';
 
 /** Maximum number of cgroups to search per hierarchy; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
-/** Cgroup of the processes that Kata runs outside of the Pod's cgroup, `/kata_overhead/<sandbox>` (Kata docs, "Host cgroup management"). */
+/**
+ * Cgroup of the processes that Kata runs outside of the Pod's cgroup, `/kata_overhead/<sandbox>` (Kata docs, "Host
+ * cgroup management").
+ */
 const OVERHEAD = /\/kata_overhead\//;
 
 /** A container without a process in a Pod's cgroup. */
@@ -18,7 +21,7 @@ export interface LoneContainer {
   readonly pid: number;
 }
 
-/** Finds the Pods of Kata's virtual machines: the cgroup of such a Pod has a child with the ID of the sandbox. */
+/** Finds the Pods of Kata virtual machines. The cgroup of such a Pod has a child that is named after the sandbox ID. */
 export class Sandboxes {
   readonly #paths: Paths;
 
@@ -56,7 +59,7 @@ export class Sandboxes {
       for (const path of foldersIn(folder)) {
         const ref = isOwnerName(basename(path)) ? parseCgroup(`0::${path.slice(mount.length)}`) : undefined;
         if (isPodOf(ref, wanted)) found.set(ref.containerId, ref.podUid);
-        // Cgroups below a container may have been created in it, with any name.
+        // Cgroups below a container may have been created by its processes, with any name.
         else if (ref?.containerId === undefined && folders.length < SEARCHED_MAX) folders.push(path);
       }
       await cycle.pause();
@@ -64,7 +67,7 @@ export class Sandboxes {
   }
 }
 
-/** Whether the cgroup is of a Pod with a wanted container; removes the container from `wanted` if so. */
+/** Whether the cgroup belongs to a Pod with a wanted container. If so, removes the container from `wanted`. */
 function isPodOf(ref: ContainerRef | undefined, wanted: Set<string>): ref is Required<ContainerRef> {
   const { podUid, containerId, within } = ref ?? {};
   return containerId !== undefined && podUid !== undefined && within === undefined && wanted.delete(containerId);

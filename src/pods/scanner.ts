@@ -14,20 +14,26 @@ import { nodeNetns, orderOf, type Place } from './place.ts';
 import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
 import type { NetnsRegistry } from './registry.ts';
 
-/** Milliseconds between scans without news. A scan reads every process, so it is rarely needed if the kernel lists namespaces. */
+/**
+ * Milliseconds between scans while nothing changes. A scan reads every process, but is rarely needed if the kernel
+ * lists namespaces.
+ */
 const SCAN_EVERY_MS = 30_000;
 const SCAN_ALONE_EVERY_MS = 900;
 
 type ScannedHostPods = Pick<HostPodTracker, 'isUnsettled' | 'scanned' | 'look'>;
 
-/** Finds network namespaces and their processes, from lists of the kernel or from /proc, and reports them to the registry. */
+/**
+ * Finds network namespaces and their processes, from the kernel's lists or from /proc, and reports them to the
+ * registry.
+ */
 export class Scanner {
   readonly #paths: Paths;
   readonly #kernel: NetnsKernel;
   readonly #registry: NetnsRegistry;
   readonly #hostPods: ScannedHostPods | undefined;
   readonly #mayLookAtAll: boolean;
-  /** Why /proc does not show all processes; undefined if it does. */
+  /** Reason why /proc does not show all processes; undefined if it does. */
   readonly #hiding: string | undefined;
   #mountNames = '';
   #scannedMs = Number.NEGATIVE_INFINITY;
@@ -56,8 +62,8 @@ export class Scanner {
   }
 
   /**
-   * Finds new and dead namespaces. Cheap if nothing has changed, so it is called every few seconds and before each scrape.
-   * Concurrent callers share one run.
+   * Finds new and dead namespaces. This is cheap if nothing has changed, so it is done every few seconds and before
+   * each scrape. Concurrent callers share one run.
    * @throws if /proc cannot be read
    */
   refresh(): Promise<void> {
@@ -119,7 +125,7 @@ export class Scanner {
     this.#registry.judge(atNode, table);
     await this.#hostPods?.scanned(atNode, table, this.#reader, cycle);
     await this.#registry.findMachines(cycle);
-    // A namespace without processes counts as dead, even if sockets keep it alive for a while.
+    // A namespace without processes or mounts counts as dead, even if sockets keep it alive for a while.
     this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));
     this.#registry.noteUnowned(sure?.values() ?? []);
   }
@@ -129,7 +135,7 @@ export class Scanner {
     this.#reader = pass === undefined ? 'files' : 'pass';
     const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
     this.#unreadable = table.unreadable;
-    // Unlike /proc, the list of the kernel has no hidden processes.
+    // Unlike /proc, the kernel's list does not hide any processes.
     this.#registry.visibilityGap = (pass === undefined ? this.#hiding : undefined) ?? this.#gap(table.unreadable);
     return table;
   }

@@ -1,15 +1,18 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
 
-/** Returns the owner that an entity counts for. Namespaces named after a process share one owner, because a process can create any number. */
+/**
+ * Returns the owner for which an entity is counted. Namespaces that are named after a process share one owner, because
+ * a process can create any number of namespaces.
+ */
 export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'netns'>): string {
   if (kind === 'process') return kind;
   return uid === '' ? `${kind} ${netns}` : uid;
 }
 
 /**
- * Stores values for a limited number of namespaces or other keys. Beyond the limit, the owner with the most entries loses its
- * oldest.
+ * Stores values for a limited number of namespaces or other keys. Beyond the limit, the owner with the most entries
+ * loses its oldest entry.
  */
 export class SharedRoom<V, K = NetnsId> {
   readonly #max: number;
@@ -37,7 +40,7 @@ export class SharedRoom<V, K = NetnsId> {
     for (const [id, { value }] of this.#values) yield [id, value];
   }
 
-  /** Adds a value. Returns whether another entry was dropped for it. */
+  /** Adds a value. Returns whether another entry was dropped to make room. */
   set(id: K, owner: string, value: V): boolean {
     const before = this.#values.get(id);
     if (before !== undefined && before.owner !== owner) this.delete(id);

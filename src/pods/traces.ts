@@ -16,7 +16,7 @@ export function oldestFirst(pids: readonly number[], table: Pick<ProcessTable, '
     .sort((a, b) => a.startSeconds - b.startSeconds || a.pid - b.pid);
 }
 
-/** Returns each Pod and container with its oldest process. @param processes oldest first */
+/** Returns each Pod and container with the start of its oldest process. @param processes oldest first */
 export function tracesOf(processes: readonly ProcessInfo[]): Trace[] {
   const traces = new Map<string, Trace>();
   for (const { container, startSeconds } of processes) {

@@ -11,7 +11,10 @@ const TEMPLATE_HASH = 'pod-template-hash';
 /** A CronJob names a Job after itself and the scheduled time, in minutes since the epoch. */
 const CRON_JOB = /^(.+)-(\d{8})$/;
 const MS_IN_MINUTE = 60_000;
-/** Maximum age of a Job when its Pod is created. A number that is not a recent time differs by years. */
+/**
+ * Maximum time in minutes from the scheduled time of a Job to the creation of its Pod. A number that is not a scheduled
+ * time differs by years.
+ */
 const CRON_LATE_MINUTES_MAX = 7 * 24 * 60;
 
 export interface OwnedPod {
@@ -22,9 +25,9 @@ export interface OwnedPod {
 }
 
 /**
- * Returns the workload of a Pod. The name of a Deployment is part of the name of its ReplicaSet, and that of a CronJob part of
- * the name of its Job, so these objects need not be watched. For any other owner, the workload is the owner; without an owner,
- * it is the Pod.
+ * Returns the workload of a Pod. The name of a ReplicaSet contains the name of its Deployment, and the name of a Job
+ * contains the name of its CronJob, so these objects do not have to be watched. For any other owner, the workload is
+ * that owner. Without an owner, the workload is the Pod itself.
  */
 export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Workload {
   // The owner of a static Pod's mirror is the node.

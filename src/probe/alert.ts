@@ -10,19 +10,19 @@ export type ProbeAlert<M extends MetricSet> = {
     readonly severity: 'warning' | 'info';
     readonly metric: K;
     /**
-     * Expression that is compared: the per-second `rate` of a counter over five minutes, or the `max` of a gauge. It
-     * is evaluated for each Pod and node, and for each value of `by`.
+     * Expression to compare with the threshold: the per-second `rate` of a counter over five minutes, or the `max` of a
+     * gauge. It is evaluated separately for each Pod and node, and for each value of `by`.
      */
     readonly of: M[K]['type'] extends 'counter' ? 'rate' : M[K]['type'] extends 'gauge' ? 'max' : never;
     readonly by?: readonly (keyof M[K]['labels'] & string)[];
-    /** Limits the alert to the node itself or to Pods; it covers both by default. */
+    /** Restricts the alert to the node itself or to Pods. By default, it covers both. */
     readonly only?: 'pods' | 'node';
-    /** Fires above this value. */
+    /** Threshold above which the alert fires. */
     readonly above: number;
-    /** Time for which the condition must hold, in the notation of Prometheus: `10m`. */
+    /** Time for which the condition must hold, in Prometheus notation, such as `10m`. */
     readonly for: string;
     /**
-     * Sentence without its subject, which is the Pod or the node. May contain `{{ $value | humanize }}` or `{{
+     * Summary sentence without its subject, which is the Pod or the node. May contain `{{ $value | humanize }}` or `{{
      * $labels.port }}`.
      */
     readonly summary: string;

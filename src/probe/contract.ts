@@ -23,7 +23,7 @@ import type { Retained, RetainedState } from './retained.ts';
 import type { KernelLedger, NotShown, ProgramStatus, Uncounted } from './status.ts';
 import type { TcpEndsProvider } from './tcp_ends_use.ts';
 
-/** Services of the agent that are available to every probe, besides the readers of the kernel. */
+/** Services of the agent that are available to every probe, in addition to the readers of kernel data. */
 export interface ProbeContext {
   readonly paths: Paths;
   /** Counts sources that could not be read or were malformed. */
@@ -34,16 +34,16 @@ export interface ProbeContext {
   /** Reports when namespaces are created and removed. */
   readonly life: NetnsLife;
   readonly node: NodeFacts;
-  /** Counts of ended TCP sockets, which probes share. */
+  /** Shared counts of ended TCP sockets. */
   readonly tcpEnds: TcpEndsProvider;
 }
 
 /**
- * The network of this node as the Kubernetes API describes it. Empty without Kubernetes and until the API server has
+ * Facts about this node's network from the Kubernetes API. Empty without Kubernetes, and until the API server has
  * responded.
  */
 export interface NodeFacts {
-  /** Pod networks of this node (podCIDRs). The array keeps its identity until they change. */
+  /** Pod networks of this node (podCIDRs). The property holds the same array until the networks change. */
   readonly podNetworks: readonly string[];
   /** Returns whether a Pod on this node has the address. */
   isPodAddress(ip: string): boolean;
@@ -55,16 +55,19 @@ export interface ProbeScope<E extends EventSet> extends ProbeContext {
   readonly signal: AbortSignal;
   /** Registers a resource and returns it. Resources are released in reverse order, also when `open` fails half-way. */
   own<R extends Disposable | AsyncDisposable>(resource: R): R;
-  /** Returns the state that earlier runs of this probe stored under the declaration. Later runs will see changes to it. */
+  /**
+   * Returns the state that earlier runs of this probe stored under the declaration. Later runs see any changes made to
+   * it.
+   */
   retained<T>(state: RetainedState<T>): Retained<T>;
   readonly publish: Publish<E>;
-  /** Offers a record of the probe's own kind. */
+  /** Offers a record of the kind that the probe declares. */
   readonly record: OfferRecord;
-  /** Reports a problem other than a failed collection or a failed open. A message is reported again only if it changes. */
+  /** Reports a problem other than a failed `open` or `collect`. A message is reported again only if it changes. */
   readonly warn: (message: string) => void;
 }
 
-/** A probe's own options: a schema for each key, with its default. */
+/** The probe's own options: a schema for each key, including its default. */
 export type OptionsShape = z.ZodRawShape;
 
 export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
@@ -74,7 +77,8 @@ export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
   /**
-   * Maximum events per second of one owner, summed over its namespaces. The kernel discards events above this rate.
+   * Maximum number of events per second per owner, summed over the owner's namespaces. The kernel discards events above
+   * this rate.
    */
   readonly limit: number;
   /** Pods that the probe observes; undefined for all Pods and the node. */
@@ -115,10 +119,13 @@ export interface RunningProbe<M extends MetricSet> {
   /** Memory of each map in bytes, by map name. */
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
-  /** Numbers of records that the probe could not offer; for a probe whose records come through a ring. */
+  /** Counts of records that the probe could not offer. Only defined by probes that receive records through a ring. */
   unoffered?(): Unoffered;
   uncounted?(): Uncounted;
-  /** Returns the rows of the last collection; undefined before the first. For the probe whose edges `/api/v1/flows` shows. */
+  /**
+   * Returns the edges of the last collection, or undefined before the first one. Only defined by the probe whose edges
+   * `/api/v1/flows` shows.
+   */
   edges?(): FlowEdges | undefined;
   notShown?(): NotShown | undefined;
   /** Returns whether a namespace is shown; undefined for a probe without a pod filter. */
@@ -132,9 +139,7 @@ export interface Requirements {
    * and ignores the kernel version.
    */
   readonly kernel: string;
-  /**
-   * Kernel module that the probe depends on, if any. Tests have lower expectations on machines without the module.
-   */
+  /** Kernel module that the probe depends on, if any. Tests expect less on machines without it. */
   readonly module?: string;
 }
 
@@ -146,7 +151,7 @@ export interface Guide {
   readonly when: string;
   /** PromQL query, for use without a dashboard. */
   readonly query: string;
-  /** Sentences about things that the probe does not see, or counts in an unexpected way. */
+  /** Limitations: sentences about what the probe does not see or counts in an unexpected way. */
   readonly limits: readonly [string, ...string[]];
 }
 
@@ -167,7 +172,7 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly options: O;
   /** Hooks of a BPF probe. */
   readonly hooks?: HookTable;
-  /** For each map that is not declared in src/bpf/common, the rule that keeps one owner from using up the map. */
+  /** Rule that keeps one owner from filling a map, for each map that is not declared in src/bpf/common. */
   readonly maps?: Readonly<Record<string, MapRule>>;
   readonly requires: Requirements;
   readonly measured: Measured;

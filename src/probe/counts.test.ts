@@ -140,7 +140,9 @@ it('continue where an earlier run ended', () => {
   expect(shown()).toEqual({ [`${CART} 5`]: 3, [`${UNLISTED} 5`]: 4 });
 });
 
-/** Returns the sum of the rows, of waiting counts, and of counts whose rows were removed, which is everything that was counted. */
+/**
+ * Returns everything that was counted: the sum of the rows, of waiting counts, and of counts whose rows were removed.
+ */
 function everything(): number {
   const inRows = counts.rows().filter(({ netns }) => netns === UNLISTED || owned.has(netns));
   const { departed: left, waiting } = counts.notShown();
@@ -155,7 +157,7 @@ it('counts that leave the page are in one sum, those of a living namespace and t
   expect(counts.notShown().departed).toBe(0);
   expect(everything()).toBe(10);
   expect(counts.notShown()).toEqual({ departed: 0, waiting: 3 });
-  // The Pod's namespace still exists, and counts more.
+  // The Pod's namespace still exists and continues to count.
   departed.add(CART);
   expect(shown()).toEqual({ [`${MADE} 5`]: 2, [`${NOBODYS} 5`]: 3 });
   count(CART, 9);

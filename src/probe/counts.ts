@@ -11,12 +11,12 @@ import { hasRest, readMisses, sweepMap, type Tally } from './tally.ts';
 /** Map that src/bpf/common/counts.bpf.h adds to an object. */
 export const COUNTS: CommonLayout['map'] = 'counts';
 const REST: CommonLayout['map'] = 'count_rest';
-/** Number of rows in the map: four reasons for each of the namespaces that a node may have. */
+/** Number of rows in the map, enough for four reasons in each namespace. */
 export const COUNTS_MAX = 4 * NAMESPACES_MAX;
 
-/** Number of sums per slot. They take counts for which the slot has no free row. */
+/** Number of entries of `count_rest` per slot. They sum the counts for which the slot has no free row. */
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
-/** Stands for all reasons that are not counted separately. Metrics call it {@link OTHER_REASONS}. */
+/** Number that stands for all reasons that are not counted separately. Metrics call it {@link OTHER_REASONS}. */
 export const ANY_REASON = 0xffff_ffff;
 export const OTHER_REASONS = 'other';
 
@@ -37,7 +37,7 @@ export type RestKey = (rest: number) => Pick<CountRow, 'reason' | 'side'>;
 interface Totals {
   readonly rows: readonly CountRow[];
   readonly uncounted: Uncounted;
-  /** Counts by key that were already added to `unlisted` or `departed` and must not be reported again. */
+  /** Counts that were already added to `unlisted` or `departed`, by key. They must not be added again. */
   readonly told: Map<string, CountRow>;
   /** Sums of the counts of unowned namespaces, by reason and side. */
   readonly unlisted: Map<string, CountRow>;

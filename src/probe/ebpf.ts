@@ -43,9 +43,9 @@ const NANOSECONDS = 1e-9;
 export interface EbpfOptions<L extends ObjectLayout> {
   readonly hooks: HookTable<L['program']>;
   readonly constants?: ObjectSpec<L>['constants'];
-  /** Sizes that differ from the object file: entries of a map, or bytes of the ring. */
+  /** Overrides of sizes in the object file: the number of entries of a map, or the bytes of the ring. */
   readonly sizes?: ObjectSpec<L>['sizes'];
-  /** Map with the counts by namespace, whose rows are shared out to owners. An object has at most one. */
+  /** Map with counts by namespace. Its rows are divided among the owners. An object has at most one such map. */
   readonly room?: RoomOptions<L['map']>;
   /** BPF helpers that all programs need, without the `bpf_` prefix. */
   readonly helpers?: readonly string[];
@@ -66,15 +66,15 @@ export interface CountsOptions<L extends ObjectLayout> extends Omit<EbpfOptions<
 
 interface RoomOptions<Name extends string = string> {
   readonly map: Name;
-  /** Rows that owners share if the map allocates each row when it is created. */
+  /** Number of rows to divide among the owners if the map allocates rows on demand. */
   readonly rows: number;
-  /** Number of rows in total if the map is preallocated. */
+  /** Total number of rows if the map is preallocated. */
   readonly preallocated: number;
-  /** Extra rows of the map, which take the counts of slots that have used up their own rows. */
+  /** Number of additional rows, which hold the counts of slots that have used up their own rows. */
   readonly rests: number;
 }
 
-/** Numbers of program runs that the kernel skipped, by program. */
+/** Number of program runs that the kernel skipped, by program. */
 const MISSED = defineRetained<Readonly<Record<string, bigint>>>(() => ({}));
 
 /** Counts of a probe's earlier runs. */

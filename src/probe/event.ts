@@ -18,17 +18,16 @@ export interface EventDescriptor {
   readonly help: string;
   readonly severity: Severity;
   /**
-   * Text that says when an event of this type has the severity `info`. The probe sets the severity in each such
-   * event.
+   * Description of when an event of this type has the severity `info`. The probe sets the severity of each such event.
    */
   readonly info?: string;
   readonly fields: Readonly<Record<string, FieldDescriptor>>;
   /**
    * Fields that identify duplicate events, in addition to network namespace, addresses and protocol. Within a short
-   * time only the first of several duplicates is sent, followed by one event that summarizes the others.
+   * time, only the first of several duplicates is sent, followed by one event that summarizes all further duplicates.
    */
   readonly equalBy: readonly string[];
-  /** Returns which end is the client if the fields tell; otherwise the ports decide. */
+  /** Returns which end is the client, or undefined if the fields do not show it. The ports then decide. */
   readonly client?: (fields: Readonly<Record<string, unknown>>) => 'src' | 'dst' | undefined;
 }
 
@@ -51,7 +50,7 @@ type Fields<E extends EventDescriptor> = {
   readonly [K in keyof E['fields'] as E['fields'][K]['optional'] extends true ? K : never]?: FieldValue<E['fields'][K]>;
 };
 
-/** One occurrence, as a probe reports it. The collector adds the Pod that was affected. */
+/** One event as reported by a probe. The collector adds the affected Pod. */
 export interface EventBody<E extends EventDescriptor> {
   /** Time in nanoseconds since the epoch, converted from the kernel's clock. */
   readonly timeNs: bigint;

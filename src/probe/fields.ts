@@ -1,6 +1,6 @@
 import type { MetricSet } from './metric.ts';
 
-/** One entry of a probe's `fields`: a metric, and for some of its labels the values to show. */
+/** One entry of a probe's `fields`: a metric, and optionally the values to show for some of its labels. */
 export interface Field {
   readonly metric: string;
   readonly only: Readonly<Record<string, readonly string[]>>;

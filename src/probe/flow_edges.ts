@@ -2,17 +2,20 @@ import type { FlowEnd, FlowFailure, FlowRole } from '#api/words.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Name of the probe whose rows `/api/v1/flows` shows. */
+/** Name of the probe whose edges `/api/v1/flows` shows. */
 export const FLOW_PROBE = 'flow';
 
-/** Totals of one edge as the kernel counts them, over all runs of the probe; none of them falls, except `open`. */
+/** Totals of one edge, as counted by the kernel. Only `open` can decrease. */
 export interface EdgeTotals {
-  /** Namespace of the connections; for counts without a row, the one under which those of the whole owner are shown. */
+  /**
+   * Namespace of the connections. For connections without a row of their own, the namespace under which their owner's
+   * counts are shown.
+   */
   readonly netns: NetnsId;
   readonly role: FlowRole;
-  /** Address of the other end, as `formatIp` writes it; null: counts of connections without a row of their own. */
+  /** Address of the other end in the format of `formatIp`; null for connections without a row of their own. */
   readonly peer: string | null;
-  /** Port of the server; 0 without a peer. */
+  /** Port of the server; 0 if `peer` is null. */
   readonly port: number;
   readonly open: number;
   readonly connections: Counter;
@@ -32,7 +35,7 @@ export interface EdgeTotals {
   readonly roundTrips: { readonly count: Counter; readonly sumSeconds: number };
 }
 
-/** All rows of a probe as of one collection. */
+/** All edges of a probe as of one collection. */
 export interface FlowEdges {
   /** End of the collection, in milliseconds since the epoch. */
   readonly collectedAtMs: number;

@@ -6,28 +6,28 @@ import { formatTimeNs } from '#core/kernel_time.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { RecordBody, RecordOffer } from './records.ts';
 
-/** Records of a probe that sees connections end. */
+/** Record offer of a probe that observes how connections end. */
 export const FLOW_RECORDS: RecordOffer = {
   kind: 'flow',
   help: 'A record is a TCP connection that has ended, as one of its ends saw it. The connection failed if it was never established, timed out, or was reset by the peer. `slow` applies to the time until an attempt to connect failed. Failed ones are sent by default.',
   failedByDefault: true,
 };
 
-/** One end of a connection that has ended, as the kernel knows it. */
+/** An ended connection, as seen by one of its two ends. */
 export interface EndedConnection {
-  /** Time of the end in nanoseconds since the epoch. */
+  /** Time at which the connection ended, in nanoseconds since the epoch. */
   readonly timeNs: bigint;
   readonly netns: NetnsId;
   readonly role: FlowRole;
-  /** Address of this end, as `formatIp` writes it. */
+  /** Local address in the format of `formatIp`. */
   readonly local: string;
-  /** 0 where the kernel found no free port. */
+  /** Local port; 0 if the kernel found no free port. */
   readonly localPort: number;
   readonly peer: string;
   readonly peerPort: number;
-  /** Name of the state before the end, as `tcpStateName` gives it. */
+  /** Name of the state before the connection ended, as returned by `tcpStateName`. */
   readonly state: string;
-  /** Way in which an established connection ended, or the cause why it was never established. */
+  /** How an established connection ended, or why it was never established. */
   readonly outcome: { readonly end: FlowEnd } | { readonly cause: FlowFailure };
   readonly sentBytes: Counter;
   readonly receivedBytes: Counter;
@@ -35,23 +35,23 @@ export interface EndedConnection {
   readonly receivedSegments: Counter;
   readonly retransmittedSegments: Counter;
   readonly retransmittedBytes: Counter;
-  /** Seconds; null where they are unknown. */
+  /** Time in seconds from the first SYN until the attempt failed; null if unknown. */
   readonly connectSeconds: number | null;
   readonly roundTripSeconds: number | null;
   readonly minRoundTripSeconds: number | null;
   readonly busySeconds: number;
   readonly receiverLimitedSeconds: number;
   readonly sendBufferLimitedSeconds: number;
-  /** Time in nanoseconds since the epoch when it was established; null where it was not noted. */
+  /** Time at which the connection was established, in nanoseconds since the epoch; null if unknown. */
   readonly startedNs: bigint | null;
 }
 
-/** Ends that a program in the kernel reports as failed as well (`consumers_of` in `src/bpf/probes/tcp_ends.bpf.c`). */
+/** Ends that count as failures. Must match `consumers_of` in `src/bpf/probes/tcp_ends.bpf.c`. */
 const FAILED_ENDS: readonly FlowEnd[] = ['reset_by_peer', 'timeout', 'other'];
 
 const MS_PER_SECOND = 1_000;
 
-/** Returns the record of a connection, for `scope.record`. */
+/** Returns the record of an ended connection, to be passed to `scope.record`. */
 export function flowRecord(ended: EndedConnection): RecordBody {
   const { timeNs, netns, connectSeconds } = ended;
   const fields = fieldsOf(ended);

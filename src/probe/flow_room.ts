@@ -7,11 +7,14 @@ import { bytesOf, readSlots, roomOf } from './room.ts';
 const TAKEN: CommonLayout['map'] = 'flow_taken';
 const ALLOWED: CommonLayout['map'] = 'flow_allowed';
 
-/** Share of the rows for owners with a slot; the two slots of other namespaces have half of the rest each. */
+/**
+ * Fraction of the rows that is divided among owners with a slot. The two slots of other namespaces each get half of the
+ * remaining rows.
+ */
 const OWNERS_SHARE = 3 / 4;
-/** The node has the rows of as many Pods: those with its network are behind it. */
+/** The node may use as many rows as this number of Pods, because hostNetwork Pods use the node's namespace. */
 const NODE_PODS = 4;
-/** Smallest number of owners that the rows are divided among. */
+/** Minimum number of owners to divide the rows among. */
 const OWNERS_MIN = 16;
 
 /** Divides the rows of `flow_rows` among the owners of namespaces (ADR 25). */
@@ -24,13 +27,13 @@ export class FlowRoom implements Disposable {
   readonly #node: NetnsId | undefined;
   readonly #listed = new Set<number>();
   readonly #written = new Uint32Array(SLOTS);
-  /** Rows that each slot holds. */
+  /** Number of rows that each slot holds. */
   #held: Uint32Array = new Uint32Array(SLOTS);
-  /** Rows that each slot had taken at the last call of `allow`. */
+  /** Number of rows that each slot had ever taken at the last call of `allow`. */
   #takenBefore: Uint32Array = new Uint32Array(SLOTS);
 
   /**
-   * @param rows number of rows in all
+   * @param rows total number of rows
    * @param node the node's namespace
    */
   constructor(object: Pick<BpfObject, 'map'>, owners: Owners, rows: number, node: NetnsId | undefined) {
@@ -43,7 +46,7 @@ export class FlowRoom implements Disposable {
     this.#followed = owners.follow({
       listed: (_, slot) => {
         this.#listed.add(slot);
-        // An earlier owner of the slot has left room.
+        // If the slot had an earlier owner, the allowance of that owner is still in the map.
         if (this.#written[slot] === 0) this.#write(slot, 0);
       },
       unlisted: () => undefined,
@@ -51,20 +54,20 @@ export class FlowRoom implements Disposable {
     });
   }
 
-  /** Returns whether the owner of a namespace has little room left. */
+  /** Returns whether the owner of a namespace has few rows left. */
   isCrowded(id: NetnsId): boolean {
     const slot = roomOf(this.#owners, id);
     return (this.#held[slot] as number) > this.#limitOf(slot) * OWNERS_SHARE;
   }
 
-  /** Returns the rows taken so far by each slot, to be read before the rows themselves. */
+  /** Returns the number of rows that each slot has ever taken. Must be called before the rows themselves are read. */
   taken(): Uint32Array {
     return readSlots(this.#taken);
   }
 
   /**
-   * Gives the slots room for new rows.
-   * @param taken rows taken by each slot, read before `held`: rows taken since then count twice until the next call
+   * Allows the slots to take new rows.
+   * @param taken rows taken by each slot, read before `held`. Rows taken in between count twice until the next call.
    * @param held rows that the namespaces of each slot hold
    */
   allow(taken: Uint32Array, held: Uint32Array): void {
@@ -73,7 +76,7 @@ export class FlowRoom implements Disposable {
     this.#writeAll();
   }
 
-  /** Sets the number of rows in all. */
+  /** Sets the total number of rows. */
   resize(rows: number): void {
     if (rows === this.#rows) return;
     this.#rows = rows;
@@ -86,9 +89,9 @@ export class FlowRoom implements Disposable {
     }
   }
 
-  /** Number of rows that one Pod may have. */
+  /** Maximum number of rows of one Pod. */
   get each(): number {
-    // By powers of two, so that a new Pod rarely changes the room of all others.
+    // Rounded up to a power of two, so that a new Pod rarely changes the limits of all Pods.
     const owners = 2 ** Math.ceil(Math.log2(Math.max(OWNERS_MIN, this.#listed.size + NODE_PODS)));
     return Math.max(1, Math.floor((this.#rows * OWNERS_SHARE) / owners));
   }

@@ -8,10 +8,10 @@ export type FlowEnd = keyof typeof flowEnd;
 
 export const FLOW_ROLES = Object.keys(flowRole) as FlowRole[];
 export const FLOW_ENDS = Object.keys(flowEnd) as FlowEnd[];
-/** First of the ends that are causes of connections which were not established. */
+/** First of the ends which mean that the connection was never established. */
 export const FIRST_FAILURE = flowEnd.not_refused;
 
-/** Causes of connections that were not established, by the program's names. */
+/** Causes for which a connection was not established, by the name that the BPF program uses. */
 export const FAILURES = {
   not_refused: 'refused',
   not_timeout: 'timeout',
@@ -37,27 +37,30 @@ const FIELDS = Object.keys(flowField).length;
 const ENDS = Object.keys(flowEnd).length;
 const ROUND_TRIPS = flowRow.roundTripsCount;
 
-/** Where the values of a row begin: counts, ends, round-trip times by bucket, and their sum in microseconds. */
+/**
+ * Offsets of the parts of `FlowValues`: counts, ends, round-trip times by bucket, and the sum of round-trip times in
+ * microseconds.
+ */
 const ENDS_AT = FIELDS;
 const ROUND_TRIPS_AT = ENDS_AT + ENDS;
 const ROUND_TRIP_SUM_AT = ROUND_TRIPS_AT + ROUND_TRIPS;
 const VALUES = ROUND_TRIP_SUM_AT + 1;
 
-/** Values of one row of the kernel at one moment. */
+/** Values of one of the kernel's rows at one moment. */
 export type FlowValues = Float64Array;
 
 export function newValues(): FlowValues {
   return new Float64Array(VALUES);
 }
 
-/** Reads a u64 as a number: exact up to 9 PB. */
+/** Reads a u64 as a number. Values up to 2^53 are exact. */
 function readU64(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
 }
 
 /**
  * Reads a struct flow_row.
- * @param isWalked whether the last walk has met open sockets of the row
+ * @param isWalked whether the last walk found open sockets of the row
  */
 export function readValues(target: FlowValues, view: DataView, at: number, isWalked: boolean): void {
   const { closed, now, ends, roundTripSum } = flowRow.offsets;
@@ -70,10 +73,10 @@ export function readValues(target: FlowValues, view: DataView, at: number, isWal
   target[ROUND_TRIP_SUM_AT] = readU64(view, at + roundTripSum);
 }
 
-/** Sockets that share a row. */
+/** Identifies the sockets that share a row. */
 export interface FlowPlace {
   readonly netns: NetnsId;
-  /** ID of the control group of the sockets, if the namespace is the node's; otherwise 0. */
+  /** Cgroup ID of the sockets if they are in the node's namespace; otherwise 0. */
   readonly cgroup: Counter;
   readonly role: FlowRole;
   /** Address of the other end; `*` for connections without a row of their own. */
@@ -82,19 +85,19 @@ export interface FlowPlace {
   readonly port: number | undefined;
 }
 
-/** One row of TCP traffic: the sockets of a namespace with the same role, peer and port. Its totals never fall. */
+/** One row of TCP traffic: the sockets of a namespace with the same role, peer and port. Its totals never decrease. */
 export class FlowRow {
-  /** Number that no other row ever has: a row that comes back is another row. */
+  /** Unique number of the row. If a row with the same key reappears, it gets a new number. */
   readonly serial: number;
   readonly place: FlowPlace;
-  /** Values of the kernel's row that are not shown here. */
+  /** Values to subtract from those of the kernel's row. */
   readonly base = newValues();
   readonly #values = newValues();
   /** Number of open sockets at the last walk. */
   open = 0;
-  /** Number of takes in a row without a change. */
+  /** Number of consecutive updates without growth. */
   idle = 0;
-  /** Whether the row ends with these values. */
+  /** True if the kernel's row was deleted, so that the current values are the last ones. */
   isLast = false;
 
   constructor(serial: number, place: FlowPlace) {
@@ -103,8 +106,9 @@ export class FlowRow {
   }
 
   /**
-   * Takes values of the kernel. A smaller one than before is incomplete, and not taken.
-   * @returns whether one has grown
+   * Updates the totals from the kernel's values. Ignores values that are smaller than before, because they are
+   * incomplete.
+   * @returns whether any total has grown
    */
   take(values: FlowValues): boolean {
     let isGrown = false;
@@ -117,18 +121,18 @@ export class FlowRow {
     return isGrown;
   }
 
-  /** Returns whether a value would be smaller than before. */
+  /** Returns whether any total would decrease. */
   wouldFall(values: FlowValues): boolean {
     return this.#values.some((value, index) => (values[index] as number) - (this.base[index] as number) < value);
   }
 
-  /** Goes on from the values shown now, whatever the kernel's row has. */
+  /** Makes the totals continue from their current values, regardless of the values in the kernel's row. */
   rebase(values: FlowValues): void {
     for (let index = 0; index < VALUES; index++)
       this.base[index] = (values[index] as number) - (this.#values[index] as number);
   }
 
-  /** Lets this row show values that another one no longer has. */
+  /** Keeps values in this row although the kernel now counts them in another row. */
   keep(values: FlowValues): void {
     for (let index = 0; index < VALUES; index++)
       this.base[index] = (this.base[index] as number) - (values[index] as number);
@@ -142,7 +146,10 @@ export class FlowRow {
     return this.#values[ENDS_AT + flowEnd[end]] as number;
   }
 
-  /** Measured round-trip times, by bucket: bucket i has those of up to 64 µs * 4^i, the last bucket all longer ones. */
+  /**
+   * Number of measured round-trip times by bucket. The upper bound of bucket i is 64 µs * 4^i; the last bucket has
+   * none.
+   */
   get roundTrips(): readonly number[] {
     return [...this.#values.subarray(ROUND_TRIPS_AT, ROUND_TRIP_SUM_AT)];
   }

@@ -8,7 +8,7 @@ import { FlowTable, keyText } from './flow_table.ts';
 
 const ROLES = Object.keys(flowRole).length;
 const COUNTED = ['connections', 'sent_bytes', 'received_bytes'] as const satisfies readonly FlowField[];
-/** Rows that each of the two owners may have. */
+/** Maximum number of rows of each of the two owners. */
 const ROOM = 1;
 const PEERS = 3;
 const OWNERS = [2, 3];
@@ -20,7 +20,7 @@ interface Socket {
   received: number;
 }
 
-/** A struct flow_row. */
+/** Models a struct flow_row. */
 interface Row {
   closed: Record<FlowField, number>;
   now: Record<FlowField, number>;
@@ -40,7 +40,10 @@ function newRow(): Row {
   return { closed: noCounts(), now: noCounts(), ended: 0, walk: 0, live: 0, evicted: false };
 }
 
-/** The part of the kernel that counts: sockets, rows with a limit for each owner, and rests. */
+/**
+ * Models the part of the kernel that counts: sockets, rows with a limit for each owner, and the sums for sockets
+ * without a row.
+ */
 class Kernel {
   readonly sockets = new Set<Socket>();
   readonly rows = new Map<string, { readonly netns: number; readonly peer: number; readonly row: Row }>();
@@ -153,7 +156,7 @@ function restsOf(kernel: Kernel): MapDump | undefined {
   });
 }
 
-/** Adds what each owner shows, as the collector does: a row that ends keeps its last values. */
+/** Adds up the shown values by owner as the collector does. A row that is removed keeps its last values. */
 class Shown {
   readonly #last = new Map<number, readonly number[]>();
   readonly sums = new Map<NetnsId, number[]>();
@@ -192,7 +195,7 @@ const action = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('close' as const), which: fc.nat() }) },
-  // Sockets change while the walk is on its way.
+  // Sockets are closed while the walk is in progress.
   {
     weight: 3,
     arbitrary: fc.record({
@@ -211,7 +214,7 @@ class Run {
     (role) => role !== 'listener',
   );
   readonly shown = new Shown();
-  /** Everything that was ever counted, by owner. */
+  /** Exact totals by owner. */
   readonly truth = new Map<number, number[]>(OWNERS.map((owner) => [owner, COUNTED.map(() => 0)]));
   readonly #evicting = new Set<string>();
 

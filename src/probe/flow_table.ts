@@ -13,25 +13,25 @@ import {
 } from './flow_row.ts';
 
 const ROLES = FLOW_ROLES.length;
-/** Number of takes without a change after which a row without open sockets may be evicted. */
+/** Number of consecutive updates without growth after which a row without open sockets may be evicted. */
 const IDLE_TAKES = 2;
-/** Number of takes for which an ended row waits to be counted: collections may fail. */
+/** Maximum number of updates for which an ended row is kept until a collection has counted it. Collections may fail. */
 const ENDED_TAKES = 8;
 
 /** Finds the owners of rows. */
 export interface FlowOwners {
   /** Returns the slot of the owner of a namespace. */
   slotOf(id: NetnsId): number;
-  /** Returns the namespace under which the rest of an owner is shown; undefined where the owner is gone. */
+  /** Returns the namespace under which the rest row of an owner is shown; undefined if the owner is gone. */
   homeOf(slot: number): NetnsId | undefined;
 }
 
-/** Rows of the kernel right after a walk. */
+/** The kernel's rows right after a walk. */
 export interface FlowDump {
   readonly rows: MapDump;
-  /** The rests, by slot and role; undefined while they are empty. */
+  /** Rest rows by slot and role; undefined if all of them are empty. */
   readonly rests: MapDump | undefined;
-  /** Number of the walk; undefined where none has run, so that the counts of open sockets come only when they end. */
+  /** Number of the walk; undefined if no walk has run, in which case sockets are counted only when they end. */
   readonly walk: number | undefined;
 }
 
@@ -41,11 +41,12 @@ export function keyText(view: DataView, at: number): string {
 }
 
 /**
- * Makes the rows of the kernel into totals that are exact and never fall (ADR 37).
+ * Converts the kernel's rows into exact totals that never decrease (ADR 37).
  *
- * A row of the kernel has the counts of ended sockets and, right after a walk, those of open ones. A socket that ends during a walk is
- * missing until the next one, so smaller values than before are not shown. Connections that find no room for a row are in the rest of
- * their owner. When a later connection makes room for such a row, its values so far stay in the rest.
+ * A row of the kernel contains the counts of ended sockets and, right after a walk, the counts of open sockets. A
+ * socket that ends during a walk is missing until the next walk, so values that are smaller than before are not shown.
+ * Connections for which there is no free row are counted in the rest row of their owner. If a later connection creates
+ * a row for the same peer, the earlier counts stay in the rest row.
  */
 export class FlowTable {
   readonly #owners: FlowOwners;
@@ -56,35 +57,38 @@ export class FlowTable {
   readonly #ended = new Set<FlowRow>();
   #serial = 0;
   #isFirst = true;
-  /** Whether the open sockets were read before. */
+  /** Whether an earlier update included open sockets. */
   #hasWalked = false;
 
-  /** @param has whether the table has the rows of a role */
+  /** @param has returns whether the table contains rows of a role */
   constructor(owners: FlowOwners, has: (role: FlowRole) => boolean) {
     this.#owners = owners;
     this.#has = has;
   }
 
-  /** Returns all rows, including those that end now. */
+  /** Returns all rows, including rows that have ended. */
   *rows(): Generator<FlowRow> {
     yield* this.#rows.values();
     yield* this.#rests.values();
     yield* this.#ended;
   }
 
-  /** Forgets an ended row: a collection has counted its last values. */
+  /** Forgets an ended row after a collection has counted its last values. */
   counted(row: FlowRow): void {
     this.#ended.delete(row);
   }
 
-  /** Number of rows that are not rests. */
+  /** Number of rows, excluding rest rows and ended rows. */
   get size(): number {
     return this.#rows.size;
   }
 
-  /** Takes the rows after a walk. Values are counted from the first take on: sockets may have been open for long by then. */
+  /**
+   * Updates all rows after a walk. Only growth since the first update is counted, because sockets may have been open
+   * for a long time before it.
+   */
   take({ rows, rests, walk }: FlowDump): void {
-    // The owner of a row may have left the page: then no collection counts it.
+    // If the owner of a row has left the page, no collection counts the row.
     for (const row of this.#ended) if (++row.idle > ENDED_TAKES) this.#ended.delete(row);
     const busy = this.#busyRests(rests, walk);
     const left = new Set(this.#rows.keys());
@@ -106,19 +110,19 @@ export class FlowTable {
     return this.#rows.has(text);
   }
 
-  /** Returns whether the table has a row of such a namespace. */
+  /** Returns whether the table has a row of a namespace that meets the condition. */
   hasAny(isSuch: (id: NetnsId) => boolean): boolean {
     for (const { place } of this.#rows.values()) if (isSuch(place.netns)) return true;
     return false;
   }
 
-  /** Returns whether a row may be evicted; true for a row that this table does not have. */
+  /** Returns whether this table permits the eviction of a row. Returns true for a row that is not in the table. */
   isIdle(text: string): boolean {
     const row = this.#rows.get(text);
     return row === undefined || (row.open === 0 && row.idle >= IDLE_TAKES);
   }
 
-  /** Takes the last values of a row that is deleted now. */
+  /** Reads the last values of a row that is being deleted from the map. */
   deleted(text: string, view: DataView, at: number): void {
     const row = this.#rows.get(text);
     if (row === undefined) return;
@@ -126,7 +130,7 @@ export class FlowTable {
     this.#end(text);
   }
 
-  /** Forgets the rests of a slot whose owner is gone. The maps have them at zero. */
+  /** Forgets the rest rows of a slot whose owner is gone. The rows in the maps have already been reset to zero. */
   freed(slot: number): void {
     for (let role = 0; role < ROLES; role++) this.#rests.delete(slot * ROLES + role);
   }
@@ -170,7 +174,7 @@ export class FlowTable {
   }
 
   #takeValues(row: FlowRow, view: DataView, at: number, walk: number | undefined): void {
-    // Sockets that were open long before the first walk are no growth.
+    // Sockets that were open before the first walk must not count as growth.
     if (walk !== undefined && !this.#hasWalked) row.rebase(this.#read(view, at, walk));
     const isGrown = row.take(this.#read(view, at, walk));
     row.open = isWalked(view, at, walk) ? flowRow.live(view, at) : 0;
@@ -182,7 +186,10 @@ export class FlowTable {
     return this.#values;
   }
 
-  /** Returns the rests with sockets that may be in a row from now on: they had open sockets, or have lost some. */
+  /**
+   * Returns the rest rows whose sockets may now be counted in another row, because they had open sockets or their
+   * values would decrease.
+   */
   #busyRests(rests: MapDump | undefined, walk: number | undefined): Map<number, FlowRow> {
     const busy = new Map<number, FlowRow>();
     if (rests === undefined || this.#isFirst) return busy;

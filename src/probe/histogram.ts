@@ -13,13 +13,13 @@ import { readMisses, slotOfRest, sweepMap, type Tally } from './tally.ts';
 const NANOSECONDS = 1e-9;
 const MICROSECOND_NS = 1_000;
 
-/** Upper bounds of the buckets in seconds. Bucket i of the kernel ends at 2^i microseconds. */
+/** Upper bounds of the buckets in seconds. The upper bound of bucket i in the kernel is 2^i microseconds. */
 const BUCKETS: readonly number[] = Array.from({ length: histogram.countsCount - 1 }, (_, index) => 2 ** index / 1e6);
 
-/** Fields that the descriptors of all latencies have in common. The configuration chooses which buckets are shown. */
+/** Fields that all latency descriptors have in common. The configuration chooses which buckets are shown. */
 export const LATENCY = { type: 'histogram', unit: 'seconds', buckets: BUCKETS } as const;
 
-/** Returns the option that chooses which buckets are shown. @param from default, like `to` */
+/** Returns the option that chooses which buckets are shown. Its defaults are `from` and `to`. */
 export function bucketsOption(from: string, to: string) {
   return z
     .strictObject({ from: duration(from), to: duration(to) })
@@ -28,7 +28,7 @@ export function bucketsOption(from: string, to: string) {
     .describe('Range of the histogram buckets, whose bounds double from 1us to 16s.');
 }
 
-/** Returns the buckets of a range, including the buckets that contain its ends. */
+/** Returns the buckets of a range, including the buckets that contain its two limits. */
 export function shownBuckets({ from, to }: { readonly from: number; readonly to: number }): BucketRange {
   const lastOfAll = BUCKETS.length - 1;
   const bucketOf = (nanoseconds: number) => Math.ceil(Math.log2(nanoseconds / MICROSECOND_NS));
@@ -210,8 +210,8 @@ export class Histograms<Key> implements Tally {
   }
 
   /**
-   * Returns the key under which a row is shown. The row with an owner's remaining counts is shown under the owner's
-   * namespace. Returns undefined if the owner is gone.
+   * Returns the key under which a row is shown; undefined if the owner is gone. A row with the counts of a slot without
+   * free rows is shown under the namespace of the slot's owner.
    */
   #shownKey(bytes: string): string | undefined {
     const slot = this.#map.isByNetns ? slotOfRest(netnsOf(bytes)) : undefined;

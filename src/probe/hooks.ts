@@ -10,7 +10,7 @@ import { asUnsupported, type BpfSource, type ObjectSpec } from '#sources/bpf/sou
 
 export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe' | typeof CGROUP_SKB;
 
-/** Programs of this kind see the packets of sockets, and are attached to the root of the cgroups. */
+/** Kind of the programs that see the packets of sockets. They are attached to the root cgroup. */
 export const CGROUP_SKB = 'cgroup_skb';
 
 /** A place in the kernel and the program to attach there. */
@@ -28,7 +28,7 @@ export interface Hook<P extends string = string> {
 /** Hooks that together observe one point completely or almost completely. */
 export interface HookChoice<P extends string = string> {
   readonly hooks: readonly Hook<P>[];
-  /** Text that says what this choice does not observe. */
+  /** Description of what this choice does not observe. */
   readonly lacks?: string;
 }
 
@@ -38,7 +38,7 @@ export interface HookPoint<P extends string = string> {
   readonly what: string;
   /** True if the probe is only degraded, and not unsupported, without this point. */
   readonly optional?: boolean;
-  /** Text for operators whose kernel supports none of the choices: the reason why other hooks do not help. */
+  /** Reason why no other hooks help, as text for operators whose kernel supports none of the choices. */
   readonly why?: string;
   /** Choices of hooks in order of preference. */
   readonly choices: readonly HookChoice<P>[];
@@ -48,7 +48,7 @@ export interface HookPoint<P extends string = string> {
 export interface HookTable<P extends string = string> {
   readonly file: string;
   readonly points: readonly HookPoint<P>[];
-  /** Programs that user space runs: they are loaded with the others, and attached nowhere. */
+  /** Programs that user space runs. They are loaded with all other programs but are not attached. */
   readonly calls?: readonly P[];
 }
 
@@ -104,7 +104,7 @@ function refusedKind(bpf: BpfSource, { kind }: Hook): string | undefined {
 }
 
 const EPERM = 1;
-/** Errors that may go away: EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE. */
+/** Transient errors: EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE. */
 const PASSING = new Set([4, 11, 12, 23, 24]);
 
 /** A point with its current choice of hooks. */
@@ -170,10 +170,11 @@ export class HooksMissing extends Unsupported {
 
 /**
  * Loads and attaches the most preferred hooks that this kernel supports. The kernel's BTF rules out some choices; the
- * programs of the others are loaded together. A refused program fails the whole load, so each point is then tried
- * separately to find the refused ones. The caller closes the object.
+ * programs of the remaining choices are loaded together. A refused program fails the whole load, so each point is then
+ * tried separately to find the refused programs. The caller closes the object.
  * @throws {HooksMissing} if a required point has no hook
- * @throws {Unsupported} if no choice of hooks can help, {BpfError} for transient errors
+ * @throws {Unsupported} if no choice of hooks can help
+ * @throws {BpfError} for transient errors
  */
 export async function openHooks(
   bpf: BpfSource,
@@ -223,7 +224,7 @@ async function start(bpf: BpfSource, spec: ObjectSpec, hooks: readonly Hook[]): 
   }
 }
 
-/** Returns whether the kernel refused these programs for a permanent reason, so that only other hooks can work. */
+/** Returns whether the kernel refused these programs for a permanent reason. In this case only other hooks can work. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof BpfError)
     return (error.code === 'BPF_ATTACH' || error.code === 'BPF_LOAD') && !PASSING.has(error.errno);
@@ -275,7 +276,7 @@ async function tryAlone(
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
   const kinds = new Set(hooks.map(({ kind }) => kind));
-  // A cgroup refuses a program because of another one that is attached, which may leave.
+  // A cgroup may refuse a program because of another attached program, which may be detached later.
   for (const kind of ['tp_btf', 'raw_tp', CGROUP_SKB] as const) kinds.delete(kind);
   const isOneWay = [...kinds].every((kind) => kind.startsWith('f')) || kinds.size === 1;
   if (!isOneWay || !(cause instanceof BpfError) || cause.errno !== EPERM || cause.verifier.length > 0) return;

@@ -2,23 +2,23 @@ import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
 /**
- * Identifies Pods that share the node's namespace (hostNetwork) by the control groups of their sockets. The ID of a cgroup is that
- * of cgroup v2 (`kernfs_node::id`), which is the inode number of its directory.
+ * Identifies Pods that share the node's namespace (hostNetwork) by the cgroups of their sockets. A cgroup is identified
+ * by its cgroup v2 ID (`kernfs_node::id`), which is the inode number of its directory.
  */
 export interface HostPods {
   /**
-   * Looks up the Pods of cgroups. Call it with all cgroups of a collection or of a batch of events, and wait for it before calling
-   * `subjectOf`. Each cgroup is looked up once, and concurrent callers share a search.
+   * Looks up the Pods of cgroups. Must be called with all cgroups of a collection or of a batch of events, and awaited,
+   * before `subjectOf` is called. Each cgroup is looked up once, and concurrent callers share a search.
    */
   find(cgroups: Iterable<Counter>): Promise<void>;
   /**
-   * Returns the subject of samples and events of a cgroup's sockets in the node's namespace. Returns undefined if this is the node's
-   * namespace itself, for the ID 0, and for a cgroup that was not looked up. Once a cgroup was looked up, the result does not change
-   * while the Pod is shown.
+   * Returns the subject of samples and events for sockets of a cgroup in the node's namespace. Returns undefined if the
+   * subject is the node's namespace itself, if the ID is 0, or if the cgroup was not looked up. After a look-up, the
+   * result does not change while the Pod is shown.
    */
   subjectOf(cgroup: Counter): NetnsId | undefined;
-  /** Number of cgroups that were not found, because they were removed before: their sockets count as the node's. */
+  /** Number of cgroups that were not found because they had already been removed. Their sockets count as the node's. */
   readonly missed: Counter;
-  /** Why the sockets of some of these Pods count as the node's; empty if there is no reason. */
+  /** Reasons why the sockets of some of these Pods count as the node's; empty if there are none. */
   readonly degraded: readonly string[];
 }

@@ -10,7 +10,7 @@ import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, sho
 import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 import { NAMESPACES_MAX } from './room.ts';
 
-/** Limits for a preallocated map: its bytes, and its minimum and maximum number of rows. */
+/** Size limits of a preallocated map: maximum bytes, and minimum and maximum number of rows. */
 const PREALLOCATED_BYTES = 32 * 1024 * 1024;
 const PREALLOCATED_MIN = 256;
 const PREALLOCATED_MAX = 4_096;
@@ -28,7 +28,7 @@ export interface OpenLatencies<Key> {
 }
 
 /**
- * Opens a probe that has histograms in a BPF map. They continue where an earlier run ended.
+ * Opens a probe that has histograms in a BPF map. The histograms continue from the probe's earlier run.
  * @param each number of histograms per map value
  * @throws {Unsupported}
  */

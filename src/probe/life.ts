@@ -26,7 +26,7 @@ export interface NetnsDeath {
   readonly bootSeconds: number;
 }
 
-/** Receives reports of namespaces that end. */
+/** Receives reports about namespaces that were removed or have no processes left. */
 export interface NetnsWatcher {
   /** Milliseconds for which an entity stays on the page after its death. */
   readonly retireMs: number;
@@ -43,15 +43,17 @@ export interface NetnsWatcher {
 
 /** Creation and removal of namespaces. The kernel reports both to the agent regardless of which probes run. */
 export interface NetnsLife {
-  /** Health of the programs that report them. Degraded if the agent has to scan the machine instead. */
+  /** Health of the BPF programs that report both. Degraded if the agent has to scan the machine instead. */
   readonly health: ReaderHealth;
   /** True if the kernel reports removals with the final counters. */
   readonly tellsDeaths: boolean;
-  /** Number of removals that were lost because the map was full; undefined if the kernel reports none. */
+  /**
+   * Number of removals that were not reported because the map was full; undefined if the kernel reports no removals.
+   */
   readonly untoldDeaths: Counter | undefined;
   /**
-   * Registers the watcher until disposed. Only one watcher can be registered. Without a watcher, ended entities are
-   * not kept.
+   * Registers the watcher until the result is disposed. Only one watcher can be registered. Without a watcher, dead
+   * entities are not kept.
    */
   watch(watcher: NetnsWatcher): Disposable;
 }

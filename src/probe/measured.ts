@@ -19,7 +19,7 @@ export interface Measured {
   readonly processes?: readonly { readonly what: string; readonly ms: number }[];
   /** Cost of the BPF programs, measured by `npm run bench:kernel` with events enabled at the default limit. */
   readonly programs?: {
-    /** Nanoseconds per hit in addition to an empty program, by hook. A range if the cost depends on the packet. */
+    /** Nanoseconds per hit beyond the cost of an empty program, by hook. A range if the cost depends on the packet. */
     readonly ns: Readonly<Record<string, string>>;
     readonly note?: string;
   };

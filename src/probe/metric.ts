@@ -9,15 +9,15 @@ export interface ClosedLabel {
 }
 
 /**
- * A label whose values come from the kernel. Each entity shows at most `max` values; the others are summed under the
- * value `*`.
+ * A label whose values come from the kernel. Each entity shows at most `max` values. All further values are summed
+ * under the value `*`.
  */
 export interface OpenLabel {
   readonly help: string;
   readonly example: string;
   readonly max: number;
   /**
-   * True if the object named by a value may have been counted elsewhere before, like a device that was moved to
+   * True if the object named by a value may have been counted elsewhere before, such as a device that was moved to
    * another namespace. A new row then does not start from zero.
    */
   readonly moves?: true;
@@ -59,7 +59,7 @@ export type Scope = 'pod' | 'node' | 'agent';
 /** Amount of detail that a probe shows: only the metrics for everyday use, or all of them. */
 export type Detail = 'core' | 'full';
 
-/** A MIB field with the name it has in its table. The unit is given if it differs from the metric's unit. */
+/** A MIB field by its table and name, and its unit if that differs from the metric's unit. */
 export type MibPlace<T extends MibTable> = readonly [table: T, field: string, unit?: 'milliseconds'];
 
 /** Source of the value: a MIB field, or text that names a file and field, a netlink attribute or a BPF map. */
@@ -96,7 +96,7 @@ export function defineMetrics<const M extends MetricSet>(metrics: M): M {
 /** Subject of samples that describe the node instead of a namespace. */
 export const NODE = 'node';
 
-/** Subject of a sample. Emitting a node metric for a namespace, or the reverse, does not compile. */
+/** Subject of a sample. Emitting a node metric for a namespace, or vice versa, does not compile. */
 export type Subject<D extends MetricDescriptor> = D['scope'] extends 'pod' ? NetnsId : typeof NODE;
 
 export type LabelValues<D extends MetricDescriptor> = {
@@ -112,8 +112,8 @@ export interface HistogramValue {
   readonly counts: readonly Counter[];
   readonly sum: number;
   /**
-   * First and last bucket that get a series of their own; the values of other buckets are counted in the next one.
-   * Default: all buckets.
+   * First and last bucket with a series of their own. Values of any other bucket are counted in the next larger bucket
+   * that has a series. Default: all buckets.
    */
   readonly shown?: BucketRange | undefined;
 }
@@ -126,13 +126,13 @@ export interface BucketRange {
 
 export type Value<D extends MetricDescriptor> = D['type'] extends 'histogram' ? HistogramValue : Counter;
 
-/** Properties of a sample that the descriptor does not tell. */
+/** Properties of a sample that its descriptor does not specify. */
 export interface EmitOptions {
   /** True if the sample must never be collapsed into `*`. */
   readonly keep?: boolean;
   /**
-   * Number that identifies the object of the open label even if it is renamed. A renamed object that is part of `*`
-   * then continues and is not counted twice.
+   * Number that identifies the object named by the open label, even after it is renamed. It prevents a renamed object
+   * that is part of `*` from being counted twice.
    */
   readonly identity?: number | undefined;
 }
@@ -166,24 +166,27 @@ export interface Emit<M extends MetricSet> {
 /** Key of a row in its source. */
 export type RowKey = string | number | bigint;
 
-/** Reads the rows of a source. Rows with the same labels are summed, so 200 addresses of one Service are one edge. */
+/** Reads the rows of a source. Rows with the same labels are summed, so 200 addresses of one Service form one edge. */
 export interface RowReader<M extends MetricSet, Row> {
   subject(row: Row): NetnsId | typeof NODE;
   /** Identifies the row among the rows of its subject. A decrease of its values means that it restarted from zero. */
   key(row: Row): RowKey;
   /**
-   * Returns the joint labels as they are known now. Earlier counts of the row keep the labels that it had at that
-   * time. Returning the same object for the same labels saves a look-up.
+   * Returns the current joint labels of the row. Earlier counts of the row keep the labels that it had at that time.
+   * Returning the same object for the same labels saves a look-up.
    */
   labels(row: Row): Readonly<Record<string, string>>;
-  /** Emits the totals of the row, each with the labels that are not joint. */
+  /** Emits the totals of the row, each with its non-joint labels. */
   samples(row: Row, put: PutSample<M>): void;
   /**
    * True if the source deletes the row once a collection has counted it. A later row with the same key restarts from
    * zero.
    */
   isLast?(row: Row): boolean;
-  /** Called when a collection has counted a last row. The source must return the row until then, and may forget it now. */
+  /**
+   * Called after a collection has counted the last values of a row. The source must return the row until then, and may
+   * forget it afterwards.
+   */
   counted?(row: Row): void;
   /** Maximum number of edges per entity if the configuration overrides the descriptor. */
   readonly max?: number | undefined;

@@ -36,10 +36,7 @@ export function fieldsOf(metrics: MetricSet): MibField[] {
   );
 }
 
-/**
- * Returns the source of a metric as text. A MIB metric has `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives`, for
- * example.
- */
+/** Returns the source of a metric as text, such as `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives` for a MIB metric. */
 export function sourceOf(descriptor: MetricDescriptor): string {
   if (descriptor.source !== undefined) return descriptor.source;
   const texts = placesOf(descriptor).map(([table, field, unit]) => {

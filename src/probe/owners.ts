@@ -2,7 +2,7 @@ import { MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
 import type { NetnsId } from '#core/netns.ts';
 
 /**
- * Number of slots in the programs: one per owner, and those of src/bpf/common/share.bpf.h for unlisted namespaces.
+ * Number of slots in the programs: one per owner, and the slots of src/bpf/common/share.bpf.h for unlisted namespaces.
  */
 export const SLOTS = MAX_ENTRIES.event_buckets;
 /** Maximum number of listed namespaces per owner. Further namespaces of the owner are treated as unowned. */
@@ -18,19 +18,19 @@ export interface Shares {
 }
 
 /**
- * Divides the rows of a map among the slots. Owners get three quarters in equal parts; the two slots of unlisted
- * namespaces get the rest.
+ * Divides the rows of a map among the slots. The two slots of unlisted namespaces get one eighth each, and the owners
+ * get equal parts of the remaining rows.
  */
 export function sharesOf(rows: number): Shares {
   const ofUnlisted = Math.floor(rows / 8);
   return { ofUnlisted, ofOwner: Math.max(1, Math.floor((rows - 2 * ofUnlisted) / OWNERS_MAX)) };
 }
 
-/** A namespace that has an owner: a Pod, a container, the node, or its own name. */
+/** A namespace and its owner. The owner is a Pod, a container, the node, or the namespace itself if it has a name. */
 export interface OwnedNetns {
   readonly id: NetnsId;
   /**
-   * Owner, which is the same for all namespaces that share rows. A namespace that a Pod creates is owned by the Pod.
+   * Key of the owner. Namespaces with the same owner share rows. A namespace that a Pod creates is owned by the Pod.
    */
   readonly owner: string;
   /** Name for operators. */
@@ -45,7 +45,7 @@ export interface OwnersFollower {
   freed(slot: number): void;
 }
 
-/** Owners from the view of BPF probes: each has a share of the maps that no other owner can use (ADR 25). */
+/** Owners as seen by BPF probes. Each owner has a share of the maps that no other owner can use (ADR 25). */
 export interface Owners {
   /** Calls the follower immediately for all listed namespaces, and then for each change until disposed. */
   follow(follower: OwnersFollower): Disposable;
@@ -72,7 +72,7 @@ export interface Owners {
 interface OwnerSlot {
   readonly slot: number;
   readonly name: string;
-  /** First namespace of the owner. When all have ended, the last known one. */
+  /** First namespace of the owner, or the last known one if all of them are dead. */
   readonly home: NetnsId;
   readonly listed: ReadonlySet<NetnsId>;
   /** Listed namespaces that the owner has left. Packets may still be lost in them until they are dead. */
@@ -104,10 +104,7 @@ export class OwnerSlots implements Owners {
     return this.#homeless;
   }
 
-  /**
-   * Replaces the list of owned namespaces. The namespaces of an owner must start with its own, followed by those that
-   * it created.
-   */
+  /** Replaces the list of owned namespaces. An owner's own namespace must precede the namespaces that it created. */
   set(owned: readonly OwnedNetns[]): void {
     const byOwner = Map.groupBy(owned, ({ owner }) => owner);
     const owners = new Map(owned.map(({ id, owner }) => [id, owner]));

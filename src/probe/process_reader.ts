@@ -61,7 +61,8 @@ export class ProcessReader {
     this.#unreadable++;
     const { code, message } = error;
     const isRefused = code === 'EACCES' || code === 'EPERM';
-    // Files of other users need the first capability, files of processes with other capabilities need the second.
+    // Reading files of other users requires the first capability. Reading files of processes with additional
+    // capabilities requires the second one.
     const missing = isRefused ? describeMissing(missingCapabilities(['CAP_DAC_READ_SEARCH', 'CAP_SYS_PTRACE'])) : '';
     this.#last = missing === '' ? message : `${missing} (${message})`;
   }

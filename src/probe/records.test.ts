@@ -156,7 +156,7 @@ describe('which records are sent', () => {
 
   it('a sample is the requested share', () => {
     let seed = 1;
-    // The pseudo-random generator from the C standard's example.
+    // Pseudo-random generator from the example in the C standard.
     const random = () => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
       return seed / 2 ** 31;

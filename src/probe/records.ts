@@ -22,9 +22,11 @@ export interface RecordRules {
   readonly failed: boolean;
   /** Minimum duration in milliseconds of a record that is sent as slow; undefined to send no slow records. */
   readonly slow?: number | undefined;
-  /** Fraction of all other records that is sent, chosen at random; undefined to send none. */
+  /**
+   * Fraction of the records selected by no other rule that is sent, chosen at random; undefined to send none of them.
+   */
   readonly sample?: number | undefined;
-  /** Maximum records per second of one Pod. */
+  /** Maximum number of records per second per Pod. */
   readonly perPod: number;
 }
 
@@ -92,7 +94,7 @@ export interface Candidate {
 export type Cause = 'failed' | 'slow' | 'sample';
 
 /**
- * Returns the first rule that matches the record, which is the cause for sending it; undefined if none matches.
+ * Returns the first rule that matches the record, as the cause for sending it; undefined if no rule matches.
  * @param draw random number in [0, 1)
  */
 export function causeOf(
@@ -114,7 +116,7 @@ export type RecordBody = {
     readonly kind: Name;
     /** Time in nanoseconds since the epoch, converted from the kernel's clock. */
     readonly timeNs: bigint;
-    /** Namespace whose owner the record belongs to. */
+    /** Namespace that determines the owner of the record. */
     readonly netns: NetnsId | typeof NODE;
     readonly candidate: Candidate;
     readonly fields: Omit<RecordValues[Name], Added>;
@@ -124,7 +126,10 @@ export type RecordBody = {
 /** Offers one record, which is sent if the rules of the configuration select it. Never blocks and never throws. */
 export type OfferRecord = (body: RecordBody) => void;
 
-/** Numbers of records: those that a rule selected, by the first such rule; among them those beyond the limit of their Pod; all others. */
+/**
+ * Numbers of records by outcome. A record counts under the first rule that selected it, or as `unwanted` if no rule
+ * did. A selected record that exceeded the limit of its Pod also counts as `limited`.
+ */
 export type Choices = Record<Cause | 'limited' | 'unwanted', number>;
 
 export function noChoices(): Choices {
@@ -132,7 +137,7 @@ export function noChoices(): Choices {
 }
 
 export interface GateOptions {
-  /** Numbers to continue, which the gate changes. */
+  /** Initial counts, which the gate updates in place. */
   readonly choices?: Choices;
   readonly random?: () => number;
   /** Returns milliseconds of a monotonic clock. */
@@ -140,8 +145,8 @@ export interface GateOptions {
 }
 
 /**
- * Selects the records of a probe that are sent and counts all outcomes. The ledger counts all but `unwanted` as
- * produced.
+ * Selects the records of a probe that are sent, and counts all outcomes. The ledger counts all records except
+ * `unwanted` ones as produced.
  */
 export class RecordGate {
   readonly #rules: RecordRules;
@@ -156,7 +161,7 @@ export class RecordGate {
     this.#random = random;
   }
 
-  /** Returns whether a rule selects a record. */
+  /** Returns whether a rule selects a record, and counts the outcome. */
   selects(candidate: Candidate): boolean {
     const cause = causeOf(candidate, this.#rules, this.#random());
     this.#choices[cause ?? 'unwanted']++;
@@ -164,8 +169,8 @@ export class RecordGate {
   }
 
   /**
-   * Returns whether a selected record is sent: only these use up the rate of their Pod.
-   * @param owner Pod of the record, or a substitute where it is unknown
+   * Returns whether the rate limit of the Pod permits sending a selected record.
+   * @param owner Pod of the record, or a substitute if the Pod is unknown
    */
   admits(owner: string): boolean {
     const admitted = this.#buckets.admit(owner);
@@ -174,13 +179,16 @@ export class RecordGate {
   }
 }
 
-/** Numbers of records, of this and of earlier runs of a probe, that the probe could not offer. The ledger counts them as produced. */
+/**
+ * Counts of records that the probe could not offer, including earlier runs. The ledger counts these records as
+ * produced.
+ */
 export interface Unoffered {
-  /** Records left out in the kernel by the limit of a namespace. */
+  /** Records that the kernel discarded because of a rate limit. */
   readonly limited: bigint;
   /** Records lost because the ring to the agent was full. */
   readonly lost: bigint;
 }
 
-/** Numbers of a probe's earlier runs. */
+/** Counts of a probe's earlier runs. */
 export const UNOFFERED = defineRetained<Unoffered>(() => ({ limited: 0n, lost: 0n }));

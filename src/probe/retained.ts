@@ -1,6 +1,7 @@
 /**
- * State of a probe that outlives its runs, such as the totals of its BPF maps when they were closed. A counter must
- * not decrease after its probe was switched off and on again, so each run adds these totals to those of its own maps.
+ * State of a probe that outlives its runs, such as the totals of its BPF maps when they were closed. A counter must not
+ * decrease when its probe is disabled and enabled again, so each run adds the totals of earlier runs to those of its
+ * own maps.
  */
 export interface Retained<T> {
   value: T;

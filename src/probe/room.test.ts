@@ -14,7 +14,7 @@ const [CART, MADE, DB, NOBODYS, NESTED] = [11, 12, 13, 14, 15].map(asNetnsId) as
   NetnsId,
 ];
 
-/** A fake BPF array of u32. */
+/** A fake BPF array with values of type u32. */
 class SlotArray {
   readonly values = new Uint32Array(SLOTS);
 

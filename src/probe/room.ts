@@ -90,7 +90,7 @@ export class Room {
   }
 }
 
-/** Returns the slot whose room a namespace takes. */
+/** Returns the slot whose rows a namespace uses. */
 export function roomOf(owners: Owners, id: NetnsId): number {
   return owners.slotOf(id) ?? (owners.isNested(id) ? ownerSlot.nested : ownerSlot.unlisted);
 }

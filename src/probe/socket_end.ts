@@ -8,22 +8,22 @@ import { decodeTuple, type Tuple, tcpStateName } from './scene.ts';
 
 const MICROSECONDS = 1e-6;
 
-/** End of a TCP connection, or of the attempt to establish one. */
+/** End of a TCP connection, or of an attempt to establish one. */
 export interface SocketEnd extends Tuple {
   readonly timeNs: bigint;
   readonly netns: NetnsId;
-  /** ID of the socket's control group, if the namespace is the node's; otherwise 0. */
+  /** Cgroup ID of the socket if it is in the node's namespace; otherwise 0. */
   readonly cgroup: Counter;
   readonly role: Exclude<FlowRole, 'listener'>;
-  /** State before the end, as in the kernel's sources: `SYN_SENT`. */
+  /** State before the end, named as in the kernel's sources, such as `SYN_SENT`. */
   readonly state: string;
   readonly end: FlowEnd;
-  /** Time from the first SYN to a failed attempt; undefined where the kernel does not know it. */
+  /** Time from the first SYN until the attempt failed; undefined if unknown. */
   readonly connectSeconds: number | undefined;
-  /** Smoothed round-trip time, which after the FIN contains the other end's delayed acknowledgement. */
+  /** Smoothed round-trip time. After the FIN, it includes the delayed acknowledgement of the other end. */
   readonly roundTripSeconds: number | undefined;
   readonly minRoundTripSeconds: number | undefined;
-  /** Counts of the socket's whole life. */
+  /** Counts over the socket's lifetime. */
   readonly counts: Readonly<Record<FlowField, number>>;
 }
 
@@ -33,8 +33,8 @@ function secondsOf(microseconds: number): number | undefined {
 
 /**
  * Decodes a struct tcp_end_event.
- * @param wallNs turns the kernel's time into nanoseconds since the epoch
- * @returns undefined where the record has values that this version does not know
+ * @param wallNs converts the kernel's time to nanoseconds since the epoch
+ * @returns undefined if the record has values that this version does not know
  */
 export function decodeSocketEnd(
   view: DataView,

@@ -22,7 +22,7 @@ export interface KernelLedger {
  */
 export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
-/** Counts that a BPF program has made but that no row of the page shows. */
+/** Counts of a BPF program that no row of the page shows. */
 export interface NotShown {
   /** Counts that belong to Pods and namespaces whose rows have been removed from the page. Never decreases. */
   readonly departed: Counter;

@@ -37,8 +37,8 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
 const REST = 1n << 63n;
 
 /**
- * Returns the key, used in place of a cookie, of the row that takes the counts of a slot without free rows:
- * src/bpf/common/room.bpf.h.
+ * Returns the key of the row for the counts of a slot without free rows. The key takes the place of a namespace cookie
+ * (src/bpf/common/room.bpf.h).
  */
 export function restOf(slot: number): NetnsId {
   return asNetnsId(REST | BigInt(slot));

@@ -26,7 +26,7 @@ export interface TcpEndsOptions {
 }
 
 export const FLOW_ROWS = 16_384;
-/** Order in which probes report the programs that they share. */
+/** Probes that report the status of the shared programs, in order of precedence. */
 const REPORTERS: readonly string[] = ['tcpconnect', 'flow', 'tcpsummary'];
 const NOTHING: KernelLedger = { produced: 0n, limited: 0n, lost: 0n };
 
@@ -36,8 +36,8 @@ interface User {
 }
 
 /**
- * Counts of ended TCP sockets, which several probes share: the programs are loaded for the first one and closed after the last, and
- * each switches only its own parts on and off.
+ * Counts of ended TCP sockets, shared by several probes. The programs are loaded for the first probe and closed after
+ * the last one. Each probe switches only its own parts on and off.
  */
 export class TcpEnds implements TcpEndsProvider {
   readonly #options: TcpEndsOptions;
@@ -55,7 +55,7 @@ export class TcpEnds implements TcpEndsProvider {
   #swept: Disposable | undefined;
   #moving: Promise<void> = Promise.resolve();
   #last: { readonly cycle: Cycle; readonly read: Promise<void> } | undefined;
-  /** Keys of rows that the programs count nothing in any more, by their text. */
+  /** Keys, as text, of rows in which the programs no longer count. */
   readonly #evicting = new Set<string>();
   #evicted = 0;
   #left = 0;
@@ -64,12 +64,12 @@ export class TcpEnds implements TcpEndsProvider {
     this.#options = options;
   }
 
-  /** Rows for the walk over the open sockets; undefined where nobody wants any. */
+  /** Rows to which the walk adds open sockets; undefined if no probe needs any. */
   get shared(): SharedRows | undefined {
     return this.#shared;
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the programs */
+  /** @throws {Unsupported} if the kernel cannot run the programs */
   async use(use: TcpEndsUse): Promise<TcpEndsUser> {
     const { roles } = use;
     const table =
@@ -80,7 +80,7 @@ export class TcpEnds implements TcpEndsProvider {
       this.#users.add(user);
       this.#want();
     });
-    // Earlier counts are no growth.
+    // Counts from before this call must not appear as growth.
     if (table !== undefined) await this.#read(freeCycle()).catch(() => undefined);
     return this.#handleOf(user);
   }
@@ -140,7 +140,7 @@ export class TcpEnds implements TcpEndsProvider {
     ];
   }
 
-  /** One step after the other, in the order of the calls. */
+  /** Runs steps one after another, in the order of the calls. */
   #move(step: () => Promise<void>): Promise<void> {
     const moved = this.#moving.then(step);
     this.#moving = moved.catch(() => undefined);
@@ -208,7 +208,8 @@ export class TcpEnds implements TcpEndsProvider {
       (rows ? tcpRowsWanted.flows : 0) |
       (listens ? tcpRowsWanted.listens : 0) |
       (roundTrips ? tcpRowsWanted.round_trips : 0);
-    // The walk takes a new object for other maps, so the same maps stay in the same object.
+    // The walk loads its program again if it gets a different object, so the object is kept while the maps stay the
+    // same.
     if (wanted === 0) this.#shared = undefined;
     else
       this.#shared = Object.assign(
@@ -228,12 +229,12 @@ export class TcpEnds implements TcpEndsProvider {
   readonly #homeOf = (slot: number): NetnsId | undefined =>
     slot < ownerSlot.first ? UNLISTED : this.#options.owners.ownerOf(slot)?.home;
 
-  /** Walks over the open sockets, and takes the rows. */
+  /** Walks the open sockets and updates the tables. */
   async #read(cycle: Cycle): Promise<void> {
     const { sockets } = this.#options.sources;
     const object = this.#object;
     if (object === undefined) return;
-    // Without a walk, only ended sockets are counted: the fallback reads no rows.
+    // Without a walk, only ended sockets are counted, because the fallback does not update rows.
     const walk = sockets.health.reader === 'pass' ? (await sockets.read(cycle)).rows : undefined;
     const room = this.#room;
     if (object !== this.#object || room === undefined) return;
@@ -246,8 +247,8 @@ export class TcpEnds implements TcpEndsProvider {
   }
 
   /**
-   * Deletes rows that the programs no longer count in, and chooses the next ones.
-   * @returns rows that each slot holds
+   * Deletes rows in which the programs no longer count, and selects the next rows to evict.
+   * @returns number of rows that each slot holds
    */
   #clear(rows: MapDump, evict: ((key: Uint8Array) => void) | undefined): Uint32Array {
     const held = new Uint32Array(SLOTS);
@@ -272,7 +273,10 @@ export class TcpEnds implements TcpEndsProvider {
     return held;
   }
 
-  /** Rows that nobody wants any more are evicted, and idle ones of an owner that needs their room. */
+  /**
+   * Returns whether a row may be evicted. The row must be idle, and either no table has it or its owner has few rows
+   * left.
+   */
   #mayEvict(text: string, netns: NetnsId): boolean {
     const tables = [...this.#users].flatMap(({ table }) => table ?? []);
     if (!tables.every((table) => table.isIdle(text))) return false;
@@ -283,7 +287,7 @@ export class TcpEnds implements TcpEndsProvider {
     const object = this.#object;
     if (object === undefined) return;
     object.instance.sweep(isDead);
-    // Reading all rows from the kernel takes far longer than a look at those that are known.
+    // Reading all rows from the kernel takes far longer than checking the rows in the tables.
     if (![...this.#users].some(({ table }) => table?.hasAny(isDead))) return;
     const map = object.shared.flow_rows;
     const { count, view, keyAt, valueAt } = map.dump();

@@ -43,21 +43,21 @@ export const TCP_ENDS_HOOKS: HookTable<Layout['program']> = {
   ],
 };
 
-/** Rows of failures and connection times together, by namespace. */
+/** Maximum number of rows for failures and connection times. */
 const COUNT_ROWS = 32_768;
-/** Rows of failures and connection times where the memory of all is taken from the start. */
+/** Maximum number of these rows on kernels where the maps are preallocated. */
 const COUNT_ROWS_PREALLOCATED = 1_024;
-/** Largest number of rows in all. A row takes its memory when it is created. */
+/** Maximum number of flow rows. Each row is allocated when it is created. */
 export const FLOW_ROWS_MAX = 65_536;
 const RING_BYTES = 256 * 1024;
 const RING_SHARES = 4;
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 64 * 1024;
 
-/** Settings of the programs, which change while they run. */
+/** Settings of the programs, which may change while the programs run. */
 export type TcpEndsWanted = Readonly<Record<keyof typeof tcpEndsWanted.offsets, number>>;
 
-/** Counts of earlier objects. */
+/** Counts of objects that were closed. */
 export interface TcpEndsEarlier {
   readonly counted: Retained<ReturnType<typeof COUNTED.initial>>;
   readonly histograms: Retained<ReturnType<typeof HISTOGRAMS.initial>>;
@@ -77,13 +77,13 @@ export interface TcpEndsObjectOptions {
   readonly warn: (message: string) => void;
 }
 
-/** Returns the cause and the role that a number of `count_rest` stands for. */
+/** Returns the cause and role of an entry of `count_rest`. @param rest index of the entry within its slot */
 function restKey(rest: number): { reason: number; side: number } {
   const failures = FLOW_ENDS.length - FIRST_FAILURE;
   return { reason: FIRST_FAILURE + (rest % failures), side: Math.floor(rest / failures) };
 }
 
-/** Failures and connection times, which share the room of their owners. */
+/** Failures and connection times, which share the rows of their owners. */
 class EndsTally implements Tally {
   readonly map = 'counts';
   readonly failures: Counts;
@@ -125,7 +125,7 @@ class EndsTally implements Tally {
   }
 }
 
-/** The programs that count the ends of TCP sockets, loaded and attached, with their maps (`src/bpf/probes/tcp_ends.bpf.c`). */
+/** The programs that count ended TCP sockets, loaded and attached, and their maps (`src/bpf/probes/tcp_ends.bpf.c`). */
 export class TcpEndsObject implements Disposable {
   readonly instance: EbpfInstance<EndsTally>;
   readonly #object: BpfObject;
@@ -150,7 +150,7 @@ export class TcpEndsObject implements Disposable {
     });
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the programs */
+  /** @throws {Unsupported} if the kernel cannot run the programs */
   static async open(options: TcpEndsObjectOptions): Promise<TcpEndsObject> {
     const { bpf, owners, proc, node, earlier } = options;
     bpf.check();
@@ -192,12 +192,12 @@ export class TcpEndsObject implements Disposable {
     }
   }
 
-  /** Largest number of rows in all. */
+  /** Maximum number of flow rows. */
   get rowsMax(): number {
     return this.#object.map('flow_rows').maxEntries;
   }
 
-  /** Maps that the walk adds open sockets to. */
+  /** Maps to which the walk adds open sockets. */
   get shared(): Readonly<Record<FlowMap, BpfMap>> {
     return Object.fromEntries(FLOW_MAPS.map((name) => [name, this.#object.map(name)])) as Record<FlowMap, BpfMap>;
   }
@@ -211,14 +211,14 @@ export class TcpEndsObject implements Disposable {
     this.#object.map('tcp_ends_wanted').update(bytesOf(0), bytes);
   }
 
-  /** Returns the rests of the owners; undefined while nothing was counted there. */
+  /** Returns the rest rows of the owners; undefined if they have counted nothing yet. */
   rests() {
     const used = new Uint8Array(8);
     this.#object.map('flow_rest_used').lookup(bytesOf(0), used);
     return used.some((byte) => byte !== 0) ? this.#object.map('flow_rest').dump() : undefined;
   }
 
-  /** Returns the reports of ends to a consumer, those of earlier objects included. */
+  /** Returns the counts of reports to a consumer, including those of earlier objects. */
   ledger(consumer: EndConsumer): KernelLedger {
     const map = this.#object.map('end_ledgers');
     const value = new Uint8Array(map.valueBytes);
@@ -233,7 +233,7 @@ export class TcpEndsObject implements Disposable {
     return { produced, limited, lost };
   }
 
-  /** Reports the ends that are in the ring now. */
+  /** Handles the reports that are currently in the ring. */
   drain(): void {
     while (this.#ring.drain() > 0);
   }

@@ -3,7 +3,7 @@ import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from './contract.ts';
 import { EVENT_LEDGER } from './ledger.ts';
 
-/** Findings of one check, and the number of further ones that exceeded the limit. */
+/** Findings of one check, and the number of findings beyond the limit. */
 export interface Findings<T> {
   readonly found: readonly T[];
   readonly limited: number;

@@ -10,8 +10,9 @@ import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { NAMESPACES_MAX } from '#probe/room.ts';
 
-// Namespaced: by the process that makes the request. Buffered writes reach the device later from a kernel thread.
-// This I/O counts for the node, like all I/O that the kernel does for itself.
+// These metrics are per network namespace. A request counts for the namespace of the process that makes it. Buffered
+// writes reach the device later, from a kernel thread. This I/O counts for the node, like all I/O that the kernel does
+// for itself.
 
 type Operation = keyof typeof blockOperation;
 
@@ -59,7 +60,7 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'requests issued to devices',
       choices: [
-        // Before 5.11 the queue was the first argument.
+        // Before 5.11, the queue was the first argument.
         { hooks: [hook('tp_btf/block_rq_issue', 2, 'block_rq_issue_queue')] },
         { hooks: [hook('tp_btf/block_rq_issue', 1, 'block_rq_issue')] },
       ],

@@ -8,9 +8,9 @@ import { ProcessReader } from '#probe/process_reader.ts';
 import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
-// Namespaced: no, by process. The processes of a Pod are those in its cgroups (src/pods/process_groups.ts),
-// regardless of their network namespaces. All other processes are not read because they belong to the node or to
-// hostNetwork Pods, which share its network namespace.
+// These metrics are per process and not per network namespace. The processes of a Pod are those in its cgroups
+// (src/pods/process_groups.ts), regardless of their network namespaces. All other processes belong to the node, or to
+// hostNetwork Pods, which share the node's network namespace. They are not read.
 
 const gauge = { type: 'gauge', scope: 'pod', labels: {}, detail: 'core' } as const;
 
@@ -37,8 +37,8 @@ const metrics = defineMetrics({
 });
 
 /**
- * Time for reading links, after which the remaining ones are skipped. A link takes about 3 µs to read, and a whole
- * collection may take a second.
+ * Time limit for reading links, after which the remaining links are skipped. A link takes about 3 µs to read, and a
+ * whole collection may take a second.
  */
 const SOCKETS_MS = 700;
 /** Number of links read between two checks of the time. */
@@ -47,7 +47,7 @@ const LINKS_A_TURN = 256;
 interface Usage {
   readonly pid: number;
   readonly open: number;
-  /** Undefined if there is no limit. */
+  /** Fraction of the limit that is used; undefined if there is no limit. */
   readonly limitUsed: number | undefined;
 }
 
@@ -60,7 +60,7 @@ function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | u
   return { pid, open, limitUsed: limit === undefined || limit === 0 ? undefined : open / limit };
 }
 
-/** Counts sockets in one collection until the time is used up. */
+/** Counts sockets in one collection until the time limit is reached. */
 class SocketCount {
   readonly #proc: string;
   readonly #descriptors: Descriptors;
@@ -73,7 +73,7 @@ class SocketCount {
     this.#cycle = cycle;
   }
 
-  /** Returns undefined if the time is used up. @throws if a process cannot be read */
+  /** Returns undefined if the time limit was reached. @throws if a process cannot be read */
   async of(usages: readonly Usage[]): Promise<number | undefined> {
     let sockets = 0;
     for (const { pid } of usages) {
@@ -121,8 +121,8 @@ function emitUsage(emit: FdEmit, { netns, open, limitUsed }: PodUsage): void {
 }
 
 /**
- * Emits the number of sockets. The Pods with the most descriptors come last, so only they are skipped if the time is
- * used up. Returns the number of skipped Pods.
+ * Emits the number of sockets. The Pods with the most descriptors come last, so that they are the ones skipped when the
+ * time limit is reached. Returns the number of skipped Pods.
  */
 async function emitSockets(
   emit: FdEmit,

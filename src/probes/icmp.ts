@@ -2,8 +2,8 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 
-// Namespaced: yes. Every struct net has its own ICMP statistics, including messages by type (kernel: net/ipv4/proc.c,
-// icmp_put(); net/ipv6/proc.c, snmp6_seq_show_icmpv6msg()).
+// These metrics are per network namespace. Every struct net has its own ICMP statistics, including messages by type
+// (kernel: net/ipv4/proc.c, icmp_put(); net/ipv6/proc.c, snmp6_seq_show_icmpv6msg()).
 
 const FAMILY = { help: 'IP version: ICMP or ICMPv6.', values: ['ipv4', 'ipv6'] } as const;
 

@@ -3,8 +3,8 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 
-// Namespaced: yes. Every struct net has its own ipstats_mib for IPv4 and for IPv6 (kernel: net/ipv4/proc.c,
-// net/ipv6/proc.c), and its own settings for forwarding and the default TTL.
+// These metrics are per network namespace. Every struct net has its own ipstats_mib for IPv4 and for IPv6 (kernel:
+// net/ipv4/proc.c, net/ipv6/proc.c), and its own settings for forwarding and the default TTL.
 
 const FAMILY = { help: 'IP version.', values: ['ipv4', 'ipv6'] } as const;
 
@@ -274,7 +274,7 @@ const metrics = defineMetrics({
 
 const CODEPOINTS = { not_ect: 'InNoECTPkts', ect0: 'InECT0Pkts', ect1: 'InECT1Pkts', ce: 'InCEPkts' } as const;
 
-/** The kernel reports 1 for on and 2 for off, as defined by SNMP. */
+/** The kernel reports 1 for enabled and 2 for disabled, as defined by SNMP. */
 const isOn = (value: Counter) => (value === 1 ? 1 : 0);
 
 const FIELDS: readonly MibField[] = [

@@ -8,9 +8,9 @@ import { type IpVsStats, parseIpVsStats } from '#sources/procfs/ip_vs_stats.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// Namespaced: yes. Services and their totals belong to struct netns_ipvs (kernel: net/netfilter/ipvs/ip_vs_ctl.c).
-// The kernel updates the totals every two seconds instead of with each packet, and only if net.ipv4.vs.run_estimation
-// is enabled.
+// These metrics are per network namespace. Services and their totals belong to struct netns_ipvs (kernel:
+// net/netfilter/ipvs/ip_vs_ctl.c). The kernel updates the totals every two seconds instead of with each packet, and
+// only if net.ipv4.vs.run_estimation is enabled.
 
 const FILE = 'net/ip_vs_stats';
 

@@ -10,8 +10,8 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
-// Namespaced: yes. The IP layer of a namespace takes packets from the devices and sockets of the namespace. Packets
-// that are only forwarded are neither received nor sent, and are not counted.
+// These metrics are per network namespace. The IP layer of a namespace receives packets from the devices and sockets of
+// that namespace. Packets that are only forwarded are neither received nor sent, and are not counted.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core' } as const;
 
@@ -94,7 +94,7 @@ const DROPPED = hook('tp_btf/kfree_skb', 1, 'packet_dropped');
 const QUEUED = hook('tp_btf/net_dev_queue', 1, 'packet_queued');
 const NO_FUNCTIONS = 'functions of the IP layer cannot be hooked, so tracepoints measure a single stage';
 
-/** Name of the function, number of arguments that are read, name of the program. */
+/** Name of the function, number of arguments that the program reads, and name of the program. */
 type FunctionHook<P extends string> = readonly [name: string, args: number, program: P];
 
 function fentry<P extends string>([name, args, program]: FunctionHook<P>): Hook<`${P}_entry`> {
@@ -124,7 +124,7 @@ const SEND = [
 const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
 
 /**
- * In each choice the hooks at the end of a path come first, because they must be attached before those at its
+ * Each choice lists the hooks at the end of a path first, because they must be attached before the hooks at its
  * beginning.
  */
 const hooks: HookTable<Layout['program']> = {

@@ -11,8 +11,8 @@ import { defineRetained, type Retained } from '#probe/retained.ts';
 import type { MibIndex } from '#sources/mib/tables.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// The agent's own programs (pods/lifecycle.ts) report created and removed namespaces even if this probe is disabled.
-// Namespaced: yes. Each report carries the cookie and the counters of its namespace.
+// The kernel reports namespaces individually: each report carries the cookie and the counters of one namespace. The
+// agent's own programs (pods/lifecycle.ts) report created and removed namespaces even if this probe is disabled.
 
 const metrics = defineMetrics({
   departures: {
@@ -31,16 +31,18 @@ const metrics = defineMetrics({
   },
 });
 
-/** Maximum time for which an event waits for its namespace to end. Remaining sockets may keep a namespace alive. */
+/**
+ * Maximum time for which an event waits for the removal of its namespace. Remaining sockets may keep a namespace alive.
+ */
 const WAIT_MS = 30_000;
-/** Maximum number of waiting departures. Further ones are published without counters. */
+/** Maximum number of waiting departures. Further departures are published without counters. */
 const WAITING_MAX = 1_024;
 
 const NANOSECONDS_PER_MS = 1_000_000n;
 
 type Departed = ProbeScope<typeof DEPARTURE_EVENTS>;
 
-/** Numbers of departures by the source of the final counters. */
+/** Numbers of departures by the source of their final counters. */
 interface Counts {
   readonly exact: number;
   readonly collected: number;
@@ -50,17 +52,17 @@ const DEPARTURES = defineRetained<Counts>(() => ({ exact: 0, collected: 0 }));
 
 interface Waiting {
   readonly departure: NetnsDeparture;
-  /** End of the entity as far as it is known without the kernel's report. */
+  /** Known facts about the end of the entity without the kernel's report. */
   readonly end: End;
   readonly sinceMs: number;
 }
 
-/** Combines the departures that discovery reports with the kernel's reports of ended namespaces. */
+/** Combines the departures that discovery reports with the kernel's reports of removed namespaces. */
 class Departures {
   readonly #scope: Departed;
   readonly #sources: Sources;
   readonly #publishes: boolean;
-  /** MIB layout of the kernel's reports; undefined if the kernel reports no ends. */
+  /** MIB layout of the kernel's reports; undefined if the kernel does not report removals. */
   readonly #index: MibIndex | undefined;
   readonly #waiting = new Map<NetnsId, Waiting>();
   readonly #counts: Retained<Counts>;
@@ -93,8 +95,8 @@ class Departures {
   }
 
   /**
-   * Publishes departures without final counters if the kernel's report is overdue. Drops departures whose namespace
-   * is back.
+   * Publishes departures without final counters if the kernel's report is overdue. Drops departures whose namespace has
+   * reappeared.
    */
   expire(nowMs: number): void {
     const alive = new Set(this.#sources.netns.snapshot().map(({ id }) => id));

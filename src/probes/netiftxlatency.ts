@@ -9,8 +9,8 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
-// Namespaced: yes. A packet belongs to the namespace of the device that sends it. A packet from a Pod to another node
-// passes a device of the Pod and then one of the node, and counts in both namespaces.
+// These metrics are per network namespace. A packet belongs to the namespace of the device that sends it. A packet from
+// a Pod to another node passes a device of the Pod and then a device of the node, and counts in both namespaces.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
 

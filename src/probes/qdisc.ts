@@ -10,8 +10,8 @@ import type { NetnsEntry } from '#sources/netns.ts';
 import type { Sources } from '#sources/sources.ts';
 import { WalkSource } from '#sources/walk_source.ts';
 
-// Namespaced: yes. RTM_GETQDISC lists the devices of the namespace in which the socket was opened (kernel:
-// net/sched/sch_api.c).
+// These metrics are per network namespace. RTM_GETQDISC lists the devices of the namespace in which the socket was
+// opened (kernel: net/sched/sch_api.c).
 
 const LABELS = {
   device: { help: 'Network device.', example: 'eth0', max: 16 },
@@ -89,7 +89,7 @@ function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscR
   put('backlog', row.backlogBytes);
 }
 
-/** Returns the namespaces that have a queue; undefined if unknown, in which case all namespaces are queried. */
+/** Provides the namespaces that have a queue. The set is undefined if unknown; all namespaces are then queried. */
 type Queues = WalkSource<ReadonlySet<NetnsId> | undefined>;
 
 async function collectAll(

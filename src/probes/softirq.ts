@@ -9,7 +9,8 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NODE } from '#probe/metric.ts';
 
-// Namespaced: no. A softirq belongs to a CPU and handles packets of all namespaces together.
+// These metrics are not per network namespace. A softirq belongs to a CPU and handles packets of all namespaces
+// together.
 
 type Vector = keyof typeof softirqVector;
 
@@ -69,7 +70,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'softirqs',
       choices: [
         {
-          // The end of a run must be hooked before its start so that every measured start has an end.
+          // The hook for the end of a run comes before the hook for its start, so that every measured start has an end.
           hooks: [
             hook('tp_btf/softirq_exit', 1, 'softirq_exit'),
             hook('tp_btf/softirq_entry', 1, 'softirq_entry'),

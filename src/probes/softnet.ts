@@ -3,8 +3,8 @@ import { defineMetrics, NODE } from '#probe/metric.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseSoftnetStat } from '#sources/procfs/softnet_stat.ts';
 
-// Namespaced: no. net/softnet_stat shows the CPUs of the machine in every namespace (kernel: net/core/net-procfs.c),
-// so all values are node metrics.
+// These metrics are not per network namespace. net/softnet_stat shows the CPUs of the machine in every namespace
+// (kernel: net/core/net-procfs.c), so all values are node metrics.
 
 const CPU = { help: 'Number of the CPU.', example: '0', max: 1024 } as const;
 

@@ -2,7 +2,8 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { fieldsOf, runMibFields } from '#probe/mib_fields.ts';
 
-// Namespaced: yes. Every struct net has its own tcp_mib (kernel: net/ipv4/proc.c, snmp_seq_show()).
+// These metrics are per network namespace. Every struct net has its own tcp_mib (kernel: net/ipv4/proc.c,
+// snmp_seq_show()).
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 

@@ -11,7 +11,8 @@ import { type BucketRange, defineMetrics, type Emit } from '#probe/metric.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
 import { TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
 
-// Namespaced: yes. A TCP socket stays in one namespace all its life, and carries its cookie.
+// These metrics are per network namespace. A TCP socket stays in one namespace throughout its life and carries the
+// namespace cookie.
 
 const ROLES = ['client', 'server'] as const;
 

@@ -9,7 +9,7 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, tcpStateName } from '#probe/scene.ts';
 
-// Namespaced: yes. A socket never changes its namespace, and has its cookie.
+// These metrics are per network namespace. A socket never changes its namespace and carries the namespace cookie.
 
 type Kind = keyof typeof retransmitKind;
 
@@ -50,7 +50,7 @@ interface Judgement {
   readonly cause: string;
 }
 
-/** Decides why a segment was retransmitted, and whether data was lost as far as the sender knows. */
+/** Decides why a segment was retransmitted, and whether data was lost as far as the sender can tell. */
 export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Retransmit): Judgement {
   if (kind === 'synack' && confirmed) return { isLoss: !deferred, cause: deferred ? DEFERRED : FULL_QUEUE };
   if (NO_LOSS.has(kind)) return { isLoss: false, cause: CAUSES[kind] };
@@ -91,7 +91,7 @@ const events = defineEvents({
     severity: 'warning',
     info: 'when nothing was lost: for the kinds `tlp`, `mtu` and `fastopen`, a FIN without data, and a SYN-ACK while the server waits for data (TCP_DEFER_ACCEPT)',
     equalBy: ['kind', 'state'],
-    // Only the sender sees retransmissions, so the kind tells which end is the client.
+    // Only the sender sees retransmissions, so the kind shows which end is the client.
     client: ({ kind }) => (kind === 'syn' ? 'src' : kind === 'synack' ? 'dst' : undefined),
     fields: {
       kind: { type: 'string', help: 'Kind of retransmission: rto, fast, tlp, syn, synack, mtu or fastopen.' },

@@ -2,7 +2,8 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { fieldsOf, runMibFields } from '#probe/mib_fields.ts';
 
-// Namespaced: yes. Every struct net has a udp_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c).
+// These metrics are per network namespace. Every struct net has a udp_mib for IPv4 and one for IPv6 (kernel:
+// net/ipv4/proc.c, net/ipv6/proc.c).
 
 const FAMILY = {
   help: 'IP version of the destination socket.',

@@ -7,8 +7,8 @@ import { type HookChoice, type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NO_LABELS, NODE } from '#probe/metric.ts';
 
-// Namespaced: no. The device belongs to the machine regardless of its namespace, and the driver holds a lock while it
-// waits.
+// These metrics are not per network namespace. The device belongs to the machine regardless of the device's namespace,
+// and the driver holds a lock while it waits.
 
 const metrics = defineMetrics({
   delay: {
@@ -76,7 +76,7 @@ const hooks: HookTable<Layout['program']> = {
   points: [
     {
       what: 'control commands of virtio-net',
-      // Since 6.8 the function with a reply does the work and the other one is inlined into its callers.
+      // Since 6.8, the function with a reply does the work, and the other function is inlined into its callers.
       choices: [
         choice(['fentry', 'fexit'], 'virtnet_send_command_reply', 5),
         choice(['fentry', 'fexit'], 'virtnet_send_command', 4),

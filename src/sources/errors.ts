@@ -1,4 +1,4 @@
-/** Place that a source reads: a file relative to /proc, or the name of a netlink request. */
+/** Name of what a source reads: a file relative to /proc, or the name of a netlink request. */
 export type SourcePath = string;
 
 /** Called for each part of a kernel response that was malformed and skipped. */

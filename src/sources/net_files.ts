@@ -12,8 +12,8 @@ const ENOPROTOOPT = 92;
 
 const EACCES = 13;
 /**
- * Errors that mean that the namespace is gone: ENOENT, ESRCH, and EINVAL after `ip netns del` has unmounted the
- * namespace but not yet removed the file.
+ * Errors that mean that the namespace is gone: ENOENT and ESRCH, and EINVAL if `ip netns del` has unmounted the
+ * namespace but has not yet removed the file.
  */
 const GONE = [2, 3, 22];
 
@@ -30,8 +30,8 @@ function entryError(error: unknown): number {
 }
 
 /**
- * Returns whether this thread is in the namespace. Kernels before 5.14 do not report it, so they are assumed to be
- * right.
+ * Returns whether this thread is in the namespace. Kernels before 5.14 do not report the namespace, so it is assumed to
+ * be the right one.
  */
 function isIn(id: NetnsId): boolean {
   try {
@@ -43,8 +43,8 @@ function isIn(id: NetnsId): boolean {
 }
 
 /**
- * Reads files of /proc/<pid>/net in a namespace, either through a process that is in it or by entering the namespace.
- * No descriptor is kept open because it would keep the namespace of a dead Pod alive.
+ * Reads files of /proc/<pid>/net in a namespace, either through a process that is in the namespace or by entering it.
+ * No descriptor is kept open, because it would keep the namespace of a dead Pod alive.
  */
 export class NetFiles {
   readonly #proc: string;
@@ -63,7 +63,7 @@ export class NetFiles {
 
   /**
    * Returns the text of `/proc/<pid>/<path>` in the namespace. Returns undefined if the namespace is gone or the file
-   * cannot be read; read errors are counted.
+   * cannot be read. Read errors are counted.
    */
   read(entry: NetnsEntry, path: string, cycle: Cycle): string | undefined {
     const { process } = this.#place(entry, cycle);
@@ -97,12 +97,12 @@ export class NetFiles {
     return entry.inum === this.#home ? call() : this.enter(entry, cycle, call);
   }
 
-  /** Like `inside`, but also enters the agent's own namespace, which needs the capability. */
+  /** Like `inside`, but also enters the agent's own namespace, which requires CAP_SYS_ADMIN. */
   enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     let refused: unknown;
     for (const path of this.#waysInto(entry, cycle)) {
       try {
-        // Since the check, a mount or process may have moved to another namespace.
+        // The mount or process may have moved to another namespace since the check.
         return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
       } catch (error) {
         // Entering through a process of another user needs CAP_SYS_PTRACE; entering through a mount does not.

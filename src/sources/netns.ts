@@ -19,15 +19,15 @@ export interface NetnsIndex {
    * thousands of them.
    */
   isNobodys(id: NetnsId): boolean;
-  /** Reason why some namespaces that may belong to Pods are not seen; undefined if all are seen. */
+  /** Reason why some namespaces that may belong to Pods are not visible; undefined if all are visible. */
   readonly visibilityGap: string | undefined;
   /** Returns the /proc directory of a process in the namespace; undefined if there is none. */
   locate(entry: NetnsEntry): string | undefined;
   /** Returns the path where the namespace is mounted, if any. */
   mountOf(entry: NetnsEntry): string | undefined;
   /**
-   * Calls the callback every few seconds until disposed. The callback should remove data of namespaces that have been
-   * dead for long enough.
+   * Calls the callback every few seconds until the result is disposed. The callback should remove data of namespaces
+   * for which `isDead` returns true.
    */
   onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable;
 }

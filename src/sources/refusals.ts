@@ -3,7 +3,7 @@ import { refusedCalls, type SystemCall, unavailable } from 'bpf-napi';
 import { readText } from './procfs/read.ts';
 
 /**
- * Returns a text for operators that names the seccomp filter or security module that refuses a system call; undefined
+ * Returns a sentence for operators about the seccomp filter or security module that refuses a system call; undefined
  * if the call is permitted.
  */
 export function refusalOf(call: SystemCall, proc = '/proc'): string | undefined {

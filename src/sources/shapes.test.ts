@@ -13,7 +13,7 @@ import { MibIndex } from './mib/tables.ts';
 import { MibWalk } from './mib/walk.ts';
 import { SockstatWalk } from './sockstat/walk.ts';
 
-/** A walk that adds up CPUs: the layout of its rows, and its values by namespace. */
+/** A walk that sums over CPUs: the layout of its rows, and its values by namespace. */
 interface Walk {
   readonly shape: RowShape;
   open(machine: Machine): Promise<Disposable & { values(cycle: Cycle): Promise<ReadonlyMap<number, unknown>> }>;
@@ -30,7 +30,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
       rows: 'mib_rows',
       size: mibRow.SIZE,
       cookieAt: mibRow.offsets.cookie,
-      // Each table has a bit. The lowest bit is that of TCP, whose first field is checked.
+      // Each table has a bit. The lowest bit is the one of TCP, whose first field is checked.
       completeAt: mibRow.offsets.tables,
       sumAt: mibRow.offsets.values,
     },
@@ -82,7 +82,10 @@ const WALKS: Readonly<Record<string, Walk>> = {
   },
 };
 
-/** Generates CPU masks with common and arbitrary numbers of CPUs, and with gaps as on virtual machines and with empty CPU sockets. */
+/**
+ * Generates CPU masks with common and arbitrary numbers of CPUs. The masks have gaps as on virtual machines and with
+ * empty CPU sockets.
+ */
 const masks = fc
   .record({
     count: fc.oneof(

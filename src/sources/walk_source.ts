@@ -1,13 +1,13 @@
 import type { Cycle } from '#core/cycle.ts';
 import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 
-/** Milliseconds until a failed walk is retried. It may have failed because of a memory shortage. */
+/** Delay in milliseconds before a failed walk is retried. It may have failed because of a memory shortage. */
 const RETRY_MS = 60_000;
 
 /** Reads all namespaces with a walk inside the kernel. */
 export interface KernelWalk<Snapshot> extends Disposable {
   read(cycle: Cycle): Promise<Snapshot>;
-  /** Warnings about data that the last reading skipped, with reasons; undefined if the walk never skips data. */
+  /** Warnings about data that the last reading skipped, including reasons; undefined if the walk never skips data. */
   readonly left?: readonly string[];
 }
 
@@ -21,11 +21,11 @@ export interface WalkSourceOptions<Snapshot> {
   /** Reads the same data without the walk. Slower, but works on every kernel. */
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
   /**
-   * Returns whether an error may affect only this reading. The reading then fails and the walk stays open. By default,
-   * the walk is closed after any error.
+   * Returns whether an error affects only this reading. The reading then fails and the walk stays open. By default, any
+   * error closes the walk.
    */
   readonly isTransient?: (error: unknown) => boolean;
-  /** Name of the fallback: `files`. */
+  /** Name of the fallback, such as `files`. */
   readonly otherwiseName: string;
 }
 
@@ -37,13 +37,13 @@ export class WalkSource<Snapshot> {
   readonly #options: WalkSourceOptions<Snapshot>;
   #users = 0;
   #walk: KernelWalk<Snapshot> | undefined;
-  /** Reason why the walk does not run. */
+  /** Reason why the walk does not run; undefined if it runs. */
   #reason: string | undefined;
   /** True if this kernel lacks something that the walk needs. The fallback then does not count as degraded. */
   #isUnsupported = false;
   #warned: string | undefined;
   #opened = false;
-  /** Time of the next retry; infinite if the walk runs or the kernel does not support it. */
+  /** Time of the next retry; infinite if the walk is running or the kernel does not support it. */
   #retryAtMs = Number.POSITIVE_INFINITY;
   #adjusting: Promise<void> = Promise.resolve();
   #last: { cycle: Cycle; snapshot: Promise<Snapshot> } | undefined;
@@ -77,7 +77,7 @@ export class WalkSource<Snapshot> {
     };
   }
 
-  /** Returns the snapshot of this cycle, which is valid until the next one. */
+  /** Returns the snapshot of this cycle, which is valid until the next cycle. */
   read(cycle: Cycle): Promise<Snapshot> {
     if (this.#last?.cycle !== cycle) this.#last = { cycle, snapshot: this.#read(cycle) };
     return this.#last.snapshot;
@@ -92,7 +92,7 @@ export class WalkSource<Snapshot> {
       } catch (error) {
         cycle.signal.throwIfAborted();
         if (this.#options.isTransient?.(error) === true) throw error;
-        // Another reader may have had the same error meanwhile, or the walk may have been closed and reopened.
+        // Another reader may have hit the same error meanwhile, or the walk may have been closed and reopened.
         if (walk === this.#walk) this.#giveUp(walk, error);
       }
     }

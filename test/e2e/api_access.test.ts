@@ -12,7 +12,7 @@ import { eventually } from '../support/oracle.ts';
 
 const TOKEN = 'a-token-of-the-test-0123456789';
 const PORT = 9_102;
-/** A start may take this long on a busy machine. */
+/** Maximum time until an agent has started on a busy machine. */
 const START_MS = 110_000;
 
 vi.setConfig({ testTimeout: 3 * START_MS });
@@ -78,7 +78,8 @@ it('without a token the API answers only this machine, and all other paths answe
       expect(JSON.parse(body).error).toContain('--api-token-file');
     }
     expect(ask('a', `${base}/api/v1/probes`, ...bearer(TOKEN)).status).toBe(403);
-    // Access from the same machine over another address than loopback is treated like access from another machine.
+    // A request from the same machine that does not use a loopback address is treated like a request from another
+    // machine.
     expect(ask('b', `${base}/api/v1/probes`).status).toBe(403);
   }
   for (const base of [`http://127.0.0.1:${PORT}`, `http://[::1]:${PORT}`]) {

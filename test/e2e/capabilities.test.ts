@@ -221,13 +221,17 @@ function lasting(reason: string): string {
   return reason.replace(/[\s(]*\d.*$/s, '') || reason;
 }
 
-/** Returns the losses, updated with the results for a set. A probe is added to an existing row if its reason contains that of the row. */
+/**
+ * Returns the losses, updated with the results for a set. A probe is added to an existing row if the probe's reason
+ * contains the reason of that row.
+ */
 function correct(losses: readonly Loss[], seen: Seen, all: Seen, set: Loss['set'], without: string): Loss[] {
   const corrected = [...losses];
   for (const [name, { state, reader, reason }] of seen.probes) {
     const known = lossOf(name, set, without) ?? all.probes.get(name);
     expect(state, name).not.toBe('starting');
-    // The state is the known one. This fails if metrics are missing, because the probe must then report a worse state.
+    // The state matches the recorded state. expectProbe() fails if metrics are missing, because the probe should then
+    // have reported a worse state.
     if (state === known?.state) {
       expectProbe(name, seen, all, set, without);
       continue;
@@ -298,7 +302,7 @@ describe('docs/capabilities.md', () => {
       for (const capability of requires.capabilities) {
         const short = capability.replace('CAP_', '');
         expect(capabilitiesOf(['packets', 'processes']), name).toContain(short);
-        // Some row must show that the probe names the missing capability.
+        // At least one row must show that the probe names the missing capability.
         const missed = LOSSES.filter(({ probes }) => probes.includes(name)).map(
           ({ without, reason }) => `${without} ${reason}`,
         );

@@ -17,7 +17,7 @@ function convert(args: readonly string[], input = ''): { code: number | null; st
   return { code: status, stdout, stderr };
 }
 
-/** Probes that KubeSkoop's configuration enables. The converted one disables all others. */
+/** Probes that KubeSkoop's configuration enables. The converted configuration disables all other probes. */
 const ASKED = [
   ...[
     'conntrack',
@@ -32,7 +32,7 @@ const ASKED = [
     'kernellatency',
     'packetloss',
   ],
-  ...['tcpretrans', 'biolatency', 'tcpreset'],
+  ...['flow', 'tcpretrans', 'biolatency', 'tcpreset'],
 ];
 
 describe('netsonde convert', () => {
@@ -42,7 +42,7 @@ describe('netsonde convert', () => {
     const kubeskoop = readFileSync(fixture('config'), 'utf8').replace('/var/log/kubeskoop', directory.path);
     const { code, stdout, stderr } = convert(['-'], kubeskoop);
     expect(code).toBe(0);
-    expect(stderr).toMatch(/^netsonde: warning: line 16: metrics\.probes\.11: "flow": left out: /m);
+    expect(stderr).toMatch(/^netsonde: warning: line 18: metrics\.probes\.11\.args\.enablePortInLabel: /m);
     expect(stderr.trimEnd().split('\n')).toHaveLength(4);
     writeFileSync(path('netsonde.yaml'), stdout);
 

@@ -22,7 +22,7 @@ import { PrometheusServer } from '../support/prometheus.ts';
 const FULL = 'full';
 const PLAIN = 'plain';
 const RULES = fileURLToPath(new URL('../../dashboards/rules/netsonde.yaml', import.meta.url));
-/** This probe must fail, because another file is mounted over its object file. */
+/** The probe that fails in this test, because another file is mounted over its object file. */
 const BROKEN_PROBE = 'netiftxlatency';
 const BROKEN_OBJECT = fileURLToPath(new URL(`../../dist/bpf/${BROKEN_PROBE}.bpf.o`, import.meta.url));
 
@@ -81,7 +81,7 @@ beforeAll(async () => {
   const plain = stack.use(
     await AgentProcess.serve(
       ['--config', plainConfig],
-      // Namespaces that are mounted later must be visible to the agent, too.
+      // With slave propagation, the agent also sees namespaces that are mounted later.
       [
         'unshare',
         '--mount',
@@ -111,7 +111,10 @@ beforeAll(async () => {
 
 afterAll(() => cleanup?.disposeAsync());
 
-/** Reasons why panels or series have no data in this test, by the start of their title: dashboard, panel, and column or line. */
+/**
+ * Reasons why panels or series have no data in this test. The keys are the beginnings of their titles: dashboard,
+ * panel, and column or line.
+ */
 const NOT_HERE: Readonly<Record<string, string>> = {
   'netsonde-cluster: Worst Pods: Dropped unread': 'no process here is that slow',
   'netsonde-cluster: Worst nodes: Backlog overrun': 'the CPUs keep up',

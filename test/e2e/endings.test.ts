@@ -94,7 +94,7 @@ it('serves and ends, with its final account, although names, servers, the disk a
     );
   });
   expect(accounts[0]).toBeGreaterThan(0);
-  // The totals of all sinks must agree.
+  // The totals must be the same for all sinks.
   expect(new Set(accounts).size).toBe(1);
   const delivered = agent.stdout.split('\n').filter((line) => line.startsWith('{')).length;
   expect(agent.stderr).toContain(`events to stdout: ${delivered} delivered`);

@@ -5,7 +5,8 @@ it('two Prometheus servers see the first burst of every namespace, even of one t
   timeout: 400_000,
 }, async () => {
   const { namespaces, kills, toggles } = await checkFirstBursts({
-    // With an interval of one second, Prometheus would time out after one second, which is too short on a busy machine.
+    // With an interval of one second, Prometheus would also time out after one second, which is too short on a busy
+    // machine.
     intervals: [3, 3],
     rounds: 4,
     everySeconds: 1,

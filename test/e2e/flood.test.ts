@@ -9,7 +9,7 @@ import { ManyNetns } from '../support/many_netns.ts';
 import { eventually } from '../support/oracle.ts';
 
 const NAMESPACES = 60;
-/** A start may take this long on a busy machine. */
+/** Maximum time until an agent has started on a busy machine. */
 const START_MS = 110_000;
 
 vi.setConfig({ testTimeout: START_MS });
@@ -35,7 +35,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Opens a connection, sends a text, and never reads. */
+/** Opens a connection and sends a text, but never reads the response. */
 function send(text: string, path?: string): void {
   const { hostname, port } = new URL(agent.url ?? '');
   const socket = path === undefined ? connect(Number(port), hostname) : connect(path);

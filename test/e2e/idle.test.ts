@@ -3,7 +3,10 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { eventually } from '../support/oracle.ts';
 import { wakeUpsASecond } from '../support/wake_ups.ts';
 
-/** A single timer of 25 ms would cause forty wakeups. Events elsewhere on the machine also cause wakeups, but not permanently. */
+/**
+ * A single timer of 25 ms would cause forty wakeups per second. Activity elsewhere on the machine also causes wakeups,
+ * but not permanently.
+ */
 const WAKE_UPS_MAX = 25;
 const PATIENCE_MS = 100_000;
 

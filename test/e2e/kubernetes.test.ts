@@ -31,7 +31,10 @@ let podB: TestPod;
 let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 let config: string;
 let agent: AgentProcess;
-/** An agent that watches the whole cluster, with its own API server. It connects after a random delay of up to 30 s, during which other tests run. */
+/**
+ * An agent that watches the whole cluster and has its own API server. The agent connects after a random delay of up to
+ * 30 s, during which other tests run.
+ */
 let clusterAgent: AgentProcess;
 const resources = new AsyncDisposableStack();
 
@@ -307,7 +310,7 @@ describe('without the API', () => {
     const connected = async () => sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {});
     await eventually(async () => expect(await connected()).toBe(1));
     const since = performance.now();
-    // After a broken stream, the agent sends a request, which reveals the other failures.
+    // After a broken stream, the agent sends a request and thereby detects the other failures.
     if (what !== 'killed, and back with other versions') server.resetStreams();
     await leave();
     if (what !== 'answering 410') await eventually(async () => expect(await connected()).toBe(0));
@@ -323,7 +326,7 @@ describe('without the API', () => {
     });
     const seconds = (performance.now() - since) / 1_000;
     for (const resource of ['pods', 'nodes']) {
-      // The limit is one request a second, plus the request that notices the failure.
+      // The limit is one request per second, plus the request that detects the failure.
       expect(server.requestsSince(resource, since).length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
     }
   });

@@ -27,7 +27,8 @@ const CONFIG = JSON.stringify({
 });
 
 /**
- * Queries of KubeSkoop's dashboards. Only the range was changed, from a minute. `$of` is replaced by the selector of the node or the Pod.
+ * Queries of KubeSkoop's dashboards. Only the range was changed; it was originally one minute. `$of` is replaced by the
+ * selector of the node or the Pod.
  */
 const rate = (name: string) => `rate(kubeskoop_${name}{$of}[10s])`;
 
@@ -47,7 +48,7 @@ const OF_BOTH = [
 
 const SOCKETS = 'kubeskoop_sock_inuse{$of}+kubeskoop_sock_orphan{$of}';
 
-/** Queries for an RDMA device, which this machine lacks. */
+/** Queries for RDMA devices, which this machine does not have. */
 const OF_RDMA = [
   ...['rx_bytes', 'tx_bytes', 'rx_packets', 'tx_packets'].map((name) => rate(`rdma_erdma_hw_${name}_cnt`)),
   ...['bps_limit_drop', 'rx_bps_limit_drop'].map((name) => rate(`rdma_erdma_hw_${name}_cnt`)),
@@ -154,7 +155,7 @@ describe("KubeSkoop's Pod dashboard", () => {
       ['udp_noports', b],
       ['packetloss_netfilter', b],
     ];
-    // The check is retried, because the first rule evaluations may all have used the same scrape.
+    // The first evaluations of the rules may all have used the same scrape, so the check is retried.
     for (const [name, host] of rising) await eventually(async () => expect(await seen(name, host)).toBeGreaterThan(0));
     expect(await seen('tcp_activeopens', b)).toBe(0);
     expect(await seen('tcp_passiveopens', a)).toBe(0);

@@ -223,7 +223,8 @@ describe('a server in trouble', () => {
     way.publish(makeEvents(3_000));
     const ledger = await way.settled('loki');
     expect(ledger).toMatchObject({ delivered: 0, dropped: { rejected: 3_000 } });
-    // A hundred events are sent alone, about as many requests are split, and the remaining events follow.
+    // A hundred events are sent alone, splitting the batches takes about as many requests, and the remaining events
+    // follow.
     expect(loki.requests.length).toBeLessThan(230);
   });
 });

@@ -178,7 +178,7 @@ it('filters events, and keeps the filter in the URL', async () => {
   await rowOf(await drop()).waitFor();
   expect(await rows.count()).toBe(await rowOf(name).count());
   expect(await page.getByLabel('Type').inputValue()).toBe('packet_drop');
-  // Visiting another tab must not change these filters.
+  // Visiting another tab must not change the filters of the event tab.
   await page.getByRole('link', { name: 'Probes' }).click();
   await page.getByRole('link', { name: 'Events' }).click();
   expect(await page.getByLabel('Type').inputValue()).toBe('packet_drop');
@@ -198,7 +198,10 @@ except PermissionError: pass
   expect(await page.locator('img').count()).toBe(0);
 });
 
-/** Applies the default configuration and waits for it, because a probe that is reopened has no rates for one or two readings. */
+/**
+ * Applies the default configuration and waits until it is in effect, because a probe that was reopened has no rates for
+ * one or two readings.
+ */
 async function useDefaults(): Promise<void> {
   const { generation } = await agent.json<ConfigReport>('/api/v1/config');
   writeFileSync(config, DEFAULTS);

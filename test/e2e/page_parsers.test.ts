@@ -48,7 +48,9 @@ async function pageOf(detail: string, format: Format): Promise<string> {
   return (await response?.text()) ?? '';
 }
 
-/** Serves the page in one format and ignores the Accept header, because Prometheus prefers OpenMetrics. */
+/**
+ * Serves the page in one format and ignores the Accept header, because Prometheus would otherwise request OpenMetrics.
+ */
 async function only(detail: string, format: Format): Promise<string> {
   const server = createServer((_, response) => {
     response.setHeader('content-type', CONTENT_TYPES[format]);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { prepare, rewrite, swap, toggle } from '../support/toggle.ts';
 
-/** Number of toggles. The soak test does more. */
+/** Number of toggles. The soak test toggles more often. */
 const TIMES = 8;
 
 let pair: HostPair;

@@ -11,7 +11,7 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 import { CertificateAuthority } from '../support/web_certificates.ts';
 
-/** A step may take this long on a busy machine. */
+/** Maximum duration of a step on a busy machine. */
 const WAIT_MS = 110_000;
 
 vi.setConfig({ testTimeout: 3 * WAIT_MS });

@@ -14,7 +14,7 @@ const LOOK_MS = 200;
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Directory with the results. The file of a kernel appears when its guest has ended. */
+    /** Directory of the results. The file of a kernel is created when its guest has exited. */
     guests: string;
   }
 }
@@ -47,7 +47,7 @@ function put(folder: string, kernel: KernelName, { outcomes, ...rest }: Checked)
   renameSync(`${file}.new`, file);
 }
 
-/** Waits until the guest with this kernel has ended, and returns its results. */
+/** Waits until the guest with this kernel has exited, and returns its results. */
 export async function collect(folder: string, kernel: KernelName): Promise<Checked> {
   const file = fileOf(folder, kernel);
   while (!existsSync(file)) await wait(LOOK_MS);

@@ -2,7 +2,10 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Writes a configuration that also enables `qdisc`. The guest is discarded, so the file is not removed. @returns the path of the file */
+/**
+ * Writes a configuration that also enables `qdisc`. The file need not be removed, because the guest is discarded.
+ * @returns the path of the file
+ */
 export function withQueues(): string {
   const path = join(mkdtempSync(join(tmpdir(), 'queues-')), 'config.yaml');
   writeFileSync(path, 'probes: { qdisc: true }\n');

@@ -13,7 +13,10 @@ export interface Features {
   readonly resetReasons: boolean;
   /** Programs can use socket storage (5.11). */
   readonly socketStorage: boolean;
-  /** The process that causes a block request is known (6.5), not only the one that submits it. */
+  /**
+   * The kernel reports the process that caused a block request (6.5). Older kernels report only the process that
+   * submitted it.
+   */
   readonly blockOwner: boolean;
 }
 

@@ -15,7 +15,10 @@ for (const kernel of TESTED) {
   describe.skipIf(missing !== undefined && !IS_REQUIRED)(title, () => {
     let checked: Checked;
 
-    /** All checks share one guest, which was booted when vitest started. If the guest did not reach a check, the check fails with the guest's output. */
+    /**
+     * All checks share one guest, which was booted when vitest started. A check that the guest did not reach fails with
+     * the guest's output.
+     */
     beforeAll(async () => {
       checked =
         missing === undefined

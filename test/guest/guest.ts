@@ -25,7 +25,7 @@ const BOOT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
 const STATUS = /^guest: status (\d+)$/;
 const CONSOLE_LINES = 30;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** The archive with the modules takes 3 MB, which exceeds the default of `maxBuffer`. */
+/** The archive of the modules is 3 MB in size, which exceeds the default of `maxBuffer`. */
 const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 
 export interface GuestOptions {
@@ -33,11 +33,14 @@ export interface GuestOptions {
   readonly command: readonly string[];
   /** Time after which the guest is killed. */
   readonly deadlineMs: number;
-  /** Is called with each line that the command prints to stdout or stderr. */
+  /** Called with each line that the command prints to stdout or stderr. */
   readonly line: (line: string) => void;
   /** Aborting kills the guest. */
   readonly signal?: AbortSignal;
-  /** Number of CPUs; default 1. With several CPUs, QEMU 7 may run stale code after the guest's kernel patches itself, which attaching a program does. */
+  /**
+   * Number of CPUs, by default 1. With several CPUs, QEMU 7 may execute stale code after the guest's kernel has patched
+   * itself, which happens when a program is attached.
+   */
   readonly cpus?: number;
 }
 
@@ -53,10 +56,11 @@ export function missingForGuest(name: KernelName): string | undefined {
 }
 
 /**
- * Boots a kernel in QEMU without hardware virtualisation, and runs a command in the guest as root. The guest sees this machine's files read-only, and
- * can load all modules of its kernel.
+ * Boots a kernel in QEMU without hardware virtualisation, and runs a command in the guest as root. The guest can read
+ * this machine's files but not change them, and can load all modules of its kernel.
  * @returns the command's exit status
- * @throws if the guest ends without an exit status or is killed; the message contains the last lines of the guest's console
+ * @throws if the guest exits without reporting an exit status or is killed; the message contains the last lines of the
+ * guest's console
  */
 export async function runInGuest(name: KernelName, options: GuestOptions): Promise<number> {
   const kernel = findKernel(name);
@@ -79,7 +83,8 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
 async function boot(kernel: Kernel, folder: string, options: GuestOptions): Promise<number> {
   const { command, deadlineMs, line, signal, cpus = 1 } = options;
   writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), jobScript(command, cpus)));
-  // The kernel kills QEMU when this process exits. QEMU gets a higher priority, because timeouts in the guest continue to run while QEMU has no CPU time.
+  // The kernel kills QEMU when this process exits. QEMU gets a higher priority, because timeouts in the guest keep
+  // running while QEMU has no CPU time.
   const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64'] as const;
   const [program, ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
   const qemu = spawn(program, words, {
@@ -120,7 +125,8 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
 function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
   const given = {
     accel: 'tcg,thread=single',
-    // Newer CPU models take a quarter more time to emulate, because of wide registers and five-level page tables.
+    // Newer CPU models take a quarter more time to emulate, because they have wide registers and five-level page
+    // tables.
     cpu: 'Nehalem',
     smp: String(cpus),
     m: '1024',
@@ -130,7 +136,7 @@ function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
     // On a busy machine, the kernel's timer check would fail, and the kernel would not boot.
     append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check',
     virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
-    // virtio-net device without a peer.
+    // A virtio-net device without a peer.
     netdev: 'hubport,hubid=0,id=nothing',
     device: 'virtio-net-pci,netdev=nothing,romfile=',
   };

@@ -2,8 +2,8 @@ import { OUTCOME } from './check.ts';
 import { loadGroups } from './checks/index.ts';
 
 /**
- * Runs all checks in the guest, in one process because Node.js takes seconds to start under emulation. The arguments are names of groups; without
- * arguments, all groups run.
+ * Runs all checks in the guest. They run in one process, because Node.js takes seconds to start under emulation. The
+ * arguments are names of groups. Without arguments, all groups run.
  */
 const only = process.argv.slice(2);
 const groups = await loadGroups();

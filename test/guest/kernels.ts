@@ -12,7 +12,10 @@ const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/
 interface Series {
   /** Prefix of the release, such as `6.1.`; empty for the newest kernel. */
   readonly releases: string;
-  /** Suites to search. The newest release in any of them is used. The names of security suites end in `-security`. */
+  /**
+   * Suites to search. The newest release that any of them contains is used. The names of security suites end in
+   * `-security`.
+   */
   readonly suites: readonly string[];
 }
 
@@ -75,8 +78,9 @@ export function fetchKernel(name: KernelName): void {
 }
 
 /**
- * Returns the packages that make up the newest kernel, without variants (cloud, rt). Up to 6.12, the image package contains everything, and exists
- * signed and unsigned. Later image packages are empty, and the content is split into packages for binary and modules.
+ * Returns the packages of the newest kernel, excluding its variants (cloud, rt). Up to 6.12, the image package contains
+ * all files, and exists in a signed and an unsigned version. Later image packages are empty, and the files are split
+ * into one package for the binary and one for the modules.
  */
 export function newestPackages(names: readonly string[], releases: string): string[] {
   const found = new Map<string, Map<string, string>>();

@@ -16,7 +16,10 @@ import { type Checked, runChecks } from './run_checks.ts';
 
 const NETSONDE = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 const DEADLINE_MS = 1_200_000;
-/** Numbers of CPUs that do not divide the walks' buffers evenly, as on real machines, and the kernel to test them with. */
+/**
+ * A kernel, and the numbers of CPUs with which it is tested. These numbers do not divide the walks' buffers evenly, as
+ * is common on real machines.
+ */
 const SHAPES = { kernel: '6.1', cpus: [3, 5, 12, 24] } as const satisfies {
   kernel: KernelName;
   cpus: readonly number[];
@@ -49,7 +52,7 @@ export async function testKernel(
   return { report, faults };
 }
 
-/** Runs the walks in guests with several CPUs; all other checks run with one CPU. */
+/** Runs the walks in guests with several CPUs. All other checks run with one CPU. */
 async function testShapes(say: (text: string) => void): Promise<string[]> {
   const faults: string[] = [];
   for (const cpus of SHAPES.cpus) {
@@ -96,7 +99,7 @@ export function checkHere(): CheckReport {
   }
 }
 
-/** Numbered footnotes for reasons. The same reason gets the same number. */
+/** Numbered footnotes for reasons. Identical reasons share a number. */
 class Notes {
   readonly texts: string[] = [];
 

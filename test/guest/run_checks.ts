@@ -7,11 +7,11 @@ import type { KernelName } from './kernels.ts';
 export interface Checked {
   /** Results by group and title, such as `agent: …`. */
   readonly outcomes: ReadonlyMap<string, CheckOutcome>;
-  /** Report of `netsonde check` in the guest; undefined if the guest ended before. */
+  /** Report of `netsonde check` in the guest; undefined if the guest exited before it was printed. */
   readonly report: CheckReport | undefined;
-  /** Any other output of the guest. */
+  /** All other output of the guest. */
   readonly printed: readonly string[];
-  /** Undefined if the guest ended cleanly. */
+  /** Reason why the guest failed; undefined if it exited cleanly. */
   readonly failure: string | undefined;
 }
 

@@ -33,7 +33,7 @@ export interface Built {
   readonly stage: Stage;
   /** Directories of the layers; the first one is the base. */
   readonly layers: readonly string[];
-  /** Cache key of the last layer, which is a hash of all its inputs. */
+  /** Cache key of the last layer: a hash of all inputs of the layer. */
   readonly key: string;
 }
 
@@ -89,7 +89,10 @@ function fingerprint({ path, target }: Source): string {
   return digest(target, String(entry.mode), entry.isFile() ? readFileSync(path) : '');
 }
 
-/** Builds stages as a container engine does: each step creates a layer, and a step with unchanged input is not repeated. */
+/**
+ * Builds stages in the same way as a container engine: each step creates a layer, and a step whose input has not
+ * changed is not repeated.
+ */
 export class Builder {
   readonly #context: string;
   readonly #isIgnored: (path: string) => boolean;
@@ -139,12 +142,12 @@ export class Builder {
     return { stage: below.stage, layers: [...below.layers, layer], key };
   }
 
-  /** Mounts a stage; writes to it are discarded. */
+  /** Mounts a stage. Writes to it are discarded. */
   mount({ layers }: Built): MountedTree {
     return new MountedTree(layers, join(WORK, String(this.#mounts++)));
   }
 
-  /** Removes layers that were not used. */
+  /** Removes all layers that were not used. */
   prune(): void {
     for (const name of readdirSync(CACHE)) {
       if (/^[0-9a-f]{16}$/.test(name) && !this.#used.has(name)) rmSync(join(CACHE, name), { recursive: true });

@@ -4,8 +4,9 @@ import type { Stage } from './dockerfile.ts';
 import { CONTAINER_FILES, type MountedTree } from './tree.ts';
 
 /**
- * Does what a container runtime does for the DaemonSet: host network and PID namespace, mounts, and a read-only root. `AgentProcess` passes the path
- * of this machine's agent before its arguments; the script replaces that path by the image's own command.
+ * Does what a container runtime does for the DaemonSet: sets up the host's network and PID namespaces, the mounts, and
+ * a read-only root. `AgentProcess` passes the path of this machine's agent before its arguments. The script replaces
+ * this path with the image's own command.
  */
 const START = `set -eu
 root=$1 config=$2 state=$3 words=$4
@@ -36,7 +37,10 @@ export interface Folders {
   readonly state: string;
 }
 
-/** Starts the image as the DaemonSet does, but on a free loopback port. Resolves when the agent serves requests. */
+/**
+ * Starts the image in the same way as the DaemonSet, but with a free loopback port. Resolves when the agent serves
+ * requests.
+ */
 export function startContainer(
   { root }: MountedTree,
   stage: Stage,

@@ -199,7 +199,10 @@ export function parseDockerfile(text: string, given: Readonly<Record<string, str
   return [...stages, stage.finish()];
 }
 
-/** Returns a function that tells whether a .dockerignore excludes a path. The last pattern that matches the path or a parent directory decides. */
+/**
+ * Returns a function that returns whether a .dockerignore excludes a path. The last pattern that matches the path or
+ * one of its parent directories decides.
+ */
 export function ignoreFilter(text: string): (path: string) => boolean {
   const rules = text
     .split('\n')

@@ -18,7 +18,7 @@ import type { MountedTree } from './tree.ts';
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const BUILD_MS = 30 * 60_000;
 const HOME = '/opt/netsonde';
-/** Tools that the image must not contain: only a build needs them, and an attacker could use them. */
+/** Tools that the image must not contain: only builds need them, and attackers could use them. */
 const TOOLS = ['as', 'cc', 'clang', 'curl', 'g++', 'gcc', 'git', 'ld', 'make', 'nc', 'npm', 'npx', 'python3', 'wget'];
 
 const builder = new Builder(PROJECT, (line) => process.stderr.write(`image: ${line}\n`));
@@ -28,7 +28,7 @@ let image: Built;
 let tree: MountedTree;
 
 beforeAll(async () => {
-  // The variable DEBIAN selects another Debian release.
+  // The environment variable DEBIAN selects a different Debian release.
   const { DEBIAN } = process.env;
   const text = readFileSync(join(PROJECT, 'Dockerfile'), 'utf8');
   const built = await builder.build(parseDockerfile(text, DEBIAN === undefined ? {} : { DEBIAN }));
@@ -197,7 +197,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
 
       agent.signal(image.stage.stopSignal as NodeJS.Signals);
       expect(await agent.exited).toEqual({ code: 0, signal: null });
-      // Every part of the agent closed before its deadline.
+      // Every part of the agent must be closed before its deadline. Otherwise, the log names the part.
       expect(agent.stderr).toContain(': the agent is shutting down');
       expect(agent.stderr).not.toMatch(/did not close|hangs/);
     },

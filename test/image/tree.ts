@@ -11,7 +11,10 @@ export class MountedTree implements Disposable {
   readonly root: string;
   readonly upper: string;
 
-  /** @param layers directories, the lowest layer first @param folder working directory, which must not exist; its `upper` receives the writes */
+  /**
+   * @param layers directories, starting with the lowest layer
+   * @param folder working directory, which must not exist; its subdirectory `upper` receives the writes
+   */
   constructor(layers: readonly string[], folder: string) {
     this.root = join(folder, 'root');
     this.upper = join(folder, 'upper');
@@ -26,7 +29,7 @@ export class MountedTree implements Disposable {
     return join(this.root, path);
   }
 
-  /** Runs a command of the tree with the tree as its root. */
+  /** Runs a command from the tree, with the tree as its root. */
   exec(...command: string[]): string {
     return run('chroot', this.root, ...command);
   }
@@ -36,7 +39,10 @@ export class MountedTree implements Disposable {
   }
 }
 
-/** Script that adds the standard container devices and this machine's resolver files to `$root`. It precedes another script. */
+/**
+ * Script that adds the standard container devices and this machine's resolver files to `$root`. Another script follows
+ * it.
+ */
 export const CONTAINER_FILES = `
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for name in full null random tty urandom zero; do
@@ -49,7 +55,7 @@ for name in hosts resolv.conf; do
 done
 `;
 
-/** Script whose processes are killed when it exits. It is killed when this process exits. */
+/** Script that kills its processes when it exits. It is itself killed when this process exits. */
 const RUN = `set -eu
 root=$1 workdir=$2 command=$3 authorities=$4
 shift 4

@@ -14,7 +14,7 @@ const [NOBODY, SHARED, BUSY] = [7200, 7201, 7202];
 const LISTENERS = 8;
 const BACKLOG = 4;
 
-/** Eight sockets listen on one port. Only the first accepts no connections. */
+/** Eight sockets listen on one port. The first one never calls accept(); the other seven do. */
 const ONE_HANGS = `
 import socket, threading
 def serve(listener):
@@ -32,11 +32,11 @@ threading.Event().wait()
 `;
 
 const resources = new AsyncDisposableStack();
-/** One agent for each reader. */
+/** Agents by reader. */
 const agents = new Map<string, TestKernel>();
 let server: TestNetns;
 
-/** Returns ListenDrops of the namespace, which counts over all listening sockets. */
+/** Returns the sum of the ListenDrops counter over all listening sockets of the namespace. */
 function listenDrops(): number {
   const drops = /TcpExtListenDrops\s+(\d+)/.exec(server.exec('nstat -asz TcpExtListenDrops'))?.[1];
   return Number(drops);
@@ -89,7 +89,8 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
       length: 2,
       limit: 1,
     });
-    // Each reading sends one event for all sockets of the port, with the queue of the socket that accepts nothing.
+    // Each reading sends one event for all sockets of the port, with the queue of the socket that accepts no
+    // connections.
     for (const event of of(SHARED)) {
       expect(event).toMatchObject({ address: '::', length: BACKLOG + 1, limit: BACKLOG });
       expect(event['sockets']).toBeLessThanOrEqual(LISTENERS);

@@ -50,7 +50,8 @@ it('without BTF every eBPF probe reports that, and the others keep running', asy
 });
 
 it('drops without a free row are counted with the rest', async () => {
-  // The kernel sends packets of its own in a new namespace. If they are discarded meanwhile, the counts are wrong, so the test is retried.
+  // The kernel sends its own packets in a new namespace. The counts are wrong if such packets are discarded during the
+  // test, so the test is retried.
   await retry(async () => {
     using object = await new BpfSource(OBJECTS, '/sys').load({
       file: FILE,
@@ -106,7 +107,7 @@ it('events of a namespace of which only sockets are left are counted for no othe
   gone.ip('link set lo up');
   await using agent = await TestKernel.open('{ detail: full, probes: { lifecycle: false } }');
   expect((await agent.page()).samples.some(({ labels }) => labels['pod'] === name)).toBe(true);
-  // The process returns to its own namespace, so only its sockets keep the other one alive.
+  // The process returns to its own namespace, so only its sockets keep the other namespace alive.
   const program = `
 import ctypes, os, socket, struct, sys
 libc = ctypes.CDLL(None)

@@ -78,7 +78,7 @@ it('kprobes read the same arguments on both, each from its own registers', () =>
   expect(all.aarch64).toEqual(all.x86_64);
   expect(all.aarch64.size).toBeGreaterThan(20);
   for (const [name, reads] of all.aarch64) {
-    // Some kretprobes read nothing.
+    // Some kretprobes do not read any register.
     expect(reads.join(), name).toMatch(/kretprobe/.test(name) ? /^(result)?$/ : /^argument \d(,argument \d)*$/);
   }
 });

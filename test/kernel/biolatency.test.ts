@@ -45,7 +45,7 @@ it('counts each request once, for the Pod whose process made it', async () => {
   const read = grown(before.read, await histogram('read'));
   const done = loop.done();
   expect(written.count).toBe(40);
-  // Opening the device causes additional reads, of the partition table.
+  // Opening the device causes additional reads of the partition table.
   expect(read.count).toBeGreaterThanOrEqual(25);
   expect(done.writes - before.done.writes).toBe(written.count);
   expect((await histogram('write', other.name)).count).toBe(0);

@@ -16,7 +16,7 @@ let probe: ChangesProbe;
 let monitor: IpMonitor;
 const resources = { current: new AsyncDisposableStack() };
 
-/** Creates a bridge `br0` with addresses, and with a veth port so that it has a carrier. */
+/** Creates a bridge `br0` that has addresses, and a veth device as its port so that the bridge has a carrier. */
 beforeEach(async () => {
   resources.current = new AsyncDisposableStack();
   netns = resources.current.use(new TestNetns());
@@ -37,7 +37,7 @@ beforeEach(async () => {
 });
 afterEach(() => resources.current.disposeAsync());
 
-/** Returns the counts, without the rules that mark the output of `ip monitor`. */
+/** Returns the counts without the routing rules that serve as markers in the output of `ip monitor`. */
 async function counted(): Promise<Record<string, unknown>> {
   const counts = await probe.counts();
   for (const key of Object.keys(counts))
@@ -110,7 +110,7 @@ describe('changes of devices', () => {
     netns.ip('link set p2 master br0');
     netns.ip('link set p2 nomaster');
     const lines = await monitor.settled();
-    // The kernel deleted the bridge port; the device still exists.
+    // The kernel deleted the bridge port. The device itself still exists.
     expect(linesOf(lines, 'LINK').some((line) => line.startsWith('[LINK]Deleted'))).toBe(true);
     await eventually(async () => expect(await counted()).toEqual({ 'links device=kind:veth change=added': 2 }));
   });
@@ -243,7 +243,7 @@ it('a thousand veth pairs that start and end, fifty with an end that moves to an
     ...numbers.slice(0, 50).map((index) => `link set w${index} netns ${others.name}`),
     ...numbers.map((index) => `link del v${index}`),
   ];
-  // The receive buffer of `ip monitor` is smaller than that of the probe, and must not overrun.
+  // `ip monitor` has a smaller receive buffer than the probe, and must not overrun.
   for (let at = 0; at < commands.length; at += 50) {
     ipBatch(netns, commands.slice(at, at + 50));
     links.read(await monitor.settled());

@@ -56,7 +56,7 @@ function batch(...commands: readonly string[]): void {
   execFileSync('ip', ['-n', netns.name, '-batch', '-'], { input: commands.join('\n') });
 }
 
-/** Returns the state that `ip` shows, in the same format as `known`. */
+/** Returns the state that `ip` reports, in the format of `known`. */
 function shown() {
   const json = <T>(line: string) => JSON.parse(netns.ip(`-j ${line}`) || '[]') as T[];
   const routes = (family: string) =>
@@ -106,7 +106,7 @@ it('the known state equals that of `ip`, at the start and after each change', as
 
 it('an overrun of a blocked reader is counted, and the state that is read again equals that of `ip`', async () => {
   const numbers = Array.from({ length: 2_000 }, (_, index) => index);
-  // execFileSync blocks this thread, so that the reader receives nothing meanwhile.
+  // execFileSync blocks this thread, so that the reader receives nothing while the commands run.
   batch(
     ...numbers.map((index) => `addr add 10.1.${index >> 8}.${index & 255}/32 dev br0`),
     ...numbers.slice(1_500).map((index) => `addr del 10.1.${index >> 8}.${index & 255}/32 dev br0`),
@@ -123,7 +123,8 @@ it('an overrun of a blocked reader is counted, and the state that is read again 
   expect(known().addresses).toContain('3 10.1.0.1/32'.replace(/^3/, String(indexOf('br0'))));
   const told = (what: Change['what']) =>
     changes.flatMap((change) => (change.what === what && 'change' in change ? [change.change] : []));
-  // Changes are counted once, whether they were received before the overrun or found by reading the state again.
+  // Each change is counted once, whether its notification was received before the overrun or the change was found by
+  // reading the state again.
   expect(told('link').sort()).toEqual(['added', 'mtu', 'removed']);
   expect(told('route')).toEqual(['replaced']);
   expect(told('rule').sort()).toEqual(['added', 'added', 'removed']);

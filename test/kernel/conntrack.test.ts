@@ -15,8 +15,8 @@ const SNAT_PORT = 7035;
 const CLOCKS_APART_MS = 100;
 
 /**
- * Sends packets that the test hosts cannot send: echo requests, unrelated ICMP errors, TCP segments with invalid flags, and packets of an unknown
- * protocol. All are sent on the given CPU.
+ * Sends packets that the test hosts cannot send: echo requests, unrelated ICMP errors, TCP segments with invalid flags,
+ * and packets of an unknown protocol. All packets are sent on the given CPU.
  */
 const RAW_TRAFFIC = `
 import os, socket, struct, sys
@@ -41,7 +41,10 @@ for n in range(count):
 socket.socket(socket.AF_INET, socket.SOCK_RAW, 253).sendto(bytes(8), (target, 0))
 `;
 
-/** Lets two sockets send to a port for which SNAT gives all packets the same source, so that the second flow cannot be tracked. */
+/**
+ * Sends from two sockets to a port for which SNAT gives all packets the same source. Conntrack therefore cannot track
+ * the second flow.
+ */
 const CLASH = `
 import socket, sys
 for _ in range(2):
@@ -96,7 +99,7 @@ beforeAll(async () => {
 
 afterAll(() => pair?.[Symbol.asyncDispose]());
 
-/** Returns the counters of `conntrack -S`, added up over all CPUs. */
+/** Returns the counters of `conntrack -S`, summed over all CPUs. */
 function statsOf({ netns }: Host): Record<string, number> {
   const sums: Record<string, number> = {};
   for (const [, name = '', value] of netns.exec('conntrack -S').matchAll(/(\w+)=(\d+)/g)) {
@@ -173,7 +176,7 @@ describe.each([
     );
     expect(oursOf(ours, host)).toEqual(oracle);
     expect(Object.keys(oracle.stats).sort()).toEqual(Object.keys(METRICS).sort());
-    // Guards against traffic that counts nothing, or the same in both namespaces.
+    // This fails if the traffic increased no counters, or the same counters in both namespaces.
     const expected = { invalid: 10, error: 5, ...(name === 'a' ? { insert_failed: 1, drop: 1 } : { insert: 2 }) };
     expect(oracle.stats).toMatchObject(expected);
     const states = name === 'a' ? ['tcp/syn_sent'] : ['udp/assured', 'udp/replied'];
@@ -237,7 +240,10 @@ describe('conntrack_pressure', () => {
   });
   afterAll(() => agent?.[Symbol.asyncDispose]());
 
-  /** Returns the events of this probe in the two namespaces. All other events may come from other tests. */
+  /**
+   * Returns the events of this probe in the two namespaces. Events from other namespaces may have been caused by other
+   * tests.
+   */
   function told(): EventRecord[] {
     const pods = [pair.a, pair.b].map((host) => host.netns.name);
     return agent.events.filter(({ probe, pod }) => probe === 'conntrack' && pods.includes(pod ?? ''));
@@ -273,7 +279,7 @@ describe('conntrack_pressure', () => {
     expect(event?.['seconds']).toBeGreaterThanOrEqual(10);
     expect(event?.message).toContain(`of at most ${limit} connections`);
     expect(event?.message).toContain(`${drops} packets were dropped`);
-    // The event's time is converted from another clock, so it may differ slightly.
+    // The event's time was converted from a different clock, so it may deviate slightly.
     expect(Date.parse(event?.time ?? '')).toBeGreaterThan(begunMs - CLOCKS_APART_MS);
     expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
     expect(await ledger()).toMatchObject({ kind: 'event', stage: 'agent', produced: 1, limited: 0, lost: 0 });

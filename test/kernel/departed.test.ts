@@ -11,7 +11,10 @@ const ROUNDS = 5;
 const ROWS = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
-/** Adds up the packets of the Pod, of unlisted namespaces and without a row. Other tests on this machine can only increase the sum. */
+/**
+ * Sums up the packets that were counted for the Pod, for unlisted namespaces and without a row. Other tests on this
+ * machine can only increase the sum.
+ */
 function sumOf({ samples }: Exposition, pod: string): number {
   return samples
     .filter(

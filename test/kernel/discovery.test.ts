@@ -73,7 +73,7 @@ describe.each([
     await eventually(async () => expect(await isShown(agent, netns.name)).toBe(true));
     netns[Symbol.dispose]();
     if ('objects' in options) {
-      // Without the kernel's list, only the next scan notices that the namespace is gone.
+      // Without the kernel's list, the agent does not notice that the namespace was removed until the next scan.
       await eventually(async () => expect(await isShown(agent, netns.name)).toBe(false));
     } else {
       expect(await isShown(agent, netns.name)).toBe(false);

@@ -138,7 +138,7 @@ except OSError as error: print(error.errno)
     ),
   );
   expect(result.printed).toEqual([101]);
-  // Fragments of an earlier case may time out meanwhile.
+  // Fragments of an earlier case may time out during this case.
   expect(Object.keys(grown).filter((key) => !key.endsWith('FRAG_REASM_TIMEOUT'))).toEqual([]);
 });
 

@@ -26,7 +26,7 @@ ${PROBES.map(({ name }) => `  ${name}: { enabled: true${name === 'tcpext' ? ', f
 `;
 const GOLDEN = new URL('../fixtures/metrics.golden.txt', import.meta.url);
 
-/** More devices than the limit of the label. */
+/** More devices than the label's maximum number of values. */
 const DEVICES = 20;
 
 /** Metrics that only change with the node's own network, which this test must not change. test/kernel/changes.test.ts covers them. */
@@ -127,7 +127,7 @@ const names = (): Set<string> =>
   new Set(pages.flatMap(({ named }) => [...named.keys()].map((name) => name.replace(/_bucket$/, ''))));
 
 describe('every metric that is declared is on a page', () => {
-  // A probe with a scenario is covered by the scenario.
+  // Scenarios cover the probes that have one.
   const others = PROBES.filter(({ name }) => !SCENARIO_NAMES.includes(name));
 
   it.each(others.map(({ name, metrics }) => [name, metrics] as const))('%s', (_, metrics) => {

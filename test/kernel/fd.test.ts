@@ -32,7 +32,9 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** Reads the Pod's numbers on the page, and those that `ls` gives for its processes, at the same moment. */
+/**
+ * Reads the Pod's numbers on the page and the numbers that `ls` reports for the Pod's processes, at the same moment.
+ */
 function compare(pod: string, processes: readonly Worker[]): Promise<{ oracle: Usage; ours: Usage }> {
   return readBoth(
     () => listed(processes),
@@ -188,7 +190,7 @@ describe('without CAP_SYS_PTRACE', () => {
     const ofProcesses = /^netsonde_(open|io|file)_/;
     expect(names(open.uid).filter((name) => ofProcesses.test(name))).toHaveLength(5);
     expect(names(closed.uid)).toContain('netsonde_sockets_used');
-    // Since 6.2, the number of descriptors is readable without CAP_SYS_PTRACE. Their types and the I/O counters are not.
+    // Since 6.2, the number of descriptors is readable without CAP_SYS_PTRACE. Their types and the I/O counters still require it.
     const needRight = /^netsonde_(open_sockets|io_)/;
     expect(names(closed.uid).filter((name) => needRight.test(name))).toEqual([]);
     const { probes } = await process.json<{ probes: ProbeStatus[] }>('/api/v1/probes');

@@ -20,6 +20,6 @@ it('sockets are left out, and that is reported, if there are too many descriptor
   expect(sockets).toBeUndefined();
   expect(statusOf(agent)).toMatchObject({
     state: 'degraded',
-    reason: expect.stringMatching(/^sockets of \d+ Pods are not counted/),
+    reason: expect.stringMatching(/the sockets of \d+ Pods are not counted/),
   });
 });

@@ -6,7 +6,7 @@ import type { FlowSums } from '../support/flow_sums.ts';
 import { FlowTraffic } from '../support/flow_traffic.ts';
 import { nstatOf } from '../support/socket_sums.ts';
 
-/** Larger than any number of edges of a Pod here. */
+/** Exceeds the number of edges that any Pod has in this test. */
 const ALL_EDGES = { edges: 1_000, ports: 1_000 };
 
 let traffic: FlowTraffic;

@@ -16,12 +16,15 @@ const SELECTION = { failed: false, limit: 1_000 };
 
 let scope: ProbeScope<Record<string, never>> | undefined;
 let rows: readonly EdgeTotals[];
-/** Records that the probe's ring lost, and that the kernel limited, in this run. */
+/**
+ * Numbers of records in this run that were dropped because the ring was full (`lost`) or by the kernel's rate limit
+ * (`limited`).
+ */
 let unoffered: { limited: bigint; lost: bigint };
 let netns: TestNetns;
 let agent: TestKernel;
 
-/** A probe that has the rows and offers the records of the test, as one that reads the kernel does. */
+/** A probe with the rows and records of the test. It offers them in the same way as a probe that reads the kernel. */
 const provider: AnyProbe = defineProbe({
   name: FLOW_PROBE,
   kind: 'ebpf',
@@ -104,7 +107,7 @@ it('totals have the owner of their namespace, and the time of the collection', a
     { pod: null, namespace: null, port: 1 },
   ]);
   expect(collectedAt).toBe('2026-01-01T00:00:00.001Z');
-  // Answers within two seconds share a collection.
+  // Requests that arrive within two seconds of a collection receive its result.
   expect(await agent.kernel.flows(SELECTION)).toMatchObject({ report: { collectedAt } });
 });
 

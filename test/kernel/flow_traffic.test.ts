@@ -5,11 +5,14 @@ import { nstatOf, socketSums } from '../support/socket_sums.ts';
 
 const COUNTERS = ['TcpActiveOpens', 'TcpPassiveOpens', 'TcpAttemptFails', 'TcpEstabResets', 'TcpExtListenDrops'];
 
-/** Kinds that continue what another kind has begun. */
+/**
+ * Kinds of traffic that require another kind to have run first, such as `release`, which closes connections that `hold`
+ * opened.
+ */
 const BEGUN_BY: Partial<Record<TrafficKind, TrafficKind>> = { release: 'hold', whole: 'half' };
-/** Kinds in which bytes are sent that nobody receives. */
+/** Kinds of traffic in which some bytes are sent but never received. */
 const LOSSY: readonly TrafficKind[] = ['in_flight', 'lost_reset', 'silent_peer'];
-/** Kinds that wait for a timer. */
+/** Kinds of traffic that have to wait for a timer. */
 const SLOW: readonly TrafficKind[] = ['timeout', 'silent_peer', 'unreachable'];
 
 let traffic: FlowTraffic;
@@ -20,7 +23,10 @@ beforeAll(async () => {
 
 afterAll(() => traffic[Symbol.asyncDispose]());
 
-/** Expects that the sums are settled, and that the kernel's counters of both namespaces have changed by what the generator did. */
+/**
+ * Checks that every sum has a single possible value, and that the kernel's counters in both namespaces changed exactly
+ * as the generator predicts.
+ */
 async function expectSettled(): Promise<void> {
   const sums = await traffic.rest();
   for (const row of sums.rows) {
@@ -33,13 +39,13 @@ async function expectSettled(): Promise<void> {
   }
 }
 
-/** Returns the bytes that were sent and not received. */
+/** Returns the number of bytes that were sent but not received. */
 function lost({ rows }: FlowSums): number {
   return rows.reduce((sum, { sent, received }) => sum + sent[1] - received[1], 0);
 }
 
 describe('the generator of known traffic', () => {
-  // Before it closes a socket, the generator compares its own bytes with TCP_INFO, and fails where they differ.
+  // Before the generator closes a socket, it compares its own byte counts with TCP_INFO, and fails if they differ.
   it.each(TRAFFIC_KINDS)("knows the kernel's numbers of the kind %s", async (kind: TrafficKind) => {
     const before = lost(await traffic.sums());
     await traffic.play({ [BEGUN_BY[kind] ?? kind]: 1, [kind]: 1 }, SLOW.includes(kind) ? 10 : 40);

@@ -115,7 +115,7 @@ it('counts samples that find no free row', async () => {
   expect(Number(histograms.uncounted().map_full)).toBeGreaterThanOrEqual(20);
 });
 
-/** Returns the number of this process's descriptors, and how many of them are BPF objects. */
+/** Returns the number of this process's descriptors, and the number of those that refer to BPF objects. */
 function held(): { all: number; bpf: number } {
   const links = readdirSync('/proc/self/fd').flatMap((fd) => {
     try {

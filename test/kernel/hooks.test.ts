@@ -21,7 +21,7 @@ beforeEach(() => {
   bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
   loads = [];
   const load = bpf.load.bind(bpf);
-  // The wrapper records the programs, and then loads the object.
+  // The wrapper records the requested programs before it loads the object.
   bpf.load = (spec) => {
     loads.push([...spec.programs]);
     return load(spec);
@@ -38,7 +38,7 @@ async function open(hooks: HookTable) {
   return rest;
 }
 
-/** Returns whether this kernel supports a kind of function hook. Some kernels lack fentry, others kprobes. */
+/** Returns whether this kernel supports a kind of function hook. Some kernels lack fentry, and some lack kprobes. */
 async function allows(which: Hook): Promise<boolean> {
   const [status] = await surveyHooks(bpf, table({ what: 'received', choices: [{ hooks: [which] }] }));
   loads = [];
@@ -107,7 +107,7 @@ it('tries each point alone if the kernel refuses them together, and uses those t
   if (!fentry) {
     expect(loads[0]).toEqual(['tcp_reset_received_entry', 'tcp_reset_sent_reason']);
     expect(loads[1]).toEqual(['tcp_reset_received_entry']);
-    // The kernel refused this kind of hook before, so the next table does not try it.
+    // The kernel has already refused this kind of hook, so it is not tried for the next table.
     loads = [];
     await open(table({ what: 'received', choices }, SENT));
     expect(loads.flat()).not.toContain('tcp_reset_received_entry');

@@ -21,7 +21,7 @@ const CONFIG = JSON.stringify({
   probes: { tcp: true, lifecycle: { retire: `${RETIRE_MS}ms` }, listeners: true },
 });
 
-/** A probe that shows sockets of the node's namespace by the Pods of their cgroups, as probes of flows do. */
+/** Returns a probe that attributes sockets of the node's namespace to Pods by their cgroups, as the flow probes do. */
 function probeOf(cgroups: ReadonlySet<number>, use: (hostPods: HostPods) => void) {
   return defineProbe({
     name: 'listeners',
@@ -104,7 +104,7 @@ describe.each([
     await using pod = new TestPod(CGROUP_V2);
     await using outer = await listenOnNode(pod.container);
     await using inner = await listenOnNode(pod.inner('init.scope', 'worker'));
-    // The kernel names a cgroup by the inode number of its directory.
+    // The kernel uses the inode number of the cgroup's directory as the cgroup ID.
     expect(outer.cgroup).toBe(statSync(pod.container).ino);
     expect(inner.cgroup).not.toBe(outer.cgroup);
     cgroups.add(outer.cgroup).add(inner.cgroup);
@@ -114,7 +114,7 @@ describe.each([
     const { netns } = (await node()) ?? {};
     expect(listed).toMatchObject({ kind: 'pod', namespace: 'shop', pod: 'proxy', sharesNode: true, netns, ips: [] });
     expect(await node()).toMatchObject({ sharesNode: false });
-    // No other probe knows it.
+    // No other probe shows this Pod.
     const { samples } = await agent.page();
     expect(samples.filter(({ labels }) => labels['pod'] === 'proxy').map(({ name }) => name)).toEqual([SHOWN]);
     cgroups.clear();
@@ -141,7 +141,7 @@ describe.each([
     const subject = hostPods.subjectOf(cgroup);
     expect(subject).toBeDefined();
     expect(await entityOf(pod.uid)).toMatchObject({ sharesNode: true });
-    // A cgroup that the Pod makes later belongs to the same Pod.
+    // A cgroup that is created in the Pod later belongs to the same Pod.
     await using later = await listenOnNode(pod.addContainer());
     await hostPods.find([later.cgroup]);
     expect(hostPods.subjectOf(later.cgroup)).toBe(subject);

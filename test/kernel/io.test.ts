@@ -40,7 +40,7 @@ function countersOf(page: Exposition, pod: string): Record<string, number | unde
   return Object.fromEntries(Object.entries(FIELDS).map(([field, name]) => [field, sampleValue(page, name, { pod })]));
 }
 
-/** Adds up /proc/<pid>/io over processes. */
+/** Sums up /proc/<pid>/io over the given processes. */
 function summed(processes: readonly Worker[]): Record<string, number> {
   const texts = processes.map(({ pid }) => readFileSync(`/proc/${pid}/io`, 'utf8'));
   const of = (field: string) =>
@@ -127,7 +127,7 @@ describe('I/O when processes end', () => {
   let pod: TestPod;
   let netns: TestNetns;
   let first: Worker;
-  /** Bytes that the page shows for the Pod when a test starts. */
+  /** Bytes that the page shows for the Pod at the start of the test. */
   let start: number;
 
   beforeEach(async () => {
@@ -141,7 +141,10 @@ describe('I/O when processes end', () => {
 
   afterEach(() => cleanup[Symbol.asyncDispose]());
 
-  /** Checks that this number of bytes was written since the test started, and that the page does not fall below it. */
+  /**
+   * Checks that this number of bytes was written since the start of the test, and that the page does not show a smaller
+   * value later.
+   */
   async function expectWritten(bytes: number): Promise<void> {
     expectNear((await written(pod.uid)) - start, bytes);
     // A second scrape without new writes must show the same value.
@@ -303,7 +306,7 @@ describe('I/O while processes start and end all the time', () => {
   const SIZE = MIB / 16;
   const SECONDS = 3;
 
-  /** Scrapes until all processes have exited, and returns the increase on the page. */
+  /** Scrapes until all processes have exited. Returns the increase of each value on the page. */
   async function scrapeDuring(pod: string, start: number, churns: Promise<unknown>): Promise<number> {
     let isOver = false;
     const over = churns.finally(() => {

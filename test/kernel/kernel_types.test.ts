@@ -5,7 +5,10 @@ import { type BpfError, BpfObject } from 'bpf-napi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OBJECTS } from '../support/kernel.ts';
 
-/** This object is opened while it is alone in its directory. Objects that are copied there later are not in the cache, so libbpf looks up their types. */
+/**
+ * This object is opened while it is the only one in its directory. Objects that are copied there later are not in the
+ * cache, so libbpf looks up their types.
+ */
 const FIRST = 'softirq.bpf.o';
 const FILES = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o') && name !== FIRST);
 
@@ -19,7 +22,10 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(later, { recursive: true, force: true }));
 
-/** Returns the tag of each of this process's programs, by program ID. The kernel hashes a program's instructions for it (bpf_prog_calc_tag). */
+/**
+ * Returns the tag of each BPF program of this process, by program ID. The tag is the kernel's hash of the program's
+ * instructions (bpf_prog_calc_tag).
+ */
 function tags(): Map<number, string> {
   const found = new Map<number, string>();
   for (const fd of readdirSync('/proc/self/fdinfo')) {

@@ -55,7 +55,10 @@ function counts(sums: Sums): Record<string, number> {
   return Object.fromEntries(Object.entries(sums).map(([key, { count }]) => [key, count]));
 }
 
-/** Retries, because the kernel sends packets of its own in a new namespace, such as router solicitations, which change the counts. */
+/**
+ * Retries an attempt. The kernel sends its own packets in a new namespace, such as router solicitations, which change
+ * the counts.
+ */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 8; ; left--) {
     try {
@@ -92,7 +95,8 @@ describe.each([
     }));
 
   it('counts the segments that TCP has for its sockets', async () => {
-    // Each side sends a response to each message. Pure acknowledgements are sent but wake no reader, so the send counts may be higher.
+    // Each side replies to each message. Pure acknowledgements are sent but wake no reader, so more packets may be sent
+    // than read.
     const sums = await during(() => pair.a.tcpExchange({ address: to(), port: PORT, count: 50, bytes: 1_000 }));
     expect(sums['a sent'].count).toBeGreaterThanOrEqual(50);
     expect(sums['b sent'].count).toBeGreaterThanOrEqual(50);
@@ -132,7 +136,10 @@ describe.each([
   });
 });
 
-/** The kernel may reuse the address of a dropped packet for a new one. Packets are dropped from a full queue, and from a queue that is removed. */
+/**
+ * The kernel may reuse the address of a dropped packet for a new packet. This test drops packets from a full queue, and
+ * from a queue that is removed.
+ */
 it('mistakes no packet for a dropped one', async () => {
   pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root tbf rate 64kbit burst 1600 limit 3000`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });

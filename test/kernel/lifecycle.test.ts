@@ -83,7 +83,7 @@ describe('with the probe off', () => {
     });
     await agent.kernel.configure(probesOf(only({ lifecycle: true })));
     expect(programs()).toEqual(before);
-    // Pods of other tests may end meanwhile, too.
+    // Pods of other tests may also end during this test.
     expect(Number(await departures())).toBeGreaterThanOrEqual(Number(counted));
     await liveShortly([third]);
     await eventually(() => expect(departureOf(agent, third.uid)).toBeDefined());
@@ -107,7 +107,7 @@ it('discovery reports its programs as a probe does', async () => {
   });
 });
 
-/** A Pod that receives `count` more datagrams than fit into its socket's buffer, and ends after a second. */
+/** Sends more datagrams to a socket than fit into its buffer. Runs for a second, and prints the kernel's counters. */
 const LOSSY = `
 import socket, subprocess, sys, time
 subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
@@ -213,7 +213,7 @@ it('without the hooks only the last scrape is left, and the probe reports that',
   netns[Symbol.dispose]();
   await eventually(() => expect(departureOf(agent, netns.name)).toBeDefined());
   expect(departureOf(agent, netns.name)).not.toHaveProperty('udpDatagrams');
-  expect(departureOf(agent, netns.name)?.['message']).toMatch(/not known/);
+  expect(departureOf(agent, netns.name)?.['message']).toMatch(/are unknown/);
   expect(await sent()).toBe(7);
 });
 
@@ -234,7 +234,8 @@ it('a flood of unowned namespaces takes no space from the deaths of Pods', async
   const lost = async () =>
     sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', { probe: 'lifecycle', cause: 'map_full' });
   expect(await lost()).toBe(0);
-  // execFileSync blocks the event loop, so the ring is not drained. It has space for 132 last counters.
+  // execFileSync blocks the event loop, so the ring is not drained while the namespaces are destroyed. The ring has
+  // space for the final counters of 132 namespaces.
   execFileSync('python3', ['-c', CHURN, String(DEATHS)]);
   await using stack = new AsyncDisposableStack();
   const pods = await makePods(stack, CGROUP_V2, 1);

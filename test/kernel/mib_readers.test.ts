@@ -31,8 +31,8 @@ const NOT_COUNTED = /^(RtoAlgorithm|RtoMin|RtoMax|MaxConn|(In|Out)Type\d+)$/;
 const PASS_ROWS = fileURLToPath(new URL('../support/walk_rows.ts', import.meta.url));
 
 /**
- * Takes a CPU (or '' for any), then pairs of a namespace and a number. Causes that number of datagrams, fragments, echo requests, datagrams to
- * closed ports and refused connections in the namespace.
+ * The arguments are a CPU ('' for any), followed by pairs of a namespace and a number. In each namespace, the program
+ * causes that number of datagrams, fragments, echo requests, datagrams to closed ports and refused connections.
  */
 const TRAFFIC = `
 import ctypes, os, socket, sys
@@ -99,7 +99,7 @@ async function hold({ name }: TestNetns): Promise<void> {
   });
 }
 
-/** Causes a different amount of traffic in each namespace. */
+/** Causes the given number of rounds of traffic in each namespace. */
 async function makeTraffic(rounds: readonly (readonly [TestNetns, number])[], cpu?: number): Promise<void> {
   const words = rounds.flatMap(([{ name }, count]) => [name, String(count)]);
   const child = spawn('python3', ['-c', TRAFFIC, String(cpu ?? ''), ...words], { stdio: 'inherit' });
@@ -222,7 +222,7 @@ it(`slices miss, double and tear no row while ${CHURN} namespaces start and end`
   }
   expect(await done).toBe(0);
   expect(passes).toBeGreaterThan(20);
-  // The number of rows must have changed while namespaces were created and removed.
+  // The number of rows must have varied, because namespaces were created and removed during the walks.
   expect(lengths.size).toBeGreaterThan(1);
 });
 
@@ -248,7 +248,8 @@ it('keeps the counts of a CPU that is offline now', async () => {
   const [netns] = namespaces;
   if (netns === undefined || cpus.possible().length < 2) throw new Error('the test needs two CPUs');
   await makeTraffic([[netns, 30]], 1);
-  // For this walk, the second CPU is offline. Its counters are still included, but the walk need not read them again.
+  // In this walk, the second CPU counts as offline. Its counters are still included, although the walk need not read
+  // them again.
   using reduced = await MibWalk.open(bpf, { possible: cpus.possible, online: () => [0] });
   const received = (snapshot: MibSnapshot) => {
     const column = snapshot.column('Udp', 'InDatagrams');

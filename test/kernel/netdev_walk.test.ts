@@ -44,7 +44,7 @@ const bpf = new BpfSource(OBJECTS, '/sys');
 const cpus = cpusOf('/sys');
 const resources = new AsyncDisposableStack();
 let pass: DevicesWalk;
-/** A walk without a time slice, so that each call returns the minimum number of devices. */
+/** A walk with a time slice of zero, so that each call returns the minimum number of devices. */
 let sliced: DevicesWalk;
 let netns: TestNetns;
 
@@ -79,7 +79,7 @@ describe('a device of every kind that this kernel has', () => {
     expect(others).toEqual([]);
     const file = await retry(() => walkBesideFile(pass, netns));
     expect(file.walk).toEqual(file.oracle);
-    // Each of these counters must have increased, or the comparison would prove nothing.
+    // Each of these counters must have increased, because comparing zeros would prove nothing.
     for (const column of [RECEIVED_PACKETS, RECEIVED_DROPS, RECEIVED_PACKETS + 7, SENT_DROPS]) {
       expect(
         Object.values(walk).some((counts) => Number(counts[column]) > 0),
@@ -189,7 +189,7 @@ sender.bind(('near', 0))
 for n in range(30): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + bytes(60))
 `);
   send(1);
-  // For this walk, the second CPU is offline.
+  // In this walk, the second CPU counts as offline.
   using reduced = await DevicesWalk.open(bpf, { possible: cpus.possible, online: () => [0] });
   for (const cpu of [0, 0]) {
     const { oracle, walk } = await retry(() => walkBesideFile(reduced, host));

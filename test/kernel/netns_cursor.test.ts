@@ -23,14 +23,14 @@ const SLICE = 7n;
 const DONE = 2 ** 31;
 const CPUS = 1n;
 
-/** The walks over namespaces. `more` has the arguments that follow `skip` and `count`. */
+/** The walks over namespaces. `more` contains the arguments that follow `skip` and `count`. */
 const WALKS = [
   { file: NETNS, program: 'netns_list', rows: 'netns_rows', row: netnsRow, more: [] },
   { file: MIB, program: 'mib_read', rows: 'mib_rows', row: mibRow, more: [CPUS] },
   { file: SOCK, program: 'sock_read', rows: 'sock_rows', row: sockRow, more: [CPUS] },
   { file: CONNTRACK, program: 'conntrack_read', rows: 'conntrack_rows', row: conntrackRow, more: [CPUS] },
   { file: QDISC, program: 'qdisc_find', rows: 'qdisc_rows', row: qdiscRow, more: [] },
-  // The second value is a time limit in nanoseconds that no call reaches.
+  // The second value is a time limit in nanoseconds that is too long for any call to reach.
   { file: NETDEV, program: 'netdev_read', rows: 'netdev_rows', row: netdevRow, more: [CPUS, 1_000_000_000n] },
 ] as const;
 
@@ -49,7 +49,7 @@ afterAll(async () => {
 
 const bpf = new BpfSource(OBJECTS, '/sys');
 
-/** Returns a function that runs a slice and returns the namespaces of its rows. */
+/** Returns a function that runs one slice of a walk and returns the namespaces of the slice's rows. */
 async function openWalk({ file, program, rows, row, more }: (typeof WALKS)[number]) {
   const object = await bpf.load({ file, programs: [program], helpers: ['loop', 'map_lookup_percpu_elem'] });
   const slice = (skip: bigint, count: bigint, goesOn: boolean) => {

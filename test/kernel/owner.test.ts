@@ -79,7 +79,8 @@ describe.concurrent.each([
     expect(await entityOf(agent, fresh)).toMatchObject({ uid: pod.uid });
     expect(await entityOf(agent, home)).toMatchObject({ uid: plugin.uid });
     expect(departed(plugin, pod)).toEqual([]);
-    // The owners must be the same after a restart of the agent, although the visiting process is the older one then.
+    // After a restart of the agent, the owners must be the same, although the visiting process is now older than the
+    // other process.
     await using later = await open();
     await eventuallyOf(later, fresh, { kind: 'pod', uid: pod.uid });
     await eventuallyOf(later, home, { kind: 'pod', uid: plugin.uid });
@@ -200,7 +201,7 @@ describe.concurrent.each([
     using netns = new TestNetns(uniqueName('n-'));
     dropIn(netns, 6);
     await eventuallyOf(agent, netns, { pod: netns.name });
-    // One name sorts before that of the namespace, and the other one after it.
+    // One name sorts before the name of the namespace, and the other name sorts after it.
     const others = [uniqueName('a-'), uniqueName('z-')];
     for (const other of others) {
       writeFileSync(`/run/netns/${other}`, '');

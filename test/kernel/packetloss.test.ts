@@ -40,13 +40,13 @@ function drops(pod: string, reason: string): Promise<number> {
   return agent.page().then((page) => sampleValue(page, 'netsonde_packet_drops_total', { pod, reason }) ?? 0);
 }
 
-/** Returns how many packets the namespace's nftables rules dropped. */
+/** Returns the number of packets that the namespace's nftables rules dropped. */
 function ruleCount(): number {
   const text = run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', 'list', 'table', 'inet', 't');
   return [...text.matchAll(/counter packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** Returns the events of this probe. Other probes report packets of other tests, too. */
+/** Returns the events of this probe. Other probes may report packets of other tests. */
 function told(): EventRecord[] {
   return agent.events.filter(({ probe }) => probe === 'packetloss');
 }

@@ -11,7 +11,7 @@ import { HostPair, startPython, TestNetns } from '../support/hosts.ts';
 import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
-/** Probes that accept a Pod filter and have no scenario, which would test the filter as well. */
+/** Probes that accept a Pod filter and have no scenario. The filters of other probes are tested by their scenarios. */
 const FILTERABLE = PROBES.filter((probe) => canFilterPods(probe) && !SCENARIO_NAMES.includes(probe.name));
 const SHOWN = new Map(
   FILTERABLE.flatMap(({ name, metrics }) =>
@@ -46,7 +46,7 @@ function configOf(pods: object): string {
   return only(Object.fromEntries(FILTERABLE.map(({ name }) => [name, { enabled: true, detail: 'full', ...pods }])));
 }
 
-/** Causes the same traffic in both directions: resets, retransmissions, drops, data and disk requests. */
+/** Causes the same traffic in both directions: resets, retransmissions, drops, data transfers and disk requests. */
 async function traffic(): Promise<void> {
   const ways = [
     { from: pair.a, address: pair.addressB.ipv4 },

@@ -161,7 +161,7 @@ describe('an agent with its own namespaces', () => {
     return probes.find(({ name }) => name === 'fd');
   }
 
-  /** More files than a worker has open at its start. */
+  /** More files than a worker has open when it starts. */
   const FILES = 100;
 
   async function open(agent: AgentProcess, pod: string): Promise<number> {

@@ -35,7 +35,7 @@ function readWalk(node?: NetnsId): Promise<ProcessTable> {
 
 const HUNDREDTH = 100;
 
-/** Returns the fields on which both readers must agree, for these processes or for all. */
+/** Returns the fields on which both readers must agree. @param only processes to include; undefined for all */
 function facts(table: ProcessTable, only?: readonly number[]): unknown[] {
   const all = table.namespaces.flatMap(({ inum, pids }) =>
     pids.map((pid) => {
@@ -206,7 +206,10 @@ it('on a node that is a container, as in kind, outer cgroups do not count', asyn
 });
 
 describe('in a PID namespace inside ours', () => {
-  /** Lists processes as an agent in a new PID namespace would. With `mountProc`, /proc is that of the new namespace; otherwise it is that of the test. */
+  /**
+   * Lists processes as an agent in a new PID namespace would. If `mountProc` is set, /proc belongs to the new
+   * namespace; otherwise it belongs to the test's namespace.
+   */
   async function listed(mountProc: boolean): Promise<{ own: number; pids: number[] }> {
     const args = ['--pid', '--fork', ...(mountProc ? ['--mount-proc'] : []), process.execPath, TASKS];
     const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -35,7 +35,7 @@ it.each([
   await liveAndDie({ prefix, count: DEAD, losesEvery: LOSES_EVERY, lifeSeconds: 4, rate: 100 });
   const page = await eventually(async () => {
     const now = await agent.page();
-    // All namespaces of this test are gone and counted. Namespaces of other tests may add to the count.
+    // All namespaces of this test have been removed and counted. Namespaces of other tests may add to the count.
     expect(total(now, 'retired_dropped') + total(now, 'retired_passed_over')).toBeGreaterThanOrEqual(
       DEAD - RETIRED_MIN,
     );
@@ -45,7 +45,8 @@ it.each([
   const lost = shown.filter((index) => LOSERS.includes(index));
   expect(lost.length).toBeGreaterThan(0);
   for (const index of lost) expect(dropsOf(page, `${prefix}${index}`)).toBe(LOST);
-  // Younger namespaces of other tests that lost packets may replace those of this test. In that case, no namespace without losses is shown.
+  // Namespaces of other tests that lost packets more recently may replace those of this test. In that case, no
+  // namespace without losses is shown.
   if (shown.length > lost.length) expect(lost.toSorted((a, b) => a - b)).toEqual(LOSERS);
   expect(shown.length).toBeLessThanOrEqual(RETIRED_MIN);
   if (kubernetes) expect(shown).toEqual(lost);

@@ -38,7 +38,8 @@ it('wakes no ring while no record comes, and gets the first record after that', 
   const pod = pair.b.netns.name;
   agent = await TestKernel.open(`{ probes: { packetloss: { pods: { names: [${pod}] } } } }`);
   const rings = [...new Set(drain.mock.contexts)] as BpfRing[];
-  // One ring belongs to discovery, and the others to the probes that are on by default and send events from BPF programs.
+  // One ring belongs to discovery. The other rings belong to probes that are on by default and send events from BPF
+  // programs.
   expect(rings).toHaveLength(4);
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   await passTime(4 * STEP_MS);

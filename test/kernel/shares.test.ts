@@ -23,9 +23,9 @@ import { FreesOracle } from '../support/orderly/frees.ts';
 import { withShares } from '../support/shares.ts';
 
 const NAMESPACES = 40;
-/** Shares of an owner and of all unlisted namespaces: a tenth of the rows that the flood needs. */
+/** Number of rows for an owner and for all unlisted namespaces: a tenth of the rows that the flood needs. */
 const SHARES = { ofOwner: 8, ofUnlisted: 8 };
-/** Events per second of an owner. The victim has as many drops. */
+/** Maximum number of events per second of an owner. The victim has the same number of drops. */
 const LIMIT = 7;
 const DROPS = 'netsonde_packet_drops_total';
 
@@ -60,7 +60,8 @@ describe.each([
       constants: { owner_rows: SHARES.ofOwner, unlisted_rows: SHARES.ofUnlisted, filters_pods: true },
       without: ['events', 'event_buckets', 'event_ledgers'],
     });
-    // The last namespace belongs to a Pod whose runtime uses a user namespace. It differs from the others only by being listed.
+    // The last namespace belongs to a Pod whose runtime uses a user namespace. The only difference from the other
+    // namespaces is that it is listed.
     const [rootless, rootlessInum] = [flood.ids.at(-1) as NetnsId, [...flood.inums].at(-1) as number];
     const owners = new OwnerSlots({
       isUnowned: (id) => id !== rootless && flood.ids.includes(id),

@@ -13,7 +13,8 @@ it('without the probe `lifecycle`, events still name Pods that live for millisec
   await using agent = await TestKernel.open(only({ packetloss: { limit: 10_000 } }, { detail: 'full' }));
   await using stack = new AsyncDisposableStack();
   const pods = await makePods(stack, CGROUP_V2, COUNT);
-  // If all Pods started at once and the agent had no CPU time, their events could exceed the share of the ring that unlisted Pods have.
+  // If all Pods started at once while the agent had no CPU time, their events could exceed the share of the ring that
+  // is reserved for unlisted Pods.
   for (let first = 0; first < COUNT; first += AT_ONCE) await liveShortly(pods.slice(first, first + AT_ONCE));
   await eventually(() => {
     const named = new Set(agent.events.filter(({ type }) => type === 'packet_drop').map(({ pod }) => pod));

@@ -54,7 +54,7 @@ describe.each([
         .find(({ name }) => name === 'sock')?.reader,
     ).toBe(reader);
     const { oracle, ours } = await readBoth(
-      // These fields cover the whole machine, so they change with everything that runs on it.
+      // These fields cover the whole machine, so they change with any activity on it.
       () => host.netns.exec('cat /proc/net/sockstat /proc/net/sockstat6').replace(/ (orphan|alloc|mem) \d+/g, ''),
       () => agentOf().page(),
     );

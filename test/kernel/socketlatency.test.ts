@@ -43,7 +43,10 @@ function seconds(fromNs: number, toNs: number): number {
   return (toNs - fromNs) / 1e9;
 }
 
-/** Checks a measured time. The lower limit is the test's own wait, and the upper limit is the time measured from outside. */
+/**
+ * Checks a measured time. The lower limit is the time that the test itself waited, and the upper limit was measured
+ * from outside.
+ */
 function expectBetween(value: number, least: number, most: number): void {
   expect(value).toBeGreaterThanOrEqual(least);
   expect(value).toBeLessThanOrEqual(most);
@@ -201,7 +204,7 @@ describe.each([
     await wait(400);
     const drained = seconds(writtenNs, await told(receiver, 'drain()'));
     const waited = grown(before, await histogram(WRITE, pair.a));
-    // The second part of the write was sent in several packets when the buffer had space again.
+    // The second part of the write was sent in several packets once the buffer had space again.
     expectBetween(filled(waited).at(-1) ?? 0, bucketOf(0.399), bucketOf(drained));
     const events = await slowOnes('socket_write_slow', joined);
     for (const event of events)

@@ -9,7 +9,7 @@ const WAIT = 'netsonde_softirq_wait_seconds';
 const RUN = 'netsonde_softirq_run_seconds';
 const ALL = '[hi, timer, net_tx, net_rx, block, irq_poll, tasklet, sched, hrtimer, rcu]';
 
-/** The threshold is too high for any event. */
+/** Sets a threshold that is too high for any event. */
 const QUIET = `{ probes: { softirq: { enabled: true, vectors: ${ALL}, threshold: 10s } } }`;
 
 const resources = new AsyncDisposableStack();

@@ -21,7 +21,7 @@ describe.each([
 ])('%s', (_, hostOf) => {
   it('tcp equals nstat', async () => {
     const host = hostOf();
-    // nstat prints no gauges; the table has only one.
+    // nstat prints no gauges. The table contains only one gauge.
     const counters = Object.values<MetricDescriptor>(tcp.metrics).filter(({ type }) => type === 'counter');
     const { page } = await expectNstat(resources, host, counters);
     expect(ofPod(page, host, 'netsonde_tcp_active_opens_total')).toBe(host === pair.a ? 12 : 0);

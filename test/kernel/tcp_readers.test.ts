@@ -27,7 +27,7 @@ const LOOPBACK = '127.0.0.1';
 /** A walk time limit that the load of these tests does not exceed. */
 const PATIENT = { walkMs: 10_000 };
 
-/** Creates namespaces with connections, and removes each of them while the connections exist. */
+/** Creates namespaces with connections, and removes each namespace while its connections exist. */
 const DYING = `
 import ctypes, fcntl, socket, struct, time
 libc = ctypes.CDLL(None)
@@ -51,7 +51,7 @@ print(count)
 const resources = new AsyncDisposableStack();
 const bpf = new BpfSource(OBJECTS, '/sys');
 let many: TcpHost;
-/** Namespaces with their own connection hash tables, of 16 buckets and of one bucket. */
+/** Namespaces that have their own connection hash tables, one with 16 buckets and one with a single bucket. */
 let own: TcpHost;
 let chain: TcpHost;
 let empty: TestNetns;
@@ -74,7 +74,10 @@ function host(netns: TestNetns): TcpHost {
   return resources.use(new TcpHost(netns));
 }
 
-/** Opens a thousand connections in a namespace that gets its own hash table of this size. The parent namespace's sysctl sets the size. */
+/**
+ * Opens a thousand connections in a namespace with its own hash table of this size, which is set by a sysctl of the
+ * parent namespace.
+ */
 async function hostWithHash(buckets: number): Promise<TcpHost> {
   using parent = new TestNetns();
   parent.exec(`sysctl -qw net.ipv4.tcp_child_ehash_entries=${buckets}`);
@@ -217,8 +220,8 @@ it('counts lasting connections exactly while others start and end elsewhere in t
     expect(unmoved).toEqual(still[0]);
     const [before, now] = [still[1]?.sockets[ESTABLISHED] ?? 0, moving?.sockets[ESTABLISHED] ?? 0];
     expect(now).toBeGreaterThanOrEqual(before);
-    // A walk may see both ends of a new connection and of a closing one, which is four more than before. If the walk has to wait for the CPU, it may
-    // see more.
+    // While a connection is opened and another one is closed, a walk may count both ends of each, which is four more
+    // than before. If the walk has to wait for the CPU, it may count more.
     if (now > before + 4) more++;
     expect(now).toBeLessThanOrEqual(before + 40);
   });

@@ -33,7 +33,10 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** Returns the increases on the page and in the kernel while `happen` runs. Both are read at the same moment, because TCP timers still fire after a scene. */
+/**
+ * Returns the increases on the page and in the kernel while `happen` runs. Both are read at the same moment, because
+ * TCP timers may still expire after a scene.
+ */
 async function counted(netns: TestNetns, pods: Readonly<Record<string, string>>, happen: () => Promise<unknown>) {
   const readings: Record<string, number>[] = [];
   const read = async () => {
@@ -90,7 +93,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         if (one.state === 'ESTABLISHED') {
           expect(event['cwnd']).toBeGreaterThan(0);
           expect(event['srttSeconds']).toBeGreaterThan(0);
-          // This catches a wrong unit, which would make the value a thousand times larger.
+          // This detects a wrong unit, which would make the value a thousand times larger.
           expect(event['srttSeconds']).toBeLessThan(10);
         }
       }
@@ -163,7 +166,8 @@ for i in range(20):
     ),
   );
   expect(Object.keys(grown)).toEqual(['a tlp']);
-  // Once a later event from the same ring has arrived, an event of the loss probe would have arrived, too.
+  // Events of the loss probe use the same ring. Once a later event has arrived, an event of the loss probe would have
+  // arrived too.
   const lost = RETRANSMIT_CASES.find(({ name }) => name.startsWith('a SYN that'));
   await playScene(pair, 'ipv4', `PORT = 7396\n${lost?.program}`);
   await eventually(() => expect(eventsOf(agent, 7_396)).not.toEqual([]));

@@ -131,7 +131,7 @@ async function establish(family: string, address: string): Promise<void> {
   await server.call('close', { name: `${family}waits` });
 }
 
-/** Brings connections into the states that need the loss of one side's segments. */
+/** Brings connections into the states that are reached only if one side's segments are lost. */
 async function lose(family: string, address: string): Promise<void> {
   await client.call('shutdown', { name: `${family}first` });
   await server.call('shutdown', { name: `${family}closing` });

@@ -34,7 +34,7 @@ client.close()
 undrop(B)
 `;
 
-/** The kernel gives up after one retransmission of the SYN. */
+/** The kernel gives up after retransmitting the SYN once. */
 const TIMEOUT = `
 drop(B, 'tcp dport %d drop' % PORT)
 client = sock(A)
@@ -65,7 +65,7 @@ for _ in range(5):
     client.close(); peer.close(); server.close()
 `;
 
-/** The other end is cut off, so that data is sent again until the kernel gives up. */
+/** Cuts off the other end, so that data is retransmitted until the kernel gives up. */
 const TIMED_OUT = `
 server, client, peer = connected(PORT)
 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 500)
@@ -80,7 +80,7 @@ async function play({ pair }: ScenarioContext, program: string, family: (typeof 
   await playScene(pair, family, `PORT = ${PORT}\n${program}`);
 }
 
-/** Returns the events of the two namespaces: other tests on this machine cause events as well. */
+/** Returns the events of the two namespaces. Other tests on this machine cause events as well. */
 function eventsOf({ agent, pair }: ScenarioContext, type?: string) {
   const pods = [pair.a.netns.name, pair.b.netns.name];
   return agent.events.filter((event) => pods.includes(event.pod ?? '') && (type === undefined || event.type === type));

@@ -12,7 +12,7 @@ import { sendUdp, UdpServer, type UdpTraffic } from '../support/udp_traffic.ts';
 const { sentBytes, receivedBytes, sentDatagrams, receivedDatagrams } = udpflow.metrics;
 const NOTHING: UdpTraffic = { sent: [0, 0], received: [0, 0] };
 const LOOPBACK = { ipv4: '127.0.0.1', ipv6: '::1' };
-/** Rows of an owner where rows take their memory when they are made. */
+/** Rows of each owner on kernels that allocate the memory of all rows when the map is created. */
 const ROWS_OF_OWNER = 96;
 
 interface Edge {
@@ -22,7 +22,7 @@ interface Edge {
   readonly port?: number;
 }
 
-/** Sums the edges of a page that have these labels. */
+/** Sums up the edges on a page that have these labels. */
 function on(page: Exposition, { port, ...labels }: Edge): UdpTraffic {
   const wanted = Object.entries({ ...labels, ...(port === undefined ? {} : { port: String(port) }) });
   const sum = (name: string) =>
@@ -45,7 +45,7 @@ function plus(a: UdpTraffic, b: UdpTraffic): UdpTraffic {
   return { sent: add('sent'), received: add('received') };
 }
 
-/** Calls a server in b from a, and expects the counts of both processes on both pages. */
+/** Calls a server in b from a, and checks that both pages show the counts of both processes. */
 async function expectCall(
   { pair: { a, b, ...pair }, agent }: ScenarioContext,
   family: 'ipv4' | 'ipv6',
@@ -62,7 +62,7 @@ async function expectCall(
   deepEqual(on(page, { pod: b.netns.name, role: 'server', peer: from, port }), turned(client));
 }
 
-/** Sends buffers of several datagrams from a to b, and expects the counts of both processes. */
+/** Sends buffers that contain several datagrams from a to b, and checks the counts of both processes. */
 async function expectSegments(
   { pair: { a, b, ...pair }, agent }: ScenarioContext,
   family: 'ipv4' | 'ipv6',
@@ -71,7 +71,8 @@ async function expectSegments(
 ): Promise<void> {
   const [from, to] = [pair.addressA[family], pair.addressB[family]];
   await using server = await UdpServer.start(b.netns, to, port, style);
-  // 20 datagrams of 1,200 bytes and one of 250; then one that needs no segmentation.
+  // Each of the first five buffers is split into 20 datagrams of 1,200 bytes and one of 250 bytes. The last buffer is
+  // sent as a single datagram.
   const sent = plus(
     sendUdp(a.netns, 'segments', to, port, 1_200, 24_250, 5),
     sendUdp(a.netns, 'segments', to, port, 1_200, 1_000, 1),
@@ -83,7 +84,7 @@ async function expectSegments(
   deepEqual(on(page, { pod: b.netns.name, role: 'server', peer: from, port }), turned(sent));
 }
 
-/** Exchanges datagrams in one namespace, which has both ends. */
+/** Exchanges datagrams within one namespace, which has both ends. */
 async function expectLoopback({ pair: { a }, agent }: ScenarioContext, peer: string, port: number): Promise<void> {
   await using server = await UdpServer.start(a.netns, peer, port, 'reply');
   const client = sendUdp(a.netns, 'call', peer, port, 7, 333, 'connected');
@@ -100,7 +101,7 @@ const CALLS = [
   ['ipv6', 'unconnected', 5_304],
 ] as const;
 
-/** Only where the machine can make such devices. */
+/** Cases that run only if this machine can create such devices. */
 const OFFLOADS: ScenarioChecks = {
   'counts what a device hands over in packets that are longer than its MTU': async ({ pair: { a }, agent }) => {
     for (const [index, kind, style] of [
@@ -155,7 +156,7 @@ export default defineScenario(udpflow, {
         await using server = await UdpServer.start(b.netns, to, port, 'reply');
         const client = sendUdp(a.netns, 'call', to, port, 2, 50, 'connected', local);
         const page = await agent.page();
-        // In b, 4150 is a port that the kernel assigns, and 40002 is none; in a it is the other way round.
+        // In b, 4150 is a port that the kernel assigns, and 40002 is not. In a, it is the other way round.
         const [inA, inB] =
           port === 4_150
             ? ([
@@ -192,7 +193,7 @@ export default defineScenario(udpflow, {
         await send(10_000, ROWS_OF_OWNER + 60);
         ok(/used up the \d+ rows of a Pod/.test(state()?.reason ?? ''), state()?.reason);
       });
-      // The rows of the first ports end while those of others are busy.
+      // The rows of the first ports expire while the rows of other ports are in use.
       for (let round = 0; round < 25; round++) {
         await send(10_000 + (round % 5), 3);
         await send(20_000 + 40 * round, 30);
@@ -204,14 +205,14 @@ export default defineScenario(udpflow, {
       await send(10_000, 10);
     },
     'goes on with the totals after it was off under traffic': async ({ pair: { a, addressB }, agent }) => {
-      // The sum of all edges: whether this one finds a row depends on what came before.
+      // The test compares the sum over all edges, because earlier traffic determines whether this edge gets a row.
       const pod = { pod: a.netns.name };
       let counted = on(await agent.page(), pod);
       const switchedOn = only({ udpflow: { enabled: true, idle: '1s' } }, { detail: 'full' });
       for (let round = 0; round < 3; round++) {
         counted = plus(counted, sendUdp(a.netns, 'scatter', addressB.ipv6, 5_303, 1, 77));
         await agent.kernel.configure(probesOf(only({})));
-        // Nobody counts this one.
+        // The probe is off, so this datagram is not counted.
         sendUdp(a.netns, 'scatter', addressB.ipv6, 5_303, 1, 77);
         await agent.kernel.configure(probesOf(switchedOn));
         deepEqual(on(await agent.page(), pod), counted);

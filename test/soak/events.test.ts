@@ -71,7 +71,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
     });
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(dropped).toBeGreaterThan(0);
-    // Requests whose connection was closed before the response must not be stored twice, although they are retried.
+    // If a connection was closed before the response, its request is sent again. The events must not be stored twice.
     expect(loki.entries.length).toBe(delivered);
     expect(most - before).toBeLessThan(60);
   },

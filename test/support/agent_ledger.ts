@@ -1,7 +1,7 @@
 import type { AgentProcess } from './agent_process.ts';
 import type { Exposition } from './exposition.ts';
 
-/** Returns a probe's ledger for one sink from the agent's metrics page. */
+/** Returns the ledger of a probe for one sink from the agent's metrics page. */
 export async function readLedger(agent: AgentProcess, probe: string, sink: string) {
   return ledgerOf(await agent.page(), probe, sink);
 }

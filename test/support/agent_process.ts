@@ -20,7 +20,7 @@ function readLink(path: string): string | undefined {
 
 export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
-/** A start may take this long on a busy machine. */
+/** Maximum time until an agent has started on a busy machine. */
 const START_MS = 110_000;
 
 /** The only status code without a response body in our API. */
@@ -38,7 +38,7 @@ export class AgentProcess implements AsyncDisposable {
   readonly exited: Promise<Exit>;
   stdout = '';
   stderr = '';
-  /** Is called with each chunk of stdout. */
+  /** Called with each chunk of stdout. */
   heard: (text: string) => void = () => undefined;
 
   private constructor(child: ChildProcess) {
@@ -53,7 +53,10 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** Runs a command of the agent. `wrapper` is a command prefix, and `bin` may be the program of another checkout. */
+  /**
+   * Runs a command of the agent. @param wrapper command prefix @param bin path of the program, which may belong to
+   * another checkout
+   */
   static run(
     args: readonly string[],
     wrapper: readonly string[] = [],
@@ -138,7 +141,7 @@ export class AgentProcess implements AsyncDisposable {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** Returns the number of the agent's descriptors that link to this kind of object. */
+  /** Returns the number of the agent's descriptors whose /proc link names this kind of object. */
   descriptorsOf(thing: string): number {
     const folder = `/proc/${this.pid}/fd`;
     return readdirSync(folder).filter((fd) => readLink(`${folder}/${fd}`) === thing).length;

@@ -90,7 +90,7 @@ while True:
     refused(ADDRESS, 60)
     datagrams(ADDRESS, DROPPED, 100)
     exchange()
-    # The SYNs of these connections get no response, so they are retransmitted after a second.
+    # These SYNs receive no response, so they are retransmitted after a second.
     for port in FULL, FULL, DROPPED:
         one = tcp(blocking=False)
         one.connect_ex((ADDRESS, port))

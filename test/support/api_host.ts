@@ -65,7 +65,7 @@ class FakeKernel {
   /** Reasons why discovery is degraded. */
   degraded: readonly string[] = [];
   agedPage: AgedPage | undefined;
-  /** Rows of the probe `flow`; undefined where it is off. */
+  /** Rows of the probe `flow`; undefined if it is off. */
   flows: FlowEdges | undefined = {
     collectedAtMs: 1_767_225_600_000,
     edges: [makeFlowRow(), makeFlowRow({ peer: null, port: 0 })],

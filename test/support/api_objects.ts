@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ApiObject } from './api_server.ts';
 
-/** Builds Kubernetes API objects, and fills in the fields that a test does not give. */
+/** Builds Kubernetes API objects. Fields that a test does not specify get default values. */
 
 export interface PodGiven {
   readonly uid?: string;

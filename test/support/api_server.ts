@@ -30,7 +30,9 @@ interface Change {
 interface Stream {
   readonly response: ServerResponse;
   readonly resource: string;
-  /** Changes up to this version are not sent. If it is newer than the server's version, the client gets nothing. */
+  /**
+   * Changes up to this version are not sent. If it is newer than the server's version, the client receives no changes.
+   */
   readonly since: number;
   readonly matches: (object: ApiObject) => boolean;
 }
@@ -77,7 +79,7 @@ export class ApiServer implements AsyncDisposable {
   readonly #objects = new Map<string, Map<string, ApiObject>>();
   #changes: (Change & { readonly resource: string })[] = [];
   #version: number;
-  /** Changes up to this version are no longer available. */
+  /** Changes up to this version have been compacted and are no longer available. */
   #compacted: number;
   #token = randomUUID();
   #server: Server | undefined;
@@ -201,7 +203,10 @@ export class ApiServer implements AsyncDisposable {
     await new Promise((resolve) => server.close(resolve));
   }
 
-  /** Starts the server again at the same address. @param version resource version from which it counts; undefined continues the earlier ones */
+  /**
+   * Starts the server again at the same address. @param version first resource version after the restart; if undefined,
+   * versions continue from before
+   */
   async restart(version?: number): Promise<void> {
     if (version !== undefined) {
       this.#version = version;
@@ -231,7 +236,10 @@ export class ApiServer implements AsyncDisposable {
     this.#streams.clear();
   }
 
-  /** Stops hanging, and responds to waiting requests. Streams continue, or remain silent permanently. */
+  /**
+   * Stops hanging, and responds to waiting requests. @param streams whether streams continue or remain silent
+   * permanently
+   */
   resume(streams: 'go-on' | 'stay-silent'): void {
     this.mood = { kind: 'well' };
     if (streams === 'stay-silent') this.#streams.clear();
@@ -372,7 +380,9 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-/** Sends a change to a watcher. For a watcher with a selector, an object that no longer matches is deleted. */
+/**
+ * Sends a change to a watcher. If an object no longer matches the watcher's selector, the change is sent as a deletion.
+ */
 function send({ response, since, matches }: Stream, { type, version, object, before }: Change): void {
   if (version <= since) return;
   const did = before !== undefined && matches(before);

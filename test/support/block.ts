@@ -5,7 +5,7 @@ import { uniqueName } from './hosts.ts';
 
 const MIB = 2 ** 20;
 
-/** A loop device on a temporary file with direct I/O. Disposing removes both. */
+/** A loop device with direct I/O on a temporary file. Disposing removes the device and the file. */
 export class LoopDevice implements Disposable {
   readonly path: string;
   readonly #file = `/var/tmp/${uniqueName('loop')}`;
@@ -14,7 +14,7 @@ export class LoopDevice implements Disposable {
     writeFileSync(this.#file, '');
     try {
       truncateSync(this.#file, 16 * MIB);
-      // The file's blocks are allocated now, because allocating them later would cause additional I/O of the file system.
+      // Allocates the file's blocks now, because allocating them later would cause additional file-system I/O.
       sh(`dd if=/dev/zero of=${this.#file} bs=1M count=16 conv=notrunc,fsync status=none`);
       this.path = sh(`losetup --find --show --direct-io=on ${this.#file}`).trim();
     } catch (error) {

@@ -16,7 +16,7 @@ const ARGUMENTS = [
 
 /**
  * Starts Chromium with a temporary profile, which is removed when the browser is closed.
- * @param place the network namespace to run it in, and a directory for the start script
+ * @param place network namespace in which Chromium runs, and directory for the start script
  */
 export function launchBrowser(place?: { readonly netns: string; readonly folder: string }): Promise<Browser> {
   let executablePath = CHROMIUM;

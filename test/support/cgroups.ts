@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Mount points on a machine with the hybrid layout, which has v1 hierarchies and v2. */
+/** Mount points on a machine with the hybrid layout, in which v1 hierarchies and v2 exist side by side. */
 export const CGROUP_V1 = '/sys/fs/cgroup/pids';
 export const CGROUP_V2 = '/sys/fs/cgroup/unified';
 
-/** Cgroups of a test. Disposing removes them; the processes in them must have exited before. */
+/** Cgroups of a test. Disposing removes them; all processes in them must have exited by then. */
 export class TestCgroups implements AsyncDisposable {
   readonly #made: string[] = [];
   readonly path: string;
@@ -77,7 +77,7 @@ export class TestPod implements AsyncDisposable {
   }
 }
 
-/** Creates Pods that are disposed with the stack. @param hierarchy mount point of the hierarchy */
+/** Creates Pods, which are disposed together with the stack. @param hierarchy mount point of the hierarchy */
 export async function makePods(stack: AsyncDisposableStack, hierarchy: string, count: number): Promise<TestPod[]> {
   return Array.from({ length: count }, () => stack.use(new TestPod(hierarchy)));
 }

@@ -27,7 +27,7 @@ export interface ChangesProbeOptions {
   readonly podNetworks?: readonly string[];
   readonly podAddresses?: readonly string[];
   readonly limit?: number;
-  /** State that an earlier run retained. */
+  /** State that was retained from an earlier run. */
   readonly retained?: RetainedStates;
 }
 
@@ -104,12 +104,12 @@ export class ChangesProbe implements AsyncDisposable {
     return opened;
   }
 
-  /** Runs the periodic work that the agent does every few seconds. */
+  /** Runs the work that the agent performs every few seconds. */
   sweep(): void {
     for (const sweep of this.#sweeps) sweep();
   }
 
-  /** Collects the probe, and returns the values that are not zero, with keys such as `links device=br0 change=up`. */
+  /** Collects the probe's metrics. Returns the nonzero values with keys such as `links device=br0 change=up`. */
   async counts(): Promise<Record<string, Counter>> {
     const counts: Record<string, Counter> = {};
     const emit = (metric: string, _: unknown, value: Counter, labels: Readonly<Record<string, string>>) => {

@@ -2,7 +2,7 @@ import { BpfMap, type MapDump } from 'bpf-napi';
 import { flowField, flowRow } from '#bpf/generated/common.ts';
 import { TcpWalk } from '#sources/sockets/tcp_walk.ts';
 
-/** Maps of struct flow_row. */
+/** BPF maps whose values are of type struct flow_row. */
 const ROWS: readonly string[] = ['flow_rows', 'flow_rest'];
 const FIELDS = Object.keys(flowField).length;
 
@@ -17,8 +17,8 @@ function addClosed({ count, view, valueAt }: MapDump): void {
 }
 
 /**
- * Makes agents of this process count ended sockets after the open ones, until disposed. A socket that ends in between is counted twice:
- * a test of flows must notice.
+ * Until disposed, agents of this process count closed sockets after open sockets. A socket that is closed in between is
+ * therefore counted twice, which every test of flows must detect.
  */
 export function countClosedLate(): Disposable {
   const { open } = TcpWalk;

@@ -25,7 +25,7 @@ const BUSYBOX = '/bin/busybox';
 const CNI_PLUGINS = '/usr/lib/cni';
 const IMAGE = 'docker.io/library/busybox:latest';
 const SANDBOX_IMAGE = 'registry.k8s.io/pause:3.6';
-/** A call may take this long on a busy machine. */
+/** Maximum duration of a call on a busy machine. */
 const CALL_DEADLINE_MS = 110_000;
 const REMOVED_AT_ONCE = 4;
 

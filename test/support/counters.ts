@@ -5,7 +5,10 @@ import { type Host, HostPair } from './hosts.ts';
 import { TestKernel } from './kernel.ts';
 import { readBoth } from './oracle.ts';
 
-/** Causes traffic that increases every counter: over IPv4 and IPv6, in both directions, with refusals, full buffers and a queue that drops. */
+/**
+ * Causes traffic that increases every counter: over IPv4 and IPv6, in both directions, with refused connections, full
+ * buffers and a queue that drops packets.
+ */
 export async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promise<void> {
   a.netns.tc(`qdisc add dev ${deviceA} root tbf rate 2mbit burst 3000 limit 6000`);
   for (const address of [addressB.ipv4, addressB.ipv6]) {
@@ -68,7 +71,10 @@ export function ofPod(
   return sampleValue(page, metric, { namespace: '', pod: host.netns.name, ...labels });
 }
 
-/** Returns nstat's names of a metric's fields by IP version. A metric without IP versions has its field under `ipv4`. */
+/**
+ * Returns the nstat names of a metric by IP version. For a metric that does not depend on the IP version, the name is
+ * in `ipv4`.
+ */
 function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: string } {
   return {
     ...(mib === undefined ? {} : { ipv4: `${mib[0]}${mib[1]}` }),
@@ -77,8 +83,8 @@ function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: st
 }
 
 /**
- * Reads nstat and the page at the same moment, and expects the same values of these metrics' counters for IPv4 and IPv6. Returns both, so that a
- * test can check more values.
+ * Reads nstat and the page at the same moment, and checks that both show the same values of these metrics for IPv4 and
+ * IPv6. Returns both readings for additional checks.
  */
 export async function expectNstat(
   { agent }: CountedPair,

@@ -40,7 +40,7 @@ export interface DashboardModel {
 /** The dashboards in Grafana's JSON format. */
 export const MODELS = JSON.parse(JSON.stringify(DASHBOARDS)) as readonly DashboardModel[];
 
-/** Returns all panels, including those in collapsed rows, but without the rows. */
+/** Returns all panels, including panels in collapsed rows but excluding the rows themselves. */
 export function panelsOf({ panels }: DashboardModel): PanelModel[] {
   return panels.flatMap((panel) => (panel.type === 'row' ? (panel.panels ?? []) : [panel]));
 }
@@ -76,7 +76,7 @@ function nameOf({ title, targets = [], transformations = [] }: PanelModel, { ref
 
 const EVERYTHING = '.*';
 
-/** Replaces variables as Grafana does. A variable without a value is replaced by the value of `All`. */
+/** Replaces variables as Grafana does. @param values values of variables; other variables have the value of `All` */
 export function interpolate(expr: string, values: Readonly<Record<string, string>>): string {
   return expr.replaceAll(/\$(\w+)/g, (_, name: string) => values[name] ?? EVERYTHING);
 }

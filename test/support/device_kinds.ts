@@ -58,7 +58,7 @@ const LINES = [
   'vrf type vrf table 10',
 ];
 
-/** Creates a device of each kind that this kernel supports, and sets all of them up. @returns the names of the devices */
+/** Creates and sets up a device of each kind that this kernel supports. @returns the names of the devices */
 export function makeKinds(netns: TestNetns): string[] {
   const made: string[] = [];
   const attempt = (name: string, line: string) => {
@@ -80,8 +80,8 @@ export function makeKinds(netns: TestNetns): string[] {
 }
 
 /**
- * Sends a different number and size of frames directly to the driver of each device. Some arrive, some are dropped, some are too long, and some have
- * no route.
+ * Sends a different number and size of frames directly to the driver of each device. Some frames arrive, some are
+ * dropped, some are too long, and some have no route.
  */
 const FRAMES = `
 import socket
@@ -128,7 +128,7 @@ interface Link {
   readonly stats64: Readonly<Record<'rx' | 'tx', Readonly<Record<string, number>>>>;
 }
 
-/** Returns a device's counters from `ip -s -s -j link`, added up as in /proc/net/dev. */
+/** Returns the counters of a device from `ip -s -s -j link`, summed up in the same way as in /proc/net/dev. */
 export function countsOfLink({ stats64: { rx, tx } }: Link): Record<DeviceColumn, number> {
   const sum = (of: Readonly<Record<string, number>>, ...fields: string[]) =>
     fields.reduce((all, field) => all + (of[field] ?? 0), 0);
@@ -163,7 +163,10 @@ function fromIp(netns: TestNetns): Counts {
   );
 }
 
-/** Returns a walk's result for a namespace: the counters of the devices that it could count, and the kinds of all other devices. */
+/**
+ * Returns the result of a walk for a namespace: the counters of the devices that the walk could count, and the kinds of
+ * all other devices.
+ */
 export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; others: string[] } {
   const all = rows.of(asNetnsId(Number(netns.id)));
   const counted = all.filter((row) => rows.isCounted(row));
@@ -177,7 +180,7 @@ export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; ot
 
 interface Beside {
   readonly walk: Counts;
-  /** Counters from the other reader for the devices that the walk could count. */
+  /** Counters of the devices that the walk could count, read by the other reader. */
   readonly oracle: Counts;
   /** Kinds of the devices that the walk could not count. */
   readonly others: readonly string[];

@@ -52,7 +52,7 @@ export interface DropCase {
   readonly program: string;
   readonly where: 'a' | 'b';
   readonly reason: string;
-  /** Number of drops; undefined if it varies, in which case the program prints it. */
+  /** Number of drops. If undefined, the number varies and the program prints it. */
   readonly count?: number;
   /** True if the kernel dropped the packet in the context of the sending process. */
   readonly byProcess?: boolean;
@@ -60,10 +60,15 @@ export interface DropCase {
   readonly message?: RegExp;
   /** Defaults to UDP. */
   readonly protocol?: string;
-  /** Source address if it is not that of the sending namespace; `target` likewise. */
+  /**
+   * Source address if it differs from the address of the sending namespace. `target` is the corresponding destination
+   * address.
+   */
   readonly source?: string;
   readonly target?: string;
-  /** Whether the event has only addresses or neither addresses nor ports. By default it has both. */
+  /**
+   * Whether the event contains only addresses, or neither addresses nor ports. By default, it contains both.
+   */
   readonly has?: 'addresses' | 'nothing';
 }
 
@@ -116,7 +121,7 @@ def make_packet_socket(device):
 const SEND = "sock(A, socket.SOCK_DGRAM).sendto(b'x' * 100, (ADDRESS[B], PORT))";
 const ELSEWHERE = '10.77.0.1';
 const forward = (on: 0 | 1) => (given: HostPair) => void given.b.netns.exec(`sysctl -qw net.ipv4.ip_forward=${on}`);
-/** Fills an accept queue with a backlog of two, so that it overflows at the end of a handshake. */
+/** Fills an accept queue that has a backlog of two, so that the queue overflows at the end of a handshake. */
 const OVERFLOW = `
 server = listen(B, PORT, 2)
 def connect():

@@ -23,8 +23,8 @@ async function state(agent: TestKernel, pod: string) {
 }
 
 /**
- * Drops `packets` outgoing and as many incoming packets as fast as one CPU can. Checks that each packet is counted or known to be missed, and that the
- * event ledger balances.
+ * Drops `packets` outgoing packets and the same number of incoming packets as fast as one CPU can. Checks that each
+ * packet is either counted or reported as missed, and that the event ledger balances.
  */
 export async function checkDropStorm(packets: number): Promise<void> {
   await using pair = await HostPair.create();
@@ -38,7 +38,7 @@ export async function checkDropStorm(packets: number): Promise<void> {
   ]) {
     run('ip', 'netns', 'exec', pod, 'nft', rule);
   }
-  // The Pod filter limits the probe to the pair, because other tests on this machine would add to the ledger.
+  // The Pod filter limits the probe to the pair. Otherwise, other tests on this machine would add to the ledger.
   const probes = { packetloss: { pods: { names: [pair.a.netns.name, pod] } } };
   await using agent = await TestKernel.open(only(probes, { detail: 'full' }));
   const told = () => agent.events.filter(({ probe }) => probe === 'packetloss');

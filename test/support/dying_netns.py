@@ -1,7 +1,8 @@
 """dying_netns.py PREFIX COUNT LOSES_EVERY LIFE_S RATE
 
-Creates COUNT named network namespaces, RATE per second, and removes each after LIFE_S seconds. The first namespace and every LOSES_EVERY-th after it
-lose ten datagrams. Prints a line when all are removed."""
+Creates COUNT named network namespaces, RATE per second, and removes each after LIFE_S seconds. The first namespace and
+every LOSES_EVERY-th namespace after it lose ten datagrams. Prints a line when all of them have been removed.
+"""
 
 import ctypes
 import fcntl
@@ -52,7 +53,7 @@ try:
         path = f'/run/netns/{prefix}{number}'
         alive.append((time.monotonic() + life, path))
         make(path, number % loses_every == 0)
-        # A process keeps its namespace alive, so this process returns to its own.
+        # The process returns to its own namespace, because a process keeps its current namespace alive.
         checked(libc.setns(home, CLONE_NEWNET))
     while alive:
         time.sleep(max(0, alive[0][0] - time.monotonic()))

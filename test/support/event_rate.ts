@@ -14,7 +14,9 @@ import { eventually } from './oracle.ts';
 
 const PER_SECOND = 5_000;
 const TICK_MS = 20;
-/** Maximum number of packets per tick. After a stall, the test catches up without exceeding the probe's limit. */
+/**
+ * Maximum number of packets per tick. It allows the test to catch up after a stall without exceeding the probe's limit.
+ */
 const AT_ONCE_MAX = (1.5 * PER_SECOND * TICK_MS) / 1_000;
 
 /** Drops packets to UDP port 7001 of the second host. */
@@ -29,8 +31,9 @@ export function dropUdp({ b }: HostPair): void {
 }
 
 /**
- * Drops 5,000 packets a second, and checks that the event of each arrives exactly once at a server with Loki's protocol.
- * @returns packets sent per second, which is lower on a busy machine
+ * Drops 5,000 packets per second, and checks that the event of each packet arrives exactly once at a server that
+ * implements Loki's protocol.
+ * @returns packets sent per second, which may be fewer on a busy machine
  */
 export async function checkEventRate(count: number): Promise<number> {
   await using pair = await HostPair.create();
@@ -38,7 +41,7 @@ export async function checkEventRate(count: number): Promise<number> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   dropUdp(pair);
   const config = join(folder.path, 'config.yaml');
-  // The limit is twice the send rate. It keeps event storms in other namespaces on this machine out.
+  // The limit is twice the send rate, so that event storms in other namespaces on this machine are cut off.
   const limit = 2 * PER_SECOND;
   const sinks = { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } };
   writeFileSync(config, only({ packetloss: { limit } }, { events: { limit, fold: '0s' }, sinks }));
@@ -54,7 +57,7 @@ export async function checkEventRate(count: number): Promise<number> {
     await wait(TICK_MS);
   }
   const seconds = (performance.now() - startMs) / 1_000;
-  // Some events may always be pending, because other namespaces on this machine may drop packets.
+  // Some events may be pending at any time, because packets may be dropped in other namespaces on this machine.
   const ours = () => loki.entries.filter(({ metadata }) => metadata['pod'] === pair.b.netns.name);
   await eventually(async () => {
     const ledger = await readLedger(agent, 'packetloss', 'loki');

@@ -13,7 +13,7 @@ import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
 import { eventually } from './oracle.ts';
 
-/** The lane and its sinks without the rest of the agent. It folds no events, and has no limits. */
+/** The lane and its sinks without the rest of the agent. It neither folds nor limits events. */
 export class EventWay implements AsyncDisposable {
   readonly logged: string[] = [];
   readonly books = new Ledger();
@@ -59,7 +59,7 @@ export class EventWay implements AsyncDisposable {
     this.#published += events.length;
   }
 
-  /** Passes records of other kinds than events to the lane. */
+  /** Passes records of kinds other than events to the lane. */
   send(records: readonly LaneRecord[]): void {
     this.lane.receiveRecords(records);
     this.#published += records.length;

@@ -6,7 +6,7 @@ export interface Sample {
 
 export interface Exposition {
   readonly samples: readonly Sample[];
-  /** The samples by name. */
+  /** Samples by name. */
   readonly named: ReadonlyMap<string, readonly Sample[]>;
   readonly types: ReadonlyMap<string, string>;
   readonly help: ReadonlyMap<string, string>;
@@ -29,8 +29,9 @@ export function parseExposition(text: string): Exposition {
 }
 
 /**
- * Parses consecutive pages of one agent. Nearly all series of a page were on the previous page in the same order, so the parser reuses the series that
- * it has parsed. Parsing each page from scratch took more CPU time than the agent itself.
+ * Parses consecutive pages of one agent. Nearly all series of a page were on the previous page in the same order, so
+ * the parser reuses the series that it has parsed before. Parsing each page from scratch took more CPU time than the
+ * agent itself.
  */
 export class ExpositionParser {
   #before: readonly Series[] = [];

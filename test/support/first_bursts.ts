@@ -9,12 +9,12 @@ import { TestNetns, uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 import { PrometheusServer, type Series } from './prometheus.ts';
 
-/** Probes that are toggled between two bursts, because a disabled probe counts nothing. */
+/** Probes that are switched off and on between two bursts. A probe that is off counts nothing. */
 const TOGGLED = ['packetloss', 'tcpreset', 'udp', 'qdisc', 'netdev'];
 const IS_COUNTING: ReadonlySet<string> = new Set(['running', 'degraded']);
 const DROPS = 'netsonde_packet_drops_total';
 const RESETS = 'netsonde_tcp_resets_total';
-/** Name of the devices that are created and removed in a permanent namespace. */
+/** Name of the devices that are repeatedly created and removed in a permanent namespace. */
 const DEVICE = 'zd0';
 const COUNTER = /^netsonde_.+_(total|count|bucket)$/;
 /** Prometheus' own counters of rejected samples. */
@@ -27,9 +27,9 @@ const SETTLE_MS = 60_000;
 
 export interface BurstsOptions {
   readonly intervals: readonly [number, number];
-  /** Number of namespaces, which are created one after the other. */
+  /** Number of namespaces to create one after the other. */
   readonly rounds: number;
-  /** Minimum time between two new namespaces. Each exists for `lifeSeconds`. */
+  /** Minimum time between the creation of two namespaces. Each namespace exists for `lifeSeconds`. */
   readonly everySeconds: number;
   readonly lifeSeconds: number;
   readonly kills: number;
@@ -41,12 +41,12 @@ export interface BurstsReport {
   readonly namespaces: number;
   readonly seconds: number;
   readonly scrapes: readonly number[];
-  /** When each server scraped, in seconds from the start of its interval. */
+  /** Time of each server's scrapes, in seconds from the start of its scrape interval. */
   readonly phases: readonly number[];
   readonly kills: number;
   readonly toggles: number;
   readonly devices: number;
-  /** Time from the last burst until both servers had all values. */
+  /** Time from the last burst until both servers had received all values. */
   readonly settledSeconds: number;
 }
 
@@ -87,7 +87,7 @@ class Run implements AsyncDisposable {
   readonly #alive: { readonly netns: TestNetns; readonly burst: Burst; readonly untilMs: number }[] = [];
   readonly #devices: TestNetns;
   readonly servers: PrometheusServer[] = [];
-  /** Start and end of each agent's life, in Unix seconds. */
+  /** Start and end of each run of the agent, in Unix seconds. */
   readonly lives: { fromSeconds: number; toSeconds: number }[] = [];
   #agent: AgentProcess | undefined;
   #generation = 0;
@@ -171,7 +171,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 `);
   }
 
-  /** Disables a probe and enables it again, and waits until each change is applied. */
+  /** Disables and re-enables a probe, waiting for each change to be applied. */
   async toggle(): Promise<void> {
     const probe = TOGGLED[this.toggles % TOGGLED.length] ?? '';
     this.toggles++;
@@ -180,7 +180,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#configure({});
   }
 
-  /** Kills the agent, and starts another one at the same address. */
+  /** Kills the agent, and starts another agent at the same address. */
   async kill(): Promise<void> {
     await this.settle();
     const address = this.agent.url?.replace('http://', '') ?? '';
@@ -214,7 +214,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
       const drops = await of(`${DROPS}{reason="NO_SOCKET",pod=~"${this.prefix}.*"}`);
       const resets = await of(`${RESETS}{direction="sent",pod=~"${this.prefix}.*"}`);
       for (const { pod, datagrams, connections } of this.#bursts) {
-        // Some kernels also report the rejected SYNs as drops.
+        // Some kernels also count the rejected SYNs as drops.
         const dropped = drops.get(pod) ?? 0;
         const isGood = dropped === datagrams || dropped === datagrams + connections;
         if (!isGood) found.push(`server ${nth}: ${pod} has ${dropped} drops of ${datagrams}`);
@@ -267,7 +267,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     this.#write(off);
     await eventually(async () => {
       const { probes } = await this.agent.json<ProbesReport>('/api/v1/probes');
-      // The burst may start only when all of these probes count.
+      // The burst must not start before all of these probes count.
       const counting = probes.filter(({ name, state }) => TOGGLED.includes(name) && IS_COUNTING.has(state));
       const wanted = TOGGLED.filter((name) => off[name] === undefined);
       expect(counting.map(({ name }) => name).sort()).toEqual(wanted.sort());
@@ -286,9 +286,10 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 }
 
 /**
- * Lets two Prometheus servers scrape an agent while namespaces are created, have a burst immediately and are removed, devices of the same name are
- * created and removed, probes are toggled, and the agent is killed. Checks that the increases on both servers are exact, that no counter decreases
- * while an agent runs except those of the device, and that Prometheus rejected no sample as duplicate or out of order.
+ * Lets two Prometheus servers scrape an agent. Meanwhile, namespaces are created, have a burst immediately and are
+ * removed; devices are removed and created again under the same name; probes are toggled; and the agent is killed.
+ * Checks that the increases on both servers are exact, that no counter decreases while an agent runs except those of
+ * the device, and that Prometheus rejected no sample as duplicate or out of order.
  */
 export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsReport> {
   await using run = new Run(options);
@@ -300,7 +301,7 @@ export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsRe
     run.bear();
     run.bury();
     run.renewDevice();
-    // Another client reads the page between two scrapes. The servers must still see the initial zero.
+    // A client that is not a scraper reads the page between two scrapes. The servers must still see the initial zero.
     await run.agent.page();
     if (round % 4 === 0) run.burstAgain();
     if (round % 3 === 0) await run.toggle();

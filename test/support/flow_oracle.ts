@@ -2,23 +2,29 @@ import type { Exposition } from './exposition.ts';
 import { type FlowMetric, flowSeries, isEdge, type ShownSeries, seriesName, totalName } from './flow_page.ts';
 import type { FlowRow, FlowSums, Range } from './flow_sums.ts';
 
-/** Result of a scrape at rest. */
+/** Result of comparing a page while no traffic is running. */
 export interface AtRest {
-  /** A sentence for each. */
+  /** One sentence per violation. */
   readonly violations: readonly string[];
-  /** Number of series of edges that are equal to the sums: in all, or since the last moment at rest. */
+  /**
+   * Number of edge series that equal the generator's sums, either in total or by their increase since the previous
+   * comparison at rest.
+   */
   readonly exact: number;
-  /** Series of edges of which the rest has a part: the edge was not shown at first, or not all the time. */
+  /**
+   * Edge series whose values are incomplete because part of the traffic was counted under `*`: the edge was not shown
+   * at first, or not all the time.
+   */
   readonly behind: readonly string[];
-  /** Largest number of edges of one Pod. */
+  /** Largest number of edges of any Pod. */
   readonly edges: number;
 }
 
-/** Numbers by the names of series. */
+/** Numbers by series name. */
 interface Numbers<Value> {
-  /** One series each. */
+  /** Numbers of individual edges. */
   readonly edges: ReadonlyMap<string, Value>;
-  /** Sums over all series of a Pod, the rest included. */
+  /** Sums over all series of a Pod, including traffic that is counted under `*`. */
   readonly totals: ReadonlyMap<string, Value>;
 }
 
@@ -28,21 +34,22 @@ interface Scraped {
   readonly page: Numbers<number>;
 }
 
-/** Metrics that are compared while traffic runs. */
+/** Metrics that are also compared while traffic is running. */
 const COUNTERS: readonly FlowMetric[] = ['sent', 'received', 'connections'];
 const ZERO: Range = [0, 0];
 
 /**
- * Compares the pages of one run of an agent with the sums of a generator. The counters of the agent begin at its start: all that happened
- * before is on no page. The first moment at rest tells the missing part of the traffic during the start.
+ * Compares the pages of one run of an agent with the sums of a traffic generator. The agent's counters begin at its
+ * start, so earlier traffic is on no page. An unknown part of the traffic during the start is also missing; the first
+ * comparison at rest determines this part.
  */
 export class FlowOracle {
   readonly #pods: readonly string[];
   readonly #before: Numbers<Range>;
-  /** Parts of the sums that are on no page; undefined until the first page. */
+  /** Parts of the sums that are missing from all pages; undefined until the first page. */
   #missed: { edges: Map<string, Range>; totals: Map<string, Range> } | undefined;
   readonly #scrapers = new Map<string, Scraped>();
-  /** Values and sums at the last moment at rest, for the series of edges that were on each page since. */
+  /** Values and sums at the previous comparison at rest, for edge series that have been on every page since then. */
   readonly #rested = new Map<string, { readonly value: number; readonly sum: number }>();
 
   /**
@@ -55,12 +62,13 @@ export class FlowOracle {
   }
 
   /**
-   * Checks a page: no total and no edge is above the generator's sum after the response, no total is below the sum before the same
-   * scraper's previous request, and nothing falls.
+   * Checks a page that was requested while traffic was running. No total and no edge may exceed the generator's sum
+   * after the response, no total may be below the sum before the previous request of the same scraper, and no value may
+   * decrease.
    *
    * @param before sums before the request
    * @param after sums after the response
-   * @returns a sentence for each violation
+   * @returns one sentence per violation
    */
   scrape(scraper: string, exposition: Exposition, before: FlowSums, after: FlowSums): string[] {
     const page = pageOf(flowSeries(exposition, this.#pods).filter(isCounter));
@@ -80,9 +88,10 @@ export class FlowOracle {
   }
 
   /**
-   * Checks a page that was asked for at rest: all totals are equal to the generator's sums, and so are edges that are shown.
+   * Checks a page that was requested while no traffic was running. All totals and all shown edges must equal the
+   * generator's sums.
    *
-   * @param isComplete whether each edge of the generator must be shown, with all that it has
+   * @param isComplete whether every edge of the generator must be shown with all of its traffic
    */
   rest(exposition: Exposition, sums: FlowSums, isComplete = false): AtRest {
     const series = flowSeries(exposition, this.#pods);
@@ -114,7 +123,10 @@ export class FlowOracle {
     };
   }
 
-  /** Compares totals. A total that was equal to a sum within the limits tells how much is missing of it from then on. */
+  /**
+   * Compares totals. If a total is within the limits of its sum, the difference is recorded as the exact amount that is
+   * missing from this total.
+   */
   *#compareTotals(shown: ReadonlyMap<string, number>, truth: ReadonlyMap<string, Range>): Iterable<string> {
     for (const name of new Set([...shown.keys(), ...truth.keys()])) {
       const value = shown.get(name) ?? 0;
@@ -127,7 +139,9 @@ export class FlowOracle {
     }
   }
 
-  /** Returns by how much an edge is above the sum, or below it where that is negative. */
+  /**
+   * Returns the difference between the value of an edge and the generator's sum; negative if the value is too small.
+   */
   #compareEdge(name: string, value: number, sum: number): number {
     const last = this.#rested.get(name);
     this.#rested.set(name, { value, sum });
@@ -183,7 +197,7 @@ function* absent(truth: ReadonlyMap<string, Range>, shown: ReadonlyMap<string, n
   }
 }
 
-/** Returns the largest number of edges of one Pod. */
+/** Returns the largest number of edges of any Pod. */
 function mostEdges(series: readonly ShownSeries[]): number {
   const byPod = new Map<string, number>();
   for (const { pod } of series.filter((one) => isEdge(one) && one.metric === 'connections')) {

@@ -1,6 +1,6 @@
 import type { Exposition } from './exposition.ts';
 
-/** Metrics of the probe `flow` that the generator has sums of. */
+/** Metrics of the probe `flow` for which the generator has sums. */
 export const FLOW_METRICS = {
   sent: 'netsonde_flow_sent_bytes_total',
   received: 'netsonde_flow_received_bytes_total',
@@ -16,17 +16,17 @@ export type FlowMetric = keyof typeof FLOW_METRICS;
 export interface ShownSeries {
   readonly pod: string;
   readonly role: string;
-  /** Address of the peer; a name that begins with `*` for the rest. */
+  /** Address of the peer. For series that combine several edges, a name that begins with `*`. */
   readonly peer: string;
-  /** Port of the server; `*` for several. */
+  /** Port of the server; `*` if the series combines several ports. */
   readonly port: string;
   readonly metric: FlowMetric;
-  /** Cause of a failed connection, or end of a closed one. */
+  /** Reason why a connection failed, or the way in which a connection was closed. */
   readonly cause: string;
   readonly value: number;
 }
 
-/** Returns the series of all edges of these Pods, in the order of the page. */
+/** Returns the edge series of these Pods, in the order of the page. */
 export function flowSeries({ named }: Exposition, pods: readonly string[]): ShownSeries[] {
   return Object.entries(FLOW_METRICS).flatMap(([metric, name]) =>
     (named.get(name) ?? []).flatMap(({ labels, value }) => {
@@ -38,7 +38,7 @@ export function flowSeries({ named }: Exposition, pods: readonly string[]): Show
   );
 }
 
-/** Returns whether a series is that of one edge, not a rest with several. */
+/** Returns whether a series belongs to a single edge. */
 export function isEdge({ role, peer, port }: ShownSeries): boolean {
   return !peer.startsWith('*') && port !== '*' && role !== '*';
 }
@@ -47,7 +47,7 @@ export function seriesName({ pod, role, peer, port, metric, cause }: ShownSeries
   return `${pod} ${role} ${peer} ${port} ${metric}${cause === '' ? '' : ` ${cause}`}`;
 }
 
-/** Name of the sum over all series of a Pod to which a series belongs. */
+/** Returns the name of the Pod total to which a series contributes. */
 export function totalName({ pod, metric, cause }: ShownSeries): string {
   return `${pod} ${metric}${cause === '' ? '' : ` ${cause}`}`;
 }

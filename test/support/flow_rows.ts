@@ -1,7 +1,7 @@
 import { asNetnsId } from '#core/netns.ts';
 import type { EdgeTotals } from '#probe/flow_edges.ts';
 
-/** Totals of an edge of the namespace 2, with differences. */
+/** Returns the totals of an edge in namespace 2. `more` overrides fields. */
 export function makeFlowRow(more: Partial<EdgeTotals> = {}): EdgeTotals {
   return {
     netns: asNetnsId(2),

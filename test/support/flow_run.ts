@@ -13,34 +13,37 @@ export interface FlowAgent extends AsyncDisposable {
 export interface FlowRunOptions {
   readonly traffic: FlowTraffic;
   readonly open: () => Promise<FlowAgent>;
-  /** Number of moments at rest at which all is compared. */
+  /** Number of comparisons that are made while no traffic is running. */
   readonly rests: number;
-  /** Number of connections between two of them. */
+  /** Number of connections between two of these comparisons. */
   readonly connections: number;
   readonly scrapers: number;
-  /** Moments at rest after which the agent is started again under traffic. */
+  /** Indexes of comparisons after which the agent is restarted while traffic is running. */
   readonly restarts: readonly number[];
-  /** Whether each edge must be shown, with all that it has since the start of the agent. */
+  /** Whether every edge must be shown with all of its traffic since the start of the agent. */
   readonly isComplete?: boolean;
 }
 
 export interface FlowRunResult {
-  /** A sentence for each, with the moment. */
+  /** One sentence per violation, including the time of the comparison. */
   readonly violations: readonly string[];
   readonly scrapes: number;
   readonly rests: number;
-  /** Series of edges that were compared at rest and were equal. */
+  /** Number of compared edge series whose values were equal. */
   readonly exact: number;
-  /** Series of edges at rest of which the rest had a part. */
+  /** Number of compared edge series that were incomplete because part of their traffic was counted under `*`. */
   readonly behind: number;
-  /** Largest number of edges of one Pod on a page. */
+  /** Largest number of edges of any Pod on a page. */
   readonly edges: number;
-  /** Page at the last moment at rest. */
+  /** Page of the last comparison at rest. */
   readonly last: Exposition;
   readonly sums: FlowSums;
 }
 
-/** Number of rows with room for all keys, and one of which each Pod has room for few: the Pods share three quarters. */
+/**
+ * Numbers of rows: `MANY_ROWS` has space for all keys. `FEW_ROWS` has space for only a few keys of each Pod, because the
+ * Pods share three quarters of the rows.
+ */
 export const MANY_ROWS = 16_384;
 export const FEW_ROWS = { all: 512, each: 24 } as const;
 
@@ -49,22 +52,22 @@ export function flowAgent(options: object, probes: Readonly<Record<string, unkno
   return () => TestKernel.open(only({ flow: { enabled: true, detail: 'full', ...options }, ...probes }));
 }
 
-/** A run in which rows, and edges on the page, have to make room for others. */
+/** A run in which the rows, and the edges on the page, have to be evicted to make space for new ones. */
 export const PRESSED = { open: flowAgent({ rows: FEW_ROWS.all }), connections: 120, scrapers: 3 } as const;
 
-/** Returns the retransmitted segments of all edges of a Pod. */
+/** Returns the number of retransmitted segments over all edges of a Pod. */
 export function retransmitted({ named }: Exposition, pod: string): number {
   const series = named.get('netsonde_flow_retransmitted_segments_total') ?? [];
   return series.reduce((sum, { labels, value }) => sum + (labels['pod'] === pod ? Number(value) : 0), 0);
 }
 
-/** Milliseconds between two scrapes of one scraper, at most. */
+/** Maximum time between two scrapes by the same scraper, in milliseconds. */
 const PAUSE_MAX_MS = 60;
 /** Number of violations after which a run ends early. */
 const VIOLATIONS_MAX = 50;
-/** Connections side by side of each worker. */
+/** Number of concurrent connections per worker. */
 const PARALLEL = 12;
-/** Kinds that wait for a timer: they are rare, and in few of the bursts. */
+/** Kinds of traffic that have to wait for a timer. They are rare, and only some of the bursts contain them. */
 const SLOW: readonly TrafficKind[] = ['timeout', 'silent_peer', 'unreachable'];
 const SLOW_EVERY = 6;
 const WEIGHTS: Partial<Record<TrafficKind, number>> = { short: 30, chat: 30, hold: 4, release: 4, time_wait: 3 };
@@ -74,7 +77,7 @@ function weightsOf(burst: number): Partial<Record<TrafficKind, number>> {
   return Object.fromEntries(kinds.map((kind) => [kind, WEIGHTS[kind] ?? 1]));
 }
 
-/** Plays traffic in bursts while several scrapers read pages at random moments, and compares everything after each burst. */
+/** Plays traffic in bursts while several scrapers read pages at random times. Compares all values after each burst. */
 export async function runFlows(options: FlowRunOptions): Promise<FlowRunResult> {
   const run = new FlowRun(options);
   try {

@@ -1,30 +1,30 @@
-/** A number that lies between two: they are equal at rest. */
+/** Limits of a number whose exact value may be unknown. Both limits are equal when no traffic is running. */
 export type Range = readonly [min: number, max: number];
 
-/** Sums of one edge, as both applications know them. */
+/** Sums of one edge, from the view of the two applications. */
 export interface FlowRow {
   /** Name of the network namespace. */
   readonly netns: string;
   readonly role: 'client' | 'server';
   readonly peer: string;
   readonly port: number;
-  /** Payload bytes. */
+  /** Payload bytes that were sent. */
   readonly sent: Range;
   readonly received: Range;
   /** Established connections. */
   readonly connections: Range;
-  /** Connections that are open; the maximum includes connections of which one direction is closed. */
+  /** Open connections. The maximum includes connections that are closed in one direction. */
   readonly open: Range;
   readonly failed: Readonly<Record<string, number>>;
   readonly ends: Readonly<Record<string, number>>;
 }
 
-/** Sums of a generator at one moment. */
+/** Sums of a generator at one point in time. */
 export interface FlowSums {
   readonly rows: readonly FlowRow[];
-  /** Changes of the kernel's counters, by namespace and by the names of nstat. */
+  /** Increases of the kernel's counters, by namespace and nstat name. */
   readonly counters: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  /** SYNs that a full accept queue refused, by namespace and port. */
+  /** SYNs that were dropped because an accept queue was full, by namespace and port. */
   readonly listenDrops: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 

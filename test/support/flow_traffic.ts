@@ -17,15 +17,15 @@ const SPECIAL = {
   any: 7400,
 };
 const NO_ROUTE = '198.51.100.1';
-/** Addresses that the namespaces do not have: packets to the first go to a MAC address of nobody. */
+/** Addresses that no namespace has. Packets to the first one are sent to a MAC address that no device has. */
 const [SILENT, UNREACHABLE] = [
   { ipv4: '10.77.3.1', ipv6: 'fd77::3:1' },
   { ipv4: '10.77.3.2', ipv6: 'fd77::3:2' },
 ];
-/** Ports of each worker, for sockets that have a port of their own. */
+/** Range of ports of each worker for sockets that need a port of their own. */
 const SPARE = { first: 20_000, count: 5_000 };
 
-/** Routes of each kind of traffic; a kind that is not listed uses all of them. */
+/** Routes over which each kind of traffic can run. A kind that is not listed uses all routes. */
 const ALL = ['plain', 'six', 'mapped', 'wildcard', 'reuse', 'fast', 'mptcp', 'defer', 'small', 'loop', 'back'];
 const TCP = ALL.filter((name) => name !== 'mptcp');
 const SLOW_OPEN = TCP.filter((name) => name !== 'fast' && name !== 'defer');
@@ -61,23 +61,26 @@ export type TrafficKind = keyof typeof ROUTES;
 export const TRAFFIC_KINDS = Object.keys(ROUTES) as readonly TrafficKind[];
 
 export interface TrafficOptions {
-  /** Number of processes: each has addresses of its own, and all share their clients' addresses and the ports. */
+  /**
+   * Number of processes. Each process has its own server addresses. All processes share the client addresses and the
+   * ports.
+   */
   readonly workers?: number;
-  /** Number of addresses of each namespace. */
+  /** Number of addresses per namespace. */
   readonly addresses?: number;
   readonly seed?: string;
 }
 
 /**
- * Known traffic between two namespaces: `a` has most clients, `b` most servers. Each pair of an address and one of four ports is an edge of
- * `a`, and so it is of `b`; special listeners have their own ports.
+ * Known traffic between two namespaces. Most clients are in `a`, and most servers are in `b`. Each combination of an
+ * address and one of four ports is an edge of `a` and also an edge of `b`. Special listeners have their own ports.
  */
 export class FlowTraffic implements AsyncDisposable {
   readonly a: TestNetns;
   readonly b: TestNetns;
   readonly #workers: readonly FlowWorker[];
   readonly #resources: AsyncDisposableStack;
-  /** Routes that this kernel has. */
+  /** Routes that this kernel supports. */
   readonly routes: ReadonlySet<string>;
 
   private constructor(made: Made, routes: ReadonlySet<string>, resources: AsyncDisposableStack) {
@@ -102,7 +105,10 @@ export class FlowTraffic implements AsyncDisposable {
     return new FlowTraffic(made, new Set(routes.flat()), resources.move());
   }
 
-  /** Resolves once so many connections, of kinds chosen at random by weight, have come to their end or to rest. */
+  /**
+   * Opens `count` connections, whose kinds are chosen at random by weight. Resolves when all of them are closed or
+   * idle.
+   */
   async play(weights: Partial<Record<TrafficKind, number>>, count: number, parallel = 8): Promise<void> {
     const mix = Object.entries(weights).flatMap(([kind, weight]) => {
       const routes = ROUTES[kind as TrafficKind].filter((route) => this.routes.has(route));
@@ -112,7 +118,7 @@ export class FlowTraffic implements AsyncDisposable {
     await Promise.all(this.#workers.map((worker) => worker.call('play', { mix, count: each, parallel })));
   }
 
-  /** Closes the connections that were held. */
+  /** Closes all connections that were left open. */
   async closeAll(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.call('close_all', {})));
   }
@@ -121,7 +127,7 @@ export class FlowTraffic implements AsyncDisposable {
     return mergeSums(await Promise.all(this.#workers.map((worker) => worker.call('tell', {}))));
   }
 
-  /** Waits until no socket has counters still to come, while nothing plays; returns the sums. */
+  /** Waits until all counters of closed sockets are final, and returns the sums. No traffic may be playing. */
   async rest(): Promise<FlowSums> {
     const { rows } = await this.sums();
     const staying = ({ name }: TestNetns) =>
@@ -187,19 +193,19 @@ function join(a: TestNetns, b: TestNetns, addresses: number): void {
         `net.${family}.neigh.${device}.mcast_solicit=1`,
       ]),
     ];
-    // Older kernels lack some of them.
+    // Older kernels do not have all of these settings.
     netns.exec(`sysctl -qeiw ${settings.join(' ')}`);
   }
 }
 
-/** Addresses of one worker. */
+/** Addresses of a single worker. */
 interface Share {
   readonly made: Made;
   readonly index: number;
   readonly sources: Addresses;
-  /** Addresses of `b` that are this worker's. */
+  /** Addresses of `b` that only this worker uses. */
   readonly targets: Addresses;
-  /** Addresses of `a` to which `b` connects, and those to which `a` itself does. */
+  /** Addresses of `a` to which `b` connects (`back`), and to which `a` itself connects (`loop`). */
   readonly back: readonly string[];
   readonly loop: readonly string[];
 }
@@ -228,7 +234,7 @@ function listenersOf({ made: { a, b }, index, targets, back, loop }: Share): Lis
   ];
 }
 
-/** Returns the routes to these listeners; listeners that the kernel does not support are missing. */
+/** Returns the routes to these listeners, without listeners that the kernel does not support. */
 function routesOf(
   share: Share,
   listeners: ReadonlyMap<string, readonly string[]>,
@@ -256,7 +262,7 @@ function routesOf(
   ];
 }
 
-/** Opens the listeners and routes of a worker. Returns the names of its routes. */
+/** Opens the listeners and routes of a worker. Returns the names of the routes. */
 async function open(made: Made, worker: FlowWorker, index: number, addresses: number): Promise<string[]> {
   const isOwn = (_: string, at: number) => at % made.workers.length === index;
   const [sources, targets] = [addressesOf(1, addresses), addressesOf(2, addresses)];

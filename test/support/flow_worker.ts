@@ -6,7 +6,7 @@ import type { FlowSums } from './flow_sums.ts';
 
 const PROGRAM = fileURLToPath(new URL('./flow_traffic/main.py', import.meta.url));
 
-/** A listener as flow_traffic/connections.py describes it. */
+/** A listener, as defined in flow_traffic/connections.py. */
 export interface ListenerOptions {
   readonly name: string;
   readonly netns: string;
@@ -20,7 +20,7 @@ export interface ListenerOptions {
   readonly defer?: boolean;
 }
 
-/** Clients and their targets, as flow_traffic/connections.py describes them. */
+/** Clients and their targets, as defined in flow_traffic/connections.py. */
 export interface RouteOptions {
   readonly name: string;
   readonly netns: string;
@@ -34,7 +34,7 @@ export interface RouteOptions {
   readonly no_route?: readonly [address: string, port: number];
 }
 
-/** The functions of flow_traffic/main.py. */
+/** The functions that flow_traffic/main.py provides. */
 interface Calls {
   listen: { args: ListenerOptions; result: boolean };
   route: { args: RouteOptions; result: null };
@@ -52,7 +52,7 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** A process that makes known traffic. */
+/** A process that generates known traffic. */
 export class FlowWorker implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #gone: Promise<unknown>;

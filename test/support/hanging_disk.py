@@ -1,7 +1,8 @@
 """hanging_disk.py MOUNT_POINT READY_FILE
 
-Mounts a FUSE file system that never responds. A process that accesses it waits until it is killed or this process exits. Creates READY_FILE when the
-file system is mounted."""
+Mounts a FUSE file system that never responds. A process that accesses it hangs until that process is killed or this
+program exits. Creates READY_FILE when the file system has been mounted.
+"""
 
 import ctypes, os, struct, sys, time
 libc = ctypes.CDLL(None, use_errno=True)

@@ -15,7 +15,10 @@ export class Hangs implements AsyncDisposable {
   readonly url: string;
   /** Directory on the hanging disk. */
   readonly disk: string;
-  /** Command prefix that lets a command see these services. It creates a mount namespace, which ends with the command. */
+  /**
+   * Command prefix that makes these services visible to a command. The command runs in its own mount namespace, which
+   * is destroyed when the command exits.
+   */
   readonly wrapper: readonly string[];
   readonly #close: () => Promise<void>;
 

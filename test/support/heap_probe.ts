@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Is preloaded into each thread of an agent. On SIGUSR2, every thread collects its garbage, and the main thread prints how many bytes all threads
- * still use.
+ * Preloaded into each thread of an agent. On SIGUSR2, every thread runs a garbage collection, and the main thread
+ * prints the number of bytes that all threads still use.
  */
 
 setFlagsFromString('--expose-gc');
@@ -25,7 +25,7 @@ if (isMainThread) {
     if (bytes !== undefined) answer(bytes);
   };
   process.on('SIGUSR2', () => {
-    // The agent has one other thread, whose response may take a while on a busy machine.
+    // The agent has one other thread, which may take a while to respond on a busy machine.
     answer = (bytes) => process.stderr.write(`heap ${used() + bytes}\n`);
     channel.postMessage({});
   });

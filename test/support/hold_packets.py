@@ -1,6 +1,6 @@
 """hold_packets.py QUEUE MILLISECONDS
 
-Holds each packet of an NFQUEUE for this time, then accepts it. Prints a line when it is ready.
+Holds each packet of an NFQUEUE for this time before accepting it. Prints a line when it is ready.
 
 Kernel: include/uapi/linux/netfilter/nfnetlink_queue.h.
 """

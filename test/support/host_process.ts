@@ -3,8 +3,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * Causes traffic in its network namespace on request of a test. Reads one request per line from stdin as JSON, and responds with a JSON line when the
- * request is done.
+ * Generates traffic in its network namespace when a test requests it. Reads one JSON request per line from stdin, and
+ * writes a JSON line when the request has been completed.
  */
 
 interface Command {
@@ -36,7 +36,7 @@ function udpReceived({ port }: { port: number }): number {
   return receivers.get(port)?.received ?? 0;
 }
 
-/** Sends datagrams one after the other from one socket, and ignores ICMP errors. Returns the source port. */
+/** Sends datagrams one after the other from a single socket, ignoring ICMP errors. Returns the source port. */
 async function udpSend(given: { address: string; port: number; count: number; bytes: number }): Promise<number> {
   const { address, port, count, bytes } = given;
   const socket = createSocket(udpType(address));
@@ -49,7 +49,7 @@ async function udpSend(given: { address: string; port: number; count: number; by
   return source;
 }
 
-/** Starts a server that echoes everything, and closes each connection when the client does. */
+/** Starts a server that echoes all data, and closes each connection when the client does. */
 function tcpServe({ address, port }: { address: string; port: number }): Promise<void> {
   const server = createServer({ allowHalfOpen: false }, (socket) => {
     socket.on('error', () => undefined);
@@ -71,7 +71,9 @@ function open(address: string, port: number): Promise<Socket> {
   });
 }
 
-/** Opens connections one after the other, sends `bytes` on each, waits for the echo, and closes. */
+/**
+ * Opens connections one after the other. On each connection, it sends `bytes` bytes, waits for the echo, and closes.
+ */
 async function tcpExchange(given: { address: string; port: number; count: number; bytes: number }): Promise<void> {
   const { address, port, count, bytes } = given;
   for (let index = 0; index < count; index++) {

@@ -39,7 +39,10 @@ export class TestNetns implements Disposable {
     return withNetns(this.path, netnsCookie);
   }
 
-  /** The agent's ID of the namespace: its cookie, or its inode number before 5.14, where a process cannot read the cookie. */
+  /**
+   * The ID by which the agent identifies the namespace: its cookie, or its inode number before 5.14, where a process
+   * cannot read the cookie.
+   */
   get id(): bigint {
     try {
       return this.cookie;
@@ -72,7 +75,7 @@ export class TestNetns implements Disposable {
   }
 }
 
-/** Starts a Python program in a namespace, and waits for its first line of output. Disposing ends the program. */
+/** Starts a Python program in a namespace, and waits for its first line of output. Disposing terminates the program. */
 export async function startPython({ name }: TestNetns, program: string): Promise<AsyncDisposable> {
   const child = spawn('ip', ['netns', 'exec', name, 'python3', '-u', '-c', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -210,7 +213,7 @@ export class HostPair implements AsyncDisposable {
 
   #configure(netns: TestNetns, device: string, address: { ipv4: string; ipv6: string }): void {
     netns.ip('link set lo up');
-    // 0 is the default in the machine's first namespace, too.
+    // 0 is also the default in the machine's first namespace.
     netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     netns.ip(`addr add ${address.ipv4}/24 dev ${device}`);
     // Duplicate address detection would delay the use of the address by one or two seconds.
@@ -218,7 +221,7 @@ export class HostPair implements AsyncDisposable {
     netns.ip(`link set ${device} up`);
   }
 
-  /** Adds a permanent neighbour entry, because resolving the neighbour would delay a test's packets. */
+  /** Adds a permanent neighbour entry, because neighbour resolution would delay the packets of a test. */
   #introduce(
     netns: TestNetns,
     device: string,

@@ -3,8 +3,9 @@ import { delimiter, dirname, join } from 'node:path';
 import { run } from './command.ts';
 
 /**
- * Returns a PATH in which `python3` is the interpreter itself. The `python3` of a version manager is a script that searches for the interpreter. It takes
- * 0.1 s of CPU time instead of 0.02 s, and tests start Python hundreds of times. Other programs are found as before.
+ * Returns a PATH on which `python3` is the interpreter itself. The `python3` of a version manager is a script that
+ * searches for the interpreter, which takes 0.1 s of CPU time instead of 0.02 s, and tests start Python hundreds of
+ * times. All other programs are found as before.
  */
 export function pathOfInterpreter(path: string): string {
   const folders = path.split(delimiter);

@@ -1,7 +1,9 @@
 import type { HostPair } from './hosts.ts';
 import { AHEAD_OF_OTHERS, PythonProgram } from './python.ts';
 
-/** Python program that runs each line that it reads, and prints the monotonic clock after each. It has the receiving socket `s`. */
+/**
+ * Python program with a receiving socket `s`. It executes each line that it reads, and then prints the monotonic clock.
+ */
 const RECEIVER = (
   family: 'AF_INET' | 'AF_INET6',
   address: string,
@@ -50,7 +52,7 @@ export interface End {
   readonly address: string;
 }
 
-/** Two connected sockets, each in a Python program. A test sends on one and reads from the other. */
+/** Two connected sockets, each in its own Python program. A test sends on one socket and reads from the other. */
 export interface Joined extends AsyncDisposable {
   readonly receiver: PythonProgram;
   readonly sender: PythonProgram;

@@ -17,7 +17,7 @@ export interface TestKernelOptions {
   /** Directory of the BPF objects. With an empty directory, no BPF program can be loaded. */
   readonly objects?: string;
   readonly probes?: readonly AnyProbe[];
-  /** Kubernetes mode: the test names Pods with `kernel.namePods()`. */
+  /** Enables Kubernetes mode, in which the test names Pods with `kernel.namePods()`. */
   readonly kubernetes?: boolean;
 }
 
@@ -35,14 +35,14 @@ export function probesOf(yaml: string, probes: readonly AnyProbe[] = PROBES): De
   return desiredProbes(new ConfigReader(probes).parse(yaml));
 }
 
-/** Longer deadlines than the agent's, because the test blocks the same thread with other work. */
+/** Deadlines that exceed those of the agent, because the test blocks the same thread with other work. */
 const PATIENT = { probeMs: 30_000, cycleMs: 60_000 };
 
-/** The agent's kernel side, which runs in the thread of the test. */
+/** The agent's kernel side, running in the test's thread. */
 export class TestKernel implements AsyncDisposable {
   readonly kernel: Kernel;
   readonly events: EventRecord[];
-  /** Records of other kinds than events. */
+  /** Records of kinds other than events. */
   readonly records: readonly RecordBatch[];
   readonly logs: readonly string[];
   readonly #parser = new ExpositionParser();

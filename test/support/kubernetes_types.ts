@@ -11,7 +11,10 @@ interface Model {
   getAttributeTypeMap(): readonly Attribute[];
 }
 
-/** The fields that we use of a PodMonitor (https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor). */
+/**
+ * Fields of a PodMonitor that we use
+ * (https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor).
+ */
 const STRINGS = z.record(z.string(), z.string());
 const KEY = z.strictObject({ name: z.string(), key: z.string() });
 const SOURCE = z.strictObject({ secret: KEY.optional(), configMap: KEY.optional() });
@@ -88,7 +91,7 @@ function* faultsOfModel(value: Readonly<Record<string, unknown>>, model: Model, 
   }
 }
 
-/** Returns the unknown fields and the values of a wrong type in an object. */
+/** Returns the unknown fields of an object and the values whose type is wrong. */
 export function typeFaults(object: KubernetesObject): string[] {
   const { apiVersion, kind } = object;
   if (kind === 'PodMonitor') {

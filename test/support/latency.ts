@@ -1,6 +1,6 @@
 import type { Exposition } from './exposition.ts';
 
-/** A histogram from a page. The counts are not cumulative; `bound` is the upper boundary in seconds. */
+/** A histogram from a page. Bucket counts are not cumulative. `bound` is the upper boundary in seconds. */
 export interface PageHistogram {
   readonly buckets: readonly { readonly bound: number; readonly count: number }[];
   readonly count: number;
@@ -60,7 +60,10 @@ export function medianBucket({ buckets, count }: PageHistogram): number {
   return Number.NaN;
 }
 
-/** Parses the output of libbpf-tools, which has rows such as `2 -> 3 : 18 |***|`, and adds up all histograms in it. A bucket ends below 2^n microseconds. */
+/**
+ * Parses the output of libbpf-tools, which consists of rows such as `2 -> 3 : 18 |***|`, and sums up all of its
+ * histograms. The upper boundary of each bucket is below 2^n microseconds.
+ */
 export function toolHistogram(text: string): PageHistogram {
   const counts = new Map<number, number>();
   for (const [, from, count] of text.matchAll(/^\s*(\d+) -> \d+\s*: (\d+)/gm)) {

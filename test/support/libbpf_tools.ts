@@ -17,7 +17,10 @@ export interface ToolComparison {
   readonly atLeast: number;
 }
 
-/** Checks that the medians of agent and tool are at most one bucket apart. Both use powers of two in microseconds. */
+/**
+ * Checks that the medians of the agent and the tool are at most one bucket apart. Both use buckets of powers of two in
+ * microseconds.
+ */
 export async function agreesWithTool(comparison: ToolComparison): Promise<void> {
   const { command, seconds, section, histogram, load, atLeast } = comparison;
   const tool = spawn('stdbuf', ['-oL', ...command], { stdio: ['ignore', 'pipe', 'inherit'] });

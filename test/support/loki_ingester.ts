@@ -28,8 +28,9 @@ type Entries = readonly LokiEntry[];
 const TAKEN: Reply = { status: 204, text: '' };
 
 /**
- * Handles the streams of a push like Loki: the distributor drops invalid entries (pkg/distributor/distributor.go, `PushWithResolver`), then the
- * ingester handles the streams one after the other, and returns the error of the last one (pkg/ingester/instance.go, `Push`).
+ * Handles the streams of a push in the same way as Loki. The distributor drops invalid entries
+ * (pkg/distributor/distributor.go, `PushWithResolver`). The ingester then handles the streams one after the other, and
+ * returns the error of the last stream (pkg/ingester/instance.go, `Push`).
  */
 export class Ingester {
   #limits: LokiLimits = {};
@@ -76,7 +77,10 @@ export class Ingester {
     return fault === undefined;
   }
 
-  /** Stores the entries of a stream. Returns the error if some were refused (pkg/ingester/stream.go, `validateEntries`). */
+  /**
+   * Stores the entries of a stream. Returns an error if any of them were refused (pkg/ingester/stream.go,
+   * `validateEntries`).
+   */
   #ingest(tenant: string, entries: Entries, { take }: Store): Reply | undefined {
     const labels = entries[0]?.labels ?? {};
     const name = streamName(labels);

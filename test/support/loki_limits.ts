@@ -1,6 +1,7 @@
 import type { LokiEntry } from './loki_server.ts';
 
-// Loki's limits with its error messages. References are to files of github.com/grafana/loki at version 3 unless another repository is named.
+// Loki's limits and error messages. Unless another repository is named, references are to files of
+// github.com/grafana/loki at version 3.
 
 export interface LokiLimits {
   /** `auth_enabled`: requests without a tenant are refused. */
@@ -25,7 +26,10 @@ export interface LokiLimits {
   readonly perStream?: Rate & { readonly of?: (labels: Labels) => boolean };
   /** `max_global_streams_per_user` */
   readonly maxStreams?: number;
-  /** `max_chunk_age` in nanoseconds. An entry is too far behind if it is older than the newest one of its stream by half of this time. */
+  /**
+   * `max_chunk_age` in nanoseconds. An entry is too far behind if it is older than the newest entry of its stream by
+   * more than half of this time.
+   */
   readonly maxChunkAge?: number;
 }
 

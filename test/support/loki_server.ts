@@ -14,7 +14,7 @@ export interface LokiEntry {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** How the server fails to handle a request. */
+/** A failure of the server to handle a request. */
 export interface Fault {
   readonly status?: number;
   readonly text?: string;
@@ -34,8 +34,9 @@ interface Push {
 }
 
 /**
- * Implements Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and stores the entries. Like Loki, it
- * stores the valid entries of a push even if it responds with 400 because of others, and drops duplicates, which have the same stream, time and line.
+ * Implements Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and
+ * stores the entries. Like Loki, it stores the valid entries of a push even if it responds with 400 because of invalid
+ * entries. It also drops duplicates, which are entries with the same stream, time and line.
  */
 export class LokiServer implements AsyncDisposable {
   readonly entries: LokiEntry[] = [];
@@ -51,7 +52,7 @@ export class LokiServer implements AsyncDisposable {
   connections = 0;
   /** Local address of each connection. */
   readonly addresses: string[] = [];
-  /** Is called with the number of each request, starting with 1. */
+  /** Called with the number of each request, starting with 1. */
   fault: (request: number) => Fault | undefined = () => undefined;
   /** Returns a reason to refuse an entry, or undefined. */
   refuse: (entry: LokiEntry) => string | undefined = () => undefined;
@@ -94,7 +95,7 @@ export class LokiServer implements AsyncDisposable {
     this.#ingester.limits = limits;
   }
 
-  /** Starts to listen, at the same address as before. */
+  /** Starts listening again at the previous address. */
   async up(): Promise<void> {
     const listener = (request: IncomingMessage, response: ServerResponse) => {
       this.#serve(request, response).catch(() => response.destroy());

@@ -13,7 +13,10 @@ export interface RowShape {
   readonly sumAt: number;
 }
 
-/** A simulated machine with any number of CPUs, for programs that add up per-CPU counters. Each namespace has a counter for each possible CPU. */
+/**
+ * A simulated machine with any number of CPUs, for programs that sum up per-CPU counters. Each namespace has a counter
+ * for each possible CPU.
+ */
 export class Machine {
   readonly possible: readonly number[];
   online: readonly number[];
@@ -36,7 +39,10 @@ export class Machine {
     for (const shares of this.shares.values()) shares.set(cpu, share((shares.get(cpu) ?? 0) + amount));
   }
 
-  /** A source whose programs run on this machine. It rejects what a real kernel rejects: fractions, and CPUs that are not possible. */
+  /**
+   * A source whose programs run on this machine. Like a real kernel, it rejects fractions and CPUs that are not
+   * possible.
+   */
   get bpf(): BpfSource {
     const load = async ({ sizes = {} }: ObjectSpec) => this.#object(sizes as Readonly<Record<string, number>>);
     return { load } as unknown as BpfSource;

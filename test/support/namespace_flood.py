@@ -1,9 +1,8 @@
-"""
-namespace_flood.py COUNT [nested]
+"""namespace_flood.py COUNT [nested]
 
-Creates network namespaces without processes and names, which only descriptors keep alive. With `nested`, they belong to a new user namespace.
-Prints the cookie and the inode number of each. For each line on stdin, it loses two packets in each namespace and prints a line. It exits when
-stdin closes.
+Creates network namespaces that have neither processes nor names, and keeps them alive by descriptors only. With
+`nested`, they belong to a new user namespace. Prints the cookie and the inode number of each namespace. For each line
+on stdin, loses two packets in each namespace and prints a line. Exits when stdin is closed.
 """
 
 import ctypes

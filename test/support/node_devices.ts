@@ -4,7 +4,7 @@ import { type TestNetns, uniqueName } from './hosts.ts';
 export interface NodeDevice {
   readonly what: string;
   readonly name: string;
-  /** False for the peer of a Pod's device. */
+  /** False if the device is the peer of a Pod's device. */
   readonly isNodes: boolean;
 }
 
@@ -21,7 +21,8 @@ function add(line: string): boolean {
 }
 
 /**
- * Creates a device of each kind that this kernel supports in the caller's namespace, which is that of the node. Disposing the stack removes them.
+ * Creates a device of each kind that this kernel supports in the caller's namespace, which is the node's namespace.
+ * Disposing the stack removes the devices.
  * @param pod namespace of the peers of paired devices
  */
 export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): NodeDevice[] {
@@ -30,7 +31,8 @@ export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): Nod
     const name = uniqueName('d');
     if (!add(line(name))) return undefined;
     resources.defer(() => {
-      // The device may be gone already: removing one end of a pair removes both, and removing a device removes those stacked on it.
+      // The device may have been removed already: removing one end of a pair also removes the other end, and removing a
+      // device also removes the devices stacked on it.
       if (sh('ip -o link').includes(` ${name}`)) sh(`ip link del ${name}`);
     });
     made.push({ what, name, isNodes });

@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import { eventually } from './oracle.ts';
 import { startIn } from './pod_processes.ts';
 
-/** A process in the node's namespace that listens, gone when disposed. */
+/** A process in the node's namespace with a listening socket. Disposing ends the process. */
 export interface NodeListener extends AsyncDisposable {
-  /** ID of its socket's cgroup, as the kernel reports it by SOCK_DIAG. */
+  /** ID of the socket's cgroup, as reported by SOCK_DIAG. */
   readonly cgroup: number;
 }
 
-/** Listens on loopback, and asks the kernel for the cgroup of the socket: INET_DIAG_CGROUP_ID is attribute 21 (linux/inet_diag.h). */
+/**
+ * Listens on loopback, and asks the kernel for the cgroup of the socket. INET_DIAG_CGROUP_ID is attribute 21
+ * (linux/inet_diag.h).
+ */
 const LISTEN = `
 import socket, struct, sys, time
 s = socket.socket()
@@ -39,7 +42,7 @@ while not done:
 time.sleep(1000)
 `;
 
-/** @param cgroup directory of the cgroup in which it starts */
+/** @param cgroup directory of the cgroup in which the process starts */
 export async function listenOnNode(cgroup: string): Promise<NodeListener> {
   const folder = mkdtempSync(join(tmpdir(), 'listener-'));
   const file = join(folder, 'cgroup');

@@ -8,14 +8,14 @@ import type { TestKernel } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import type { Worker, Workers } from './workers.ts';
 
-/** Numbers of a Pod's open files. */
+/** Counts of a Pod's open files. */
 export interface Usage {
   readonly open: number | undefined;
   readonly sockets: number | undefined;
   readonly limitUsed: number | undefined;
 }
 
-/** Returns a Pod's numbers from a page. */
+/** Returns a Pod's counts from a page. */
 export function usageOf(page: Exposition, pod: string): Usage {
   return {
     open: sampleValue(page, 'netsonde_open_file_descriptors', { pod }),
@@ -47,7 +47,7 @@ export async function startIn(workers: Workers, netns: TestNetns, pod: TestPod, 
   return worker;
 }
 
-/** Waits until the numbers of a Pod or namespace are on the page. */
+/** Waits until the counts of a Pod or namespace are on the page. */
 export async function untilShown(agent: TestKernel, pod: string): Promise<void> {
   await eventually(async () => expect(usageOf(await agent.page(), pod).open).toBeDefined());
 }

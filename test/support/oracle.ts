@@ -6,8 +6,8 @@ const SETTLE_MS = 30;
 const LOOK_MS = { min: 20, max: 200 };
 
 /**
- * Reads the oracle and the agent at the same moment. A namespace is never completely quiet, so this reads the oracle, the agent and the oracle again,
- * and repeats that until both readings of the oracle agree.
+ * Reads the oracle and the agent at the same moment. A namespace is never completely quiet. The function therefore
+ * reads the oracle both before and after the agent, and repeats this until both readings of the oracle agree.
  */
 export async function readBoth<Oracle, Ours>(
   readOracle: () => Oracle | Promise<Oracle>,
@@ -26,7 +26,8 @@ export async function readBoth<Oracle, Ours>(
 }
 
 /**
- * Repeats a check until it succeeds. A check often reads a whole page, so the pauses grow, and are at least as long as the checks themselves.
+ * Repeats a check until it succeeds. Checks often read a whole page, so the pauses grow, and each pause is at least as
+ * long as the check itself.
  *
  * @throws the last failure after the deadline
  */
@@ -44,7 +45,10 @@ export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 60_
   }
 }
 
-/** Retries, because the kernel sends packets of its own in a new namespace, such as router solicitations, which may disturb a check. */
+/**
+ * Retries an attempt. The kernel sends its own packets in a new namespace, such as router solicitations, which may
+ * disturb a check.
+ */
 export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   for (let left = 8; ; left--) {
     try {
@@ -56,8 +60,9 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Option for tests of events that a timer causes, which run in the context of any process. Some sandbox kernels run no BPF programs in the context of
- * process 1: of 200 keepalives that ended a connection on such a machine, the kernel's counters had all and its tracepoints 199. No BPF program can
- * see the missing event, so the test is retried once.
+ * Option for tests of events that are caused by timers, which run in the context of any process. Some sandbox kernels
+ * run no BPF programs in the context of process 1. On such a machine, 200 keepalives ended a connection. The kernel's
+ * counters included all of them, but its tracepoints fired only 199 times. No BPF program can see the missing event, so
+ * the test is retried once.
  */
 export const BY_TIMER = { retry: 1 };

@@ -12,7 +12,7 @@ import { eventually } from './oracle.ts';
 import { HEAP_PROBE, heapOf, settle } from './toggle.ts';
 
 const NAMESPACE = 'churn';
-/** Number of Pods before the first measurement. They cause all one-time allocations. */
+/** Number of Pods that are created before the first measurement. They cause all one-time allocations. */
 const WARM = 3;
 /** The rows of ended Pods disappear quickly, so that the test need not wait for that. */
 const CONFIG = 'probes: { lifecycle: { retire: 100ms } }';
@@ -22,7 +22,10 @@ export interface ChurnReport {
   readonly heapGrowth: number;
 }
 
-/** Creates and deletes Pods one after the other. Checks that the agent shows each under its name, and that it keeps nothing of them at the end. */
+/**
+ * Creates and deletes Pods one after the other. Checks that the agent shows each Pod under its name, and that it
+ * retains no memory of deleted Pods at the end.
+ */
 export async function churnPods(
   server: ApiServer,
   containerd: Containerd,

@@ -7,8 +7,9 @@ export interface PodProcess extends AsyncDisposable {
 }
 
 /**
- * Starts a process in a cgroup and a network namespace. Like a container's first process, it joins both and then calls execve(). Without a namespace, it
- * stays in that of the test. With `new`, it gets a new namespace that is mounted nowhere.
+ * Starts a process in a cgroup and a network namespace. Like the first process of a container, it joins both before it
+ * calls execve(). Without a namespace, the process stays in the namespace of the test. With `new`, it gets a new
+ * namespace that is not mounted anywhere.
  */
 export async function startIn(
   cgroup: string,
@@ -20,7 +21,7 @@ export async function startIn(
   return started(spawn('sh', ['-c', script, join(cgroup, 'cgroup.procs'), ...enter, ...command], { stdio: IO }));
 }
 
-/** Starts a process outside of all Pods' cgroups. */
+/** Starts a process outside the cgroups of all Pods. */
 export async function startOutside(
   netns: TestNetns,
   command: string,

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
-/** Programs that scripts/setup --test installs only if it may install packages or can reach a mirror. */
+/** Programs that scripts/setup --test installs only if it is allowed to install packages or can reach a mirror. */
 const PROGRAMS = {
   promtool: () => existsSync(join(CACHE, 'promtool')) || isInPath('promtool'),
   clang: () => isInPath('clang') && isInPath('llvm-strip'),
@@ -16,8 +16,8 @@ function isInPath(name: string): boolean {
 }
 
 /**
- * Returns whether tests that need this program are skipped, because an ordinary user's machine may lack it. With `CI` set, where nobody notices skipped
- * tests, they are never skipped, and fail instead.
+ * Returns whether tests that need this program are skipped. The machine of an ordinary user may lack the program. If
+ * `CI` is set, these tests are never skipped, and fail instead, because nobody would notice skipped tests there.
  */
 export function lacks(program: keyof typeof PROGRAMS): boolean {
   return process.env['CI'] === undefined && !PROGRAMS[program]();

@@ -28,13 +28,13 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
-  /** If given, the server drops the series of all other Pods, so that other tests cost nothing. */
+  /** If set, the server drops the series of all other Pods, so that series of other tests cause no work. */
   readonly pods?: readonly string[];
   /** Additional scrape configurations. */
   readonly jobs?: readonly object[];
   /** Scrape interval in seconds. */
   readonly intervalSeconds?: number;
-  /** External label that differs between servers, so that they scrape the same targets at different times. */
+  /** Value of an external label. Servers with different values scrape the same targets at different times. */
   readonly replica?: string;
 }
 
@@ -93,7 +93,7 @@ export class PrometheusServer implements AsyncDisposable {
         ...jobs,
       ],
     };
-    // JSON is valid YAML.
+    // The file is written as JSON, which is also valid YAML.
     writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));
     const address = `127.0.0.1:${await freePort()}`;
     const child = spawn(

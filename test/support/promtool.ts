@@ -23,7 +23,7 @@ export function checkPromql(queries: readonly string[]): void {
   try {
     const path = join(directory, 'rules.yaml');
     const rules = queries.map((expr, index) => ({ record: `query:${index}`, expr }));
-    // JSON is valid YAML.
+    // The file is written as JSON, which is also valid YAML.
     writeFileSync(path, JSON.stringify({ groups: [{ name: 'queries', rules }] }));
     const said = promtool('check', 'rules', path, '');
     if (!said.includes(`SUCCESS: ${queries.length} rules found`)) throw new Error(said);

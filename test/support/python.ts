@@ -5,7 +5,10 @@ import type { Readable, Writable } from 'node:stream';
 import type { TestNetns } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Python code that raises the process's priority if CAP_SYS_NICE permits it, because a program that measures time must not wait for a CPU. */
+/**
+ * Python code that raises the process's priority if CAP_SYS_NICE permits it. A program that measures time must not have
+ * to wait for a CPU.
+ */
 export const AHEAD_OF_OTHERS = `
 import os
 try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -41,7 +44,7 @@ export class PythonProgram implements AsyncDisposable {
     this.#child.stdin.write(`${line}\n`);
   }
 
-  /** Stops the program, and waits until it has stopped. SIGCONT continues it. */
+  /** Stops the program with SIGSTOP, and waits until it has stopped. SIGCONT continues it. */
   async stop(): Promise<void> {
     this.signal('SIGSTOP');
     await eventually(() => {

@@ -5,8 +5,8 @@ import { HostPair } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
 /**
- * Sends traffic between two namespaces whose neighbour entries must be confirmed repeatedly, and expects no changes and no events. Then a link goes
- * down, which must be the only event.
+ * Sends traffic between two namespaces whose neighbour entries must be confirmed repeatedly, and checks that there are
+ * no changes and no events. Then sets a link down, and checks that this is the only event.
  */
 export async function checkQuietNetwork(seconds: number): Promise<void> {
   await using pair = await HostPair.create();

@@ -14,7 +14,7 @@ export interface TestRequest {
 /** In version 1, the field `verb` was called `method`. */
 type Stored = TestRequest & { readonly method?: string };
 
-/** A second record kind, which stands for the requests of a future probe. */
+/** A second record kind, which represents the requests of a future probe. */
 export const REQUEST_KIND: RecordKind<TestRequest> = {
   name: 'request',
   version: 2,

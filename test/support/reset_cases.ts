@@ -17,7 +17,7 @@ export interface ResetCase {
   readonly counts: Readonly<Record<string, number>>;
   /** Sent resets by the reason that the agent derives on kernels without reset reasons. */
   readonly derived: Readonly<Record<string, number>>;
-  /** Namespace in the event for the sent reset. With `byProcess`, the event names the process. */
+  /** Namespace of the event for the sent reset. If `byProcess` is set, the event names the process. */
   readonly sender?: 'a' | 'b';
   readonly byProcess?: boolean;
   readonly state?: string;
@@ -291,7 +291,7 @@ for client in clients[:3]:
 const directionOf = (side: number) => ((side & 1) === 0 ? 'sent' : 'received');
 const isOrderly = (side: number) => side >> 1 === resetOutcome.orderly;
 
-/** Counts resets with the given programs, even if the agent would choose better ones on this kernel. */
+/** Counts resets with the given programs, even if the agent would choose other programs on this kernel. */
 export class ResetCounter implements Disposable {
   readonly #object: BpfObject;
   readonly #counts: Counts;

@@ -6,9 +6,12 @@ export interface RetransmitCase {
   readonly program: string;
   readonly sender: 'a' | 'b';
   readonly state: string;
-  /** Expected kinds, each with the kernel counter that must have increased by the same amount. */
+  /**
+   * Expected kinds of retransmissions. Each is mapped to the kernel counter that must have increased by the same
+   * amount.
+   */
   readonly kinds: Readonly<Record<string, string>>;
-  /** Whether data is lost, which causes a warning except for loss probes and for a FIN without data. */
+  /** Whether data is lost. Lost data causes a warning, except for loss probes and for a FIN without data. */
   readonly isLoss: boolean;
 }
 
@@ -22,14 +25,17 @@ export function severityOf(
   return isLoss && kind !== 'tlp' && (state !== 'FIN_WAIT1' || bytes !== 0) ? 'warning' : 'info';
 }
 
-/** Sends segments that are too large for a link. The router reports it, so all data arrives without a timeout. */
+/** Sends segments that are too large for a link. The router reports this, so all data arrives without a timeout. */
 export const PATH_MTU_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000)
 assert len(peer.recv(30000, socket.MSG_WAITALL)) == 30000
 `;
 
-/** Sends segments that are too large for a link, and loses the router's report. No large segment arrives, and retransmissions follow a timeout. */
+/**
+ * Sends segments that are too large for a link, and drops the router's report. No large segment arrives, and segments
+ * are retransmitted after a timeout.
+ */
 export const BLACK_HOLE_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000); time.sleep(0.8)
@@ -172,6 +178,7 @@ assert peer.recv(9, socket.MSG_WAITALL) == b'y' * 9; peer.recv(1)
 /** Returns the kernel's counters of a namespace by their names in nstat. */
 export function tcpCounters(netns: TestNetns): Record<string, number> {
   const { kernel } = JSON.parse(netns.exec('nstat -asj')) as { kernel: Record<string, number> };
-  // After a timeout, TCP retransmits the other lost segments without further timeouts, so those have no counter of their own.
+  // After a timeout, TCP retransmits the other lost segments without further timeouts, so these segments have no
+  // counter of their own.
   return { ...kernel, NOT_PROBES: (kernel['TcpRetransSegs'] ?? 0) - (kernel['TcpExtTCPLossProbes'] ?? 0) };
 }

@@ -1,7 +1,7 @@
 import { sh } from './command.ts';
 import { TestNetns, uniqueName } from './hosts.ts';
 
-/** Smaller than the MTU of the ends. IPv6 requires at least 1,280. */
+/** MTU below that of the devices at both ends. IPv6 requires at least 1,280. */
 export const NARROW_MTU = 1_300;
 
 /** Two namespaces with a router between them. The router's link to the second namespace has a smaller MTU than the devices of the ends. */
@@ -22,7 +22,7 @@ export class RoutedPair implements Disposable {
     this.#connect(this.a.netns, 1);
     const narrow = this.#connect(this.b.netns, 2);
     this.router.ip(`link set ${narrow} mtu ${NARROW_MTU}`);
-    // All neighbours are resolved now, because a SYN that waits for a neighbour would be retransmitted.
+    // All neighbours are resolved now, because a SYN that has to wait for neighbour resolution would be retransmitted.
     for (const address of [this.addressB.ipv4, this.addressB.ipv6]) this.a.netns.exec(`ping -qc 1 -w 10 ${address}`);
     this.#resources = resources.move();
   }

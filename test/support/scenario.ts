@@ -22,15 +22,16 @@ export type ScenarioChecks = Readonly<Record<string, (context: ScenarioContext) 
 interface Scenario {
   /** Options of the probe in the configuration. */
   readonly options?: Readonly<Record<string, unknown>>;
-  /** Causes what the probe counts, in both namespaces. Required for a probe that accepts a Pod filter. */
+  /** Causes the activity that the probe counts, in both namespaces. Required for a probe that accepts a Pod filter. */
   readonly cause?: (context: ScenarioContext) => Promise<void>;
-  /** Each check causes something, and asserts what the probe must report. They run in this order. */
+  /** Each check causes some activity, and asserts what the probe must report. The checks run in this order. */
   readonly checks: ScenarioChecks;
 }
 
 /**
- * Defines what a probe must report about two namespaces. vitest runs the scenario on this machine, and a guest runs it on other kernels. Three checks are
- * added: all declared metrics and events were seen, nothing of the probe remains when it is off, and with a Pod filter it shows no other Pod.
+ * Defines what a probe must report about two namespaces. vitest runs the scenario on this machine, and a guest runs it
+ * on other kernels. Three checks are added: that all declared metrics and events were seen, that nothing of the probe
+ * remains when it is off, and that it shows no other Pod when it has a Pod filter.
  */
 export function defineScenario(probe: AnyProbe, { options = {}, cause, checks }: Scenario): CheckGroup {
   const configOf = (more: object) => only({ [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });

@@ -15,7 +15,10 @@ export interface ScenePair {
   readonly addressB: Readonly<Record<Family, string>>;
 }
 
-/** Start of each program. A single Python process has sockets in both namespaces, so the order of actions at the two ends is defined. */
+/**
+ * Start of each program. A single Python process has sockets in both namespaces, so that the order of the actions at
+ * both ends is defined.
+ */
 const PRELUDE = `
 import ctypes, os, select, socket, struct, subprocess, time
 libc = ctypes.CDLL(None)
@@ -93,7 +96,7 @@ export function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** Returns a metric's increases while `happen` runs, by namespace and label values, without zeros. */
+/** Returns the nonzero increases of a metric while `happen` runs, by namespace and label values. */
 export async function growth<T>(
   agent: TestKernel,
   pods: Readonly<Record<string, string>>,

@@ -23,7 +23,7 @@ export interface Container {
   readonly volumeMounts: readonly { readonly mountPath: string }[];
 }
 
-/** Returns the agent's container and all objects of manifests/base with these components. */
+/** Returns the agent's container, and all objects of manifests/base with these components applied. */
 export function shipped(components: readonly string[]): {
   readonly container: Container;
   readonly objects: readonly KubernetesObject[];
@@ -36,7 +36,10 @@ export function shipped(components: readonly string[]): {
   return { container: (daemonSet['spec'] as Spec).template.spec.containers[0], objects };
 }
 
-/** Returns a command prefix that applies a security context as a container runtime does. For users other than root, capabilities are ambient. */
+/**
+ * Returns a command prefix that applies a security context in the same way as a container runtime. For users other than
+ * root, capabilities are ambient.
+ */
 export function setpriv(
   { allowPrivilegeEscalation }: SecurityContext,
   user: number,

@@ -8,8 +8,8 @@ const BURST = 1_600;
 export const TOKEN_BUCKET = `tbf rate ${(RATE * 8) / 1_000}kbit burst ${BURST} limit 100000`;
 
 /**
- * Computes how long each packet waits in TOKEN_BUCKET, in seconds. A packet leaves after its predecessors, when there are tokens for all of its bytes.
- * The bucket is full at first.
+ * Computes the time in seconds for which each packet waits in TOKEN_BUCKET. A packet leaves after all earlier packets,
+ * as soon as there are tokens for all of its bytes. The bucket is initially full.
  * @param sent arrival time of each packet, in seconds
  */
 export function bucketDelays(sent: readonly number[], length: number): number[] {
@@ -47,7 +47,7 @@ for _ in range(${count}):
   times.append(time.monotonic())
 print(s.getsockname()[1], *times)`);
   const [source = 0, ...times] = printed.trim().split(' ').map(Number);
-  // A datagram is sent at an unknown moment within its call, so the middle is used.
+  // A datagram is sent at an unknown time during its call, so the midpoint is used.
   const sent = times.slice(1).map((end, index) => (end + (times[index] ?? end)) / 2);
   return { source, sent };
 }

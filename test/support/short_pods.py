@@ -1,8 +1,9 @@
-"""Runs Pods that live for some milliseconds. Arguments: pairs of a container's file cgroup.procs and a number n.
+"""Runs Pods that live for a few milliseconds. Arguments: pairs of the path of a container's cgroup.procs and a number
+n.
 
-Each Pod is a process that joins the cgroup and creates a network namespace. It sends n datagrams to a closed port and opens n + 1
-connections that are refused, over IPv4 and IPv6, and then executes a program that prints the kernel's counters. Prints a JSON
-list of these outputs.
+Each Pod is a process that joins the cgroup and creates a network namespace. Over IPv4 and IPv6, it sends n datagrams to
+a closed port and opens n + 1 connections that are refused. It then executes a program that prints the kernel's
+counters. Prints a JSON list of these outputs.
 """
 import ctypes, fcntl, json, os, socket, struct, sys
 

@@ -8,7 +8,10 @@ import type { TestPod } from './cgroups.ts';
 const SHORT_PODS = fileURLToPath(new URL('./short_pods.py', import.meta.url));
 const run = promisify(execFile);
 
-/** Runs a process for some milliseconds in each Pod, one after the other. Returns the last counters of each Pod from its /proc. */
+/**
+ * Runs a process for a few milliseconds in each Pod, one Pod after the other. Returns the final counters of each Pod
+ * from its /proc.
+ */
 export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
   const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
   const { stdout } = await run('python3', [SHORT_PODS, ...args]);

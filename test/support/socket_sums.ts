@@ -1,6 +1,6 @@
 import type { TestNetns } from './hosts.ts';
 
-/** Payload bytes of live sockets as `ss -ti` shows them. */
+/** Payload bytes of open sockets, as shown by `ss -ti`. */
 export interface SocketSums {
   sent: number;
   received: number;
@@ -20,9 +20,9 @@ function numberOf(line: string, name: string): number {
 }
 
 /**
- * Adds up the live connections of a namespace by role, peer and port, as the sums of a generator name them.
+ * Sums up the open connections of a namespace by role, peer and port. The keys are those of the generator's sums.
  *
- * A server is the end whose local port is one of the listeners'. A FIN that came is a byte to the kernel.
+ * An end is a server if its local port is the port of a listener. The kernel counts a received FIN as one byte.
  */
 export function socketSums(netns: TestNetns): Map<string, SocketSums> {
   const listening = new Set(
@@ -48,7 +48,7 @@ export function socketSums(netns: TestNetns): Map<string, SocketSums> {
   return sums;
 }
 
-/** Returns counters of a namespace since it was made, by the names of nstat. */
+/** Returns the counters of a namespace since its creation, by nstat name. */
 export function nstatOf(netns: TestNetns, names: readonly string[]): Record<string, number> {
   const lines = netns.exec(`nstat -asz ${names.join(' ')}`).split('\n');
   const rows = lines.map((line) => line.trim().split(/\s+/)).filter(([name = '']) => names.includes(name));

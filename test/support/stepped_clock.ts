@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/core/clock.ts';
 
-/** A clock that a test advances in steps. Each step wakes the sleepers whose time has come. */
+/** A clock that a test advances in steps. Each step wakes the sleepers whose time has elapsed. */
 export class SteppedClock implements Clock {
   readonly #stepMs: number;
   #nowMs = 0;
@@ -44,7 +44,10 @@ export class SteppedClock implements Clock {
     this.#sleepers.clear();
   }
 
-  /** Lets work that does not sleep finish. Responses are promises and in-memory streams here, so a few turns of the event loop are enough. */
+  /**
+   * Lets pending work that does not sleep complete. Responses are promises and in-memory streams in these tests, so a
+   * few turns of the event loop are enough.
+   */
   async #settle(): Promise<void> {
     for (let times = 0; times < 4; times++) await turn();
   }

@@ -1,7 +1,10 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
 const SLOWEST = 10;
-/** If more tests were skipped, a filter on the command line excluded them, so they are not listed. */
+/**
+ * Maximum number of skipped tests to list. If more tests were skipped, they were excluded by a filter on the command
+ * line.
+ */
 const SKIPPED_MAX = 100;
 
 /** Prints the tests that needed a second run, the slowest files, and `N passed, N failed` as the last line, which scripts can parse. */

@@ -8,7 +8,7 @@ import { only } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import { swap } from './toggle.ts';
 
-/** Invalid documents and their errors. An undefined document removes the key from the ConfigMap. */
+/** Invalid documents and their errors. If the document is undefined, the key is removed from the ConfigMap. */
 const BAD: readonly (readonly [text: string | undefined, faults: readonly (string | RegExp)[]])[] = [
   ['probs: {}', ['probs']],
   ['probes: { packetlos: {}, tpc: {} }', ['probes.packetlos', 'probes.tpc']],
@@ -34,7 +34,8 @@ function swapAway(directory: string, generation: number): void {
 }
 
 /**
- * Applies `times` valid configurations, and an invalid one after each. Checks that an invalid configuration changes only the reported status.
+ * Applies `times` valid configurations, each followed by an invalid one. Checks that an invalid configuration changes
+ * only the reported status.
  * @returns the time of the slowest swap in milliseconds
  */
 export async function swapConfigurations(directory: string, times: number): Promise<number> {

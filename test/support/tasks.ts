@@ -4,7 +4,10 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { OBJECTS } from './kernel.ts';
 
-/** Prints how deep this process's PID namespace is below that of /proc, and the processes with a PID in /proc's namespace. */
+/**
+ * Prints the depth of this process's PID namespace below that of /proc, and the processes that have a PID in the PID
+ * namespace of /proc.
+ */
 const own = pidNamespaceLevels('/proc');
 using lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), own);
 const pids: number[] = [];

@@ -13,8 +13,8 @@ import { eventually } from './oracle.ts';
 export const HEAP_PROBE = { NODE_OPTIONS: `--import=${fileURLToPath(new URL('./heap_probe.ts', import.meta.url))}` };
 
 /**
- * The toggled probes with their numbers of BPF programs. The programs that see Pods start and end belong to discovery. They stay loaded without the
- * probe `lifecycle`, because short-lived Pods must still get their names.
+ * The toggled probes with their numbers of BPF programs. The programs that report when Pods start and end belong to
+ * discovery. They stay loaded when the probe `lifecycle` is off, because short-lived Pods must still get their names.
  */
 const SWITCHED = {
   packetloss: 1,
@@ -22,12 +22,12 @@ const SWITCHED = {
   tcpreset: 2,
   lifecycle: 0,
   qdisc: 1,
-  tcpsummary: 2,
+  tcpsummary: 3,
   conntrack: 1,
   sock: 2,
 };
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
-/** Also toggled, but their number of programs depends on the function hooks that this kernel supports. */
+/** Probes that are also toggled. Their number of programs depends on the function hooks that this kernel supports. */
 const OF_FUNCTIONS = ['kernellatency', 'virtcmdlatency'];
 const ALL = [...Object.keys(SWITCHED), ...OF_FUNCTIONS];
 
@@ -74,8 +74,8 @@ export function prepare(pair: HostPair): void {
 }
 
 /**
- * Toggles probes `times` times under traffic. Checks that each change is applied, that no counter decreases, and that the agent has the same descriptors
- * and programs at the end as at the start.
+ * Toggles probes `times` times while traffic is running. Checks that each change is applied, that no counter decreases,
+ * and that the agent has the same descriptors and programs at the end as at the start.
  */
 export async function toggle(
   pair: HostPair,
@@ -88,7 +88,7 @@ export async function toggle(
   await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], HEAP_PROBE);
   await agent.page();
   await eventually(async () => expect(await states(agent)).not.toContain('starting'));
-  // One inotify descriptor watches the configuration, and the other one watches the names of namespaces.
+  // One inotify descriptor watches the configuration, and the other watches the names of namespaces.
   await eventually(() => expect(agent.descriptorsOf('anon_inode:inotify')).toBe(2));
   await settle(agent);
   const before = { descriptors: agent.descriptors, programs: agent.programs.length };
@@ -106,7 +106,7 @@ export async function toggle(
     await eventually(async () => expect(await states(agent)).toEqual(isOn ? on.states : ALL.map(() => 'stopped')));
     slowestMs = Math.max(slowestMs, performance.now() - start);
     if (isOn) {
-      // A probe that took too long is missing from a page, so the check is retried.
+      // A probe whose collection took too long is missing from a page, so the check is retried.
       const now = await eventually(async () => {
         const seen = await totals(agent, pair);
         expect(seen).not.toContain(undefined);
@@ -144,7 +144,7 @@ async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | un
   ];
 }
 
-/** Waits until the number of open descriptors is stable, because connections of the test change it. */
+/** Waits until the number of open descriptors is stable, because the test's own connections change it. */
 export async function settle(agent: AgentProcess): Promise<void> {
   let last = -1;
   await eventually(() => {
@@ -155,7 +155,7 @@ export async function settle(agent: AgentProcess): Promise<void> {
   });
 }
 
-/** Returns the heap size of an agent with the heap probe after garbage collection, in bytes. */
+/** Returns the heap size of an agent that has the heap probe, in bytes after a garbage collection. */
 export async function heapOf(agent: AgentProcess): Promise<number> {
   const seen = agent.stderr.length;
   agent.signal('SIGUSR2');

@@ -1,17 +1,18 @@
 """
-Sends and receives datagrams, and prints what it has sent and received by its own count, as JSON: for each direction the datagrams
-and the bytes of payload.
+Sends and receives datagrams. Prints as JSON the numbers of datagrams and payload bytes that it has sent and received.
 
-  serve HOST PORT reply|sink|joined  receives until the standard input ends, after printing `ready`. `reply` sends back the first half
-                                     of each datagram, `joined` receives several datagrams in one buffer (UDP_GRO).
+  serve HOST PORT reply|sink|joined  receives until the standard input ends, after printing `ready`. `reply` sends back the first
+                                     half of each datagram. `joined` receives several datagrams in one buffer (UDP_GRO).
   call HOST PORT COUNT BYTES connected|unconnected [LOCAL]
                                      sends datagrams of BYTES, BYTES + 1, and so on, and waits for each response
-  scatter HOST PORT COUNT BYTES      sends a datagram to each of COUNT ports from one socket, and waits for nothing
+  scatter HOST PORT COUNT BYTES      sends a datagram to each of COUNT ports from one socket, without waiting
   segments HOST PORT SEGMENT BYTES COUNT
-                                     hands buffers of BYTES to the kernel, which makes datagrams of SEGMENT bytes of each (UDP_SEGMENT)
+                                     passes COUNT buffers of BYTES to the kernel, which splits each buffer into datagrams
+                                     of SEGMENT bytes (UDP_SEGMENT)
   offload DEVICE HOST PORT fragments|segments EACH BYTES
-                                     makes a device with the network of HOST, which receives a packet longer than its MTU, as the host of a
-                                     virtual machine hands it over: a datagram in fragments of EACH bytes, or datagrams of EACH bytes
+                                     creates a device in the subnet of HOST. The device receives one packet that is longer
+                                     than its MTU, as from the host of a virtual machine. The packet is a datagram in
+                                     fragments of EACH bytes, or consists of datagrams of EACH bytes.
 """
 
 import fcntl
@@ -124,7 +125,7 @@ def offload(name, host, port, kind, each, octets):
     length = 8 + int(octets)
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 1, 0, 64, 17, 0, source, target)
     header = header[:10] + struct.pack("!H", ones_sum(header) ^ 0xFFFF) + header[12:]
-    # The receiver of an offloaded packet finds the sum of the pseudo header in place of the checksum.
+    # The receiver of an offloaded packet expects the sum of the pseudo header in place of the checksum.
     pseudo = ones_sum(source + target + struct.pack("!HH", 17, length))
     datagram = struct.pack("!HHHH", 40_000, int(port), length, pseudo) + bytes(int(octets))
     offloads = struct.pack("=BBHHHH", NEEDS_CHECKSUM, GSO_TYPES[kind], 28, int(each), 20, 6)

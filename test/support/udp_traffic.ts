@@ -7,7 +7,7 @@ const PROGRAM = fileURLToPath(new URL('./udp_traffic.py', import.meta.url));
 
 type Count = readonly [datagrams: number, bytes: number];
 
-/** Datagrams and bytes of payload that a process has sent and received by its own count. */
+/** Number of datagrams and payload bytes that a process has sent and received, as counted by the process itself. */
 export interface UdpTraffic {
   readonly sent: Count;
   readonly received: Count;
@@ -17,12 +17,12 @@ function inside({ name }: TestNetns, args: readonly (string | number)[]): string
   return ['netns', 'exec', name, 'python3', '-u', PROGRAM, ...args.map(String)];
 }
 
-/** Runs `call`, `scatter` or `segments` of udp_traffic.py in a namespace to its end. */
+/** Runs `call`, `scatter` or `segments` of udp_traffic.py in a namespace until it exits. */
 export function sendUdp(netns: TestNetns, ...args: readonly (string | number)[]): UdpTraffic {
   return JSON.parse(execFileSync('ip', inside(netns, args), { encoding: 'utf8' }));
 }
 
-/** A server of udp_traffic.py in a namespace. */
+/** A server from udp_traffic.py, running in a namespace. */
 export class UdpServer implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -45,7 +45,7 @@ export class UdpServer implements AsyncDisposable {
     return server;
   }
 
-  /** Ends the server once nothing more arrives. */
+  /** Stops the server when no more datagrams arrive. */
   async end(): Promise<UdpTraffic> {
     this.#process.stdin?.end();
     const { value } = await this.#lines.next();

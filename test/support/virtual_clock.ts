@@ -1,7 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/core/clock.ts';
 
-/** A clock that advances by the length of each sleep without waiting. Long pauses thus take no time, and their lengths are exact. */
+/**
+ * A clock on which each sleep advances the time immediately by its length. Long pauses therefore take no time, and
+ * their lengths are exact.
+ */
 export class VirtualClock implements Clock {
   #nowMs = 0;
 

@@ -4,7 +4,10 @@ import { MibWalk } from '#sources/mib/walk.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { OBJECTS } from './kernel.ts';
 
-/** Prints the received segments and datagrams of every namespace by cookie, as the walk reads them in this process's namespace. */
+/**
+ * Prints the received segments and datagrams of every namespace by cookie, as the walk reads them when it runs in this
+ * process's namespace.
+ */
 using pass = await MibWalk.open(new BpfSource(OBJECTS, '/sys'), cpusOf('/sys'));
 const snapshot = await pass.read(freeCycle());
 const columns = [snapshot.column('Tcp', 'InSegs'), snapshot.column('Udp', 'InDatagrams')];

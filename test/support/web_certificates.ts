@@ -14,7 +14,10 @@ const DAY_MS = 86_400_000;
 /** Renders a time as `YYYYMMDDHHMMSSZ`. */
 const time = (date: Date) => `${date.toISOString().replace(/\D/g, '').slice(0, 14)}Z`;
 
-/** A certificate authority in a directory. It can sign certificates for any period, unlike `openssl x509`, whose certificates start now. */
+/**
+ * A certificate authority in a directory. It can sign certificates for any period. This is not possible with `openssl
+ * x509`, whose certificates start at the current time.
+ */
 export class CertificateAuthority {
   readonly #folder: string;
   readonly #name: string;
@@ -56,7 +59,7 @@ export class CertificateAuthority {
     );
   }
 
-  /** Signs a certificate for a new key. @returns the paths of certificate and key */
+  /** Signs a certificate for a new key. @returns the paths of the certificate and the key */
   sign(name: string, options: CertificateOptions = {}): { readonly cert: string; readonly key: string } {
     const { names = 'DNS:localhost,IP:127.0.0.1' } = options;
     const { from = new Date(Date.now() - DAY_MS), until = new Date(Date.now() + DAY_MS) } = options;

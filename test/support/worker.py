@@ -37,7 +37,7 @@ def limit(soft):
 
 
 def write(path, size):
-    """Writes with direct I/O, so that exactly this number of bytes goes to storage."""
+    """Writes with direct I/O, so that exactly this number of bytes is written to storage."""
     with mmap.mmap(-1, size) as buffer:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
         assert os.write(file, buffer) == size
@@ -122,7 +122,7 @@ def serve():
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(sys.argv[1])
     lines = connection.makefile("rw")
-    # The PID as the test sees it, and the PID in this process's own PID namespace.
+    # The PID that the test sees, and the PID in this process's own PID namespace.
     answer = {"pid": int(os.readlink("/proc/self")), "innerPid": os.getpid()}
     while True:
         lines.write(json.dumps(answer) + "\n")

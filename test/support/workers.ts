@@ -62,7 +62,7 @@ export class Worker {
     return this.#call('read', path, bytes);
   }
 
-  /** Reads and writes a byte this number of times, without storage. */
+  /** Reads and writes a single byte this number of times, without using storage. */
   calls(count: number): Promise<unknown> {
     return this.#call('calls', count);
   }
@@ -79,7 +79,10 @@ export class Worker {
     return this.#call('ignore_children');
   }
 
-  /** Starts children, or orphans, that each write this number of bytes, until the time is over. Returns their number. */
+  /**
+   * Starts children, or orphans, each of which writes this number of bytes, until the time has elapsed. Returns the
+   * number of processes started.
+   */
   async churn(path: string, bytes: number, seconds: number, orphans = false): Promise<number> {
     return (await this.#call('churn', path, bytes, seconds, orphans)) ?? 0;
   }
@@ -88,12 +91,14 @@ export class Worker {
     return this.#call('new_netns');
   }
 
-  /** Ends the first thread. The other threads continue, but the process accepts no more commands. */
+  /** Ends the first thread. The other threads continue, but the process accepts no further commands. */
   endFirstThread(): void {
     this.#send('end_first_thread');
   }
 
-  /** Ends the process. Resolves when it has closed its connection; its parent may not have waited for it yet. */
+  /**
+   * Ends the process. Resolves when the process has closed its connection. Its parent may not have waited for it yet.
+   */
   async end(): Promise<void> {
     const closed = new Promise((resolve) => this.#connection.once('close', resolve));
     this.#send('end');

@@ -55,7 +55,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Every status code seen, by path. */
+/** Status codes that were seen, by path. */
 const seen = new Map<string, Set<number>>();
 
 /** Requests a path, and checks that the response body matches the schema and that the status code is documented. */

@@ -21,7 +21,7 @@ it('all threads of a process are counted, with the CPU that they have used', () 
   while (spent < 30_000) spent = process.cpuUsage(cpuBefore).user;
   const since = ThreadTimes.of(process.pid).since(before);
   expect(since.threads.size).toBeGreaterThan(0);
-  // The kernel's accounting of a running thread lags by up to one tick.
+  // The kernel's CPU accounting of a running thread may lag by up to one tick.
   expect(cpuMsOf(since)).toBeGreaterThan(15);
 });
 

@@ -38,7 +38,7 @@ function converted(text: string): {
   return { document: parse(written), lines: written.split('\n'), warnings, leftOut };
 }
 
-/** Converts a configuration, and returns the probes that the agent would run. */
+/** Converts a configuration. Returns the probes that the agent would run with it. */
 function running(text: string) {
   return desiredProbes(reader.parse(convertText(text, 'yaml').text));
 }
@@ -351,7 +351,7 @@ describe('a configuration of KubeSkoop', () => {
   });
 });
 
-/** A value of any type, in place of one that a configuration may have. */
+/** A value of any type, which replaces a valid one in a configuration. */
 const anything = fc.anything({ maxDepth: 2, withNullPrototype: false });
 const entry = fc.oneof(
   fc.record({

@@ -5,12 +5,12 @@ import { elfSection } from '#sources/bpf/elf.ts';
 
 /** Kernel: include/uapi/linux/bpf.h, BPF_STX | BPF_ATOMIC | BPF_DW. */
 const ATOMIC_U64 = 0xdb;
-/** The result of the add is used: JIT compilers make it a full barrier. */
+/** An atomic addition whose result is used. JIT compilers make it a full barrier. */
 const FETCH_ADD = 1;
 const ADD = 0;
 const INSTRUCTION_BYTES = 8;
 const FIELDS = Object.keys(flowField).length;
-/** Copies of the handler at the end of a socket. */
+/** Number of copies of the handler for closed sockets. */
 const COPIES = 3;
 
 interface Atomic {
@@ -35,7 +35,7 @@ function atomicsOf(file: string, section: string): Atomic[] {
   return atomics;
 }
 
-// arm64 orders plain adds with nothing, so that the walk could count a socket twice (ADR 37).
+// On arm64, plain additions are not ordered with other accesses, so the walk could count a socket twice (ADR 37).
 describe('the end of a socket', () => {
   const atomics = atomicsOf('tcp_ends.bpf.o', 'tp_btf/inet_sock_set_state');
   const firsts = atomics.flatMap(({ offset, operation }, nth) =>
@@ -63,7 +63,7 @@ describe('the end of a socket', () => {
 });
 
 it('the walk has a full barrier between the ended sockets and the hash', () => {
-  // One for connections, and one for listening sockets.
+  // One fence is for connections, and one is for listening sockets.
   const fences = atomicsOf('tcpsummary.bpf.o', '.text').filter(({ operation }) => operation === FETCH_ADD);
   expect(fences.length).toBeGreaterThanOrEqual(2);
 });

@@ -11,7 +11,10 @@ const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
 const ARRAYS = [2, 6];
 
-/** Rules for the maps of src/bpf/common, the walks and discovery. A probe's definition has the rules for its own maps. */
+/**
+ * Rules for the maps of src/bpf/common, the walks and discovery. Each probe's definition contains the rules for the
+ * probe's own maps.
+ */
 const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
   fixed: [
     'address_cells',
@@ -82,7 +85,7 @@ describe.each(files)('%s', (file) => {
 
   it('has the maps that its rules need', () => {
     const rows = names.filter((name) => ruleOf(name) === 'rows');
-    // The maps of an object share one room, where each has a part of the rows.
+    // The row maps of an object share `rows_taken` and `rows_returned`, and each of them has a part of the rows.
     expect(rows.length).toBeLessThanOrEqual(2);
     if (rows.length > 0) expect(names).toEqual(expect.arrayContaining(['owners', 'rows_taken', 'rows_returned']));
     if (names.includes('events')) expect(names).toEqual(expect.arrayContaining(['owners', 'event_buckets']));

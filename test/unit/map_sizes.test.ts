@@ -5,7 +5,7 @@ import { mapSizes } from '../../scripts/map_sizes.ts';
 const MB = 1e6;
 const CPUS = 256;
 const OBJECT_MAX = 64 * MB;
-/** Maximum memory of the rows of 110 Pods. */
+/** Maximum memory for the rows of 110 Pods. */
 const PODS = 110;
 const OF_PODS_MAX = 0.3 * MB;
 /** Maximum memory of all per-CPU maps of an object. */

@@ -7,7 +7,7 @@ import { freeCycle } from '#core/cycle.ts';
 import { ApiHost } from '../support/api_host.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 
-/** The server responds to the first spelling without Express, and Express handles the others. */
+/** The server responds to the first spelling without Express. Express handles the other spellings. */
 const SPELLINGS = ['/metrics', '/metrics?debug=1', '/metrics/', '/METRICS', 'http://localhost/metrics'];
 const TEXT = 'netsonde_tcp_retransmits_total{pod="cart-0"} 12\n'.repeat(20_000);
 const KERNEL_TEXT = [TEXT.slice(0, 300_000), TEXT.slice(300_000)].map((text) => Uint8Array.from(encode(text)));
@@ -42,7 +42,7 @@ async function give(isCompressed: boolean, ageSeconds = 0): Promise<void> {
   host.kernel.agedPage = { page: { content, ledger: [], writtenMs: 1 }, ageSeconds };
 }
 
-/** Returns the agent's own metrics, which precede the kernel thread's page and are always current. */
+/** Returns the agent's own metrics. They precede the kernel thread's page, and are always current. */
 function ownPart(body: Buffer): string {
   const text = body.toString();
   expect(text.endsWith(TEXT)).toBe(true);

@@ -23,7 +23,7 @@ function blocks(language: string): string[] {
   return [...MIGRATION.matchAll(new RegExp(`^\`\`\`${language}\\n([^\`]*)\`\`\``, 'gm'))].map(([, text = '']) => text);
 }
 
-/** Returns the rows of the table whose heading starts with this cell. */
+/** Returns the rows of the table whose header row starts with this cell. */
 function rowsOf(head: string): string[][] {
   const [, rows = ''] =
     new RegExp(`^\\| ${head} \\|[^\\n]*\\n\\|[ -|]*\\n((?:\\|[^\\n]*\\n)+)`, 'm').exec(MIGRATION) ?? [];

@@ -44,8 +44,9 @@ class Numbers {
   }
 
   /**
-   * Usually returns the same number as before or one with as many digits, and sometimes one that is hard to format.
-   * @param isAdded whether the value may be added up under `*`; then it is an integer
+   * Usually returns the previous number or one with the same number of digits. Sometimes returns a number that is
+   * difficult to format.
+   * @param isAdded whether the value may be added up under `*`, in which case it must be an integer
    */
   counter(isAdded: boolean): Counter {
     const kind = this.below(24);
@@ -221,7 +222,7 @@ class Pair {
   }
 }
 
-/** Emits samples of all metrics for some namespaces. Some are emitted as columns, and some are left out. */
+/** Emits samples of all metrics for some namespaces. Some samples are emitted as columns, and some are omitted. */
 function emitAll(emit: LooseEmit, set: MetricSet, numbers: Numbers): void {
   const ids = Array.from({ length: PODS + 1 }, (_, id) => asNetnsId(id + 1));
   const bounds = new Set<JointBound>();

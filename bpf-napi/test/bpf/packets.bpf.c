@@ -89,7 +89,7 @@ int lengthen(struct __sk_buff *skb)
 	return bytes;
 }
 
-/* Returns the lower 32 bits of the cookie of the namespace in which it runs. */
+/* Returns the lower 32 bits of the cookie of the namespace in which the program runs. */
 SEC("tc")
 int cookie(struct __sk_buff *skb)
 {

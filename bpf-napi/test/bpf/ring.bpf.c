@@ -27,7 +27,8 @@ struct emission {
 	__u32 lost;
 };
 
-/* Writes a record: its number, its length, and then only bytes that are the lower byte of its number. */
+/* Writes a record that consists of its number, its length, and bytes that all equal the lower byte of its
+ * number. */
 static long emit_one(__u32 index, struct emission *emission)
 {
 	__u32 record[RECORD_BYTES_MAX / sizeof(__u32)];

@@ -23,7 +23,8 @@ const TRAFFIC = `
   });`;
 
 /**
- * Attaches a program to a cgroup as the only one for its hook, without BPF_F_ALLOW_MULTI. It stays until the cgroup is removed.
+ * Attaches a program to a cgroup as the only one for its hook, without BPF_F_ALLOW_MULTI. The program stays attached
+ * until the cgroup is removed.
  * Kernel: include/uapi/linux/bpf.h, BPF_PROG_GET_FD_BY_ID, BPF_PROG_ATTACH.
  */
 const ATTACH_ALONE = `
@@ -50,14 +51,16 @@ export class TestCgroup implements Disposable {
     mkdirSync(this.path);
   }
 
-  /** Runs a process in the cgroup that sends datagrams to itself in the namespace, and waits for it to end. */
+  /**
+   * Runs a process in the cgroup and the namespace that sends datagrams to itself, and waits until the process exits.
+   */
   traffic({ name }: TestNamespace, datagrams: number): void {
     const enter = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
     const command = ['ip', 'netns', 'exec', name, process.execPath, '--eval', TRAFFIC, String(datagrams)];
     execFileSync('sh', ['-c', enter, 'sh', this.path, ...command], { timeout: 20_000 });
   }
 
-  /** Attaches a loaded program for packets that are sent, so that the cgroup takes no other one. */
+  /** Attaches a loaded program for sent packets, so that the cgroup accepts no other program for them. */
   attachAlone(programId: number): void {
     execFileSync('python3', ['-c', ATTACH_ALONE, this.path, String(programId), String(EGRESS)]);
   }

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { BpfObject, BpfRing, BpfStats } from '../../lib/index.ts';
 
-/** Child process of process_exit.test.ts. Opens resources, closes nothing, and ends in one of several ways. */
+/** Child process of process_exit.test.ts. Opens resources, closes none of them, and exits in one of several ways. */
 const [objects = '', way] = process.argv.slice(2);
 
 async function load(name: string, program: string): Promise<BpfObject> {

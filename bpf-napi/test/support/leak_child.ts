@@ -34,7 +34,7 @@ async function load(name = 'ring', program = 'emit'): Promise<BpfObject> {
 const warnings: string[] = [];
 process.on('warning', (warning) => warnings.push(`${warning.name}: ${warning.message}`));
 
-// Referenced by this module so that only the ring is forgotten.
+// This module references the object so that only the ring is forgotten.
 const owner = await load();
 const before = openDescriptors();
 

@@ -46,7 +46,7 @@ function subscribe(queueBytes: number): () => void {
 }
 
 const TASKS = {
-  /** Ends by itself and posts the number of entries that it has seen. */
+  /** Exits without being terminated, and posts the number of entries that it read. */
   async count() {
     let entries = 0;
     for (let round = 0; round < 20; round++) {
@@ -167,7 +167,7 @@ const TASKS = {
     setInterval(() => {}, 1000);
   },
 
-  /** Repeatedly walks over the sockets. */
+  /** Repeatedly runs an iterator over the sockets. */
   async iterate() {
     const object = await open('iterators', ['tcp_ports']);
     await object.load();

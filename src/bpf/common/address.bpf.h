@@ -16,7 +16,7 @@ struct {
 } address_cells SEC(".maps");
 
 /*
- * Converts a pointer to a number. The verifier allows no arithmetic on kernel addresses, but treats a value loaded
+ * Converts a pointer to a number. The verifier does not allow arithmetic on kernel addresses, but treats a value loaded
  * from a map as a number.
  */
 static __always_inline __u64 address_of(const void *pointer, __u32 program)

@@ -5,8 +5,8 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Returns an argument of a typed tracepoint or function as an untyped pointer, which must be read with
- * BPF_CORE_READ(). Needed for arguments that may be NULL: the verifier of kernels 6.6 to 6.12 assumes that typed
+ * Returns an argument of a typed tracepoint or function as an untyped pointer, which must be read with BPF_CORE_READ().
+ * This is needed for arguments that may be NULL because the verifier of kernels 6.6 to 6.12 assumes that typed
  * arguments are never NULL, removes checks for NULL, and allows direct access.
  */
 static __always_inline void *plain_argument(const __u64 *ctx, int index)

@@ -29,10 +29,10 @@ struct {
 	__type(value, struct count_value);
 } counts SEC(".maps");
 
-/* Number of sums per slot for keys without a row. The probe assigns one of the sums to each key. */
+/* Number of sums per slot for keys without a row. The probe assigns each key to one of these sums. */
 #define COUNT_RESTS 16
 
-/* Indexed by slot * COUNT_RESTS + rest. All entries exist from the start, so every count has a place. */
+/* Indexed by slot * COUNT_RESTS + rest. All entries exist from the start, so no count is lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS *COUNT_RESTS);

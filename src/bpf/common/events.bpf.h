@@ -35,7 +35,7 @@ struct event_bucket {
 	__u64 refilled; /* jiffies */
 	__u64 tokens; /* in units of 1/jiffies_per_second of an event */
 	__u64 position; /* position of the ring's reader when `bytes` was reset */
-	__u64 bytes; /* written to the ring since then */
+	__u64 bytes; /* written to the ring since `position` was set */
 };
 
 /* Buckets by slot. All namespaces of an owner share one bucket. */
@@ -51,19 +51,19 @@ struct {
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
 
-/* User space decodes ring records with the layout of their struct. This keeps the struct in the object's BTF. */
+/* User space decodes ring records with the layout of their struct. This macro keeps the struct in the object's BTF. */
 #define EVENT_RECORD(type) const struct type *const volatile type##_record = NULL
 
 /*
- * Takes a token. Two CPUs may both get the last one because the limit only needs to bound the cost. Time is in
- * jiffies because reading the clock would take ten times as long as the rest of the function.
+ * Takes a token. Two CPUs may both get the last one because the limit only needs to bound the cost. Time is in jiffies
+ * because reading the clock would take ten times as long as the rest of the function.
  *
- * @param rate tokens per second, and the size of a bucket
+ * @param rate tokens per second, which is also the capacity of a bucket
  */
 static __always_inline bool event_take_token(struct event_bucket *bucket, __u64 rate)
 {
 	__u64 now = bpf_jiffies64(), full = rate * jiffies_per_second;
-	/* Each field is read only once because another CPU may change it. The other CPU's time may also be ahead. */
+	/* Each field is read only once because another CPU may change it. That CPU's time may also be ahead. */
 	__u64 tokens = *(volatile __u64 *)&bucket->tokens;
 	__s64 elapsed = now - *(volatile __u64 *)&bucket->refilled;
 

@@ -12,9 +12,9 @@ const volatile __u64 timer_bases_at = 0;
 #define TIMER_BASES_MAX 3
 
 /*
- * Returns the namespace of fragments that are discarded because the rest of their packet did not arrive. They no
- * longer have a device, but the running timer of this CPU belongs to their fragment queue. Returns 0 if another timer
- * is running.
+ * Returns the namespace of fragments that are discarded because the rest of their packet did not arrive. Such fragments
+ * no longer have a device, but the running timer of this CPU belongs to their fragment queue. Returns 0 if another
+ * timer is running.
  */
 static __always_inline __u64 fragment_timer_netns(void)
 {

@@ -9,8 +9,9 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Histogram of durations with buckets whose bounds double. Bucket i counts durations of more than 2^(i-1) and at most
- * 2^i microseconds. The first bucket also includes shorter durations, and the last bucket longer ones.
+ * Histogram of durations. Each bucket's upper limit is twice that of the previous bucket: bucket i counts durations of
+ * more than 2^(i-1) and at most 2^i microseconds. The first bucket also includes shorter durations, and the last bucket
+ * longer ones.
  */
 #define HISTOGRAM_BOUNDS 25 /* the last is 16.8 seconds */
 
@@ -22,10 +23,10 @@ struct histogram {
 EVENT_RECORD(histogram);
 
 /*
- * Defines a map of histogram structs by namespace cookie, and the function histograms_of(), which creates the entry
- * of a namespace on first use. If the owner of a namespace has no free row, the namespace uses the owner's row for
- * the rest. The histograms are shared by all CPUs because per-CPU histograms for 110 Pods would take 63 MB with 128
- * possible CPUs.
+ * Defines a map of histogram structs by namespace cookie, and the function histograms_of(), which creates the entry of
+ * a namespace on first use. If the owner of a namespace has no free row, the namespace uses a row that all such
+ * namespaces of the owner share. The histograms are shared by all CPUs because per-CPU histograms for 110 Pods would
+ * take 63 MB with 128 possible CPUs.
  */
 #define NETNS_HISTOGRAMS(name)                                                                 \
 	struct {                                                                               \
@@ -70,7 +71,7 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 
 	if (microseconds >> (HISTOGRAM_BOUNDS - 1))
 		return HISTOGRAM_BOUNDS;
-	/* Number of bits that the value needs. */
+	/* Determines the number of significant bits. */
 	for (int step = 16; step; step /= 2) {
 		if (rest >> step) {
 			bits += step;
@@ -80,14 +81,14 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 	return bits + rest;
 }
 
-/* Adds to a histogram of this CPU to which no other program adds. */
+/* Adds to a histogram of this CPU that no other program updates. */
 static __always_inline void histogram_add(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);
 
 	/*
-	 * Keeps the value in one register. Otherwise the compiler may check a copy, which the verifier does not
-	 * recognize.
+	 * Keeps the value in one register. Otherwise the compiler may check the limit on a copy, and the verifier would
+	 * not know the limit of the value itself.
 	 */
 	barrier_var(bucket);
 	if (bucket > HISTOGRAM_BOUNDS)
@@ -96,7 +97,7 @@ static __always_inline void histogram_add(struct histogram *histogram, __u64 nan
 	histogram->sum += nanoseconds ? nanoseconds : 1;
 }
 
-/* Adds to a histogram that other CPUs also add to. */
+/* Adds to a histogram that other CPUs also update. */
 static __always_inline void histogram_add_shared(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);

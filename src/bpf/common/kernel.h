@@ -16,7 +16,7 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-/* The list ends in an odd number instead of NULL. The number identifies the chain: (number << 1) | 1. */
+/* The list ends with an odd value instead of NULL: (number << 1) | 1, where the number identifies the chain. */
 struct hlist_nulls_node {
 	struct hlist_nulls_node *next, **pprev;
 };
@@ -107,7 +107,7 @@ struct rhashtable {
 	atomic_t nelems;
 };
 
-/* IP fragments that wait for the rest of their packet. */
+/* IP fragments waiting for the remaining fragments of their packet. */
 struct fqdir {
 	struct rhashtable rhashtable;
 	atomic_long_t mem;
@@ -150,9 +150,9 @@ struct inet_timewait_death_row {
 	struct inet_hashinfo *hashinfo;
 };
 
-/* Ports that the kernel assigns to clients by itself. */
+/* Range of ports that the kernel assigns to sockets without a bound port. */
 struct local_ports {
-	__u32 range; /* 6.8: the last port in the upper half, the first one in the lower half */
+	__u32 range; /* since 6.8: last port in the upper half, first port in the lower half */
 };
 
 struct local_ports___before_6_8 {
@@ -216,7 +216,7 @@ struct nf_conntrack_net {
 	struct ctl_table_header *sysctl_header;
 };
 
-/* Per-namespace data of modules, by the number that a module got when it was registered. */
+/* Per-namespace data of modules, indexed by the number that each module got when it was registered. */
 struct net_generic {
 	struct {
 		unsigned int len;
@@ -311,7 +311,7 @@ struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 };
 
-/* Control groups of a process: one per controller, in any hierarchy, and one in the v2 hierarchy. */
+/* Cgroups of a process: one per controller, in any hierarchy, and one in the v2 hierarchy. */
 struct css_set {
 	struct cgroup_subsys_state *subsys[1];
 	struct cgroup *dfl_cgrp;
@@ -376,7 +376,8 @@ struct net_device_ops {
 };
 
 /*
- * Per-CPU counts that the network core keeps for a device. Allocated when the core drops a packet for the first time.
+ * Per-CPU counts that the network core keeps for a device. Allocated when the core first drops one of the device's
+ * packets.
  */
 struct net_device_core_stats;
 
@@ -388,7 +389,7 @@ enum netdev_stat_type {
 	NETDEV_PCPU_STAT_DSTATS,
 };
 
-/* Read as a whole because members are unions on newer kernels. */
+/* Read as a whole because its members are unions in newer kernels. */
 struct net_device_stats {
 	unsigned long rx_packets;
 };
@@ -419,12 +420,12 @@ struct proto {
 	struct list_head node;
 };
 
-/* The only part that TIME_WAIT and request sockets have. */
+/* The only part of a socket that TIME_WAIT and request sockets have. */
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	unsigned int skc_hash;
-	__u32 skc_portpair; /* the remote port in network order, and above it the local port */
+	__u32 skc_portpair; /* remote port in network order, followed by the local port */
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
@@ -485,11 +486,11 @@ struct inet_sock {
 	struct sock sk;
 	struct ipv6_pinfo *pinet6;
 	__be16 inet_sport;
-	int mc_index; /* of multicast; on a TCP socket that was accepted, the interface of the SYN */
+	int mc_index; /* interface for multicast; on an accepted TCP socket, the interface of the SYN */
 };
 
 struct request_sock_queue {
-	__u8 rskq_defer_accept; /* on a listening socket: number of times that it waits for data */
+	__u8 rskq_defer_accept; /* on a listening socket: how many times it waits for data (TCP_DEFER_ACCEPT) */
 };
 
 struct inet_connection_sock {
@@ -511,16 +512,15 @@ struct minmax {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
-	__u64 bytes_sent; /* payload, retransmissions included */
+	__u64 bytes_sent; /* payload, including retransmissions */
 	__u64 bytes_retrans;
 	__u64 bytes_received; /* a FIN counts as one byte */
 	__u32 segs_in, segs_out;
 	__u32 rcv_ooopack;
-	__u32 chrono_stat[3]; /* jiffies: busy; limited by the receiver's window, by the send buffer */
+	__u32 chrono_stat[3]; /* jiffies: busy, limited by the receiver's window, limited by the send buffer */
 	struct minmax rtt_min; /* microseconds */
 	__u32 rcv_tstamp; /* jiffies at the last ACK */
-	__u32 retrans_stamp; /* time of the first SYN or retransmission: milliseconds, or microseconds where tcp_usec_ts
-				is set */
+	__u32 retrans_stamp; /* time of the first SYN or retransmission, in ms; in µs if tcp_usec_ts is set */
 	__u8 tcp_usec_ts : 1; /* 6.7 */
 	__u32 srtt_us;
 	__u32 snd_cwnd;
@@ -581,7 +581,7 @@ struct sk_buff {
 	__u16 network_header;
 	__u16 mac_header;
 	unsigned char *head;
-	unsigned int end; /* offset of the shared info from the head; an address where addresses have 32 bits */
+	unsigned int end; /* offset of the shared info from the head; on 32-bit kernels an address */
 };
 
 /* At the end of a packet's buffer. */
@@ -589,7 +589,7 @@ struct skb_shared_info {
 	unsigned int gso_type;
 };
 
-/* Types of the driver virtio_net. */
+/* Types of the virtio_net driver. */
 struct virtnet_info {
 	struct net_device *dev;
 };

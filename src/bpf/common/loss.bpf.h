@@ -13,7 +13,8 @@
 
 /*
  * Decides whether a packet that the kernel frees is lost. A packet is lost if a rule or a program decided to drop it,
- * if a resource was exhausted, or if it was an unserved request to this host only. All other packets are discards.
+ * if a resource was exhausted, or if it was a request, addressed only to this host, that nothing served. All other
+ * packets are discards.
  */
 
 enum discard_class {
@@ -24,23 +25,23 @@ enum discard_class {
 	CLASS_NOT_FOR_US, /* for the MAC address of another host */
 	CLASS_BEFORE_FORWARDING, /* multicast on a port of a bridge that does not forward yet */
 	CLASS_UNHANDLED_PROTOCOL, /* a type of frame that this host does not handle */
-	CLASS_PURGED, /* queued in a socket that was closed */
+	CLASS_PURGED, /* still queued in a socket that was closed */
 	CLASS_CONFIGURED, /* excluded from losses by the configuration */
 	CLASS_UNCLASSIFIED, /* the rule cannot decide */
 };
 
-/* Meaning of a drop reason. Some rules also depend on the packet. */
+/* How to treat a drop reason. Some rules also depend on the packet. */
 enum loss_rule {
 	RULE_UNKNOWN, /* the reason is newer than this table */
 	RULE_LOSS, /* a decision to drop, or an exhausted resource */
-	RULE_NO_REASON, /* the kernel gives no reason, so the place of the packet decides */
+	RULE_NO_REASON, /* the kernel reports no reason, so the location of the packet decides */
 	RULE_REQUEST, /* a loss if the packet is a request */
 	RULE_UNICAST, /* a loss if the packet was sent to one host */
 	RULE_WINDOW, /* a loss if the packet is longer than a window probe */
 	RULE_BRIDGE, /* like RULE_UNICAST, on a port that does not forward yet */
 	RULE_OLD, /* a loss if the data is new to the connection (kernel: tcp_validate_incoming(), old timestamps) */
 	RULE_QUEUE, /* a loss unless the packet was queued in a socket */
-	RULE_QDISC, /* a loss; like RULE_UNICAST if the device has no queue yet, or no longer */
+	RULE_QDISC, /* a loss, but like RULE_UNICAST if the device cannot send */
 	RULE_CLASS, /* RULE_CLASS + class: never a loss */
 };
 
@@ -67,7 +68,7 @@ SHARED_ENUM(loss_rule);
 #define ICMPV6_REDIRECT 137
 #define ICMPV6_LISTENER2 143
 
-/* Properties of a packet that decide about loss. */
+/* Properties of a packet that determine whether it is lost. */
 struct packet_view {
 	struct packet_tuple tuple;
 	bool is_shared; /* sent to more than one host */
@@ -113,7 +114,7 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 	headers = transport - network + (offset >> 4) * 4;
 	bpf_probe_read_kernel(&length, sizeof(length), network + (tuple->family == 4 ? 2 : 4));
 	total = bpf_ntohs(length) + (tuple->family == 4 ? 0 : 40);
-	/* The length field is zero in merged packets that exceed it. */
+	/* The length field is zero in merged packets that are too long for it. */
 	if (!length)
 		return BPF_CORE_READ(skb, len);
 	return total > headers ? total - headers : 0;
@@ -124,7 +125,7 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 
 /*
  * Returns whether the packet's device is down or has no carrier. The queue of such a device is replaced by one that
- * refuses all packets (kernel: net/sched/sch_generic.c, noop_qdisc). The other built-in queue refuses none.
+ * refuses all packets (kernel: net/sched/sch_generic.c, noop_qdisc). The other built-in queue accepts all packets.
  */
 static __always_inline bool is_on_idle_device(struct sk_buff *skb)
 {
@@ -177,8 +178,8 @@ static __always_inline bool is_link_control(const struct packet_view *view)
 #define DHCP_CLIENT 68
 
 /*
- * Returns whether this is a DHCP reply. Its destination is an address that the client does not have yet, so it is
- * read by a packet socket and dropped by IP.
+ * Returns whether this is a DHCP reply. It is sent to an address that the client does not have yet, so a packet socket
+ * reads it and IP drops it.
  */
 static __always_inline bool is_dhcp_answer(const struct packet_tuple *tuple)
 {
@@ -221,7 +222,7 @@ static __always_inline bool is_closing(__u8 state)
 	       state == STATE_CLOSE_WAIT || state == STATE_CLOSING || state == STATE_LAST_ACK || state == STATE_CLOSE;
 }
 
-/* Classifies a packet that TCP freed without a reason. The receiver is known since 6.11. */
+/* Classifies a packet that TCP freed without a reason. The kernel reports the receiver since 6.11. */
 static __always_inline int judge_tcp(const struct packet_view *view, const struct sock *receiver)
 {
 	__u8 state = receiver ? BPF_CORE_READ(receiver, __sk_common.skc_state) : 0;
@@ -231,7 +232,7 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 	if (state == STATE_LISTEN && socket_queue_full(receiver))
 		return LOST;
 	if (is_syn(view)) {
-		/* The SYN was retransmitted, or both ends connect at the same time. */
+		/* Either the SYN was retransmitted, or both ends are connecting at the same time. */
 		if (state == STATE_LISTEN || state == STATE_SYN_SENT || state == STATE_SYN_RECV ||
 		    state == STATE_NEW_SYN_RECV || state == STATE_TIME_WAIT)
 			return CLASS_CONTROL;
@@ -241,13 +242,13 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 		return is_closing(state) ? CLASS_DUPLICATE : CLASS_UNCLASSIFIED;
 	if (receiver || view->tcp_flags & TCP_FIN)
 		return CLASS_CONTROL;
-	/* May be the last acknowledgement of a handshake that was refused because of a full queue. */
+	/* This may be the last acknowledgement of a handshake that was refused because of a full queue. */
 	return CLASS_UNCLASSIFIED;
 }
 
 /*
- * Classifies a packet whose timestamp is too old. It may be a late duplicate, or come from another host behind the
- * same address. The receiver tells whether the data is new.
+ * Classifies a packet whose timestamp is too old. It may be a late duplicate, or come from another host behind the same
+ * address. The state of the receiving socket shows whether the data is new.
  */
 static __always_inline int judge_old(const struct packet_view *view, const struct sock *receiver)
 {
@@ -267,7 +268,10 @@ static __always_inline int judge_old(const struct packet_view *view, const struc
 		       : CLASS_DUPLICATE;
 }
 
-/* Classifies a packet without a drop reason. @param has_reasons the kernel gives reasons for other packets */
+/*
+ * Classifies a packet without a drop reason.
+ * @param has_reasons whether the kernel reports reasons for other packets
+ */
 static __always_inline int judge_place(const struct packet_view *view, const struct sock *receiver, bool has_reasons,
 				       bool has_place)
 {
@@ -286,8 +290,10 @@ static __always_inline int judge_place(const struct packet_view *view, const str
 		return CLASS_NOT_FOR_US;
 	if (!view->is_shared)
 		return is_dhcp_answer(&view->tuple) ? CLASS_CONTROL : LOST;
-	/* A program of the driver refused the whole frame. For frames that it does not forward, the network stack
-	 * gives reasons. */
+	/*
+	 * A program of the driver refused the whole frame. For frames that the program does not forward, the network
+	 * stack reports reasons.
+	 */
 	if (view->has_frame && !is_link_control(view))
 		return has_reasons ? LOST : CLASS_UNCLASSIFIED;
 	return class_of_shared(view);
@@ -296,7 +302,7 @@ static __always_inline int judge_place(const struct packet_view *view, const str
 /*
  * Returns LOST, or the class of the discard.
  * @param receiver socket that received the packet, as an untyped pointer; NULL if the kernel does not report it
- * @param has_place the packet has a device
+ * @param has_place whether the packet has a device
  */
 static __always_inline int judge_loss(const struct packet_view *view, __u32 rule, const struct sock *receiver,
 				      bool has_reasons, bool has_place)

@@ -44,7 +44,7 @@ enum mib_ip_setting {
 
 #define IP_SETTINGS (IP_SETTING_DEFAULT_TTL + 1)
 
-/* Values that a namespace has only once, not per CPU. */
+/* Values that exist once per namespace and not per CPU. */
 struct mib_once {
 	__u64 ip_settings[IP_SETTINGS];
 	__u64 icmp_received[ICMP_TYPES];
@@ -80,7 +80,7 @@ SHARED_ENUM(mib_ip_setting);
 struct mib_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 tables; /* a bit for each table that was read on every CPU; other tables are invalid */
+	__u32 tables; /* one bit for each table that was read on every CPU; all other tables are invalid */
 	struct mib_once once;
 	struct mib_values values;
 };
@@ -120,8 +120,9 @@ struct mib_sum {
 	}
 
 /*
- * Adds the values of the nth CPU to the row; returns 1 if its offset is unknown. A global function, so that the
- * verifier checks it once and not in each iteration of the calling loop, which exceeds the limits of Linux 7.2.
+ * Adds the values of the nth CPU to the row; returns 1 if the CPU's offset is unknown. This is a global function so
+ * that the verifier checks it only once and not in each iteration of the calling loop, which would exceed the limits of
+ * Linux 7.2.
  */
 __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
 {
@@ -170,8 +171,8 @@ static long mib_add_cpu(__u64 index, struct mib_sum *sum)
 	int stop = mib_add_share(index, sum);
 
 	/*
-	 * Without the barrier, clang 19 analyses the function and removes the test that tells the verifier that this
-	 * is 0 or 1.
+	 * Without the barrier, clang 19 analyses the function and removes the comparison that proves to the verifier
+	 * that the result is 0 or 1.
 	 */
 	barrier_var(stop);
 	return stop ? 1 : 0;
@@ -208,7 +209,7 @@ static __always_inline void mib_read_once(struct net *net, struct mib_row *row)
 		row->tables |= 1U << MIB_ICMP6_TYPES;
 }
 
-/* CPUs over which a walk over namespaces sums. */
+/* CPUs whose values are summed by a walk over namespaces. */
 struct mib_cpus {
 	__u64 anchor; /* percpu_anchor_base() */
 	__u32 count; /* number of entries in percpu_cpus */
@@ -224,8 +225,10 @@ static __always_inline bool mib_write(__u32 index, struct net *net, __u32 flags,
 		return false;
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
-	/* Starts with all bits and clears those of missing tables. With a local variable, the verifier would check
-	 * every combination of bits. */
+	/*
+	 * The row starts with all bits, and the bits of missing tables are cleared. If the bits were in a local
+	 * variable, the verifier would check every combination of them.
+	 */
 	row->tables = MIB_ALL_PER_CPU;
 	MIB_FIND(tcp, tcp_statistics)
 	MIB_FIND(tcpext, net_statistics)

@@ -11,13 +11,13 @@
 /*
  * Walks over all network namespaces of the machine, one slice per call.
  *
- * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). The list head is
- * not an exported symbol, so the walk starts at the caller's own namespace and continues until it is there again. It
- * passes the list head, which is not a namespace. It is recognized because its ns.ops, read like a namespace's,
- * differ from ours.
+ * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). The list head is not
+ * an exported symbol, so the walk starts at the caller's own namespace and continues until it returns there. On the way
+ * it passes the list head, which is not a namespace. The walk recognizes the list head because its ns.ops, read as if
+ * it were a namespace, differ from those of the caller's namespace.
  *
- * Programs run with BPF_PROG_TEST_RUN as raw tracepoint programs, which the kernel runs under rcu_read_lock(). They
- * are never attached.
+ * Programs run with BPF_PROG_TEST_RUN as raw tracepoint programs, which the kernel runs under rcu_read_lock(). They are
+ * never attached.
  *
  * A slice starts after a given number of entries, or where the last slice of the object ended. Skipping thousands of
  * entries for each slice would take longer than reading them, and the duration of a walk would grow quadratically.
@@ -34,7 +34,7 @@ enum netns_walk_result {
 /* Flags of a row. */
 enum netns_flag {
 	NETNS_INITIAL = 1, /* initial namespace of the machine, which is the entry after the list head */
-	NETNS_DYING = 2, /* without references; the kernel is about to remove it */
+	NETNS_DYING = 2, /* has no references left; the kernel is about to remove it */
 	NETNS_NESTED = 4, /* created in a user namespace other than the initial one */
 };
 
@@ -107,8 +107,9 @@ static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk,
 }
 
 /*
- * Returns whether the entry at which the last slice ended is still in the list and is the same namespace. A removed
- * entry has a poisoned back link (kernel: list_del_rcu()), and a namespace in reused memory has another cookie.
+ * Returns whether the entry at which the last slice ended is still in the list and is still the same namespace. A
+ * removed entry has a poisoned back link (kernel: list_del_rcu()), and a namespace in reused memory has a different
+ * cookie.
  */
 static __always_inline bool netns_cursor_holds(void)
 {
@@ -120,9 +121,10 @@ static __always_inline bool netns_cursor_holds(void)
 }
 
 /*
+ * Initializes a slice.
  * @param skip number of entries before the first row
- * @param goes_on start at the last row of the previous slice instead, if possible
- * Returns whether the walk starts there.
+ * @param goes_on whether to start at the last row of the previous slice instead, if possible
+ * @return whether the slice starts at that row
  */
 static __always_inline bool netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count, bool goes_on)
 {

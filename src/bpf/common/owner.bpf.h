@@ -9,8 +9,8 @@
 #include <stdbool.h>
 
 /*
- * Finds the owner of a process by its cgroup path, in which some directory names belong to a Pod or a container. The
- * outermost cgroup that looks like a Pod's is taken because inner cgroups were created by processes of the Pod.
+ * Finds the owner of a process by its cgroup path, in which some directories are named after a Pod or a container. The
+ * outermost cgroup that looks like a Pod's is used because inner cgroups were created by processes of the Pod.
  * src/pods/cgroup.ts applies the same rules to these names and to the paths of /proc.
  *
  * Must be called under rcu_read_lock(), which keeps the task's cgroups and their directory names alive.
@@ -33,7 +33,7 @@ struct owner_name {
 	char text[OWNER_NAME];
 };
 
-/* Names are empty if not found. */
+/* Names that were not found are empty. */
 struct owner_names {
 	struct owner_name container; /* outermost container below the Pod, or anywhere if there is no Pod */
 	struct owner_name pod; /* outermost Pod */
@@ -69,7 +69,7 @@ static __always_inline char owner_at(const struct owner_name *name, __u32 index)
 	return name->text[index & (OWNER_NAME - 1)];
 }
 
-/* Returns 1 if the character is `wanted`. Free of branches because the verifier would check each of them. */
+/* Returns 1 if the character is `wanted`. Does not branch because the verifier would check each branch. */
 static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index, char wanted)
 {
 	__u32 difference = (__u8)(owner_at(name, index) ^ wanted);
@@ -109,7 +109,7 @@ static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 
 	       (owner_at(name, start - 1) ^ 'd');
 }
 
-/* Global functions, so that the verifier checks each separately instead of all combinations of paths. */
+/* These are global functions so that the verifier checks each one separately instead of all combinations of paths. */
 __noinline int owner_is_pod(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - POD_UID;
@@ -164,7 +164,7 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 
 	if (!name || length < CONTAINER_ID + OWNER_RUNTIME + 1 || owner_at(name, end) != ':')
 		return 0;
-	/* Starts at the farthest position, so that the nearest colon wins. */
+	/* Starts at the farthest position so that the nearest colon wins. */
 	for (__u32 index = OWNER_RUNTIME; index; index--) {
 		__u32 is_colon = owner_is(name, end - index, ':');
 
@@ -174,8 +174,8 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 }
 
 /*
- * Returns an enum owner_kind: what a directory with this name may be. Inlined because the stacks of all nested calls
- * are limited to 512 bytes, at least up to 6.1.
+ * Returns what a directory with this name may be, as an enum owner_kind. The function is inlined because the stacks of
+ * all nested calls are limited to 512 bytes, at least up to 6.1.
  */
 static __always_inline int owner_kind_of(const struct owner_name *name, __u32 length)
 {
@@ -232,7 +232,7 @@ static __always_inline void owner_copy(struct owner_name *to, const struct owner
 	bpf_probe_read_kernel(to, sizeof(*to), from);
 }
 
-/* Stores a Pod's directory, which is further out than everything found so far. */
+/* Stores a Pod's directory, which is closer to the root than everything found so far. */
 static __always_inline void owner_take_pod(struct owner_names *names, const struct owner_name *name)
 {
 	/* A container around the previously found Pod belongs to this Pod. */
@@ -330,7 +330,7 @@ static long owner_search_subsystem(__u64 index, struct owner_search *search)
 
 /*
  * Returns the address of the css_set that the init process of a PID namespace sees as the cgroup root. If the node
- * itself is a container, cgroups further out do not belong to the node.
+ * itself is a container, cgroups above this root do not belong to the node.
  */
 static __always_inline __u64 owner_base(const struct pid_namespace *pids)
 {
@@ -338,8 +338,8 @@ static __always_inline __u64 owner_base(const struct pid_namespace *pids)
 }
 
 /*
- * Stores the names in owner_scratch. Returns the ID of the owner's directory, or 0 for none. Global like the
- * functions above.
+ * Stores the names in owner_scratch. Returns the ID of the owner's directory, or 0 if there is no owner. This is a
+ * global function for the same reason as the functions above.
  */
 __noinline __u64 owner_search_task(__u64 address, __u64 base)
 {

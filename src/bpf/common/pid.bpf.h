@@ -30,7 +30,7 @@ static __always_inline void pid_view_of_current(struct pid_view *view, __u32 abo
 	view->ns = BPF_CORE_READ(number, ns);
 }
 
-/* Returns the process ID of a task in that namespace; 0 if it has none. */
+/* Returns the process ID of a task in the namespace of the view; 0 if it has none. */
 static __always_inline __u32 pid_in_view(const struct pid_view *view, const struct task_struct *task)
 {
 	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -44,8 +44,8 @@ static __always_inline __u32 pid_in_view(const struct pid_view *view, const stru
 #define PID_LEVELS 32 /* kernel: include/linux/pid_namespace.h, MAX_PID_NS_LEVEL */
 
 /*
- * Returns the ID of a task in the PID namespace with inode `inum`, which is stored in `ns`; 0 if the task is not in
- * it.
+ * Returns the ID of a task in the PID namespace with inode `inum`; 0 if the task is not in that namespace. Stores a
+ * pointer to the namespace in `ns`.
  */
 static __always_inline __u32 pid_in_namespace(const struct task_struct *task, __u32 inum,
 					      const struct pid_namespace **ns)

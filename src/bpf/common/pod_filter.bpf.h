@@ -6,7 +6,7 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-const volatile bool filters_pods = false; /* a pod filter is set; otherwise the verifier removes all of this */
+const volatile bool filters_pods = false; /* a pod filter is set; otherwise the verifier removes all code for it */
 
 /* Namespaces that the pod filter includes, by cookie. */
 struct {

@@ -18,8 +18,10 @@ struct event_process {
 
 EVENT_RECORD(event_process);
 
-/* Kernel: include/linux/preempt.h. The softirq bit means that a softirq is running. Sections with disabled bottom
- * halves count in steps of two above it. */
+/*
+ * Kernel: include/linux/preempt.h. The softirq bit means that a softirq is running. Sections with disabled bottom
+ * halves are counted above this bit, in steps of two.
+ */
 #define IN_INTERRUPT 0xff0100
 
 /* x86: offset from a CPU's run queue to its preempt count, which are both static per-CPU variables; 0 if unknown. */
@@ -27,9 +29,9 @@ const volatile __u64 preempt_count_at = 0;
 
 /*
  * Returns whether the kernel acts on behalf of the running process. A softirq often interrupts the process that sent
- * the packet, but does not act for it. Returns false if unknown. On x86, programs cannot get the address of the
- * preempt count because kernels without KALLSYMS_ALL refuse it. It is found through the run queue of the running
- * task's CPU.
+ * the packet, but does not act for it. Returns false if unknown. On x86, programs cannot get the address of the preempt
+ * count because kernels without KALLSYMS_ALL refuse it. Therefore the preempt count is found through the run queue of
+ * the running task's CPU.
  */
 static __always_inline bool in_process(void)
 {

@@ -8,9 +8,9 @@
 #include <stdbool.h>
 
 /*
- * Number of rows that each slot may use in the map with the object's counts. Programs write the number of allocated
- * rows and user space writes the number of freed rows, so neither overwrites the other. An object that includes this
- * file has one such map.
+ * Maximum number of rows that each slot may use in the map with the object's counts. Programs write the number of
+ * allocated rows and user space writes the number of freed rows, so neither overwrites the other. An object that
+ * includes this file has one such map.
  */
 const volatile __u32 owner_rows = 8; /* per owner */
 const volatile __u32 unlisted_rows = 1024; /* per slot for unlisted namespaces */
@@ -31,12 +31,12 @@ struct {
 } rows_returned SEC(".maps");
 
 /*
- * Key of the row for all keys of a slot that have no row of their own. Cookies are far smaller, so it cannot collide
- * with one.
+ * Key of a slot's shared row, which is used for all keys that have no row of their own. Cookies are far smaller, so no
+ * cookie equals this key.
  */
 #define REST_OF(slot) (1ULL << 63 | (slot))
 
-/* Allocates a row. Two CPUs may both get the last one. */
+/* Allocates a row. Two CPUs may both allocate the last one. */
 static __always_inline bool room_take(__u32 slot)
 {
 	__u32 *taken = bpf_map_lookup_elem(&rows_taken, &slot);
@@ -50,7 +50,7 @@ static __always_inline bool room_take(__u32 slot)
 	return true;
 }
 
-/* Frees a row because another CPU has created it or the map had no memory. */
+/* Frees a row that could not be created because another CPU had created it or the map had no memory. */
 static __always_inline void room_give_back(__u32 slot)
 {
 	__u32 *taken = bpf_map_lookup_elem(&rows_taken, &slot);

@@ -10,9 +10,9 @@
 #include <stdbool.h>
 
 /*
- * Owners of namespaces. Each owner has a share of the maps that others cannot use (ADR 25). An owner, such as a Pod
- * with all of its namespaces, is identified by a slot: a small number that user space assigns. Namespaces that user
- * space has not listed share two additional slots.
+ * Owners of namespaces. Each owner has a share of the maps that other owners cannot use (ADR 25). An owner, such as a
+ * Pod with all of its namespaces, is identified by a slot, which is a small number that user space assigns. Namespaces
+ * that user space has not listed share two additional slots.
  */
 enum owner_slot {
 	SLOT_UNLISTED,

@@ -24,9 +24,9 @@ static __always_inline bool socket_queue_full(const struct sock *sk)
 }
 
 /*
- * Fills a zeroed tuple with the socket's own end as the source and the other end as the destination. IPv6 sockets
- * that use IPv4 have IPv4-mapped addresses. A socket that is being closed has released its port number (skc_num is
- * 0), but still has the port it sends from.
+ * Fills a zeroed tuple with the socket's own end as the source and the other end as the destination. IPv6 sockets that
+ * use IPv4 have IPv4-mapped addresses. A socket that is being closed has released its port number (skc_num is 0), but
+ * the port from which it sends is still set.
  */
 static __always_inline void socket_read_tuple(struct packet_tuple *tuple, const struct sock *sk)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Histograms of the time that block devices take for requests, by owner, device and operation. Events for slow
+ * Histograms of the time that block devices take for requests, by owner, device and operation, and events for slow
  * requests.
  */
 #include "common/pod_filter.bpf.h"
@@ -13,7 +13,7 @@
 
 #define OPERATION_MASK 0xff /* operation in cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
 
-/* The kernel's first operations are counted separately (kernel: include/linux/blk_types.h, enum req_op). */
+/* The first of the kernel's operations are counted separately (kernel: include/linux/blk_types.h, enum req_op). */
 enum block_operation {
 	OPERATION_READ,
 	OPERATION_WRITE,
@@ -41,7 +41,7 @@ struct {
 	__type(value, struct histogram);
 } block_histograms SEC(".maps");
 
-/* A request in progress. The kernel has a fixed number of requests per device and reuses them. */
+/* A request in progress. The kernel allocates a fixed number of requests per device and reuses them. */
 struct block_request {
 	__u64 issued; /* nanoseconds; 0 if not issued yet */
 	__u64 netns;
@@ -124,7 +124,7 @@ static __always_inline struct histogram *histogram_made(const struct block_key *
 	return bpf_map_lookup_elem(&block_histograms, key);
 }
 
-/* Returns a histogram. If the owner has no free row, its requests are only counted by operation. */
+/* Returns a histogram. If the owner has no free row, its requests are counted only by operation. */
 static __always_inline struct histogram *histogram_of(const struct block_key *key)
 {
 	struct block_key rest = {.operation = key->operation, .device = "other"};
@@ -191,7 +191,7 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 	struct histogram *histogram;
 	struct block_key key = {};
 
-	/* Only part of the request is done. The rest is still being processed by the device. */
+	/* Only part of the request is complete. The device is still processing the remaining part. */
 	if (bytes < request->__data_len)
 		return 0;
 	record = bpf_map_lookup_elem(&block_requests, &address);

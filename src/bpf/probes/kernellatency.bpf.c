@@ -49,7 +49,7 @@ static __always_inline int observe_receive(struct packet_delivery *delivery)
 	return 0;
 }
 
-/* The delivery that ends is the last one that started on this CPU. */
+/* The delivery that has completed is the last one that started on this CPU. */
 static __always_inline int handle_transport_end(__u64 address)
 {
 	__u32 zero = 0;
@@ -68,7 +68,7 @@ static __always_inline int handle_received(const struct sk_buff *skb, __u64 netn
 	return 0;
 }
 
-/* These functions return the packet. If it is shared, for example with a capture, they return a copy. */
+/* These functions return the packet, or a copy if the packet is shared, for example with a capture. */
 SEC("fexit/ip_rcv_core")
 int received_v4_exit(__u64 *ctx)
 {

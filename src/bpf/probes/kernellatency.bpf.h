@@ -16,8 +16,8 @@
 const volatile __u64 threshold = 0; /* nanoseconds; packets with a longer total time cause an event */
 
 /*
- * Measured paths. WAY_RECEIVE and WAY_SEND are measured in stages by functions of the IP layer. The others replace
- * them if these functions cannot be hooked; they are measured by tracepoints around the layer.
+ * Measured paths. WAY_RECEIVE and WAY_SEND are measured in stages by functions of the IP layer. If these functions
+ * cannot be hooked, the other paths are measured instead, by tracepoints around the layer.
  */
 enum packet_way {
 	WAY_RECEIVE,
@@ -59,7 +59,7 @@ struct {
 
 /*
  * The packet that this CPU is delivering to its transport protocol. With tracepoints, the last packet that this CPU
- * received. Facts for the event are stored here because the packet may be freed before the delivery ends.
+ * received. The data for the event is stored here because the packet may be freed before the delivery ends.
  */
 struct packet_delivery {
 	__u64 packet; /* address; 0 for none */
@@ -128,7 +128,7 @@ static __always_inline void begin(__u64 address, __u32 way, __u64 netns, __u64 o
 	slot->packet = address;
 }
 
-/* Returns the slot of a packet that has passed `stages` stages of this path. Frees the slot if it does not match. */
+/* Returns the slot of a packet that has passed `stages` stages of this path. Frees a slot that does not match. */
 static __always_inline struct packet_slot *find(__u64 address, __u32 way, __u64 owner, __u32 stages)
 {
 	struct packet_slot *slot = slot_of(address);
@@ -162,7 +162,10 @@ int packet_dropped(__u64 *ctx)
 	return 0;
 }
 
-/* If the times are out of order, two CPUs have written to the slot at the same time. */
+/*
+ * Computes the durations of the stages. Returns false if the times are out of order because two CPUs have written to
+ * the slot at the same time.
+ */
 static __always_inline bool read_stages(__u64 *stages, __u64 begun, const __u64 *passed, __u64 now)
 {
 	if (begun > passed[0] || passed[0] > passed[1] || passed[1] > now) {

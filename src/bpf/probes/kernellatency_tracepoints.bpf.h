@@ -95,8 +95,10 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	if (!passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
-	/* A process that had the socket locked also takes packets that arrived meanwhile, so the last packet may be a
-	 * different one. */
+	/*
+	 * A process that held the lock of the socket also receives packets that arrived meanwhile, so the last packet
+	 * may be a different one.
+	 */
 	if (!delivery || !delivery->packet || delivery->netns != netns_id(sk->__sk_common.skc_net.net) ||
 	    !is_last_packet(delivery, sk) || in_process()) {
 		count_miss(untracked);
@@ -140,7 +142,7 @@ int BPF_PROG(device_queued, struct sk_buff *skb)
 
 #define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
 
-/* Limit for headers that are added on the way, such as a VLAN tag or IPsec headers. */
+/* Maximum bytes of headers that are added on the way, such as a VLAN tag or IPsec headers. */
 #define GROWTH_MAX 64
 
 /*

@@ -41,8 +41,8 @@ struct life_death {
 #define RING_BYTES (1 << 19)
 
 /*
- * Holds 132 deaths. The size is limited because user space maps the ring twice and all of it counts as resident
- * memory.
+ * The ring has space for 132 deaths. Its size is limited because user space maps the ring twice and all of it counts as
+ * resident memory.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -60,8 +60,8 @@ struct told_owner {
 
 /*
  * Namespaces that were reported. An evicted namespace is reported again. While a namespace is young, it is also
- * reported for other owners that execute a program in it, because the namespace may have been created or prepared by
- * another owner than its Pod.
+ * reported for other owners that execute a program in it, because the namespace may have been created or prepared by an
+ * owner other than its Pod.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -82,7 +82,7 @@ struct {
 
 struct birth_share {
 	__u64 begun; /* nanoseconds after boot */
-	__u64 told; /* namespaces reported since then */
+	__u64 told; /* number of namespaces reported since then */
 };
 
 struct {
@@ -161,8 +161,8 @@ int BPF_PROG(process_executes, struct task_struct *task)
 #define UNLISTED_MAX 96
 
 /*
- * State of cleanup_net() across runs. The counters of a walk are here and not on the stack because the verifier of
- * Linux 7.2 tracks values on the stack and would check the loop for each of them.
+ * State of the cleanup_net() hook across runs. The counters of a walk are here and not on the stack because the
+ * verifier of Linux 7.2 tracks values on the stack and would check the loop for each of them.
  */
 struct cleanup_state {
 	__u64 function; /* address of cleanup_net(), which is not exported; taken from the first work of its queue */
@@ -211,8 +211,8 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 }
 
 /*
- * Returns whether final counters are needed. They are shown for listed namespaces. A Pod that lives for milliseconds
- * is not listed yet, but its creation was reported.
+ * Returns whether the final counters of a namespace are needed, which is the case if it is listed or was reported when
+ * it was created. A Pod that lives for only milliseconds is not listed yet.
  */
 static __always_inline bool is_wanted(struct cleanup_state *state, __u64 netns)
 {

@@ -42,7 +42,9 @@ struct {
 	__type(value, struct queued_packet);
 } queued_packets SEC(".maps");
 
-/* A packet that was passed to the driver. Facts for an event are stored here because the driver may free the packet. */
+/*
+ * A packet that was passed to the driver. The data for an event is stored here because the driver may free the packet.
+ */
 struct transmit {
 	__u64 packet; /* address */
 	__u64 device; /* address */
@@ -112,7 +114,7 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	return 0;
 }
 
-/* Limit for headers that are added on the way, such as a VLAN tag or IPsec headers. */
+/* Maximum bytes of headers that are added on the way, such as a VLAN tag or IPsec headers. */
 #define GROWTH_MAX 64
 
 /*
@@ -141,7 +143,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 
 	if (!depth || device->flags & LOOPBACK || !passes_pod_filter(netns_id(device->nd_net.net)))
 		return 0;
-	/* If the depth exceeds the kernel's limit, the end of some transmissions was missed. */
+	/* If the depth exceeds the kernel's limit, the ends of some transmissions were missed. */
 	index = *depth < DEPTH_MAX ? *depth : 0;
 	transmit = bpf_map_lookup_elem(&transmits, &index);
 	if (!transmit)

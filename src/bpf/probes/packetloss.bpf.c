@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Counts packets that the kernel frees without delivering them: lost ones by namespace and reason, others by class.
- * Sends events for a limited number of losses. */
+/*
+ * Counts packets that the kernel frees without delivering them: lost packets by namespace and reason, other packets by
+ * class. Sends events for a limited number of losses.
+ */
 #include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
@@ -18,7 +20,7 @@ enum drop_side {
 };
 
 enum drop_limit {
-	DROP_REASONS = 256, /* exceeds the core's reasons; reasons of subsystems have a number in the high half */
+	DROP_REASONS = 256, /* more than the core has; reasons of subsystems have a subsystem number in the high half */
 	DROP_SUBSYSTEMS = 8,
 };
 
@@ -39,7 +41,7 @@ const volatile __u8 subsystem_rules[DROP_SUBSYSTEMS] = {};
 const volatile bool waits_for_udp = false; /* kfree_skb does not pass the receiving socket */
 const volatile __u32 receive_buffer = 0; /* number of SOCKET_RCVBUFF */
 const volatile __u32 protocol_memory = 0; /* number of PROTO_MEM */
-const volatile __u64 node_netns = 0; /* owner of packets that have left their device and socket */
+const volatile __u64 node_netns = 0; /* owner of packets that no longer have a device or a socket */
 const volatile bool with_stack = false;
 
 #define SYMBOL_LENGTH 80
@@ -133,8 +135,8 @@ static __always_inline __u32 rule_of(__u32 reason)
 	__u32 subsystem = reason >> 16;
 
 	/*
-	 * Keeps the values in one register each. Otherwise the compiler may check a copy, which the verifier does not
-	 * recognize.
+	 * Keeps the values in one register each. Otherwise the compiler may check the limit on a copy, and the verifier
+	 * would not know the limit of the value itself.
 	 */
 	barrier_var(reason);
 	barrier_var(subsystem);
@@ -194,7 +196,10 @@ static __always_inline bool waits_for_socket(const struct packet_view *view, con
 	       (!has_reasons || reason == receive_buffer || reason == protocol_memory);
 }
 
-/* Returns the sum to use if the owner has no free row. There is one for losses and one for each class of discards. */
+/*
+ * Returns the index of the sum to use if the owner has no free row. There is one sum for losses and one for each class
+ * of discards.
+ */
 static __always_inline __u32 rest_of(const struct count_key *key)
 {
 	return key->side == SIDE_LOST ? REST_LOST : REST_DISCARDED + key->reason;
@@ -205,7 +210,7 @@ static __always_inline void count_drop(const struct count_key *key, struct netns
 	count_add(key, clue, length, rest_of(key));
 }
 
-/* Counts the waiting drop. It was not caused by a full buffer because no socket was reported. */
+/* Counts the waiting drop. No socket was reported for the drop, so it was not caused by a full buffer. */
 static __always_inline void settle_waiting(void)
 {
 	__u32 zero = 0;

@@ -50,7 +50,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 
 	if (!is_inet(sk, IPPROTO_TCP) && !is_inet(sk, IPPROTO_UDP))
 		return 0;
-	/* A connection that can be accepted is not data. */
+	/* A listening socket has connections to accept, but no data. */
 	if (sk->__sk_common.skc_state == STATE_LISTEN || !passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -92,9 +92,9 @@ int BPF_PROG(data_arrived_entry, struct sock *sk)
 }
 
 /*
- * Returns whether the kernel itself has read data since the last read (splice, kTLS, a sockmap). The process that
- * reads the rest did not cause the delay then. The limit includes one because the end of a stream also takes a
- * sequence number.
+ * Returns whether the kernel itself has read data since the last read (splice, kTLS, a sockmap). If so, the process
+ * that reads the remaining data did not cause the delay. The limit is one more than the length because the end of a
+ * stream also takes a sequence number.
  */
 static __always_inline bool was_read_by_others(const struct clock *clock, const struct queue *queue, __u32 length)
 {
@@ -154,8 +154,8 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 }
 
 /*
- * Used before 6.3. These functions, one per family, call the code that has the tracepoint since then. Reads that were
- * in progress when the program was attached are missed.
+ * Used before 6.3. These functions, one per address family, call the code to which 6.3 added the tracepoint. Reads that
+ * were in progress when the program was attached are missed.
  */
 SEC("fexit/inet_recvmsg")
 int BPF_PROG(data_read_v4_exit, struct socket *socket, void *message, __u64 size, int flags, int length)
@@ -170,7 +170,7 @@ int BPF_PROG(data_read_v6_exit, struct socket *socket, void *message, __u64 size
 }
 
 /*
- * Runs at the start of each part of a write, whose data comes after write_seq. If no data has followed since the
+ * Runs at the start of each part of a write. The data of the part follows write_seq. If no data has followed since the
  * clock was started, the earlier write failed because of a memory shortage. The socket is locked, as in data_sent.
  */
 static __always_inline int handle_write(struct sock *sk, __u64 size)

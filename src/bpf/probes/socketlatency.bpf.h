@@ -18,14 +18,14 @@ SHARED_ENUM(socket_kind);
 const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer causes an event */
 
 /*
- * Time since which data has been waiting. Positions only grow; they are TCP sequence numbers or numbers of datagrams.
+ * Records since when data has been waiting. Positions only grow; they are TCP sequence numbers or numbers of datagrams.
  * Only the times of the first arrival and the next one are stored, so data left over from a partial read may get a
  * wrong waiting time, measured from the next arrival.
  */
 struct clock {
 	__u64 first; /* nanoseconds; 0 if no data waits */
 	__u64 second; /* time of the next arrival; 0 for none */
-	__u32 position; /* data before this position was processed */
+	__u32 position; /* all data before this position was processed */
 	__u32 end; /* end of the first arrival */
 };
 

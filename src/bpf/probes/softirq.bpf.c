@@ -78,8 +78,8 @@ static __always_inline struct softirq_clock *clock_of(__u32 vector)
 static __always_inline __u64 *raised_of(struct softirq_clock *clock, __u32 vector)
 {
 	/*
-	 * Keeps the value in one register. Otherwise the compiler may check a copy, which the verifier does not
-	 * recognize.
+	 * Keeps the value in one register. Otherwise the compiler may check the limit on a copy, and the verifier would
+	 * not know the limit of the value itself.
 	 */
 	barrier_var(vector);
 	return vector < VECTORS ? &clock->raised[vector] : NULL;
@@ -132,8 +132,10 @@ int BPF_PROG(softirq_entry, __u32 vector)
 		return 0;
 	now = bpf_ktime_get_ns();
 	clock->entered = now;
-	/* Not an atomic exchange, which was added in 5.12. If an interrupt raises the vector at this moment, this
-	 * raise is merged with the earlier one. */
+	/*
+	 * An atomic exchange is not used because it was added in 5.12. If an interrupt raises the vector at this
+	 * moment, this raise is merged with the earlier one.
+	 */
 	since = *raised;
 	*raised = 0;
 	if (since && since < now)

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ends of TCP sockets. A socket counts its own bytes, segments and retransmissions, and keeps them until it ends:
- * its counts are added to a row then, and nothing runs for each packet.
+ * Counts TCP sockets when they are closed. A socket counts its own bytes, segments and retransmissions. When it is
+ * closed, a program adds these counts to a row, so no program runs for each packet.
  *
- * The counts are read when the socket enters the state CLOSE, because tcp_disconnect() clears them soon after
- * (kernel: net/ipv4/tcp.c). The kernel has removed the socket from the hash by then (net/ipv4/tcp.c, tcp_set_state()).
+ * The counts are read when the socket enters the state CLOSE, because tcp_disconnect() clears them soon afterwards
+ * (kernel: net/ipv4/tcp.c). The kernel has already removed the socket from the hash by then (net/ipv4/tcp.c,
+ * tcp_set_state()).
  *
- * The kernel skips a program that already runs on the same CPU, such as in the task that a softirq has interrupted.
- * Therefore the same handler is attached three times: the first copy leaves a mark for each end, and each next copy,
- * which runs right after it, counts ends without a mark. From 7.x on, other tasks can interrupt a program as well, and
- * two copies lose a few ends.
+ * The kernel skips a program that is already running on the same CPU, for example in a task that a softirq has
+ * interrupted. Therefore the same handler is attached three times. The first copy leaves a mark for each closed socket.
+ * Each of the next copies, which run right after it, counts closed sockets without a mark. Two copies are not enough:
+ * from 7.x on, other tasks can also interrupt a program, and a few closed sockets would be missed.
  */
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -31,30 +32,30 @@
 #define ERROR_CONNREFUSED 111
 #define ERROR_HOSTUNREACH 113
 
-/* Connection times of a namespace, from the first SYN to the last segment of the handshake. */
+/* Connect times of a namespace, from the first SYN to the last segment of the handshake. */
 struct connect_times {
 	struct histogram client, server;
 };
 
 NETNS_HISTOGRAMS(connect_times);
 
-/* Parts that probes want now: user space changes them while the programs run. */
+/* Parts that the probes currently need. User space changes these values while the programs run. */
 struct tcp_ends_wanted {
 	__u32 rows;
 	__u32 listens; /* rows of listening sockets */
 	__u32 connects; /* counts of failures, and connection times */
 	__u32 round_trips;
-	/* Ends that are reported. */
-	__u32 failures; /* as events: connections that were not established, or that timed out */
-	__u32 degraded; /* as events: beyond one of the thresholds */
+	/* Whether to report closed sockets, by reason and consumer. */
+	__u32 failures; /* as events: connections that were not established or that timed out */
+	__u32 degraded; /* as events: connections that exceed one of the thresholds */
 	__u32 failed_records;
 	__u32 all_records;
-	__u32 rate; /* reported ends per second and owner */
+	__u32 rate; /* maximum number of reported sockets per second and owner */
 	/* Thresholds; 0 for none. */
 	__u32 retransmitted_permille; /* of the sent segments */
-	__u32 receiver_limited_permille; /* of the time with data to send */
+	__u32 receiver_limited_permille; /* of the time during which there was data to send */
 	__u32 round_trip; /* microseconds */
-	__u32 segments_min; /* sent segments below which a connection is not judged */
+	__u32 segments_min; /* minimum number of sent segments for the thresholds to apply */
 };
 
 struct {
@@ -64,7 +65,7 @@ struct {
 	__type(value, struct tcp_ends_wanted);
 } tcp_ends_wanted SEC(".maps");
 
-/* Receivers of a reported end: bits. */
+/* Consumers of a reported socket, as bits. */
 enum end_consumer {
 	CONSUMER_FAILURE = 1,
 	CONSUMER_DEGRADED = 2,
@@ -75,7 +76,7 @@ SHARED_ENUM(end_consumer);
 
 #define CONSUMERS 3
 
-/* Reported ends, by the bit of the receiver. */
+/* Counts of reported sockets, by the bit number of the consumer. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CONSUMERS);
@@ -86,14 +87,14 @@ struct {
 struct tcp_end_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
-	__u64 cgroup; /* id in the v2 hierarchy; 0 if it has none */
+	__u64 cgroup; /* ID in the v2 hierarchy; 0 if the socket has none */
 	__u64 counts[FLOW_FIELDS];
-	struct packet_tuple tuple; /* from this end to the other */
-	__u32 connect; /* microseconds until the connection failed; 0 where the time is not known */
-	__u32 round_trip, round_trip_min; /* microseconds; 0 where none was measured */
+	struct packet_tuple tuple; /* the source is this end */
+	__u32 connect; /* microseconds until the connection failed; 0 if unknown */
+	__u32 round_trip, round_trip_min; /* microseconds; 0 if not measured */
 	__u32 retransmits;
 	__u8 role;
-	__u8 state; /* before the end */
+	__u8 state; /* state before the socket was closed */
 	__u8 end;
 	__u8 consumers;
 };
@@ -101,7 +102,10 @@ struct tcp_end_event {
 EVENT_RECORD(tcp_end_event);
 EVENT_RECORD(packet_tuple);
 
-/* Beginnings of connections whose SYN was sent again, by a hash of the socket's address: the socket forgets them. */
+/*
+ * Start times of connections whose SYN was retransmitted, by a hash of the socket's address. The socket does not keep
+ * this time.
+ */
 #define SLOW_CONNECTS 4096
 
 struct slow_connect {
@@ -116,11 +120,11 @@ struct {
 	__type(value, struct slow_connect);
 } slow_connects SEC(".maps");
 
-/* Marks of ends that were counted, by a hash of the socket's address. */
+/* Marks of closed sockets that were counted, by a hash of the socket's address. */
 #define MARKS 16384
 static __u64 marks[MARKS];
 
-/* Makes the time longer in which a program is skipped because it is already running; for tests. */
+/* Lengthens the time during which a program is skipped because it is already running. Only tests set this. */
 const volatile __u32 delay = 0;
 
 static long spin(__u64 index, void *context)
@@ -133,7 +137,10 @@ static __always_inline __u32 hash_of(__u64 sk)
 	return (__u32)(sk >> 6) * 0x9E3779B1U >> 16;
 }
 
-/* Returns the mark of this end of this connection: the memory of the socket may soon be another connection's. */
+/*
+ * Returns the mark for the close of this connection. The mark depends on the connection because the memory of the
+ * socket may soon be reused for another connection.
+ */
 static __always_inline __u64 mark_of(__u64 address, const struct tcp_sock *tcp)
 {
 	return address ^ ((__u64)tcp->write_seq << 32 | tcp->rcv_nxt) ^ (__u64)tcp->segs_in << 40;
@@ -218,8 +225,8 @@ static __always_inline void read_counts(__u64 *counts, const struct sock *sk, co
 }
 
 /*
- * The first add is a full barrier on every machine, because its result is used: another CPU that sees one of the
- * next adds also sees that the kernel has removed the socket from the hash. The walk relies on that.
+ * The first add is a full barrier on every architecture because its result is used. Another CPU that sees one of the
+ * later adds therefore also sees that the kernel has removed the socket from the hash. The walk relies on that.
  */
 static __always_inline void add_counts(struct flow_row *row, const __u64 *counts, __u8 end)
 {
@@ -234,7 +241,7 @@ static __always_inline void add_counts(struct flow_row *row, const __u64 *counts
 			__sync_fetch_and_add(&row->closed[field], counts[field]);
 }
 
-/* Returns the microseconds since the first SYN; 0 where the socket has not noted it. */
+/* Returns the microseconds since the first SYN; 0 if the socket has not stored its time. */
 static __always_inline __u32 since_first_syn(const struct tcp_sock *tcp)
 {
 	__u64 now = bpf_ktime_get_ns() / 1000;
@@ -262,7 +269,7 @@ static __always_inline bool is_degraded(const struct tcp_ends_wanted *wanted, co
 	return wanted->round_trip && round_trip >= wanted->round_trip;
 }
 
-/* Returns the receivers of this end. */
+/* Returns the consumers to which a closed socket is reported. */
 static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, const struct tcp_sock *tcp,
 					 const __u64 *counts, __u8 end)
 {
@@ -278,8 +285,10 @@ static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, c
 	return consumers;
 }
 
-/* Returns the ledger of a receiver; NULL if it does not get the report. The calls are written out: before 6.2, the
- * verifier does not see that a loop ends whose counter is a key in memory. */
+/*
+ * Returns the ledger of a consumer; NULL if the socket is not reported to it. The calls are not in a loop because
+ * before 6.2 the verifier cannot prove that a loop ends if its counter is in memory as a map key.
+ */
 static __always_inline struct event_ledger *end_ledger(__u8 consumers, __u32 receiver)
 {
 	return consumers >> receiver & 1 ? bpf_map_lookup_elem(&end_ledgers, &receiver) : NULL;
@@ -375,7 +384,7 @@ static __always_inline void count_socket_end(const struct tcp_ends_wanted *wante
 	report_end(wanted, sk, tcp, netns, counts, key.role, old, end);
 }
 
-/* A listening socket has its drops until the end; kernel: include/net/tcp.h, tcp_listendrop(). */
+/* A listening socket keeps its number of drops until it is closed (kernel: include/net/tcp.h, tcp_listendrop()). */
 static __always_inline void count_listener_end(const struct tcp_ends_wanted *wanted, const struct sock *sk)
 {
 	struct flow_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .role = ROLE_LISTENER};
@@ -392,16 +401,16 @@ static __always_inline void count_listener_end(const struct tcp_ends_wanted *wan
 		add_counts(row, counts, END_CLOSED);
 }
 
-/* Returns the nanoseconds of a handshake; 0 where its beginning is not known. */
+/* Returns the duration of a handshake in nanoseconds; 0 if its start is unknown. */
 static __always_inline __u64 connect_time(const struct tcp_sock *tcp, __u64 address, int old)
 {
 	__u32 index = hash_of(address) % SLOW_CONNECTS;
 	struct slow_connect *slow;
 
-	/* The first measurement of the round-trip time is that of the handshake, unless a SYN was sent again. */
+	/* The first measured round-trip time is that of the handshake, unless a SYN was retransmitted. */
 	if (!tcp->total_retrans)
 		return (tcp->srtt_us >> 3) * 1000ULL;
-	/* A server's SYN-ACK is sent by a request, before the socket exists. */
+	/* A server's SYN-ACK is sent by a request socket, before the full socket exists. */
 	slow = old == STATE_SYN_SENT ? bpf_map_lookup_elem(&slow_connects, &index) : NULL;
 	if (!slow || slow->sk != address)
 		return 0;
@@ -436,7 +445,10 @@ static __always_inline void handle_established(const struct sock *sk, __u64 addr
 		count_connect(sk, tcp, address, old);
 }
 
-/* The smoothed round-trip time is taken before the FIN, whose acknowledgement the other end may delay. */
+/*
+ * Reads the smoothed round-trip time before the FIN is sent, because the other end may delay the acknowledgement of the
+ * FIN.
+ */
 static __always_inline void handle_closing(const struct sock *sk)
 {
 	const struct tcp_ends_wanted *wanted = wanted_now();
@@ -455,7 +467,7 @@ static __always_inline void handle_closing(const struct sock *sk)
 		flow_add_round_trip(row, tcp->srtt_us >> 3);
 }
 
-/* @param is_first whether this is the first copy, which sees each end before the others */
+/* @param is_first whether this is the first copy, which sees each closed socket before the other copies do */
 static __always_inline void handle_end(const struct sock *sk, __u64 address, int old, bool is_first)
 {
 	const struct tcp_ends_wanted *wanted = wanted_now();
@@ -479,7 +491,7 @@ static __always_inline __u64 address_of(unsigned long long *ctx)
 {
 	__u64 address = 0;
 
-	/* Read as memory, the pointer is a number. */
+	/* Read as memory, the pointer becomes a plain number. */
 	bpf_probe_read_kernel(&address, sizeof(address), ctx);
 	return address;
 }
@@ -516,7 +528,7 @@ int BPF_PROG(tcp_end_third, const struct sock *sk, const int old, const int new)
 	return 0;
 }
 
-/* The first time that a SYN is sent again, the socket still has the time of the first one. */
+/* When a SYN is retransmitted for the first time, the socket still has the time of the original SYN. */
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(tcp_end_retransmit, const struct sock *sk)
 {

@@ -16,7 +16,7 @@
 /* `side` member of the count key: the direction in the lowest bit, the outcome above it. */
 #define COUNT_SIDE(side, outcome) ((side) | (outcome) << 1)
 
-/* Reasons that are derived because the kernel gives none. Their numbers are above the kernel's. */
+/* Derived reasons, for resets for which the kernel reports none. Their numbers are above the kernel's. */
 enum reset_reason {
 	REASON_NO_LISTENER = 1 << 16,
 	REASON_QUEUE_FULL,
@@ -52,12 +52,12 @@ EVENT_RECORD(tcp_reset_event);
 EVENT_RECORD(packet_tuple);
 
 /*
- * Returns the namespace of a packet without a socket. It is the namespace of its route, in which the kernel sends the
- * reset.
+ * Returns the namespace of a packet without a socket. This is the namespace of the packet's route, in which the kernel
+ * sends the reset.
  */
 static __always_inline __u64 routed_netns(const struct sk_buff *skb)
 {
-	/* The lowest bit says that the route is not reference-counted. */
+	/* The lowest bit indicates that the route is not reference-counted. */
 	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
 
 	return netns_read_id(BPF_CORE_READ(route, dev, nd_net.net));
@@ -157,7 +157,7 @@ static __always_inline int handle_abort(const struct sock *sk)
 	return handle_sent(sk, NULL, abort_reason(sk, state_of(sk)));
 }
 
-/* The functions are also called for received resets, to which they do not respond. */
+/* The hooked functions are also called for received resets, to which they do not respond. */
 static __always_inline bool is_reset(const struct sk_buff *skb)
 {
 	const void *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header);
@@ -191,8 +191,10 @@ int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff 
 	const struct sk_buff *packet;
 	const struct sock *socket;
 
-	/* Converts the pointers to typed ones, which can be read cheaply because the kernel handles page faults. A
-	 * port scan causes many resets. */
+	/*
+	 * Converts the pointers to typed ones, which can be read cheaply because the kernel handles page faults. The
+	 * cost matters because a port scan causes many resets.
+	 */
 	if (sk) {
 		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
 		return count_sent(sk, skb, netns_id(socket->__sk_common.skc_net.net), reason);

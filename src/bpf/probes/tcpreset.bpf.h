@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Decides whether a reset is orderly or has cut something off. The rule is documented in docs/resets.md. */
+/* Decides whether a reset was orderly or cut off a connection or data. The rule is documented in docs/resets.md. */
 #include "common/events.bpf.h"
 #include "common/kernel.h"
 #include "common/packet.bpf.h"
@@ -20,7 +20,7 @@
 
 enum reset_side { SIDE_SENT, SIDE_RECEIVED };
 
-/* Says whether a connection or data was lost. */
+/* Whether a connection or data was lost. */
 enum reset_outcome { OUTCOME_ORDERLY, OUTCOME_CUT_OFF };
 
 SHARED_ENUM(reset_side);
@@ -113,7 +113,7 @@ static __always_inline bool is_closed(const struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD || BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
 }
 
-/* Decides about a reset that responds to a segment. */
+/* Returns whether a reset that responds to a segment cuts off a connection or data. */
 static __always_inline bool answer_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {
 	if (scene->answers_syn || state == STATE_NEW_SYN_RECV)
@@ -125,8 +125,10 @@ static __always_inline bool answer_cuts_off(const struct reset_scene *scene, con
 	return is_data(scene->refused) || is_data(scene->unacknowledged);
 }
 
-/* Decides about a reset that does not respond to a segment. After a timeout, a kill or a memory shortage, the socket
- * is still in its previous state. */
+/*
+ * Returns whether a reset that does not respond to a segment cuts off a connection or data. After a timeout, a kill or
+ * a memory shortage, the socket is still in its previous state.
+ */
 static __always_inline bool abort_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {
 	if (scene->never_accepted || (state != STATE_CLOSE && !is_closed(sk)))

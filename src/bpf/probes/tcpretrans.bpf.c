@@ -18,7 +18,10 @@ enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK, KIN
 
 SHARED_ENUM(retransmit_kind);
 
-/* Off by default because most tail loss probes repair no loss. The other end only delays its acknowledgement. */
+/*
+ * Off by default because most tail loss probes are sent although nothing was lost; the other end has only delayed its
+ * acknowledgement.
+ */
 const volatile bool loss_probe_events = false;
 
 struct tcp_retransmit_event {
@@ -41,9 +44,9 @@ EVENT_RECORD(tcp_retransmit_event);
 EVENT_RECORD(packet_tuple);
 
 /*
- * Returns whether the cause is neither a timeout nor a gap. Both set the undo marker so that the kernel can undo
- * them. Segments that must be sent again without being lost also bring the connection into Loss, but without the
- * marker (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
+ * Returns whether the retransmission was caused by neither a timeout nor a gap. Both set the undo marker so that the
+ * kernel can undo its reaction to them. Segments that must be sent again without being lost also put the connection
+ * into the Loss state, but without the marker (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
  */
 static __always_inline bool is_no_loss(const struct tcp_sock *tcp, __u8 congestion)
 {
@@ -57,8 +60,10 @@ static __always_inline bool is_fastopen(const struct tcp_sock *tcp)
 	       tcp->bytes_acked <= 1;
 }
 
-/* Segments that are too large for the path are sent again in smaller segments. The path MTU must be smaller than the
- * MTU of the device, because a timeout while the window is reduced (ECN) also sets no undo marker. */
+/*
+ * The data of segments that are too large for the path is sent again in smaller segments. The path MTU must be smaller
+ * than the MTU of the device, because a timeout while the window is reduced (ECN) also sets no undo marker.
+ */
 static __always_inline bool is_for_mtu(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	return tcp->inet_conn.icsk_pmtu_cookie < BPF_CORE_READ(sk, sk_dst_cache, dev, mtu);
@@ -75,11 +80,13 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 		return KIND_SYNACK;
 	if (is_no_loss(tcp, congestion) && is_fastopen(tcp))
 		return KIND_FASTOPEN;
-	/* While the probe is sent, its timer is still marked as pending. In Recovery the mark belongs to another
-	 * timer. */
+	/*
+	 * While the probe is sent, its timer is still marked as pending. In the Recovery state, the mark belongs to
+	 * another timer.
+	 */
 	if (congestion < CA_RECOVERY && connection->icsk_pending == TIME_LOSS_PROBE)
 		return KIND_TLP;
-	/* A timeout brings the connection into Loss, where it stays until all lost data is acknowledged. */
+	/* A timeout puts the connection into the Loss state, where it stays until all lost data is acknowledged. */
 	if (congestion == CA_LOSS)
 		return is_no_loss(tcp, congestion) && is_for_mtu(sk, tcp) ? KIND_MTU : KIND_RTO;
 	return KIND_FAST;
@@ -154,7 +161,7 @@ int BPF_PROG(tcp_retransmit, struct sock *sk, struct sk_buff *skb)
 	return handle_segment(sk, skb);
 }
 
-/* The connection is not a socket yet, only a request of the listening socket. */
+/* The connection is not a full socket yet, only a request on the listening socket. */
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *request)
 {

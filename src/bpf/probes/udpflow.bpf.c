@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Datagrams and their payload, by namespace, peer, port and role. */
+/* Counts datagrams and their payload bytes by namespace, peer, port and role. */
 #include "common/misses.bpf.h"
 #include "common/netns.bpf.h"
 #include "common/pod_filter.bpf.h"
@@ -24,8 +24,8 @@ SHARED_ENUM(udp_role);
 
 struct udp_key {
 	__u64 netns; /* cookie */
-	__u8 peer[16]; /* IPv4 as IPv4-mapped */
-	__u16 port; /* the server's */
+	__u8 peer[16]; /* IPv4 addresses are IPv4-mapped */
+	__u16 port; /* port of the server */
 	__u8 role;
 	__u8 padding[5];
 };
@@ -33,7 +33,7 @@ struct udp_key {
 struct udp_row {
 	__u64 sent_bytes, received_bytes; /* payload */
 	__u64 sent_datagrams, received_datagrams;
-	__u64 leaving; /* user space is about to delete the row: it no longer grows */
+	__u64 leaving; /* set when user space is about to delete the row, which then no longer grows */
 };
 
 struct {
@@ -43,7 +43,7 @@ struct {
 	__type(value, struct udp_row);
 } udp_rows SEC(".maps");
 
-/* Sums of what has no row, by slot. */
+/* Sums of the datagrams without a row, by slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS);
@@ -53,7 +53,7 @@ struct {
 
 enum udp_direction { UDP_SENT, UDP_RECEIVED };
 
-/* A datagram, or several of equal length in one buffer. */
+/* A datagram, or several datagrams of equal length in one buffer. */
 struct udp_packet {
 	struct udp_key key;
 	__u32 bytes, datagrams;
@@ -64,18 +64,18 @@ struct udp_packet {
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
 #define SOCK_DGRAM 2
-/* A datagram that is longer than a packet (kernel: include/linux/skbuff.h). */
+/* Marks a datagram that is longer than a packet (kernel: include/linux/skbuff.h). */
 #define SKB_GSO_UDP (1 << 16)
 
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
 
 /*
- * How a program reads the kernel's own structs. Reads through typed pointers cost a third of those through a helper.
- * The argument is a constant, so that the other way is compiled out.
+ * How a program reads the kernel's own structs. Reads through typed pointers cost a third as much as reads through a
+ * helper. The argument is a constant, so the compiler removes the unused method.
  */
 enum udp_reads { READS_TYPED, READS_COPIED };
 
-/* Returns false where the header rules UDP out: most packets leave here. */
+/* Returns false if the header rules out UDP, which is the case for most packets. */
 static __always_inline bool may_be_udp(const struct __sk_buff *skb)
 {
 	const __u8 *header = (const void *)(long)skb->data;
@@ -84,11 +84,11 @@ static __always_inline bool may_be_udp(const struct __sk_buff *skb)
 		return false;
 	if (header[0] >> 4 == 4)
 		return header[9] == IPPROTO_UDP;
-	/* Extension headers may precede UDP: the type of the socket decides. */
+	/* Extension headers may precede UDP, so the type of the socket decides. */
 	return header[6] != IPPROTO_TCP && header[6] != IPPROTO_ICMPV6;
 }
 
-/* Returns the socket that sends or receives the packet, where it is one for datagrams over UDP; otherwise NULL. */
+/* Returns the socket that sends or receives the packet if it is a UDP datagram socket; otherwise NULL. */
 static __always_inline const struct bpf_sock *udp_socket(const struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -98,8 +98,8 @@ static __always_inline const struct bpf_sock *udp_socket(const struct __sk_buff 
 }
 
 /*
- * Returns the address of what the program sees only in part, as a plain number. It passes through the stack and no map,
- * because a program may be preempted by another run of it.
+ * Returns the address of an object, to which the program has only partial access, as a plain number. The address is
+ * converted on the stack and not in a map because another run of the program may preempt this one.
  */
 static __always_inline const void *plain_address(const void *typed)
 {
@@ -109,7 +109,7 @@ static __always_inline const void *plain_address(const void *typed)
 	return plain;
 }
 
-/* Returns the namespace of a socket. Programs on kernels before 6.15 have no helper that does. */
+/* Returns the namespace of a socket. Before 6.15, these programs have no helper that returns it. */
 static __always_inline const struct net *net_of(const struct bpf_sock *sk, enum udp_reads reads)
 {
 	const struct sock *socket;
@@ -122,7 +122,7 @@ static __always_inline const struct net *net_of(const struct bpf_sock *sk, enum 
 	return BPF_CORE_READ(socket, __sk_common.skc_net.net);
 }
 
-/* Returns whether the kernel of this namespace assigns the port to sockets that are bound to none. */
+/* Returns whether the kernel assigns the port in this namespace to sockets that are not bound to a port. */
 static __always_inline bool is_ephemeral(const struct net *net, __u16 port, enum udp_reads reads)
 {
 	const struct net___before_6_8 *old = (const void *)net;
@@ -142,7 +142,7 @@ static __always_inline bool is_ephemeral(const struct net *net, __u16 port, enum
 
 /*
  * Copies the address of the other end.
- * @return offset of the UDP header; 0 where the packet has none
+ * @return offset of the UDP header; 0 if the packet has none
  */
 static __always_inline __u32 read_peer(struct udp_key *key, const struct __sk_buff *skb, enum udp_direction direction)
 {
@@ -166,7 +166,7 @@ static __always_inline __u32 read_peer(struct udp_key *key, const struct __sk_bu
 	return (__u16)(BPF_CORE_READ(kernel, transport_header) - BPF_CORE_READ(kernel, network_header));
 }
 
-/* Counts the datagrams that a buffer of several holds: all but the last one have the same length. */
+/* Returns the number of datagrams in a buffer. All datagrams except the last one have the same length. */
 static __always_inline __u32 datagrams_of(const struct __sk_buff *skb, __u32 bytes)
 {
 	const struct skb_shared_info *shared;
@@ -209,7 +209,7 @@ static __always_inline struct udp_row *make_row(const struct udp_key *key, __u32
 	return bpf_map_lookup_elem(&udp_rows, key);
 }
 
-/* Returns the row of a key, or that of the rest of its owner. */
+/* Returns the row of a key, or the owner's sums for datagrams without a row. */
 static __always_inline struct udp_row *row_of(const struct udp_key *key, const struct net *net)
 {
 	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
@@ -238,7 +238,7 @@ static __always_inline void add_packet(struct udp_row *row, const struct udp_pac
 	}
 }
 
-/* Lets every packet pass. */
+/* Counts a packet. The result always lets the packet pass. */
 static __always_inline int count_packet(struct __sk_buff *skb, enum udp_direction direction, enum udp_reads reads)
 {
 	struct udp_packet packet = {};
@@ -296,8 +296,8 @@ int udp_received_copied(struct __sk_buff *skb)
 }
 
 /*
- * Announces the end of a row, whose key is in the arguments: from then on its packets are added up with the rest.
- * User space deletes the row later, when no program that has found it before is still running.
+ * Marks a row, whose key is in the arguments, as about to be deleted. From then on, its packets are added to the
+ * owner's sums. User space deletes the row later, when no program that found it earlier is still running.
  */
 SEC("raw_tp/sys_enter")
 int udp_leave(struct bpf_raw_tracepoint_args *ctx)

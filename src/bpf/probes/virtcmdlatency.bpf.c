@@ -11,7 +11,9 @@
 const volatile __u64 threshold = 0; /* nanoseconds; slower commands cause an event */
 const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
-/* A command without a response. The driver waits for the response in the thread that sent the command. */
+/*
+ * A command that has not received its response. The driver waits for the response in the thread that sent the command.
+ */
 struct virtio_command {
 	__u64 begun; /* nanoseconds */
 	__u64 driver; /* address of the struct virtnet_info */
@@ -19,8 +21,8 @@ struct virtio_command {
 };
 
 /*
- * Commands by process and thread. An entry is removed when its command ends. If the end was missed, the entry is
- * replaced by the thread's next command or evicted eventually.
+ * Commands by process and thread. An entry is removed when its command completes. If the completion was missed, the
+ * entry is replaced by the thread's next command or evicted eventually.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

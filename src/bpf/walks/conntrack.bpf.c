@@ -8,7 +8,7 @@
 struct conntrack_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 complete; /* 0 if a read failed and the following fields are incomplete */
+	__u32 complete; /* 0 if a read failed, which makes the following fields incomplete */
 	__u64 entries;
 	__u64 found;
 	__u64 invalid;

@@ -2,19 +2,22 @@
 #pragma once
 
 /*
- * Adds what open sockets have counted so far to the rows of ended ones, so that no byte is missing and none is
- * counted twice. In each walk, a row first copies the counts of its ended sockets, and then adds each open socket
- * that is still in the hash after it was read. The kernel removes a socket from the hash before the hook counts its
- * end, so the copied counts have none of these sockets. A socket that ends during the walk may be in neither sum,
- * until the next walk: user space never shows a smaller value than before.
+ * Adds the current counts of open sockets to the rows of closed ones, so that every byte is counted exactly once. In
+ * each walk, a row first copies the counts of its closed sockets. Then the row adds each open socket that is still in
+ * the hash after its counts were read. The kernel removes a socket from the hash before the hook counts it as closed,
+ * so the copied counts do not include any of these sockets. A socket that is closed during the walk may be missing from
+ * both sums until the next walk. User space hides this by never showing a smaller value than before.
  */
 #include "common/flow_rows.bpf.h"
 #include <linux/in.h>
 
-/* Whether the maps are those of the hooks; otherwise there are none. */
+/* Whether this object uses the maps of the hooks. If not, there are no rows. */
 const volatile bool has_flow_rows = false;
 
-/* Leaves ended sockets out: a test adds them later than the open ones, which counts some twice, and must notice. */
+/*
+ * Makes the walk ignore closed sockets, for a test that adds them after the open ones. Some sockets are then counted
+ * twice, which the test must detect.
+ */
 const volatile bool closed_late = false;
 
 /* Identity of a socket in the hash, and its counts. */
@@ -25,7 +28,7 @@ struct flow_socket {
 	__u64 counts[FLOW_FIELDS];
 };
 
-/* In global memory, because it would take most of the stack. */
+/* Global because these would take most of the stack. */
 struct flow_socket flow_socket;
 struct flow_key flow_key;
 __u64 flow_fence;
@@ -61,7 +64,10 @@ static __always_inline void flow_read_counts(__u64 sk, __u32 state)
 	__u64 *counts = flow_socket.counts;
 	__u64 sent, again, received, finished;
 
-	/* In this order, a segment or a FIN between two readings makes a count too small for now, never too large. */
+	/*
+	 * Because of this order, a segment or a FIN that arrives between two reads makes a count temporarily too small,
+	 * but never too large.
+	 */
 	sent = READ(struct tcp_sock, sk, bytes_sent);
 	barrier();
 	again = READ(struct tcp_sock, sk, bytes_retrans);
@@ -81,7 +87,7 @@ static __always_inline void flow_read_counts(__u64 sk, __u32 state)
 	counts[FIELD_SEND_BUFFER_LIMITED] = READ(struct tcp_sock, sk, chrono_stat[2]);
 }
 
-/* The first time that this walk touches a row: copies the counts of its ended sockets. */
+/* Copies the counts of a row's closed sockets when this walk first reaches the row. */
 static __always_inline void flow_begin_row(struct flow_row *row)
 {
 	__u64 before;
@@ -92,7 +98,7 @@ static __always_inline void flow_begin_row(struct flow_row *row)
 		row->now[field] = closed_late ? 0 : *(volatile __u64 *)&row->closed[field];
 	row->live = 0;
 	row->walk = walk.progress.walk;
-	/* A full barrier, because its result is used: the hash is read after the counts. */
+	/* This is a full barrier because its result is used. The hash is therefore read after the counts. */
 	before = __sync_fetch_and_add(&flow_fence, 1);
 	barrier_var(before);
 }
@@ -114,7 +120,7 @@ static __always_inline void flow_add(struct flow_row *row)
 	row->live++;
 }
 
-/* Samples the round-trip time of a connection that has had an acknowledgement since the last walk. */
+/* Samples the round-trip time of a connection that has received an acknowledgement since the last walk. */
 static __always_inline void flow_sample(struct flow_row *row, __u64 sk)
 {
 	__u32 round_trip = READ(struct tcp_sock, sk, srtt_us) >> 3;
@@ -123,7 +129,10 @@ static __always_inline void flow_sample(struct flow_row *row, __u64 sk)
 		flow_add_round_trip(row, round_trip);
 }
 
-/* Takes a connection. In a chain that a slice has left in the middle, a socket could be met twice. */
+/*
+ * Adds a connection to its row. Skips connections in a chain that a slice left in the middle because a socket could
+ * occur there twice.
+ */
 static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
 {
 	struct flow_row *row;
@@ -136,7 +145,7 @@ static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
 	flow_socket.hash = READ(struct sock_common, sk, skc_hash);
 	flow_socket.ports = READ(struct sock_common, sk, skc_portpair);
 	flow_socket.peer = READ(struct sock_common, sk, skc_daddr);
-	/* It has become another socket, of another chain. */
+	/* The memory now belongs to another socket, which is in another chain. */
 	if ((flow_socket.hash & (walk.buckets - 1)) != walk.bucket || READ(struct sock, sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 	flow_read_key(sk, netns);
@@ -152,7 +161,7 @@ static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
 	return 0;
 }
 
-/* Takes the drops of a listening socket. */
+/* Adds the drops of a listening socket to its row. */
 static __noinline int flow_take_listener(__u64 sk, __u64 netns)
 {
 	__u32 drops = READ(struct sock, sk, sk_drops.counter);

@@ -2,11 +2,11 @@
 /*
  * Reads the devices of every network namespace with the counts that `ip -s link` shows.
  *
- * dev_get_stats() (kernel: net/core/dev.c) calls a function of the driver, if it has one. Otherwise it sums the
- * counts that the network core keeps for the device. The walk reads all devices of the latter type. It also supports
- * some kinds of the former type, by reading the same counts as the driver's function. A safety check applies to each
- * of these kinds: a driver that ignores net_device.stats may start to use it in a later kernel, so devices with
- * counts in it are not read by the walk.
+ * dev_get_stats() (kernel: net/core/dev.c) calls a function of the driver, if it has one. Otherwise it sums the counts
+ * that the network core keeps for the device. The walk reads all devices of the latter type. It also supports some
+ * kinds of the former type, by reading the same counts as the driver's function. A safety check applies to each of
+ * these kinds: a driver that ignores net_device.stats may start to use it in a later kernel, so the walk does not read
+ * devices with counts in net_device.stats.
  */
 #include "netdev.bpf.h"
 
@@ -64,7 +64,7 @@ enum stats_word {
 	STATS_WORDS = 23,
 };
 
-/* True if struct pcpu_dstats has the six counts of rx and tx packets, bytes and drops, which it has since 6.7. */
+/* True if struct pcpu_dstats has the six counts of rx and tx packets, bytes and drops, as it does since 6.7. */
 const volatile bool has_dstats;
 const volatile __u8 dstats_words[DSTATS_WORDS];
 
@@ -259,7 +259,7 @@ static __always_inline bool read_core(struct net_device *device, struct netdev_r
 	return true;
 }
 
-/* Reads a device whose driver shows the core's sums. A driver that does not set the kind of counts has tstats. */
+/* Reads a device whose driver reports the core's sums. A driver that does not set the kind of counts has tstats. */
 static __always_inline bool read_as_core(struct net_device *device, struct netdev_row *row)
 {
 	enum netdev_stat_type type = stat_type(device);
@@ -270,8 +270,8 @@ static __always_inline bool read_as_core(struct net_device *device, struct netde
 }
 
 /*
- * Sums the traffic of a device into words of tstats. A device with lstats has only sent traffic. @param known kind of
- * counts that the driver uses if the device does not say
+ * Sums the traffic of a device into words of tstats. A device with lstats has only sent traffic.
+ * @param known kind of counts that the driver uses if the device does not specify it
  */
 static __always_inline bool sum_traffic(struct net_device *device, enum netdev_stat_type known)
 {
@@ -470,7 +470,7 @@ static __always_inline void add_core_stats(struct net_device *device, struct net
 }
 
 /*
- * Returns the link bits. The other end of a pair is known, and a driver without get_link_net() has no link (kernel:
+ * Returns the link bits. For a pair, the other end is known. A driver without get_link_net() has no link (kernel:
  * rtnl_fill_link_netnsid()).
  */
 static __always_inline __u32 link_bits(const struct rtnl_link_ops *ops, bool is_pair, struct net_device *peer)

@@ -30,7 +30,7 @@ enum netdev_counter {
 /* Ways to compute the counts of a kind, corresponding to the drivers' ndo_get_stats64(). */
 enum netdev_recipe {
 	NETDEV_AS_CORE, /* dev_get_tstats64() */
-	NETDEV_AS_TUN, /* like NETDEV_AS_CORE with frame errors */
+	NETDEV_AS_TUN, /* like NETDEV_AS_CORE, plus frame errors */
 	NETDEV_AS_DUMMY, /* lstats of sent traffic */
 	NETDEV_AS_VETH,
 	NETDEV_AS_NETKIT,
@@ -41,7 +41,7 @@ enum netdev_recipe {
 /* Bits of netdev_row.is. */
 enum netdev_is {
 	NETDEV_IS_LOOPBACK = 1,
-	NETDEV_IS_COUNTED = 2, /* the counters are valid; otherwise they must be queried by netlink */
+	NETDEV_IS_COUNTED = 2, /* the counters are valid; otherwise they must be queried through netlink */
 	NETDEV_IS_LINKED_OUTSIDE = 4, /* linked to a device in another namespace */
 	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver knows whether the device is linked */
 };
@@ -64,7 +64,7 @@ struct netdev_kind {
 	__u32 queue_rx; /* offset of the receive counts in a queue */
 	__u32 queue_tx;
 	__u32 shares; /* per-CPU pointer */
-	__u32 are_errors_drops; /* packets received with an error also count as dropped */
+	__u32 are_errors_drops; /* whether packets received with an error also count as dropped */
 	__u32 frame_errors;
 };
 

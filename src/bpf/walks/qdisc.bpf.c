@@ -32,8 +32,10 @@ static __always_inline bool is_none(struct Qdisc *qdisc)
 	return id[0] == 'n' && id[1] == 'o' && (id[2] == 'q' || id[2] == 'o');
 }
 
-/* Returns whether there is an ingress queue. It is created with the first ingress qdisc and never removed. A dump
- * shows whether it is used. */
+/*
+ * Returns whether there is an ingress queue. The queue is created with the first ingress qdisc and never removed, so
+ * only a dump shows whether it is used.
+ */
 static __always_inline bool has_ingress(struct net_device *device)
 {
 	return bpf_core_field_exists(device->ingress_queue) && BPF_CORE_READ(device, ingress_queue);

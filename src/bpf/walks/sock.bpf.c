@@ -104,7 +104,7 @@ static long protocol_step(__u64 step, struct protocol_walk *walk)
 }
 
 /*
- * Finds the indices of the protocols. All protocols are in one list, which can be entered at the protocol of any
+ * Finds the indices of the protocols. All protocols are in one list, which is reachable from the protocol of any
  * socket. The walk uses the rtnetlink socket of the namespace. The list head, read as a protocol, has none of the
  * names.
  */
@@ -183,7 +183,7 @@ static __always_inline bool write_row(struct netns_walk *netns, struct net *net,
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	row->complete = 1;
-	/* The kernel itself has one reference. */
+	/* The kernel itself holds one reference. */
 	row->time_wait = BPF_CORE_READ(net, ipv4.tcp_death_row.tw_refcount.refs.counter) - 1;
 	row->fragment_queues[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
 	row->fragment_bytes[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Sums over the TCP sockets of every network namespace, by one walk over the hashes that they are in.
+ * Sums over the TCP sockets of every network namespace, computed in one walk over the hashes that contain them.
  *
  * Connections are in `ehash`, listening sockets in `lhash2` (kernel: include/net/inet_hashtables.h). All namespaces
- * share both, but one may have an `ehash` of its own (net.ipv4.tcp_child_ehash_entries, 6.1). The walk takes no lock.
- * The memory of a socket may become another socket, in another chain, while the walk is on it; the end of a chain
- * identifies the chain.
+ * share both hashes, but a namespace may have its own `ehash` (net.ipv4.tcp_child_ehash_entries, 6.1). The walk takes
+ * no lock. While the walk is at a socket, the memory may be reused for a socket in another chain. The walk detects this
+ * because the end of a chain identifies the chain.
  *
- * A call works until its time is over and records where it stopped; the next call continues from there.
+ * A call works until its time is up and records where it stopped. The next call continues from there.
  */
 #include "tcpsummary.bpf.h"
 
@@ -17,7 +17,7 @@
 #define WHOLE_CHAIN 1024 /* sockets; a chain of at most this length is always finished, even when the time is over */
 #define BUCKET_BYTES_MAX 128 /* 16, unless the kernel debugs its locks */
 
-/* The clock is read once in about 10 µs of work, in units of about 25 ns. */
+/* The clock is read about once in 10 µs of work. The cost of work is counted in units of about 25 ns. */
 #define CLOCK_EVERY 400
 #define CHUNK_COST 4
 #define SOCKET_COST 4
@@ -38,7 +38,7 @@ static __always_inline void spend(__u32 cost)
 		walk.expired = 1;
 }
 
-/* Goes to the next bucket of the chunk that has sockets; returns false at the chunk's end. */
+/* Moves to the next bucket of the chunk that has sockets; returns false at the end of the chunk. */
 static __always_inline bool enter_chain(void)
 {
 	__u32 nth = walk.nth, bucket;
@@ -51,7 +51,7 @@ static __always_inline bool enter_chain(void)
 	/* A hash may be smaller than a chunk. */
 	if (bucket >= walk.buckets)
 		return false;
-	/* The previous call has counted the buckets before it. */
+	/* The previous call has already counted the buckets before walk.bucket. */
 	if (bucket < walk.bucket)
 		return true;
 	if (bucket > walk.bucket)
@@ -60,7 +60,10 @@ static __always_inline bool enter_chain(void)
 	walk.skip = walk.counted;
 	walk.is_resumed = walk.skip != 0;
 	walk.enough = walk.counted + WHOLE_CHAIN;
-	/* Read again: since the chunk was read, its first socket may have become another one. */
+	/*
+	 * The head is read again because, since the chunk was read, its first socket may have been replaced by another
+	 * one.
+	 */
 	walk.node = (__u64)READ(struct hlist_nulls_head, walk.heads + (__u64)bucket * walk.stride, first);
 	return true;
 }
@@ -79,7 +82,7 @@ static long walk_socket(__u64 index, void *context)
 
 	if (*node & 1)
 		return enter_chain() ? 0 : 1;
-	/* Skipping costs little, and must finish: a call that ends before has gained nothing. */
+	/* Skipping is cheap and must finish because a call that stops earlier makes no progress. */
 	if (walk.skip) {
 		walk.skip--;
 	} else {
@@ -87,7 +90,7 @@ static long walk_socket(__u64 index, void *context)
 		walk.counted++;
 		spend(SOCKET_COST);
 	}
-	/* Stored and loaded again, the pointer is a number. */
+	/* After the pointer is stored and loaded again, the verifier treats it as a number. */
 	*node = (__u64)READ(struct hlist_nulls_node, *node, next);
 	if (!*node) {
 		walk.progress.unreadable++;
@@ -100,7 +103,6 @@ static long walk_socket(__u64 index, void *context)
 	return walk.expired ? 1 : 0;
 }
 
-/* Counts the sockets of a chunk. */
 static __always_inline long walk_chunk(void)
 {
 	__u32 occupied = 0;
@@ -122,7 +124,7 @@ static __always_inline long walk_chunk(void)
 	return walk.expired ? 1 : 0;
 }
 
-/* Returns the bytes of this chunk, in a hash with buckets of this size. */
+/* Returns the size of a chunk in bytes, for a hash with buckets of this size. */
 static __always_inline __u32 chunk_bytes(__u32 bucket_bytes)
 {
 	__u32 count = walk.buckets - walk.first;
@@ -161,7 +163,7 @@ static long walk_listeners(__u64 index, void *context)
 	return walk_chunk();
 }
 
-/* Resumes at the position where the walk stopped, unless it is of another walk. */
+/* Resumes at the position where the walk stopped, unless the position belongs to another walk. */
 static __always_inline void resume(const struct tcp_cursor *cursor)
 {
 	bool goes_on = cursor->walk == walk.progress.walk;
@@ -179,7 +181,7 @@ static __always_inline bool pause(struct tcp_cursor *cursor)
 	return cursor->done;
 }
 
-/* Returns whether a namespace's own hash is to be walked: a started walk is always finished. */
+/* Returns whether a namespace's own hash may be walked. A walk that was started is always finished. */
 static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struct net *net, __u32 buckets)
 {
 	struct tcp_share *share;
@@ -197,7 +199,10 @@ static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struc
 	return false;
 }
 
-/* Walks the hash of the namespace's connections, unless it was walked already; returns false if it is not done. */
+/*
+ * Walks the namespace's own hash of connections, unless this was already done; returns false if the hash is not
+ * finished.
+ */
 static __always_inline bool walk_netns(struct netns_walk *netns, struct net *net, __u32 flags)
 {
 	struct inet_hashinfo *hash = BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
@@ -228,7 +233,10 @@ static long step(__u64 index, struct netns_walk *netns)
 	return netns_walk_step(index, netns, walk_netns);
 }
 
-/* A namespace's own hash has only connections: the listeners of all namespaces are in one hash. */
+/*
+ * Walks over all listeners. A namespace's own hash contains only connections; the listeners of all namespaces are in
+ * one hash.
+ */
 static __always_inline bool walk_all_listeners(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -244,7 +252,7 @@ static __always_inline bool walk_all_listeners(void)
 	return pause(&walk.progress.listeners);
 }
 
-/* Kinds of rows of flow_rows that a walk updates: bits. */
+/* Kinds of rows in flow_rows that a walk updates, as bits. */
 enum tcp_rows_wanted {
 	TCP_ROWS_WANTED_FLOWS = 1,
 	TCP_ROWS_WANTED_LISTENS = 2,
@@ -253,8 +261,10 @@ enum tcp_rows_wanted {
 
 SHARED_ENUM(tcp_rows_wanted);
 
-/* args: number of the walk, never 0; nanoseconds that this call may take; whether only listeners that have dropped
- * connections are wanted; bits of enum tcp_rows_wanted. Returns whether the walk is at its end. */
+/*
+ * Arguments: number of the walk (never 0), maximum duration of this call in nanoseconds, whether to read only listeners
+ * that have dropped connections, bits of enum tcp_rows_wanted. Returns whether the walk is complete.
+ */
 SEC("raw_tp/sys_enter")
 int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -291,7 +301,7 @@ int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 	return walk.progress.listeners.done;
 }
 
-/* args: a key of flow_rows, in words. Marks the row as evicted, so that the hooks count elsewhere from now on. */
+/* Arguments: a key of flow_rows, in words. Marks the row as evicted, so that the hooks no longer add to it. */
 SEC("raw_tp/sys_enter")
 int flow_evict(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Counts of a walk over the TCP sockets: each socket for its namespace, its queued bytes, and connections that wait
- * for it. */
+/*
+ * Counts of a walk over the TCP sockets of each namespace: sockets, their queued bytes, and connections waiting to be
+ * accepted.
+ */
 #include "common/netns_walk.bpf.h"
 #include "common/share.bpf.h"
 #include "common/shared.bpf.h"
 #include "common/tcp_state.bpf.h"
 
 #define FAMILY_IPV4 2 /* AF_INET */
-/* Rows of a walk for each owner: one that listens on every port must not hide the queues of others. */
+/*
+ * Maximum number of rows in a walk for each owner, so that an owner that listens on every port cannot hide the queues
+ * of other owners.
+ */
 const volatile __u32 ports_each = 4096;
 const volatile __u32 listeners_each = 64;
-/* Buckets of an owner's own hashes that are walked: a namespace may have a hash of its own, of any size. */
+/* Maximum number of buckets to walk in an owner's own hashes, because a namespace may have its own hash of any size. */
 const volatile __u32 buckets_each = 1 << 18;
 
 #define TCP_STATES 16 /* the power of two above the last */
 
-/* Bits by state. In other states the sequence numbers do not say what is queued, or do not exist: not every entry
- * is a full socket. */
+/*
+ * States with queues, as bits. In other states, the sequence numbers do not show what is queued, or do not exist
+ * because the entry is not a full socket.
+ */
 enum tcp_states {
 	TCP_STATES_WITH_QUEUES = 1 << STATE_ESTABLISHED | 1 << STATE_FIN_WAIT1 | 1 << STATE_FIN_WAIT2 |
 				 1 << STATE_CLOSE_WAIT | 1 << STATE_LAST_ACK | 1 << STATE_CLOSING,
@@ -26,7 +33,7 @@ enum tcp_states {
 
 SHARED_ENUM(tcp_states);
 
-/* True where kernel memory can be read without calling a helper (6.2): the walk then takes half the time. */
+/* True if kernel memory can be read without calling a helper (6.2), which halves the duration of the walk. */
 const volatile bool can_cast = false;
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
@@ -42,14 +49,14 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 struct tcp_cursor {
 	__u32 walk; /* number of the walk that the position belongs to */
 	__u32 bucket;
-	__u32 counted; /* sockets of this bucket that were counted already */
+	__u32 counted; /* number of sockets in this bucket that were already counted */
 	__u32 done;
 };
 
 struct tcp_row {
 	struct tcp_cursor own; /* in the namespace's own hash, if it has one */
 	__u32 walk; /* number of the walk that the following fields belong to */
-	__u32 left; /* its own hash was not walked */
+	__u32 left; /* whether its own hash was not walked */
 	__u32 sockets[TCP_STATES];
 	__u32 largest_receive_queue, largest_send_queue;
 	__u64 receive_queue, send_queue;
@@ -68,7 +75,7 @@ struct tcp_port {
 	__u64 port;
 };
 
-/* Connections at all sockets that listen on the port, and at the fullest of them. */
+/* Connections waiting at all sockets that listen on a port, and at the fullest of these sockets. */
 struct tcp_accept_queue {
 	__u32 walk;
 	__u32 length;
@@ -86,7 +93,7 @@ struct {
 /* A listening socket that has dropped connections. */
 struct tcp_listener {
 	__u64 netns;
-	__u64 cgroup; /* id in the v2 hierarchy; 0 if it has none */
+	__u64 cgroup; /* ID in the v2 hierarchy; 0 if the socket has none */
 	__u32 walk;
 	__u32 drops;
 	__u32 length, limit;
@@ -94,7 +101,7 @@ struct tcp_listener {
 	__u8 address[16];
 };
 
-/* Listeners by the address of the socket, whose memory may become another socket, of another port. */
+/* Listeners by socket address. The memory of a socket may be reused for another socket with another port. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -102,11 +109,11 @@ struct {
 	__type(value, struct tcp_listener);
 } tcp_listeners SEC(".maps");
 
-/* Resources that an owner has taken in this walk, by slot. */
+/* Resources that an owner has used in this walk, by slot. */
 struct tcp_share {
 	__u32 walk;
-	__u32 taken; /* kept accept queues, or listening sockets */
-	__u32 buckets; /* of hashes of its namespaces' own */
+	__u32 taken; /* accept queues or listening sockets with a row */
+	__u32 buckets; /* buckets in the own hashes of its namespaces */
 };
 
 struct {
@@ -116,19 +123,19 @@ struct {
 	__type(value, struct tcp_share);
 } tcp_shares SEC(".maps");
 
-/* Progress of a walk, and counts of what makes it incomplete. */
+/* Progress of a walk, and counts of what the walk did not include. */
 struct tcp_progress {
 	struct tcp_cursor connections; /* in the shared hash */
 	struct tcp_cursor listeners;
 	__u32 walk;
 	__u32 sockets;
-	__u32 rows_full; /* sockets of namespaces without room for a row */
+	__u32 rows_full; /* sockets in namespaces for which there was no free row */
 	__u32 accept_queues_full;
-	__u32 accept_queues_left; /* beyond the rows of their owner */
-	__u32 hashes_left; /* own hashes of namespaces, beyond the buckets of their owner */
+	__u32 accept_queues_left; /* accept queues beyond the limit of their owner */
+	__u32 hashes_left; /* own hashes of namespaces, beyond the bucket limit of their owner */
 	__u32 listeners_full;
-	__u32 strayed; /* chains that ended in another one */
-	__u32 flows_left; /* connections in chains that a slice has left in the middle */
+	__u32 strayed; /* chains that ended in another chain */
+	__u32 flows_left; /* connections in chains that a slice left in the middle */
 	__u32 unreadable;
 	__u64 longest, total; /* nanoseconds of the longest call, and of all calls */
 };
@@ -142,8 +149,8 @@ struct {
 } tcp_progress_cell SEC(".maps");
 
 /*
- * Position of the running call; there is only one at a time. It is in a map, where the verifier does not follow
- * values: otherwise it would check every iteration of the loops.
+ * State of the running call; only one call runs at a time. It is in a map because the verifier does not track values in
+ * maps. Otherwise the verifier would check every iteration of the loops.
  */
 static struct {
 	__u64 deadline;
@@ -156,7 +163,7 @@ static struct {
 	__u32 listeners_only;
 	__u32 flows, listens, round_trips; /* whether the rows of flow_rows are wanted, of which kind, and with what */
 	__u32 is_resumed; /* the current chain was left in the middle by an earlier slice */
-	__u32 started, previous; /* jiffies at the beginning of this walk and of the one before */
+	__u32 started, previous; /* jiffies at the start of this walk and of the previous one */
 	struct tcp_progress progress;
 } walk;
 
@@ -185,7 +192,7 @@ static __always_inline struct tcp_row *row_of(__u64 netns)
 	return row;
 }
 
-/* Returns what the owner of a namespace has taken in this walk, or NULL. */
+/* Returns the resources that the owner of a namespace has used in this walk; NULL on failure. */
 static __always_inline struct tcp_share *share_of(__u64 netns, const struct net *net)
 {
 	__u32 slot = owner_slot_of(netns, net);
@@ -198,7 +205,7 @@ static __always_inline struct tcp_share *share_of(__u64 netns, const struct net 
 	return share;
 }
 
-/* Takes one of the `each` rows that the owner of the socket has in this walk. */
+/* Allocates one of the `each` rows that the owner of the socket has in this walk. */
 static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
 {
 	struct tcp_share *share = share_of(netns, READ(struct sock_common, sk, skc_net.net));
@@ -209,7 +216,7 @@ static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
 	return true;
 }
 
-/* A socket that changes meanwhile may seem to have a negative amount. */
+/* Returns 0 if the difference is negative, which may happen if the socket changes during the read. */
 static __always_inline __u32 difference(__u32 end, __u32 start)
 {
 	return (__s32)(end - start) < 0 ? 0 : end - start;
@@ -257,14 +264,14 @@ static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 	limit = READ(struct sock, sk, sk_max_ack_backlog);
 	queue->length += length;
 	queue->limit += limit;
-	/* One connection more than the limit may wait: kernel, include/net/sock.h, sk_acceptq_is_full(). */
+	/* One connection more than the limit may wait (kernel: include/net/sock.h, sk_acceptq_is_full()). */
 	if (length * (queue->fullest_limit + 1ULL) > queue->fullest_length * (limit + 1)) {
 		queue->fullest_length = length;
 		queue->fullest_limit = limit;
 	}
 }
 
-/* Adds the count of tcp_listendrop(): few listeners have dropped connections. */
+/* Adds the connections that a listening socket has dropped (tcp_listendrop()). Few listeners have dropped any. */
 static __always_inline void add_listener(__u64 netns, __u64 sk)
 {
 	static const struct tcp_listener fresh;
@@ -321,7 +328,7 @@ static __always_inline void count_socket(__u64 sk)
 	row = row_of(netns);
 	if (!row)
 		return;
-	/* A FIN_WAIT2 without a waiting process is kept in the small form of a TIME_WAIT. */
+	/* A socket in FIN_WAIT2 that no process holds is kept as a small TIME_WAIT socket. */
 	if (is_small)
 		state = READ(struct inet_timewait_sock, sk, tw_substate);
 	else if (state == STATE_LISTEN)

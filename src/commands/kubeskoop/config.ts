@@ -21,18 +21,20 @@ export interface KubeskoopConfig {
   readonly metricProbes: readonly Given<Named>[];
   readonly eventProbes: readonly Given<Named>[];
   readonly sinks: readonly Given<Named>[];
-  /** `NAME=TEMPLATE` */
+  /** Labels in the form `NAME=TEMPLATE`. */
   readonly labels: readonly Given<string>[];
   readonly debug?: Given<boolean> | undefined;
   /** All other keys that KubeSkoop knows. */
   readonly rest: readonly Given<unknown>[];
-  /** Keys that KubeSkoop does not know, and ignores. */
+  /** Keys that KubeSkoop does not know and ignores. */
   readonly unknown: readonly Given<unknown>[];
 }
 
 type Shape = typeof z.strictObject;
 
-/** Schema of a probe or sink. `- tcp` is short for `- name: tcp`; version 0.1 knows only the short form for probes. */
+/**
+ * Schema of a probe or sink. `- tcp` is short for `- name: tcp`. Version 0.1 supports only the short form for probes.
+ */
 function namedSchema(object: Shape) {
   return z.preprocess(
     (value) => (typeof value === 'string' ? { name: value } : value),
@@ -78,10 +80,13 @@ function firstSchema(object: Shape) {
   });
 }
 
-/** Top-level keys of netsonde's configuration that KubeSkoop's does not have. */
+/** Top-level keys of netsonde's configuration that do not exist in KubeSkoop's. */
 const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats', 'limits'];
 
-/** @throws {NotKubeskoop} with all errors in the document */
+/**
+ * Reads a configuration in either of KubeSkoop's formats.
+ * @throws {NotKubeskoop} with all errors in the document
+ */
 export function readConfig(input: Input): KubeskoopConfig {
   const { document } = input;
   if (!hasKubeskoopKeys(document)) throw new NotKubeskoop(strangerText(document));

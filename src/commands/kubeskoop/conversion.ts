@@ -13,10 +13,10 @@ export interface Section {
 
 export interface Conversion {
   readonly probes: readonly Section[];
-  /** Probes that are on by default, but not in KubeSkoop's configuration. They are disabled. */
+  /** Probes that are enabled by default, but are not in KubeSkoop's configuration. The conversion disables them. */
   readonly notAsked: readonly string[];
   readonly sinks: readonly Section[];
-  /** Labels with their name here and, as the value, the key of the Pod's label. */
+  /** Labels. `name` is the name of the label in netsonde, and `value` is the key of the Pod's label. */
   readonly labels: readonly (Given<string> & { readonly name: string })[];
   readonly debug?: Given<boolean> | undefined;
   readonly notes: Notes;

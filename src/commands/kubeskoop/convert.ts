@@ -12,7 +12,10 @@ import { convertSinks } from './sinks.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
-/** @param namespace Kubernetes namespace that KubeSkoop runs in, if known */
+/**
+ * Converts a KubeSkoop configuration.
+ * @param namespace Kubernetes namespace that KubeSkoop runs in, if known
+ */
 export function convert(config: KubeskoopConfig, namespace?: string): Conversion {
   const notes = new Notes();
   const probes = convertProbes(config, notes);
@@ -34,7 +37,7 @@ export function convert(config: KubeskoopConfig, namespace?: string): Conversion
   return conversion;
 }
 
-/** Limit of unknown keys that are reported one by one. Finding the line of each takes time. */
+/** Maximum number of unknown keys that are reported individually, because finding the line of each key takes time. */
 const UNKNOWN_MAX = 100;
 
 function leaveOutUnknown(unknown: readonly Given<unknown>[], notes: Notes): void {
@@ -48,7 +51,7 @@ function hasEvents({ events }: AnyProbe): boolean {
   return Object.keys(events).length > 0;
 }
 
-/** KubeSkoop's entries for one probe. */
+/** Entries of a KubeSkoop configuration that concern the same probe. */
 interface Asked {
   readonly probe: AnyProbe;
   metrics?: Given<Named>;
@@ -75,7 +78,7 @@ function convertProbes({ metricProbes, eventProbes }: KubeskoopConfig, notes: No
   return [...asked.values()].map((entry) => convertProbe(entry, notes));
 }
 
-/** Converts a probe. The probe runs even if it is off by default here, because the file lists it. */
+/** Converts a probe. The probe is enabled even if it is disabled by default in netsonde, because the file lists it. */
 function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section {
   const { name, cost, enabledByDefault, requires } = probe;
   const given = [metrics, events].filter((half) => half !== undefined);
@@ -98,14 +101,17 @@ function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section 
   };
 }
 
-/** Returns options that limit the metrics of a probe to those that KubeSkoop has. */
+/** Returns options that limit the metrics of a probe to the metrics that KubeSkoop has. */
 function shownOf(probe: string): Options {
   const fields = FIELDS[probe];
   const buckets = BUCKETS[probe];
   return { ...(fields === undefined ? {} : { fields }), ...(buckets === undefined ? {} : { buckets }) };
 }
 
-/** Returns undefined for BPF probes, because the capabilities in manifests/base suffice for them. */
+/**
+ * Returns a warning if the probe needs more capabilities than manifests/base grants; otherwise undefined, as for all
+ * BPF probes.
+ */
 function capabilitiesText(capabilities: readonly string[]): string | undefined {
   if (capabilities.length === 0 || capabilities.includes('CAP_BPF')) return undefined;
   const components = rightsFor(capabilities)?.map((name) => `manifests/components/${name}`) ?? [];
@@ -122,7 +128,7 @@ function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: A
       continue;
     }
     const isGood = (candidate: unknown) => options[option].safeParse(candidate).success;
-    // Like KubeSkoop, ignores unknown items of a list.
+    // Unknown items of a list are ignored, as in KubeSkoop.
     const [good, bad] = Array.isArray(value)
       ? [value.filter((item) => isGood([item])), value.filter((item) => !isGood([item]))]
       : [value, []];
@@ -137,7 +143,10 @@ function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: A
   return converted;
 }
 
-/** Merges the arguments for metrics and for events, which KubeSkoop keeps separate. Lists are joined. */
+/**
+ * Merges the arguments for metrics and the arguments for events, which KubeSkoop keeps separate. Lists are concatenated
+ * without duplicates.
+ */
 function mergeOptions(first: Options, second: Options): Options {
   const merged = Object.entries(second).map(([key, value]) => {
     const before = first[key];
@@ -174,7 +183,7 @@ const NO_CONTROLLER =
 
 const NOT_HERE = 'the listen address is not part of the configuration';
 
-/** Returns why a setting of neither a probe nor a sink is left out; undefined if nothing is lost. */
+/** Returns why a setting that belongs to neither a probe nor a sink is left out; undefined if nothing is lost. */
 function whyNot({ path, value }: Given<unknown>): string | undefined {
   switch (path.join('.')) {
     case 'port':

@@ -3,32 +3,35 @@ import { isMapping, type Mapping } from '#config/document.ts';
 import { ConfigError, cutJson } from '#config/faults.ts';
 import { composeAll, toValue } from '#config/yaml.ts';
 
-/** Key of the ConfigMap that KubeSkoop's agent mounts as /etc/config. */
+/** Key in the ConfigMap that KubeSkoop's agent mounts as /etc/config. */
 const KEY = 'config.yaml';
 
-/** Larger than a single Kubernetes object may be, because a manifest can hold a whole deployment. */
+/**
+ * Maximum size of the input in bytes. It is larger than the maximum size of a Kubernetes object, because a manifest can
+ * contain a whole deployment.
+ */
 export const INPUT_BYTES_MAX = 1024 * 1024;
 
-/** The input is not a KubeSkoop configuration. The message is for the user. */
+/** Thrown if the input is not a KubeSkoop configuration. The message is shown to the user. */
 export class NotKubeskoop extends Error {
   override readonly name = 'NotKubeskoop';
 }
 
-/** A document that should be a KubeSkoop configuration. */
+/** A document that is expected to be a KubeSkoop configuration. */
 export interface Input {
   readonly document: Mapping;
   /** Returns the line of the input where a value begins; undefined if unknown. */
   readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
   /** Kubernetes namespace of the ConfigMap that contains the document. */
   readonly namespace?: string | undefined;
-  /** ConfigMap that contains the document; empty if there is none. */
+  /** Name of the ConfigMap that contains the document; empty if there is none. */
   readonly configMap: string;
 }
 
 /**
  * Finds a KubeSkoop configuration in a text, which is either the document itself or a manifest with a ConfigMap that
- * contains it.
- * @throws {NotKubeskoop}
+ * contains the document.
+ * @throws {NotKubeskoop} if there is no such configuration, or more than one
  */
 export function findInput(text: string): Input {
   if (Buffer.byteLength(text) > INPUT_BYTES_MAX) throw new NotKubeskoop(`longer than ${INPUT_BYTES_MAX} bytes`);
@@ -47,10 +50,13 @@ interface Parsed {
   readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
 }
 
-/** @param place name of the text, for error messages */
+/**
+ * Parses all YAML documents of a text.
+ * @param place prefix of error messages, which names the text
+ */
 function parse(text: string, place = ''): Parsed[] {
   try {
-    // Like KubeSkoop's YAML library, merges `<<`.
+    // `<<` merges mappings, as in KubeSkoop's YAML library.
     const composed = composeAll(text, { merge: true });
     const lineIn = (document: Document.Parsed) => (path: readonly PropertyKey[]) => {
       const node = nodeAt(document, path);
@@ -129,7 +135,10 @@ interface Names {
   readonly namespace?: string | undefined;
 }
 
-/** Returns the valid names of an object. Invalid ones are dropped, because names go into comments and a URL. */
+/**
+ * Returns the name and namespace of an object if they are valid. Invalid ones are dropped, because both are used in
+ * comments and in a URL.
+ */
 function namesOf({ metadata }: Mapping): Names {
   const given = isMapping(metadata) ? metadata : {};
   const nameIn = (value: unknown) =>
@@ -142,7 +151,7 @@ function nameOf(object: Mapping): string {
   return name === undefined ? 'a ConfigMap without a name' : [namespace, name].filter(Boolean).join('/');
 }
 
-/** Distinguishes KubeSkoop's ConfigMap from others with the key config.yaml. */
+/** Whether a ConfigMap with the key config.yaml is likely to be KubeSkoop's. */
 function isLikely(holder: KubernetesObject): boolean {
   try {
     return hasKubeskoopKeys(inputOf(holder).document);
@@ -160,7 +169,8 @@ function inputOf({ parsed, path, object }: KubernetesObject): Input {
   const [document, ...more] = parse(String(dataOf(object)[KEY]), `${KEY} of ${configMap}: `);
   if (document === undefined || more.length > 0) throw new NotKubeskoop(`${configMap}: ${KEY} must be one document`);
   const node = nodeAt(parsed.document, [...path, 'data', KEY]);
-  // The lines of a block scalar follow its first line. The lines of a quoted scalar cannot be determined.
+  // The content of a block scalar starts on the line after its indicator. Lines within a quoted scalar cannot be
+  // determined.
   const isBlock = isScalar(node) && node.type === 'BLOCK_LITERAL';
   const before = isBlock ? (parsed.lineOf([...path, 'data', KEY]) ?? 0) : undefined;
   return {

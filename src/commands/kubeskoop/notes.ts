@@ -4,7 +4,7 @@ import type { Given } from './config.ts';
 export interface Note extends Given<unknown> {
   /** Whether the part is missing from the converted configuration. */
   readonly isLeftOut: boolean;
-  /** Why it is left out or what it means here, and what to do. */
+  /** Why the part is left out or how its meaning changes, and what to do about it. */
   readonly text: string;
 }
 
@@ -23,7 +23,7 @@ export class Notes {
     this.#list.push({ path, value, isLeftOut: true, text });
   }
 
-  /** Warns that the part is converted, but changes its meaning. */
+  /** Adds a warning that the part is converted, but that its meaning changes. */
   tell({ path, value }: Given<unknown>, text: string): void {
     this.#list.push({ path, value, isLeftOut: false, text });
   }

@@ -2,7 +2,7 @@ import { nearest } from '#config/faults.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 
-/** Probes of any KubeSkoop version without a counterpart here, and what to use instead. */
+/** KubeSkoop's probes, of any version, that have no counterpart in netsonde, with what to use instead. */
 const WITHOUT_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ['sched', 'this probe of KubeSkoop shows nothing; the time that data waits for its process is in `socketlatency`'],
   ['info', 'KubeSkoop has removed this probe; the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
@@ -29,7 +29,7 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
   ['softirq softirq-types', 'vectors'],
 ]);
 
-/** Options with another default in KubeSkoop. */
+/** Options whose default differs in KubeSkoop, with KubeSkoop's default. */
 export const DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   softirq: { vectors: ['net_rx'] },
 };
@@ -43,7 +43,7 @@ export const BUCKETS: Readonly<Record<string, Readonly<Record<'from' | 'to', str
   virtcmdlatency: { from: '8ms', to: '128ms' },
 };
 
-/** Probes whose events differ in meaning from those of KubeSkoop. */
+/** Probes with events that differ in meaning from KubeSkoop's events. */
 export const OTHER_EVENTS: ReadonlyMap<string, string> = new Map([
   [
     'conntrack',

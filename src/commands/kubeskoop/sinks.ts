@@ -16,13 +16,16 @@ const SERVICE =
 interface Sink {
   readonly name: string;
   readonly options: Section['options'];
-  /** The only argument that the sink has in KubeSkoop. */
+  /** The only argument that KubeSkoop's sink accepts. */
   readonly arg?: string;
   readonly remark?: string;
   readonly tell?: readonly string[];
 }
 
-/** @param namespace Kubernetes namespace that KubeSkoop runs in, if known */
+/**
+ * Converts the sinks of a KubeSkoop configuration.
+ * @param namespace Kubernetes namespace that KubeSkoop runs in, if known
+ */
 export function convertSinks(given: readonly Given<Named>[], namespace: string | undefined, notes: Notes): Section[] {
   const sections = new Map<string, Section>();
   for (const asked of given) {
@@ -63,7 +66,10 @@ function convertSink({ name, args }: Named, namespace: string | undefined): Sink
   }
 }
 
-/** @param addr an address or a host name, without a port */
+/**
+ * Converts the Loki sink.
+ * @param addr IP address or host name, without a port
+ */
 function lokiSink(addr: unknown, namespace: string | undefined): Sink | string {
   const given = typeof addr === 'string' && /^[\w.:-]+$/.test(addr) ? addr : '';
   const isService = isIP(given) === 0 && !given.includes('.');

@@ -47,7 +47,7 @@ function probeLines({ probes, notAsked }: Conversion, place: (path: Path) => str
   ];
 }
 
-/** Formats a probe; `fields` gets one line per entry, because there are many. */
+/** Formats a probe. `fields` is written with one entry per line, because it has many entries. */
 function probeLine(section: Section, place: (path: Path) => string): string[] {
   const { fields, ...options } = section.options;
   if (!Array.isArray(fields)) return [sectionLine(section, isSwitch(section) ? 'true' : flow(options), place)];

@@ -1,4 +1,4 @@
-/** Advice by error code of the system, TLS or HTTP. */
+/** Advice by error code of the operating system, TLS or the HTTP parser. */
 const BY_CODE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there; check that the server is up and that the port is right',
   ECONNRESET: 'the server or something in between closed the connection; check its log',

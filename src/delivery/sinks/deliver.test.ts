@@ -28,7 +28,7 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
 const STEP = fc.record({
   /** Number of records in each stream. */
   streams: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 9 }),
-  /** Responses that the server repeats in this order. */
+  /** Responses that the server returns in this order and then repeats. */
   verdicts: fc.array(fc.constantFrom(...Object.keys(VERDICTS)), { minLength: 1, maxLength: 6 }),
   ms: fc.integer({ min: 1, max: 40_000 }),
 });

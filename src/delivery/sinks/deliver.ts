@@ -4,13 +4,25 @@ import { type Receipt, Unavailable } from '../sink.ts';
 import { RequestSize } from './request_size.ts';
 import type { NotNow, Verdict } from './verdict.ts';
 
-/** Number of records that are refused one by one in a write before the rest may be refused together, to save requests. */
+/**
+ * Number of individually refused records per write after which further records may be refused as a group, to save
+ * requests.
+ */
 const REFUSALS_MAX = 100;
-/** Number of refused records of an owner from which the rest of its records are then refused together. */
+/**
+ * After {@link REFUSALS_MAX}, the remaining records of an owner are refused as a group if this many were refused
+ * individually.
+ */
 const OWNER_REFUSALS_MAX = 10;
-/** Number of refused streams after which a write ends if no stream was accepted: the cause is not in the streams. */
+/**
+ * Number of refused streams after which a write is abandoned if no stream was accepted, because the streams are then
+ * not the cause.
+ */
 const REFUSED_STREAMS_MAX = 5;
-/** A stream is dropped after it was refused for this long and this often, while other streams were accepted. */
+/**
+ * The records of a stream are dropped once it has been refused for this long and this many times while other streams
+ * were accepted.
+ */
 const GIVE_UP_MS = 60_000;
 const GIVE_UP_TRIES = 5;
 /** Maximum number of refused streams to remember. */
@@ -28,7 +40,7 @@ interface Refused {
 }
 
 export interface DeliveryOptions {
-  /** Maximum number of concurrent requests, each for another stream. */
+  /** Maximum number of concurrent requests, each for a different stream. */
   readonly requestsMax: number;
   readonly send: (records: readonly LaneRecord[], signal: AbortSignal) => Promise<Verdict>;
   /** Returns milliseconds of a monotonic clock. */
@@ -42,7 +54,7 @@ class Round implements Receipt {
   /** Number of records that are neither delivered nor rejected. */
   #open: number;
   readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
-  /** Number of records that were refused one by one, in total and by owner. */
+  /** Number of individually refused records, in total and by owner. */
   #refusals = 0;
   readonly #refusalsOf = new Map<string, number>();
   hasTaken = false;
@@ -69,7 +81,7 @@ class Round implements Receipt {
     this.#refusalsOf.set(owner, (this.#refusalsOf.get(owner) ?? 0) + 1);
   }
 
-  /** Whether the remaining records of an owner are refused without being sent one by one. */
+  /** Whether the remaining records of an owner are refused as a group instead of one by one. */
   isRefused(owner: string): boolean {
     return this.#refusals >= REFUSALS_MAX && (this.#refusalsOf.get(owner) ?? 0) >= OWNER_REFUSALS_MAX;
   }
@@ -85,9 +97,9 @@ class Round implements Receipt {
 }
 
 /**
- * Sends batches stream by stream, and finds out what the server refuses. Only the invalid records of a batch are dropped.
- * A batch that is too large is split into smaller requests. A stream that makes no progress does not delay the others.
- * Splitting sends some records again that have already reached the server.
+ * Sends batches stream by stream, and determines which records the server refuses. Only the invalid records of a batch
+ * are dropped. A batch that is too large is split into smaller requests. A stream that makes no progress does not delay
+ * other streams. Splitting may resend records that have already reached the server.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -189,14 +201,16 @@ export class Delivery {
     const { why, retryAfterMs, ofStream, isTooMuch } = verdict;
     const bytes = sumBytes(part);
     if (isTooMuch && part.length > 1) this.#size.refused(bytes);
-    // A record that is larger than the server's rate limit allows at once can never be accepted.
+    // A record larger than the burst size of the server's rate limit can never be accepted.
     const isAlone = isTooMuch && part.length === 1 && !this.#size.wasTaken(bytes);
     if (ofStream) round.refused.push({ stream, left, verdict });
     else if (isAlone) round.refused.push({ stream, left: part, verdict });
     else round.failure ??= new Unavailable(why, retryAfterMs);
   }
 
-  /** Whether a stream has been refused for so long, while others were accepted, that the rest of it is dropped. */
+  /**
+   * Drops the rest of a stream if it has long been refused while other streams were accepted. Returns whether it did.
+   */
   #givesUp({ stream, left, verdict }: Round['refused'][number], round: Round): boolean {
     const nowMs = this.#now();
     const refused = this.#refused.get(stream.key) ?? { sinceMs: nowMs, tries: 0 };
@@ -228,12 +242,12 @@ function halvesOf(part: readonly LaneRecord[]): (readonly LaneRecord[])[] {
   return [part.slice(half), part.slice(0, half)];
 }
 
-/** Returns the Pod of a record, so that refused records of one Pod do not cost another Pod its records. */
+/** Returns the Pod of a record. Invalid records of one Pod must not cause the loss of another Pod's records. */
 function ownerOf({ stream, metadata }: LaneRecord): string {
   return `${stream['namespace'] ?? ''}/${metadata['pod'] ?? ''}`;
 }
 
-/** Separates the records of each owner whose records are refused from all others. */
+/** Separates the records of each owner that is refused as a group. All other records stay together in `others`. */
 function byOwner(part: readonly LaneRecord[], round: Round): { others: LaneRecord[]; refused: LaneRecord[][] } {
   const others: LaneRecord[] = [];
   const refused = new Map<string, LaneRecord[]>();

@@ -11,10 +11,10 @@ import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
 import { basicLogin, tlsOptions } from './files.ts';
 
-/** Milliseconds after which the next address is tried in parallel (RFC 8305, 5). */
+/** Milliseconds after which the next address is tried in parallel (RFC 8305, section 5). */
 const NEXT_ADDRESS_MS = 250;
 
-/** Current step of a connection, for the error message of a timeout. */
+/** Current step of establishing a connection, for the error message of a timeout. */
 export interface Progress {
   waitsFor: string;
 }
@@ -36,14 +36,15 @@ type DialConfig = Pick<HttpConfig, 'tls' | 'proxy'>;
 
 /**
  * Opens connections to one server. Tries all addresses of its host name in parallel, as browsers do, connects through a
- * proxy if one is configured, and uses TLS for https. Each connection resolves the name and reads the files again.
+ * proxy if one is configured, and uses TLS for https. Each new connection resolves the name and reads the certificate
+ * and password files again.
  */
 export class Dialer {
   readonly #url: URL;
   readonly #config: DialConfig;
   readonly #files: Files;
   readonly #network: Network;
-  /** Running lookups by name. Callers share them, because each lookup blocks a thread if the resolver hangs. */
+  /** Lookups in progress by name. Callers share a lookup, because each one blocks a thread while the resolver hangs. */
   readonly #lookups = new Map<string, Promise<readonly LookupAddress[]>>();
 
   constructor(url: URL, config: DialConfig, files: Files, network: Network = NETWORK) {
@@ -53,7 +54,10 @@ export class Dialer {
     this.#network = network;
   }
 
-  /** @throws {Unavailable} if a file cannot be read or the proxy refuses; errors of the system otherwise */
+  /**
+   * @throws {Unavailable} if a file cannot be read, no address accepts a connection, or the proxy refuses it; a system
+   * or TLS error otherwise
+   */
   async dial(signal: AbortSignal, progress: Progress): Promise<Socket> {
     const { proxy } = this.#config;
     const isSecure = this.#url.protocol === 'https:';
@@ -133,7 +137,7 @@ export function proxyRefusal(proxy: string, status: number): string {
   return `the proxy ${proxy} returned ${status}: ${remedy}`;
 }
 
-/** Removes the brackets that a URL has around an IPv6 address. */
+/** Removes the brackets around an IPv6 address in a URL. */
 function hostOf(hostname: string): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
@@ -152,8 +156,8 @@ function alternate(addresses: readonly LookupAddress[]): readonly LookupAddress[
 }
 
 /**
- * Returns the first connection that is established. Attempts continue when the next one starts, so a slow path beside a
- * dead one still gets the whole timeout.
+ * Returns the first connection to be established. An attempt continues after the next one starts, so a slow address
+ * still has the whole timeout if the other addresses do not respond.
  */
 async function connectFirst(
   addresses: readonly string[],
@@ -179,7 +183,7 @@ async function connectFirst(
     });
     if (index < addresses.length) timer = setTimeout(next, NEXT_ADDRESS_MS);
   };
-  // The caller may have stopped waiting, and the rejection must not be reported as unhandled.
+  // The caller may have stopped waiting, in which case the rejection must not be reported as unhandled.
   promise.catch(() => undefined);
   next();
   try {

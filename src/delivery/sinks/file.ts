@@ -69,14 +69,14 @@ export class FileSink implements Sink {
       await this.#file?.appendFile(text);
       signal.throwIfAborted();
     } catch (error) {
-      // The batch will be written again, so whatever was written of it has to be removed.
+      // The batch will be written again, so any part of it that was written has to be removed.
       await this.#file?.truncate(size).catch(() => undefined);
       throw error;
     }
     this.#size = size + text.length;
   }
 
-  /** Opens the file if it is not open, or if another file has its name now. Rotates it if necessary. */
+  /** Opens the file if it is not open or if another file is now at its path. Rotates it if necessary. */
   async #prepare(bytes: number): Promise<void> {
     const { path, rotateBytes, rotateAge } = this.#config;
     if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.#close();
@@ -93,7 +93,7 @@ export class FileSink implements Sink {
     const { path } = this.#config;
     await mkdir(dirname(path), { recursive: true });
     const there = await stat(path).catch(() => undefined);
-    // Checked before open(2), which can have side effects on a device, and block on a pipe.
+    // Checked before open(2), which can have side effects on a device and can block on a pipe.
     if (there !== undefined) assertRegular(path, there);
     this.#file = await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, MODE);
     const stats = await this.#file.stat();
@@ -101,8 +101,8 @@ export class FileSink implements Sink {
     const { ino, size, birthtimeMs } = stats;
     this.#inode = ino;
     this.#size = size;
-    // Only the wall clock can tell the age of an earlier run's file, so it is read once. A creation time in the future
-    // counts as now.
+    // The age of a file from an earlier run is known only from the wall clock, which is read once here. A creation time
+    // in the future counts as now.
     const ageMs = birthtimeMs > 0 ? Math.max(0, Date.now() - birthtimeMs) : 0;
     this.#bornMs = this.#now() - ageMs;
   }

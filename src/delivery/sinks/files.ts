@@ -18,7 +18,10 @@ export async function basicLogin(
   return { header: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, password };
 }
 
-/** Returns options for node:tls. Reads the files for each connection, because certificates are renewed. @throws {Unavailable} */
+/**
+ * Returns options for node:tls. Reads the files for each connection, because certificates may be renewed.
+ * @throws {Unavailable}
+ */
 export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string, files: Files): Promise<object> {
   const { ca, cert, key, serverName, insecureSkipVerify = false } = tls ?? {};
   return {
@@ -30,12 +33,12 @@ export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string,
   };
 }
 
-/** Omits the server name (SNI) for an IP address (RFC 6066, 3). */
+/** Omits the server name (SNI) for an IP address (RFC 6066, section 3). */
 function nameOf(host: string): object {
   return isIP(host) === 0 ? { servername: host, host } : { host };
 }
 
-/** Reads a secret without surrounding white space, such as the final line break. @throws {Unavailable} */
+/** Reads a secret without surrounding whitespace, such as the final line break. @throws {Unavailable} */
 export async function readSecret(path: string, files: Files): Promise<string> {
   const secret = (await readText(path, files, SECRET_BYTES_MAX)).trim();
   if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or not a single line of ASCII`);

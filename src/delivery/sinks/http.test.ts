@@ -267,7 +267,7 @@ describe('a name', () => {
   const V4 = { address: '192.0.2.1', family: 4 };
   const V6 = { address: '2001:db8::1', family: 6 };
 
-  /** Return sockets that fail, never connect, or connect after a delay. */
+  /** These functions return sockets that fail, never connect, or connect after a delay. */
   const fails = (code: string) => {
     const socket = new Socket();
     setImmediate(() => socket.destroy(Object.assign(new Error(`connect ${code}`), { code })));

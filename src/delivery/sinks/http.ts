@@ -13,9 +13,12 @@ import { inert, Secrets } from './inert.ts';
 
 const gzip = promisify(zlibGzip);
 
-/** Maximum age of a connection in milliseconds, because the address of the server or a certificate may change. */
+/**
+ * Maximum age of a connection in milliseconds. Connections are replaced because the server's address or a certificate
+ * may change.
+ */
 const CONNECTION_AGE_MS = 300_000;
-/** Maximum bytes of a response to read, enough for any useful error message. */
+/** Maximum number of bytes to read from a response, enough for any useful error message. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 const NO_ANSWER = 'it did not respond';
 
@@ -23,7 +26,7 @@ export interface Answer {
   readonly status: number;
   /** Body of the response with the agent's secrets removed. Not yet safe to display. */
   readonly text: string;
-  /** Whether the response was longer than what is read. */
+  /** Whether the response was truncated because it exceeded the maximum length. */
   readonly isCut: boolean;
   readonly contentType: string;
   /** Target of a redirect, without query and credentials. */
@@ -49,7 +52,7 @@ class ConnectionPool extends HttpAgent {
   }
 
   override createConnection(options: object, done: (error: Error | null, socket: Duplex) => void): undefined {
-    // Node.js does not pass the signal of the request here.
+    // Node.js does not pass the request's signal to this method.
     const { dialing } = options as { dialing: Dialing };
     this.#dialer.dial(dialing.signal, dialing).then(
       (socket) => {
@@ -62,17 +65,16 @@ class ConnectionPool extends HttpAgent {
 
   override keepSocketAlive(socket: Duplex): boolean {
     const isOld = performance.now() - (this.#bornMs.get(socket) ?? 0) > CONNECTION_AGE_MS;
-    // The types of Node.js lack its return value.
+    // The type definitions of Node.js lack the return value.
     return !isOld && (super.keepSocketAlive(socket) as unknown as boolean);
   }
 
-  /** Closes idle connections. */
   closeIdle(): void {
     for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 }
 
-/** Posts to one URL over a limited number of connections. Reads tokens and passwords again for each request. */
+/** Posts to one URL over a limited number of connections. Rereads tokens and passwords for each request. */
 export class HttpPoster {
   readonly #url: URL;
   readonly #config: PostConfig;
@@ -136,12 +138,12 @@ export class HttpPoster {
     return { ...all, ...headers };
   }
 
-  /** Whether the proxy gets the request itself, instead of tunneling it. */
+  /** Whether the proxy receives the request itself instead of a CONNECT request for a tunnel. */
   get #isAsked(): boolean {
     return this.#config.proxy !== undefined && this.#url.protocol === 'http:';
   }
 
-  /** Repeats a request once that failed on a reused connection, which the server may have closed while it was idle. */
+  /** Retries a request once if it failed on a reused connection, which the server may have closed while it was idle. */
   async #tryTwice(body: Uint8Array, headers: Record<string, string>, dialing: Dialing): Promise<Answer> {
     const first = this.#request(headers, dialing);
     try {
@@ -156,7 +158,7 @@ export class HttpPoster {
   #request(headers: Record<string, string>, dialing: Dialing): ClientRequest {
     const { hostname, port, pathname, href } = this.#url;
     const path = this.#isAsked ? href : pathname;
-    // The pool connects, with TLS if the URL requires it.
+    // The pool opens the connection, with TLS if the URL requires it.
     const options = {
       method: 'POST',
       hostname,
@@ -175,7 +177,7 @@ export class HttpPoster {
   }
 }
 
-/** Header with the tenant of Loki. */
+/** Header that names the Loki tenant. */
 export const TENANT = 'x-scope-orgid';
 
 function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -187,7 +189,7 @@ function late(waitsFor: string, timeoutMs: number): string {
   return [`${what} within ${timeoutMs} ms`, ...question].join(': ');
 }
 
-/** Returns a hint for users who expect that the proxy variables of the environment are used. */
+/** Returns a hint for users who expect the proxy environment variables to be used. */
 function proxyHint({ proxy }: HttpConfig): string {
   const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'];
   const name = names.find((known) => (process.env[known] ?? '') !== '');
@@ -218,7 +220,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
       if (bytes > ANSWER_BYTES_MAX) break;
     }
   } catch (error) {
-    // An error status is useful even if the connection breaks within the body.
+    // An error status is useful even if the connection breaks before the end of the body.
     if (status < 300) throw error;
   }
   return {
@@ -237,8 +239,9 @@ function placeOf(location: string | undefined): string {
 }
 
 /**
- * Parses a Retry-After header, in seconds or as a date (RFC 9110, 10.2.3). Returns milliseconds from now.
- * @param date the server's Date header, because its clock may differ; without it, a date in `text` is ignored
+ * Parses a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3). Returns milliseconds from now.
+ * @param date the server's Date header, to which a date in `text` is compared because the server's clock may differ;
+ * without it, such a date is ignored
  */
 export function parseRetryAfter(text: string | undefined, date: string | undefined): number {
   if (text === undefined) return 0;

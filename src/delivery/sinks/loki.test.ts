@@ -23,13 +23,13 @@ const sink = (more: object = {}) => ({
   loki: { url: loki.url, batch: { events: 5_000, age: '20ms' }, ...more },
 });
 
-/** Checks that Loki has exactly the records that the ledger counts as delivered, and that the ledger balances. */
+/** Checks that Loki contains exactly the records that the ledger counts as delivered, and that the ledger balances. */
 function expectExact({ published, delivered, pending, lost }: ReturnType<EventWay['ledger']>): void {
   expect(loki.entries).toHaveLength(delivered);
   expect(delivered + pending + lost).toBe(published);
 }
 
-/** Returns events of two streams, first those of `shop`. */
+/** Returns events of two streams, beginning with those of `shop`. */
 const shopAndBank = (count: number, first = 0) => [
   ...makeEvents(count, { namespace: 'shop' }, first),
   ...makeEvents(count, { namespace: 'bank' }, first),
@@ -244,7 +244,7 @@ describe('a stream that Loki refuses', () => {
     ]);
     expect(writer.delivered).toBe(62);
     expect(loki.entries).toHaveLength(62);
-    // From now on, the rejected stream is tried once with each batch until Loki accepts it.
+    // From now on, the rejected stream is tried once per batch until Loki accepts it.
     await writer.write([...line('shop', 62), ...line('bank', 62)]);
     expect(writer.rejected).toHaveLength(2);
     loki.limits = {};

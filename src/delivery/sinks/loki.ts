@@ -9,7 +9,7 @@ import { judgeLoki } from './loki_verdict.ts';
 
 const PUSH_PATH = '/loki/api/v1/push';
 const JOB = 'netsonde';
-/** Number of concurrent requests. One round trip after the other for each stream would take too long. */
+/** Maximum number of concurrent requests. Sending the streams one after another would take too long. */
 const REQUESTS_MAX = 4;
 
 /** Nanoseconds since the epoch, the line, and structured metadata. */
@@ -26,8 +26,9 @@ export interface LokiOptions {
 }
 
 /**
- * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request has one
- * stream, because the response to a request with several streams shows only the result of the last.
+ * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request
+ * contains a single stream, because the response to a request with several streams reports only the result of the last
+ * one.
  */
 export class LokiSink implements Sink {
   readonly name = 'loki';

@@ -1,17 +1,17 @@
 import type { Answer } from './http.ts';
 import { judgeFailure, judgeStranger, notNow, type Verdict } from './verdict.ts';
 
-// Loki's messages are from pkg/validation/validate.go, pkg/distributor, and pkg/ingester/instance.go and stream.go of
-// github.com/grafana/loki.
+// The patterns match messages from pkg/validation/validate.go, pkg/distributor, and pkg/ingester/instance.go and
+// stream.go in github.com/grafana/loki.
 
 const NO_CONTENT = 204;
-/** Status while `block_ingestion_until` is set; the default of `block_ingestion_status_code`. */
+/** Status while `block_ingestion_until` is set, unless `block_ingestion_status_code` sets another one. */
 const BLOCKED_STATUS = 260;
 const BLOCKED = /ingestion blocked/i;
 const STREAM_LIMIT = /maximum active stream limit/i;
 const STREAM_RATE = /per stream rate limit/i;
 const NO_METADATA = /structured metadata, but this feature is disallowed/i;
-/** Errors in labels, which all records of a stream share. */
+/** Errors in labels, which are the same for all records of a stream. */
 const LABELS =
   /label names; limit|label name too long|label value too long|duplicate label name|missing required labels/i;
 
@@ -19,7 +19,7 @@ const LABELS =
 export function judgeLoki(answer: Answer, url: URL): Verdict {
   const { status, text } = answer;
   if (status === NO_CONTENT) return { is: 'taken' };
-  // Blocked for the tenant, or by a policy for some streams only.
+  // Ingestion is blocked for the whole tenant, or by a policy for some streams only.
   if (status === BLOCKED_STATUS || (status !== 200 && BLOCKED.test(text))) {
     return { ...notNow(answer, 'limits_config.block_ingestion_until is set'), ofStream: true };
   }

@@ -15,7 +15,7 @@ import { judgeFailure, judgeStranger, type Verdict } from './verdict.ts';
 type LogRecord = Parameters<typeof JsonLogsSerializer.serializeRequest>[0][number];
 type Attributes = LogRecord['attributes'];
 
-/** Fields of a record that have their own field in a log record. All other fields become attributes. */
+/** Fields of a record that map to fields of an OpenTelemetry log record. All other fields become attributes. */
 interface Fields {
   readonly message?: string;
   readonly time?: unknown;
@@ -98,14 +98,16 @@ function withoutNull(fields: Readonly<Record<string, unknown>>): Attributes {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as Attributes;
 }
 
-/** The used part of ExportLogsServiceResponse (opentelemetry/proto/collector/logs/v1/logs_service.proto). */
+/**
+ * The part of ExportLogsServiceResponse that the sink uses (opentelemetry/proto/collector/logs/v1/logs_service.proto).
+ */
 interface Response {
   readonly partialSuccess?: { readonly rejectedLogRecords?: number | string; readonly errorMessage?: unknown } | null;
 }
 
 /**
- * Interprets a response. The protocol requires a JSON body (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response),
- * but some servers, such as Loki, send none.
+ * Interprets a response. The protocol requires a JSON body
+ * (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response), but some servers, such as Loki, send none.
  */
 function judge(answer: Answer, url: URL): Verdict {
   const { status, text, contentType, isCut } = answer;
@@ -125,7 +127,7 @@ function parse(text: string): Response | undefined {
   }
 }
 
-/** Returns how many records a collector has rejected. It does not say which. */
+/** Returns how many records a collector has rejected. The response does not say which ones. */
 function refusedIn({ partialSuccess }: Response): { readonly count: number; readonly why: string } | undefined {
   const { rejectedLogRecords, errorMessage } = partialSuccess ?? {};
   const count = Number(rejectedLogRecords ?? 0);

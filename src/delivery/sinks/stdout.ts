@@ -17,7 +17,7 @@ const RETRY_MS = 20;
 export class StdoutSink implements Sink {
   readonly name = 'stdout';
   readonly #fd: number;
-  /** Whether the last write ended within a line. */
+  /** Whether the last write ended in the middle of a line. */
   #isTorn = false;
 
   constructor(fd = STDOUT) {

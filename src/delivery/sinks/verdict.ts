@@ -1,11 +1,11 @@
 import type { Answer } from './http.ts';
 import { inert } from './inert.ts';
 
-/** Meaning of a response for the records of its request. */
+/** Outcome for the records of a request, according to the response. */
 export type Verdict =
   /** `refused` is set if the server rejected some of the records, without saying which. */
   | { readonly is: 'taken'; readonly refused?: { readonly count: number; readonly why: string } | undefined }
-  /** Some record in the request is invalid. */
+  /** At least one record in the request is invalid. */
   | { readonly is: 'refused'; readonly why: string }
   /** The request is too large. */
   | { readonly is: 'too large'; readonly why: string }
@@ -17,13 +17,13 @@ export interface NotNow {
   readonly why: string;
   /** Milliseconds that the server asked the agent to wait; 0 if it did not. */
   readonly retryAfterMs: number;
-  /** The response concerns only this stream; others may be accepted. */
+  /** The response concerns only this stream; other streams may be accepted. */
   readonly ofStream: boolean;
   /** A smaller request may be accepted. */
   readonly isTooMuch: boolean;
 }
 
-/** Statuses whose cause is not in the records, and what to do about them. */
+/** Statuses that are not caused by the records, and what to do about them. */
 const REMEDIES: ReadonlyMap<number, string> = new Map([
   [401, 'it requires credentials: set basicAuth or bearerTokenFile, and tenant for Loki'],
   [402, ''],
@@ -44,7 +44,7 @@ const REMEDIES: ReadonlyMap<number, string> = new Map([
 const IS_TLS = /HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)/i;
 const TOO_LARGE = /request body too large|message larger than max/i;
 
-/** Interprets an error response in the way that all servers share. */
+/** Interprets an error response by rules that apply to all servers. */
 export function judgeFailure(answer: Answer, url: URL): Verdict {
   const { status, text } = answer;
   if (status >= 300 && status < 400) return judgeRedirect(answer);

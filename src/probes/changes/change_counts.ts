@@ -61,8 +61,8 @@ export class ChangeCounts {
   }
 
   /**
-   * Returns the name of the device, or a text like `kind:veth`. The kernel allows no colon in names, so both cannot
-   * collide.
+   * Returns the name of the device, or its kind in the form `kind:veth`. The two cannot collide because the kernel does
+   * not allow colons in names.
    */
   #label(link: Link): string {
     const { name } = link;

@@ -123,8 +123,8 @@ export class ChangeTeller {
   }
 
   /**
-   * Networks of the `networks` option. If it is empty, the Pod networks, which are empty until the API server has
-   * responded.
+   * Networks whose changes cause events: the `networks` option or, if that is empty, the Pod networks. The Pod networks
+   * are empty until the API server has responded.
    */
   get #told(): NetworkList {
     const { podNetworks } = this.#scope.node;
@@ -141,9 +141,7 @@ export class ChangeTeller {
     );
   }
 
-  /**
-   * @param once key of an event that is published at most once a minute; undefined for no limit besides `limit`
-   */
+  /** @param once key of an event that is published at most once a minute; undefined if only `limit` applies */
   #publish<Type extends keyof ChangeEvents & string>(
     type: Type,
     once: string | undefined,

@@ -16,9 +16,9 @@ import { CHANGE_EVENTS, type ChangeEvents } from './change_events.ts';
 import { ChangeTeller } from './change_teller.ts';
 import { NeighbourTableWatch } from './neighbour_tables.ts';
 
-// Namespaced: yes. A socket receives the rtnetlink and nftables notifications of the namespace in which it was
-// created, here the node's. Neighbour tables are shared by all namespaces, with one table and limit per family
-// (kernel: net/ipv4/arp.c, arp_tbl; net/ipv6/ndisc.c, nd_tbl).
+// Notifications are per network namespace. A socket receives the rtnetlink and nftables notifications of the namespace
+// in which it was created, which is the node's here. Neighbour tables are shared by all namespaces, with one table and
+// limit per family (kernel: net/ipv4/arp.c, arp_tbl; net/ipv6/ndisc.c, nd_tbl).
 
 const FAMILY = { help: 'Address family.', values: ['ipv4', 'ipv6'] } as const;
 const DEVICE = {
@@ -116,8 +116,8 @@ const metrics = defineMetrics({
 });
 
 /**
- * nftables tables that change frequently: tables of kube-proxy and of CNIs, and the tables of iptables-nft, which
- * most of them use.
+ * nftables tables that change frequently: tables of kube-proxy and of CNIs, and the tables of iptables-nft, which most
+ * CNIs use.
  */
 const KNOWN_TABLES = [
   ...['kube-proxy', 'filter', 'nat', 'mangle', 'raw', 'security'],
@@ -143,7 +143,7 @@ function emitCounts(emit: Emit<typeof metrics>, counts: ChangeCounts): void {
   emit('overruns', NODE, counts.overruns, NO_LABELS);
 }
 
-/** Returns undefined without CAP_NET_ADMIN. The probe is not degraded then because it works with less. */
+/** Returns undefined without CAP_NET_ADMIN. The probe then works without it and is not degraded. */
 function openRuleset(
   scope: ProbeScope<ChangeEvents>,
   { netlink }: Sources,

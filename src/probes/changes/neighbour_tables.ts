@@ -8,8 +8,8 @@ export interface FullTable extends NeighbourTable {
 }
 
 /**
- * Finds full tables by the entries that they refused. The number of entries is no indication because permanent
- * entries do not count against the limit, and the kernel evicts other entries before it refuses one
+ * Finds full tables by the entries that they refused. The number of entries does not show whether a table is full,
+ * because permanent entries do not count against the limit, and the kernel evicts other entries before it refuses one
  * (net/core/neighbour.c, neigh_alloc()). Refusals before the first check are ignored.
  */
 export class NeighbourTableWatch {

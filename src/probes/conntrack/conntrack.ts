@@ -13,10 +13,11 @@ import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#source
 import type { Sources } from '#sources/sources.ts';
 import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
 
-// Namespaced: yes. All namespaces share one hash table, but each counts its own entries and failures (net->ct.stat,
-// nf_conntrack_net.count). The limit is a node metric because there is one setting, with which the count of each
-// namespace is compared (kernel 6.18: net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc()). Namespaces without
-// entries and counts are not shown because most Pods never track a connection.
+// These metrics are per network namespace. All namespaces share one hash table, but each counts its own entries and
+// failures (net->ct.stat, nf_conntrack_net.count). The limit is a node metric because it is a single setting, with
+// which the kernel compares the count of each namespace (kernel 6.18: net/netfilter/nf_conntrack_core.c,
+// __nf_conntrack_alloc()). Namespaces without entries and counts are not shown because most Pods never track a
+// connection.
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -127,8 +128,8 @@ const metrics = defineMetrics({
 });
 
 /**
- * Time for reading tables by state. A collection may take one second, and the longest table that may still be started
- * must fit into the remaining time.
+ * Time limit for reading tables by state. A collection may take one second, and a table that is started just before the
+ * limit must fit into the remaining time.
  */
 const STATES_MS = 500;
 
@@ -153,8 +154,8 @@ function emitRow(emit: ConntrackEmit, { id, entries, counters }: ConntrackRow): 
 }
 
 /**
- * Emits entries by protocol and state, the longest tables first. Tables that do not fit into the time are skipped and
- * counted.
+ * Emits entries by protocol and state, starting with the longest tables. Tables for which no time is left are skipped
+ * and counted.
  */
 async function emitStates(
   emit: ConntrackEmit,

@@ -27,7 +27,7 @@ export const PRESSURE_EVENTS = defineEvents({
 });
 
 const LOOK_EVERY_MS = 10_000;
-/** Minimum interval between two events of a namespace. It allows fewer events than any `limit`. */
+/** Minimum interval between two events of a namespace. It permits fewer events than any `limit`. */
 const PAUSE_MS = 60_000;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
@@ -46,7 +46,7 @@ export interface Pressure {
   readonly seconds: number;
 }
 
-/** Earlier state of a namespace, relative to which failures are counted. */
+/** Earlier state of a namespace. Failures are counted from this state on. */
 interface Baseline {
   readonly counted: Failures;
   readonly atMs: number;
@@ -56,14 +56,14 @@ interface Baseline {
 export interface Findings {
   readonly pressures: readonly Pressure[];
   /**
-   * Namespaces under pressure that had an event less than a minute ago. Their failures are included in the next
-   * event.
+   * Number of namespaces under pressure that had an event less than a minute ago. Their failures are included in the
+   * next event.
    */
   readonly limited: number;
 }
 
 /**
- * Finds tables that are filled above a threshold or had failures since the last check. Failures that may not be
+ * Finds tables that are filled above a threshold or had failures since the last check. Failures that must not be
  * reported yet accumulate until the next event.
  */
 export class PressureWatch {

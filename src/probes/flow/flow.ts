@@ -15,7 +15,8 @@ import { DEGRADED_EVENTS, degradedEvent, THRESHOLD_OPTION, thresholdsOf } from '
 import { edgeTotals, endedConnection } from './flow_api.ts';
 import { COUNTS_OF, ENDS, FLOW_BOUND, FLOW_METRICS, SECONDS_OF } from './flow_metrics.ts';
 
-// Namespaced: yes. A TCP socket stays in one namespace all its life, and carries its cookie.
+// These metrics are per network namespace. A TCP socket stays in one namespace throughout its life and carries the
+// namespace cookie.
 
 const ROWS = 16_384;
 const ROWS_MIN = 16;
@@ -26,7 +27,7 @@ const MICROSECONDS = 1e-6;
 type FlowEmit = Emit<typeof FLOW_METRICS>;
 type Put = Parameters<RowReader<typeof FLOW_METRICS, FlowRow>['samples']>[1];
 
-/** Counts of a row that are seconds. */
+/** Returns a count of a row in seconds. */
 function secondsOf(row: FlowRow, field: FlowField, perSecond: number): number {
   return row.count(field) / perSecond;
 }
@@ -56,7 +57,7 @@ function putRoundTrips(row: FlowRow, put: Put): void {
   if (counts.some((count) => count > 0)) put('roundTrip', { counts, sum: row.roundTripSum * MICROSECONDS }, NO_LABELS);
 }
 
-/** Returns the labels of a row. A client's own ephemeral port says nothing, so it is no label. */
+/** Returns the labels of a row. A client's own ephemeral port has no meaning, so it is not shown as a label. */
 function labelsOf({ place: { role, peer, port } }: FlowRow, { first, last }: PortRange): Record<string, string> {
   const isPassing = port === undefined || (role === 'client' && port >= first && port <= last);
   return { role, peer, port: isPassing ? OTHER_PORT : String(port) };
@@ -120,7 +121,7 @@ async function collectRows(
   emit('evictedRows', NODE, user.evicted, NO_LABELS);
 }
 
-/** Returns the subject of a row: in the node's namespace, the Pod of the control group. */
+/** Returns a function that returns the subject of a row. In the node's namespace, this is the Pod of the cgroup. */
 function subjects({ owners, hostPods }: Pick<ProbeScope<typeof DEGRADED_EVENTS>, 'owners' | 'hostPods'>) {
   return ({ place: { netns, cgroup } }: FlowRow) => hostPods.subjectOf(cgroup) ?? owners.homeOf(netns);
 }
@@ -128,10 +129,13 @@ function subjects({ owners, hostPods }: Pick<ProbeScope<typeof DEGRADED_EVENTS>,
 type Scope = ProbeScope<typeof DEGRADED_EVENTS>;
 type IsShown = ((id: FlowRow['place']['netns']) => boolean) | undefined;
 
-/** Ends per second that the kernel reports of one owner, where the rules select among all of them. */
+/** Maximum number of ends per second per owner that the kernel reports if the rules select among all ends. */
 const ALL_ENDS_RATE = 10_000;
 
-/** Returns the reports that records are made of. @param limit reports per second of one owner */
+/**
+ * Returns the reports that the probe needs to offer records; empty if the rules select none.
+ * @param limit maximum number of reports per second per owner
+ */
 function recordReports(scope: Scope, rules: RecordRules | undefined, limit: number, isShown: IsShown): EndReports[] {
   const all = rules?.slow !== undefined || rules?.sample !== undefined;
   if (rules?.failed !== true && !all) return [];
@@ -164,7 +168,7 @@ function edgesOf(
   };
 }
 
-/** Keeps the counts of this run for the time in which the probe is off. */
+/** Keeps the counts of this run while the probe is disabled. */
 function keepLedgers(scope: Scope, user: TcpEndsUser): void {
   scope.own({
     [Symbol.dispose]: () => {
@@ -282,7 +286,9 @@ export const flow = defineProbe({
   },
 });
 
-/** Open connections are read by a walk, which old kernels cannot run. */
+/**
+ * Returns the reason why open connections are not counted, if any. They are read by a walk that old kernels cannot run.
+ */
 function openDegraded({
   reader,
   note,

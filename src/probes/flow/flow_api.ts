@@ -9,7 +9,10 @@ import { ENDS } from './flow_metrics.ts';
 
 const MICROSECONDS = 1e-6;
 
-/** @param netns subject of the record  @param perSecond jiffies per second */
+/**
+ * @param netns subject of the record
+ * @param perSecond jiffies per second
+ */
 export function endedConnection(end: SocketEnd, netns: NetnsId, perSecond: number): EndedConnection {
   const { timeNs, role, state, src = '', dst = '', counts } = end;
   return {
@@ -38,7 +41,10 @@ export function endedConnection(end: SocketEnd, netns: NetnsId, perSecond: numbe
   };
 }
 
-/** @param netns subject of the row  @param perSecond jiffies per second */
+/**
+ * @param netns subject of the row
+ * @param perSecond jiffies per second
+ */
 export function edgeTotals(row: FlowRow, netns: NetnsId, perSecond: number): EdgeTotals | undefined {
   const { role, peer, port } = row.place;
   if (role === 'listener') return undefined;

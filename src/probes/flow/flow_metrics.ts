@@ -8,10 +8,13 @@ export const FLOW_BOUND = {
   rank: ['sentBytes', 'receivedBytes'],
 } as const satisfies JointBound;
 
-/** Number of ports that are shown for each role and peer. */
+/** Maximum number of ports that are shown for each role and peer. */
 const PORTS_MAX = 16;
 
-/** Upper bounds of the buckets of round-trip times in seconds: 64 µs, and four times more each. */
+/**
+ * Upper bounds in seconds of the buckets of round-trip times. The first bound is 64 µs, and each further bound is four
+ * times the previous one.
+ */
 const ROUND_TRIP_BUCKETS = Array.from({ length: flowRow.roundTripsCount - 1 }, (_, index) => (64 * 4 ** index) / 1e6);
 
 const ROLE: JointLabel = { help: 'Side of the Pod: client or server.', example: 'client', joint: FLOW_BOUND };
@@ -22,7 +25,7 @@ const EDGE = { role: ROLE, peer: PEER, port: PORT } as const;
 const counter = { type: 'counter', scope: 'pod' } as const;
 const ROWS = 'map flow_rows';
 
-/** Ends of established connections, by the program's names. */
+/** Ends of established connections, by the name that the BPF program uses. */
 export const ENDS = ['closed', 'reset_by_peer', 'reset_here', 'timeout', 'other'] as const satisfies readonly FlowEnd[];
 
 export const FLOW_METRICS = defineMetrics({
@@ -185,7 +188,7 @@ export const FLOW_METRICS = defineMetrics({
   },
 });
 
-/** Metrics that are counts of a row, by field; seconds are jiffies in the row. */
+/** Metrics that show a count of a row, by field. Metrics in seconds are in jiffies in the row. */
 export const COUNTS_OF = {
   sentBytes: 'sent_bytes',
   receivedBytes: 'received_bytes',

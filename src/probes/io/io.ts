@@ -12,10 +12,10 @@ import { readText } from '#sources/procfs/read.ts';
 import { type ProcessStat, parseStat } from '#sources/procfs/stat.ts';
 import { type IoCounts, IoTotals, type ProcessReading, type Readings } from './io_totals.ts';
 
-// Namespaced: no, by process. The processes of a Pod are those in its cgroups (src/pods/process_groups.ts),
-// regardless of their network namespaces. All other processes are not read because they belong to the node or to
-// hostNetwork Pods, which share its network namespace. When a process ends and no process of its Pod waits for it,
-// its I/O since the last scrape is lost. Its earlier I/O stays in the totals (io_totals.ts).
+// These metrics are per process and not per network namespace. The processes of a Pod are those in its cgroups
+// (src/pods/process_groups.ts), regardless of their network namespaces. All other processes belong to the node, or to
+// hostNetwork Pods, which share the node's network namespace. They are not read. When a process ends and no process of
+// its Pod waits for it, its I/O since the last scrape is lost. Its earlier I/O stays in the totals (io_totals.ts).
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -52,7 +52,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** Fields of the file in the order of the counts. */
+/** Fields of /proc/<pid>/io in the order of the counts. */
 const FIELDS = [
   ['readSyscalls', 'syscr'],
   ['writeSyscalls', 'syscw'],
@@ -61,11 +61,11 @@ const FIELDS = [
 ] as const;
 
 /**
- * Maximum number of attempts to read a group without a process ending meanwhile. If all fail, the totals stay
- * unchanged until the next scrape.
+ * Maximum number of attempts to read a group while its processes end. If all attempts fail, the totals stay unchanged
+ * until the next scrape.
  */
 const PASSES_MAX = 4;
-/** State of a process that has ended but was not waited for yet. Its counters can still be read. */
+/** States of a process that has ended but was not waited for yet. Its counters can still be read. */
 const ENDED = /[ZX]/;
 
 /** State of a group, which is kept while the probe is disabled. */
@@ -96,7 +96,8 @@ class GroupReader {
       const now = await this.#readAll(pids, totals.members);
       if (now === undefined) return false;
       const goneNow = totals.gone(now).length;
-      // If a process ended since the last attempt, the reading of its parent may or may not include its counters.
+      // If a process ended since the last attempt, the counters read from its parent may or may not include its
+      // counters.
       if (goneNow === gone) {
         totals.update(now);
         return true;
@@ -107,8 +108,8 @@ class GroupReader {
   }
 
   /**
-   * Reads the listed processes and earlier members that still exist, the oldest first. Returns undefined if one is
-   * unreadable.
+   * Reads the listed processes and those earlier members that still exist, the oldest first. Returns undefined if any
+   * of them is unreadable.
    */
   async #readAll(pids: readonly number[], members: Readings): Promise<Readings | undefined> {
     const listed = new Set(pids);
@@ -122,7 +123,7 @@ class GroupReader {
       const member = members.get(pid);
       const earlier = member?.startTime === stat.startTime ? member : undefined;
       const isHere = listed.has(pid) || (earlier !== undefined && ENDED.test(stat.state));
-      // For a process that has moved to another owner, the I/O until its last reading here stays in the totals.
+      // If a process has moved to another owner, its I/O up to its last reading here stays in the totals.
       return isHere ? this.#read(pid, stat, earlier) : earlier;
     });
     return processes && readings && new Map(readings.map((reading) => [reading.pid, reading]));

@@ -11,20 +11,20 @@ interface ModelProcess {
   faults: number;
   takenIo: number;
   takenFaults: number;
-  /** The part of the process's counters, including those of its waited-for children, that some reading contained. */
+  /** The part of the counters of the process and its waited-for children that was included in any reading. */
   read: number;
 }
 
 /**
- * Models how the kernel passes on the counters of processes that exit. The first process never exits, and adopts orphans. Processes that ignore their
- * children do not exit either, and their children have no children. A process that entered from outside does not wait for its children, which
- * become orphans when it exits.
+ * Models how the kernel passes on the counters of processes that exit. The first process never exits, and adopts
+ * orphans. Processes that ignore their children do not exit either, and their children have no children of their own. A
+ * process that entered from outside does not wait for its children, which become orphans when it exits.
  */
 class Model {
   readonly root: ModelProcess;
   /** Total I/O so far. */
   done = 0;
-  /** I/O of processes that no parent waited for, since their last reading. */
+  /** I/O of processes that no parent waited for, counted since the last reading of each process. */
   lost = 0;
   readonly #living: ModelProcess[] = [];
   #clock = 0;
@@ -49,7 +49,7 @@ class Model {
     this.done += bytes;
   }
 
-  /** Ends a process; its parent waits for it. */
+  /** Ends a process, for which its parent then waits. */
   end(process: ModelProcess): void {
     if (process === this.root || process.ignoresChildren || this.#isFromOutside(process.parent)) return;
     for (const child of this.#living) if (child.parent === process) child.parent = this.root;

@@ -17,14 +17,14 @@ export type Readings = ReadonlyMap<number, ProcessReading>;
 /**
  * Sums the I/O of a group of processes. The totals never decrease, even when processes end.
  *
- * The kernel adds the counters of an ended process to the parent that waits for it (kernel/exit.c,
- * wait_task_zombie()), so the parent's counters include them from then on. If no parent waits, because SIGCHLD is
- * ignored or the parent is outside of the group, the counters are gone from the kernel and the last reading is kept
- * here. The page faults of children tell which of the two happened: the kernel adds them to the parent in the same
- * place, but shows them separately from the parent's own.
+ * The kernel adds the counters of an ended process to the parent that waits for it (kernel/exit.c, wait_task_zombie()),
+ * so the parent's counters include them from then on. If no parent waits, because SIGCHLD is ignored or the parent is
+ * outside of the group, the kernel discards the counters and the last reading is kept here. The page faults of children
+ * show which of the two happened, because the kernel adds them to the parent at the same time, but shows them
+ * separately from the parent's own.
  *
- * An older process must be read before a younger one, and all readings must be taken after the missing processes were
- * gone.
+ * An older process must be read before a younger one, and all readings must be taken after the missing processes have
+ * ended.
  */
 export class IoTotals {
   #members: Readings = new Map();
@@ -37,7 +37,7 @@ export class IoTotals {
     return this.#members;
   }
 
-  /** Totals of the group. Empty before the first update, and until it has had a process. */
+  /** Totals of the group; empty until an update has found a process. */
   get shown(): IoCounts {
     return this.#shown;
   }
@@ -49,7 +49,8 @@ export class IoTotals {
 
   update(now: Readings): void {
     const ended = this.#withTakers(now);
-    // If the parent is alive, only the parent can have inherited the counters. These processes are handled first.
+    // If the parent is alive, only the parent can have inherited the counters. Processes with a living parent are
+    // handled first.
     ended.sort((a, b) => Number(b.hasParent) - Number(a.hasParent));
     const unclaimed = new Map([...now.values()].map((reading) => [reading.pid, this.#newChildFaults(reading)]));
     for (const { process, takers } of ended) {
@@ -57,7 +58,8 @@ export class IoTotals {
     }
     this.#members = now;
     const sum = [...now.values()].reduce((total, { io }) => add(total, io), this.#ended);
-    // If the parent waited for a child while it was being read, the child's counters only appear in its next reading.
+    // If the parent waited for a child while the parent was being read, the child's counters only appear in the
+    // parent's next reading.
     this.#shown = sum.map((value, index) => max(value, this.#shown[index] ?? 0));
   }
 
@@ -72,8 +74,8 @@ export class IoTotals {
       const ancestors = this.#ancestors(process);
       const hasParent = ancestors[0] !== undefined && isIn(now, ancestors[0]);
       const init = inits.get(process.pidNamespace);
-      // A process whose parent was outside of the group is waited for there. An orphan is waited for by an ancestor
-      // or by the init process of its PID namespace.
+      // If the parent is outside of the group, it waits there. An orphan is waited for by an ancestor or by the init
+      // process of its PID namespace.
       const elders = ancestors.length === 0 || init === undefined ? ancestors : [...new Set([...ancestors, init])];
       const living = elders.filter((elder) => isIn(now, elder)).map(({ pid }) => pid);
       return { process, hasParent, takers: hasParent ? living.slice(0, 1) : living };
@@ -103,8 +105,8 @@ function isIn(now: Readings, { pid, startTime }: ProcessReading): boolean {
 }
 
 /**
- * Subtracts the page faults from what the takers have left. Returns false and subtracts nothing if they have too few
- * in total.
+ * Subtracts the page faults of an ended process from the unclaimed faults of the processes that may have waited for it.
+ * Returns false and subtracts nothing if these are too few.
  */
 function claim(unclaimed: Map<number, number>, takers: readonly number[], faults: number): boolean {
   const left = takers.reduce((sum, pid) => sum + (unclaimed.get(pid) ?? 0), 0);

@@ -12,8 +12,8 @@ import type { Sources } from '#sources/sources.ts';
 import { NodeDevices, readDevices } from './node_devices.ts';
 import { walkedOfNode, walkedOfPod } from './walked.ts';
 
-// Namespaced: yes. Each namespace has its own list of devices (kernel: struct net, dev_base_head), which net/dev
-// shows (net/core/net-procfs.c, dev_seq_show()).
+// These metrics are per network namespace. Each namespace has its own list of devices (kernel: struct net,
+// dev_base_head), which net/dev shows (net/core/net-procfs.c, dev_seq_show()).
 
 const DEVICE = { help: 'Network device.', example: 'eth0', max: 16, moves: true } as const;
 
@@ -181,7 +181,7 @@ function emitFromFiles(
   if (!entry.isNode) {
     for (const [device, stats] of readDevices(sources, entry, cycle)) {
       const identity = numbers?.get(device);
-      // A name without an index appeared after the walk. The next walk will tell which device it belongs to.
+      // A name without an index appeared after the walk. The next walk will show which device the name belongs to.
       if (numbers === undefined || identity !== undefined) emitStats(device, stats, { identity });
     }
     return;
@@ -264,10 +264,7 @@ export const netdev = defineProbe({
   },
 });
 
-/**
- * Describes the kinds of devices that the walk supports in general, but not in the way that this kernel implements
- * them.
- */
+/** Describes kinds of devices that the walk supports, but not with the layout that they have in this kernel. */
 function whyRefused(refused: ReadonlyMap<string, string>): string | undefined {
   if (refused.size === 0) return undefined;
   const reasons = [...refused].map(([kind, reason]) => `${kind}: ${reason}`);

@@ -7,7 +7,7 @@ import { NodeDevices } from './node_devices.ts';
 
 const NODE = { id: asNetnsId(1), inum: 1, isNode: true };
 
-/** A device at one moment. Each device has its own number of bytes. */
+/** State of a device at one moment. Each device has its own number of bytes. */
 interface Device {
   readonly ifindex: number;
   readonly bytes: number;
@@ -16,7 +16,8 @@ interface Device {
 type Moment = Readonly<Record<string, Device>>;
 
 /**
- * Simulates a kernel that changes between requests. Each read of the file and each netlink request sees the next moment; further ones see the last.
+ * Simulates a kernel that changes between requests. Each read of the file and each netlink request sees the next
+ * moment. After the last moment, all requests see the last one.
  */
 function machine(...moments: readonly Moment[]) {
   let asked = 0;

@@ -5,12 +5,15 @@ import { describeMissing, missingCapabilities } from '#sources/procfs/capabiliti
 import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
 import type { Sources } from '#sources/sources.ts';
 
-/** Number of attempts to read the devices while they change. After the last one, devices that changed are skipped. */
+/**
+ * Maximum number of attempts to read the devices while they change. After the last attempt, devices that changed are
+ * skipped.
+ */
 const TRIES = 3;
 
 export interface NodeDevice {
   readonly stats: DeviceStats;
-  /** Undefined if the kernel does not report it. */
+  /** Link of the device; undefined if the kernel does not report it. */
   readonly link?: LinkRow | undefined;
 }
 
@@ -59,7 +62,7 @@ export class NodeDevices {
     }
   }
 
-  /** Forgets the links after the devices were read in another way, so that the probe does not count as degraded. */
+  /** Forgets the links when the devices were read in another way, so that the probe does not count as degraded. */
   forget(): void {
     this.#links = new Map();
     this.#hasDevices = false;

@@ -10,7 +10,7 @@ interface Device {
   readonly kind: string;
   readonly isCounted?: boolean;
   readonly isLoopback?: boolean;
-  /** Undefined if only the device's driver knows. */
+  /** Undefined if only the driver of the device knows. */
   readonly isOutside?: boolean | undefined;
 }
 
@@ -84,7 +84,7 @@ describe('the devices of the node', () => {
     const { route, asked } = ask([
       { ifindex: 1, kind: 'vxlan', linkedOutside: false },
       { ifindex: 2, kind: 'vxlan', linkedOutside: true },
-      // The number belongs to another device now.
+      // The number now belongs to another device.
       { ifindex: 3, kind: 'bridge', linkedOutside: false },
     ]);
     const shown = walkedOfNode(rowsOf(VXLAN, VXLAN, VXLAN, VXLAN, PODS), NODE, ALL, route, freeCycle());

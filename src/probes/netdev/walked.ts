@@ -40,7 +40,7 @@ export function walkedOfPod(
 type Route = Pick<RouteSource, 'links' | 'deviceStats'>;
 
 /**
- * Returns the devices of the node without the node's ends of Pod devices. Devices that the walk could not read, such
+ * Returns the devices of the node, excluding the node's ends of Pod devices. Devices that the walk could not read, such
  * as physical ones, are queried individually. Returns undefined if the kernel does not respond.
  */
 export function walkedOfNode(

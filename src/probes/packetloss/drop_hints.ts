@@ -6,7 +6,7 @@ export interface ReasonDescription {
 }
 
 /**
- * Explanations of the kernel's drop reasons: what happened and what to check. Names are without prefix (kernel:
+ * Explanations of the kernel's drop reasons: what happened and what to check. Names have no prefix (kernel:
  * include/net/dropreason-core.h of 5.17 to 7.x, net/openvswitch/drop.h, net/mac80211/drop.h).
  */
 // biome-ignore format: one line per reason is easier to read

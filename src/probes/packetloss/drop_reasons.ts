@@ -6,7 +6,7 @@ const PREFIX = /^SKB_(DROP_REASON_)?/;
 const NO_REASON = /^SKB_DROP_REASON_(SUBSYS_|MAX$)/;
 const SUBSYSTEM_PREFIX = 'SKB_DROP_REASON_SUBSYS_';
 /**
- * Subsystems number their reasons themselves. The high half of a number identifies the subsystem (kernel:
+ * Each subsystem numbers its own reasons. The high half of a reason's number identifies the subsystem (kernel:
  * include/net/dropreason.h).
  */
 const SUBSYSTEM_SHIFT = 16;
@@ -18,19 +18,17 @@ const SUBSYSTEM_ENUMS = [
   { name: 'ovs_drop_reason', module: 'openvswitch' },
 ] as const;
 
-/** Reason that is reported on kernels without reasons (before 5.17). */
+/** Name of the reason for all drops on kernels that report no reasons (before 5.17). */
 const NONE = 'unknown';
 
-/** Names of the reasons that the running kernel gives for a dropped packet. */
+/** Names of the reasons for which the running kernel drops packets. */
 export class DropReasons {
   readonly #bpf: BpfSource;
   readonly #names = new Map<number, string>();
   readonly #subsystems = new Map<number, string>();
   readonly #tells: boolean;
 
-  /**
-   * @param bpf provides the kernel's BTF, because the numbers of the reasons differ between kernels
-   */
+  /** @param bpf provides the kernel's BTF, which is needed because the numbers of the reasons differ between kernels */
   constructor(bpf: BpfSource) {
     this.#bpf = bpf;
     const btf = bpf.btf();
@@ -55,13 +53,14 @@ export class DropReasons {
   }
 
   /**
-   * Returns the name of a reason, such as `NETFILTER_DROP`. Reasons of a subsystem that are in no enum get a name
-   * like `OPENVSWITCH_3`.
+   * Returns the name of a reason, such as `NETFILTER_DROP`. A subsystem's reason that is in no enum gets a name like
+   * `OPENVSWITCH_3`.
    */
   name(reason: number): string {
     const known = this.#names.get(reason);
     if (known !== undefined) return known;
-    // The module may have been loaded meanwhile. The result is stored, so each number is looked up only once.
+    // The module of the subsystem may have been loaded meanwhile. The result is stored, so each number is looked up
+    // only once.
     const subsystem = reason >>> SUBSYSTEM_SHIFT;
     if (subsystem !== 0) this.#readSubsystems();
     const name = this.#names.get(reason) ?? this.#number(reason, subsystem);

@@ -2,7 +2,7 @@ import { discardClass, dropLimit, lossRule } from '#bpf/generated/packetloss.ts'
 import { isDescribed } from './drop_hints.ts';
 import type { DropReasons } from './drop_reasons.ts';
 
-/** Classes of enum discard_class in the order of the BPF program. */
+/** Classes of enum discard_class, in the same order as in the BPF program. */
 export const DISCARD_CLASSES = [
   'answered_by_reset',
   'control',
@@ -36,8 +36,9 @@ export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], strin
 const discard = (name: keyof typeof discardClass) => lossRule.class + discardClass[name];
 
 /**
- * Reasons for which the packet decides whether it is lost (the rule is in src/bpf/common/loss.bpf.h), or that never
- * mean a loss. All other described reasons are decisions to drop or exhausted resources, which always mean a loss.
+ * Rules for two kinds of reasons: reasons for which the packet decides whether it counts as lost
+ * (src/bpf/common/loss.bpf.h), and reasons that never mean a loss. All other described reasons are decisions to drop or
+ * exhausted resources, which always mean a loss.
  */
 const RULES: Readonly<Record<string, number>> = {
   NOT_SPECIFIED: lossRule.no_reason,
@@ -66,8 +67,8 @@ const RULES: Readonly<Record<string, number>> = {
   CONSUMED: discard('control'),
   TCP_CLOSE: discard('control'),
   TCP_FASTOPEN: discard('control'),
-  // The kernel responds with an acknowledgement to a retransmitted SYN, or to a restarted host that retries
-  // immediately.
+  // The kernel responds with an acknowledgement to a retransmitted SYN, or to the SYN of a restarted host, which then
+  // retries immediately.
   TCP_INVALID_SYN: discard('control'),
   TCP_RESET: discard('control'),
   TCP_RFC7323_PAWS_ACK: discard('control'),
@@ -97,7 +98,7 @@ export function lossRules(reasons: DropReasons, configured: readonly string[]): 
     if (reason !== undefined && reason < rules.length) rules[reason] = rule;
   };
   for (const name of reasons.all) set(name, RULES[name] ?? (isDescribed(name) ? lossRule.loss : lossRule.unknown));
-  // A kernel without reasons reports 0 for each drop.
+  // A kernel without reasons reports reason 0 for each drop.
   if (reasons.number('NOT_SPECIFIED') === undefined) rules[0] = lossRule.no_reason;
   for (const name of configured) set(name, discard('configured'));
   return rules;

@@ -28,8 +28,8 @@ import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
 import { DISCARD_CLASSES, lossRules, subsystemRules } from './loss_rules.ts';
 
-// Namespaced: yes. A packet belongs to the namespace of its device, or of its socket if it has no device. Both have
-// the cookie.
+// These metrics are per network namespace. A packet belongs to the namespace of its device, or of its socket if it has
+// no device. Both carry the namespace cookie.
 
 const REASON = {
   help: 'Reason of the drop by its name in the running kernel.',
@@ -110,8 +110,8 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'dropped packets',
       choices: [
-        // The receiving socket was added in 6.11 and the reason in 5.17. Without the socket, a second tracepoint
-        // shows whose buffer was full.
+        // The receiving socket was added in 6.11 and the reason in 5.17. Without the socket argument, a second
+        // tracepoint shows whose buffer was full.
         { hooks: [hook('tp_btf/kfree_skb', RECEIVER_ARGUMENTS, 'packet_drop_socket')] },
         { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason'), UDP_FULL] },
         {
@@ -162,7 +162,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
   };
 }
 
-/** Decodes the stack without the frames before the drop, which belong to our own program. */
+/** Decodes the stack, excluding the frames above the drop, which belong to our own program. */
 function decodeStack(view: DataView, at: number, symbol: string, symbols: KernelSymbols | undefined): string[] {
   const count = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
   const frames = Array.from({ length: count }, (_, index) => {

@@ -8,9 +8,9 @@ import type { Sources } from '#sources/sources.ts';
 import { type PortCounters, rdmaDevices, rdmaPorts, readPortCounters } from '#sources/sysfs/infiniband.ts';
 import { isPortCounter, isShown, PORT_COUNTERS, PORT_TRAFFIC } from './rdma_counters.ts';
 
-// Namespaced: no. The counters of a device include all of its users and cannot be split by Pod, so they are node
-// metrics. A device that was moved into a Pod's namespace (rdma system set netns exclusive) no longer belongs to the
-// node and is not shown.
+// These metrics are not per network namespace. The counters of a device include all of its users and cannot be split by
+// Pod, so they are node metrics. A device that was moved into a Pod's namespace (rdma system set netns exclusive) no
+// longer belongs to the node and is not shown.
 
 const DEVICE = { help: 'RDMA device.', example: 'mlx5_0', max: 64 } as const;
 const PORT = { help: 'Number of the port, from 1.', example: '1', max: 16 } as const;
@@ -85,8 +85,8 @@ const TRAFFIC = (Object.keys(PORT_TRAFFIC) as (keyof typeof PORT_TRAFFIC)[]).map
 function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCounters['values']): void {
   const labels = { device, port };
   for (const { metric, names } of TRAFFIC) {
-    // Uses the same name even if it cannot be read now. The values of other names differ slightly, so the counter
-    // could decrease.
+    // Always uses the same name, even if its file cannot be read now. Other names have slightly different values, so
+    // the counter could decrease.
     const best = names.find(([name]) => values.has(name));
     const value = best === undefined ? undefined : values.get(best[0]);
     if (best !== undefined && value !== undefined) emit(metric, NODE, multiplyCounter(value, best[1]), labels);

@@ -157,8 +157,8 @@ export function isPortCounter(name: string): name is PortCounter {
 
 /**
  * Names that drivers use for the bytes and packets of a port, in order of preference, with the number of bytes or
- * packets per unit. Standard names without `_64` come last because they may have 32 bits and stop at the maximum. The
- * specification counts data in units of four octets.
+ * packets per unit. Standard names without `_64` come last because their counters may have 32 bits and stop at the
+ * maximum. The specification counts data in units of four octets.
  */
 export const PORT_TRAFFIC = {
   receivedBytes: { rcvd_bytes: 1, rx_bytes_cnt: 1, hw_rx_bytes_cnt: 1, port_rcv_data_64: 4, port_rcv_data: 4 },

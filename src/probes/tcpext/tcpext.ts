@@ -5,7 +5,8 @@ import { readText } from '#sources/procfs/read.ts';
 import { parseSnmp } from '#sources/procfs/snmp.ts';
 import { metrics } from './tcpext_metrics.ts';
 
-// Namespaced: yes. Every struct net has its own linux_mib (kernel: net/ipv4/proc.c, netstat_seq_show()).
+// These metrics are per network namespace. Every struct net has its own linux_mib (kernel: net/ipv4/proc.c,
+// netstat_seq_show()).
 
 const ABORTS: Readonly<Record<string, string>> = {
   close: 'TCPAbortOnClose',
@@ -35,7 +36,7 @@ const NAMED: readonly MibField[] = [
   ...byCause('acksSkipped', SKIPPED),
 ];
 
-/** Returns the fields of this kernel without a named metric. */
+/** Returns the fields of this kernel that have no named metric. */
 function otherFields({ paths, errors }: ProbeContext): MibField[] {
   const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
   const table = parseSnmp(text, errors.malformed('procfs', 'net/netstat')).get('TcpExt') ?? new Map();

@@ -4,7 +4,7 @@ import { type Btf, KIND } from '#sources/bpf/btf.ts';
 const PREFIX = 'SK_RST_REASON_';
 
 const NOT_ACCEPTED = 'The listening socket was closed before the connection was accepted.';
-/** Kernel: net/ipv4/tcp_input.c, tcp_rcv_state_process() calls tcp_reset() in both cases. */
+/** In both cases, tcp_rcv_state_process() calls tcp_reset() (kernel: net/ipv4/tcp_input.c). */
 const RESET_AFTER_CLOSE =
   'This end had closed the connection. Then the other end reset it or sent more data; the kernel reports both in the same way.';
 const AFTER_CLOSE = 'A segment arrived for a connection that was already closed.';
@@ -61,8 +61,8 @@ const OUR_SENTENCES: Readonly<Record<keyof typeof resetReason, string>> = {
 const SENTENCES: Readonly<Record<string, string>> = { ...KERNEL_SENTENCES, ...OUR_SENTENCES };
 
 /**
- * Connection that was reset, as the BPF program reads it from the socket and from the segment that caused the reset.
- * Amounts are bytes of data.
+ * A connection that was reset. The BPF program reads its properties from the socket and from the segment that caused
+ * the reset. Amounts are bytes of data.
  */
 export interface ResetScene {
   readonly reason: string;
@@ -99,7 +99,10 @@ export class ResetReasons {
   }
 }
 
-/** Explains the reset from the reason and the state, because the kernel uses the same reason for different causes. */
+/**
+ * Explains the reset. The explanation depends on the reason and the state, because the kernel uses the same reason for
+ * different causes.
+ */
 function sentenceOf({ reason, state, answersSyn, neverAccepted, isSent, refused }: ResetScene): string {
   if (answersSyn && state === 'NONE') return 'No socket listens on the port.';
   if (neverAccepted) return NOT_ACCEPTED;

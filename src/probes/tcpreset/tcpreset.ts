@@ -10,8 +10,8 @@ import { defineMetrics } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants, tcpStateName } from '#probe/scene.ts';
 import { describeReset, ResetReasons, type ResetScene } from './reset_reasons.ts';
 
-// Namespaced: yes. A socket has the cookie of its namespace. A reset without a socket belongs to the namespace of the
-// packet that caused it.
+// These metrics are per network namespace. A socket carries the cookie of its namespace. A reset without a socket
+// belongs to the namespace of the packet that caused it.
 
 const REASON_HELP =
   'Reason of the reset by its name in the running kernel. Reasons in lower case are derived from the socket because the kernel gives none.';
@@ -89,8 +89,8 @@ const hooks: HookTable<Layout['program']> = {
       what: 'resets sent',
       choices: [
         { hooks: [hook('raw_tp/tcp_send_reset', 3, 'tcp_reset_sent_reason')] },
-        // Before 6.10 the tracepoint does not fire for resets without a socket, but the functions are called for
-        // them.
+        // Before 6.10, the tracepoint does not fire for resets without a socket. The functions are called for all
+        // resets.
         {
           hooks: [
             hook('fentry/tcp_v4_send_reset', 2, 'tcp_reset_v4_entry'),

@@ -13,7 +13,7 @@ export const ACCEPT_QUEUE_EVENTS = defineEvents({
   accept_queue_full: {
     help: 'The accept queue of a listening socket was full because the application accepts too slowly. Its clients wait for a second or more. Checked every five seconds.',
     severity: 'warning',
-    // Events with different numbers are not duplicates because merging them would lose numbers.
+    // Events with different numbers are not duplicates. Merging them would lose the numbers.
     equalBy: ['address', 'port', 'refused'],
     fields: {
       address: { type: 'string', help: 'Address that the socket listens on; `0.0.0.0` or `::` for all addresses.' },

@@ -23,7 +23,11 @@ function listener(drops: number, more: Partial<Listener> = {}): Listener {
   return { ...socket, drops, ...more };
 }
 
-/** Evaluates the queues five seconds after the last call. @param overflows total that the namespace has counted @param drops likewise */
+/**
+ * Evaluates the queues five seconds after the previous call.
+ * @param overflows total number of overflows that the namespace has counted
+ * @param drops total number of drops that the namespace has counted
+ */
 function look(listeners: readonly Listener[], overflows?: number, drops = overflows ?? 0) {
   nowMs += 5_000;
   if (overflows !== undefined) counts.set(POD, { overflows, drops });
@@ -67,7 +71,7 @@ describe('a full accept queue', () => {
     look([]);
     expect(look([listener(4)], 6).full).toEqual([]);
     expect(look([listener(6)], 6).full).toEqual([['1', 6, 10]]);
-    // This reading is late, too.
+    // This reading is also late.
     expect(look([listener(7)], 9).full).toEqual([['1', 1, 5]]);
     expect(look([listener(9)], 9).full).toEqual([['1', 2, 5]]);
   });

@@ -23,7 +23,7 @@ export interface FullQueue {
 
 export interface FullQueues {
   readonly full: readonly FullQueue[];
-  /** Number of full queues above the limit of their namespace. Their refusals are included in the next event. */
+  /** Number of full queues beyond the limit of their namespace. Their refusals are included in the next event. */
   readonly limited: number;
 }
 
@@ -58,16 +58,16 @@ function fullQueueOf(sockets: readonly Growth[], nowMs: number): FullQueue {
 /** Maximum number of full queues that a check reports per namespace. It is lower than any `limit`. */
 const QUEUES_MAX = 16;
 /**
- * Number of stored readings of a namespace's counts. Two are needed because counts may change between the walk over
- * the sockets and the reading that follows.
+ * Number of stored readings of a namespace's counts. Two are needed because counts may change between the walk over the
+ * sockets and the reading that follows the walk.
  */
 const READINGS = 2;
 
 /**
- * Finds listening sockets whose accept queue was full since the last check. The kernel counts the drops of each
- * socket (tcp_listendrop()), but also for rarer reasons such as a memory shortage. A queue with drops was full if it
- * is full now, or if its namespace has counted overflows meanwhile. Queues that are busy, or that fill and empty
- * without a drop, are not reported.
+ * Finds listening sockets whose accept queue was full since the last check. The kernel counts the drops of each socket
+ * (tcp_listendrop()), including drops for rarer reasons such as a memory shortage. A queue with new drops was full if
+ * it is full now, or if its namespace has counted overflows since. Queues that are busy, or that fill and empty without
+ * a drop, are not reported.
  */
 export class AcceptQueueWatch {
   #baselines: ReadonlyMap<string, Baseline> = new Map();
@@ -108,8 +108,8 @@ export class AcceptQueueWatch {
   }
 
   /**
-   * Returns the state relative to which drops are counted. Drops before the first check are not reported. For a
-   * socket that appears later, all drops count.
+   * Returns the state from which drops are counted. Drops before the first check are not reported. For a socket that
+   * appears later, all drops count.
    */
   #baselineOf({ key, netns, port, drops }: Listener, nowMs: number): Baseline {
     const known = this.#baselines.get(key);
@@ -120,8 +120,8 @@ export class AcceptQueueWatch {
   }
 
   /**
-   * Returns whether the namespace has counted an overflow since the reading before last; undefined if only the next
-   * check can tell.
+   * Returns whether the namespace has counted an overflow since the oldest stored reading; undefined if only the next
+   * check can decide.
    */
   #hasOverflowed(
     netns: NetnsId,
@@ -136,14 +136,15 @@ export class AcceptQueueWatch {
     this.#readings.set(netns, [...readings, counts].slice(-READINGS));
     const [first] = readings;
     if (first !== undefined && readings.length === READINGS) return counts.overflows > first.overflows;
-    // All drops of the namespace come from existing sockets and happened after the check before last.
+    // If the numbers are equal, all drops of the namespace come from existing sockets and happened after the check
+    // before last.
     const drops = grown.reduce((sum, { listener }) => sum + listener.drops, 0);
     if (counts.overflows > 0 && counts.drops === drops) return true;
     return counts.overflows === 0 ? false : undefined;
   }
 }
 
-/** Returns the queues that were full, and those about which the next check decides. */
+/** Returns the queues that were full, and the queues that the next check must decide. */
 function judge(grown: readonly Growth[], hasOverflowed: boolean | undefined): { told: Growth[]; left: Growth[] } {
   const told = grown.filter(({ refused, listener }) => refused > 0 && (hasOverflowed || fullness(listener) >= 1));
   return { told, left: hasOverflowed === undefined ? grown.filter((growth) => !told.includes(growth)) : [] };

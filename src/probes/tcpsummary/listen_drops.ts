@@ -6,7 +6,7 @@ import type { FlowRow } from '#probe/flow_row.ts';
 import { defineRetained, type Retained } from '#probe/retained.ts';
 import type { TcpEndsUser } from '#probe/tcp_ends_use.ts';
 
-/** Stands for ports without a row of their own in the kernel. */
+/** Label of the ports that have no row of their own in the kernel. */
 const OTHER_PORTS = '*';
 
 type Totals = Map<NetnsId, Map<string, number>>;
@@ -22,12 +22,12 @@ export interface PortDrops {
 
 /** Counts the drops of listening sockets by port. */
 export class ListenDrops {
-  /** Reasons why the kernel does not report them. */
+  /** Reasons why the kernel does not report drops by port; empty if it reports them. */
   readonly lack: readonly string[];
   readonly #user: TcpEndsUser | undefined;
   readonly #scope: Pick<ProbeScope<Record<string, never>>, 'owners'>;
   readonly #totals: Retained<Totals>;
-  /** Counts that were added already, by row. */
+  /** Counts that were already added to the totals, by row. */
   readonly #added = new WeakMap<FlowRow, number>();
 
   private constructor(
@@ -41,7 +41,7 @@ export class ListenDrops {
     this.#totals = scope.retained(TOTALS);
   }
 
-  /** The sockets must be in use already: the walk over them reads the open ones. */
+  /** The socket source must already be in use, because its walk reads the open sockets. */
   static async open(scope: ProbeScope<Record<string, never>>): Promise<ListenDrops> {
     try {
       const user = scope.own(await scope.tcpEnds.use({ probe: 'tcpsummary', roles: ['listener'] }));
@@ -56,7 +56,7 @@ export class ListenDrops {
     return this.#user?.report;
   }
 
-  /** @throws where the walk over the sockets fails */
+  /** @throws if the walk over the sockets fails */
   async read(cycle: Cycle): Promise<PortDrops[]> {
     const totals = this.#totals.value;
     for (const row of (await this.#user?.rows(cycle)) ?? []) {

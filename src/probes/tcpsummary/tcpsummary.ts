@@ -10,8 +10,8 @@ import type { Sources } from '#sources/sources.ts';
 import { ACCEPT_QUEUE_EVENTS, watchAcceptQueues } from './accept_queue_events.ts';
 import { ListenDrops } from './listen_drops.ts';
 
-// Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are in one hash
-// table of the machine.
+// These metrics are per network namespace. Every TCP socket belongs to one namespace (kernel: include/net/sock.h,
+// sock_common.skc_net), although one hash table contains the sockets of the whole machine.
 
 const STATES = namesOf(tcpState);
 
@@ -91,7 +91,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** Label sets, made once because they are emitted for every namespace. */
+/** Label sets, created once because they are emitted for every namespace. */
 const STATE_LABELS = STATES.map((state) => ({ state }));
 
 const QUEUES = ['receiveQueue', 'sendQueue', 'largestReceiveQueue', 'largestSendQueue'] as const;
@@ -119,7 +119,7 @@ function countOf(summary: TcpSummary | undefined, state: number): number | undef
   return summary && (summary.sockets[state] ?? 0);
 }
 
-/** @throws {Unsupported} where the namespaces cannot be asked either */
+/** @throws {Unsupported} if netlink cannot query the namespaces either */
 function checkNetlink({ netns, netlink, sockets }: Sources): void {
   try {
     if (netns.node !== undefined) netlink.check(netns.node, freeCycle());

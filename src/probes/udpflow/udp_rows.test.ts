@@ -9,7 +9,7 @@ import { UDP_ROWS, UdpRows } from './udp_rows.ts';
 const [CART, NOBODYS] = [11, 12].map(asNetnsId) as [NetnsId, NetnsId];
 const IDLE_MS = 1_000;
 
-/** A map of the kernel by the bytes of its keys. */
+/** A fake kernel map, indexed by the bytes of its keys. */
 class FakeMap {
   readonly entries = new Map<string, Uint8Array>();
   readonly keyBytes: number;
@@ -115,7 +115,7 @@ beforeEach(() => {
   rows = openRows();
 });
 
-/** Counts by namespace, role, peer and port; a last one is marked. */
+/** Returns the counts by namespace, role, peer and port. The last value of a removed row is marked. */
 function shown(): Record<string, unknown> {
   return Object.fromEntries(
     rows
@@ -189,7 +189,7 @@ describe('an idle row', () => {
     nowMs = IDLE_MS;
     expect(rows.sweep(nobodyDead)).toEqual(new Map([[CART, 1]]));
     expect(left).toEqual([keyOf(CART, 53)]);
-    // A program that had found the row before.
+    // A program that found the row earlier adds to it.
     count(CART, 53, 5);
     expect(kernel.entries.size).toBe(1);
     expect(rows.sweep(nobodyDead)).toEqual(new Map());

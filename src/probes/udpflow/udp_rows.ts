@@ -13,10 +13,10 @@ import { hasRest, readMisses, type Tally } from '#probe/tally.ts';
 
 export const ROWS: Layout['map'] = 'udp_rows';
 const REST: Layout['map'] = 'udp_rest';
-/** Program that announces the end of a row. */
+/** Program that stops counting in a row before the row is deleted. */
 export const LEAVE: Layout['program'] = 'udp_leave';
 
-/** Ended rows that wait for a collection. Beyond them, idle rows stay in the kernel. */
+/** Maximum number of ended rows that wait for a collection. At this number, idle rows are no longer ended. */
 const ENDED_MAX = 16_384;
 
 export interface EdgeLabels extends Readonly<Record<string, string>> {
@@ -25,11 +25,11 @@ export interface EdgeLabels extends Readonly<Record<string, string>> {
   readonly port: string;
 }
 
-/** Labels of what has no row of its own. */
+/** Labels of datagrams without a row of their own. */
 const REST_LABELS: EdgeLabels = { role: '*', peer: '*', port: '*' };
 
 export interface UdpCounts {
-  /** Payload in bytes. */
+  /** Bytes of payload. */
   readonly sentBytes: Counter;
   readonly receivedBytes: Counter;
   readonly sentDatagrams: Counter;
@@ -38,9 +38,9 @@ export interface UdpCounts {
 
 const NOTHING: UdpCounts = { sentBytes: 0, receivedBytes: 0, sentDatagrams: 0, receivedDatagrams: 0 };
 
-/** A row as it is collected. */
+/** A row for a collection. */
 export interface ShownRow {
-  /** Never given to another row. */
+  /** Unique number of the row. It is never reused. */
   readonly id: number;
   readonly subject: NetnsId;
   readonly labels: EdgeLabels;
@@ -48,28 +48,31 @@ export interface ShownRow {
   readonly isLast: boolean;
 }
 
-/** Namespace under which a row is shown. `waiting`: its owner is still being searched for. `departed`: its owner has left the page. */
+/**
+ * Namespace under which a row is shown. `waiting` means that its owner is still being searched for, `departed` that its
+ * owner has left the page.
+ */
 type Fate = NetnsId | 'waiting' | 'departed';
 
-/** A row of the kernel. */
+/** A row that the kernel holds. */
 interface Held {
   id: number;
   netns: NetnsId;
   readonly labels: EdgeLabels;
   counts: UdpCounts;
-  /** Counts that were shown in another place. */
+  /** Part of the counts that was shown earlier under another ID. */
   moved: UdpCounts;
   fate: Fate;
   changedMs: number;
-  /** Whether the kernel was told that it ends. */
+  /** True if the programs were told to stop counting in the row. */
   isLeaving: boolean;
 }
 
 interface Earlier {
   nextId: number;
-  /** Rows that the kernel no longer has, by id, until a collection has counted them. */
+  /** Rows that were deleted in the kernel, by ID. They are kept until a collection has counted them. */
   readonly ended: Map<number, ShownRow>;
-  /** Datagrams of rows that are forgotten, by namespace. */
+  /** Number of datagrams of forgotten rows, by namespace. */
   readonly forgotten: Map<NetnsId, Counter>;
   departed: Counter;
   uncounted: Uncounted;
@@ -84,14 +87,15 @@ export const UDP_ROWS = defineRetained<Earlier>(() => ({
 }));
 
 export interface UdpRowsOptions {
-  /** Milliseconds after which a row that has counted nothing ends. */
+  /** Milliseconds without a new count after which a row ends. */
   readonly idleMs: number;
   readonly nowMs?: () => number;
 }
 
 /**
- * Rows of the kernel, of this run and of earlier ones. A row ends in two steps, so that no packet is lost: a sweep tells the programs, which then
- * count elsewhere, and the next sweep reads the row for the last time and deletes it. An ended row is given to collections until one has counted it.
+ * The kernel's rows, including those of earlier runs. A row ends in two steps, so that no packet is lost: a sweep tells
+ * the programs to stop counting in the row, and the next sweep reads the row a last time and deletes it. An ended row
+ * is returned to collections until one of them has counted it.
  */
 export class UdpRows implements Tally {
   readonly map = ROWS;
@@ -100,9 +104,9 @@ export class UdpRows implements Tally {
   readonly #earlier: Earlier;
   readonly #idleMs: number;
   readonly #nowMs: () => number;
-  /** By the bytes of the key, one character for each. */
+  /** Rows by key. Each byte of the key is one character. */
   readonly #rows = new Map<string, Held>();
-  /** By slot. */
+  /** Rest rows by slot, for datagrams without a row of their own. */
   readonly #rests = new Map<number, Held>();
   #waiting: Counter = 0;
 
@@ -133,7 +137,7 @@ export class UdpRows implements Tally {
     return [...shown, ...this.#earlier.ended.values()];
   }
 
-  /** Forgets an ended row, whose counts are on the page. */
+  /** Forgets an ended row after a collection has counted it. */
   counted({ id, subject, counts }: ShownRow): void {
     if (!this.#earlier.ended.delete(id)) return;
     const before = this.#earlier.forgotten.get(subject) ?? 0;
@@ -241,7 +245,7 @@ export class UdpRows implements Tally {
     row.changedMs = this.#nowMs();
   }
 
-  /** Decides where the row is shown from now on. Its counts so far stay where they are. */
+  /** Decides where the row is shown from now on. Earlier counts stay where they were shown. */
   #settle(row: Held): void {
     const fate = this.#fateOf(row.netns);
     if (row.fate !== 'waiting' && row.fate !== fate) this.#leave(row);
@@ -257,7 +261,7 @@ export class UdpRows implements Tally {
     return this.#owners.isUnowned(id) ? UNLISTED : 'waiting';
   }
 
-  /** Ends the part of a row that is shown in one place. */
+  /** Ends the row at the place where it was shown. Further counts get a new ID. */
   #leave(row: Held): void {
     const { id, fate, labels } = row;
     const counts = minus(row.counts, row.moved);
@@ -267,7 +271,7 @@ export class UdpRows implements Tally {
     else if (fate !== 'waiting') this.#earlier.ended.set(id, { id, subject: fate, labels, counts, isLast: true });
   }
 
-  /** Ends a row that the kernel no longer has. Without an owner until now, it never had one. */
+  /** Ends a row that was deleted in the kernel. If no owner was found, its counts are shown as unlisted. */
   #end(row: Held): void {
     if (row.fate === 'waiting') row.fate = UNLISTED;
     this.#leave(row);

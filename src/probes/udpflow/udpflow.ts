@@ -6,11 +6,12 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics, type JointBound, NO_LABELS, type RowReader } from '#probe/metric.ts';
 import { LEAVE, ROWS, type ShownRow, UDP_ROWS, UdpRows } from './udp_rows.ts';
 
-// Namespaced: yes. A datagram belongs to the namespace of its socket. UDP sockets keep no counters, so that each packet has to be seen: the
-// kernel runs the programs of the root cgroup for each packet of each socket, once for each direction. GSO and GRO make one packet of
-// several datagrams, and fragments come after the programs of the sender and before those of the receiver.
+// These metrics are per network namespace. A datagram belongs to the namespace of its socket. UDP sockets keep no
+// counters, so the programs must see each packet. The kernel runs the programs of the root cgroup for each packet of
+// each socket, once per direction. With GSO and GRO, one packet holds several datagrams. A datagram is fragmented after
+// the sender's programs have run, and reassembled before the receiver's programs run.
 
-/** Rows that owners share: 96 for each of them. */
+/** Number of rows that owners share: 96 rows for each owner. */
 const ROWS_MAX = 131_072;
 
 const EDGES: JointBound = { max: { core: 16, full: 64 }, rank: ['sentBytes', 'receivedBytes'] };
@@ -64,7 +65,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** The second choice is for kernels before 6.2: it reads the kernel's memory by a helper. */
+/** The second choice is for kernels before 6.2. It reads the kernel's memory with a helper. */
 function choicesOf(direction: 'egress' | 'ingress', program: 'udp_sent' | 'udp_received') {
   const programs = [program, `${program}_copied`] as const;
   return programs.map((each) => ({ hooks: [hook(`cgroup_skb/${direction}`, 1, each)] }));

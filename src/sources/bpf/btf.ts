@@ -1,7 +1,7 @@
 /**
  * Parser for BTF, the kernel's type information (kernel: Documentation/bpf/btf.rst). BTF consists of a header, type
- * records and strings. Each name is stored only once, so names are compared by their offsets. Assumes that the host
- * is little-endian.
+ * records and strings. Each name is stored only once, so names are compared by their offsets. The parser assumes that
+ * the host is little-endian.
  */
 
 const MAGIC = 0xeb9f;
@@ -31,7 +31,8 @@ export const KIND = {
 } as const;
 
 /**
- * Number of 32-bit words after the header of a record, by kind: once per record, and for each of its `vlen` elements.
+ * Number of 32-bit words after the header of a record, by kind. EXTRA_ONCE applies once per record, and EXTRA_EACH once
+ * for each of the record's `vlen` elements.
  */
 const EXTRA_ONCE = new Uint8Array(32);
 const EXTRA_EACH = new Uint8Array(32);
@@ -73,7 +74,9 @@ function wordsOf(words: Uint32Array, at: number): number {
 
 export class Btf {
   readonly #base: Btf | undefined;
-  /** Number of types and string bytes of the base. The type IDs of this object continue after those of the base. */
+  /**
+   * Number of types and string bytes of the base. The type IDs of this object start after the last type ID of the base.
+   */
   readonly #baseTypes: number;
   readonly #baseStrings: number;
   readonly #view: DataView;
@@ -119,7 +122,7 @@ export class Btf {
     this.length = count + 1;
   }
 
-  /** Returns the index of a type's first word. @param id type of this object, not of its base */
+  /** Returns the index of a type's first word. @param id type of this object and not of its base */
   #place(id: number): number | undefined {
     if (id < 1 || id >= this.length) return undefined;
     let at = this.#marks[Math.floor((id - 1) / TYPES_A_MARK)] ?? 0;
@@ -127,7 +130,7 @@ export class Btf {
     return at;
   }
 
-  /** Yields in order all types whose records contain a word with this value, with the position of the word. */
+  /** Yields, in order, all types whose records contain a word with this value, and the position of the word. */
   *#recordsWith(value: number): Generator<{ readonly id: number; readonly at: number; readonly found: number }> {
     const words = this.#words;
     const first = this.#marks[0] ?? words.length;

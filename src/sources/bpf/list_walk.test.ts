@@ -49,7 +49,7 @@ it('visits every namespace once, even while others start and end between slices'
         const walk = new ListWalk(8, 4);
         await walk.run(
           (skip, count, goesOn) => {
-            // Another walk runs the same program in between.
+            // Another walk runs the same program between two slices.
             if (hasOther) list.read(other++ % list.ids.length, 3, 0n);
             const result = list.read(skip, count, goesOn);
             const now = pending.shift();

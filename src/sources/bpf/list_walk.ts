@@ -2,7 +2,7 @@ import { netnsWalkResult } from '#bpf/generated/common.ts';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 
-/** The remaining bits of a result are the number of rows in the slice. */
+/** Flags of a result. The remaining bits are the number of rows in the slice. */
 const { done: DONE, starts_initial: STARTS_INITIAL } = netnsWalkResult;
 const ROWS_MASK = ~(DONE | STARTS_INITIAL);
 
@@ -23,7 +23,7 @@ const ROWS_MIN = 4;
 export type RunSlice = (skip: number, count: number, goesOn: bigint) => number;
 
 export interface WalkVisitor {
-  /** Returns a key for row `index` of the last slice that is never reused, such as a namespace cookie. */
+  /** Returns a key for row `index` of the last slice, such as a namespace cookie. Keys are never reused. */
   key(index: number): Counter;
   /** Called once for each entry. */
   row(index: number): void;
@@ -31,10 +31,10 @@ export interface WalkVisitor {
 
 /**
  * Walks a kernel list of all network namespaces or all processes in slices, so that no run occupies its CPU for long.
- * Each entry is visited exactly once even if others are added or removed between slices. A slice starts at the last
- * row of the previous slice, which the program remembers. If that row is gone or another walk has run meanwhile, the
- * program counts rows from the start of the list. Because removed entries shift the others forward, the walk then
- * steps back until it finds a row that it has already visited.
+ * Each entry is visited exactly once even if other entries are added or removed between slices. A slice starts at the
+ * last row of the previous slice, which the program remembers. If that row is gone or another walk has run meanwhile,
+ * the program counts rows from the start of the list. Because removed entries shift later entries forward, the walk
+ * then steps back until it finds a row that it has already visited.
  */
 export class ListWalk {
   readonly #rowsMax: number;
@@ -50,7 +50,8 @@ export class ListWalk {
   }
 
   /**
-   * Returns whether a walk over namespaces started in the initial namespace. The flags of its first row do not tell.
+   * Returns whether a walk over namespaces started in the initial namespace. The flags of its first row do not show
+   * that.
    */
   async run(run: RunSlice, visitor: WalkVisitor, cycle: Cycle): Promise<{ startsInitial: boolean }> {
     const seen = new Set<Counter>();
@@ -83,7 +84,8 @@ export class ListWalk {
     const rows = rowsOf(result);
     if (rows > 0) {
       const fitting = Math.floor((SLICE_MS / took) * rows);
-      // A slow run that was interrupted must not keep the slices short, so they may double with each run.
+      // The number of rows may at most double with each run. A slow run that was interrupted must not keep the slices
+      // short.
       this.#rows = Math.max(ROWS_MIN, Math.min(this.#rowsMax, fitting, this.#rows * 2));
     }
     return result;

@@ -13,15 +13,15 @@ export interface NetnsRow {
   /** True for the initial namespace of the machine. */
   readonly initial: boolean;
   /**
-   * True if the namespace was created in a user namespace other than the initial one. Its creator may be root only
-   * there.
+   * True if the namespace was created in a user namespace other than the initial one. Its creator may be root only in
+   * that user namespace.
    */
   readonly isNested?: boolean;
 }
 
 /**
- * Lists all live network namespaces of the machine. Takes a few microseconds for hundreds of namespaces, while /proc
- * takes 10 µs per process.
+ * Lists all live network namespaces of the machine. This takes a few microseconds for hundreds of namespaces, whereas
+ * reading /proc takes 10 µs per process.
  */
 export class NetnsList {
   readonly #object: LoadedObject<Layout>;

@@ -14,7 +14,7 @@ const CPUS: CommonLayout['map'] = 'percpu_cpus';
 /** A program that writes a row for each namespace with sums over the given CPUs (src/bpf/common/percpu.bpf.h). */
 export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
   readonly file: string;
-  /** All programs are loaded; the first one is run to read the rows. */
+  /** All programs are loaded; only the first one is run. */
   readonly programs: readonly [L['program'], ...L['program'][]];
   /** Name of the map that contains the rows. */
   readonly rows: L['map'];
@@ -25,7 +25,7 @@ export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
     cookie(view: DataView, at: number): Counter;
     flags(view: DataView, at: number): number;
   };
-  /** Position of the part of a row that consists of sums over CPUs. */
+  /** Position of the sums over CPUs within a row. */
   readonly sums: { readonly at: number; readonly bytes: number };
   /** Number of per-CPU values to add up in the first slice, which takes a few tenths of a millisecond. */
   readonly sumsFirst: number;
@@ -132,8 +132,8 @@ export class PerCpuWalk implements Disposable {
   async read(cycle: Cycle): Promise<PerCpuRows> {
     const online = this.#cpus.online();
     if (online.join() !== this.#online) {
-      // If the cycle is aborted, an empty value makes the next read start over, because the list of CPUs in the map
-      // may be wrong.
+      // If the cycle is aborted, the list of CPUs in the map may be wrong. An empty value makes the next read start
+      // over.
       this.#online = '';
       await this.#readOffline(online, cycle);
       this.#online = online.join();

@@ -2,7 +2,10 @@ import { join } from 'node:path';
 import { BpfError, BpfStats } from 'bpf-napi';
 import { readText } from '../procfs/read.ts';
 
-/** Makes the kernel measure the run time of BPF programs. Only active while needed because it makes each run slower. */
+/**
+ * Makes the kernel measure the run time of BPF programs. It is active only while needed, because measuring makes each
+ * run slower.
+ */
 export class RunTimes implements Disposable {
   readonly #proc: string;
   #stats: BpfStats | undefined;

@@ -20,16 +20,16 @@ export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
   /** Programs to load. Other programs in the file are ignored. */
   readonly programs: readonly L['program'][];
   readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
-  /** Numbers of map entries, or bytes of a ring, that differ from the object file. */
+  /** Overrides of sizes in the object file: the number of entries of a map, or the bytes of a ring. */
   readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
   /**
-   * Numbers of entries for hash maps that allocate each entry when it is created. If the kernel does not support
-   * this, the number in `sizes` or in the object file applies.
+   * Number of entries for hash maps that allocate entries on demand. If the kernel does not support this, the number in
+   * `sizes` or in the object file applies.
    */
   readonly onDemand?: Partial<Readonly<Record<L['map'], number>>>;
   /**
-   * BPF helpers that the programs need, without the prefix `bpf_`. Checked in advance because the kernel's own error
-   * does not name the missing helper.
+   * BPF helpers that the programs need, without the prefix `bpf_`. They are checked in advance because the kernel's own
+   * error does not name the missing helper.
    */
   readonly helpers?: readonly string[];
   /**
@@ -37,7 +37,7 @@ export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
    * file.
    */
   readonly without?: readonly L['map'][];
-  /** Maps of a loaded object that this one uses as well, in place of its own of the same names. */
+  /** Maps of another loaded object that this object uses in place of its own maps of the same names. */
   readonly shared?: Partial<Readonly<Record<L['map'], BpfMap>>>;
 }
 
@@ -59,14 +59,15 @@ export class BpfSource {
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
   /**
-   * Facts from the BTF that every load needs. They are stored so that loading an object again does not require
-   * parsing BTF again.
+   * Facts from the BTF that every load needs. They are stored so that loading an object again does not require parsing
+   * the BTF again.
    */
   #asked: { readonly helpers: ReadonlySet<string> | undefined; readonly allocatesOnDemand: boolean } | undefined;
 
   /**
-   * @param directory directory of the compiled objects, @param sys mount point of sysfs, @param cgroup mount point of
-   * the cgroups
+   * @param directory directory of the compiled objects
+   * @param sys mount point of sysfs
+   * @param cgroup mount point of the cgroups
    */
   constructor(directory: string, sys: string, cgroup = join(sys, 'fs/cgroup')) {
     this.#directory = directory;
@@ -78,7 +79,7 @@ export class BpfSource {
   }
 
   /**
-   * BTF of the running kernel. Takes several megabytes, so it is only weakly referenced here.
+   * BTF of the running kernel. It takes several megabytes, so it is only weakly referenced here.
    * @throws {Unsupported} if the kernel provides none
    */
   btf(): Btf {
@@ -154,8 +155,9 @@ export class BpfSource {
   }
 
   /**
-   * Returns whether the kernel has a BPF helper. Returns true if BTF does not tell, because loading will. @param name
-   * name without `bpf_`
+   * Returns whether the kernel has a BPF helper. Returns true if the BTF does not show it, because loading will reveal
+   * it.
+   * @param name name without `bpf_`
    */
   hasHelper(name: string): boolean {
     const { helpers } = this.#answers();
@@ -209,7 +211,7 @@ function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand'
 }
 
 /**
- * Converts errors that the kernel will return again for any retry into {@link Unsupported}.
+ * Converts errors that would also occur on every retry into {@link Unsupported}.
  * @param lockdown content of the lockdown file (man 7 kernel_lockdown); undefined if it cannot be read
  * @param unprivileged reason why this process may not read kernel memory; empty if it may
  */
@@ -246,7 +248,7 @@ function lacksReads({ message, verifier }: BpfError): boolean {
   return READ_HELPERS.test([message, ...verifier].join('\n'));
 }
 
-/** Some types of programs can be loaded without CAP_PERFMON, but do not have those helpers without it. */
+/** Without CAP_PERFMON, some types of programs can be loaded but cannot use the helpers that read kernel memory. */
 function missingForReads(): string {
   if (missingCapabilities(['CAP_SYS_ADMIN']).length === 0) return '';
   return describeMissing(missingCapabilities(['CAP_PERFMON']));

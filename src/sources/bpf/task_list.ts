@@ -12,13 +12,13 @@ const NANOSECONDS = 1e-9;
 
 const OWNERS = [ownerNames.offsets.podText, ownerNames.offsets.containerText];
 
-/** A process in the kernel's list. Reading it requires no capability to inspect the process. */
+/** A process in the kernel's list. Reading it does not require the capability to inspect the process. */
 export interface TaskRow {
   readonly pid: number;
   readonly netns: NetnsId;
   /** Inode number of the process's network namespace. */
   readonly inum: number;
-  /** True if it is in a cgroup that may belong to a Pod or container. */
+  /** True if the process is in a cgroup that may belong to a Pod or container. */
   readonly isOwned: boolean;
   /** Copies the remaining fields, which are rarely needed. */
   readonly keep: () => TaskDetails;
@@ -60,8 +60,8 @@ export function ownerFolders(view: DataView, at: number): TaskDetails['folders']
 }
 
 /**
- * Lists all processes of a PID namespace. Takes a millisecond for 2,000 processes, while /proc takes 10 µs per
- * process.
+ * Lists all processes of a PID namespace. This takes a millisecond for 2,000 processes, whereas reading /proc takes 10
+ * µs per process.
  */
 export class TaskList {
   readonly #object: LoadedObject<Layout>;

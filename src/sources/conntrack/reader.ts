@@ -48,19 +48,19 @@ const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
 const TABLE = { protocol: NETLINK.netfilter, what: 'conntrack table', request: TABLE_REQUEST };
 
 /**
- * Files in /proc/sys/net depend on the network namespace of the reader, but this one shows the same limit in all of
- * them.
+ * Files in /proc/sys/net depend on the network namespace of the reader, but this file shows the same limit in all
+ * namespaces.
  */
 const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
 
 /**
- * Maximum size of an entry in an answer. Entries have at least 164 bytes, and about 400 with NAT, accounting and
+ * Maximum size of an entry in a response. Entries have at least 164 bytes, and about 400 bytes with NAT, accounting and
  * labels.
  */
 const ENTRY_BYTES_MAX = 1024;
-/** Extra entries to allow for, because connections are added after they were counted. */
+/** Number of extra entries to allow for, because connections are added after the entries were counted. */
 const ENTRIES_MORE = 10_000;
-/** Number of entries to decode before a pause, which takes a few hundred microseconds. */
+/** Number of entries to decode between two pauses. Decoding this number takes a few hundred microseconds. */
 const ENTRIES_A_PIECE = 256;
 
 const NO_CONNTRACK = 'this kernel does not track connections: nf_conntrack is not loaded';
@@ -79,7 +79,7 @@ export class ConntrackReader implements AsyncDisposable {
   readonly #source: WalkSource<readonly ConntrackRow[]>;
   readonly #wide: WideCounters;
   #use: AsyncDisposable | undefined;
-  /** Last response of netlink with the limit. */
+  /** Last netlink response with the limit. */
   #asked: GlobalStats | undefined;
   /** Reason why ctnetlink cannot be queried; undefined if it can. */
   readonly refusal: string | undefined;
@@ -101,12 +101,13 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * @param wide state of the counters of earlier runs, if they must continue
+   * @param wide counters of earlier runs, if they must continue
    * @throws {NotYet} if the kernel does not track connections, or not yet
    * @throws {Unsupported} if the statistics cannot be read in any way
    */
   static async open(sources: ConntrackSources, wide = new WideCounters()): Promise<ConntrackReader> {
-    // A netlink request would load the module, which would then track every connection.
+    // The path is checked first, because a netlink request would load the module, which would then track every
+    // connection.
     const limit = limitPath(sources);
     if (!existsSync(limit)) throw new NotYet(`${NO_CONNTRACK} (${limit} is missing)`, () => existsSync(limit));
     const reader = new ConntrackReader(sources, wide, refusalOf(sources));
@@ -127,8 +128,8 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * Counts the table entries of a namespace by protocol and state. The kernel takes 2 µs per entry, in a worker
-   * thread. Returns undefined if the namespace is gone or the request failed; failures are counted.
+   * Counts the table entries of a namespace by protocol and state. The kernel takes 2 µs per entry, in a worker thread.
+   * Returns undefined if the namespace is gone or the request failed. Failures are counted.
    */
   async states(entry: NetnsEntry, entries: number, cycle: Cycle): Promise<StateCount[] | undefined> {
     const bytesMax = (entries + ENTRIES_MORE) * ENTRY_BYTES_MAX;

@@ -9,7 +9,7 @@ const WRAP = 2 ** 32;
 
 type Counters = Partial<Record<ConntrackCounter, number>>;
 
-/** Counters of a namespace as last read, and the values shown for them. */
+/** Counters of a namespace as last read, and the extended counters shown for them. */
 interface Wide {
   readonly read: Counters;
   readonly shown: Counters;
@@ -18,7 +18,7 @@ interface Wide {
 /**
  * Extends counters beyond 32 bits. When a per-CPU counter wraps, the sum over all CPUs decreases by 2^32. Modulo 2^32
  * the sum still grows by the right amount, so the individual counters are not needed. The first values of a namespace
- * are shown as they are, also after a restart of the agent, because the kernel does not record earlier wraps.
+ * are shown as they are, even after a restart of the agent, because the kernel does not record earlier wraps.
  */
 export class WideCounters {
   readonly #namespaces = new Map<NetnsId, Wide>();
@@ -44,7 +44,7 @@ export class WideCounters {
     return wide.shown;
   }
 
-  /** Returns whether the namespace is stored. Namespaces whose counters have always been 0 need not be. */
+  /** Returns whether the namespace is stored. Namespaces whose counters have always been 0 do not need to be stored. */
   knows(id: NetnsId): boolean {
     return this.#namespaces.has(id);
   }

@@ -5,7 +5,7 @@ import type { BpfSource } from '../bpf/source.ts';
 /** Fields of a struct netdev_kind. Missing fields are 0. */
 type Kind = Partial<Record<keyof typeof netdevKind.offsets, number>>;
 
-/** Offsets in structs of the kernel and of a module. */
+/** Offsets in structs of the kernel and of one module. */
 class Types {
   readonly #all: readonly Btf[];
 
@@ -245,16 +245,16 @@ export class KindLayouts {
         const entry = this.layOut(kind);
         if (entry !== undefined) found.set(kind, entry);
       } catch {
-        // The reason is reported when a device of this kind is found.
+        // The reason is reported once a device of this kind is found.
       }
     }
     return found;
   }
 
   /**
-   * Derives the layout of a kind of which a device exists, which means that its driver is loaded. Returns undefined
-   * if the walk does not support the kind.
-   * @throws if this kernel has no BTF for it, or an unexpected layout
+   * Derives the layout of a kind of which a device exists, which means that its driver is loaded. Returns undefined if
+   * the walk does not support the kind.
+   * @throws if this kernel has no BTF for the kind, or an unexpected layout
    */
   layOut(kind: string): KindEntry | undefined {
     if (!Object.hasOwn(KINDS, kind)) return undefined;

@@ -30,7 +30,7 @@ const NONE: readonly number[] = [];
 
 /** Devices found by one walk, one row per device. Valid until the next walk. */
 export class DeviceRows {
-  /** Reasons why the walk could not read devices of kinds that it supports, by kind. */
+  /** Reasons why the walk could not read devices of kinds that it normally supports, by kind. */
   readonly refused = new Map<string, string>();
   readonly #byNetns = new Map<NetnsId, number[]>();
   #count = 0;

@@ -14,11 +14,11 @@ import { DeviceRows } from './rows.ts';
 const { SIZE } = netdevRow;
 const ROWS_MAX = MAX_ENTRIES.netdev_rows;
 /**
- * Number of per-CPU values to add up in the first slice for all of its devices, which takes a few tenths of a
+ * Number of per-CPU values to add up in the first slice, for all of its devices together. This takes a few tenths of a
  * millisecond.
  */
 const SUMS_FIRST = 400;
-/** Maximum duration of a call in nanoseconds. A call occupies its CPU and ends after the current device. */
+/** Maximum duration of a call in nanoseconds. A call occupies its CPU, and ends after the device that it is reading. */
 const CALL_NS = 250_000;
 const HIGH = 2 ** 20;
 
@@ -30,8 +30,8 @@ export interface WalkEffort {
 }
 
 /**
- * Reads the devices of all namespaces with a BPF program. A device that moves to another namespace during the walk
- * may appear in both or in neither.
+ * Reads the devices of all namespaces with a BPF program. A device that moves to another namespace during the walk may
+ * appear in both namespaces or in neither.
  */
 export class DevicesWalk implements KernelWalk<DeviceRows> {
   readonly #layouts: KindLayouts;
@@ -45,7 +45,7 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   readonly #rows = new DeviceRows();
   /** CPUs that may have counted something. */
   #counting: readonly number[] = [];
-  /** Kinds that the program could not read when they were first found. */
+  /** Kinds that the program could not read when a device of the kind was first found. */
   readonly #met = new Set<string>();
 
   private constructor(
@@ -116,8 +116,9 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * Returns whether the first CPUs of the map have counts. Reading without any CPU yields only counters that are not
-   * per CPU.
+   * Returns whether the first CPUs of the map have counts. A comparison is needed, because reading without any CPU
+   * still yields the counters that are not per CPU.
+   * @param cpus number of CPUs in the map
    */
   async #haveCounted(cpus: number, cycle: Cycle): Promise<boolean> {
     const counts = (await this.#readAll(cpus, cycle)).digest();
@@ -135,8 +136,8 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * Reads until no new kind is learned. A driver that was loaded after the start has BTF now, so the layout of its
-   * kind can be derived.
+   * Reads the devices again until no new kind was found. If a driver was loaded after the start, its BTF is available
+   * now and the layout of its kind can be derived.
    */
   async #readAll(cpus: number, cycle: Cycle): Promise<DeviceRows> {
     do await this.#readOnce(cpus, cycle);
@@ -200,7 +201,7 @@ function constantsOf(bpf: BpfSource): ReturnType<typeof coreConstants> {
 }
 
 /**
- * Returns a key for a device from its namespace and interface index. It is a number if both are small, which is
+ * Returns a key for a device from its namespace and interface index. The key is a number if both are small, which is
  * nearly always the case.
  */
 function keyOf(cookie: Counter, ifindex: number): Counter {

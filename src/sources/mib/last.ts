@@ -3,7 +3,10 @@ import { type Counter, readCounter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { MibIndex, MibTable } from './tables.ts';
 
-/** Rows that the kernel copied from namespaces when they died. They are kept while the namespaces are still shown. */
+/**
+ * Final counters that the kernel copied from namespaces when they were removed. They are kept while the namespaces are
+ * still shown.
+ */
 export class LastCounters {
   readonly #rows = new Map<NetnsId, Uint8Array>();
 

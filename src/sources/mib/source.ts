@@ -18,8 +18,8 @@ interface User {
 }
 
 /**
- * Reads the SNMP counters of every namespace with one walk in the kernel if possible, otherwise from files. Tables
- * that the walk lacks are also read from files.
+ * Reads the SNMP counters of every namespace with one walk in the kernel if possible, otherwise from files. Tables that
+ * the walk does not read are also read from files.
  */
 export class MibSource {
   /** Rows of dead namespaces that are still shown. */
@@ -29,7 +29,7 @@ export class MibSource {
   readonly #files: MibFiles;
   readonly #source: WalkSource<MibSnapshot>;
   readonly #users = new Set<User>();
-  /** Tables that this kernel does not have in files either. */
+  /** Tables that this kernel does not provide in files either. */
   readonly #absent = new Set<MibTable>();
   #index: MibIndex | undefined;
 
@@ -60,7 +60,7 @@ export class MibSource {
     };
   }
 
-  /** Numbers that this kernel gives to the fields of a row. @throws {Unsupported} without BTF */
+  /** Indices that this kernel assigns to the fields of a row. @throws {Unsupported} without BTF */
   get index(): MibIndex {
     this.#index ??= new MibIndex(this.#bpf.btf());
     return this.#index;
@@ -99,7 +99,7 @@ export class MibSource {
   }
 }
 
-/** A snapshot that takes missing tables from another snapshot. */
+/** A snapshot that reads missing tables from another snapshot. */
 class PatchedSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
   readonly #whole: MibSnapshot;

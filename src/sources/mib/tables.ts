@@ -2,8 +2,8 @@ import { mibIpSetting, mibRow, mibTable, mibValues } from '#bpf/generated/common
 import type { Btf } from '../bpf/btf.ts';
 
 /**
- * SNMP tables of a namespace. Fields have the names of the kernel's files. In net/snmp and net/netstat they are
- * preceded by the name of the table on each line, in net/snmp6 by the table's name as a prefix.
+ * SNMP tables of a namespace. Fields have the names of the kernel's files. In net/snmp and net/netstat, the name of the
+ * table precedes the fields on each line. In net/snmp6, it is a prefix of each field.
  */
 export const MIB_TABLES = [
   'Tcp',
@@ -23,7 +23,7 @@ export type MibTable = (typeof MIB_TABLES)[number];
 export type Mib6Table = Extract<MibTable, `${string}6`>;
 export type Mib4Table = Exclude<MibTable, Mib6Table>;
 
-/** File that contains each table. Tables of IPv6 are in net/snmp6, where their name is a prefix of each field. */
+/** File that contains each table. IPv6 tables are in net/snmp6, where each field starts with the name of its table. */
 export const MIB_FILES = {
   Tcp: 'net/snmp',
   Udp: 'net/snmp',
@@ -61,10 +61,10 @@ interface Part {
 }
 
 interface Enumeration {
-  /** Name of the enum's last member, by which the enum is found. */
+  /** Name of the enum's last member. It identifies the enum, because the enum has no name. */
   readonly lastMember: string;
   readonly prefix: string;
-  /** Fields whose names in the files differ from the enum members. For some fields this depends on the kernel. */
+  /** Fields whose names in the files differ from the enum members. Some of these differences depend on the kernel. */
   readonly aliases: Readonly<Record<string, string | ((members: ReadonlyMap<string, number>) => string | undefined)>>;
 }
 
@@ -150,7 +150,9 @@ const ICMP_TYPES: Readonly<Record<string, number>> = {
   AddrMaskReps: 18,
 };
 
-/** Kernel: net/ipv6/proc.c, icmp6type2name. Errors come first, followed by the messages from type 128 on. */
+/**
+ * Kernel: net/ipv6/proc.c, icmp6type2name. The error messages come first, followed by messages of type 128 and higher.
+ */
 const ICMP6_ERRORS: Readonly<Record<string, number>> = {
   DestUnreachs: 1,
   PktTooBigs: 2,
@@ -227,7 +229,7 @@ const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Ip: [fixed('ip_settings', 'onceIpSettings', '', IP_SETTINGS), counted('ip', IP)],
   IpExt: [counted('ip', IP)],
   Ip6: [counted('ip6', IP)],
-  // The enum also has members for message types, but kernels do not count them there.
+  // The enum also has members for message types, but the kernel does not count messages there.
   Icmp: [
     fixed('icmp_types', 'onceIcmpReceived', 'In', ICMP_TYPES),
     fixed('icmp_types', 'onceIcmpSent', 'Out', ICMP_TYPES),
@@ -246,7 +248,7 @@ const ENUMERATIONS = [TCP, TCP_EXT, UDP, IP, ICMP, ICMP6];
 
 const U64_BYTES = 8;
 
-/** Numbers of the MIB fields in the running kernel, derived from its BTF. */
+/** Indices of the MIB fields in the running kernel, derived from its BTF. */
 export class MibIndex {
   readonly #members: ReadonlyMap<string, ReadonlyMap<string, number> | undefined>;
 
@@ -264,7 +266,7 @@ export class MibIndex {
     return parts.reduce((mask, { bit }) => mask | (1 << bit), 0);
   }
 
-  /** Returns undefined if this kernel has no such field, or if the field does not fit into a row. */
+  /** Returns undefined if this kernel has no such field or the field does not fit into a row. */
   column(table: MibTable, field: string): WalkColumn | undefined {
     for (const { bit, perCpu, at, count, indexOf } of PARTS[table]) {
       const index = indexOf(field, this.#membersOf);

@@ -57,7 +57,7 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
   async read(cycle: Cycle, last: LastCounters = NONE): Promise<MibSnapshot> {
     const rows = await this.#walk.read(cycle);
     for (const [id, row] of last.rows()) {
-      // The kernel's last row already includes the counts of offline CPUs.
+      // The kernel's final row already includes the counts of offline CPUs.
       rows.offline.delete(id);
       rows.add(row, id);
     }

@@ -46,7 +46,7 @@ export interface NetlinkQuestion<Answer> extends NetlinkRequest {
   readonly decode: (messages: Uint8Array, malformed: Malformed) => Answer;
 }
 
-/** Queries the kernel over netlink in any namespace. Each request uses its own socket in that namespace. */
+/** Queries the kernel over netlink in any namespace. Each request uses its own socket in the namespace. */
 export class NetlinkClient {
   readonly #files: NetFiles;
   readonly #errors: SourceErrors;
@@ -94,7 +94,7 @@ export class NetlinkClient {
 
   /**
    * Sends a request and decodes the response. Returns undefined if the namespace or the object is gone or the request
-   * failed; failures are counted.
+   * failed. Failures are counted.
    */
   ask<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
     try {
@@ -171,7 +171,7 @@ function dump({ protocol, request }: NetlinkRequest): Uint8Array {
 }
 
 /**
- * Returns whether a dump is complete. If the tables changed during the dump, rows may be missing and it must be
+ * Returns whether a dump is complete. If the tables changed during the dump, rows may be missing and the dump must be
  * repeated.
  */
 function isWhole({ interrupted }: NetlinkAnswer, tries: number): boolean {

@@ -159,7 +159,7 @@ describe('decodeEntry', () => {
   const SEEN_REPLY = 2;
   const ASSURED = 4;
 
-  /** Encodes a conntrack entry with the kernel's nesting, among other attributes. */
+  /** Encodes a conntrack entry with the kernel's nesting. The entry also contains other attributes. */
   function entry(protocol: number, status: number, tcpState?: number): Uint8Array {
     const tuple = join(
       attribute(0x8001, join(attribute(1, new Uint8Array(4)), attribute(2, new Uint8Array(4)))),

@@ -45,7 +45,7 @@ const CPU_ATTRIBUTES = {
 export type ConntrackCounter = keyof typeof CPU_ATTRIBUTES;
 export const CONNTRACK_COUNTERS = Object.keys(CPU_ATTRIBUTES) as readonly ConntrackCounter[];
 
-/** Counters of one namespace, summed over the CPUs. Counters that the kernel lacks are missing. */
+/** Counters of one namespace, summed over the CPUs. Counters that the kernel does not provide are missing. */
 export type ConntrackCounters = Readonly<Partial<Record<ConntrackCounter, number>>>;
 
 const CTA_STATS_GLOBAL_ENTRIES = 1;
@@ -76,7 +76,7 @@ export const TCP_STATES = [
   'syn_sent2',
 ] as const;
 
-/** States of entries without a TCP state. conntrack(8) prints [UNREPLIED], [ASSURED], or nothing. */
+/** States of entries without a TCP state. conntrack(8) prints them as [UNREPLIED], nothing, and [ASSURED]. */
 export const OTHER_STATES = ['unreplied', 'replied', 'assured'] as const;
 
 export type ConntrackState = (typeof TCP_STATES)[number] | (typeof OTHER_STATES)[number];

@@ -8,7 +8,7 @@ const RTM_NEWSTATS = 92;
 /** Bytes of the kernel's struct, which has grown by two words since the package was written. */
 const STATS_BYTES = 25 * 8;
 
-/** Gives each counter another power of ten or two, so that each sum shows which counters it contains. */
+/** Gives each counter a different power of ten or two, so that each sum shows which counters it contains. */
 const STATS: LinkStats64 = {
   rxPackets: 1n,
   txPackets: 10n,

@@ -19,8 +19,8 @@ const IFLA_STATS_LINK_64 = 1;
 const ONLY_LINK_64 = 1 << (IFLA_STATS_LINK_64 - 1);
 
 /**
- * Words of struct rtnl_link_stats64 that are added up for each column, in the same way as in net/dev (kernel:
- * net/core/net-procfs.c, dev_seq_printf_stats()).
+ * Words of struct rtnl_link_stats64 that are added up for each column. The kernel adds them up in the same way for
+ * net/dev (net/core/net-procfs.c, dev_seq_printf_stats()).
  */
 const WORDS: Readonly<Record<keyof DeviceStats, readonly number[]>> = {
   receivedPackets: [0],

@@ -26,9 +26,7 @@ const SEND_QUEUE = 60;
 
 /** Attribute that only full sockets have. */
 const INET_DIAG_SHUTDOWN = 8;
-/**
- * Attribute with an array of u32, in which sk_drops is the ninth (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS).
- */
+/** Attribute with an array of u32. Its ninth element is sk_drops (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS). */
 const INET_DIAG_SKMEMINFO = 7;
 const SK_MEMINFO_DROPS = 8 * 4;
 const SOURCE = 8;
@@ -60,9 +58,9 @@ function diagRequest(family: number, states = ALL_STATES, extensions = 0): Uint8
 }
 
 /**
- * Decodes the sockets in a response. The kernel reports connection requests as SYN_RECV, the same state as sockets
- * that TCP Fast Open creates for them. Requests are recognized by the missing shutdown mask because they are not full
- * sockets.
+ * Decodes the sockets in a response. The kernel reports connection requests as SYN_RECV, which is also the state of
+ * sockets that TCP Fast Open creates for such requests. Connection requests are recognized by the missing shutdown mask
+ * because they are not full sockets.
  * @returns undefined if a message is truncated, because a missing row would make the sums wrong
  */
 export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): InetDiagRow[] | undefined {
@@ -84,7 +82,7 @@ export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): Inet
 /** A listening socket. */
 export interface ListenerRow extends InetDiagRow {
   readonly address: string;
-  /** Cookie that identifies the socket and is never reused. */
+  /** Cookie that identifies the socket. It is never reused. */
   readonly cookie: bigint;
   readonly drops: number;
 }

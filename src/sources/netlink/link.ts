@@ -66,14 +66,14 @@ export function decodeLinks(messages: Uint8Array, malformed: Malformed): LinkRow
       continue;
     }
     const { attributes } = message;
-    // Zero means a tunnel that is not linked to any device. The destination of a tunnel is not its other end.
+    // A link of zero means a tunnel that is not bound to a device. The destination of a tunnel is not its other end.
     const linkedOutside = attributes.has(IFLA.linkNetnsid) && (u32(attributes.get(IFLA.link)) ?? 0) > 0;
     rows.push({ ...device, linkedOutside });
   }
   return rows;
 }
 
-/** Returns undefined where the index, the flags or the name are missing. */
+/** Returns undefined if the index, the flags or the name are missing. */
 export function deviceOf({ payload, attributes }: MessageObject): Device | undefined {
   const ifindex = u32(payload, IFINFOMSG.index);
   const flags = u32(payload, IFINFOMSG.flags);

@@ -80,7 +80,10 @@ export function visitAttributes({ view, start, end }: Span, skip: number, visit:
 /** Attributes by type. */
 export type Attributes = ReadonlyMap<number, Span>;
 
-/** Returns the attributes of a span by type, none for undefined. If a type is repeated, the last attribute wins. */
+/**
+ * Returns the attributes of a span by type, or no attributes if the span is undefined. If a type is repeated, the last
+ * attribute wins.
+ */
 export function decodeAttributes(span: Span | undefined, skip = 0): Attributes {
   const attributes = new Map<number, Span>();
   if (span !== undefined) visitAttributes(span, skip, (type, value) => attributes.set(type, value));
@@ -88,7 +91,7 @@ export function decodeAttributes(span: Span | undefined, skip = 0): Attributes {
 }
 
 export interface MessageObject {
-  /** Header of the family, and the attributes. */
+  /** Header of the family, followed by the attributes. */
   readonly payload: Span;
   readonly attributes: Attributes;
 }
@@ -118,7 +121,10 @@ export function u32(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
 }
 
-/** Reads a big-endian u32, as netfilter's attributes are; returns undefined where the span is not one. */
+/**
+ * Reads a big-endian u32, as used in netfilter attributes. Returns undefined if the span does not have the size of a
+ * u32.
+ */
 export function u32be(span: Span | undefined): number | undefined {
   return span === undefined || length(span) !== 4 ? undefined : span.view.getUint32(span.start, false);
 }

@@ -19,7 +19,7 @@ const NDTA_CONFIG = 5;
 const NDTA_STATS = 7;
 /** struct ndt_config: key_len and entry_size, then entries. */
 const CONFIG_ENTRIES = 4;
-/** struct ndt_stats: table_fulls is its eleventh u64. */
+/** Offset of table_fulls, the eleventh u64 of struct ndt_stats. */
 const STATS_TABLE_FULLS = 10 * 8;
 
 const FAMILIES: Readonly<Record<string, 'ipv4' | 'ipv6'>> = { arp_cache: 'ipv4', ndisc_cache: 'ipv6' };

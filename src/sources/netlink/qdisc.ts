@@ -55,8 +55,8 @@ export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Ar
 
 /**
  * Returns the root and ingress qdiscs of devices. Child qdiscs are skipped because the counts of their root include
- * them. `noqueue` is skipped because it counts nothing. A message that is truncated or has no statistics yields no
- * row.
+ * their counts. `noqueue` is skipped because it counts nothing. A message that is truncated or has no statistics yields
+ * no row.
  */
 export function decodeQdiscs(messages: Uint8Array, malformed: Malformed): QdiscRow[] {
   const rows: QdiscRow[] = [];

@@ -19,8 +19,8 @@ import {
  */
 
 /**
- * RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET) has the client in the high bits and the command in the low
- * ten bits.
+ * RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET). The high bits contain the client, and the low ten bits
+ * contain the command.
  */
 const RES_GET = (5 << 10) | 9;
 

@@ -8,7 +8,7 @@ it('counts the descriptors of this process without the one that lists them', () 
   const descriptors = new Descriptors('/proc');
   const fd = openSync('/dev/null', 'r');
   try {
-    // Listing the directory opens a descriptor, too.
+    // Listing the directory also opens a descriptor.
     expect(descriptors.countOwn()).toBe(readdirSync('/proc/self/fd').length - 1);
   } finally {
     closeSync(fd);

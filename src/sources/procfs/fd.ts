@@ -50,7 +50,7 @@ export class Descriptors {
     return size > 0 ? size : pathsIn(join(own, 'fd')).length - 1;
   }
 
-  /** Returns the paths of the descriptors. */
+  /** Returns the paths of the open descriptors in /proc. */
   list(process: string): string[] | undefined {
     try {
       const paths = pathsIn(join(process, 'fd'));
@@ -82,8 +82,8 @@ function pathsIn(directory: string): string[] {
 }
 
 /**
- * Lists the descriptors through another thread. If the main thread has ended, the process shows no descriptors but
- * its other threads do.
+ * Lists the descriptors through another thread. If the main thread has ended, its directory is empty, but the
+ * directories of the other threads still contain the descriptors.
  */
 function listOfThread(process: string): string[] {
   for (const thread of readdirSync(join(process, 'task'))) {

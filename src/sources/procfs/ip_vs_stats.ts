@@ -16,9 +16,9 @@ export interface IpVsStats {
 const HEADINGS = 'Conns Packets Packets Bytes Bytes';
 
 /**
- * Parses net/ip_vs_stats, which has two lines of headings, then the totals in hexadecimal, then rates. Kernel:
- * net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Bytes have 64 bits. Connections and packets have 64 bits since
- * 4.1 and 32 bits before.
+ * Parses net/ip_vs_stats, which has two lines of headings, followed by the totals in hexadecimal and then the rates.
+ * Kernel: net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Byte counters have 64 bits. Connection and packet
+ * counters have 64 bits since 4.1 and had 32 bits before.
  * @returns undefined if the totals are truncated or malformed, or if the headings differ
  */
 export function parseIpVsStats(text: string, malformed: Malformed): IpVsStats | undefined {

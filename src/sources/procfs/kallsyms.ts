@@ -9,12 +9,12 @@ import { forEachLine, readText } from './read.ts';
 const LINE = /^([0-9a-f]{16}) [tTwW] (\S+)(?:\t\[(\S+)\])?$/;
 /** Line such as `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000` with name, size in bytes and address. */
 const MODULE = /^(\S+) (\d+) .* 0x([0-9a-f]{16})/gm;
-/** Symbol at the end of the kernel's own code. */
+/** Symbol at the end of the code of the kernel itself. */
 const KERNEL_END = '_etext';
 
 /**
- * Number of low hexadecimal digits that a number represents exactly. The higher digits are all ones in every kernel
- * address.
+ * Number of low hexadecimal digits that a JavaScript number represents exactly. All higher digits of a kernel address
+ * are `f`.
  */
 const DIGITS = 13;
 const LOW_MASK = (1n << BigInt(4 * DIGITS)) - 1n;
@@ -34,14 +34,14 @@ interface Area {
 }
 
 /**
- * Functions of the kernel and its modules by address, for kernels that do not resolve addresses themselves. Stores
- * two numbers and a name per function. /proc/kallsyms shows addresses only to processes with CAP_SYSLOG. Other
- * processes see zeros, which leaves this table empty.
+ * Functions of the kernel and its modules by address, for kernels that do not resolve addresses themselves. The table
+ * stores two numbers and a name per function. /proc/kallsyms shows addresses only to processes with CAP_SYSLOG. For
+ * other processes all addresses are zero, and this table stays empty.
  */
 export class SymbolTable {
   /** Start addresses, sorted. */
   readonly #starts: Float64Array;
-  /** Offset of each name in `#names`. An entry is `name` or `name module`, terminated by NUL. */
+  /** Offset of each name in `#names`. A name is stored as `name` or `name module`, terminated by NUL. */
   readonly #nameAt: Uint32Array;
   readonly #names: Buffer;
   readonly #areas: readonly Area[];
@@ -94,8 +94,8 @@ export class SymbolTable {
   }
 
   /**
-   * Returns the address ranges of functions, end exclusive. A function has several ranges if the compiler has split
-   * it.
+   * Returns the address ranges of functions, excluding the end address. A function has several ranges if the compiler
+   * has split it.
    */
   ranges(functions: readonly string[]): (readonly [start: bigint, end: bigint])[] {
     const wanted = new Set(functions);
@@ -109,7 +109,10 @@ export class SymbolTable {
     return found;
   }
 
-  /** Returns the index of the last symbol at or before an address, or of its first alias; -1 if there is none. */
+  /**
+   * Returns the index of the last symbol at or before an address; -1 if there is none. If the symbol has aliases,
+   * returns the index of the first one.
+   */
   #find(address: number): number {
     let [low, high] = [0, this.#starts.length];
     while (low < high) {
@@ -143,8 +146,8 @@ function moduleAreas(modules: string): Area[] {
 }
 
 /**
- * Symbols of the running kernel. They are read on first use, and again for unknown addresses if modules were loaded
- * since.
+ * Symbols of the running kernel. They are read on first use. They are read again for an unknown address if modules were
+ * loaded in the meantime.
  */
 export class KernelSymbols {
   readonly #proc: string;

@@ -4,7 +4,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
-/** Columns of net/dev in the kernel's order: eight for receive, eight for transmit. */
+/** Columns of net/dev in the kernel's order: eight columns for receiving, then eight for sending. */
 export const NET_DEV_COLUMNS = [
   'receivedBytes',
   'receivedPackets',

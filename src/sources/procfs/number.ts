@@ -1,6 +1,6 @@
 import { type Counter, toCounter } from '#core/counter.ts';
 
-/** Maximum number of digits that always fit into a safe integer. */
+/** Maximum number of decimal digits for which every number is a safe integer. */
 const SAFE_DIGITS = 15;
 
 const MASK_64 = 2n ** 64n;
@@ -15,8 +15,8 @@ export function parseCounter(text: string): Counter | undefined {
 }
 
 /**
- * Parses a short number digit by digit, which takes a third of the time. Nearly all of the thousands of numbers in a
- * scrape are short.
+ * Parses a short number digit by digit, which takes a third of the time of the general method. Nearly all of the
+ * thousands of numbers in a scrape are short.
  */
 function parseShort(text: string): Counter | undefined {
   let value = 0;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { isGone, readText } from './read.ts';
 
 /**
- * Returns the PID namespace of a process as named by its link: `pid:[4026531836]`. Returns an empty string if the
- * process is gone or a zombie.
- * @throws if the link cannot be read for lack of permission
+ * Returns the PID namespace of a process as named by its link, such as `pid:[4026531836]`. Returns an empty string if
+ * the process is gone or a zombie.
+ * @throws if the process may not read the link
  */
 export function readPidNamespace(processDirectory: string): string {
   try {
@@ -16,11 +16,14 @@ export function readPidNamespace(processDirectory: string): string {
   }
 }
 
-/** Process IDs in all nested PID namespaces, beginning with the one of the procfs (man 5 proc): `NSpid:	4711	7`. */
+/**
+ * Process IDs in all nested PID namespaces, starting with the PID namespace of the procfs (man 5 proc): `NSpid:   4711
+ * 7`.
+ */
 const NUMBERS = /^NSpid:((?:\t\d+)+)$/m;
 
 /**
- * Returns the number of levels from our own PID namespace up to the one of a procfs, which is 0 if they are the same.
+ * Returns the number of levels from our own PID namespace up to the PID namespace of a procfs; 0 if they are the same.
  * Returns undefined if the procfs does not show our process.
  */
 export function pidNamespaceLevels(proc: string): number | undefined {

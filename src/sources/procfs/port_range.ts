@@ -14,8 +14,8 @@ const FILE = 'sys/net/ipv4/ip_local_port_range';
 const PORT_MAX = 65_535;
 
 /**
- * Reads the port range of the agent's own network namespace, which should be the node's. Returns the kernel's default
- * if it cannot be read.
+ * Reads the port range of the agent's own network namespace, which should be the node's namespace. Returns the kernel's
+ * default if the range cannot be read.
  */
 export function readPortRange(proc: string): PortRange {
   let text: string | undefined;

@@ -12,7 +12,7 @@ let buffer = Buffer.allocUnsafe(64 * 1024);
 
 /**
  * Reads a whole file of procfs or sysfs synchronously as Latin-1 text. These files are not on a disk, so a read takes
- * microseconds. The thread pool would be ten times slower (120 µs instead of 10 µs for net/snmp).
+ * microseconds. Reading in the thread pool would be ten times slower (120 µs instead of 10 µs for net/snmp).
  * @returns undefined if the file or its process is gone
  * @throws the system's error, whose message contains the path, for any other reason
  */
@@ -45,7 +45,7 @@ function readAll(fd: number, path: string): string {
   for (;;) {
     const bytes = readSync(fd, buffer, length, Math.min(buffer.length - length, READ_BYTES_MAX), null);
     length += bytes;
-    // A seq_file returns at most a page or a full buffer per read, so only an empty read means the end.
+    // A seq_file returns at most a page or a full buffer per read, so only an empty read marks the end of the file.
     if (bytes === 0) return buffer.toString('latin1', 0, length);
     if (length === buffer.length) {
       if (length >= FILE_BYTES_MAX) throw new Error(`${path}: longer than ${FILE_BYTES_MAX} bytes`);
@@ -57,8 +57,8 @@ function readAll(fd: number, path: string): string {
 }
 
 /**
- * Calls back for each line of a file that is too long to keep in memory, such as /proc/kallsyms. Does nothing if the
- * file does not exist.
+ * Calls `handle` for each line of a file that is too long to keep in memory, such as /proc/kallsyms. Does nothing if
+ * the file does not exist.
  * @throws the system's error, whose message contains the path, for any other reason
  */
 export function forEachLine(path: string, handle: (line: string) => void): void {

@@ -10,8 +10,8 @@ export type SnmpTables = Map<string, Map<string, Counter>>;
  * Parses net/snmp and net/netstat, which consist of pairs of lines: `Tcp: names…` and `Tcp: values…`. Kernel:
  * net/ipv4/proc.c, snmp_seq_show() and netstat_seq_show().
  *
- * If the lines of a pair do not match, the whole pair is skipped because values could get wrong names. A value that
- * is not a number is skipped alone.
+ * If the lines of a pair do not match, the whole pair is skipped because values could be assigned to wrong names. If a
+ * single value is not a number, only this value is skipped.
  */
 export function parseSnmp(text: string, malformed: Malformed): SnmpTables {
   const tables: SnmpTables = new Map();

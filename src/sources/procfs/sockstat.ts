@@ -10,8 +10,8 @@ export type Sockstat = Map<string, Map<string, Counter>>;
  * Parses net/sockstat and net/sockstat6, which have lines such as `TCP: inuse 5 orphan 0 tw 0 alloc 6 mem 1`. Kernel:
  * net/ipv4/proc.c, sockstat_seq_show(); net/ipv6/proc.c, sockstat6_seq_show().
  *
- * `used`, `inuse`, `tw` and FRAG are counted by namespace. `orphan`, `alloc` and `mem` show the whole machine in
- * every namespace.
+ * `used`, `inuse`, `tw` and FRAG are counted by namespace. `orphan`, `alloc` and `mem` are counted for the whole
+ * machine and shown in every namespace.
  */
 export function parseSockstat(text: string, malformed: Malformed): Sockstat {
   const stat: Sockstat = new Map();

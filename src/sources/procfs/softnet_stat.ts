@@ -11,7 +11,7 @@ export interface SoftnetCpu {
   /** Inter-processor interrupts received for RPS. */
   readonly receivedRps: number | undefined;
   readonly flowLimitReached: number | undefined;
-  /** Packets that are queued now. Undefined on kernels without the column. */
+  /** Number of packets that are currently queued; undefined on kernels without the column. */
   readonly backlogLength: number | undefined;
 }
 

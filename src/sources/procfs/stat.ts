@@ -5,10 +5,10 @@ export interface ProcessStat {
   /** State as one letter. `Z` means that the process has ended but its parent has not waited for it yet. */
   readonly state: string;
   readonly parent: number;
-  /** Minor page faults of the process, and of children that it has waited for. */
+  /** Minor page faults of the process itself, and of children that it has waited for. */
   readonly faults: number;
   readonly childFaults: number;
-  /** Clock ticks after boot. The combination of process ID and start time is never reused. */
+  /** Start time in clock ticks after boot. The combination of process ID and start time is never reused. */
   readonly startTime: number;
 }
 

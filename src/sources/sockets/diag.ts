@@ -27,8 +27,9 @@ function question(request: Uint8Array): NetlinkQuestion<InetDiagRow[] | undefine
 const NO_BACKLOG = { length: 0, limit: 0 } as const;
 
 /**
- * Adds up the TCP sockets of one namespace after the other, by SOCK_DIAG, which every kernel has. Each answer walks the hash of the
- * whole machine, 0.2 ms even for nothing, so sockstat says where there are sockets to ask for.
+ * Adds up the TCP sockets of each namespace with SOCK_DIAG, which every kernel supports. For each request, the kernel
+ * walks the hash table of the whole machine, which takes 0.2 ms even if nothing is found. Therefore, namespaces without
+ * sockets according to sockstat are skipped.
  */
 export class TcpDiag {
   readonly #netns: NetnsIndex;
@@ -57,7 +58,7 @@ export class TcpDiag {
     const timeWait = stat?.get('TCP')?.get('tw');
     if (inUse === undefined || timeWait === undefined) return undefined;
     const stat6 = this.#files.parse(entry, 'net/sockstat6', cycle, parseSockstat);
-    // TIME_WAIT sockets are counted once for both families.
+    // The count of TIME_WAIT sockets in sockstat covers both address families.
     const ask = (what: NetlinkQuestion<InetDiagRow[] | undefined>, count: Counter) =>
       notNegative(count) > 0 || notNegative(timeWait) > 0 ? this.#netlink.ask(entry, what, cycle) : [];
     const rows = ask(QUESTIONS.ipv4, inUse);
@@ -67,7 +68,7 @@ export class TcpDiag {
   }
 }
 
-/** Totals of the sockets of a namespace. States that we do not know are not counted. */
+/** Returns the totals of the sockets of a namespace. Sockets in an unknown state are not counted. */
 export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
   const sockets = [...NO_SOCKETS.sockets];
   const acceptQueues = new Map<number, AcceptQueue>();
@@ -88,7 +89,8 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
         fullest: fullness(own) > fullness(fullest) ? own : fullest,
       });
     } else if (hasQueues(state)) {
-      // Differences of sequence numbers may appear to be less than zero for a socket that changes meanwhile.
+      // The kernel computes queue lengths from sequence numbers. If a socket changes meanwhile, the difference may be
+      // negative.
       const received = Math.max(0, row.receiveQueue | 0);
       const sent = Math.max(0, row.sendQueue | 0);
       receiveQueue = addCounters(receiveQueue, received);

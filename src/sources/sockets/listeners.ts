@@ -15,9 +15,9 @@ import { type KernelWalk, WalkSource } from '../walk_source.ts';
 import type { Listener } from './snapshot.ts';
 import { FLOW_MAPS, type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
-/** Number of listening sockets with drops that are read for one owner. */
+/** Maximum number of listening sockets with drops that are read per owner. */
 const LISTENERS_EACH = 64;
-/** Room for the listeners of as many owners as a node has Pods; memory is allocated as needed. */
+/** Maximum number of listening sockets with drops that are read in total. Memory is allocated on demand. */
 export const LISTENERS_MAX = 256 * LISTENERS_EACH;
 const FAMILY_IPV4 = 2;
 
@@ -30,12 +30,15 @@ const QUESTIONS = Object.values(LISTENER_REQUESTS).map(
   }),
 );
 
-/** Reads the listening TCP sockets of every namespace that have dropped something: by one walk in the kernel, else by SOCK_DIAG. */
+/**
+ * Reads the listening TCP sockets of every namespace that have dropped a segment. Uses one walk in the kernel if
+ * possible, otherwise SOCK_DIAG.
+ */
 export type ListenerSource = WalkSource<readonly Listener[]>;
 
 /**
- * Makes a reader of its own, because it may be asked while a scrape reads the sockets.
- * @param list writes the owner of each namespace into the object, until disposed
+ * Creates a separate reader, because it may be used while a scrape reads the sockets.
+ * @param list writes the owner of each namespace into the object until the result is disposed
  */
 export function listenerSource(
   { bpf, netns, netlink }: Pick<Sources, 'bpf' | 'netns' | 'netlink'>,
@@ -94,7 +97,7 @@ class ListenerWalk implements KernelWalk<readonly Listener[]> {
     this.#listed = listed;
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability */
+  /** @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF or without the capability */
   static async open(bpf: BpfSource, list: ListOwners, errors: SourceErrors): Promise<ListenerWalk> {
     const object = await bpf.load<Layout>({
       file: FILE,
@@ -111,7 +114,7 @@ class ListenerWalk implements KernelWalk<readonly Listener[]> {
     return new ListenerWalk(errors, object, list(object));
   }
 
-  /** @throws where the walk could not finish, or cannot be trusted */
+  /** @throws if the walk could not finish or its result may be wrong */
   async read(cycle: Cycle): Promise<readonly Listener[]> {
     const at = new DataView(this.#progress.buffer);
     for (let walks = 1; walks <= WALKS_MAX; walks++) {

@@ -3,61 +3,64 @@ import { tcpStates } from '#bpf/generated/tcpsummary.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Whether sequence numbers give the length of the queues in this state. */
+/** Returns whether the lengths of the queues can be computed from sequence numbers in this state. */
 export function hasQueues(state: number): boolean {
   return state <= tcpState.new_syn_recv && (tcpStates.with_queues & (1 << state)) !== 0;
 }
 
-/** Established connections that are not accepted yet. */
+/** Established connections that have not been accepted yet. */
 export interface Backlog {
   readonly length: number;
   readonly limit: number;
 }
 
-/** Drops of all sockets that listen on the port. */
+/** Accept queues of all sockets that listen on a port. */
 export interface AcceptQueue {
   readonly port: number;
   readonly length: number;
   readonly limit: Counter;
-  /** Queue of the one socket that is nearest to refusing. */
+  /** Queue of the socket that is closest to refusing connections. */
   readonly fullest: Backlog;
 }
 
-/** Compares for sorting: the fullest first, then by port. */
+/** Compares two queues for sorting: the fullest first, then by port. */
 export function byFullness(a: AcceptQueue, b: AcceptQueue): number {
   return fullness(b.fullest) - fullness(a.fullest) || a.port - b.port;
 }
 
-/** Fill ratio of the queue: 1 where it refuses, because one more than the limit may wait (include/net/sock.h, sk_acceptq_is_full()). */
+/**
+ * Returns the fill ratio of the queue. At 1 it refuses connections: one more connection than the limit may wait
+ * (include/net/sock.h, sk_acceptq_is_full()).
+ */
 export function fullness({ length, limit }: Backlog): number {
   return length / (limit + 1);
 }
 
-/** A listening socket that has dropped something. */
+/** A listening socket that has dropped a segment. */
 export interface Listener extends Backlog {
   readonly netns: NetnsId;
-  /** Cookie, which identifies the socket for as long as it exists. */
+  /** Cookie that identifies the socket throughout its lifetime. */
   readonly key: string;
   readonly address: string;
   readonly port: number;
-  /** Segments dropped since the socket listens; 32 bits, which may wrap. */
+  /** Number of segments dropped since the socket started to listen. The counter has 32 bits and may wrap. */
   readonly drops: number;
-  /** ID of its control group in the v2 hierarchy, in decimal; undefined where it is not known. */
+  /** ID of the socket's cgroup (v2), in decimal; undefined if unknown. */
   readonly cgroup: string | undefined;
 }
 
-/** Totals of the TCP sockets of one namespace, IPv4 and IPv6. */
+/** Totals of the TCP sockets of one namespace, for IPv4 and IPv6 together. */
 export interface TcpSummary {
-  /** Number of sockets by the number of their state; 0 is unused. */
+  /** Number of sockets, indexed by the number of their state. Index 0 is unused. */
   readonly sockets: readonly number[];
-  /** Bytes that wait for the application. */
+  /** Number of received bytes that the application has not read. */
   readonly receiveQueue: Counter;
-  /** Bytes that are sent, or wait to be sent, and are not acknowledged. */
+  /** Number of unacknowledged bytes, whether already sent or still waiting to be sent. */
   readonly sendQueue: Counter;
-  /** The largest value of one socket. */
+  /** Longest receive queue of a single socket. */
   readonly largestReceiveQueue: number;
   readonly largestSendQueue: number;
-  /** Accept queues, the fullest first: rows that find no room on the page are those that matter least. */
+  /** Accept queues, the fullest first, so that the least important rows are left out if the page has no room. */
   readonly acceptQueues: readonly AcceptQueue[];
 }
 
@@ -70,19 +73,19 @@ export const NO_SOCKETS: TcpSummary = {
   acceptQueues: [],
 };
 
-/** A walk that has added the open sockets to the rows of the ended ones. */
+/** Result of a walk that has added the open sockets to the rows of the ended sockets. */
 export interface RowsWalk {
   /** Number of the walk. */
   readonly walk: number;
-  /** Number of connections that were left out: their counts come when they end. */
+  /** Number of connections that were left out. They are counted only when they end. */
   readonly left: number;
-  /** Makes the programs count no more in a row, given its key: it can be deleted after the next walk. */
+  /** Makes the programs stop counting in the row with this key. The row can be deleted after the next walk. */
   evict(key: Uint8Array): void;
 }
 
 export interface TcpSnapshot {
-  /** The walk, where it has updated rows. */
+  /** Walk that updated the rows of ended sockets; undefined if no walk did. */
   readonly rows?: RowsWalk | undefined;
-  /** Returns undefined where the namespace could not be read, which is counted. */
+  /** Returns undefined if the namespace could not be read. The failure is counted. */
   summary(id: NetnsId): TcpSummary | undefined;
 }

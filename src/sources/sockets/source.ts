@@ -10,12 +10,15 @@ import type { TcpSnapshot } from './snapshot.ts';
 import { TcpWalk } from './tcp_walk.ts';
 import type { ListOwners, SharedRows } from './walk.ts';
 
-/** Reads the TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
+/**
+ * Reads the TCP sockets of every namespace. Uses one walk in the kernel if possible, otherwise SOCK_DIAG in each
+ * namespace.
+ */
 export type SocketSource = WalkSource<TcpSnapshot>;
 
 /**
  * @param list writes the owner of each namespace into each object that is loaded
- * @param shared returns the rows that the walk adds open sockets to
+ * @param shared returns the rows to which the walk adds open sockets
  */
 export function socketSource(
   bpf: BpfSource,
@@ -34,7 +37,7 @@ export function socketSource(
     open: () => TcpWalk.open(bpf, netns.snapshot().length, list, errors, { shared }),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
-    // A walk that did not finish says nothing about the next one, and SOCK_DIAG would take longer.
+    // An unfinished walk does not mean that the next walk will fail, and SOCK_DIAG would take even longer.
     isTransient: (error) => !(error instanceof BpfError),
   });
 }

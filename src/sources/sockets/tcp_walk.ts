@@ -34,40 +34,52 @@ import {
 } from './walk.ts';
 
 export interface WalkOptions {
-  /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
+  /** True if programs can read the kernel's memory without calling a helper (since 6.2), which takes half the time. */
   readonly canCast: boolean;
-  /** Duration of one call, which has its CPU to itself. A call takes a little longer, because it finishes its current chain. */
+  /**
+   * Target duration of one call in microseconds. A call occupies its CPU. It takes a little longer because it finishes
+   * its current chain.
+   */
   readonly sliceUs: number;
-  /** Duration of a whole walk: some half a million sockets. */
+  /** Maximum duration of a whole walk in milliseconds. The default is enough for half a million sockets. */
   readonly walkMs: number;
-  /** Number of ports of one owner whose accept queues are reported: an owner that listens on everything must not hide those of the others. */
+  /**
+   * Maximum number of ports per owner whose accept queues are reported, so that an owner that listens on every port
+   * does not hide the queues of other owners.
+   */
   readonly portsEach: number;
-  /** Number of buckets that are walked for one owner, in hashes that belong to its namespaces alone. */
+  /** Maximum number of buckets to walk per owner, in hash tables that only the owner's namespaces use. */
   readonly bucketsEach: number;
-  /** Returns the rows that the walk adds open sockets to; undefined while nobody wants any. */
+  /** Returns the rows to which the walk adds open sockets; undefined while no probe needs any. */
   readonly shared: () => SharedRows | undefined;
-  /** Whether the ended sockets are read last, which counts some twice: for a test of the tests. */
+  /**
+   * True to read the ended sockets last, which counts some sockets twice. Used to check that the tests detect this
+   * error.
+   */
   readonly closedLate: boolean;
 }
 
 const PORTS_EACH = 4_096;
-/** Number of buckets whose walk takes a millisecond. */
+/** Default limit on the buckets of one owner. Walking this number of buckets takes a millisecond. */
 const BUCKETS_EACH = 1 << 18;
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 export const TCP_ROWS_MAX = 1 << 15;
-/** Number of listening ports of one namespace, on average. */
+/** Average number of listening ports per namespace for which the maps have room. */
 export const PORTS_A_ROW = MAX_ENTRIES.tcp_accept_queues / MAX_ENTRIES.tcp_rows;
 
 const STATES = NO_SOCKETS.sockets.length;
 
 /**
- * Adds up the TCP sockets of all namespaces with a BPF program that walks the hash that they are in, in slices.
+ * Adds up the TCP sockets of all namespaces with a BPF program that walks the sockets' hash table in slices.
  *
- * Sockets come and go meanwhile. A socket that stays in its state is counted once. A socket that is opened, is closed or changes its
- * state during the walk, which takes a millisecond or two for ten thousand sockets, may be missed, or be counted in both states. Only
- * in chains of more than a thousand sockets (a hash is sized for one or two) a slice may end in the middle, and the next slice
- * continues at the same count: where sockets have come or gone before that place, as many others are counted twice or missed. Where a
- * chain is seen to lead into another one, the walk is repeated.
+ * Sockets are opened and closed during the walk. A socket that stays in its state is counted once. A socket that is
+ * opened, is closed or changes its state during the walk may be missed, or may be counted in both states. The walk
+ * takes a millisecond or two for ten thousand sockets.
+ *
+ * A slice can end in the middle of a chain only if the chain has more than a thousand sockets. Hash tables are sized
+ * for chains of one or two. The next slice then skips as many sockets as were already counted. If sockets before that
+ * position have been added or removed meanwhile, the same number of sockets is counted twice or missed. If the walk
+ * finds that a chain leads into another chain, it is repeated.
  */
 export class TcpWalk implements KernelWalk<TcpSnapshot> {
   readonly #bpf: BpfSource;
@@ -77,12 +89,12 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   #object: LoadedObject<Layout>;
   #listed: Disposable;
   #rows: number;
-  /** Rows that the object was loaded with. */
+  /** Shared rows with which the object was loaded. */
   #shared: SharedRows | undefined;
   #left: readonly string[] = [];
   #walk = 0;
   #closed = false;
-  /** The last read: reads take turns. */
+  /** The last read. Each read waits for the previous one. */
   #reading: Promise<unknown> = Promise.resolve();
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
   readonly #progressView = new DataView(this.#progress.buffer);
@@ -107,9 +119,9 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   }
 
   /**
-   * @param namespaces number of namespaces now; the maps grow where later ones have no room
+   * @param namespaces current number of namespaces; the maps grow if later namespaces do not fit
    * @param list writes the owner of each namespace into each object that is loaded
-   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability
+   * @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -134,9 +146,10 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
     return new TcpWalk(bpf, list, all, errors, rows, shared, await load(bpf, all, rows, shared));
   }
 
-  /** @throws where the walk could not finish, or cannot be trusted */
+  /** @throws if the walk could not finish or its result may be wrong */
   read(cycle: Cycle): Promise<TcpSnapshot> {
-    // A walk has one position in the kernel, and may load the object again.
+    // Reads must not overlap, because the kernel stores only one position of the walk, and a read may load the object
+    // again.
     const reading = this.#reading.then(() => this.#read(cycle));
     this.#reading = reading.catch(() => undefined);
     return reading;
@@ -161,7 +174,7 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
     }
   }
 
-  /** Loads the object again: with room for more namespaces, or with other shared rows. */
+  /** Loads the object again, with room for more namespaces or with other shared rows. */
   async #load(rows: number): Promise<void> {
     const shared = this.#options.shared();
     const object = await load(this.#bpf, this.#options, rows, shared);
@@ -178,7 +191,8 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   }
 
   #snapshot(): TcpSnapshot {
-    // Connections are still counted: a Pod that listens on everything must not hide those of the others.
+    // Connections are counted even if accept queues were left out, so that a Pod that listens on every port does not
+    // hide other Pods.
     const at = this.#progressView;
     const queuesLeft = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
     const hashesLeft = tcpProgress.hashesLeft(at, 0);

@@ -6,10 +6,10 @@ import type { LoadedObject } from '../bpf/source.ts';
 
 export const SLICE_US = 400;
 export const WALK_MS = 100;
-/** Number of walks at most: a walk that strayed is repeated. */
+/** Maximum number of walks. A walk is repeated if it strayed into another chain. */
 export const WALKS_MAX = 3;
 
-/** Maps of the rows that the ends of sockets are counted in. A walk without them has none of these maps. */
+/** Maps with the rows in which ended sockets are counted. A walk without shared rows has none of these maps. */
 export const FLOW_MAPS = [
   'flow_rows',
   'flow_rest',
@@ -20,38 +20,41 @@ export const FLOW_MAPS = [
 
 export type FlowMap = (typeof FLOW_MAPS)[number];
 
-/** Rows in which the ends of sockets are counted, where a walk adds the open ones: `src/probe/tcp_ends.ts`. */
+/** Rows in which ended sockets are counted and to which a walk adds the open sockets (`src/probe/tcp_ends.ts`). */
 export interface SharedRows {
   readonly maps: Readonly<Record<FlowMap, BpfMap>>;
-  /** The node's namespace, in which each control group has rows of its own. */
+  /** The node's namespace, in which each cgroup has its own rows. */
   readonly node: NetnsId | undefined;
-  /** Rows that are wanted now: bits of `tcpRowsWanted`. */
+  /** Rows that are currently needed, as bits of `tcpRowsWanted`. */
   readonly wanted: number;
 }
 
-/** Writes the owner of each namespace into an object, until disposed: src/bpf/common/share.bpf.h. */
+/** Writes the owner of each namespace into an object until the result is disposed (src/bpf/common/share.bpf.h). */
 export type ListOwners = (object: LoadedObject<Layout>) => Disposable;
 
 interface Walk {
   /** Number of the walk, never 0. */
   readonly walk: number;
-  /** Whether only listening sockets that have dropped something are wanted. */
+  /** True to read only listening sockets that have dropped a segment. */
   readonly listenersOnly: boolean;
-  /** Rows of the ends of sockets that are updated: bits of `tcpRowsWanted`. */
+  /** Rows of ended sockets that the walk updates, as bits of `tcpRowsWanted`. */
   readonly rows?: number;
 }
 
 interface Pace {
-  /** Duration of one call, which has its CPU to itself. A call takes a little longer, because it finishes its current chain. */
+  /**
+   * Target duration of one call in microseconds. A call occupies its CPU. It takes a little longer because it finishes
+   * its current chain.
+   */
   readonly sliceUs: number;
-  /** Duration of a whole walk. */
+  /** Maximum duration of a whole walk in milliseconds. */
   readonly walkMs: number;
 }
 
 /**
- * Walks over the sockets, in slices, to the end.
+ * Walks all sockets in slices.
  * @param progress receives a struct tcp_progress
- * @throws where the walk could not finish, or memory could not be read
+ * @throws if the walk takes too long or kernel memory could not be read
  */
 export async function walkSockets(
   object: LoadedObject<Layout>,
@@ -67,7 +70,7 @@ export async function walkSockets(
     object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
     if (tcpProgress.unreadable(at, 0) > 0) throw new Error('kernel memory of TCP sockets could not be read');
     if (done) return;
-    // The kernel measured this time, so it excludes the time that this thread had to wait.
+    // The kernel measured this time, which therefore excludes the time for which this thread had to wait.
     if (Number(tcpProgress.total(at, 0)) > walkMs * 1e6) {
       throw new Error(`${tcpProgress.sockets(at, 0)} TCP sockets took ${walkMs} ms, and there are more`);
     }
@@ -75,7 +78,7 @@ export async function walkSockets(
   }
 }
 
-/** Visits the entries of this walk, and deletes those that are left from an earlier one. */
+/** Visits the entries of this walk and deletes entries of earlier walks. */
 export function visitWalked(
   map: BpfMap,
   walk: number,

@@ -39,7 +39,7 @@ const U64_BYTES = 8;
 /** Reads the socket counts of all namespaces from kernel structures. */
 export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   readonly #walk: PerCpuWalk;
-  /** Says for each protocol whether this kernel has it. */
+  /** For each protocol, whether this kernel supports it. */
   readonly #has: readonly boolean[];
 
   private constructor(walk: PerCpuWalk, has: readonly boolean[]) {
@@ -86,7 +86,7 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   }
 }
 
-/** A row that decodes values on demand because most of them are not shown. Valid as long as the rows. */
+/** A row that decodes values on demand, because most of them are not shown. It is valid as long as `rows`. */
 class SummedRow implements SockstatRow {
   readonly id: NetnsId;
   readonly #rows: PerCpuRows;
@@ -95,9 +95,7 @@ class SummedRow implements SockstatRow {
   #ipv4: FamilyCounts | undefined;
   #ipv6: FamilyCounts | undefined;
 
-  /**
-   * @param has says for each protocol whether this kernel has it
-   */
+  /** @param has for each protocol, whether this kernel supports it */
   constructor(id: NetnsId, rows: PerCpuRows, row: number, has: readonly boolean[]) {
     this.id = id;
     this.#rows = rows;

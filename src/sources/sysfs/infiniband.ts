@@ -7,20 +7,21 @@ import { listDirectory, readText } from '../procfs/read.ts';
 /**
  * Reads RDMA devices in sysfs (kernel: Documentation/ABI/stable/sysfs-class-infiniband;
  * drivers/infiniband/core/sysfs.c). Each port has a directory `class/infiniband/<device>/ports/<port>` with one file
- * per counter. `counters` has the counters of the InfiniBand specification, `hw_counters` those of the driver.
+ * per counter. `counters` contains the counters of the InfiniBand specification, and `hw_counters` contains the
+ * counters of the driver.
  *
- * The content of a sysfs depends on the network namespace in which it was mounted. If this was not the node's, devices
- * lack `hw_counters` or are missing.
+ * The content of a sysfs depends on the network namespace in which it was mounted. If this was not the node's
+ * namespace, devices lack `hw_counters` or are missing.
  */
 
 const CLASS = 'class/infiniband';
 /**
- * The driver's counters come last so that they win. They have 64 bits, while counters of the specification stop at a
- * maximum as low as 255.
+ * The driver's counters come last so that they take precedence. They have 64 bits, while counters of the specification
+ * stop at a maximum as low as 255.
  */
 const GROUPS = ['counters', 'hw_counters'];
 /**
- * File in `hw_counters` that is not a counter. It contains the time in milliseconds for which the kernel caches the
+ * A file in `hw_counters` that is not a counter. It contains the time in milliseconds for which the kernel caches the
  * values.
  */
 const LIFESPAN = 'lifespan';
@@ -73,8 +74,8 @@ export function readPortCounters(
 }
 
 /**
- * Returns undefined if the counter is gone or the device does not have it. @throws if the file cannot be read or
- * contains no number
+ * Returns undefined if the counter is gone or the device does not have it.
+ * @throws if the file cannot be read or contains no number
  */
 function readPortCounter(path: string): Counter | undefined {
   const text = readText(path);

@@ -3,18 +3,21 @@ import type { SeenEvent } from './event_log.ts';
 import { MessageReader } from './sse.ts';
 
 const TOKEN_KEY = 'netsonde-token';
-/** Maximum number of events from the last hour that are requested when the page opens. */
+/** Maximum number of events from the last hour to request when the page opens. */
 export const BEGIN_WITH = 200;
 const ANSWER_MS = 5_000;
-/** The agent sends a message at least every 15 s, even if there is nothing new. */
+/**
+ * Time without a message after which the stream counts as broken. The agent sends a message at least every 15 s, even
+ * if there is nothing new.
+ */
 const SILENCE_MS = 40_000;
 
-/** Reason why the agent gave no usable response. */
+/** Reason why the agent sent no usable response. */
 export type Refusal =
   | { readonly kind: 'unreachable' }
-  /** 401: a token would give access. */
+  /** 401: a token is required. */
   | { readonly kind: 'token'; readonly given: boolean }
-  /** 403: this address has no access. */
+  /** 403: this address is not allowed. */
   | { readonly kind: 'forbidden'; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -28,7 +31,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** Stores the token for as long as this browser tab is open, and nowhere else. */
+/** Stores the token only in this browser tab, and only as long as the tab is open. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(TOKEN_KEY, token);
 }

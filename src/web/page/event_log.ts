@@ -3,27 +3,27 @@ import type { EventRecord } from '#api/events.ts';
 export const EVENTS_MAX = 500;
 
 export interface SeenEvent {
-  /** ID in the stream, which consists of the run of the agent and the number of the event in this run. */
+  /** ID in the stream. It identifies the run of the agent and the number of the event in this run. */
   readonly id: string;
   readonly event: EventRecord;
 }
 
-/** Filters for the events that the page shows. An empty text matches everything. */
+/** Filters for the events that the page shows. An empty filter matches everything. */
 export interface Filter {
   readonly probe: string;
   readonly type: string;
   readonly severity: string;
-  /** Part of `namespace/pod`. */
+  /** Substring of `namespace/pod`. */
   readonly pod: string;
-  /** Part of any text in the event. */
+  /** Substring of any text in the event. */
   readonly text: string;
 }
 
 export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
 
-/** The newest events, sorted by arrival with the latest first. */
+/** The newest events, in order of arrival with the latest first. */
 export class EventLog {
-  /** Active filters. Events that match are removed last. */
+  /** Active filters. Events that match them are removed last. */
   filter: Filter = NO_FILTER;
   #events: readonly SeenEvent[] = [];
   #lastId = '';
@@ -95,7 +95,10 @@ function has(text: string, part: string): boolean {
   return text.toLowerCase().includes(part.trim().toLowerCase());
 }
 
-/** Returns the values to offer for a filter, without duplicates. Includes the chosen value even if no event has it. */
+/**
+ * Returns the values to offer for a filter, without duplicates. Includes the chosen value even if no event has this
+ * value.
+ */
 export function choices(events: readonly SeenEvent[], key: 'probe' | 'type' | 'severity', chosen: string): string[] {
   const values = new Set(events.map(({ event }) => event[key]));
   if (chosen !== '') values.add(chosen as never);

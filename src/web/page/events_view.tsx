@@ -17,7 +17,7 @@ export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
   const rows = (held ?? log.events).filter(isWanted);
   const waiting = held === undefined ? 0 : newerThan(log.events, held).filter(isWanted).length;
   const toggle = (id: string) => {
-    // The event that the user reads must not move.
+    // The event that the user is reading must not move.
     if (opened !== id && held === undefined) hold(log.events);
     open(opened === id ? '' : id);
   };
@@ -165,7 +165,7 @@ function EventRow({ seen: { id, event }, isOpen, toggle }: RowProps): JSX.Elemen
   );
 }
 
-/** Returns the fields that best distinguish events of the same type. */
+/** Returns the values of the fields that best distinguish events of the same type. */
 function reasonOf(event: SeenEvent['event']): string {
   const { reason, kind, direction, process } = event;
   const parts = [direction, reason ?? kind ?? process].filter((part) => typeof part === 'string');

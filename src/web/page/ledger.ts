@@ -1,6 +1,6 @@
 import type { LedgerReport } from '#api/ledger.ts';
 
-/** Account of the records of one kind and probe for one sink. */
+/** Account of the records of one kind, for one probe and one sink. */
 export interface Account {
   readonly kind: string;
   readonly probe: string;
@@ -19,8 +19,8 @@ export interface Account {
 }
 
 /**
- * Returns an account for each kind and probe that had records, and for each sink. If there are no sinks, returns one
- * per kind and probe.
+ * Returns an account for each sink and each kind and probe that had records. Without sinks, returns one account per
+ * kind and probe.
  */
 export function accountsOf({ probes, sinks }: LedgerReport): Account[] {
   return probes
@@ -61,22 +61,22 @@ function accountOf(
 }
 
 /**
- * Number of readings with the same imbalance and no new records after which the records count as missing. Until then
- * they may be in transit between two counters.
+ * Number of consecutive readings with the same imbalance and no new records after which the records count as missing.
+ * Until then, they may be in transit between two counters.
  */
 const SETTLED = 4;
 /**
- * Number of consecutive readings without a balance after which records count as missing. With a steady flow of
- * events, most readings include records in transit, but not that many in a row.
+ * Number of consecutive readings that do not balance after which records count as missing. With a steady flow of
+ * events, most readings do not balance because records are in transit, but 30 consecutive ones are very unlikely.
  */
 const UNSETTLED = 30;
 
 interface Look {
   readonly rest: number;
   readonly produced: number;
-  /** Number of readings with the same imbalance. */
+  /** Number of consecutive readings with the same imbalance and no new records. */
   readonly same: number;
-  /** Number of readings since the last balance. */
+  /** Number of consecutive readings that do not balance. */
   readonly open: number;
 }
 

@@ -76,7 +76,7 @@ interface SortProps {
   readonly filter: ViewProps['filter'];
 }
 
-/** The first column sorts by severity. */
+/** Header of a column by which the table can be sorted. The first column sorts by severity. */
 function SortHead({ title, help, column, by, filter }: SortProps): JSX.Element {
   const isOwn = column === by;
   return (

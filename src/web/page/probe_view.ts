@@ -22,8 +22,8 @@ export function isProblem(probe: ProbeReport): boolean {
 }
 
 /**
- * Sorts probes by rank. Within a rank, temporarily changed probes come first, followed by the others in the order of
- * the configuration.
+ * Sorts probes by rank. Within a rank, temporarily changed probes come first. Otherwise, the order of the configuration
+ * is kept.
  */
 export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
   const isLasting = ({ until }: ProbeReport) => Number(until === null);
@@ -33,7 +33,7 @@ export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
 export interface BpfCost {
   /** Average duration of one run since the programs were loaded, in seconds. */
   readonly secondsPerRun: number | null;
-  /** Fraction of one CPU between the last two readings; null after the first reading. */
+  /** Fraction of one CPU used between the last two readings; null after the first reading. */
   readonly share: number | null;
 }
 
@@ -47,9 +47,7 @@ export class BpfCosts {
   #before: ReadonlyMap<string, Reading> = new Map();
   #now: ReadonlyMap<string, Reading> = new Map();
 
-  /**
-   * @param atMs time of any clock
-   */
+  /** @param atMs time of any clock, in milliseconds */
   add(probes: readonly ProbeReport[], atMs: number): void {
     this.#before = this.#now;
     this.#now = new Map(

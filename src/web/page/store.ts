@@ -12,14 +12,14 @@ import { BpfCosts } from './probe_view.ts';
 import { Rates } from './trouble.ts';
 
 const TICK_MS = 2_000;
-/** Interval of requests for data that is not visible but needed for the notes on tabs. */
+/** Interval between requests for data that is not visible but that the notes on tabs need. */
 const SELDOM_MS = 10_000;
 const TROUBLE_MS = 10_000;
 /** Minimum time between two updates of the shown events. */
 const SHOW_EVERY_MS = 500;
 const RETRY_MAX_MS = 10_000;
 
-/** Responses of the agent. A part is undefined until it has been received. */
+/** Responses of the agent. Each part is undefined until it has been received. */
 export interface Answers {
   agent?: AgentReport;
   probes?: readonly ProbeReport[];
@@ -32,7 +32,7 @@ type Source = keyof Answers | 'trouble';
 
 interface Fetched {
   readonly path: string;
-  /** Tabs that show the part. While they are not open, it is requested rarely or not at all. */
+  /** Tabs that show the part. While none of them is open, the part is requested rarely or not at all. */
   readonly tabs: readonly Tab[];
   readonly elsewhere: boolean;
   readonly everyMs: number;
@@ -59,12 +59,12 @@ export class Store {
   readonly rates = new Rates();
   readonly costs = new BpfCosts();
   readonly balance = new Balance();
-  /** Reason why there are currently no responses; undefined if there are. */
+  /** Reason why the agent currently sends no responses; undefined if it does. */
   refusal: Refusal | undefined;
   /** Time of the last response according to the browser's clock. */
   heardMs: number | undefined;
   streaming = false;
-  /** Reason why no events arrive although the agent responds. */
+  /** Reason why no events arrive although the agent responds; empty if there is none. */
   streamFailure = '';
   /** Milliseconds by which the node’s clock is ahead of the browser’s. */
   clockAheadMs = 0;
@@ -120,7 +120,7 @@ export class Store {
     if (this.#stream === undefined) void this.#follow();
   }
 
-  /** A refused page waits for a token or retries rarely. */
+  /** True if the agent refuses this page. The page then waits for a token or retries rarely. */
   get #isRefused(): boolean {
     return this.refusal?.kind === 'token' || this.refusal?.kind === 'forbidden';
   }
@@ -143,8 +143,8 @@ export class Store {
     if (!isSeen && !elsewhere) return false;
     if (this.refusal !== undefined && source !== 'agent') return false;
     const pauseMs = isSeen && !this.#isRefused ? everyMs : SELDOM_MS;
-    // Half a tick of tolerance because the timer is not exact. The second reading of trouble comes early because it
-    // is needed for the first rates.
+    // Half a tick of tolerance is needed because the timer is not exact. The second request for trouble comes early
+    // because the first rates require two readings.
     const first = source === 'trouble' && this.rates.seconds === 0;
     return performance.now() - (this.#askedMs.get(source) ?? -SELDOM_MS) >= (first ? TICK_MS : pauseMs) - TICK_MS / 2;
   }
@@ -198,7 +198,7 @@ export class Store {
     }
   }
 
-  /** Requests everything immediately because the agent is reachable again. */
+  /** Requests everything immediately after the agent has become reachable again. */
   #heal(): void {
     this.refusal = undefined;
     this.#askedMs.clear();
@@ -230,7 +230,7 @@ export class Store {
     if (this.#stream !== stream) return;
     this.streaming = false;
     this.#show();
-    // In most cases the agent is gone, so its state is requested again.
+    // The agent is usually unreachable at this point, so its state is requested again.
     this.#askedMs.delete('agent');
     void this.#tick();
     this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(TICK_MS / 2, this.#retryMs * 2));

@@ -13,8 +13,8 @@ import { entityName } from './format.ts';
 
 const WINDOW_MS = 60_000;
 /**
- * Maximum interval between two readings. After a longer one, because the page was hidden, the rates would not be
- * current.
+ * Maximum interval between two readings. After a longer interval, for which the page was hidden, the rates would be
+ * outdated.
  */
 const GAP_MS = 90_000;
 
@@ -57,7 +57,7 @@ export class Rates {
     return this.#last;
   }
 
-  /** Period that the rates cover, in seconds; 0 if there are no rates yet. */
+  /** Duration of the period that the rates cover, in seconds; 0 if there are no rates yet. */
   get seconds(): number {
     const steps = this.#steps.map(({ byNetns }) => byNetns.values().next().value?.seconds ?? 0);
     return steps.reduce((sum, seconds) => sum + seconds, 0);
@@ -85,14 +85,15 @@ export class Rates {
 }
 
 /**
- * Returns the increase of a counter. A decrease means that the counter was reset, so the whole current value is new.
+ * Returns the increase of a counter. A decrease means that the counter was reset, so the whole current value counts as
+ * an increase.
  */
 function increase(before: number | null | undefined, now: number | null): number | null {
   if (before === null || before === undefined || now === null) return null;
   return now >= before ? now - before : now;
 }
 
-/** Thresholds for rare problems. A few per minute are enough for a notice, as on the dashboards. */
+/** Limits for rare problems. A few occurrences per minute are enough for a notice, as on the dashboards. */
 const ANY: Limit = { notice: 1 / 60, alert: 1 };
 
 export interface Column {
@@ -109,7 +110,10 @@ const rateOf =
   (rates, { netns }) =>
     rates.rate(netns, metric);
 
-/** Returns a ratio of rates; 0 if the total is less than `least` per second, because the ratio would be meaningless. */
+/**
+ * Returns the ratio of a rate to the sum of other rates. Returns 0 if the first rate is less than `least` per second,
+ * because the ratio would be meaningless.
+ */
 const shareOf =
   (part: string, whole: readonly string[], least: number): Column['read'] =>
   (rates, { netns }) => {
@@ -201,7 +205,7 @@ export interface TroubleView {
   readonly name: string;
   /** Values by column. */
   readonly values: readonly (number | null)[];
-  /** Ratio of the worst value to its threshold. Values of 1 or more exceed the threshold. */
+  /** Ratio of the worst value to its threshold. A score of 1 or more means that the threshold is exceeded. */
   readonly score: number;
 }
 

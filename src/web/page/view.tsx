@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import type { Place } from './location.ts';
 import type { Store } from './store.ts';
 
-/** Data for drawing a tab. */
+/** Properties for rendering a tab. */
 export interface ViewProps {
   readonly store: Store;
   readonly place: Place;

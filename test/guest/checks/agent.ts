@@ -27,7 +27,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
     await a.udpSend({ address, port: 6009, count: 2, bytes: 100 });
   }
   const pass = resources.use(await TestKernel.open(CONFIG));
-  // Without object files, the agent cannot load BPF programs and reads files instead.
+  // Without object files, the agent cannot load BPF programs, so it reads files instead.
   const files = resources.use(await TestKernel.open(CONFIG, { objects: '/nowhere' }));
   return { pair, pass, files, features: kernelFeatures() };
 }

@@ -10,7 +10,7 @@ const DEFAULT = '-all,+bpf,+perfmon';
 export const capabilities = defineChecks('capabilities', async () => undefined, {
   'objects with features that this kernel lacks load without CAP_SYS_ADMIN': async () => {
     const { hasPass, resetReasons } = kernelFeatures();
-    // Before 5.11, BPF maps count against RLIMIT_MEMLOCK, which the agent raises with CAP_SYS_RESOURCE.
+    // Before 5.11, the memory of BPF maps counts towards RLIMIT_MEMLOCK, which the agent raises with CAP_SYS_RESOURCE.
     const set = hasPass ? DEFAULT : `${DEFAULT},+sys_resource`;
     const rows = sh(
       `setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check --config ${withQueues()}`,

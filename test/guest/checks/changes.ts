@@ -11,7 +11,7 @@ import { defineChecks } from '../check.ts';
 const SYSCTL = '/proc/sys/net/ipv4/neigh/default';
 const LIMIT = 16;
 
-/** Sends to more addresses than fit into the neighbour table. The other sends fail. */
+/** Sends datagrams to more addresses than fit into the neighbour table. Sending to the remaining addresses fails. */
 const FILL = `
 import socket
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -22,7 +22,10 @@ for host in range(2, 60):
         pass
 `;
 
-/** Returns how many entries the ARP table has refused, which is a hexadecimal column with one row per CPU. */
+/**
+ * Returns the number of entries that did not fit into the ARP table. It is the sum of a hexadecimal column with one row
+ * per CPU.
+ */
 function tableFulls(): number {
   const [header = '', ...rows] = readFileSync('/proc/net/stat/arp_cache', 'utf8').trim().split('\n');
   const column = header.trim().split(/\s+/).indexOf('table_fulls');

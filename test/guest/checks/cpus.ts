@@ -9,7 +9,7 @@ import { readBoth } from '../../support/oracle.ts';
 import { CPUS_GIVEN, defineChecks } from '../check.ts';
 import { kernelFeatures } from '../features.ts';
 
-/** Only the probes that use a walk, because each attached program makes a guest with many CPUs very slow. */
+/** Contains only probes that use a walk, because each attached program makes a guest with many CPUs very slow. */
 const WALKED = ['tcp', 'tcpext', 'udp', 'ip', 'icmp', 'sock', 'tcpsummary', 'conntrack', 'netdev'];
 const CONFIG = JSON.stringify({
   detail: 'full',
@@ -30,7 +30,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   await b.udpReceive({ address: addressB.ipv4, port: 6000 });
   for (const port of PORTS) await b.tcpServe({ address: addressB.ipv4, port });
   const pass = resources.use(await TestKernel.open(CONFIG));
-  // Without object files, the agent cannot load BPF programs and reads files instead.
+  // Without object files, the agent cannot load BPF programs, so it reads files instead.
   const files = resources.use(await TestKernel.open(CONFIG, { objects: '/nowhere' }));
   return { pair, pass, files };
 }

@@ -15,7 +15,7 @@ import { kernelFeatures } from '../features.ts';
 
 const CONFIG = '{ detail: full, probes: { netdev: true, packetloss: false, tcpretrans: false, tcpreset: false } }';
 
-/** Device kinds whose counters are the sums of other devices. */
+/** Kinds of devices whose counters are the sums of other devices' counters. */
 const UNKNOWN = ['bond', 'vrf'];
 
 export const devices = defineChecks('devices', async (resources) => resources.use(await TestKernel.open(CONFIG)), {

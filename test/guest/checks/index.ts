@@ -45,7 +45,7 @@ const GROUPS: readonly CheckGroup[] = [
 ];
 
 /**
- * Groups that `npm test` runs in a guest: groups that this machine's kernel may not support, and a few others. In a guest, a check takes 25 times as
- * much CPU time as on the host. `npm run test:kernels` runs all groups.
+ * Groups that `npm test` runs in a guest: groups that this machine's kernel may not support, and a few other groups. In
+ * a guest, a check takes 25 times as much CPU time as on the host. `npm run test:kernels` runs all groups.
  */
 export const TESTED_GROUPS: readonly CheckGroup[] = [agent, changesChecks, virtcmdlatency, ipvs, rdma, matrix];

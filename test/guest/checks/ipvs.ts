@@ -6,11 +6,11 @@ import { only, TestKernel } from '../../support/kernel.ts';
 import { eventually, readBoth } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
 
-/** The five columns of the kernel's file in their order: connections, packets in, packets out, bytes in, bytes out. */
+/** The five columns of the kernel's file, in their order: connections, packets in, packets out, bytes in, bytes out. */
 type Totals = readonly number[];
 
 const METRICS = ['connections', 'received_packets', 'sent_packets', 'received_bytes', 'sent_bytes'];
-/** The kernel updates the totals every two seconds. */
+/** Maximum time to wait for the totals, in milliseconds. The kernel updates them every two seconds. */
 const ADDED_UP_MS = 10_000;
 
 interface Context {
@@ -47,7 +47,7 @@ function fileTotals(netns: TestNetns): Totals {
     .map((cell) => Number.parseInt(cell, 16));
 }
 
-/** Adds up the services of the namespace. */
+/** Returns the sums over all services of the namespace. */
 function toolTotals(netns: TestNetns): Totals {
   const services = [...netns.exec('ipvsadm -ln --stats --exact').matchAll(/^TCP +\S+((?: +\d+){5})$/gm)];
   const rows = services.map(([, cells = '']) => cells.trim().split(/\s+/).map(Number));

@@ -18,7 +18,7 @@ import { defineChecks } from '../check.ts';
 
 interface Context {
   readonly pair: HostPair;
-  /** An agent that chose its hooks itself. */
+  /** An agent that selected its hooks itself. */
   readonly agent: TestKernel;
 }
 
@@ -102,7 +102,7 @@ class StageCounter implements Disposable {
   }
 }
 
-/** Returns the cookie of a namespace, or its inode number on kernels before 5.14, where a process cannot read the cookie. */
+/** Returns the cookie of a namespace, or its inode number before 5.14, where a process cannot read the cookie. */
 function idOf(path: string, inum: number): bigint {
   try {
     return withNetns(path, netnsCookie);
@@ -120,7 +120,10 @@ function each(stages: readonly string[], count: number): Counts {
   return count === 0 ? {} : Object.fromEntries(stages.map((stage) => [stage, count]));
 }
 
-/** Retries, because the kernel sends packets of its own in a new namespace, such as router solicitations, which change the counts. */
+/**
+ * Retries an attempt. The kernel sends its own packets in a new namespace, such as router solicitations, which change
+ * the counts.
+ */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 4; ; left--) {
     try {
@@ -131,7 +134,10 @@ async function retry(attempt: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Returns the MIB counters of packets that the IP layer got from sockets, and of packets that it delivered to transport protocols. */
+/**
+ * Returns two MIB counters: packets that the IP layer received from sockets, and packets that it delivered to transport
+ * protocols.
+ */
 function mib(netns: TestNetns, family: Family): { sent: number; received: number } {
   if (family === 'ipv6') {
     const text = netns.exec('cat /proc/net/snmp6');
@@ -174,17 +180,23 @@ async function compare({ pair }: Context, ...choices: readonly (readonly string[
   }
 }
 
-/** Hooks in which packets to b are held, each with its own port. Host a holds packets that it sends, and host b packets that it receives. */
+/**
+ * Hooks at which packets are held, each with its own port. Host a holds packets that it sends to b, and host b holds
+ * packets that it receives.
+ */
 const HELD = [
   { stage: 'prerouting', hook: 'prerouting', host: 'b', type: 'kernel_receive_slow' },
   { stage: 'input', hook: 'input', host: 'b', type: 'kernel_receive_slow' },
   { stage: 'output', hook: 'output', host: 'a', type: 'kernel_send_slow' },
   { stage: 'postrouting', hook: 'postrouting', host: 'a', type: 'kernel_send_slow' },
 ] as const;
-/** Longer than any stage normally takes, even in a guest on a busy machine. */
+/**
+ * Milliseconds for which a packet is held. This is longer than any stage normally takes, even in a guest on a busy
+ * machine.
+ */
 const HOLD_MS = 150;
 const HOLD_SECONDS = HOLD_MS / 1000;
-/** The largest histogram bucket boundary below the hold time. */
+/** The upper boundary of the largest histogram bucket below the hold time. */
 const SLOW_SECONDS = 0.131072;
 const HELD_PACKETS = 5;
 
@@ -261,7 +273,7 @@ async function checkHeld({ pair, agent }: Context): Promise<void> {
       const told = agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`));
       for (const [other, histogram] of Object.entries(growth))
         equal(slowOnes(histogram), other === stage ? HELD_PACKETS : 0, `${other}, where ${stage} is slow`);
-      // Other packets were in the stage as well, but only briefly.
+      // Other packets also passed through this stage, but only briefly.
       const held = told.reduce((sum, event) => sum + Number(event[`${stage}Seconds`]), 0);
       const more = Number(growth[stage]?.sum) - held;
       ok(more > -1e-6 && more < HOLD_SECONDS, `${held} s reported for ${stage}, ${growth[stage]?.sum} s counted`);
@@ -296,7 +308,7 @@ async function checkNeighbour({ pair, agent }: Context): Promise<void> {
   equal(slowOnes(growth['neighbour']), 1);
 }
 
-/** Sends from a to an address behind b, which routes the packets back to a, where no socket receives them. */
+/** Sends packets from a to an address behind b. Host b routes them back to a, where no socket receives them. */
 async function checkForwarded({ pair, agent }: Context): Promise<void> {
   const { a, b } = pair;
   b.netns.exec(
@@ -316,7 +328,7 @@ async function checkForwarded({ pair, agent }: Context): Promise<void> {
     deepEqual(counted(growth), Object.fromEntries(STAGES.map((stage) => [stage, 0])));
   });
   ok(forwarded() - before >= 30, 'nothing was forwarded');
-  // The kernel reuses the memory addresses of the forwarded packets for these packets.
+  // The kernel may reuse the memory addresses of the forwarded packets for these packets.
   const growth = await during(agent, b.netns, () =>
     a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 200, bytes: 100 }),
   );

@@ -37,7 +37,7 @@ async function histogram(agent: TestKernel, name: string, labels: Record<string,
   return histogramOf(await agent.page(), name, labels);
 }
 
-/** Returns how often a softirq ran, over all CPUs (man 5 proc, /proc/softirqs). */
+/** Returns the number of times that a softirq ran, summed over all CPUs (man 5 proc, /proc/softirqs). */
 function softirqRuns(vector: string): number {
   const [, counts = ''] = new RegExp(`^ *${vector}:(.*)$`, 'm').exec(readFileSync('/proc/softirqs', 'utf8')) ?? [];
   return counts
@@ -103,7 +103,8 @@ export const latency = defineChecks('latency', open, {
     await switchOn(agent, 'softirq', 'vectors: [net_rx], threshold: 10s');
     const labels = { vector: 'net_rx', namespace: '', pod: '' };
     const read = () => histogram(agent, 'netsonde_softirq_run_seconds', labels);
-    // Both counts are read at the same moment. Packets that arrive in between are rare, so the check is retried.
+    // Both counts are read at the same moment. Packets rarely arrive between the two readings; if they do, the check is
+    // retried.
     const aligned = () =>
       eventually(async () => {
         const kernel = softirqRuns('NET_RX');
@@ -120,7 +121,7 @@ export const latency = defineChecks('latency', open, {
 
     using _rules = burden(pair);
     const before = await read();
-    // The softirq runs within the sender's system call, so the call takes at least as long.
+    // The softirq runs within the sender's system call, so the call takes at least as long as the softirq.
     const seconds = Number(
       pair.a.netns.python(`${AHEAD_OF_OTHERS}
 import socket, time
@@ -145,7 +146,8 @@ print(total)`),
     sh(`modprobe null_blk nr_devices=1 queue_mode=2 irqmode=2 completion_nsec=${IO_SECONDS * 1e9} gb=1`);
     try {
       await switchOn(agent, 'biolatency', 'threshold: 20ms');
-      // On older kernels, the request belongs to the kernel thread that submits it to the device, so it counts for the node.
+      // On older kernels, the request belongs to the kernel thread that submits it to the device, so it is counted for
+      // the node.
       const owner = features.blockOwner ? pair.a.netns.name : '';
       const labels = { pod: owner, device: 'nullb0', operation: 'write' };
       pair.a.netns.exec('dd if=/dev/zero of=/dev/nullb0 bs=4k count=10 oflag=direct status=none');

@@ -10,7 +10,7 @@ import { defineChecks, REPORT } from '../check.ts';
 const CONFIG = '/run/all.yaml';
 const STATES = ['running', 'degraded', 'unsupported'];
 
-/** Runs last, because the other checks load the kernel modules that probes need. */
+/** This check runs last, because the other checks load the kernel modules that probes need. */
 export const matrix = defineChecks('matrix', async () => undefined, {
   'every probe runs, or reports what is missing': async () => {
     writeFileSync(CONFIG, everyProbe());

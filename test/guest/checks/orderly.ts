@@ -22,7 +22,10 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { theatres: await openTheatres(resources), kernel: new Kernel(), unclassified: new Unclassified() };
 }
 
-/** Plays the pattern, in which nothing is lost, and its variant with one loss if this kernel can distinguish it. */
+/**
+ * Plays the pattern, in which nothing is lost. Also plays the variant in which one packet is lost, if this kernel can
+ * distinguish it.
+ */
 const check = (pattern: Pattern) => async (context: Context) => {
   const { theatres, kernel, unclassified } = context;
   if (!kernel.plays(pattern)) return;

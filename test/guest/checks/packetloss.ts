@@ -31,14 +31,15 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(config('{}'))), features: kernelFeatures() };
 }
 
-/** Sends datagrams to a port of b, which drops them. Each must be counted in b only, and cause one event. */
+/** Sends datagrams to a port of b, where they are dropped. Each must be counted only in b, and cause one event. */
 async function dropAll({ pair, agent }: Context, port: number, reason: string, symbol: RegExp): Promise<EventRecord[]> {
   const count = 12;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const all: EventRecord[] = [];
   for (const family of FAMILIES) {
     agent.events.length = 0;
-    // The kernel sends packets of its own in a new namespace. If it drops some of them meanwhile, the counts are wrong, so the check is retried.
+    // The kernel sends its own packets in a new namespace. The counts are wrong if such packets are dropped during the
+    // check, so the check is retried.
     const { ends } = await retry(async () => {
       const { grown, result } = await growth(agent, pods, DROPS, 'reason', () =>
         pair.a.udpSend({ address: pair.addressB[family], port, count, bytes: 20 }),
@@ -67,7 +68,10 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
 }
 
 const UDP = /^(__)?udp\w*rcv(\.\w+)*\+0x[0-9a-f]+\/0x[0-9a-f]+$/;
-/** The function that frees the packet. In an inet table, that is nft_do_chain itself or nf_hook_slow, depending on the kernel. */
+/**
+ * The function that frees the packet. In an inet table, it is either nft_do_chain itself or nf_hook_slow, depending on
+ * the kernel.
+ */
 const FILTER = /^(nft_do_chain\+0x[0-9a-f]+\/0x[0-9a-f]+ \[nf_tables\]|nf_hook_slow\+0x[0-9a-f]+\/0x[0-9a-f]+)$/;
 
 export const packetloss = defineChecks('packetloss', open, {
@@ -124,7 +128,7 @@ export const packetloss = defineChecks('packetloss', open, {
       }
     });
     deepEqual(grown, {}, JSON.stringify(agent.events));
-    // The kernel sends one ICMP error per second.
+    // The kernel sends at most one ICMP error per second.
     await wait(1_100);
     const refused = await growth(agent, pods, DROPS, 'reason', () =>
       pair.a.udpSend({ address: pair.addressB.ipv6, port: 7009, count: 1, bytes: 20 }),

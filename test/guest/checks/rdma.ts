@@ -9,7 +9,9 @@ import { defineChecks } from '../check.ts';
 
 const DEVICE = 'rxe0';
 const PORT = `/sys/class/infiniband/${DEVICE}/ports/1`;
-/** The agent's traffic metrics by sysfs file name, each with the number of bytes or packets per unit of the file. */
+/**
+ * The agent's traffic metrics by sysfs file name. The factor is the number of bytes or packets per unit of the file.
+ */
 const TRAFFIC: Readonly<Record<string, readonly [metric: string, factor: number]>> = {
   port_rcv_data: ['received_bytes', 4],
   port_xmit_data: ['sent_bytes', 4],
@@ -29,7 +31,7 @@ function pingpong(...args: readonly string[]): { child: ChildProcess; ended: Pro
   return { child, ended: new Promise((resolve) => child.once('exit', resolve)) };
 }
 
-/** Creates a Soft RoCE device on a network device without a peer. Only traffic to itself is possible. */
+/** Creates a Soft RoCE device on a network device without a peer. The device can only send to itself. */
 async function open(resources: AsyncDisposableStack): Promise<TestKernel> {
   sh('modprobe -a rdma_rxe ib_uverbs');
   const agent = resources.use(await TestKernel.open(only({ rdma: true }, { detail: 'full' })));
@@ -50,7 +52,7 @@ async function state(agent: TestKernel): Promise<string> {
   return `${status?.state} ${status?.reason}`;
 }
 
-/** Returns the expected values from sysfs, by metric or counter name. */
+/** Returns the expected values, read from sysfs, by metric or counter name. */
 function fileCounters(): Numbers {
   const expected: Record<string, number> = {};
   for (const group of ['counters', 'hw_counters'].filter((name) => readdirSync(PORT).includes(name))) {

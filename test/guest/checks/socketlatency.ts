@@ -22,7 +22,7 @@ const ENDS: readonly End[] = [
 interface Context {
   readonly pair: HostPair;
   readonly agent: TestKernel;
-  /** Whether this kernel supports the probe. If not, the checks expect the probe to report the reason. */
+  /** Whether this kernel supports the probe. If it does not, the checks expect the probe to report the reason. */
   readonly can: boolean;
 }
 
@@ -34,7 +34,8 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /**
- * Checks a measured time. The lower limit is the check's own wait, and the upper limit is the time measured from outside.
+ * Checks a measured time. The lower limit is the time that the check itself waited, and the upper limit is the time
+ * measured from outside.
  * @param waited in seconds
  */
 function between(value: number, waited: number, measured: number, what: string): void {
@@ -49,7 +50,7 @@ async function refuses({ agent }: Context): Promise<void> {
   match(status?.reason ?? '', /socket storage, which tracepoints and fentry programs support since 5\.11/);
 }
 
-/** Expects one event of this type for this port, with a delay within the limits. */
+/** Checks that there is one event of this type for this port, with a delay within the limits. */
 async function expectEvent(
   { agent }: Context,
   type: string,
@@ -90,7 +91,7 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     between(waited.sum, 0.4, measured, `${protocol} ${end.family}`);
     await expectEvent(context, 'socket_read_slow', joined.port, 0.4, measured);
 
-    // Peeking and failed reads do not count as reads, and must not affect later measurements.
+    // Peeking and failed reads must not count as reads, and must not affect later measurements.
     const later = await histogram();
     const againNs = await told(sender, "s.send(b'y')");
     await wait(100);

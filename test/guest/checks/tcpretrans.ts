@@ -24,7 +24,10 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(only(RETRANSMIT_PROBES))) };
 }
 
-/** Plays a case. Expects the kernel's counts by cause, and one event for each retransmission. */
+/**
+ * Plays a case. Checks the counts by cause against the kernel's counters, and checks that each retransmission caused
+ * one event.
+ */
 async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: number): Promise<void> {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const sender = pair[one.sender].netns;
@@ -51,7 +54,7 @@ async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: nu
   }
 }
 
-/** Expects that retransmissions after a smaller path MTU do not count as timeouts and cause no warning. */
+/** Checks that retransmissions due to a smaller path MTU neither count as timeouts nor cause a warning. */
 async function playPathMtu({ agent }: Context): Promise<void> {
   for (const family of FAMILIES) {
     using routed = new RoutedPair();

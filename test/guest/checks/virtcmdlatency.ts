@@ -27,7 +27,7 @@ function provoke(device: string): void {
 const PROVOKED = { 'vlan add': VLANS.length, 'vlan del': VLANS.length, 'mac addr_set': 2 };
 const COMMANDS = Object.values(PROVOKED).reduce((sum, count) => sum + count, 0);
 
-/** Returns the programs for the function that sends commands in this kernel. */
+/** Returns the programs for the function that sends commands on this kernel. */
 function programs(...suffixes: readonly string[]): string[] {
   const hasReply = sh('cat /proc/kallsyms').includes(' virtnet_send_command_reply\t');
   return suffixes.map((suffix) => `${hasReply ? 'command_reply' : 'command'}_${suffix}`);
@@ -59,7 +59,7 @@ export const virtcmdlatency = defineChecks(
       if (name === undefined) throw new Error('no device of virtio_net');
       return name;
     });
-    // The device stays down, because the kernel would send additional filter commands at each change.
+    // The device stays down, because the kernel would send additional filter commands for each change if it were up.
     return { device };
   },
   {
@@ -119,7 +119,10 @@ async function shown(agent: TestKernel): Promise<{ count: number; sum: number }>
   return { count, sum: Math.round(sum * 1e6) };
 }
 
-/** Expects that the programs with kernel types cannot be loaded, which is the case before 5.11. Only kprobes work there. */
+/**
+ * Checks that programs that need kernel types cannot be loaded, as is the case before 5.11. Only kprobes work on these
+ * kernels.
+ */
 async function assertNoTypes(): Promise<void> {
   const [, name = ''] = programs('exit', 'entry');
   try {

@@ -1,4 +1,4 @@
-"""Listening sockets, and connections to them of which both ends are in this process."""
+"""Listening sockets, and connections to them. Both ends of each connection are in this process."""
 
 import asyncio
 import errno
@@ -15,21 +15,21 @@ IPPROTO_MPTCP = 262
 IP_BIND_ADDRESS_NO_PORT = 24
 SO_REUSEPORT = 15
 BACKLOG = 1024
-# Fits a SYN of either family.
+# Maximum payload that fits into a SYN of either IP version.
 MOST_IN_SYN = 1_000
-# Errors of connect() for which nothing was sent.
+# Errors with which connect() fails before it sends a SYN.
 WITHOUT_SYN = (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 
 listeners = {}
 routes = {}
-# Numbers of spare ports: routes share their addresses, so none uses the port of another.
+# Numbers of spare ports. Routes share their addresses, so no two routes may use the same port.
 spare = itertools.count()
 # Open MPTCP connections.
 multipath = set()
 
 
 class Unsupported(Exception):
-    """The kernel lacks what this kind of traffic needs."""
+    """Raised if the kernel does not support this kind of traffic."""
 
 
 def family_of(address):
@@ -47,13 +47,13 @@ def make(address, protocol=0):
 
 
 def plain(address):
-    """Returns an address as the sums name it: a v4-mapped one is IPv4."""
+    """Returns an address in the form that the sums use, in which a v4-mapped address is an IPv4 address."""
     return address.removeprefix("::ffff:")
 
 
 @dataclass
 class Listener:
-    """@param reach the address that clients connect to, where the listener is bound to all"""
+    """@param reach the address to which clients connect if the listener is bound to all addresses"""
 
     netns: str
     bind: str
@@ -66,7 +66,7 @@ class Listener:
     defer: bool = False
     accepts: bool = True
     made: list = field(default_factory=list)
-    # A listener with a backlog of 0 has room for one child.
+    # A listener with a backlog of 0 has space for one child only.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: dict = field(default_factory=dict)
 
@@ -98,7 +98,7 @@ class Listener:
         self.expect(plain(peer[0]), peer[1]).set_result(accepted)
 
     def expect(self, address, port):
-        """Returns the future of the child whose client has this address and port."""
+        """Returns a future for the accepted socket whose client has this address and port."""
         future = self.waiting.get((address, port))
         if future is None:
             future = self.waiting[address, port] = asyncio.get_running_loop().create_future()
@@ -119,21 +119,22 @@ class Listener:
 
 @dataclass
 class Route:
-    """Clients of one namespace, and the listeners and addresses that they connect to."""
+    """The clients of one namespace, and the listeners and addresses to which they connect."""
 
     netns: str
     sources: list
     listeners: list = field(default_factory=list)
-    # The client's sockets are IPv6, its addresses v4-mapped.
+    # Whether the clients' sockets are IPv6 sockets with v4-mapped addresses.
     mapped: bool = False
-    # Address and port where nobody listens, nobody answers, no host is, no route leads.
+    # Address and port at which no socket listens, from which no response comes, that no host has, and to which there is
+    # no route.
     refused: list = None
     silent: list = None
     unreachable: list = None
     no_route: list = None
-    # Ports that nothing else uses.
+    # Range of ports that no other traffic uses.
     spare_ports: list = field(default_factory=lambda: [20000, 29999])
-    # Pairs that stay open, and those with one closed direction, with their ends in the order of closing.
+    # Pairs that stay open, and pairs with one closed direction. The ends of the latter are in the order of closing.
     held: list = field(default_factory=list)
     halves: list = field(default_factory=list)
 
@@ -154,19 +155,19 @@ class Pair:
     server: End
 
     async def acknowledged(self):
-        """Waits until both kernels have everything. MPTCP sends data again that is not acknowledged in time."""
+        """Waits until both ends have acknowledged all data. MPTCP retransmits data that is not acknowledged in time."""
         for end in (self.client, self.server):
             await end.acknowledged()
 
     def count_again(self, is_received):
-        """Counts bytes that MPTCP has sent again. @param is_received nothing is on its way"""
+        """Counts bytes that MPTCP has retransmitted. @param is_received whether no data is in transit"""
         for end in (self.client, self.server):
             end.count_again()
             if is_received:
                 end.other.has_read(end.written - end.other.read)
 
     def closed(self):
-        """Called when an application closes one of the ends first."""
+        """Must be called when an application closes the first of the two ends."""
         self.client.row.open -= 1
         self.server.row.open -= 1
 
@@ -182,7 +183,7 @@ class Pair:
 
 
 class Attempt:
-    """A client's socket on its way to an address, of whose outcome the sums know nothing yet."""
+    """A client's attempt to connect to an address. The sums do not include the outcome yet."""
 
     def __init__(self, route, address, port, source=None, source_port=0, protocol=0, sock=None):
         self.source = source or route.source_for(address)
@@ -201,7 +202,7 @@ class Attempt:
             try:
                 self.sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             except OSError as error:
-                # MPTCP has the option since Linux 6.8; without it, the port is chosen now.
+                # MPTCP supports this option only since Linux 6.8. On older kernels, the port is chosen now.
                 if error.errno != errno.EOPNOTSUPP:
                     raise
         else:
@@ -209,7 +210,7 @@ class Attempt:
         self.sock.bind((source, port))
 
     async def connect(self):
-        """@raises OSError where it fails, of which the row then knows nothing yet"""
+        """@raises OSError if the attempt fails; the row does not include the failure yet"""
         self.row.connecting += 1
         sums.counters[self.netns]["TcpActiveOpens"] += 1
         try:
@@ -230,12 +231,12 @@ class Attempt:
             raise OSError(error, f"connect to {self.target}")
 
     def failed(self, cause):
-        """Closes the socket of an attempt that came to nothing."""
+        """Closes the socket of a failed attempt."""
         self.sock.close()
         self.row.failed[cause] += 1
 
     def begin(self):
-        """Sends the SYN, and does not wait for an answer."""
+        """Sends the SYN without waiting for a response."""
         self.row.connecting += 1
         sums.counters[self.netns]["TcpActiveOpens"] += 1
         error = self.sock.connect_ex(self.target)
@@ -248,7 +249,8 @@ class Attempt:
 
 
     async def open_fast(self, client, count):
-        """Sends the first bytes with the SYN, where the kernel has a cookie of the server. @raises OSError as connect"""
+        """Sends the first bytes with the SYN if the kernel has a cookie of the server. @raises OSError like connect()
+        """
         self.row.connecting += 1
         sums.counters[self.netns]["TcpActiveOpens"] += 1
         try:
@@ -272,7 +274,7 @@ def pair_of(attempt, listener):
 
 
 async def connect(route, listener=None, **options):
-    """Opens a connection. @raises OSError where that fails, without a trace in the sums"""
+    """Opens a connection. @raises OSError if that fails; the sums do not include the failure"""
     listener = listener or route.listener()
     if listener.backlog > 0:
         return await connect_to(route, listener, options)
@@ -296,7 +298,7 @@ async def connect_to(route, listener, options):
         raise
     client.established()
     if listener.defer:
-        # The kernel makes the child when data comes.
+        # With TCP_DEFER_ACCEPT, the kernel creates the server's socket only when data arrives.
         client.write(1)
     address, port = attempt.sock.getsockname()[:2]
     server.sock = await listener.child(plain(address), port)

@@ -1,4 +1,4 @@
-"""One end of a connection: its socket, and how many bytes its application wrote and read."""
+"""One end of a connection: its socket, and the number of bytes that its application has written and read."""
 
 import asyncio
 import ctypes
@@ -12,7 +12,7 @@ from sums import sums
 CHUNK = 1 << 16
 JUNK = memoryview(bytes(CHUNK))
 
-# linux/sockios.h: bytes that are not acknowledged yet, and bytes that were not sent yet.
+# linux/sockios.h: number of bytes that were not acknowledged yet, and number of bytes that were not sent yet.
 SIOCOUTQ, SIOCOUTQNSD = 0x5411, 0x894B
 # asm-generic/socket.h
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
@@ -39,7 +39,7 @@ async def ready(sock, add, remove):
 
 
 async def readable(sock):
-    """Waits until something can be read, or the connection is gone."""
+    """Waits until data can be read or the connection is closed."""
     loop = asyncio.get_running_loop()
     await ready(sock, loop.add_reader, loop.remove_reader)
 
@@ -58,7 +58,7 @@ class End:
         self.other = self
         self.written = self.read = 0
         self.is_mptcp = False
-        # A FIN has come.
+        # Whether a FIN has been received.
         self.has_ended = False
 
     def established(self):
@@ -67,12 +67,14 @@ class End:
         self.row.open += 1
 
     async def acquainted(self):
-        """Waits until the handshake of a child is over: one that was opened fast is accepted before."""
+        """Waits until the handshake is complete. With TCP Fast Open, a connection is accepted earlier."""
         while self.info()[0] in (netns.SYN_RECV, netns.NEW_SYN_RECV):
             await asyncio.sleep(0)
 
     def write(self, count):
-        """Writes at most so many bytes. Returns how many the kernel took, 0 where its buffer is full."""
+        """Writes at most `count` bytes. Returns the number of bytes that the kernel accepted, which is 0 if its buffer
+        is full.
+        """
         try:
             taken = self.sock.send(JUNK[: min(count, CHUNK)])
         except BlockingIOError:
@@ -86,7 +88,7 @@ class End:
         self.other.row.received_max += count
 
     def receive(self, most=CHUNK):
-        """Reads what is there. Returns its length, None where nothing is there yet, 0 at the end of the stream."""
+        """Reads the available data. Returns its length, None if no data is available, or 0 at the end of the stream."""
         try:
             count = len(self.sock.recv(most))
         except BlockingIOError:
@@ -100,7 +102,7 @@ class End:
         self.other.row.sent_min += count
 
     def count_again(self):
-        """Counts bytes that MPTCP has sent again: to the subflow they are new."""
+        """Counts bytes that MPTCP has retransmitted, because they are new data for the subflow."""
         again = self.info()[1] - self.written
         if again > 0:
             self.wrote(again)
@@ -113,7 +115,7 @@ class End:
         self.has_ended = True
 
     async def reset(self):
-        """Waits until the other end's RST has come."""
+        """Waits until a RST from the other end has arrived."""
         while True:
             try:
                 if self.receive() == 0:
@@ -123,25 +125,27 @@ class End:
             await readable(self.sock)
 
     def queued(self):
-        """Returns the bytes that are not acknowledged, and those that were not sent."""
+        """Returns the number of bytes that were not acknowledged and the number of bytes that were not sent."""
         return tuple(
             struct.unpack("i", fcntl.ioctl(self.sock, request, bytes(4)))[0] for request in (SIOCOUTQ, SIOCOUTQNSD)
         )
 
     async def acknowledged(self):
-        """Waits until the kernel of the other end has everything that was written."""
+        """Waits until the other end's kernel has acknowledged all data that was written."""
         while self.queued()[0] != 0:
             await asyncio.sleep(SETTLE_SECONDS)
 
     async def arrived(self):
-        """Waits until everything that was sent was acknowledged, though part of what was written is not sent."""
+        """Waits until all data that was sent has been acknowledged. Data that was written but not sent may remain."""
         before = None
         while (now := self.queued()) != before or now[0] != now[1]:
             before = now
             await asyncio.sleep(SETTLE_SECONDS)
 
     def info(self):
-        """Returns the bytes sent and received as the kernel counts them: TCP_INFO. A FIN that came counts as a byte there."""
+        """Returns the state, and the sent and received bytes according to TCP_INFO, which counts a received FIN as one
+        byte.
+        """
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_SIZE)
         received, sent, retransmitted = (
             struct.unpack_from("=Q", info, at)[0] for at in (RECEIVED_AT, SENT_AT, RETRANSMITTED_AT)
@@ -149,7 +153,7 @@ class End:
         return info[0], sent - retransmitted, received
 
     async def settled_info(self):
-        """Returns TCP_INFO once it no longer changes."""
+        """Returns TCP_INFO as soon as it is stable."""
         before = None
         while (now := self.info()) != before:
             before = now
@@ -157,19 +161,19 @@ class End:
         return now
 
     def drop_all(self, on=True):
-        """Drops all segments that come, before TCP sees them."""
+        """Drops all incoming segments before TCP processes them."""
         self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER if on else SO_DETACH_FILTER, DROP_FILTER)
 
     def check(self, sent=None, received=None):
-        """Compares the sums of this connection with the kernel's own counters.
+        """Compares the sums of this connection with the kernel's counters.
 
-        @raises where they differ: the generator is wrong
+        @raises AssertionError if they differ, which is a bug in the generator
         """
         state, sent_really, received_really = self.info()
         found = [sent_really, received_really - (1 if self.has_ended else 0)]
         expected = [self.written if sent is None else sent, self.other.written if received is None else received]
         if self.is_mptcp:
-            # The FIN of a subflow shows nowhere else.
+            # The FIN of a subflow is not visible anywhere else.
             del found[1], expected[1]
         if found != expected:
             raise AssertionError(f"the kernel counts {found} bytes in state {state}, the generator {expected}")
@@ -182,19 +186,21 @@ class End:
         self.row.ends[cause] += 1
 
     def abort(self):
-        """Closes with a RST: SO_LINGER with a time of 0."""
+        """Closes the socket with a RST, by setting SO_LINGER to a time of 0."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         self.close("reset_here")
         self.counters["TcpEstabResets"] += 1
 
     def was_reset(self):
-        """Closes a socket that a RST has ended."""
+        """Closes a socket whose connection was reset by the other end."""
         self.close("reset_by_peer")
         self.counters["TcpEstabResets"] += 1
 
 
 def settle(sender, receiver, sent=None, received=None):
-    """Sets the sums of one direction to the bytes that were really sent and received, at its end; by default all that was written."""
+    """Sets the sums of one direction of a closed connection to the bytes that were really sent and received. By
+    default, these are all bytes that were written.
+    """
     sent = sender.written if sent is None else sent
     received = sent if received is None else received
     sender.row.sent_min += sent - receiver.read
@@ -204,7 +210,7 @@ def settle(sender, receiver, sent=None, received=None):
 
 
 async def transfer(sender, receiver, count):
-    """Writes bytes at one end, and reads them at the other."""
+    """Writes bytes at one end and reads them at the other end."""
     to_write = to_read = count
     while to_read > 0:
         taken = sender.write(to_write) if to_write > 0 else 0

@@ -1,4 +1,4 @@
-"""Connections that never come about."""
+"""Connections that cannot be established."""
 
 import asyncio
 import errno
@@ -11,11 +11,11 @@ from ends import TCP_USER_TIMEOUT
 from kinds import close_any, exchange
 from sums import sums
 
-# The kernel gives up at the first of both: the number of SYN retransmissions, the time in milliseconds.
+# The kernel gives up at the first of these limits: the number of SYN retransmissions, and the time in milliseconds.
 SYN_RETRIES, SYN_MS = 1, 1_200
 # linux/in.h; since Linux 6.3
 IP_LOCAL_PORT_RANGE = 51
-# Part of the default range of ephemeral ports: the kernel ignores a range outside of it.
+# Part of the default range of ephemeral ports. The kernel ignores ports outside the default range.
 PASSING_PORTS = (60_000, 60_999)
 
 
@@ -37,7 +37,7 @@ async def refused(route):
 
 
 async def timeout(route):
-    """Nobody answers."""
+    """The SYN receives no response."""
     attempt = Attempt(route, *route.silent)
     attempt.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_RETRIES)
     attempt.sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, SYN_MS)
@@ -53,7 +53,7 @@ async def unreachable(route):
 
 
 async def no_route(route):
-    """connect() fails before the socket changes its state: no counter of the kernel knows the attempt."""
+    """connect() fails before the socket changes its state, so no kernel counter includes the attempt."""
     attempt = Attempt(route, *route.no_route)
     try:
         await attempt.connect()
@@ -64,7 +64,7 @@ async def no_route(route):
 
 
 async def given_up(route):
-    """The client closes its socket before an answer has come."""
+    """The client closes its socket before a response has arrived."""
     attempt = Attempt(route, *route.silent)
     attempt.begin()
     await asyncio.sleep(random.random() * 0.01)
@@ -72,7 +72,7 @@ async def given_up(route):
 
 
 def limit_port(attempt, port):
-    """Lets the kernel choose this port only. Returns false where it has no such option."""
+    """Makes the kernel choose this port only. Returns False if the kernel lacks this option."""
     try:
         attempt.sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", port << 16 | port))
     except OSError:
@@ -81,14 +81,14 @@ def limit_port(attempt, port):
 
 
 async def no_port(route):
-    """All local ports from which the address can be reached are in use."""
+    """All local ports from which the address could be reached are in use."""
     listener = route.listener()
     source = route.source_for(listener.reach)
     to = (listener.reach, listener.port)
     port = random.randint(*PASSING_PORTS)
     attempt = Attempt(route, *to, source=source)
     if random.random() < 0.5 or not limit_port(attempt, port):
-        # The application chooses the port.
+        # The application chooses the port itself.
         port = route.spare_port()
         attempt.sock.close()
         attempt = Attempt(route, *to, source=source, source_port=port)

@@ -1,4 +1,4 @@
-"""Traffic that ends in order."""
+"""Traffic on connections that are closed in the normal way."""
 
 import random
 import socket
@@ -19,7 +19,7 @@ def in_any_order(pair):
 
 
 async def close_orderly(pair, first, second):
-    """Closes one end, then the other. Both applications have read everything."""
+    """Closes one end and then the other end. Both applications have read all data."""
     if first.is_mptcp:
         await pair.acknowledged()
         pair.count_again(True)
@@ -35,7 +35,9 @@ async def close_orderly(pair, first, second):
 
 
 async def close_one_way(pair):
-    """Closes one direction; the other goes on. Returns the ends in the order in which they were closed."""
+    """Closes one direction, while data still flows in the other direction. Returns the ends in the order in which they
+    were closed.
+    """
     pair.half()
     first, second = in_any_order(pair)
     first.sock.shutdown(socket.SHUT_WR)
@@ -64,14 +66,14 @@ async def short(route):
 
 
 async def hold(route):
-    """Opens a connection that stays."""
+    """Opens a connection that remains open."""
     pair = await connect(route)
     await exchange(pair)
     route.held.append(pair)
 
 
 async def chat(route):
-    """Sends something on a connection that stays."""
+    """Sends data on a connection that remains open."""
     if not route.held:
         await hold(route)
         return
@@ -81,20 +83,20 @@ async def chat(route):
 
 
 async def release(route):
-    """Closes a connection that stayed."""
+    """Closes a connection that `hold` opened."""
     if route.held:
         await close_any(route.held.pop(random.randrange(len(route.held))))
 
 
 async def half(route):
-    """Opens a connection that stays, and closes one of its directions."""
+    """Opens a connection that remains open, and closes one of its directions."""
     pair = await connect(route)
     await exchange(pair)
     route.halves.append((pair, *await close_one_way(pair)))
 
 
 async def whole(route):
-    """Closes a connection of which one direction was closed."""
+    """Closes a connection whose other direction `half` closed."""
     if route.halves:
         await close_other_way(*route.halves.pop())
 

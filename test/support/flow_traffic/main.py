@@ -1,7 +1,9 @@
-"""Makes TCP traffic of every kind between network namespaces, and keeps its own sums of it. Argument: seed of the random choices.
+"""Generates TCP traffic of every kind between network namespaces, and keeps its own sums of this traffic. The argument
+is the seed of the random choices.
 
-Reads a JSON object from each line, and writes one when it is done. Commands run side by side: sums are told while traffic runs. One
-thread has both ends of each connection, so that a command sees each write and each read either done or not begun.
+Reads a JSON object from each line, and writes a JSON object when the command is complete. Commands run concurrently, so
+sums can be read while traffic is running. A single thread has both ends of each connection, so each command sees every
+write and every read either completed or not started.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ LOOK_SECONDS = 0.005
 
 
 def listen(name, **of):
-    """Opens a listener. Returns whether the kernel has what it needs."""
+    """Opens a listener. Returns whether the kernel supports it."""
     try:
         listeners[name] = Listener(**of).open()
     except Unsupported:
@@ -36,7 +38,7 @@ def route(name, **of):
 
 
 async def play(mix, count, parallel=8):
-    """Plays kinds of traffic at random. @param mix kind, route and weight of each"""
+    """Plays random kinds of traffic. @param mix kinds, each with its route and weight"""
     chosen = iter(random.choices([(kind, of) for kind, of, _ in mix], [weight for _, _, weight in mix], k=count))
 
     async def one_by_one():
@@ -52,13 +54,15 @@ async def play(mix, count, parallel=8):
 
 
 async def close_all():
-    """Closes all connections that stay."""
+    """Closes all connections that were left open."""
     for of in routes.values():
         await kinds.close_all(of)
 
 
 async def rest(sockets):
-    """Waits until, in two looks, no socket has counters still to come. @param sockets number of sockets that stay, by namespace"""
+    """Waits until two consecutive readings show no socket whose counters may still change. @param sockets expected
+    number of open sockets by namespace
+    """
     for pair in list(multipath):
         await pair.acknowledged()
     calm = 0

@@ -1,4 +1,4 @@
-"""Network namespaces by name. A socket belongs to the namespace that its thread was in when it made the socket."""
+"""Network namespaces by name. A socket belongs to the namespace in which its thread was when it created the socket."""
 
 import ctypes
 import os
@@ -9,12 +9,12 @@ libc = ctypes.CDLL(None, use_errno=True)
 handles = {}
 current = None
 
-# States as /proc/net/tcp numbers them (include/net/tcp_states.h).
+# Socket states by their numbers in /proc/net/tcp (include/net/tcp_states.h).
 ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, TIME_WAIT = 1, 2, 3, 4, 5, 6
 CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING, NEW_SYN_RECV = 7, 8, 9, 10, 11, 12
-# States that a socket leaves by itself.
+# Temporary states, which a socket leaves without an action of the application.
 PASSING = {SYN_SENT, SYN_RECV, FIN_WAIT1, LAST_ACK, CLOSING, NEW_SYN_RECV}
-# Number of the timer of a TIME_WAIT socket, which is shown in the state that the socket had before.
+# Timer number of a TIME_WAIT socket. Such a socket is shown in the state that it had before.
 TIME_WAIT_TIMER = 3
 
 
@@ -30,10 +30,10 @@ def enter(name):
 
 
 def survey(name):
-    """Returns how many sockets of a namespace stay as they are, and how many have counters still to come: in a state that passes, or without
-    a process.
+    """Returns the number of a namespace's sockets whose state is stable, and the number of sockets whose counters may
+    still change. The latter are in a temporary state or belong to no process.
 
-    TIME_WAIT sockets have no counters. Children that wait to be accepted belong to no process either.
+    TIME_WAIT sockets have no counters. Connections that wait to be accepted belong to no process either.
     """
     enter(name)
     staying = passing = 0

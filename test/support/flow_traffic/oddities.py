@@ -1,4 +1,4 @@
-"""Rare ways to make, use and end sockets."""
+"""Rare ways to create, use and close sockets."""
 
 import asyncio
 import errno
@@ -14,7 +14,8 @@ from sums import sums
 
 FEW_BYTES = 2_000
 TIMES = 3
-# A TIME_WAIT socket is replaced only by a SYN with a later timestamp, of a millisecond.
+# A TIME_WAIT socket is replaced only if the new SYN has a later timestamp. Timestamps have a resolution of one
+# millisecond.
 PAUSE_SECONDS = 0.003
 SYN_SECONDS = 0.02
 # struct tcp_info
@@ -22,7 +23,9 @@ TOTAL_RETRANSMITS_AT = 100
 
 
 async def time_wait(route):
-    """The same client port connects again while the server, or the client, still has the last connection in TIME_WAIT."""
+    """Connects again from the same client port while the server or the client still has the previous connection in
+    TIME_WAIT.
+    """
     listener = route.listener()
     source = route.source_for(listener.reach)
     port = route.spare_port()
@@ -32,7 +35,7 @@ async def time_wait(route):
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
-            # The kernel does not replace it yet.
+            # The kernel does not replace the TIME_WAIT socket yet.
             sums.row(route.netns, "client", listener.reach, listener.port).failed["no_port"] += 1
             continue
         await exchange(pair, FEW_BYTES)
@@ -54,7 +57,7 @@ def pass_on(end, to):
 
 
 async def passed(route):
-    """Each end is passed to a process in the namespace of the other."""
+    """Passes each end to a process in the namespace of the other end."""
     pair = await connect(route)
     await exchange(pair)
     pass_on(pair.client, pair.server.netns)
@@ -65,7 +68,7 @@ async def passed(route):
 
 
 async def self_connect(route):
-    """A socket connects to itself: a simultaneous open of both sides."""
+    """Connects a socket to itself, which is a simultaneous open of both sides."""
     source = random.choice(route.sources)
     port = route.spare_port()
     attempt = Attempt(route, source, port, source=source, source_port=port)
@@ -86,7 +89,7 @@ def listener_of_its_own(route, backlog):
 
 
 async def unaccepted_pair(route, listener):
-    """Opens a connection whose child stays in the accept queue, with data that nobody reads."""
+    """Opens a connection that stays in the accept queue, with data that no application reads."""
     attempt = Attempt(route, listener.reach, listener.port)
     pair = pair_of(attempt, listener)
     pair.server.row.connecting += 1
@@ -100,7 +103,7 @@ async def unaccepted_pair(route, listener):
 
 
 async def close_listener(listener, pairs):
-    """Closes a listener, which resets the children that nobody has accepted."""
+    """Closes a listener, which resets the connections that were not accepted."""
     for pair in pairs:
         pair.closed()
     listener.close()
@@ -114,14 +117,14 @@ async def close_listener(listener, pairs):
 
 
 async def unaccepted(route):
-    """The listener is closed before it has accepted a connection."""
+    """Closes the listener before it has accepted a connection."""
     listener = listener_of_its_own(route, 8)
     pairs = [await unaccepted_pair(route, listener) for _ in range(random.randint(1, TIMES))]
     await close_listener(listener, pairs)
 
 
 async def overflow(route):
-    """The accept queue is full: the kernel drops SYNs, and the clients give up."""
+    """Fills the accept queue, so that the kernel drops SYNs and the clients give up."""
     backlog = random.randint(0, 2)
     listener = listener_of_its_own(route, backlog)
     pairs = [await unaccepted_pair(route, listener) for _ in range(backlog + 1)]

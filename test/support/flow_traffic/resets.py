@@ -1,4 +1,4 @@
-"""Traffic that a RST, or a silent peer, ends."""
+"""Connections that are closed by a RST, or because the peer does not respond."""
 
 import ctypes
 import random
@@ -11,7 +11,7 @@ from ends import CHUNK, TCP_USER_TIMEOUT, readable, settle
 from kinds import close_any, exchange, in_any_order
 
 MOST_UNREAD = 5_000
-# Fits one segment.
+# A number of bytes that fits into one segment.
 SMALL = 1_000
 SEND_BUFFER = 32_768
 MOST_IN_FLIGHT = 400_000
@@ -19,7 +19,7 @@ SILENCE_MS = 300
 
 
 async def abort(route):
-    """One end closes with a RST. All that it wrote was acknowledged, and the other has not read part of it."""
+    """One end closes with a RST. All data that it wrote was acknowledged, but the other end has not read part of it."""
     pair = await connect(route)
     await exchange(pair)
     first, second = in_any_order(pair)
@@ -35,7 +35,7 @@ async def abort(route):
 
 
 async def unread(route):
-    """One end closes before it has read everything, for which its kernel sends a RST."""
+    """One end closes before it has read all data, so its kernel sends a RST."""
     pair = await connect(route)
     await exchange(pair)
     first, second = in_any_order(pair)
@@ -52,7 +52,7 @@ async def unread(route):
 
 
 async def disconnect(route):
-    """The client ends the connection with connect() to AF_UNSPEC, and uses its socket for another one."""
+    """The client disconnects by calling connect() with AF_UNSPEC, and then uses its socket for another connection."""
     listener = route.listener()
     source = route.source_for(listener.reach)
     pair = await connect(route, listener, source=source)
@@ -76,7 +76,9 @@ async def disconnect(route):
 
 
 async def in_flight(route):
-    """One end closes with a RST while data of the other is on its way. TCP_INFO tells how much was sent, and how much had come."""
+    """One end closes with a RST while data from the other end is in flight. TCP_INFO shows how much data was sent and
+    how much had arrived.
+    """
     pair = await connect(route)
     await exchange(pair)
     first, second = in_any_order(pair)
@@ -85,7 +87,7 @@ async def in_flight(route):
     while second.written < most and second.write(CHUNK) > 0:
         pass
     first.receive(random.randint(1, CHUNK))
-    # Nothing more comes in, or the numbers would have changed before the RST is sent.
+    # No further data may arrive. Otherwise, the numbers would change before the RST is sent.
     first.drop_all()
     second.write(random.randint(1, SMALL))
     _, _, received = await first.settled_info()
@@ -99,7 +101,7 @@ async def in_flight(route):
 
 
 async def stuffed(route):
-    """One end fills the buffers, and closes with a RST before all that it wrote is sent."""
+    """One end fills the buffers, and closes with a RST before all data that it wrote has been sent."""
     pair = await connect(route)
     await exchange(pair)
     first, second = in_any_order(pair)
@@ -113,13 +115,13 @@ async def stuffed(route):
     await second.reset()
     _, _, received = second.info()
     second.was_reset()
-    # Nothing was in flight.
+    # No data was in flight.
     settle(first, second, received, received)
     settle(second, first)
 
 
 async def lost_reset(route):
-    """A connection is half open: the client does not know that the server has gone, until it sends a byte."""
+    """The connection is half open: the client does not notice that the server is gone until it sends a byte."""
     pair = await connect(route)
     await exchange(pair)
     client, server = pair.client, pair.server
@@ -141,7 +143,7 @@ async def lost_reset(route):
 
 
 async def silent_peer(route):
-    """The server's host no longer answers: the client gives up after TCP_USER_TIMEOUT."""
+    """The server's host stops responding, and the client gives up after TCP_USER_TIMEOUT."""
     pair = await connect(route)
     await exchange(pair)
     client, server = pair.client, pair.server

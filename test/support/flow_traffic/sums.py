@@ -1,4 +1,4 @@
-"""The sums of the generator: what the applications wrote and read, by namespace, role, peer and port."""
+"""The generator's sums of what the applications wrote and read, by namespace, role, peer and port."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -6,21 +6,23 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Row:
-    """Sums of one edge. While traffic runs, the kernel's byte counters lie between a minimum and a maximum; at rest both are equal.
+    """Sums of one edge. While traffic is running, the kernel's byte counters are between a minimum and a maximum. At
+    rest, both limits are equal.
 
-    Bytes that the other application has read were surely sent; bytes that the kernel took from this application were sent at most.
+    The minimum of the sent bytes consists of the bytes that the other application has read. The maximum consists of the
+    bytes that the kernel accepted from this application.
     """
 
     sent_min: int = 0
     sent_max: int = 0
     received_min: int = 0
     received_max: int = 0
-    # Attempts to connect whose outcome is not known yet.
+    # Connection attempts whose outcome is unknown so far.
     connecting: int = 0
     connections: int = 0
-    # Connections that neither application has closed, in both directions.
+    # Connections whose two directions are both open.
     open: int = 0
-    # Connections of which one direction is closed, or whose other end is gone unnoticed.
+    # Connections that are closed in one direction, or whose other end disappeared unnoticed.
     half_open: int = 0
     failed: Counter = field(default_factory=Counter)
     ends: Counter = field(default_factory=Counter)
@@ -29,9 +31,9 @@ class Row:
 class Sums:
     def __init__(self):
         self.rows = defaultdict(Row)
-        # Changes of the kernel's counters by namespace, as nstat names them.
+        # Increases of the kernel's counters, by namespace and nstat name.
         self.counters = defaultdict(Counter)
-        # SYNs that a full accept queue refused, by namespace and port.
+        # SYNs that were dropped because an accept queue was full, by namespace and port.
         self.listen_drops = defaultdict(Counter)
 
     def row(self, netns, role, peer, port):

@@ -6,7 +6,7 @@ import { libraries, npm, program } from './programs.ts';
 import { ECHO_PORT, PACKAGES, REGISTRY_URL, type Servers, WEB_FILES, WEB_IDLE_SECONDS } from './servers.ts';
 import type { Activity } from './traffic.ts';
 
-/** Time for which idle connections stay idle, in seconds. */
+/** Seconds for which idle connections remain idle. */
 const IDLE_SECONDS = 10;
 const LARGE_PING = 4_000;
 
@@ -18,7 +18,7 @@ deconfig) ip -4 addr flush dev $interface ;;
 esac
 `;
 
-/** Opens connections that are idle with TCP keepalives, and are used again later. */
+/** Opens connections that stay idle with TCP keepalives for a while before they are used again. */
 const IDLE = `
 import socket, sys, time
 made = []
@@ -53,7 +53,7 @@ print('closed', len(body))
 
 interface Recipe {
   readonly app: string;
-  /** Number of namespaces with this client in a LAN with forty client namespaces. */
+  /** Number of namespaces that run this client in a LAN with forty client namespaces. */
   readonly clients: number;
   readonly pauseMs: number;
   readonly unconfigured?: boolean;
@@ -77,8 +77,9 @@ const RECIPES: readonly Recipe[] = [
 export const CLIENTS = RECIPES.reduce((sum, { clients }) => sum + clients, 0);
 
 /**
- * Creates the clients of a LAN, each in its own namespace; every second namespace has no IPv6. Other namespaces are created and removed meanwhile.
- * @param share share of the clients of each kind; at least one client is created
+ * Creates the clients of a LAN, each in its own namespace. Every second namespace has no IPv6. Additional namespaces
+ * are created and removed while the clients run.
+ * @param share fraction of the clients of each kind to create; at least one client of each kind is created
  */
 export function makeActivities(lan: Lan, servers: Servers, share: number): Activity[] {
   let made = 0;

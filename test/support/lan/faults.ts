@@ -5,7 +5,9 @@ import { playScene } from '../scene.ts';
 import type { Lan, LanHost } from './lan.ts';
 import type { Servers } from './servers.ts';
 
-/** Hosts in which faults are injected: two hosts of the LAN and one behind a router. They have no other traffic. */
+/**
+ * Hosts into which faults are injected: two hosts of the LAN and one host behind a router. They have no other traffic.
+ */
 export class FaultScene implements Disposable {
   readonly a: LanHost;
   readonly b: LanHost;
@@ -66,7 +68,7 @@ export interface Fault {
   readonly happen: (scene: FaultScene) => Promise<void>;
 }
 
-/** Injects a fault into an open connection. Data that was sent meanwhile is echoed after the fault. */
+/** Injects a fault into an open connection. Data that is sent during the fault is echoed afterwards. */
 const established = (port: number, fault: string) => `
 server, client, peer = connected(${port})
 client.send(b'x'); peer.recv(1); peer.send(b'x'); client.recv(1); time.sleep(0.3)

@@ -73,11 +73,14 @@ export class LanHost implements Disposable {
 
 export interface JoinOptions {
   readonly ipv6?: boolean;
-  /** Gives the host no IPv4 address, because it uses DHCP. */
+  /** If set, the host has no IPv4 address, because it uses DHCP. */
   readonly unconfigured?: boolean;
 }
 
-/** Namespaces that are connected by a bridge, which has its own namespace. The first host that joins is the name server of all. */
+/**
+ * Namespaces that are connected by a bridge, which is in its own namespace. The first host that joins is the name
+ * server of all hosts.
+ */
 export class Lan implements Disposable {
   /** Prefix of the names of all namespaces. */
   readonly prefix = uniqueName('lan');
@@ -85,7 +88,7 @@ export class Lan implements Disposable {
   readonly subnet = `10.83.${process.pid % 256}`;
   readonly subnet6 = `fd83:${(process.pid % 65_536).toString(16)}:`;
   readonly bridge: TestNetns;
-  /** Hosts that exist until the end. */
+  /** Hosts that exist until the LAN is removed. */
   readonly hosts: LanHost[] = [];
   readonly #resources = new DisposableStack();
   #joined = 0;
@@ -101,14 +104,14 @@ export class Lan implements Disposable {
     return `${this.subnet}.1`;
   }
 
-  /** Adds a host that exists until the end. */
+  /** Adds a host that exists until the LAN is removed. */
   join(role: string, options: JoinOptions = {}): LanHost {
     const host = this.#resources.use(this.visit(role, options));
     this.hosts.push(host);
     return host;
   }
 
-  /** Adds a host that disposing removes. Host numbers are never reused. */
+  /** Adds a host that is removed when disposed. Host numbers are never reused. */
   visit(role: string, { ipv6 = true, unconfigured = false }: JoinOptions = {}): LanHost {
     const number = ++this.#joined;
     // The IPv4 addresses 100 to 149 are for DHCP.
@@ -117,7 +120,7 @@ export class Lan implements Disposable {
     const host = new LanHost(role, netns, unconfigured ? '' : address, ipv6 ? `${this.subnet6}:${number}` : undefined);
     mkdirSync(`/etc/netns/${netns.name}`, { recursive: true });
     writeFileSync(`/etc/netns/${netns.name}/resolv.conf`, `nameserver ${this.nameserver}\n`);
-    // IPv6 is disabled before the device exists, as a kubelet or an operator does it.
+    // IPv6 is disabled before the device exists, as the kubelet or an operator would do.
     if (!ipv6) netns.exec('sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1');
     netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     this.#connect(host, number);
@@ -133,7 +136,8 @@ export class Lan implements Disposable {
     if (ipv4 !== '') netns.ip(`addr add ${ipv4}/24 dev eth0`);
     if (ipv6 !== undefined) netns.ip(`addr add ${ipv6}/64 dev eth0 nodad`);
     netns.ip('link set eth0 up');
-    // The kernel sets the carrier asynchronously, with a lock that other tests may hold for seconds. Until then, both ends discard packets.
+    // The kernel sets the carrier asynchronously, under a lock that other tests may hold for seconds. Until then, both
+    // ends discard packets.
     waitFor(`bridge -n ${this.bridge.name} link show dev ${port} | grep -q 'state forwarding'`);
     waitFor(`ip -n ${netns.name} link show eth0 | grep -q 'state UP'`);
   }

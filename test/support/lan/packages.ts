@@ -13,7 +13,10 @@ export interface MadePackage {
   readonly integrity: string;
 }
 
-/** Generates a binary tree of packages, so that installing the first one installs all. Their sizes are 100 bytes to about 130 kB. */
+/**
+ * Generates a binary tree of packages, so that installing the first package installs all packages. Their sizes range
+ * from 100 bytes to about 130 kB.
+ */
 export function makePackages(count: number): MadePackage[] {
   return Array.from({ length: count }, (_, index) => {
     const below = [2 * index + 1, 2 * index + 2].filter((child) => child < count);

@@ -9,7 +9,7 @@ const FOLDERS = [
   ...(process.env['PATH'] ?? '').split(':'),
 ];
 
-/** Programs that cause the traffic: this machine's npm, and programs from Debian packages. */
+/** Programs that generate the traffic: this machine's npm, and programs from Debian packages. */
 const NEEDED = [
   'nginx',
   'curl',
@@ -28,7 +28,9 @@ const NEEDED = [
 
 export type Program = (typeof NEEDED)[number];
 
-/** Returns whether tests that need these programs are skipped. With `CI` set, they are never skipped, and fail instead. */
+/**
+ * Returns whether tests that need these programs are skipped. If `CI` is set, they are never skipped, and fail instead.
+ */
 export function lacksApplications(): boolean {
   return process.env['CI'] === undefined && NEEDED.some((name) => find(name) === undefined);
 }
@@ -48,7 +50,7 @@ export function npm(): readonly string[] {
   return [process.execPath, realpathSync(program('npm'))];
 }
 
-/** Returns the environment of programs that were extracted but not installed. */
+/** Returns environment variables for programs whose packages were extracted but not installed. */
 export function libraries(): NodeJS.ProcessEnv {
   return { LD_LIBRARY_PATH: globSync(join(SERVERS, 'usr/lib/*-linux-gnu')).join(':') };
 }

@@ -21,7 +21,10 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** @param ready tells whether the server is ready. It must not try to connect, because a refused connection would cause an event. */
+  /**
+   * @param ready returns whether the server is ready. It must not try to connect, because a refused connection would
+   * cause an event.
+   */
   static async start(host: LanHost, command: readonly string[], ready: RegExp | (() => boolean)): Promise<Server> {
     const [program, args] = host.inside(...command);
     const env = { ...process.env, ...libraries() };

@@ -91,7 +91,7 @@ function startDns(host: LanHost, lan: Lan, hosts: Servers['hosts'], folder: stri
     `--dhcp-range=${lan.subnet}.100,${lan.subnet}.149,255.255.255.0,1h`,
     `--dhcp-leasefile=${join(folder, 'leases')}`,
   ];
-  // By default, dnsmasq pings an address before it leases the address, and gets no response.
+  // By default, dnsmasq pings an address before it leases the address. This ping receives no response.
   const quiet = ['--no-ping', '--dhcp-authoritative', '--pid-file=', '--user=root', '--log-facility=-'];
   const own = ['--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--local=/test/'];
   return Server.start(host, [program('dnsmasq'), ...own, ...quiet, ...leases, ...records], /DHCP, IP range/);

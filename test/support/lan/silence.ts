@@ -14,16 +14,19 @@ import { startServers } from './servers.ts';
 import { Traffic } from './traffic.ts';
 import { Watch } from './watch.ts';
 
-/** Time after which folded events (five seconds) have been sent. */
+/** Time after which folded events have been sent. Events are folded for five seconds. */
 const SETTLE_MS = 7_000;
-/** Maximum number of waits for expected events, which arrive late on a busy machine. */
+/** Maximum number of times to wait for expected events, which may arrive late on a busy machine. */
 const SETTLES_MAX = 10;
 
 export interface SilenceOptions {
   readonly seconds: number;
-  /** Share of a complete LAN's clients. */
+  /** Fraction of a complete LAN's clients. */
   readonly share: number;
-  /** Faults to inject afterwards while the applications continue. At least one is needed to prove that the silent agent can report. */
+  /**
+   * Faults that are injected afterwards while the applications continue. At least one fault is needed to prove that the
+   * agent, which has reported nothing so far, is able to report.
+   */
   readonly faults: readonly Fault[];
   /** Receives the report. */
   readonly write?: (report: object) => void;
@@ -82,7 +85,7 @@ export async function checkSilence({ seconds, share, faults, write }: SilenceOpt
 interface FaultReport {
   readonly name: string;
   readonly expected: readonly string[];
-  /** The reported events, and the error if the fault could not be injected. */
+  /** The reported events. If the fault could not be injected, also the error. */
   readonly seen: readonly string[];
   /** Unexpected events. */
   readonly unexpected: readonly EventRecord[];

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Work and errors that an application reports. */
+/** Amount of work and the errors that an application reports. */
 export interface Figures {
   runs: number;
   connections: number;
@@ -33,7 +33,7 @@ export class Traffic implements AsyncDisposable {
     this.#loops = activities.map((activity, index) => this.#loop(activity, index / activities.length));
   }
 
-  /** Waits for the runs that have started. */
+  /** Waits until all runs that have started are complete. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
     await Promise.all(this.#loops);

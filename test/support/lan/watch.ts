@@ -17,7 +17,10 @@ interface Series {
   readonly grown: number;
 }
 
-/** A built agent, and what it reports about the namespaces of a LAN in its event file and on its page. */
+/**
+ * A built agent, with the warnings and counters that it reports for the namespaces of a LAN. They are read from its
+ * event file and its page.
+ */
 export class Watch implements AsyncDisposable {
   readonly agent: AgentProcess;
   readonly #file: string;
@@ -45,7 +48,7 @@ export class Watch implements AsyncDisposable {
     this.#polling = this.#poll();
   }
 
-  /** Warnings from the LAN, including those whose namespace the agent does not know. */
+  /** Warnings from the LAN, including warnings whose namespace is unknown to the agent. */
   get warnings(): EventRecord[] {
     const lines = readFileSync(this.#file, 'utf8').split('\n').slice(0, -1);
     return lines
@@ -54,7 +57,7 @@ export class Watch implements AsyncDisposable {
       .filter((event) => this.#isOurs(event));
   }
 
-  /** Returns the sums of a counter over the LAN's namespaces by one label, without zeros. */
+  /** Returns the nonzero sums of a counter over the LAN's namespaces by one label. */
   totals(metric: string, label: string): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const { name, labels, grown: value } of this.#series.values()) {

@@ -1,14 +1,16 @@
 import type { Family } from '../scene.ts';
 
-/** Kernel feature that a pattern needs. The host may lack it, but guests have it as a module. */
+/**
+ * Kernel feature that a pattern needs. The host's kernel may lack it, but the guests' kernels provide it as a module.
+ */
 export type Needs = 'esp' | 'geneve' | 'gre' | 'ipip' | 'sit' | 'vlan';
 
-/** The twin of a pattern is the same traffic with one lost packet. This describes the loss. */
+/** The twin of a pattern consists of the same traffic with one lost packet. This interface describes the loss. */
 export interface Twin {
   readonly words: string;
   /**
-   * Drop reason that distinguishes the twin from the pattern. On a kernel without this reason, the agent counts neither as a drop. If undefined, the
-   * agent distinguishes them by the kernel function or by the packet.
+   * Drop reason that distinguishes the twin from the pattern. On kernels without this reason, the agent counts neither
+   * of them as a drop. If undefined, the agent distinguishes them by the kernel function or by the packet itself.
    */
   readonly reason?: string;
 }
@@ -24,14 +26,17 @@ export interface Pattern {
   readonly often?: true;
 }
 
-/** Traffic that is not in the catalogue. */
+/** Traffic that the catalogue does not include. */
 export interface NotShown {
   readonly title: string;
   readonly why: string;
 }
 
 const FILTERED: Twin = { words: 'a firewall drops one packet' };
-/** For packets to many receivers: only the reason distinguishes a filtered packet from an unwanted one. */
+/**
+ * For packets that are addressed to many receivers. Only the reason distinguishes a filtered packet from an unwanted
+ * packet.
+ */
 const FILTERED_SHARED: Twin = { ...FILTERED, reason: 'NETFILTER_DROP' };
 const DAMAGED_WORDS = 'a packet of the same kind arrives with a wrong checksum';
 const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };

@@ -21,7 +21,7 @@ def udp_exchange(t):
 
 @pattern
 def udp_unread(t):
-    """A socket is closed with unread datagrams."""
+    """Closes a socket that has unread datagrams."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     for _ in range(20):
         client.sendto(b"x" * 500, (t.address[t.b], t.port))
@@ -289,7 +289,7 @@ def multicast_to_all(t):
 
 @pattern
 def multicast_dns(t):
-    """Multicast DNS, in which only one of two hosts takes part."""
+    """Sends multicast DNS to two hosts, of which only one listens."""
     group = "ff02::fb" if t.v6 else "224.0.0.251"
     question = struct.pack("!6H", 0, 0, 1, 0, 0, 0) + b"\x05_http\x04_tcp\x05local\0" + struct.pack("!2H", 12, 1)
     cast(t, group, 5353, 2, question)

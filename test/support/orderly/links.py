@@ -14,7 +14,7 @@ TUNSETIFF = 0x400454CA
 
 
 class Bridged:
-    """A bridge in b with a port for a and some ports for c. The caller sets it up."""
+    """Creates a bridge in b, with one port for a and some ports for c. The caller sets it up."""
 
     def __init__(self, t, ports=1):
         self.t, self.name = t, t.name()
@@ -32,7 +32,7 @@ class Bridged:
     def up(self):
         t = self.t
         t.ip(t.b, f"link set {self.name} up")
-        # A port forwards only after the kernel has noticed that its peer is up.
+        # A bridge port forwards packets only after the kernel has noticed that its peer is up.
         ports = 1 + len(self.c)
         for _ in range(200):
             if t.run(t.b, "bridge", "link", "show").count("state forwarding") >= ports:

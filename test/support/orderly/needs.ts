@@ -17,12 +17,15 @@ const TRIES: Readonly<Record<Needs, (netns: TestNetns) => string>> = {
   vlan: (netns) => netns.ip('link add v link lo type vlan id 1'),
 };
 
-/** Tells which patterns of the catalogue this kernel supports. */
+/** Determines which patterns of the catalogue this kernel supports. */
 export class Kernel {
   readonly #known = new Map<Needs, boolean>();
   readonly #reasons = new DropReasons(new BpfSource(OBJECTS, DEFAULT_PATHS.sys));
 
-  /** Returns the number of drops that the agent counts in the twin, which is 0 if it cannot distinguish the twin from the pattern. */
+  /**
+   * Returns the number of drops that the agent counts in the twin. It is 0 if the agent cannot distinguish the twin
+   * from the pattern.
+   */
   dropsOf({ twin }: Pattern): 0 | 1 {
     return twin.reason === undefined || this.#reasons.number(twin.reason) !== undefined ? 1 : 0;
   }

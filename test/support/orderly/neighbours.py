@@ -11,7 +11,7 @@ BROADCAST = b"\xff" * 6
 
 @pattern
 def resolution(t):
-    """Both hosts resolve the address of the other one."""
+    """Both hosts resolve each other's address."""
     first, second = t.link(t.a, t.b)
     one, two = t.inner(1, 1), t.inner(1, 2)
     t.give(t.a, first, one)
@@ -74,7 +74,7 @@ def new_address(t):
         t.ip(t.a, f"addr add {six}/64 dev {first}")
         rest(1.6)
     else:
-        # The kernel does not implement RFC 5227, so this sends the ARP probe of a daemon.
+        # The kernel does not implement RFC 5227, so the test sends the ARP probe that a daemon would send.
         own = socket.inet_aton(six)
         mac = bytes.fromhex(t.mac_of(t.a, first).replace(":", ""))
         t.lose("arp operation request", family="arp")

@@ -1,4 +1,4 @@
-"""How connections end."""
+"""Ways in which connections are closed."""
 
 import socket
 import ssl
@@ -194,7 +194,7 @@ def close_tls_by_both(t):
 
 @pattern
 def close_tls_by_client(t):
-    """The server sends its close_notify after the client has closed, which responds with a reset."""
+    """The server sends its close_notify after the client has closed. The client's kernel responds with a reset."""
     client, peer = tls_connection(t)
     t.exchange(client, peer)
     t.lose_tcp(FIN)
@@ -225,7 +225,7 @@ def close_by_reset(t):
 
 @pattern
 def write_after_close(t):
-    """The server continues to write after the client has closed, which responds with a reset."""
+    """The server continues to write after the client has closed. The client's kernel responds with a reset."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     t.lose_tcp(FIN)

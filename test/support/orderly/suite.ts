@@ -27,7 +27,7 @@ export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
         .filter(({ family }) => isFor(pattern, family))
         .map(async (theatre) => ({ family: theatre.family, played: await theatre.play(pattern.id, twin) })),
     )) {
-      // The test may fail only after both have ended.
+      // The test must not fail before both have ended.
       if (result.status === 'rejected') throw result.reason;
       const { family, played } = result.value;
       unclassified.add(played);

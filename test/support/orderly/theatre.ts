@@ -15,10 +15,12 @@ const DISCARDS = 'netsonde_packet_discards_total';
 /** Second byte of the addresses by IP version. */
 const SUBNETS = { ipv4: 87, ipv6: 88 } as const satisfies Record<Family, number>;
 const FIRST_PORT = 21_000;
-/** Number of ports per pattern, because some use several consecutive ports. */
+/** Number of ports per pattern. Some patterns use several consecutive ports. */
 const PORTS_EACH = 30;
 
-/** Enables every probe with packet events, but none with latency events, which only show that the machine is busy. */
+/**
+ * Enables every probe of packet events, but no probe of latency events, which would only show that the machine is busy.
+ */
 const CONFIG = only(
   { packetloss: { limit: 1_000 }, tcpretrans: { limit: 1_000 }, tcpreset: { limit: 1_000 }, conntrack: true },
   { detail: 'full' },
@@ -35,7 +37,7 @@ export interface Played {
   readonly ofNode: number;
   /** Packets that the oracle counted in the namespaces. */
   readonly frees: readonly Freed[];
-  /** Packets that the oracle counted by an address of the theatre, because they had no device and socket. */
+  /** Packets that the oracle counted by an address of the theatre, because they had neither a device nor a socket. */
   readonly strayFrees: readonly Freed[];
   /** Warnings from the namespaces. */
   readonly warnings: readonly EventRecord[];
@@ -184,7 +186,7 @@ function furnish(a: Place, b: Place, c: Place): void {
   sh(`ip link add ${a.device} netns ${a.netns.name} type veth peer name ${b.device} netns ${b.netns.name}`);
   c.netns.ip(`link add ${c.device} type bridge`);
   for (const { netns, device, ipv4, ipv6 } of [a, b, c]) {
-    // A new device must announce itself immediately rather than during the next pattern.
+    // A new device must announce itself immediately, not during the next pattern.
     const quick = 'net.ipv6.conf.default.mldv2_unsolicited_report_interval=10';
     netns.exec(`sysctl -qw net.ipv4.ip_forward=0 ${quick} net.ipv6.conf.default.router_solicitations=0`);
     netns.exec(`sysctl -qw net.ipv6.conf.${device}.router_solicitations=0`);

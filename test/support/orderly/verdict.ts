@@ -4,7 +4,7 @@ import { type Played, total } from './theatre.ts';
 const sum = (rows: readonly Freed[]) => rows.reduce((count, row) => count + row.count, 0);
 
 /**
- * Returns the differences between the counts of a pattern and the expected ones; empty if there are none.
+ * Returns the differences between the counts of a pattern and the expected counts; empty if there are none.
  * @param wanted expected number of drops; 0 if nothing was lost or this kernel cannot distinguish the loss
  */
 export function faultsOf(played: Played, wanted: 0 | 1): string[] {
@@ -13,8 +13,8 @@ export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   const [known, stray] = [sum(frees), sum(strayFrees)];
   const faults: string[] = [];
   if (total(drops) !== wanted) faults.push(`${total(drops)} drops instead of ${wanted}: ${JSON.stringify(drops)}`);
-  // The agent counts a packet without device and socket for the namespace of the process or for the node, and other programs also cause counts of the
-  // node.
+  // If a packet has neither a device nor a socket, the agent counts it for the namespace of the current process or for
+  // the node. Other programs also cause counts for the node.
   if (counted < known || counted > known + stray || counted + ofNode < known + stray) {
     faults.push(`${counted} counted (the node: ${ofNode}), but ${known} freed and ${stray} astray`);
   }

@@ -27,13 +27,13 @@ class PlainFamily implements Family {
   #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
-  /** Values that a double cannot represent. */
+  /** Values that a double cannot represent exactly. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
   /** Dead entities, each with the cycle in which their values became final. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
-  /** Slots without a value before this cycle. */
+  /** Slots that had no value before this cycle. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
 
@@ -144,13 +144,16 @@ interface Row {
   readonly labels: Uint8Array;
   value: SampleValue;
   cycle: number;
-  /** If set, the row is never added to `*`. */
+  /** If set, the row is never collapsed into `*`. */
   keep: boolean;
 }
 
 /** Number of cycles after which a row without a new value is removed. */
 const STALE_CYCLES = 16;
-/** Maximum number of removed counter rows that are remembered per entity. A remembered row continues when it returns, instead of starting at zero. */
+/**
+ * Maximum number of removed counter rows to remember per entity. A remembered row that reappears continues from its
+ * last value instead of starting at zero.
+ */
 const ABSENT_MAX = 256;
 
 /** Rows by entity and label values. */
@@ -170,7 +173,7 @@ class LabelledFamily implements Family {
   /** Rendered labels, which all entities share. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** New rows and rows that restarted while they were removed, each with its slot. */
+  /** New rows and rows whose counters restarted while they were removed, each with its slot. */
   readonly #fresh = new Map<Row, number>();
   readonly #births = new Births<Row>();
 

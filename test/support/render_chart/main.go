@@ -1,5 +1,5 @@
-// Renders a Helm chart as helm template does. Supports only the parts of Helm that our chart uses: the chart's values with those of a file merged
-// in, sprig, include, toYaml, fromYaml, .Files.Get, .Release and .Chart. Prints the documents, each with its template's name.
+// Renders a Helm chart as helm template does. Supports only the parts of Helm that our chart uses: the chart's values merged with
+// the values of a file, sprig, include, toYaml, fromYaml, .Files.Get, .Release and .Chart. Prints the documents, each with its template's name.
 //
 //	render_chart CHART VALUES NAMESPACE RELEASE
 package main

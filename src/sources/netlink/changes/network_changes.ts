@@ -9,14 +9,14 @@ import { type Change, NetworkState } from './network_state.ts';
 import { decodeNotices, RTM, type What } from './notices.ts';
 
 /**
- * enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE. They
- * need no privilege.
+ * Multicast groups of enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE,
+ * IPV6_RULE. Joining them needs no privilege.
  */
 const GROUPS = [1, 3, 5, 7, 8, 9, 11, 19];
 
 /**
- * Holds the notifications of a starting node, which take 4 KiB for each message about a device. Without CAP_NET_ADMIN
- * the kernel grants only net.core.rmem_max.
+ * Size of the queue, enough for the notifications of a starting node, which take 4 KiB for each message about a device.
+ * Without CAP_NET_ADMIN, the kernel grants only net.core.rmem_max.
  */
 const QUEUE_BYTES = 8 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
@@ -29,15 +29,15 @@ const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
  */
 const PAUSE_MS = 1_000;
 /**
- * Delay before a read, because the kernel reports that a device went down before it removes the routes
- * (net/core/dev.c, __dev_notify_flags()).
+ * Delay before a read. It is needed because the kernel reports that a device went down before it removes the routes of
+ * the device (net/core/dev.c, __dev_notify_flags()).
  */
 const SETTLE_MS = 100;
 /** Maximum number of buffers to receive without a pause, so that fast changes cannot block the thread. */
 const BATCHES_MAX = 64;
 
 const ALL: readonly What[] = ['link', 'address', 'route', 'rule', 'neighbour'];
-/** Size of the longest header in a dump request. The kernel reads only the address family in it. */
+/** Size of the longest header in a dump request. The kernel reads only the address family from it. */
 const HEADER_BYTES = 16;
 
 export interface NetworkChangesOptions {
@@ -47,7 +47,7 @@ export interface NetworkChangesOptions {
   readonly told: (change: Change, state: NetworkState) => void;
   /** Called when notifications were lost. */
   readonly overran: () => void;
-  /** Maximum bytes that the kernel queues; 8 MiB by default. */
+  /** Maximum number of bytes that the kernel queues; 8 MiB by default. */
   readonly queueBytes?: number;
 }
 
@@ -64,7 +64,7 @@ export class NetworkChanges implements AsyncDisposable {
   #isStale = false;
   #readMs = Number.NEGATIVE_INFINITY;
   readonly #ending = new AbortController();
-  /** False while the initial state is being read, whose rows do not count as changes. */
+  /** False while the initial state is being read. Rows of the initial state do not count as changes. */
   #begun = false;
 
   private constructor(options: NetworkChangesOptions) {
@@ -98,7 +98,7 @@ export class NetworkChanges implements AsyncDisposable {
     }
   }
 
-  /** True if the last attempt to read the state failed, so the state may be wrong until the next attempt. */
+  /** True if the last attempt to read the state failed. The state may then be wrong until the next attempt. */
   get isStale(): boolean {
     return this.#isStale;
   }
@@ -168,8 +168,8 @@ export class NetworkChanges implements AsyncDisposable {
   }
 
   /**
-   * Reads the requested parts of the state. Notifications that are already queued are processed first. Later ones
-   * wait in the kernel because they are newer than the dump.
+   * Reads the requested parts of the state. Notifications that are already queued are processed first. Later
+   * notifications wait in the kernel because they are newer than the dump.
    * @returns false if a dump failed; the failure is counted and the part remains requested
    */
   async #read(): Promise<boolean> {
@@ -193,7 +193,7 @@ export class NetworkChanges implements AsyncDisposable {
     return true;
   }
 
-  /** Empties the socket because after an overrun the kernel drops notifications until it is empty. */
+  /** Empties the socket. After an overrun, the kernel drops notifications until the socket is empty. */
   #drain(): void {
     for (let batches = 0; batches < BATCHES_MAX; batches++) if (this.#subscription?.receive() !== false) return;
   }

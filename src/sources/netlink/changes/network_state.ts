@@ -18,8 +18,8 @@ export type Change =
     };
 
 /**
- * Maximum number of links, of routes, of addresses, of rules and of failed neighbours. Further ones are not stored,
- * but counted.
+ * Maximum number of links, routes, addresses, rules and failed neighbours, each. Further objects are counted but not
+ * stored.
  */
 export const REMEMBERED_MAX = 16_384;
 
@@ -54,9 +54,9 @@ export class NetworkState {
 
   /**
    * Applies one notification.
-   * @returns a part of the state that must be read again; for IPv4 routes that are removed with a device or an
-   *   address, the kernel sends no notification (net/ipv4/fib_trie.c, fib_table_flush()), and for a hop that leaves a
-   *   multipath route it sends a partial one
+   * @returns a part of the state that must be read again, or undefined. For IPv4 routes that are removed together with
+   *   a device or an address, the kernel sends no notification (net/ipv4/fib_trie.c, fib_table_flush()). For a hop that
+   *   leaves a multipath route, it sends a partial notification.
    */
   apply(notice: Notice): What | undefined {
     switch (notice.what) {
@@ -76,7 +76,7 @@ export class NetworkState {
     }
   }
 
-  /** Applies a complete dump. Rows that are missing in it are removed. */
+  /** Applies a complete dump. Stored rows that are missing in the dump are removed. */
   replace(what: What, rows: readonly Notice[]): void {
     switch (what) {
       case 'link':
@@ -217,7 +217,7 @@ export class NetworkState {
     this.#note(now);
   }
 
-  /** Reports only neighbours that had not failed before. */
+  /** Reports only neighbours that had not already failed. */
   #replaceFailed(rows: readonly Notice[]): void {
     const failed = rows.filter((row) => row.what === 'neighbour').filter((row) => row.failed);
     const left = new Set(failed.map(({ ifindex, address }) => `${ifindex} ${address}`));

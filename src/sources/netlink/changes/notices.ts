@@ -21,7 +21,7 @@ import { decodeRoute, type Route } from './routes.ts';
  * net/ipv4/{devinet,fib_semantics}.c, net/ipv6/{addrconf,route}.c.
  */
 
-/** Message types RTM_NEW…. The types RTM_DEL… and RTM_GET… are higher by one and two. */
+/** Message types RTM_NEW…. The matching RTM_DEL… and RTM_GET… types are higher by one and two. */
 export const RTM = { link: 16, address: 20, route: 24, neighbour: 28, rule: 32 } as const;
 export type What = keyof typeof RTM;
 
@@ -38,7 +38,7 @@ export interface Link extends Device {
   readonly mtu: number;
 }
 
-/** A reported object, which either exists or is gone. */
+/** A reported object, which either exists or was removed. */
 export type Notice =
   | { readonly what: 'link'; readonly gone: boolean; readonly link: Link }
   | { readonly what: 'address'; readonly gone: boolean; readonly family: Family; readonly key: string }
@@ -137,7 +137,7 @@ function decodeAddress(payload: Span, gone: boolean, family: Family, malformed: 
   return { what: 'address', gone, family, key: `${ifindex} ${address}/${prefix}` };
 }
 
-/** Decodes a rule. The key excludes the flags because they change when the device of the rule is added or removed. */
+/** Decodes a rule. The key excludes the flags, because they change when the device of the rule is added or removed. */
 function decodeRule(payload: Span, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
   if (length(payload) < RULE_HEADER.bytes) {
     malformed('a rule without its header');

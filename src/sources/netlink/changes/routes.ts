@@ -27,7 +27,7 @@ export interface Route {
   /** Identifies the route by family, table, destination, TOS, metric and source. */
   readonly key: string;
   readonly hops: readonly Hop[];
-  /** All other properties of the route as a text for comparison. */
+  /** All other properties of the route, as text for comparison. */
   readonly value: string;
 }
 
@@ -35,7 +35,7 @@ export interface Route {
 const RTMSG = { bytes: 12, prefix: 1, sourcePrefix: 2, tos: 3, table: 4, type: 7, flags: 8 } as const;
 /** Flag of cached routes to a single destination. */
 const RTM_F_CLONED = 0x200;
-/** Table of local addresses, which are counted as addresses. */
+/** Table of local addresses. Its changes are counted as changes of addresses. */
 const RT_TABLE_LOCAL = 255;
 
 const RTA_DST = 1;
@@ -62,7 +62,7 @@ const NLM_F_APPEND = 0x800;
 const ANY: Readonly<Record<Family, string>> = { ipv4: '0.0.0.0', ipv6: '::' };
 
 /**
- * Decodes a route. `replaces` says that it replaces all routes with the same key.
+ * Decodes a route. `replaces` means that the route replaces all routes with the same key.
  * @returns undefined for cached routes and routes in the table `local`
  */
 export function decodeRoute(

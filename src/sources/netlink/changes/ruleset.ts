@@ -17,7 +17,7 @@ import {
 } from '../message.ts';
 
 /**
- * Follows changes of nftables rules, including those by iptables-nft. For each transaction the kernel sends a
+ * Follows changes of nftables rules, including changes made by iptables-nft. For each transaction, the kernel sends one
  * notification per changed object, and finally one for the new generation with the process that committed it. Kernel:
  * net/netfilter/nf_tables_api.c, nf_tables_gen_notify(); include/uapi/linux/netfilter/nf_tables.h. Numbers in
  * attributes are big-endian.
@@ -45,7 +45,7 @@ const FAMILIES: Readonly<Record<number, string>> = {
   10: 'ip6',
 };
 
-/** Sized for kube-proxy, which replaces thousands of rules in one transaction. */
+/** Size of the queue, enough for kube-proxy, which replaces thousands of rules in one transaction. */
 const QUEUE_BYTES = 4 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
 const BUFFER_BYTES = 128 * 1024;
@@ -143,7 +143,7 @@ export class RulesetChanges implements Disposable {
     this.#tables.clear();
   }
 
-  /** Advances to a generation. Ignores lower numbers, which come from older notifications. */
+  /** Advances to a generation. Ignores lower numbers because they come from older notifications. */
   #reach(generation: number | undefined): void {
     if (generation === undefined) return;
     if (this.#generation !== undefined) this.#changes += Math.max(0, generation - this.#generation);
