@@ -95,7 +95,9 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
       expect(event).toMatchObject({ address: '::', length: BACKLOG + 1, limit: BACKLOG });
       expect(event['sockets']).toBeLessThanOrEqual(LISTENERS);
     }
-    expect(of(SHARED)[0]?.message).toMatch(/^The accept queue of \[::\]:7201 was full: in the last \d+ s, \d+ segments/);
+    expect(of(SHARED)[0]?.message).toMatch(
+      /^The accept queue of \[::\]:7201 was full: in the last \d+ s, \d+ segments/,
+    );
     expect(of(BUSY)).toEqual([]);
   });
 
