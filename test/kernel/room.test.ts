@@ -53,6 +53,6 @@ it('is degraded, and reports the owner whose room is used up', async () => {
     expect(sampleValue(page, 'netsonde_probe_state', { probe: 'socketlatency', state: 'degraded' })).toBe(1);
   });
   await eventually(() =>
-    expect(status('socketlatency')?.reason).toMatch(/^socket_histograms: .* used up the 1 rows of a Pod: /),
+    expect(status('socketlatency')?.reason).toMatch(/^socket_histograms: .* used up the 1 rows of a Pod; /),
   );
 });
