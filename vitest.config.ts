@@ -11,6 +11,7 @@ const ALONE: Readonly<Record<string, string>> = {
   'test/kernel/conntrack_churn.test.ts': 'reads the tables of all namespaces within half a second',
   'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which must be counted',
   'test/kernel/fd_many.test.ts': 'opens half a million descriptors, which every other agent would count',
+  'test/kernel/flow_exact.test.ts': 'needs rows that the namespaces of other tests would share',
   'test/kernel/netiftxlatency.test.ts': 'measures how long packets wait in the kernel',
   'test/kernel/process_table.test.ts': 'compares all processes of the machine',
   'test/kernel/short_pods.test.ts':

@@ -4,6 +4,7 @@ import { endConsumer } from '#bpf/generated/tcp_ends.ts';
 import { tcpRowsWanted } from '#bpf/generated/tcpsummary.ts';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
+import type { RowsWalk } from '#sources/sockets/snapshot.ts';
 import type { SharedRows } from '#sources/sockets/walk.ts';
 import type { Sources } from '#sources/sources.ts';
 import { COUNTED } from './counts.ts';
@@ -213,7 +214,11 @@ export class TcpEnds implements TcpEndsProvider {
     if (wanted === 0) this.#shared = undefined;
     else
       this.#shared = Object.assign(
-        this.#shared ?? { maps: object.shared, node: this.#options.sources.netns.node?.id },
+        this.#shared ?? {
+          maps: object.shared,
+          node: this.#options.sources.netns.node?.id,
+          walked: (walk: RowsWalk) => this.#walked(walk),
+        },
         { wanted },
       );
   }
@@ -234,15 +239,36 @@ export class TcpEnds implements TcpEndsProvider {
     const { sockets } = this.#options.sources;
     const object = this.#object;
     if (object === undefined) return;
+    const hasRows = sockets.health.reader === 'pass' && (await sockets.read(cycle)).hasRows;
     // Without a walk, only ended sockets are counted, because the fallback does not update rows.
-    const walk = sockets.health.reader === 'pass' ? (await sockets.read(cycle)).rows : undefined;
+    if (!hasRows && object === this.#object) this.#take(undefined);
+  }
+
+  /** Updates the tables after a walk, which must not fail for other probes. */
+  #walked(walk: RowsWalk): void {
+    try {
+      this.#take(walk);
+    } catch (error) {
+      this.#options.warn(`rows of TCP connections could not be read: ${(error as Error).message}`);
+    }
+  }
+
+  /** Updates the tables. @param walk the walk that has just ended; undefined if no walk can run */
+  #take(walk: RowsWalk | undefined): void {
+    const object = this.#object;
     const room = this.#room;
-    if (object !== this.#object || room === undefined) return;
+    if (object === undefined || room === undefined) return;
     this.#left = walk?.left ?? 0;
     const taken = room.taken();
     const rows = object.shared.flow_rows.dump();
     const rests = object.rests();
-    for (const { table } of this.#users) table?.take({ rows, rests, walk: walk?.walk });
+    for (const { use, table } of this.#users) {
+      const isListening = use.roles?.includes('listener') === true;
+      // A walk that began before the table existed has not read its sockets.
+      const isUpdated =
+        walk === undefined || (walk.updated & (isListening ? tcpRowsWanted.listens : tcpRowsWanted.flows)) !== 0;
+      if (isUpdated) table?.take({ rows, rests, walk: walk?.walk });
+    }
     room.allow(taken, this.#clear(rows, walk?.evict));
   }
 

@@ -33,14 +33,14 @@ describe('flows', () => {
     const { violations, scrapes, edges, last, sums } = await runFlows({
       traffic,
       open: flowAgent({ rows: MANY_ROWS, ...ALL_EDGES }, { tcpconnect: { enabled: true } }),
-      rests: 15,
+      rests: 8,
       connections: 150,
       scrapers: 2,
       restarts: [],
       isComplete: true,
     });
     expect(violations).toEqual([]);
-    expect(scrapes).toBeGreaterThan(15);
+    expect(scrapes).toBeGreaterThan(8);
     expect(edges).toBeGreaterThan(64);
     const failures = failuresOf(sums);
     const shown = Object.keys(failures).map((key) => {
@@ -57,8 +57,8 @@ describe('flows', () => {
     const { violations, exact, edges, last, sums } = await runFlows({
       ...PRESSED,
       traffic,
-      rests: 60,
-      restarts: [30],
+      rests: 24,
+      restarts: [12],
     });
     expect(violations).toEqual([]);
     expect(sampleValue(last, 'netsonde_flow_evicted_rows_total', {})).toBeGreaterThan(0);

@@ -77,6 +77,8 @@ export const NO_SOCKETS: TcpSummary = {
 export interface RowsWalk {
   /** Number of the walk. */
   readonly walk: number;
+  /** Rows that the walk has updated: bits of `tcpRowsWanted`. */
+  readonly updated: number;
   /** Number of connections that were left out. They are counted only when they end. */
   readonly left: number;
   /** Makes the programs stop counting in the row with this key. The row can be deleted after the next walk. */
@@ -84,8 +86,8 @@ export interface RowsWalk {
 }
 
 export interface TcpSnapshot {
-  /** Walk that updated the rows of ended sockets; undefined if no walk did. */
-  readonly rows?: RowsWalk | undefined;
+  /** True if a walk has updated the rows of ended sockets. */
+  readonly hasRows?: boolean;
   /** Returns undefined if the namespace could not be read. The failure is counted. */
   summary(id: NetnsId): TcpSummary | undefined;
 }

@@ -14,14 +14,7 @@ import { KIND } from '../bpf/btf.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { KernelWalk } from '../walk_source.ts';
-import {
-  type AcceptQueue,
-  byFullness,
-  NO_SOCKETS,
-  type RowsWalk,
-  type TcpSnapshot,
-  type TcpSummary,
-} from './snapshot.ts';
+import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
 import {
   FLOW_MAPS,
   type ListOwners,
@@ -158,9 +151,10 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   async #read(cycle: Cycle): Promise<TcpSnapshot> {
     if (this.#options.shared() !== this.#shared) await this.#load(this.#rows);
     for (let walks = 1; ; ) {
+      const updated = this.#shared?.wanted ?? 0;
       await walkSockets(
         this.#object,
-        { walk: ++this.#walk, listenersOnly: false, rows: this.#shared?.wanted ?? 0 },
+        { walk: ++this.#walk, listenersOnly: false, rows: updated },
         this.#options,
         this.#progress,
         cycle,
@@ -169,7 +163,7 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
       const isFull = tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0;
       if (isFull && this.#rows < TCP_ROWS_MAX) await this.#load(2 * this.#rows);
       else if (tcpProgress.rowsFull(at, 0) > 0) throw new Error(`TCP sockets in more than ${TCP_ROWS_MAX} namespaces`);
-      else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot();
+      else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot(updated);
       else if (walks++ === WALKS_MAX) throw new Error(`the TCP sockets changed under ${WALKS_MAX} walks`);
     }
   }
@@ -190,7 +184,8 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
     }
   }
 
-  #snapshot(): TcpSnapshot {
+  #snapshot(updated: number): TcpSnapshot {
+    if (updated !== 0) this.#reportRows(updated);
     // Connections are counted even if accept queues were left out, so that a Pod that listens on every port does not
     // hide other Pods.
     const at = this.#progressView;
@@ -213,19 +208,20 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
       else summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
     });
     return {
-      rows: this.#rowsWalk(),
+      hasRows: updated !== 0,
       summary: (id) => (left.has(id) ? undefined : (summaries.get(id) ?? NO_SOCKETS)),
     };
   }
 
-  #rowsWalk(): RowsWalk | undefined {
-    if (this.#shared === undefined) return undefined;
+  /** Reports the walk to the owner of the shared rows. */
+  #reportRows(updated: number): void {
     const object = this.#object;
-    return {
+    this.#shared?.walked({
       walk: this.#walk,
+      updated,
       left: tcpProgress.flowsLeft(this.#progressView, 0),
       evict: (key) => void object.run('flow_evict', new BigUint64Array(key.slice().buffer)),
-    };
+    });
   }
 
   #leftOut(path: string, count: number, what: string): string[] {

@@ -3,6 +3,7 @@ import { type Layout, tcpProgress } from '#bpf/generated/tcpsummary.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { LoadedObject } from '../bpf/source.ts';
+import type { RowsWalk } from './snapshot.ts';
 
 export const SLICE_US = 400;
 export const WALK_MS = 100;
@@ -27,6 +28,8 @@ export interface SharedRows {
   readonly node: NetnsId | undefined;
   /** Rows that are currently needed, as bits of `tcpRowsWanted`. */
   readonly wanted: number;
+  /** Called at the end of each walk, before the next walk can change the rows. */
+  walked(walk: RowsWalk): void;
 }
 
 /** Writes the owner of each namespace into an object until the result is disposed (src/bpf/common/share.bpf.h). */
