@@ -79,7 +79,7 @@ export class BpfObject implements Disposable {
     return new BpfObject(path, handle);
   }
 
-  /** Selects the programs to load. All other programs are not loaded into the kernel. */
+  /** Selects the programs to load. No others are loaded into the kernel. */
   choosePrograms(names: readonly string[]): void {
     for (const name of names) {
       if (!this.programs.some((program) => program.name === name)) {

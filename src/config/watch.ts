@@ -12,7 +12,8 @@ export const DOCUMENT_BYTES_MAX = 256 * 1024;
 /** Milliseconds to wait after a change, so that several changes in quick succession cause only one read. */
 const SETTLE_MS = 50;
 /**
- * Milliseconds without a change after which a file counts as completely written, because some programs write in place.
+ * A file is considered completely written once it has not changed for this many milliseconds. The wait is needed
+ * because some programs write files in place instead of renaming them.
  */
 const REST_MS = 300;
 /** Milliseconds after which a file is used even though it keeps changing. */

@@ -55,7 +55,7 @@ export function hasRest(object: BpfObject): boolean {
 }
 
 /**
- * Deletes the entries of dead namespaces. Returns the number of entries of each other namespace.
+ * Deletes the entries of dead namespaces. Returns the number of entries left for each remaining namespace.
  * @param gone called with each deleted entry
  */
 export function sweepMap(

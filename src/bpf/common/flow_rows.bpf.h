@@ -136,8 +136,8 @@ const volatile __u64 node_netns = 0;
 
 /*
  * Returns the role of a connection. An accepted socket inherits the backlog of its listening socket, whereas a client's
- * backlog is 0. If the listening socket's backlog is also 0, the interface of the SYN distinguishes the roles. The
- * kernel stores this interface only in accepted sockets, and no process can change it on a TCP socket (kernel:
+ * backlog is 0. If the listening socket's backlog is also 0, the ingress interface of the SYN tells them apart:
+ * the kernel stores it only in accepted sockets, and no process can change it on a TCP socket (kernel:
  * net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock(); net/ipv6/tcp_ipv6.c, tcp_v6_syn_recv_sock()).
  */
 static __always_inline __u8 flow_role_of(__u32 backlog, int interface, int interface6)

@@ -23,10 +23,9 @@ struct histogram {
 EVENT_RECORD(histogram);
 
 /*
- * Defines a map of histogram structs by namespace cookie, and the function histograms_of(), which creates the entry of
- * a namespace on first use. If the owner of a namespace has no free row, the namespace uses a row that all such
- * namespaces of the owner share. The histograms are shared by all CPUs because per-CPU histograms for 110 Pods would
- * take 63 MB with 128 possible CPUs.
+ * Defines a map of histogram structs keyed by namespace cookie, and histograms_of(), which creates a namespace's entry
+ * on first use. Once an owner has no free rows, its further namespaces share a single row. The histograms are shared by
+ * all CPUs because per-CPU histograms for 110 Pods would take 63 MB with 128 possible CPUs.
  */
 #define NETNS_HISTOGRAMS(name)                                                                 \
 	struct {                                                                               \

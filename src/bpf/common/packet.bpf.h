@@ -144,8 +144,8 @@ static __always_inline __u64 device_netns(struct sk_buff *skb)
 }
 
 /*
- * Returns the cookie of a packet's namespace, which is the namespace of its device or otherwise of its socket; 0 if
- * it has neither. @param receiver untyped pointer, see plain_argument()
+ * Returns the cookie of a packet's namespace: that of its device or, failing that, of its socket; 0 if it has
+ * neither. @param receiver the receiving socket, passed as an untyped pointer, see plain_argument()
  */
 static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
 {

@@ -53,7 +53,8 @@ it('visits every namespace once, even while others start and end between slices'
             if (hasOther) list.read(other++ % list.ids.length, 3, 0n);
             const result = list.read(skip, count, goesOn);
             const now = pending.shift();
-            // The list changes after the slice was read. The first namespace is that of the walk itself, so it remains.
+            // The list changes after the slice has been read. The first namespace is the one that the walk runs in, so it
+            // is never removed.
             for (const at of now?.removed ?? []) {
               const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
               if (gone !== undefined) always.delete(gone);

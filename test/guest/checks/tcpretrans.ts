@@ -25,8 +25,8 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /**
- * Plays a case. Checks the counts by cause against the kernel's counters, and checks that each retransmission caused
- * one event.
+ * Runs one case. Checks the counts by cause against the kernel's counters, and that each retransmission produced
+ * exactly one event.
  */
 async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: number): Promise<void> {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };

@@ -11,7 +11,7 @@ from ends import TCP_USER_TIMEOUT
 from kinds import close_any, exchange
 from sums import sums
 
-# The kernel gives up at the first of these limits: the number of SYN retransmissions, and the time in milliseconds.
+# The kernel gives up when either limit is reached: the number of SYN retransmissions or the time in milliseconds.
 SYN_RETRIES, SYN_MS = 1, 1_200
 # linux/in.h; since Linux 6.3
 IP_LOCAL_PORT_RANGE = 51
