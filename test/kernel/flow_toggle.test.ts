@@ -10,7 +10,7 @@ const SHARING = ['flow', 'tcpconnect', 'tcpsummary'] as const;
 type Sharing = (typeof SHARING)[number];
 
 /** `npm run test:soak` has 200. */
-const TOGGLES = Number(process.env['TOGGLES'] ?? 24);
+const TOGGLES = Number(process.env['TOGGLES'] ?? 9);
 const PORT = 7_500;
 const CONNECTIONS = 3;
 const BYTES = 1_000;
