@@ -39,6 +39,7 @@ enum flow_field {
 };
 
 #define FLOW_FIELDS 11
+#define FIRST_RARE FIELD_RETRANSMITTED_SEGMENTS /* most connections have none of these */
 
 /* How established connections ended, followed by the causes of connections that were not established. */
 enum flow_end {
@@ -199,8 +200,9 @@ static __always_inline void flow_add_round_trip(struct flow_row *row, __u32 micr
 {
 	__u32 bucket = 0;
 
+	/* Without branches, each of which the verifier would follow. */
 	for (__u32 bound = 0; bound < ROUND_TRIP_BOUNDS; bound++)
-		bucket += microseconds > 64U << (2 * bound);
+		bucket += ((64ULL << (2 * bound)) - microseconds) >> 63;
 	barrier_var(bucket);
 	if (bucket > ROUND_TRIP_BOUNDS)
 		return;
