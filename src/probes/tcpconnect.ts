@@ -149,7 +149,10 @@ export const tcpconnect = defineProbe({
   events,
   options: { buckets: bucketsOption('1ms', '4s') },
   hooks: TCP_ENDS_HOOKS,
-  requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'BTF, ring buffers and atomic operations with a result (5.12).',
+  },
   measured: { note: 'Not measured yet.' },
   open: async (scope, _, settings) => {
     const { podFilter, limit, options } = settings;

@@ -229,17 +229,26 @@ static __always_inline void read_counts(__u64 *counts, const struct sock *sk, co
  * The first add is a full barrier on every architecture because its result is used. Another CPU that sees one of the
  * later adds therefore also sees that the kernel has removed the socket from the hash. The walk relies on that.
  */
-static __always_inline void add_counts(struct flow_row *row, const __u64 *counts, __u8 end)
+static __always_inline bool add_end(struct flow_row *row, __u8 end)
 {
-	__u64 before, rare = 0;
+	__u64 before;
 	__u32 place = end;
 
 	/* One register for the check and the access, because the verifier does not follow a copy. */
 	barrier_var(place);
 	if (place >= FLOW_ENDS)
-		return;
+		return false;
 	before = __sync_fetch_and_add(&row->ends[place], 1);
 	barrier_var(before);
+	return true;
+}
+
+static __always_inline void add_counts(struct flow_row *row, const __u64 *counts, __u8 end)
+{
+	__u64 rare = 0;
+
+	if (!add_end(row, end))
+		return;
 	for (int field = 0; field < FIRST_RARE; field++)
 		__sync_fetch_and_add(&row->closed[field], counts[field]);
 	/* One branch for all: the verifier follows each branch, and a branch for each field takes it a second. */
@@ -400,15 +409,13 @@ static __always_inline void count_listener_end(const struct tcp_ends_wanted *wan
 	struct flow_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .role = ROLE_LISTENER};
 	__u32 drops = BPF_CORE_READ(sk, sk_drops.counter);
 	struct flow_row *row;
-	__u64 counts[FLOW_FIELDS] = {};
 
 	if (!wanted->listens || !drops)
 		return;
 	key.port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
-	counts[FIELD_CONNECTIONS] = drops;
 	row = flow_row_of(&key, sk->__sk_common.skc_net.net);
-	if (row)
-		add_counts(row, counts, END_CLOSED);
+	if (row && add_end(row, END_CLOSED))
+		__sync_fetch_and_add(&row->closed[FIELD_CONNECTIONS], drops);
 }
 
 /* Returns the duration of a handshake in nanoseconds; 0 if its start is unknown. */

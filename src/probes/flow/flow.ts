@@ -225,7 +225,7 @@ export const flow = defineProbe({
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8); 6.1 for the counts of open connections.',
+    kernel: 'BTF, ring buffers and atomic operations with a result (5.12); 6.1 for the counts of open connections.',
   },
   measured: { note: 'Not measured yet.' },
   open: async (scope, { sockets }, { events, limit, options, podFilter, records }) => {
