@@ -6,15 +6,15 @@ export const FILE = 'tcp_ends.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'node_netns' | 'delay';
-  readonly map: 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'flow_rows' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'connect_times' | 'tcp_ends_wanted' | 'end_ledgers' | 'slow_connects';
+  readonly map: 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'flow_rows' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'tcp_ends_wanted' | 'end_ledgers' | 'connect_times' | 'slow_connects';
   readonly program: 'tcp_end' | 'tcp_end_again' | 'tcp_end_third' | 'tcp_end_retransmit';
 }
 
 /** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
-  connect_times: 1024,
   tcp_ends_wanted: 1,
   end_ledgers: 3,
+  connect_times: 1024,
   slow_connects: 4096,
 } as const;
 
@@ -41,8 +41,8 @@ export const slowConnect = {
 
 /** struct tcp_end_event */
 export const tcpEndEvent = {
-  SIZE: 176,
-  offsets: { time: 0, netns: 8, cgroup: 16, counts: 24, tuple: 112, connect: 152, roundTrip: 156, roundTripMin: 160, retransmits: 164, role: 168, state: 169, end: 170, consumers: 171 },
+  SIZE: 168,
+  offsets: { time: 0, netns: 8, cgroup: 16, counts: 24, tuple: 112, connect: 152, roundTrip: 156, roundTripMin: 160, role: 164, state: 165, end: 166, consumers: 167 },
   time: (view: DataView, at: number) => readCounter(view, at + 0),
   netns: (view: DataView, at: number) => readCounter(view, at + 8),
   cgroup: (view: DataView, at: number) => readCounter(view, at + 16),
@@ -51,11 +51,10 @@ export const tcpEndEvent = {
   connect: (view: DataView, at: number) => view.getUint32(at + 152, true),
   roundTrip: (view: DataView, at: number) => view.getUint32(at + 156, true),
   roundTripMin: (view: DataView, at: number) => view.getUint32(at + 160, true),
-  retransmits: (view: DataView, at: number) => view.getUint32(at + 164, true),
-  role: (view: DataView, at: number) => view.getUint8(at + 168),
-  state: (view: DataView, at: number) => view.getUint8(at + 169),
-  end: (view: DataView, at: number) => view.getUint8(at + 170),
-  consumers: (view: DataView, at: number) => view.getUint8(at + 171),
+  role: (view: DataView, at: number) => view.getUint8(at + 164),
+  state: (view: DataView, at: number) => view.getUint8(at + 165),
+  end: (view: DataView, at: number) => view.getUint8(at + 166),
+  consumers: (view: DataView, at: number) => view.getUint8(at + 167),
 } as const;
 
 /** struct tcp_ends_wanted */
