@@ -116,7 +116,12 @@ async function check({
 /** Renders a table of the probes and a table of the hooks. */
 function tables({ probes, hooks }: CheckReport): string {
   const states = probes.map(({ name, state, reader, reason }) => [name, state, reader, reason]);
-  const points = hooks.map(({ probe, what, hooks, reason }) => [probe, what, hooks.join(', ') || 'none', reason]);
+  const points = hooks.map(({ probe, what, hooks, reason }) => [
+    probe,
+    what,
+    [...new Set(hooks)].join(', ') || 'none',
+    reason,
+  ]);
   return [
     renderTable([['PROBE', 'STATE', 'READER', 'REASON'], ...states]),
     renderTable([['PROBE', 'SEES', 'HOOK', 'REASON'], ...points]),

@@ -2,8 +2,9 @@ import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, ownerSlot } from '#bpf/generated/common.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type Owners, SLOTS } from './owners.ts';
-import { bytesOf, readSlots, roomOf } from './room.ts';
+import { bytesOf, describeFull, readSlots, roomOf } from './room.ts';
 
+const ROWS: CommonLayout['map'] = 'flow_rows';
 const TAKEN: CommonLayout['map'] = 'flow_taken';
 const ALLOWED: CommonLayout['map'] = 'flow_allowed';
 
@@ -45,13 +46,29 @@ export class FlowRoom implements Disposable {
     for (let slot = 0; slot < ownerSlot.first; slot++) this.#write(slot, 0);
     this.#followed = owners.follow({
       listed: (_, slot) => {
+        if (this.#listed.has(slot)) return;
         this.#listed.add(slot);
-        // If the slot had an earlier owner, the allowance of that owner is still in the map.
-        if (this.#written[slot] === 0) this.#write(slot, 0);
+        // An earlier owner of the slot may have used up its allowance.
+        this.#held[slot] = 0;
+        this.#takenBefore[slot] = this.#takenBy(slot);
+        this.#write(slot, this.#takenBefore[slot] as number);
       },
       unlisted: () => undefined,
       freed: (slot) => void this.#listed.delete(slot),
     });
+  }
+
+  /** Owners without rows left, for the operator. */
+  get degraded(): string[] {
+    const full = [...this.#held.keys()].filter(
+      (slot) => (this.#held[slot] as number) > 0 && (this.#held[slot] as number) >= this.#limitOf(slot),
+    );
+    return describeFull(
+      ROWS,
+      full,
+      { ofOwner: this.each, ofUnlisted: this.#limitOf(ownerSlot.unlisted) },
+      this.#owners,
+    );
   }
 
   /** Returns whether the owner of a namespace has few rows left. */
@@ -98,6 +115,12 @@ export class FlowRoom implements Disposable {
 
   [Symbol.dispose](): void {
     this.#followed[Symbol.dispose]();
+  }
+
+  #takenBy(slot: number): number {
+    const taken = new Uint32Array(1);
+    this.#taken.lookup(bytesOf(slot), new Uint8Array(taken.buffer));
+    return taken[0] as number;
   }
 
   #limitOf(slot: number): number {

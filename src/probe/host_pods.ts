@@ -22,3 +22,22 @@ export interface HostPods {
   /** Reasons why the sockets of some of these Pods count as the node's; empty if there are none. */
   readonly degraded: readonly string[];
 }
+
+/**
+ * Passes on the subject of a socket: the Pod of its cgroup if the socket is in the node's namespace, and otherwise its
+ * namespace. A cgroup that is not known yet is looked up first.
+ * @param cgroup ID of the socket's cgroup in the node's namespace; 0 in other namespaces
+ */
+export function withSubject(
+  hostPods: Pick<HostPods, 'find' | 'subjectOf'>,
+  { netns, cgroup }: { readonly netns: NetnsId; readonly cgroup: Counter },
+  handle: (subject: NetnsId) => void,
+): void {
+  if (cgroup === 0) {
+    handle(netns);
+    return;
+  }
+  const resolved = () => handle(hostPods.subjectOf(cgroup) ?? netns);
+  // Without a result, the socket counts as the node's.
+  void hostPods.find([cgroup]).then(resolved, resolved);
+}

@@ -67,27 +67,34 @@ export class Room {
   }
 
   get degraded(): string[] {
-    const { ofOwner, ofUnlisted } = this.#shares;
-    const owners = this.#full.filter((slot) => slot >= ownerSlot.first);
-    const names = owners.slice(0, NAMED_MAX).map((slot) => this.#owners.ownerOf(slot)?.name ?? `slot ${slot}`);
-    const more = owners.length > NAMED_MAX ? ` and ${owners.length - NAMED_MAX} more` : '';
-    return [
-      ...(owners.length === 0
-        ? []
-        : [
-            `${this.#map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod; counts of further rows are summed`,
-          ]),
-      ...(owners.length === this.#full.length
-        ? []
-        : [
-            `${this.#map}: unowned namespaces used up their ${ofUnlisted} rows; counts of further rows are summed under the pod "unlisted"`,
-          ]),
-    ];
+    return describeFull(this.#map, this.#full, this.#shares, this.#owners);
   }
 
   #shareOf(slot: number): number {
     return slot < ownerSlot.first ? this.#shares.ofUnlisted : this.#shares.ofOwner;
   }
+}
+
+/** Describes the slots that have no rows left, and names some of their owners. */
+export function describeFull(
+  map: string,
+  full: readonly number[],
+  { ofOwner, ofUnlisted }: Shares,
+  owners: Owners,
+): string[] {
+  const owned = full.filter((slot) => slot >= ownerSlot.first);
+  const names = owned.slice(0, NAMED_MAX).map((slot) => owners.ownerOf(slot)?.name ?? `slot ${slot}`);
+  const more = owned.length > NAMED_MAX ? ` and ${owned.length - NAMED_MAX} more` : '';
+  return [
+    ...(owned.length === 0
+      ? []
+      : [`${map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod; counts of further rows are summed`]),
+    ...(owned.length === full.length
+      ? []
+      : [
+          `${map}: unowned namespaces used up their ${ofUnlisted} rows; counts of further rows are summed under the pod "unlisted"`,
+        ]),
+  ];
 }
 
 /** Returns the slot whose rows a namespace uses. */

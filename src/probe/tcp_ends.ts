@@ -16,7 +16,7 @@ import { type Owners, SLOTS } from './owners.ts';
 import { roomOf } from './room.ts';
 import type { SocketEnd } from './socket_end.ts';
 import type { KernelLedger } from './status.ts';
-import { type TcpEndsEarlier, TcpEndsObject, type TcpEndsWanted } from './tcp_ends_object.ts';
+import { FLOW_ROWS, type TcpEndsEarlier, TcpEndsObject, type TcpEndsWanted } from './tcp_ends_object.ts';
 import type { EndConsumer, TcpEndsProvider, TcpEndsUse, TcpEndsUser } from './tcp_ends_use.ts';
 
 export interface TcpEndsOptions {
@@ -26,7 +26,6 @@ export interface TcpEndsOptions {
   readonly warn: (message: string) => void;
 }
 
-export const FLOW_ROWS = 16_384;
 /** Probes that report the status of the shared programs, in order of precedence. */
 const REPORTERS: readonly string[] = ['tcpconnect', 'flow', 'tcpsummary'];
 const NOTHING: KernelLedger = { produced: 0n, limited: 0n, lost: 0n };
@@ -60,6 +59,8 @@ export class TcpEnds implements TcpEndsProvider {
   readonly #evicting = new Set<string>();
   #evicted = 0;
   #left = 0;
+  /** Why the last walk over the open sockets failed. */
+  #failure: string | undefined;
 
   constructor(options: TcpEndsOptions) {
     this.#options = options;
@@ -103,11 +104,16 @@ export class TcpEnds implements TcpEndsProvider {
       },
       rows: async (cycle) => {
         if (this.#last?.cycle !== cycle) this.#last = { cycle, read: this.#read(cycle) };
-        await this.#last.read;
+        try {
+          await this.#last.read;
+          this.#failure = undefined;
+        } catch (error) {
+          cycle.signal.throwIfAborted();
+          this.#failure = (error as Error).message;
+        }
         return user.table?.rows() ?? [];
       },
       counted: (row) => user.table?.counted(row),
-      lastRows: () => user.table?.rows() ?? [],
       get evicted() {
         return ends.#evicted;
       },
@@ -115,6 +121,7 @@ export class TcpEnds implements TcpEndsProvider {
         return user.table?.size ?? 0;
       },
       failures: () => this.#object?.instance.tally.failures.rows() ?? [],
+      notShown: () => this.#object?.instance.tally.notShown(),
       times: () => this.#object?.instance.tally.times.rows() ?? [],
       ledger: (consumer) => this.#object?.ledger(consumer) ?? this.#earlier.consumers[consumer],
       [Symbol.asyncDispose]: () =>
@@ -135,8 +142,10 @@ export class TcpEnds implements TcpEndsProvider {
   get #degraded(): readonly string[] {
     return [
       ...(this.#object?.instance.running().health().degraded ?? []),
+      ...(this.#room?.degraded ?? []),
+      ...(this.#failure === undefined ? [] : [`rows of TCP connections have their last values: ${this.#failure}`]),
       ...(this.#left > 0
-        ? [`${this.#left} connections are in chains too long to be read at once: their counts come when they end`]
+        ? [`${this.#left} connections are in hash chains too long to be read at once; they are counted when they end`]
         : []),
     ];
   }

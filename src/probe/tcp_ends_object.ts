@@ -47,6 +47,8 @@ export const TCP_ENDS_HOOKS: HookTable<Layout['program']> = {
 const COUNT_ROWS = 32_768;
 /** Maximum number of these rows on kernels where the maps are preallocated. */
 const COUNT_ROWS_PREALLOCATED = 1_024;
+/** Default number of flow rows. */
+export const FLOW_ROWS = 16_384;
 /** Maximum number of flow rows. Each row is allocated when it is created. */
 export const FLOW_ROWS_MAX = 65_536;
 const RING_BYTES = 256 * 1024;
@@ -158,6 +160,8 @@ export class TcpEndsObject implements Disposable {
     const shares = sharesOf(isOnDemand ? COUNT_ROWS : COUNT_ROWS_PREALLOCATED);
     const open = await openHooks(bpf, TCP_ENDS_HOOKS, {
       file: FILE,
+      // The ends have a ledger for each consumer instead.
+      without: ['event_ledgers'],
       sizes: {
         events: RING_BYTES,
         counts: COUNT_ROWS_PREALLOCATED,

@@ -5,7 +5,7 @@ import type { CountRow } from './counts.ts';
 import type { FlowRole, FlowRow } from './flow_row.ts';
 import type { HistogramRow } from './histogram.ts';
 import type { SocketEnd } from './socket_end.ts';
-import type { KernelLedger, ProgramStatus, Uncounted } from './status.ts';
+import type { KernelLedger, NotShown, ProgramStatus, Uncounted } from './status.ts';
 
 /** Receiver of reports: events of failed connections, events of degraded connections, or records. */
 export type EndConsumer = keyof typeof endConsumer;
@@ -60,17 +60,17 @@ export interface TcpEndsUser extends AsyncDisposable {
   readonly degraded: readonly string[];
   readonly hook: string;
   /**
-   * Returns the rows as of this cycle.
-   * @throws if the walk over the open sockets fails; the rows then keep their values
+   * Returns the rows as of this cycle. If the walk over the open sockets fails, they keep their values, and `degraded`
+   * gives the reason.
    */
   rows(cycle: Cycle): Promise<Iterable<FlowRow>>;
   /** Forgets an ended row after a collection has counted its last values. */
   counted(row: FlowRow): void;
-  /** Returns the rows of the last cycle. */
-  lastRows(): Iterable<FlowRow>;
   readonly evicted: number;
   readonly size: number;
   failures(): readonly CountRow[];
+  /** Failures that no row of the page shows. */
+  notShown(): NotShown | undefined;
   times(): readonly HistogramRow<NetnsId>[];
   ledger(consumer: EndConsumer): KernelLedger;
 }

@@ -6,6 +6,7 @@ import type { CountRow } from '#probe/counts.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { FAILURE_CAUSES, FAILURES, FAILURES_HELP, type FailureCause, isFailure } from '#probe/flow_row.ts';
 import { bucketsOption, type HistogramRow, histogramValue, isEmpty, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { withSubject } from '#probe/host_pods.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { type BucketRange, defineMetrics, type Emit } from '#probe/metric.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
@@ -153,17 +154,20 @@ export const tcpconnect = defineProbe({
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF, ring buffers and atomic operations with a result (5.12).',
   },
-  measured: { note: 'Not measured yet.' },
+  measured: {
+    note: 'With all parts of `flow` as well, the three copies of the program take 272, 64 and 60 ns for each change of a TCP state, of which a connection with both ends on the node has ten (20,000 connections of one process on an idle machine, above an empty program).',
+  },
   open: async (scope, _, settings) => {
     const { podFilter, limit, options } = settings;
     const followed =
       podFilter && scope.own(scope.filters.follow(podFilter, { add: () => undefined, remove: () => undefined }));
     const isShown = followed && ((id: NetnsId) => followed.isIncluded(id));
-    const report = (end: SocketEnd) => {
-      if (isShown?.(end.netns) === false) return;
-      if (isFailure(end.end)) scope.publish('connection_failed', failedEvent(end, FAILURES[end.end]));
-      else scope.publish('connection_timed_out', timedOutEvent(end));
-    };
+    const report = (end: SocketEnd) =>
+      withSubject(scope.hostPods, end, (netns) => {
+        if (isShown?.(netns) === false) return;
+        if (isFailure(end.end)) scope.publish('connection_failed', failedEvent({ ...end, netns }, FAILURES[end.end]));
+        else scope.publish('connection_timed_out', timedOutEvent({ ...end, netns }));
+      });
     const user = scope.own(
       await scope.tcpEnds.use({
         probe: 'tcpconnect',
@@ -181,6 +185,7 @@ export const tcpconnect = defineProbe({
       ...user.report,
       health: () => ({ reader: user.hook, degraded: user.degraded }),
       ledger: () => user.ledger('failure'),
+      notShown: () => user.notShown(),
       isShown,
       collect: async (emit) => {
         const isOn = (id: NetnsId) => isShown?.(id) !== false;

@@ -3,12 +3,13 @@ import * as z from 'zod';
 import { defineProbe, type ProbeScope } from '#probe/contract.ts';
 import type { FlowEdges } from '#probe/flow_edges.ts';
 import { FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
-import { FAILURES, type FlowField, type FlowRow } from '#probe/flow_row.ts';
+import { FAILURES, type FlowRow } from '#probe/flow_row.ts';
+import { withSubject } from '#probe/host_pods.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { type Emit, NO_LABELS, NODE, type RowReader } from '#probe/metric.ts';
 import { type RecordRules, UNOFFERED } from '#probe/records.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
-import { TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
+import { FLOW_ROWS, FLOW_ROWS_MAX, TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
 import type { EndReports, TcpEndsUser } from '#probe/tcp_ends_use.ts';
 import { DEFAULT_PORT_RANGE, type PortRange, readPortRange } from '#sources/procfs/port_range.ts';
 import { DEGRADED_EVENTS, degradedEvent, THRESHOLD_OPTION, thresholdsOf } from './degraded.ts';
@@ -18,26 +19,19 @@ import { COUNTS_OF, ENDS, FLOW_BOUND, FLOW_METRICS, SECONDS_OF } from './flow_me
 // These metrics are per network namespace. A TCP socket stays in one namespace throughout its life and carries the
 // namespace cookie.
 
-const ROWS = 16_384;
 const ROWS_MIN = 16;
-const ROWS_MAX = 65_536;
 const OTHER_PORT = '*';
 const MICROSECONDS = 1e-6;
 
 type FlowEmit = Emit<typeof FLOW_METRICS>;
 type Put = Parameters<RowReader<typeof FLOW_METRICS, FlowRow>['samples']>[1];
 
-/** Returns a count of a row in seconds. */
-function secondsOf(row: FlowRow, field: FlowField, perSecond: number): number {
-  return row.count(field) / perSecond;
-}
-
 function putCounts(row: FlowRow, put: Put, perSecond: number): void {
   for (const metric of Object.keys(COUNTS_OF) as (keyof typeof COUNTS_OF)[]) {
     put(metric, row.count(COUNTS_OF[metric]), NO_LABELS);
   }
   for (const metric of Object.keys(SECONDS_OF) as (keyof typeof SECONDS_OF)[]) {
-    put(metric, secondsOf(row, SECONDS_OF[metric], perSecond), NO_LABELS);
+    put(metric, row.count(SECONDS_OF[metric]) / perSecond, NO_LABELS);
   }
 }
 
@@ -140,15 +134,10 @@ function recordReports(scope: Scope, rules: RecordRules | undefined, limit: numb
   const all = rules?.slow !== undefined || rules?.sample !== undefined;
   if (rules?.failed !== true && !all) return [];
   const perSecond = jiffiesPerSecond();
-  const offer = (end: SocketEnd) => {
-    const subject = scope.hostPods.subjectOf(end.cgroup) ?? end.netns;
-    scope.record(flowRecord(endedConnection(end, subject, perSecond)));
-  };
-  const onEnd = (end: SocketEnd) => {
-    if (isShown?.(end.netns) === false) return;
-    if (end.cgroup === 0) offer(end);
-    else void scope.hostPods.find([end.cgroup]).then(() => offer(end));
-  };
+  const onEnd = (end: SocketEnd) =>
+    withSubject(scope.hostPods, end, (subject) => {
+      if (isShown?.(subject) !== false) scope.record(flowRecord(endedConnection(end, subject, perSecond)));
+    });
   return [{ consumer: 'record', rate: all ? ALL_ENDS_RATE : limit, all, onEnd }];
 }
 
@@ -204,8 +193,8 @@ export const flow = defineProbe({
     rows: z
       .int()
       .min(ROWS_MIN)
-      .max(ROWS_MAX)
-      .default(ROWS)
+      .max(FLOW_ROWS_MAX)
+      .default(FLOW_ROWS)
       .describe('Rows in the kernel, of which each Pod has an equal share. A row takes 360 bytes while it exists.'),
     edges: z.int().min(1).max(1_000).optional().describe('Edges that one Pod shows, in place of 16 or 64.'),
     ports: z
@@ -227,7 +216,7 @@ export const flow = defineProbe({
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF, ring buffers and atomic operations with a result (5.12); 6.1 for the counts of open connections.',
   },
-  measured: { note: 'Not measured yet.' },
+  measured: { note: 'Measured together with `tcpconnect`.' },
   open: async (scope, { sockets }, { events, limit, options, podFilter, records }) => {
     scope.own(await sockets.use());
     const followed =
@@ -246,9 +235,11 @@ export const flow = defineProbe({
                   consumer: 'degraded' as const,
                   rate: limit,
                   thresholds: thresholdsOf(options.threshold),
-                  onEnd: (end: SocketEnd) => {
-                    if (isShown?.(end.netns) !== false) scope.publish('connection_degraded', degradedEvent(end));
-                  },
+                  onEnd: (end: SocketEnd) =>
+                    withSubject(scope.hostPods, end, (netns) => {
+                      if (isShown?.(netns) === false) return;
+                      scope.publish('connection_degraded', degradedEvent({ ...end, netns }));
+                    }),
                 },
               ]
             : []),
@@ -278,7 +269,7 @@ export const flow = defineProbe({
       collect: async (emit, cycle) => {
         const rows = [...(await user.rows(cycle))];
         await scope.hostPods.find(new Set(rows.map(({ place }) => place.cgroup)));
-        const shown = isShown === undefined ? rows : rows.filter(({ place }) => isShown(place.netns));
+        const shown = isShown === undefined ? rows : rows.filter((row) => isShown(subjectOf(row)));
         await collectRows(emit, shown, user, reader);
         collected = { collectedAtMs: Date.now(), edges: edgesOf(shown, subjectOf, perSecond) };
       },
