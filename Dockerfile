@@ -41,7 +41,7 @@ LABEL org.opencontainers.image.title=netsonde \
   org.opencontainers.image.base.name=docker.io/library/debian:${DEBIAN}
 # Certificates of authorities are inside of Node.js.
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends libbpf1 \
+  && apt-get install -y --no-install-recommends libbpf1 libpcap0.8 \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/log/apt /var/log/*.log
 COPY --from=build /image /opt/netsonde
 ENV PATH=/opt/netsonde/bin:${PATH}

@@ -35,7 +35,7 @@ function sourcesOf(netns: NetnsRegistry, bpf: BpfSource): ConntrackSources {
   return { paths: DEFAULT_PATHS, netns, netlink, bpf, cpus: cpusOf('/sys'), errors, warn: () => undefined };
 }
 
-/** Compares the walk with netlink for reading the entries and counters of namespaces that all track connections. */
+/** Compares the walk with netlink. Both read the entries and counters of namespaces, all of which track connections. */
 async function benchReaders(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES, TRACK);
   await scanner.refresh();
@@ -56,7 +56,7 @@ async function benchReaders(bpf: BpfSource, registry: NetnsRegistry, scanner: Sc
   ];
 }
 
-/** Measures counting entries by protocol and state, for tables of several lengths. */
+/** Measures the time to count entries by protocol and state, for tables of several lengths. */
 async function benchStates(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   using netns = new TestNetns();
   netns.ip('link set lo up');

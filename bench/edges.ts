@@ -9,7 +9,7 @@ import { cpuMs, median, type Row } from './measure.ts';
 
 const PODS = 110;
 const SHOWN = 64;
-/** Number of addresses of one Service. Each address has its own row, and all of them form one edge. */
+/** Number of addresses of one Service. Each address has its own row, and all rows of a Service belong to one edge. */
 const ADDRESSES = 4;
 const COUNTERS = 11;
 const RUNS = 30;

@@ -8,6 +8,7 @@ import { Ledger } from '#delivery/ledger.ts';
 import { pushBody, streamsOf } from '#delivery/sinks/loki.ts';
 import { RecordBus } from '#events/bus.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
+import { INCIDENT_KIND } from '#events/incident_kind.ts';
 import { PROBES } from '#probes/index.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { AgentProcess } from '../test/support/agent_process.ts';
@@ -24,8 +25,8 @@ const SECONDS = 20;
 const TICKS_PER_SECOND = 100;
 
 /**
- * Measures the CPU time per event, from the kernel thread to a push request, and that of the whole agent at 100 events
- * per second.
+ * Measures the CPU time per event, from the kernel thread to a push request, and the CPU use of the whole agent at 100
+ * events per second.
  */
 export async function benchEvents(): Promise<Row[]> {
   return [...benchPipeline(), ...(await benchAgent())];
@@ -40,6 +41,7 @@ function benchPipeline(): Row[] {
     ephemeral: DEFAULT_PORT_RANGE,
     ledger: new Ledger(),
     bus,
+    incidents: new RecordBus(INCIDENT_KIND),
     peers: () => undefined,
     deliver: (records) => {
       for (const stream of streamsOf(records)) pushBody(stream.records, {}, true);
@@ -48,7 +50,7 @@ function benchPipeline(): Row[] {
   lane.configure({ limit: 100_000, foldMs: 5_000, foldBy: 'connection', history: 1_000 });
   const costs: number[] = [];
   for (let run = 0; run < RUNS; run++) {
-    // The events differ and come from many Pods, so that none is folded or limited.
+    // The events differ and come from many Pods, so none is folded or limited.
     const events = makeEvents(EVENTS).map((event, index) => ({
       ...event,
       namespace: 'shop',
@@ -87,7 +89,7 @@ async function benchAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve(['--config', config]);
   await wait(3_000);
   const idle = await shareOf(agent.pid, async () => undefined);
-  // Each of the ten datagrams has a different source port, so their events are not folded.
+  // The ten datagrams have different source ports, so their events are not folded.
   const busy = await shareOf(agent.pid, async () => {
     for (let count = 0; count < 10; count++) {
       await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });

@@ -15,12 +15,12 @@ const DEVICES = ['eth0', 'eth1'];
 const RUNS = 60;
 const COLD_RUNS = 15;
 const PROM_RUNS = 5;
-/** Every tenth sample changes between two collections. */
+/** One sample in ten changes between two collections. */
 const CHANGED = 10;
-/** Size of a buffer that does not fit into the CPU's caches. */
+/** Size in bytes of a buffer that does not fit into the CPU's caches. */
 const OTHER_MEMORY = 64 * 1024 * 1024;
 const CACHE_LINE = 64;
-/** A pause in which other processes use the CPU and its caches. */
+/** Pause before each cold measurement, in which other processes use the CPU and its caches. */
 const REST_MS = 700;
 
 /** Returns as many metrics as the default probes have: 36 without labels and 6 with a device label. */
@@ -102,8 +102,9 @@ function promClient(pods: number): Registry {
 }
 
 /**
- * Measures collecting and writing the page of a full node, and a page of 100,000 series. Both are measured in a loop,
- * with code and data in the CPU's caches, and after pauses that evict code and data, as between two scrapes.
+ * Measures the time to collect and write two pages: the page of a full node, and a page of 100,000 series. Hot runs
+ * follow each other in a loop, with code and data in the CPU's caches. Before each cold run, there is a pause in which
+ * code and data are evicted, as happens between two scrapes.
  */
 export async function benchExposition(): Promise<Row[]> {
   return [...(await measure(FULL_NODE)), ...(await measure(MANY))];

@@ -30,7 +30,7 @@ function mainMb(): number {
   return sizeMb('main.js', seen) + sizeMb(command, seen);
 }
 
-/** Measures the agent's memory, its size on disk, and its start time on a node with 110 Pods. */
+/** Measures the agent on a node with 110 Pods: its memory, its size on disk, and its start time. */
 export async function benchFootprint(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const starts = await wallMs(STARTS, async () => {

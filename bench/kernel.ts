@@ -1,23 +1,21 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { arch, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfStats } from 'bpf-napi';
 import { LoopDevice } from '../test/support/block.ts';
 import { run, sh } from '../test/support/command.ts';
 import { HostPair } from '../test/support/hosts.ts';
 import { probesOf, TestKernel } from '../test/support/kernel.ts';
 import { playScene } from '../test/support/scene.ts';
+import { buildBpf, buildProgram } from './kernel/build.ts';
 import { median, type Row } from './measure.ts';
-
-const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 
 const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
 
 /**
- * A probe that is off by default but whose cost per hit is also measured. It uses tracepoints if the kernel does not
- * allow function hooks.
+ * A probe that is off by default. The bench enables it to measure its cost per hit. It uses tracepoints if the kernel
+ * does not allow function hooks.
  */
 const MEASURED = 'kernellatency';
 
@@ -26,7 +24,7 @@ const PAIRS = 15;
 /** A port on which no socket listens. */
 const CLOSED = 7_001;
 
-/** Traffic that fires each hook often enough to resolve nanoseconds. */
+/** Traffic that runs each hook often enough to measure its time with a resolution of nanoseconds. */
 const LOAD = `
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
@@ -59,17 +57,14 @@ undrop(B)
 `;
 
 /**
- * Measures each BPF program's time per hit, and the time per packet in a flood of small packets with and without the
- * probes.
+ * Measures the run time of each BPF program per hit. Also measures the time per packet in a flood of small packets,
+ * with and without the probes.
  */
 export async function benchKernel(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
-    const include = `-I/usr/include/${arch() === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
-    const empty = join(directory, 'empty.bpf.o');
-    execFileSync('clang', ['-target', 'bpf', '-O2', '-g', include, '-c', join(SOURCES, 'empty.bpf.c'), '-o', empty]);
-    const flood = join(directory, 'flood');
-    execFileSync('gcc', ['-O2', '-o', flood, join(SOURCES, 'flood.c')]);
+    const empty = buildBpf('empty.bpf.c', directory);
+    const flood = buildProgram('flood.c', directory);
     await using pair = await HostPair.create();
     return [...(await perHit(pair, empty)), ...(await floods(pair, flood))];
   } finally {
@@ -99,7 +94,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
   );
 }
 
-/** Executes programs and reads from a loop device, because both cause work in kernel queues. */
+/** Executes programs and reads from a loop device, because both run work on kernel workqueues. */
 function makeWork(): void {
   run('sh', '-c', 'for i in $(seq 3000); do /bin/true; done');
   using device = new LoopDevice();

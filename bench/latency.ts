@@ -25,7 +25,7 @@ const RATES = [
   { perSecond: 100_000, atOnce: 5_000 },
 ];
 const RUN_MS = 5_000;
-/** An event that has not arrived after this time counts as lost. */
+/** Time after which an event that has not arrived counts as lost. */
 const SETTLE_MS = 3_000;
 const START_MS = 8_000;
 const LIMIT = 100_000;
@@ -38,8 +38,8 @@ interface Run {
 }
 
 /**
- * Measures a running agent's events: the latency from the drop in the kernel to the reader of the agent's stdout, the
- * CPU time in all of the agent's threads, and the number of events that do not arrive.
+ * Measures how a running agent reports events: the latency from the drop in the kernel until the event is read from the
+ * agent's stdout, the CPU time of all of the agent's threads, and the number of events that do not arrive.
  */
 export async function benchLatency({ silenceSeconds, baselines }: LatencyOptions): Promise<Row[]> {
   await using pair = await HostPair.create();
@@ -128,7 +128,7 @@ class Listener implements AsyncDisposable {
     await this.#folder[Symbol.asyncDispose]();
   }
 
-  /** @returns CPU milliseconds of all threads, from the start of `act` until its events have arrived */
+  /** Returns the CPU milliseconds of all threads, from the start of `act` until its events have arrived. */
   async #used(ms: number, act: () => Promise<void>): Promise<number> {
     const before = ThreadTimes.of(this.#agent.pid);
     const endMs = performance.now() + ms;
@@ -139,7 +139,7 @@ class Listener implements AsyncDisposable {
 
   #hear(text: string): void {
     const nowMs = performance.timeOrigin + performance.now();
-    // Other namespaces on this machine may cause events at any time.
+    // Discards the collected output, because other namespaces on this machine may cause events all the time.
     this.#agent.stdout = '';
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';

@@ -5,31 +5,37 @@ import { benchConntrack } from './conntrack.ts';
 import { benchEdges } from './edges.ts';
 import { benchEvents } from './events.ts';
 import { benchExposition } from './exposition.ts';
+import { benchFlows } from './flows.ts';
 import { benchFootprint } from './footprint.ts';
 import { benchKernel } from './kernel.ts';
 import { benchLatency } from './latency.ts';
 import { LIVED_ARGUMENTS, latencyOptions, livedOptions } from './lived/arguments.ts';
 import { benchLived } from './lived/lived.ts';
+import { benchMap } from './map.ts';
 import type { Row } from './measure.ts';
 import { benchMemory } from './memory.ts';
 import { benchMib } from './mib.ts';
 import { benchNetdev } from './netdev.ts';
+import { benchPeers } from './peers/peers.ts';
 import { benchPods } from './pods.ts';
+import { benchPolicies } from './policies.ts';
 import { benchProcesses } from './processes.ts';
+import { benchRequests } from './requests/requests.ts';
 import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
+import { benchSeries } from './series.ts';
 import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
 import { benchUdpflow } from './udpflow.ts';
 
 /**
- * `npm run bench` runs all groups, and `npm run bench -- mib exposition` runs only the named ones. The options belong
- * to `lived` and `latency`, except `--attack TEXT`, which belongs to `attacks`. Prints a table, then the same figures
- * as JSON.
+ * `npm run bench` runs all groups, and `npm run bench -- mib exposition` runs only the given ones. The options belong
+ * to `lived` and `latency`, except `--attack TEXT`, which belongs to `attacks`, and `--part NAME`, which belongs to
+ * `requests` and may be given several times. Prints a table, then the same figures as JSON.
  */
 
 const { values: given, positionals: wanted } = parseArgs({
-  options: { ...LIVED_ARGUMENTS, attack: { type: 'string' } },
+  options: { ...LIVED_ARGUMENTS, attack: { type: 'string' }, part: { type: 'string', multiple: true } },
   allowPositionals: true,
 });
 
@@ -47,17 +53,24 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   events: benchEvents,
   footprint: benchFootprint,
   memory: benchMemory,
+  peers: benchPeers,
   kernel: benchKernel,
   udpflow: benchUdpflow,
+  flows: benchFlows,
+  policies: benchPolicies,
+  requests: () => benchRequests(given.part),
+  series: benchSeries,
+  map: benchMap,
   sizing: benchSizing,
   attacks: () => benchAttacks(given.attack),
   latency: () => benchLatency(latencyOptions(given)),
   lived: () => benchLived(livedOptions(given)),
 };
 
-/** Renders a spread as `median [quartiles], mean, n`. */
-function figure({ value, unit, spread }: Row): string {
+/** Renders a spread as `median [quartiles], mean, n`, and a mean with its confidence interval. */
+function figure({ value, unit, spread, interval }: Row): string {
   const shown = `${value.toFixed(2)} ${unit}`.trim();
+  if (interval !== undefined) return `${shown} [95 %: ${interval.map((end) => end.toFixed(2)).join(' to ')}]`;
   if (spread === undefined) return shown;
   const { quartiles, mean, n } = spread;
   return `${shown} [${quartiles.map((quartile) => quartile.toFixed(2)).join('-')}], mean ${mean.toFixed(2)}, n=${n}`;

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** One row of the table. A figure that was not measured has no row. */
+/** One row of the table. There is no row for a figure that was not measured. */
 export interface Row {
   readonly bench: string;
   readonly what: string;
@@ -9,6 +10,8 @@ export interface Row {
   readonly unit: string;
   /** Present if `value` is the median of several measurements. */
   readonly spread?: Spread;
+  /** 95 % confidence interval, if `value` is a mean. */
+  readonly interval?: readonly [number, number];
   /** Required maximum or minimum of the value. */
   readonly bound?: { readonly atMost?: number; readonly atLeast?: number };
 }
@@ -36,6 +39,18 @@ export function spreadOf(values: readonly number[]): Spread {
     mean: values.reduce((sum, value) => sum + value, 0) / values.length,
     n: values.length,
   };
+}
+
+/** Quantile 0.975 of Student's distribution with 19 degrees of freedom, for 20 values. */
+const STUDENT = 2.093;
+
+/** Returns the mean of 20 values, and its 95 % confidence interval. */
+export function meanOf(values: readonly number[]): { value: number; interval: readonly [number, number] } {
+  const { length } = values;
+  const mean = values.reduce((sum, value) => sum + value, 0) / length;
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (length - 1);
+  const half = STUDENT * Math.sqrt(variance / length);
+  return { value: mean, interval: [mean - half, mean + half] };
 }
 
 /** Returns the CPU milliseconds that each run of `work` takes in all threads of this process. */
@@ -78,8 +93,14 @@ export class Namespaces implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = new Promise((resolve) => this.#shell.once('exit', resolve));
-    // `detached` made the shell the leader of a new process group, which contains all of its children.
+    // The shell was started with `detached`, so it leads a process group that contains all of its children.
     process.kill(-(this.#shell.pid ?? 0), 'SIGKILL');
     await gone;
   }
+}
+
+/** Returns the resident anonymous memory of a process in bytes. */
+export function rssAnonOf(pid: number | 'self'): number {
+  const [, kilobytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return Number(kilobytes) * 1024;
 }

@@ -1,13 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { AgentProcess } from '../test/support/agent_process.ts';
-import { eventually } from '../test/support/oracle.ts';
 import { Namespaces, type Row } from './measure.ts';
+import { memoryProbe, threadsOf } from './thread_memory.ts';
 
 const NAMESPACES = 110;
 const SCRAPES = 60;
-const PROBE = fileURLToPath(new URL('./memory_probe.mjs', import.meta.url));
 const KB = 1024;
 const MB = 1e6;
 
@@ -47,28 +45,10 @@ function lockedBytes(pid: number, kind: 'map' | 'prog'): number {
   return [...byId.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 
-interface Thread {
-  readonly heap: number;
-  readonly malloced: number;
-  readonly arrayBuffers: number;
-}
-
-async function threadsOf(agent: AgentProcess): Promise<Readonly<Record<'main' | 'kernel', Thread>>> {
-  const from = agent.stderr.length;
-  process.kill(agent.pid, 'SIGUSR2');
-  const read = (name: string): Thread => {
-    const found = new RegExp(`^memory ${name} (\\d+) (\\d+) (\\d+)$`, 'm').exec(agent.stderr.slice(from));
-    if (found === null) throw new Error(`the ${name} thread has not reported`);
-    const [heap = 0, malloced = 0, arrayBuffers = 0] = found.slice(1).map(Number);
-    return { heap, malloced, arrayBuffers };
-  };
-  return eventually(() => ({ main: read('main'), kernel: read('kernel') }));
-}
-
-/** Measures the running agent's resident memory by content, and the kernel memory of its BPF objects. */
+/** Measures the resident memory of a running agent by use, and the kernel memory of its BPF objects. */
 export async function benchMemory(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
-  await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${PROBE}` });
+  await using agent = await AgentProcess.serve([], [], memoryProbe());
   for (let scrape = 0; scrape < SCRAPES; scrape++) {
     await (await agent.get('/metrics', { 'accept-encoding': 'gzip' })).arrayBuffer();
     await wait(1_000);

@@ -38,7 +38,7 @@ function fieldsOf(tables: readonly MibTable[]): { table: MibTable; field: string
   );
 }
 
-/** Compares the kernel walk with the file reader for the counters of all namespaces. */
+/** Compares the kernel walk with reading files, for the counters of all namespaces. */
 export async function benchMib(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const bpf = new BpfSource(OBJECTS, '/sys');

@@ -49,8 +49,8 @@ export class Names {
 }
 
 /**
- * Scrapes one agent every second, and serves its page to Prometheus under many paths, one for each simulated node. In
- * this way, Prometheus gets real pages although the machine runs only one agent.
+ * Scrapes one agent every second, and serves its page to Prometheus under many paths, one for each simulated node.
+ * Prometheus thus scrapes real pages although only one agent is running.
  */
 export class NodePages implements AsyncDisposable {
   readonly #agent: AgentProcess;
@@ -60,7 +60,7 @@ export class NodePages implements AsyncDisposable {
   #isClosed = false;
   #page: Page | undefined;
   #type = '';
-  /** Until this is true, every request gets a 503 response. */
+  /** Whether the server returns pages. Until then, it responds with 503. */
   isOpen = false;
 
   private constructor(agent: AgentProcess, server: Server) {
@@ -84,7 +84,7 @@ export class NodePages implements AsyncDisposable {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** @throws if the agent has not returned a page yet */
+  /** The agent's latest page. @throws if the agent has not returned one yet */
   get page(): Page {
     if (this.#page === undefined) throw new Error('the agent has given no page');
     return this.#page;

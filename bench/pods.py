@@ -20,7 +20,7 @@ def sleep():
 
 
 def pod(ready):
-    """Opens descriptors, half of which are sockets. The Pod's processes inherit them, each with its own descriptor table."""
+    """Opens descriptors, half of which are sockets. Each process of the Pod inherits them in its own descriptor table."""
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
         sys.exit("unshare failed")
     folders = [f"{cgroup}/kubepods/pod{uuid.uuid4()}/{os.urandom(32).hex()}"]

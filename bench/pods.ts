@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { constants, gzipSync } from 'node:zlib';
+import type { PeerIdentity } from '#probe/peer_identity.ts';
+import { UNKNOWN_PEER } from '#probe/peers.ts';
 import { TestKernel } from '../test/support/kernel.ts';
+import { BUSY_CONFIG, BUSY_POD } from './busy_pods.ts';
 import { cpuMs, median, type Row } from './measure.ts';
 
 export const PODS = 110;
@@ -12,7 +15,8 @@ const RUNS = 60;
 const YOUNG_MS = 11_000;
 
 /**
- * Opens ten listening and UDP sockets; the remaining sockets are the two ends of connections over the loopback device.
+ * Opens ten sockets that listen or use UDP. The remaining sockets are the two ends of connections over the loopback
+ * device.
  */
 const POD = `
 import os, signal, socket, sys, time
@@ -31,10 +35,10 @@ signal.pause()
 /**
  * Creates as many namespaces as a full node has, with processes and sockets in each. Disposing of the result removes
  * the namespaces.
- * @param program Python program that runs in each namespace and prints `ready`
+ * @param program Python program that runs in each namespace and prints `ready`; POD_NUMBER counts from 1
  */
 export async function createPods(program = POD): Promise<AsyncDisposable> {
-  const script = `for i in $(seq ${PODS}); do unshare -n sh -c 'ip link set lo up; exec python3 -c "$POD"' & done; wait`;
+  const script = `for i in $(seq ${PODS}); do POD_NUMBER=$i unshare -n sh -c 'ip link set lo up; exec python3 -c "$POD"' & done; wait`;
   const shell = spawn('sh', ['-c', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
@@ -50,20 +54,46 @@ export async function createPods(program = POD): Promise<AsyncDisposable> {
   });
   return {
     [Symbol.asyncDispose]: async () => {
-      // `detached` made the shell the leader of a new process group, which contains all of its children.
+      // The shell was started with `detached`, so it leads a process group that contains all of its children.
       process.kill(-(shell.pid ?? 0), 'SIGKILL');
       await gone;
     },
   };
 }
 
-/** Measures the CPU time of each step of a scrape on a full node, with and without the kernel walks. */
+/** Measures the CPU time of each step of a scrape on a full node, with and without BPF walks. */
 export async function benchPods(): Promise<Row[]> {
+  return [...(await idlePods()), ...(await talkingPods())];
+}
+
+async function idlePods(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods, ${PROCESSES} processes and ${SOCKETS} sockets each`;
   return [
     ...(await measure(bench, '', {}, 12)),
     ...(await measure(bench, ', both walks off', { objects: '/nonexistent' }, undefined)),
+  ];
+}
+
+/** Measures the probes whose cost depends on the number of peers. */
+async function talkingPods(): Promise<Row[]> {
+  await using _pods = await createPods(BUSY_POD);
+  const peers = new Map<string, PeerIdentity>();
+  const identify = (ip: string): PeerIdentity => {
+    const known = peers.get(ip) ?? { ...UNKNOWN_PEER, kind: 'external', name: ip };
+    peers.set(ip, known);
+    return known;
+  };
+  await using agent = await TestKernel.open(JSON.stringify({ ...BUSY_CONFIG, probes: { udpflow: true } }), {
+    identify,
+  });
+  await wait(YOUNG_MS);
+  const bench = `${PODS} busy Pods, three of them with 500 peers`;
+  const times = await byProbe(agent, bench, '');
+  const { named } = await agent.page();
+  return [
+    ...times.filter(({ what }) => /^(?:flow|udpflow|tcpconnect|tcpsummary) /.test(what)),
+    { bench, what: 'kernel rows of flow', value: Number(named.get('netsonde_flow_rows')?.[0]?.value), unit: '' },
   ];
 }
 

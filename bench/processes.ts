@@ -49,7 +49,7 @@ function removeBelow(folder: string): void {
   rmdirSync(folder);
 }
 
-/** Measures the CPU time of a scrape with at most one probe enabled. */
+/** Measures the CPU time of a scrape with one probe enabled, or with none. */
 async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
   const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
   const on = probe === undefined ? {} : { [probe]: { enabled: true, ...options } };
@@ -60,8 +60,8 @@ async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
 }
 
 /**
- * Measures the CPU time of finding the owners of processes, through the Pods' cgroups or by reading every process on
- * the machine.
+ * Measures the CPU time of finding the owners of processes, either from the Pods' cgroups or by reading every process
+ * on the machine.
  */
 async function listMs(cgroup: string): Promise<number> {
   using kernel = await openKernel();
@@ -93,7 +93,7 @@ function openKernel(): Promise<BpfNetnsKernel> {
   return BpfNetnsKernel.open(new BpfSource(OBJECTS, '/sys'), DEFAULT_PATHS.proc, () => undefined);
 }
 
-/** A fake source without the process walk, so that the agent reads /proc. */
+/** A fake source without the process walk, so the agent reads /proc. */
 async function openWithoutWalk(): Promise<NetnsKernel & Disposable> {
   const kernel = await openKernel();
   return {
@@ -104,7 +104,7 @@ async function openWithoutWalk(): Promise<NetnsKernel & Disposable> {
   };
 }
 
-/** Measures discovery, and the probes that read each process. */
+/** Measures discovery, and probes that read every process. */
 export async function benchProcesses(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods of ${PROCESSES} processes of ${DESCRIPTORS} descriptors, CPU (median)`;

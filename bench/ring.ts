@@ -13,8 +13,8 @@ const RUNS = 40;
 const NEVER_MS = 2 ** 30;
 
 /**
- * Measures the CPU time of reading event-sized records from a ring into JavaScript: from a full ring, and at several
- * rates.
+ * Measures the CPU time of reading event-sized records from a ring into JavaScript: first from a full ring, then at
+ * several rates.
  */
 export async function benchRing(): Promise<Row[]> {
   return [...(await benchFullRing()), ...(await benchRingRates())];

@@ -1,20 +1,19 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { arch, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfRing, type RingWakeUp } from 'bpf-napi';
+import { buildBpf, buildProgram } from './kernel/build.ts';
 import { median, quantile, type Row } from './measure.ts';
 
-const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 const RATES = [0, 10, 1_000, 100_000];
 const ROUNDS = 5;
 const RUN_MS = 2_000;
 /** The same values as in src/probe/ebpf.ts. */
 const RING = { intervalMs: 25, bufferBytes: 256 * 1024, recordBytesMax: 256 };
-/** BPF_RB_NO_WAKEUP, the flag with which programs submit to a ring that only a timer drains. */
+/** Flag of bpf_ringbuf_submit() for a ring that only a timer drains: BPF_RB_NO_WAKEUP. */
 const NO_WAKEUP = 1n;
 
 interface Run {
@@ -27,15 +26,14 @@ interface Run {
 }
 
 /**
- * Measures reading records at several rates, with a ring that only a timer drains and with a ring as the agent uses it.
+ * Measures the cost of reading records at several rates, from a ring that only a timer drains, and from a ring that is
+ * drained as in the agent.
  */
 export async function benchRingRates(): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   const producer = await Producer.start(folder);
   try {
-    const file = join(folder, 'paced.bpf.o');
-    const include = `-I/usr/include/${arch() === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
-    execFileSync('clang', ['-target', 'bpf', '-O2', '-g', include, '-c', join(SOURCES, 'paced.bpf.c'), '-o', file]);
+    const file = buildBpf('paced.bpf.c', folder);
     using byTimer = await openObject(file, producer, NO_WAKEUP);
     using adaptive = await openObject(file, producer, 0n);
     const rows: Row[] = [];
@@ -148,9 +146,7 @@ class Producer implements Disposable {
   }
 
   static async start(folder: string): Promise<Producer> {
-    const program = join(folder, 'paced');
-    execFileSync('gcc', ['-O2', '-o', program, join(SOURCES, 'paced.c')]);
-    const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn(buildProgram('paced.c', folder), { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return new Producer(child, lines, BigInt((await lines.next()).value ?? 0));
   }

@@ -10,10 +10,12 @@ const SCRAPES = 50;
 const YOUNG_MS = 11_000;
 const LOOP_PROBE = fileURLToPath(new URL('./loop_probe.ts', import.meta.url));
 
-/** Measures the CPU time of a scrape of many namespaces, and how much it delays the agent's two event loops. */
+/**
+ * Measures the CPU time of a scrape with many namespaces, and the delay that it causes in the agent's two event loops.
+ */
 export async function benchScrape(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
-  // The agent repeats its scans for some time after new namespaces appear.
+  // The agent repeatedly scans new namespaces until they are ten seconds old (src/pods/registry.ts).
   await wait(YOUNG_MS);
   return [...(await inProcess()), ...(await asAgent())];
 }
@@ -51,7 +53,7 @@ async function byProbe(agent: TestKernel, bench: string): Promise<Row[]> {
 }
 
 /**
- * Measures the delays of both event loops in a real agent, which is scraped over HTTP with compression as by
+ * Measures the delays of both event loops in a real agent while it is scraped over HTTP with compression, as by
  * Prometheus.
  */
 async function asAgent(): Promise<Row[]> {
@@ -80,7 +82,7 @@ async function asAgent(): Promise<Row[]> {
   ];
 }
 
-/** Returns the 99th percentile of each thread's delay since the previous call. */
+/** Returns the 99th percentile of each thread's event-loop delay since the previous call. */
 function loopDelays(agent: AgentProcess, from = 0): Map<string, number> {
   const found = [...agent.stderr.slice(from).matchAll(/^loop (\w+) (\S+)$/gm)];
   if (found.length < 2) throw new Error('not all threads have answered');

@@ -7,67 +7,34 @@ import { constants, gzipSync } from 'node:zlib';
 import type { LaneRecord } from '#delivery/record.ts';
 import { pushBody, streamsOf } from '#delivery/sinks/loki.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
-import type { MetricSet } from '#probe/metric.ts';
-import { PROBES } from '#probes/index.ts';
 import { AgentProcess } from '../test/support/agent_process.ts';
 import { provokeAnomalies } from '../test/support/anomalies.ts';
-import { type Exposition, parseExposition, sampleValue } from '../test/support/exposition.ts';
+import { type Exposition, sampleValue } from '../test/support/exposition.ts';
 import { HostPair } from '../test/support/hosts.ts';
 import { LokiServer } from '../test/support/loki_server.ts';
 import { PrometheusServer } from '../test/support/prometheus.ts';
-import { median, type Row } from './measure.ts';
-import { Names, NodePages, ownPods, PROCESS } from './node_pages.ts';
+import { BUSY_CONFIG, BUSY_POD } from './busy_pods.ts';
+import type { Row } from './measure.ts';
+import { Names, NodePages } from './node_pages.ts';
 import { createPods, PODS } from './pods.ts';
-import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingFigures } from './sizing_figures.ts';
+import { type EventFigures, type PrometheusFigures, type SizingFigures, updateFigures } from './sizing_figures.ts';
 
-const FIGURES = new URL('./sizing.json', import.meta.url);
 /**
- * Number of scrapes in two hours at an interval of 30 s, so that the block covers as much time as Prometheus' blocks
+ * Number of scrapes in two hours at an interval of 30 s. The resulting block covers the same time as Prometheus' blocks
  * normally do.
  */
 const SCRAPES = 240;
 /** Numbers of nodes that together have about 100,000 series. */
-const NODES = { core: 16, full: 3 } as const;
-/** Minimum number of series for which an agent metric gets its own row. */
-const MANY = 20;
+const NODES = { core: 8, full: 2 } as const;
 const YOUNG_MS = 11_000;
 const EVENT_SECONDS = 20;
 const BATCH = 100;
 
-/**
- * A Pod with a network device and an open port. About five times a second it exchanges data over loopback and sends a
- * datagram over the device; in two of a hundred rounds, a connection is refused.
- */
-const BUSY_POD = `
-import os, random, socket, time
-open('/proc/self/comm', 'w').write('${PROCESS}')
-peer, node = f'bench{os.getpid()}', os.getppid()
-for command in [
-    f'ip link add eth0 type veth peer name {peer} netns {node}', 'ip addr add 10.9.0.1/24 dev eth0', 'ip link set eth0 up',
-    f'nsenter --net=/proc/{node}/ns/net ip link set {peer} up', 'ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:01 dev eth0',
-]:
-    assert os.system(command) == 0, command
-server = socket.create_server(('127.0.0.1', 8080), backlog=100)
-out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-pairs = [(socket.create_connection(server.getsockname()), server.accept()[0]) for _ in range(10)]
-print('ready', flush=True)
-while True:
-    time.sleep(random.expovariate(5))
-    client, other = random.choice(pairs)
-    client.sendall(b'x' * random.randrange(1, 4000))
-    other.recv(65536)
-    other.sendall(b'x' * random.randrange(1, 40000))
-    client.recv(65536)
-    out.sendto(b'x' * random.randrange(1, 1400), ('10.9.0.2', 9))
-    if random.random() < 0.02:
-        socket.socket().connect_ex(('127.0.0.1', 7))
-`;
-
 type Detail = keyof typeof NODES;
 
 /**
- * Measures the resources that a node uses in Prometheus and Loki. UPDATE_FIGURES=1 writes the figures to
- * bench/sizing.json.
+ * Measures how much memory and disk space the data of a node takes in Prometheus and Loki. UPDATE_FIGURES=1 writes the
+ * figures to bench/sizing.json.
  */
 export async function benchSizing(): Promise<Row[]> {
   const events = await measureEvents();
@@ -75,8 +42,7 @@ export async function benchSizing(): Promise<Row[]> {
   await wait(YOUNG_MS);
   const core = await measureDetail('core');
   const full = await measureDetail('full');
-  const all = countSeries(await pageOf({ probes: Object.fromEntries(PROBES.map(({ name }) => [name, true])) }));
-  const figures: SizingFigures = {
+  const figures: Partial<SizingFigures> = {
     measured: {
       date: new Date().toISOString().slice(0, 10),
       kernel: release(),
@@ -86,22 +52,12 @@ export async function benchSizing(): Promise<Row[]> {
       scrapes: SCRAPES,
       idleBytes: core.idleBytes,
     },
-    series: Object.fromEntries(
-      [...all].map(([probe, count]) => [
-        probe,
-        { core: core.series.get(probe) ?? NONE, full: full.series.get(probe) ?? NONE, all: count },
-      ]),
-    ),
-    agent: core.agent,
-    page: { core: core.page, full: full.page },
     prometheus: { core: core.prometheus, full: full.prometheus },
     events,
   };
-  if (process.env['UPDATE_FIGURES'] === '1') writeFileSync(FIGURES, `${JSON.stringify(figures, null, 2)}\n`);
-  return rowsOf(figures);
+  updateFigures(figures);
+  return rowsOf(core.prometheus, full.prometheus, events);
 }
-
-const NONE: SeriesCount = { pod: 0, node: 0 };
 
 async function serve(config: object, folder: string): Promise<AgentProcess> {
   const path = join(folder, 'config.yaml');
@@ -109,16 +65,9 @@ async function serve(config: object, folder: string): Promise<AgentProcess> {
   return AgentProcess.serve(['--config', path]);
 }
 
-async function pageOf(config: object): Promise<Exposition> {
-  await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
-  await using agent = await serve({ sinks: {}, ...config }, folder.path);
-  await wait(YOUNG_MS);
-  return parseExposition(ownPods(await (await agent.get('/metrics')).text()));
-}
-
 async function measureDetail(detail: Detail) {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
-  await using agent = await serve({ detail, sinks: {} }, folder.path);
+  await using agent = await serve({ ...BUSY_CONFIG, detail }, folder.path);
   await using pages = await NodePages.start(agent);
   await wait(YOUNG_MS);
   const targets = Array.from({ length: NODES[detail] }, (_, index) => ({
@@ -132,17 +81,9 @@ async function measureDetail(detail: Detail) {
   await wait(SCRAPES * 1_000);
   const after = stateOf(await prometheus.page());
   pages.isOpen = false;
-  const page = parseExposition(pages.page.text);
   return {
     version: after.version,
     idleBytes: before.resident,
-    series: countSeries(page),
-    agent: countAgent(page),
-    page: {
-      samples: page.samples.length,
-      bytes: Buffer.byteLength(pages.page.text),
-      gzipBytes: pages.page.gzip.length,
-    } satisfies PageFigures,
     prometheus: {
       series: after.series,
       samples: after.samples - before.samples,
@@ -196,46 +137,6 @@ function round(value: number): number {
   return Number(value.toPrecision(3));
 }
 
-const PROBE_OF: ReadonlyMap<string, string> = new Map(
-  PROBES.flatMap((probe) => Object.values(probe.metrics as MetricSet).map(({ name }) => [name, probe.name] as const)),
-);
-
-function probeOf(sample: string): string {
-  return PROBE_OF.get(sample) ?? PROBE_OF.get(sample.replace(/_(bucket|count|sum)$/, '')) ?? 'agent';
-}
-
-/** Counts the series of each probe. */
-function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
-  const counts = new Map<string, Map<string, number>>(
-    [...PROBES.map(({ name }) => name), 'agent'].map((name) => [name, new Map()]),
-  );
-  const pods = new Set<string>();
-  for (const { name, labels } of samples) {
-    const { namespace = '', pod = '' } = labels;
-    const owner = pod === '' ? '' : `${namespace}/${pod}`;
-    if (owner !== '') pods.add(owner);
-    const ofProbe = counts.get(probeOf(name));
-    ofProbe?.set(owner, (ofProbe.get(owner) ?? 0) + 1);
-  }
-  return new Map(
-    [...counts].map(([probe, byOwner]) => [
-      probe,
-      { pod: median([...pods].map((pod) => byOwner.get(pod) ?? 0)), node: byOwner.get('') ?? 0 },
-    ]),
-  );
-}
-
-/** Counts the series of the agent's own metrics, and sorts the metrics by that number, largest first. */
-function countAgent({ samples }: Exposition): Record<string, number> {
-  const counts = new Map<string, number>();
-  for (const { name } of samples) {
-    if (probeOf(name) !== 'agent') continue;
-    const metric = name.replace(/_(bucket|count|sum)$/, '');
-    counts.set(metric, (counts.get(metric) ?? 0) + 1);
-  }
-  return Object.fromEntries([...counts].filter(([, count]) => count >= MANY).sort(([, a], [, b]) => b - a));
-}
-
 /** Collects real events, and gives them names as long as those in a cluster. */
 async function measureEvents(): Promise<Readonly<Record<string, EventFigures>>> {
   await using pair = await HostPair.create();
@@ -276,22 +177,18 @@ function figuresOf(lines: readonly LaneRecord[]): EventFigures {
   };
 }
 
-/** Returns the size of names and values, as Loki counts it. */
+/** Returns the size of the names and values of structured metadata, as Loki counts it. */
 function metadataBytes(body: string): number {
   const { streams } = JSON.parse(body) as { streams: { values: [string, string, Record<string, string>][] }[] };
   const metadata = streams[0]?.values[0]?.[2] ?? {};
   return Object.entries(metadata).reduce((sum, entry) => sum + Buffer.byteLength(entry.join('')), 0);
 }
 
-function rowsOf({ page, prometheus, events }: SizingFigures): Row[] {
+function rowsOf(core: PrometheusFigures, full: PrometheusFigures, events: SizingFigures['events']): Row[] {
   const rows: Row[] = [];
-  for (const detail of ['core', 'full'] as const) {
+  for (const [detail, figures] of Object.entries({ core, full })) {
     const bench = `${PODS} busy Pods, ${detail}`;
     const add = (what: string, value: number, unit: string) => rows.push({ bench, what, value, unit });
-    add('series of a page', page[detail].samples, '');
-    add('page', page[detail].bytes / 1024, 'KiB');
-    add('page, gzip', page[detail].gzipBytes / 1024, 'KiB');
-    const figures = prometheus[detail];
     add('Prometheus: series', figures.series, '');
     add('Prometheus: resident, a series', figures.memoryBytesASeries, 'bytes');
     add('Prometheus: CPU, a sample', figures.cpuMicrosecondsASample, 'µs');

@@ -1,21 +1,48 @@
-/** Results of `npm run bench -- sizing`; docs/scale.md is computed from them. */
+import { readFileSync, writeFileSync } from 'node:fs';
 
-/** Series of one probe on a page. */
+/** Results of `npm run bench -- sizing series`; docs/scale.md is computed from them. */
+
+const FILE = new URL('./sizing.json', import.meta.url);
+
+export function readFigures(): SizingFigures {
+  return JSON.parse(readFileSync(FILE, 'utf8')) as SizingFigures;
+}
+
+/** Replaces some of the figures if UPDATE_FIGURES=1 is set. */
+export function updateFigures(figures: Partial<SizingFigures>): void {
+  if (process.env['UPDATE_FIGURES'] !== '1') return;
+  writeFileSync(FILE, `${JSON.stringify({ ...readFigures(), ...figures }, null, 2)}\n`);
+}
+
+/** Numbers of series of one probe on a page. */
 export interface SeriesCount {
   /** Median number of series of a Pod. */
   readonly pod: number;
+  /** 95th percentile of it. */
+  readonly p95: number;
+  readonly mean: number;
   /** Number of series of the node. */
   readonly node: number;
+}
+
+/** Numbers of series of a Pod over all probes. */
+export interface PodSeries {
+  readonly p50: number;
+  readonly p95: number;
+  readonly mean: number;
 }
 
 export interface PrometheusFigures {
   readonly series: number;
   readonly samples: number;
-  /** Resident memory minus that before the first scrape. */
+  /** Increase of the resident memory since before the first scrape, divided by the number of series. */
   readonly memoryBytesASeries: number;
   readonly headChunksASeries: number;
   readonly cpuMicrosecondsASample: number;
-  /** Size of chunks and index in a block that holds as many samples per series as two hours at an interval of 30 s. */
+  /**
+   * Size of all files of a block, divided by its number of samples. The block holds as many samples per series as two
+   * hours at an interval of 30 s.
+   */
   readonly diskBytesASample: number;
   readonly chunkBytesASample: number;
   readonly walBytesASample: number;
@@ -50,6 +77,9 @@ export interface SizingFigures {
     /** Memory of a Prometheus server without data. */
     readonly idleBytes: number;
   };
+  /** When and where the series were counted. */
+  readonly counted: { readonly date: string; readonly kernel: string; readonly pods: number };
+  readonly podSeries: Readonly<Record<'core' | 'full', PodSeries>>;
   /**
    * Series by probe; the key `agent` contains the agent's own series. `all` was measured with every probe on and
    * `detail: core`.

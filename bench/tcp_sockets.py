@@ -39,7 +39,7 @@ def make(netns, connections, time_wait):
     for nth in range(time_wait):
         if nth % PORTS_OF_AN_ADDRESS == 0:
             listener = listen(f"127.0.0.{2 + nth // PORTS_OF_AN_ADDRESS}")
-        # The end that closes first enters TIME_WAIT.
+        # Closes one end first, because that end then enters TIME_WAIT.
         for one in connect(listener):
             one.close()
 

@@ -1,6 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { tcpProgress } from '#bpf/generated/tcpsummary.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { Scope } from '#collectors/scope.ts';
@@ -24,38 +21,15 @@ import { TestNetns } from '../test/support/hosts.ts';
 import { OBJECTS } from '../test/support/kernel.ts';
 import { UNOWNED } from '../test/support/owners.ts';
 import { cpuMs, median, type Row } from './measure.ts';
+import { SocketHolder } from './socket_holder.ts';
 
 const NAMESPACES = 110;
 const CONNECTIONS = 25;
 const MANY = 5_000;
 const TIME_WAIT = 100_000;
 const RUNS = 60;
-const PROGRAM = fileURLToPath(new URL('./tcp_sockets.py', import.meta.url));
 
-/** Keeps sockets open in namespaces until disposed. */
-class Holder implements AsyncDisposable {
-  readonly #process: ChildProcess = spawn('python3', [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
-  readonly #answers: AsyncIterator<string>;
-
-  constructor() {
-    const { stdout } = this.#process;
-    if (stdout === null) throw new Error('no pipe');
-    this.#answers = createInterface({ input: stdout })[Symbol.asyncIterator]();
-  }
-
-  async make({ path }: TestNetns, connections: number, timeWait = 0): Promise<void> {
-    this.#process.stdin?.write(`${JSON.stringify({ netns: path, connections, time_wait: timeWait })}\n`);
-    if ((await this.#answers.next()).done === true) throw new Error('the sockets could not be made');
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const gone = new Promise((resolve) => this.#process.once('exit', resolve));
-    this.#process.kill('SIGKILL');
-    await gone;
-  }
-}
-
-/** The parts of the agent that the measurements use. */
+/** The parts of the agent that are measured. */
 class Bench {
   readonly #collect: () => Promise<void>;
   readonly #walk: TcpWalk;
@@ -89,7 +63,7 @@ class Bench {
     ];
   }
 
-  /** Reads the kernel's run-time statistics of the program. */
+  /** Runs the walk repeatedly, and reads the times that its BPF program recorded. */
   async #walks(): Promise<{ sockets: number; walkMs: number; longestMs: number }> {
     const progress = new Uint8Array(tcpProgress.SIZE);
     const view = new DataView(progress.buffer);
@@ -112,14 +86,14 @@ export async function benchTcpsummary(): Promise<Row[]> {
   for (const netns of namespaces) netns.ip('link set lo up');
   const [crowded, closing, ...usual] = namespaces;
   if (crowded === undefined || closing === undefined) throw new Error('no namespaces');
-  const holder = resources.use(new Holder());
+  const holder = resources.use(new SocketHolder());
   const bench = await open(resources);
   const rows: Row[] = [];
   for (const netns of usual) await holder.make(netns, CONNECTIONS);
   rows.push(...(await bench.measure(`${NAMESPACES} namespaces of ${2 * CONNECTIONS} sockets`, { collectMs: 2 })));
   await holder.make(crowded, MANY);
   rows.push(...(await bench.measure(`and ${2 * MANY} sockets in one more`, { collectMs: 5 })));
-  // The kernel would reuse a port in TIME_WAIT if the connection used the loopback device.
+  // This setting must be off, because the kernel otherwise reuses ports in TIME_WAIT for connections over loopback.
   closing.exec('sysctl -qw net.ipv4.tcp_tw_reuse=0');
   await holder.make(closing, 0, TIME_WAIT);
   rows.push(...(await bench.measure(`and ${TIME_WAIT} sockets in TIME_WAIT in one more`, {})));

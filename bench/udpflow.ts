@@ -1,19 +1,17 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { arch, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfStats } from 'bpf-napi';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { rootOfCgroups } from '#sources/sysfs/cgroup_root.ts';
 import { HostPair } from '../test/support/hosts.ts';
 import { only, TestKernel } from '../test/support/kernel.ts';
 import { playScene } from '../test/support/scene.ts';
+import { buildBpf } from './kernel/build.ts';
 import type { Row } from './measure.ts';
 
-const SOURCE = fileURLToPath(new URL('./kernel/empty_cgroup.bpf.c', import.meta.url));
 const ROUNDS = 100_000;
-/** Number of ports per peer, which exceeds the number of rows of an owner. */
+/** Number of ports per peer. It exceeds an owner's limit of rows, so some edges get no row. */
 const PORTS = 400;
 
 /** Traffic between the two namespaces, by description. */
@@ -51,16 +49,13 @@ interface Time {
 }
 
 /**
- * Measures the run time of the `udpflow` programs per packet, minus that of an empty program, with loops of one process
- * between two namespaces.
+ * Measures the run time of the `udpflow` programs per packet, minus that of an empty program. A single process
+ * generates the traffic by sending and receiving in a loop between two namespaces.
  */
 export async function benchUdpflow(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
-    const file = join(directory, 'empty.bpf.o');
-    const include = `-I/usr/include/${arch() === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
-    execFileSync('clang', ['-target', 'bpf', '-O2', '-g', include, '-c', SOURCE, '-o', file]);
-    return await measure(file);
+    return await measure(buildBpf('empty_cgroup.bpf.c', directory));
   } finally {
     rmSync(directory, { recursive: true });
   }

@@ -96,16 +96,28 @@ curl -s 'http://localhost:9102/api/v1/flows?namespace=shop&failed=true&limit=20'
 curl -sN 'http://localhost:9102/api/v1/flows/stream?peer=10.0.0.7&port=5432'
 \`\`\`
 
-\`netsonde flows\` shows the same data as a table that refreshes, and \`netsonde flows --follow\` shows the records.`;
+\`netsonde flows\` shows the same data as a table that refreshes, \`netsonde flows --requests\` shows its requests, and \`netsonde flows --follow\` shows the records.`;
 
 const FLOW_STREAM =
   'The formats are the same as for [/api/v1/events](#apiv1events). The field `event` of each server-sent event is `flow`.';
 
-/** Text that follows the summary of a route, by path. */
+const REQUEST_STREAM = `\`\`\`sh
+curl -sN 'http://localhost:9102/api/v1/requests/stream?namespace=shop&failed=true'
+\`\`\`
+
+The formats are the same as for [/api/v1/events](#apiv1events). The field \`event\` of each server-sent event is \`request\`. \`netsonde requests\` shows the same records as lines.`;
+
+const MAP = `A connection of which both ends are on this node is one edge, with the bytes of its client. A connection from another node has the client there as its source.
+
+A Service is drawn as the workload behind it if it has Pods on this node, and all of these belong to one workload. With \`peers: services\`, EndpointSlices tell which Pods it has, and with \`peers: cluster\`, its selector. Its Pods on other nodes are then taken for the same workload, because the agent does not know which of them are behind the Service or, with \`services\`, what workload they have. Any other Service is a node of its own, beside the workloads behind it: clients have edges to the Service, and its workloads have edges from clients on other nodes. No Service is drawn as a workload with \`identity: pod\` of the probe \`flow\`. When the first such Pod comes to the node or the last one leaves it, the edges of the Service get other identifiers.`;
+
+/** Text to insert after the summary of a route, by path. */
 const NOTES: Readonly<Record<string, string>> = {
   '/api/v1/events': STREAM,
   '/api/v1/flows': FLOWS,
+  '/api/v1/map': MAP,
   '/api/v1/flows/stream': FLOW_STREAM,
+  '/api/v1/requests/stream': REQUEST_STREAM,
 };
 
 function routeSection({ path, summary, query, answer, statuses }: Route): string {
@@ -119,7 +131,7 @@ function routeSection({ path, summary, query, answer, statuses }: Route): string
 /** Returns the anchor that GitHub generates for a heading. */
 const anchor = (path: string) => path.replaceAll('/', '');
 
-/** Renders docs/api.md, without the notice. */
+/** Renders docs/api.md, without the notice that the file is generated. */
 export function apiPage(): string {
   const routes = ROUTES.map(({ path, summary }) => [`[\`${path}\`](#${anchor(path)})`, summary]);
   return [

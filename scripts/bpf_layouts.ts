@@ -4,12 +4,15 @@ import { elfSection } from '#sources/bpf/elf.ts';
 
 /**
  * Renders src/bpf/generated from the compiled objects: the structs and enums that BPF programs share with user space,
- * and the names of maps, programs and constants. No such definition has to be repeated in TypeScript.
+ * and the names of maps, programs and constants. None of these definitions has to be repeated in TypeScript.
  */
 
-/** Section of the variables that keep shared enums in the BTF (src/bpf/common/shared.bpf.h). */
+/** Section of variables whose only purpose is to keep shared enums in the BTF (src/bpf/common/shared.bpf.h). */
 const SHARED_SECTION = 'shared';
-/** Name suffix of the variables that keep ring record structs in the BTF (src/bpf/common/events.bpf.h). */
+/**
+ * Name suffix of variables whose only purpose is to keep the structs of ring records in the BTF
+ * (src/bpf/common/events.bpf.h).
+ */
 const RECORD_SUFFIX = '_record';
 
 const NOTICE = '// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.';
@@ -30,9 +33,9 @@ function variables(btf: Btf, section: string): { name: string; variable: BtfType
 
 interface MapDefinition {
   readonly name: string;
-  /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
+  /** Type of the map: enum bpf_map_type in include/uapi/linux/bpf.h. */
   readonly type: number;
-  /** Undefined for socket storage, which is the only map type used here that has no size. */
+  /** Undefined for socket storage, the only map type in use that has no size. */
   readonly maxEntries: number | undefined;
   /** Sizes in bytes; 0 if the map has no key or value. */
   readonly keyBytes: number;
@@ -41,8 +44,8 @@ interface MapDefinition {
 }
 
 /**
- * Describes the maps of an object. A map is a variable in `.maps`. Each member of its struct is a pointer, either to a
- * type or to an array whose length encodes a number.
+ * Returns the maps of an object. In BTF, a map is a variable in the section `.maps`. Each member of its struct is a
+ * pointer, either to a type or to an array whose length encodes a number.
  */
 export function mapsOf(btf: Btf): MapDefinition[] {
   return variables(btf, '.maps').map(({ name, variable }) => {
@@ -100,8 +103,8 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
 }
 
 /**
- * A field of a struct. `reader` is the source of a function `(view, at) => …`. For an array, the function has an
- * additional index parameter.
+ * A field of a struct. `reader` is the source code of a function `(view, at) => …`. For an array, the function has an
+ * index as additional parameter.
  */
 interface Field {
   readonly name: string;
@@ -132,6 +135,8 @@ function arrayField(btf: Btf, type: BtfType, name: string, offset: number): Fiel
     const read = inner.name === 'char' ? 'readString' : 'readBytes';
     return { name, offset, reader: `(view: DataView, at: number) => ${read}(view, at + ${offset}, ${count})` };
   }
+  // Structs in an array are represented by the offset of the first one.
+  if (inner.kind === KIND.struct) return { name, offset, count };
   const stride = inner.kind === KIND.array ? btf.array(inner).count : inner.sizeOrType;
   const place = `at + ${offset} + index * ${stride}`;
   const value = inner.kind === KIND.array ? `readString(view, ${place}, ${stride})` : scalar(btf, inner, place);
@@ -169,8 +174,8 @@ function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): str
 }
 
 /**
- * Returns the common prefix of all names, which ends with `_`. If there is only one name, the prefix is the name of the
- * enum.
+ * Returns the longest common prefix of all names that ends with `_`. If there is only one name, the prefix is the name
+ * of the enum.
  */
 function commonPrefix(enumName: string, names: readonly string[]): string {
   const [first = '', ...others] = names;
@@ -232,8 +237,8 @@ export function readCompiledObject(file: string, bytes: Uint8Array): CompiledObj
 }
 
 /**
- * Returns the names of the programs, which are the functions outside of .text. The functions in .text are called by
- * programs. Kernel: Documentation/bpf/btf.rst, .BTF.ext.
+ * Returns the names of the programs. These are the functions outside of .text, which contains functions that programs
+ * call. Kernel: Documentation/bpf/btf.rst, .BTF.ext.
  */
 function programsOf(btf: Btf, extension: Uint8Array): string[] {
   const view = new DataView(extension.buffer, extension.byteOffset, extension.byteLength);
@@ -256,7 +261,7 @@ function programsOf(btf: Btf, extension: Uint8Array): string[] {
 interface Described extends CompiledObject {
   readonly maps: readonly MapDefinition[];
   readonly constants: readonly string[];
-  /** Rendered TypeScript of each enum and struct, by name. */
+  /** Rendered TypeScript code of each enum and struct, by name. */
   readonly types: ReadonlyMap<string, string>;
 }
 
@@ -279,9 +284,9 @@ function describe(object: CompiledObject): Described {
 }
 
 /**
- * Returns the entries that occur in several objects, sorted by name. They come from common headers and are written only
- * to common.ts.
- * @throws if two objects have different entries of the same name
+ * Returns the entries that occur in several objects, sorted by name. They come from common headers, and are written
+ * only to common.ts.
+ * @throws if two objects have different entries with the same name
  */
 function inSeveral<T>(what: string, objects: readonly ReadonlyMap<string, T>[]): Map<string, T> {
   const seen = new Map<string, T>();
@@ -342,7 +347,7 @@ function renderCommon({ types, maps, constants }: Common): string {
 
 /**
  * Returns the generated files by name: one for each object, and common.ts for the entries that several objects share.
- * @throws if two objects have different types or maps of the same name
+ * @throws if two objects have different types or maps with the same name
  */
 export function renderLayouts(objects: readonly CompiledObject[]): Map<string, string> {
   const described = objects.map(describe);

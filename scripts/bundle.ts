@@ -7,8 +7,8 @@ import { bundleAgent } from './bundle_agent.ts';
 const WEB = 'dist/web';
 
 /**
- * Builds the web page into dist/web: the script and the style sheet, with hashes in their names, and a gzip copy of
- * each file. Returns the paths of the bundled sources.
+ * Builds the web page into dist/web: the script and the style sheet, with content hashes in their names, and a gzip
+ * copy of each file. Returns the paths of the bundled sources.
  */
 async function bundlePage(): Promise<string[]> {
   const { outputFiles, metafile } = await build({
@@ -47,7 +47,7 @@ for (const name of globSync('dist/*.js{,.map}')) if (!(name in metafile.outputs)
 
 const inputs = [...Object.keys(metafile.inputs), ...(await bundlePage())];
 
-// The licences of all bundled packages must be distributed with the bundle.
+// The licences of all bundled packages require that they are distributed with the bundle.
 const packages = new Set(inputs.flatMap((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
 const licences = [...packages].sort().map((path) => {
   const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));

@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url';
 import { surveyFloors } from './floors.ts';
 
 /**
- * Prints statistics about the imports in src/. Fails if an import points to a higher floor, completes a cycle, or
- * reaches another room by a relative path.
+ * Prints statistics about the imports in src/. Fails if an import refers to a higher floor, completes a cycle, or
+ * refers to another directory of src/ by a relative path.
  */
 
 const { files, imports, violations, circles } = surveyFloors(fileURLToPath(new URL('../src', import.meta.url)));

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { surveyWallClock } from './wall_clock.ts';
 
-/** Prints how many places read the wall clock. Fails if a place is not listed. */
+/** Prints the number of places that read the wall clock. Fails if one of them is not listed. */
 
 const { files, reads, violations } = surveyWallClock(fileURLToPath(new URL('..', import.meta.url)));
 for (const violation of violations) console.error(violation);

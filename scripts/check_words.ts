@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { READ, surveyWords } from './words.ts';
 
 /**
- * Fails if a sentence breaks a rule of `scripts/words.ts`.
+ * Fails if a sentence breaks one of the rules in `scripts/words.ts`.
  *
  *   node scripts/check_words.ts [PATH]…   checks these files and directories instead of those listed in `READ`
  */

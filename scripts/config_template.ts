@@ -1,7 +1,9 @@
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 
-/** The parts of zod's internal schema definition that this file reads. zod has no public API to traverse a schema. */
+/**
+ * Those parts of zod's internal schema definitions that this file reads. zod has no public API for traversing a schema.
+ */
 interface Inside {
   readonly type: string;
   readonly innerType?: z.ZodType;
@@ -17,23 +19,21 @@ interface Option {
   readonly description: string;
   /** Default value; undefined if there is none. */
   readonly value: unknown;
-  /** Options of a section; undefined for a single option. */
+  /** Options in a section; undefined for a single option. */
   readonly children: ReadonlyMap<string, Option> | undefined;
-  /** Allowed values; empty if the option is not an enumeration. */
+  /** Allowed values; empty if the option does not have a fixed set of values. */
   readonly choices: readonly string[];
 }
 
 const WIDTH = 118;
-/**
- * Minimum number of probes that must describe a key in the same words for the template to describe the key only once.
- */
+/** If at least this number of probes describe a key identically, the template describes it only once. */
 const SHARED_BY = 3;
 
 function insideOf(schema: z.ZodType): Inside {
   return schema.def as unknown as Inside;
 }
 
-/** Returns the input or output schema of a pipe, whichever describes the value as written in the document. */
+/** Returns the input or the output schema of a pipe, whichever describes the value as it is written in the document. */
 function written({ in: before, out }: Inside): z.ZodType {
   const side = before !== undefined && insideOf(before).type !== 'transform' ? before : out;
   if (side === undefined) throw new Error('a pipe without sides');
@@ -57,7 +57,7 @@ function childrenOf(
   return new Map(Object.entries(shape).map(([key, schema]) => [key, optionOf(schema, '', given?.[key])]));
 }
 
-/** Wraps a comment. `hanging` is additional indentation for all lines but the first. */
+/** Wraps a comment. @param hanging additional indentation of all lines but the first */
 function comment(text: string, indent: string, hanging = ''): string[] {
   const lines: string[] = [];
   let line = `${indent}#`;
@@ -76,8 +76,8 @@ function flow(value: unknown): string {
 }
 
 /**
- * Renders an option. An option without a default is commented out twice, so that uncommenting a section once yields its
- * defaults.
+ * Renders an option. An option without a default is commented out twice, so that uncommenting a section once results in
+ * its defaults.
  */
 function render(key: string, option: Option, indent: string): string[] {
   const { description, value, children, choices } = option;
@@ -96,7 +96,7 @@ function unset(line: string, indent: string): string {
   return `${indent}# ${line.slice(indent.length)}`;
 }
 
-/** Returns the keys that several probes describe in the same words. */
+/** Returns the keys for which at least `SHARED_BY` probes have the same description. */
 function sharedKeys(probes: ReadonlyMap<string, Option>): Map<string, Option[]> {
   const found = new Map<string, Option[]>();
   for (const { children } of probes.values()) {
@@ -111,7 +111,7 @@ function sharedKeys(probes: ReadonlyMap<string, Option>): Map<string, Option[]> 
   return found;
 }
 
-/** Renders a value as YAML in one line. */
+/** Renders a value as YAML on one line. */
 function valueText({ value, children, choices }: Option): string {
   const inner = [...(children ?? [])].map(([key, child]) => `${key}: ${valueText(child)}`);
   if (inner.length > 0) return `{ ${inner.join(', ')} }`;
@@ -149,9 +149,9 @@ function renderProbes(section: Option, summaries: ReadonlyMap<string, string>, i
 }
 
 /**
- * Renders a configuration document with every option of the schema at its default. All options but the first are
- * commented out, because an empty document would be invalid.
- * @param summaries the summary of each probe, by name
+ * Renders a configuration document that contains every option of the schema with its default. All options but the first
+ * are commented out. The first one is active, because an empty document would be invalid.
+ * @param summaries summary of each probe, by name
  */
 export function configTemplate(schema: z.ZodType, summaries: ReadonlyMap<string, string>): string {
   const { children = new Map<string, Option>() } = optionOf(schema);

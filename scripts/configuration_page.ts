@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import * as z from 'zod';
 import { LIMIT_KEYS } from '#config/limits.ts';
+import { PRIVACY_RULE } from '#config/privacy.ts';
 import { canFilterPods, commonKeys, documentKeys, FOR_EVENTS, POD_FILTER_KEYS } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { recordsSchema } from '#probe/records.ts';
@@ -34,7 +35,7 @@ function keyTable(shape: z.ZodRawShape): string {
   return table(['key', 'default', 'meaning'], rows);
 }
 
-/** Renders the section of a probe, with all of its own options at their defaults. */
+/** Renders an example section for a probe, with all options that are specific to it at their defaults. */
 function exampleOf({ name, enabledByDefault, options }: AnyProbe): string {
   const keys = keysOf(options as z.ZodRawShape);
   const lines = keys.flatMap(([key, schema]) => [
@@ -55,7 +56,7 @@ function probeSection(probe: AnyProbe): string {
 
 const EXAMPLE = `
 \`\`\`yaml
-detail: core            # core: about 50 to 90 series per Pod; full: all metrics
+detail: core            # core: about 60 to 170 series per Pod; full: all metrics
 bpfStats: false         # true: measure the run time of each BPF program, which adds about 60 ns to each run
 probes:
   packetloss:           # on by default
@@ -107,7 +108,7 @@ for the probe. The document itself does not change. \`/api/v1/probes\` shows whe
   parent directory must exist; mount a writable directory if the root file system is read-only. An \`emptyDir\` survives a restart of the container, and a \`hostPath\` also survives the
   replacement of the Pod. If the agent cannot write the file, it reports that, and \`for\` starts again after a restart. If the file is damaged, the agent reports and ignores it.
 - After a reboot, the agent computes the remaining part of \`for\` from the wall clock, limited to \`for\`.
-- A new \`until\` in the past is an error, except in the first document that an agent reads. There, the section counts as expired, so that the agent can start on a new node.
+- A new \`until\` in the past is an error, except in the first document that an agent reads. There, the section is treated as expired, so that the agent can start on a new node.
 - At most 256 such sections may apply to a node.
 `.trim();
 
@@ -144,7 +145,10 @@ An example is \`records: { failed: true, slow: 1s, sample: 1%, perPod: 10/s }\`.
 counts records that exceed the rate as \`limited\`.
 `.trim();
 
-/** Lists the probes that offer records, from their definitions. */
+const PRIVACY_TEXT = `The section \`privacy\` says what events, records, exemplars and edges do not show of a namespace, by its name. \`"*"\` stands for all namespaces without a rule, and for the node.
+An example is \`privacy: { payments: { paths: false, names: false }, "*": { traces: false } }\`. An event or record shows what the rules of its Pod and of the known peer both allow. If its Pod is not known, all rules apply. [Security](security.md#what-can-be-left-out) lists what each rule covers, and what it does not.`;
+
+/** Lists the probes that produce records, based on their definitions. */
 function offers(): string {
   const lines = PROBES.flatMap(({ name, records }) =>
     records === undefined ? [] : [`- \`${name}\`, kind \`${records.kind}\`: ${records.help}`],
@@ -216,6 +220,12 @@ export function configurationPage(notice: string): string {
     optionTable(recordsSchema({ kind: '', help: '' })),
     '',
     CHOICE,
+    '',
+    '## Privacy',
+    '',
+    PRIVACY_TEXT,
+    '',
+    optionTable(PRIVACY_RULE),
     '',
     '## Overrides for some nodes',
     '',

@@ -3,11 +3,11 @@ import type { Measured } from '#probe/measured.ts';
 import { PROBES } from '#probes/index.ts';
 import { table } from './markdown.ts';
 
-/** Renders the cost tables of bench/README.md, and the same figures as text for docs/probes.md. */
+/** Renders the cost tables in bench/README.md, and the same figures as text for docs/probes.md. */
 
 /**
- * Costs of the discovery programs, which run even if all probes are off. Values are nanoseconds per hit beyond the cost
- * of an empty program (`npm run bench:kernel`).
+ * Cost of the BPF programs for discovery, which run even if all probes are disabled: nanoseconds per run in excess of
+ * the cost of an empty program (`npm run bench:kernel`).
  */
 const DISCOVERY_NS: Readonly<Record<string, string>> = {
   'tp_btf/sched_process_exec': '153',
@@ -23,7 +23,7 @@ function ms(value: number): string {
   return `${value} ms`;
 }
 
-/** Names of the probe and of all probes that were measured together with it. */
+/** Returns the names of the probe and of all probes that were measured together with it. */
 function together({ name }: AnyProbe): string[] {
   return [name, ...PROBES.filter(({ measured }) => measured.with === name).map((probe) => probe.name)];
 }
@@ -62,7 +62,7 @@ export const COST_TABLES: Readonly<Record<string, string>> = {
   'programs of probes that are off': table(
     ['probe', 'programs', 'time per hit of each'],
     programsOf(false).map(([name, { ns, note }]) => [
-      `\`${name}\`${note === undefined ? '' : `, ${note}`}`,
+      `\`${name}\`${note === undefined ? '' : ` (${note})`}`,
       code(Object.keys(ns)),
       `${Object.values(ns).join(', ')} ns`,
     ]),
@@ -81,8 +81,9 @@ function collectText(probe: AnyProbe): string[] {
   const names = together(measured);
   const all = names.length > 1 ? ` of ${code(names)} together` : '';
   const without = collect.withoutMs === undefined ? '' : ` (${ms(collect.withoutMs)} without the walks)`;
+  const note = collect.note === undefined ? '' : ` (${collect.note})`;
   return [
-    `A [collection](${README}#a-full-node)${all} takes ${ms(collect.ms)}${without} on a node with 110 Pods, measured in a loop.`,
+    `A [collection](${README}#a-full-node)${all} takes ${ms(collect.ms)}${without} on a node with 110 Pods, measured in a loop${note}.`,
   ];
 }
 
@@ -97,13 +98,13 @@ function processText({ measured: { processes } }: AnyProbe): string[] {
 function programText({ measured: { programs } }: AnyProbe): string[] {
   if (programs === undefined) return [];
   const each = Object.entries(programs.ns).map(([hook, ns]) => `\`${hook}\` ${ns} ns`);
-  const note = programs.note === undefined ? '' : `, ${programs.note}`;
+  const note = programs.note === undefined ? '' : ` (${programs.note})`;
   return [
-    `Each hit of a [program in the kernel](${README}#programs-in-the-kernel)${note} takes this time, measured in a loop: ${each.join(', ')}.`,
+    `Each hit of a [program in the kernel](${README}#programs-in-the-kernel) takes this time, measured in a loop${note}: ${each.join(', ')}.`,
   ];
 }
 
-/** Renders a probe's measured cost as text. */
+/** Renders the measured cost of a probe as text. */
 export function costsOf(probe: AnyProbe): string {
   const { note } = probe.measured;
   const parts = [...collectText(probe), ...processText(probe), ...programText(probe)];

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { table } from './markdown.ts';
 
-/** The part of a JSON schema that this file reads. */
+/** Those parts of a JSON schema that this file reads. */
 interface Schema {
   readonly type?: string | readonly string[];
   readonly format?: string;
@@ -16,7 +16,7 @@ interface Schema {
   readonly required?: readonly string[];
 }
 
-/** Renders a table of the fields of a JSON value, including nested fields: path, type and meaning. */
+/** Renders a table of all fields of a JSON value, including nested ones, with the path, type and meaning of each. */
 export function fieldTable(schema: z.ZodType): string {
   return table(['field', 'type', 'meaning'], fieldRows(z.toJSONSchema(schema) as Schema, ''));
 }

@@ -1,14 +1,14 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 
-/** A file or a directory of src/ that may import only from lower floors. */
+/** A layer of src/: a file or a directory that may import only from lower floors. */
 export interface Floor {
   readonly name: string;
-  /** Rooms that this floor may import; undefined allows all lower floors. */
+  /** Names of the floors from which this floor may import; undefined for all lower floors. */
   readonly only?: readonly string[];
 }
 
-/** Floors from top to bottom. */
+/** All floors, from top to bottom. */
 export const FLOORS: readonly Floor[] = [
   { name: 'main.ts' },
   { name: 'commands' },
@@ -29,6 +29,8 @@ export const FLOORS: readonly Floor[] = [
   { name: 'sources' },
   { name: 'bpf' },
   { name: 'files' },
+  { name: 'policies', only: ['core'] },
+  { name: 'why', only: ['core'] },
   { name: 'api' },
   { name: 'core' },
 ];
@@ -43,7 +45,7 @@ export interface Survey {
   readonly imports: readonly Import[];
   /** Messages that start with the path of the file. */
   readonly violations: readonly string[];
-  /** Groups of files that import each other, including type imports. */
+  /** Groups of files that import each other in a cycle, including type imports. */
   readonly circles: readonly (readonly string[])[];
 }
 
@@ -53,8 +55,8 @@ const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
 
 /**
- * Checks the imports of a source tree against the floors. Tests belong to no room and may import from every room.
- * @param root directory that contains the rooms
+ * Checks the imports in a source tree. Tests do not belong to a floor, and may import from every floor.
+ * @param root directory that contains the floors
  */
 export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): Survey {
   const files = codeBelow(root);
@@ -73,7 +75,7 @@ export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): S
   return { files, imports, violations, circles: circlesOf(files, imports) };
 }
 
-/** Returns the directory of src/ that contains a file, or the file's own name if it is directly in src/. */
+/** Returns the directory of src/ that contains a file; for a file directly in src/, the name of the file. */
 function roomOf(path: string): string {
   return path.split('/', 1)[0] ?? '';
 }
@@ -93,7 +95,7 @@ function* misplaced(root: string, floors: readonly Floor[]): Generator<string> {
   }
 }
 
-/** Resolves an import by name. `#server` is server.ts; every other name starts with the name of a room. */
+/** Resolves an import by name. `#server` refers to server.ts. Every other name starts with the name of a floor. */
 function resolve(from: string, specifier: string): string {
   if (specifier === '#server') return 'server.ts';
   return specifier.startsWith('#') ? specifier.slice(1) : normalize(join(dirname(from), specifier));
@@ -114,7 +116,10 @@ function faultOf(from: string, to: string, specifier: string, floors: readonly F
   return undefined;
 }
 
-/** Returns the strongly connected components of the import graph (R. Tarjan, Depth-first search and linear graph algorithms, 1972). */
+/**
+ * Returns the strongly connected components of the import graph (R. Tarjan, Depth-first search and linear graph
+ * algorithms, 1972).
+ */
 function circlesOf(files: readonly string[], imports: readonly Import[]): string[][] {
   const targets = new Map<string, string[]>(files.map((file) => [file, []]));
   for (const { from, to } of imports) targets.get(from)?.push(to);

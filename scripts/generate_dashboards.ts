@@ -2,12 +2,14 @@ import { stringify } from 'yaml';
 import { rules } from '../dashboards/netsonde/alerts.ts';
 import { alertsTestFile } from '../dashboards/netsonde/alerts_test_file.ts';
 import { DASHBOARDS } from '../dashboards/netsonde/index.ts';
+import { openTelemetryRules, openTelemetryTestFile } from '../dashboards/netsonde/opentelemetry.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes dashboards/grafana/*.json, dashboards/rules/netsonde.yaml and its test from dashboards/netsonde. */
+/** Writes dashboards/grafana/*.json, and the rules with their tests, from dashboards/netsonde. */
 
 const DIRECTORY = new URL('../dashboards/', import.meta.url);
 const RULE_FILE = 'netsonde.yaml';
+const OPEN_TELEMETRY = 'opentelemetry.yaml';
 const NOTICE = 'Made by scripts/generate_dashboards.ts from dashboards/netsonde. Do not edit.';
 
 for (const dashboard of DASHBOARDS) {
@@ -20,3 +22,5 @@ function writeRules(name: string, content: unknown): void {
 
 writeRules(RULE_FILE, rules());
 writeRules('netsonde.test.yaml', alertsTestFile(RULE_FILE));
+writeRules(OPEN_TELEMETRY, openTelemetryRules());
+writeRules('opentelemetry.test.yaml', openTelemetryTestFile(OPEN_TELEMETRY));

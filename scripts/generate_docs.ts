@@ -24,9 +24,9 @@ import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
  * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and
- * docs/drop-reasons.md from descriptors and schemas. Writes docs/orderly-traffic.md from the catalogue of the tests.
- * Writes the tables in bench/README.md, docs/scale.md and docs/capabilities.md from measurements, and the sections of
- * docs/runbook.md about the alerts of probes.
+ * docs/drop-reasons.md from descriptors and schemas, and docs/orderly-traffic.md from the tests' catalogue of traffic.
+ * Also writes the tables of measurements in bench/README.md, docs/scale.md and docs/capabilities.md, and the sections
+ * of docs/runbook.md about the alerts of probes.
  */
 
 const DOCS = new URL('../docs/', import.meta.url);
@@ -95,8 +95,8 @@ function metricsPage(): string {
 function equalText({ equalBy }: EventDescriptor): string {
   const fields = equalBy.map((field) => `\`${field}\``).join(', ');
   return equalBy.length === 0
-    ? 'Events with the same addresses count as identical.'
-    : `Events with the same ${fields} count as identical.`;
+    ? 'Events with the same addresses are considered identical.'
+    : `Events with the same ${fields} are considered identical.`;
 }
 
 function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor]): string {
@@ -132,14 +132,20 @@ function eventsPage(): string {
     '',
     fieldTable(EVENT),
     '',
-    'Events count as identical if they have the same severity, network namespace, `src`, `dst` and `protocol`, and the same values of the fields that are named for each type below. The',
+    'Events are considered identical if they have the same severity, network namespace, `src`, `dst` and `protocol`, and the same values of the fields that are named for each type below. The',
     'first one is sent at once. The identical events within the next five seconds (`events.fold`) are folded into one event, which is sent after that time. It is the last of them, and has',
-    'the field `count`. An event without `count` counts as one; the counts of all sent events add up to the number of events that the limits allowed.',
+    'the field `count`. An event without `count` represents one event; the counts of all sent events add up to the number of events that the limits allowed.',
     '',
     "By default, the client's port is ignored (`events.foldBy: service`), so the failed DNS lookups of a Pod are folded into one event with `ports`. Some events",
     'show which end is the client, such as the one that sent a SYN. For other events, the ports decide: an ephemeral port',
     '(`net.ipv4.ip_local_port_range` of the node) belongs to the client if the other port is not ephemeral, and a port of 1024 or above belongs to the client if the other port is below 1024. If both ends may be',
     'the client, the client is the end whose port changes. With `events.foldBy: connection`, events with different ports are not folded.',
+    '',
+    '`connectionId` is a hash of the protocol, the addresses of client and server, and the port of the server. The agents of both nodes compute the same ID without asking each other, so it finds the events of both',
+    'ends. The client is found as for folding; if the ports do not show it, the end with the lower port is considered the server. Addresses and port are those after translation, as the server sees them. Only events',
+    'of dropped packets have them, where the packet is tracked: in the network namespace that translates, usually that of the node. The events of a socket have the addresses of the socket. The ID of a client that',
+    'connects to a Service, or whose address is masqueraded, is therefore not that of the server in events such as `tcp_retransmit`. The IDs also differ if two namespaces have different ephemeral ports, or if a translation',
+    'chooses a port below 32768 for the client.',
     '',
     ...sections,
   ].join('\n');
@@ -188,6 +194,8 @@ function dropReasonsPage(): string {
     '',
     'Kernels before 5.17 report no reasons, and kernels before 6.11 do not report the receiving socket. The class `unclassified` contains packets that cannot be distinguished from losses on these kernels.',
     'On 5.10, it contains each SYN and each TCP segment with data that TCP itself drops. Up to 6.10, it contains each pure acknowledgement that TCP drops without a reason.',
+    'Before 6.3, it contains each ICMPv6 echo request, because the kernel frees one that it has answered like one that it has not.',
+    'Kernels without the reason `TCP_OLD_SEQUENCE` report old segments as `TCP_INVALID_SEQUENCE`: those with data are `unclassified`, all others `control`. A SYN with the reason `TCP_RFC7323_PAWS` is `unclassified` up to 6.10.',
     '',
   ].join('\n');
 }

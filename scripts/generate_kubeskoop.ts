@@ -8,8 +8,8 @@ import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 
 /**
- * Writes dashboards/rules/kubeskoop.yaml, its test, docs/kubeskoop-names.md and the fields of `netsonde convert`. The
- * source of all of them is dashboards/kubeskoop/names.ts.
+ * Writes dashboards/rules/kubeskoop.yaml, its test, docs/kubeskoop-names.md and the fields that `netsonde convert`
+ * uses. All of them are generated from dashboards/kubeskoop/names.ts.
  */
 
 const RULES = new URL('../dashboards/rules/', import.meta.url);
@@ -37,7 +37,7 @@ dashboards and alerts continue to work during a migration. [Coming from KubeSkoo
 
    The evaluation interval of Prometheus should not be longer than the scrape interval.
 3. Enable the probes that you need and that are off by default. If you need metrics with the detail \`full\` in the tables below, enable them with \`detail: full\` or
-   in a list \`fields\`. [\`netsonde convert\`](migration.md) writes a configuration with these settings.
+   in a \`fields\` list. [\`netsonde convert\`](migration.md) writes a configuration with these settings.
 
 ## Results of the rules
 
@@ -76,7 +76,7 @@ function probeSection({ probe, remark, metrics }: KubeskoopProbe): string[] {
   ];
 }
 
-/** Lists the metrics that netsonde does not have, with one line for each reason. */
+/** Lists the metrics that netsonde does not have, grouped by reason. */
 function missingNames(): string[] {
   const entries = KUBESKOOP.flatMap(({ metrics }) => Object.entries(metrics));
   const lacking = entries.flatMap(([name, entry]) => (isMissing(entry) ? [{ name, reason: entry.missing }] : []));
@@ -85,7 +85,10 @@ function missingNames(): string[] {
   );
 }
 
-/** Returns the entries of `fields` that show the equivalents of a KubeSkoop probe's metrics. Only labels with listed values can select series. */
+/**
+ * Returns the entries of `fields` that show the equivalents of a KubeSkoop probe's metrics. Only labels whose values
+ * are listed in the descriptor can select series.
+ */
 function fieldsOf({ metrics }: KubeskoopProbe): string[] {
   const equivalents = Object.values(metrics).filter((entry): entry is Equivalent => !isMissing(entry));
   return [...Map.groupBy(equivalents, ({ metric }) => metric)].map(([metric, group]) => {
@@ -94,15 +97,15 @@ function fieldsOf({ metrics }: KubeskoopProbe): string[] {
       Object.entries(only).filter(([label]) => labels[label] !== undefined && isClosed(labels[label])),
     );
     const [first] = chosen.flat();
-    // If the metrics are selected by different labels, a selection by one label would leave out series that another
-    // metric needs.
+    // If different labels select the metrics, a selection by one of these labels would omit series that another metric
+    // needs.
     if (first === undefined || !chosen.every((pairs) => pairs.length === 1 && pairs[0]?.[0] === first[0]))
       return metric;
     return selector({ metric, only: { [first[0]]: chosen.flatMap((pairs) => pairs[0]?.[1] ?? []) as [string] } });
   });
 }
 
-/** Renders the file in biome's format. */
+/** Renders the file as biome formats it. */
 function fieldsFile(): string {
   const entries = KUBESKOOP.flatMap((probe) => {
     const fields = fieldsOf(probe).map((field) => `'${field}'`);

@@ -10,9 +10,10 @@ const SOURCES = new URL('../src/bpf/', import.meta.url);
 const OBJECTS = new URL('../dist/bpf/', import.meta.url);
 
 const made = spawnSync('make', ['-s', '-j2', '-C', fileURLToPath(SOURCES)], { stdio: 'inherit' });
-if (made.status !== 0) throw new Error('the BPF programs could not be compiled: scripts/setup installs clang and llvm');
+if (made.status !== 0)
+  throw new Error('could not compile the BPF programs; run scripts/setup to install clang and llvm');
 
-// The list comes from the sources because dist/bpf may contain an object whose source was removed.
+// The list is derived from the sources, because dist/bpf may still contain an object whose source was removed.
 const files = ['probes/', 'walks/']
   .flatMap((folder) => readdirSync(new URL(folder, SOURCES)))
   .filter((name) => name.endsWith('.bpf.c'))

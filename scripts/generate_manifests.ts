@@ -4,7 +4,10 @@ import { configTemplate } from './config_template.ts';
 import { SECCOMP_PROFILE } from './seccomp_profile.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes the configuration in the manifests, which contains every option of the schema, and the seccomp profile. */
+/**
+ * Writes two parts of the manifests: the configuration, which contains every option of the schema, and the seccomp
+ * profile.
+ */
 
 const MANIFESTS = new URL('../manifests/', import.meta.url);
 

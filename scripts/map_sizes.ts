@@ -11,20 +11,20 @@ import { PORTS_A_ROW, TCP_ROWS_MAX } from '#sources/sockets/tcp_walk.ts';
 import { mapsOf, readCompiledObject } from './bpf_layouts.ts';
 import { table } from './markdown.ts';
 
-/** Computes the maximum memory of each BPF map from the compiled objects. */
+/** Computes the maximum memory of each BPF map, based on the compiled objects. */
 
 const OBJECTS = fileURLToPath(new URL('../dist/bpf', import.meta.url));
 
-/** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
+/** Values of enum bpf_map_type in include/uapi/linux/bpf.h. */
 const TYPE = { hash: 1, array: 2, percpuHash: 5, percpuArray: 6, lruHash: 9, lruPercpuHash: 10, ring: 27 } as const;
 const PER_CPU: readonly number[] = [TYPE.percpuHash, TYPE.percpuArray, TYPE.lruPercpuHash];
 const HASHES: readonly number[] = [TYPE.hash, TYPE.percpuHash, TYPE.lruHash, TYPE.lruPercpuHash];
-/** Kernel: kernel/bpf/hashtab.c, size of struct htab_elem without its key, and of struct bucket. */
+/** Sizes in kernel/bpf/hashtab.c: struct htab_elem without its key, and struct bucket. */
 const ELEMENT_BYTES = 48;
 const BUCKET_BYTES = 16;
 const POINTER_BYTES = 8;
 
-/** Number of entries that the agent requests, for maps with fewer entries in the object file. */
+/** Number of entries that the agent requests for maps whose size in the object file is smaller. */
 const ENTRIES: Readonly<Record<string, (cpus: number) => number>> = {
   counts: () => COUNTS_MAX,
   kernel_histograms: () => NAMESPACES_MAX + SLOTS,
@@ -44,7 +44,7 @@ export interface MapSize {
   readonly map: string;
   readonly isPerCpu: boolean;
   readonly entries: number;
-  /** Size of an entry on all CPUs, including the kernel's header. */
+  /** Size in bytes of an entry on all CPUs, including the kernel's header. */
   readonly entryBytes: number;
   readonly bytes: number;
 }
@@ -53,15 +53,18 @@ function eight(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
+/** Objects that the agent does not load, but a command. */
+const OF_COMMANDS: readonly string[] = ['drop_capture.bpf.o'];
+
 /**
- * Returns the size of each map when it is full.
+ * Returns the size in bytes of each map of the agent when it is full.
  * @param cpus number of possible CPUs
  */
 export function mapSizes(cpus: number): MapSize[] {
-  const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
+  const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o') && !OF_COMMANDS.includes(name));
   return files.flatMap((file) =>
     mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf).flatMap((map) => {
-      // Socket storage is allocated with each socket, so the map itself has no size.
+      // Socket storage is allocated together with each socket, so the map itself has no size.
       if (map.maxEntries === undefined) return [];
       const { name, type, keyBytes, valueBytes } = map;
       const entries = ENTRIES[name]?.(cpus) ?? map.maxEntries;
@@ -80,7 +83,7 @@ export function mapSizes(cpus: number): MapSize[] {
 const PODS = 110;
 const CPUS = [2, 256] as const;
 const MB = 1e6;
-/** Minimum size of a map that is shown in its own row. Smaller maps only count in the sum. */
+/** Minimum size in bytes of a map that gets a row of its own. Smaller maps are included only in the sum. */
 const SHOWN_BYTES = 0.5 * MB;
 /** Maps with one entry per Pod. */
 const OF_PODS: readonly string[] = ['kernel_histograms', 'socket_histograms', 'transmit_histograms'];
@@ -90,7 +93,7 @@ function mb(bytes: number): string {
   return `${amount < 10 ? amount.toPrecision(2) : Math.round(amount)} MB`;
 }
 
-/** The table of map sizes in docs/scale.md. */
+/** Table of map sizes for docs/scale.md. */
 export const MAP_TABLES: Readonly<Record<string, string>> = {
   'map sizes': (() => {
     const [few, many] = CPUS.map(mapSizes) as [MapSize[], MapSize[]];

@@ -1,4 +1,4 @@
-/** Escapes text outside of backticks that Markdown would interpret as markup, such as `/proc/<pid>`. */
+/** Escapes text that Markdown would interpret as markup, such as `/proc/<pid>`. Text in backticks is left unchanged. */
 export function plain(text: string): string {
   return text
     .split('`')

@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { PROBES } from '#probes/index.ts';
 
 /**
- * Runs the built agent under strace, with every probe and every sink that needs no server, and writes its system calls
- * to scripts/measured_calls.json. scripts/seccomp_profile.ts builds the profile from this file. Must be run as root:
+ * Runs the built agent under strace, with every probe and every sink that works without a server. Writes its system
+ * calls to scripts/measured_calls.json, from which scripts/seccomp_profile.ts builds the profile. Must be run as root:
  * `node scripts/measure_calls.ts`.
  */
 
@@ -36,7 +36,7 @@ const documentOf = (level: string) =>
   ].join('\n');
 writeFileSync(config, documentOf('info'));
 
-/** Requests a URL. The request is aborted after some time, because a stream of events does not end. */
+/** Requests a URL. Aborts the request after EVERY_MS, because event streams do not end. */
 function look(url: string): Promise<unknown> {
   return fetch(url, { signal: AbortSignal.timeout(EVERY_MS) })
     .then((answer) => answer.text())

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { newProbe } from './probe_skeleton.ts';
 
-/** `npm run new-probe NAME` writes the files of a working probe, which the author then changes. */
+/** `npm run new-probe NAME` writes the files of a working probe, as a starting point for its author. */
 
 const USAGE = `usage: npm run new-probe NAME [-- --bpf] [-- --folder]
 

@@ -12,7 +12,7 @@ interface Def {
   readonly defaultValue?: unknown;
 }
 
-/** Facts about an option, collected from its schema and from the schemas that it wraps. */
+/** Facts about an option from its schema, and from the schemas that this schema wraps. */
 interface Option {
   readonly shape: Readonly<Record<string, Schema>> | undefined;
   readonly byDefault: unknown;
@@ -49,7 +49,7 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** Renders a table of a configuration section's options from its schema. */
+/** Renders a table of the options in a section of the configuration, from its schema. */
 export function optionTable(schema: Schema): string {
   return table(['option', 'default', 'what it does'], optionRows(optionOf(schema).shape ?? {}));
 }

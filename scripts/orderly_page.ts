@@ -1,17 +1,24 @@
 import { CATALOGUE, NOT_SHOWN, type Pattern } from '../test/support/orderly/catalogue.ts';
 import { table } from './markdown.ts';
 
-function row({ title, twin, families, needs }: Pattern): string[] {
+function testedOn({ needs }: Pattern): string {
+  if (needs === undefined) return 'host and guests';
+  if (needs === 'mptcp') return 'host and guests whose kernels have Multipath TCP';
+  return `guests, because it needs the module ${needs}`;
+}
+
+function row(pattern: Pattern): string[] {
+  const { title, twin, families } = pattern;
   return [
     title,
     families === undefined ? 'IPv4, IPv6' : 'IPv4',
-    needs === undefined ? 'host and guests' : `guests, because it needs the module ${needs}`,
+    testedOn(pattern),
     twin.words,
     twin.reason === undefined ? '' : `\`${twin.reason}\``,
   ];
 }
 
-/** Renders docs/orderly-traffic.md, the catalogue of traffic in which nothing is lost. */
+/** Renders docs/orderly-traffic.md, a catalogue of traffic in which nothing is lost. */
 export function orderlyPage(): string {
   return [
     '# Orderly traffic',
@@ -21,7 +28,7 @@ export function orderlyPage(): string {
     'The tests also play a variant of each pattern in which one packet is lost. netsonde must then report exactly one drop with its event. In both cases, the sum of drops and discards',
     '([definition](drop-reasons.md#what-counts-as-lost)) must equal the count of an independent BPF program.',
     '',
-    'If a drop reason is named, only this reason distinguishes the variant from the pattern. On a kernel without the reason, netsonde counts neither as a drop. Linux 5.10 has no reasons, and 6.1 has only some of them.',
+    'If a drop reason is named, only this reason distinguishes the variant from the pattern. On a kernel without the reason, netsonde counts neither as a drop. Linux 5.10 has no reasons, and 6.1 and 6.12 have only some of them or report them in fewer places.',
     '',
     ...CATALOGUE.flatMap(({ title, patterns }) => [
       `## ${title}`,

@@ -2,19 +2,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 export interface NewProbe {
   readonly name: string;
-  /** True if the probe has a BPF program. */
+  /** Whether the probe has a BPF program. */
   readonly bpf: boolean;
-  /** True if the probe gets its own directory. */
+  /** Whether the probe gets a directory of its own. */
   readonly folder: boolean;
 }
 
-/** Reads a file by its path from the project's root; returns undefined if it does not exist. */
+/** Reads a file by its path relative to the root of the project. Returns undefined if the file does not exist. */
 export type Read = (path: string) => string | undefined;
 
 const INDEX = 'src/probes/index.ts';
-/** Maximum length of a probe's name. The name is part of each metric name and a column heading in tables. */
+/** Maximum length of a probe's name, which is part of each metric name and the heading of a table column. */
 const NAME_MAX = 24;
-/** Names that /api/v1/probes or metrics use for something other than a probe. */
+/** Names that /api/v1/probes or metrics use for other things than probes. */
 const RESERVED = ['agent', 'discovery', 'index'];
 
 const SKELETONS = new URL('skeletons/', import.meta.url);
@@ -28,7 +28,7 @@ function camelCase(name: string): string {
   return name.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Returns whether the name is valid for a variable, which excludes reserved words. */
+/** Returns whether a variable may have this name. Reserved words are excluded. */
 function isIdentifier(name: string): boolean {
   try {
     new Function(`'use strict'; const ${name} = 0;`);
@@ -39,13 +39,13 @@ function isIdentifier(name: string): boolean {
 }
 
 /**
- * These patterns match an import such as `import { tcp } from './tcp.ts';` and an alias such as `['net_softirq',
+ * These patterns match imports such as `import { tcp } from './tcp.ts';` and aliases such as `['net_softirq',
  * 'softirq'],` in src/probes/index.ts.
  */
 const LISTED = /^import \{ \w+ \} from '\.\/(?:\w+\/)?(?<name>\w+)\.ts';$/gm;
 const ALIASES = /\['(?<alias>\w+)', '(?<of>\w+)'\]/g;
 
-/** Returns why a probe cannot have this name, or undefined if it can. */
+/** Returns the reason why a probe cannot have this name; undefined if it can. */
 function faultOf(name: string, index: string): string | undefined {
   if (!/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name)) {
     return 'it must be snake_case: lower-case letters and digits, in words joined by single underscores';
@@ -108,7 +108,7 @@ function sourcesOf({ name, bpf, folder }: NewProbe, directory: string): [path: s
 }
 
 /**
- * Returns the files of a working probe, by path from the project's root. They are not formatted yet.
+ * Returns the files of a working probe, by path relative to the root of the project. They are not formatted yet.
  * @throws if a probe cannot have this name
  */
 export function newProbe(wish: NewProbe, read: Read): ReadonlyMap<string, string> {
@@ -124,7 +124,7 @@ export function newProbe(wish: NewProbe, read: Read): ReadonlyMap<string, string
   ];
   const written = new Map<string, string>();
   for (const [path, text] of files) {
-    if (read(path) !== undefined) throw new Error(`${path} is already there`);
+    if (read(path) !== undefined) throw new Error(`${path} already exists`);
     written.set(
       path,
       text.replaceAll('module_path', module).replaceAll('snake_name', name).replaceAll('camelName', camelCase(name)),

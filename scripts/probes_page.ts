@@ -20,7 +20,7 @@ node, how they read the kernel, and why other probes do not run.
 Probes that are off by default cost more than the others, or are useful only on some nodes. You can enable a probe [for a limited time](configuration.md#time-limits), [for some Pods](configuration.md#pod-filters)
 and with [a CPU budget](configuration.md#budgets). The [runbook](runbook.md) shows which probe to use for which symptom.
 
-- A Pod's numbers are those of its network namespace, so its containers are not distinguished. Pods with \`hostNetwork\` count as the node. [Who owns a number](identity.md) has the details.
+- A Pod's numbers are those of its network namespace, so its containers are not distinguished. Pods with \`hostNetwork\` are attributed to the node. [Who owns a number](identity.md) has the details.
 - A probe that lacks something is \`unsupported\` or \`degraded\` with a reason, and does not affect other probes. Tests determined which [probes run on each kernel](kernels.md), and
   [what they lose without a capability](capabilities.md#what-each-set-lacks).
 - *Without the walks* refers to kernels before Linux 5.19 (6.1 for \`sock\` and \`tcpsummary\`) and to kernels without BTF. There, the agent reads counters from files or over netlink in each namespace, and gets the same numbers.
@@ -48,7 +48,7 @@ function panelsFor({ metrics }: AnyProbe): string {
 }
 
 /**
- * Lists the kinds of hooks for one hook point in order of preference. Kinds with the same limitation are listed
+ * Lists the kinds of hooks for a hook point, in order of preference. Kinds with the same limitation are listed
  * together.
  */
 function waysOf({ what, optional, choices }: HookPoint): string {

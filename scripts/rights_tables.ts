@@ -3,7 +3,7 @@ import { RIGHTS } from '#core/rights.ts';
 import { table } from './markdown.ts';
 import { SEEN_ONLY, STATED } from './seccomp_profile.ts';
 
-/** Effect of a missing capability on probes, measured with every probe on. */
+/** Effect of a missing capability on a probe, measured with every probe enabled. */
 export interface Loss {
   /** Capability set of the agent. `packets` and `processes` include `default`. */
   readonly set: 'default' | 'packets' | 'processes';
@@ -13,7 +13,7 @@ export interface Loss {
   readonly state: string;
   /** Name of the reader that the probe falls back to. */
   readonly reader?: string;
-  /** The significant part of the reason that the probe reported. */
+  /** Significant part of the reason that the probe reported. */
   readonly reason: string;
 }
 
@@ -25,7 +25,7 @@ function code(words: readonly string[]): string {
   return words.map((word) => `\`${word}\``).join(' ');
 }
 
-/** The tables of docs/capabilities.md. */
+/** Tables for docs/capabilities.md. */
 export const RIGHTS_TABLES: Readonly<Record<string, string>> = {
   sets: table(
     ['set', 'component and chart value', 'capabilities', 'enables'],

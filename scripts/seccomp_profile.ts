@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** System calls that the agent made when `scripts/measure_calls.ts` ran. */
+/** System calls that the agent made during `scripts/measure_calls.ts`. */
 const MEASURED: readonly string[] = JSON.parse(readFileSync(new URL('measured_calls.json', import.meta.url), 'utf8'));
 
 interface Family {
@@ -8,7 +8,7 @@ interface Family {
   readonly calls: readonly string[];
 }
 
-/** Groups of system calls that are allowed for a common reason, regardless of whether the measurement saw them. */
+/** Groups of system calls that are allowed for a common reason, whether or not they were measured. */
 export const STATED: readonly Family[] = [
   {
     why: 'The container runtime makes these calls after it has installed the filter and before it executes the agent.',
@@ -233,7 +233,9 @@ export const STATED: readonly Family[] = [
   },
 ];
 
-/** Calls that were seen but are refused, because io_uring operations bypass seccomp. libuv works without io_uring. */
+/**
+ * Measured calls that are not allowed, because io_uring operations bypass seccomp. libuv also works without io_uring.
+ */
 const REFUSED = new Set(['io_uring_setup', 'io_uring_enter', 'io_uring_register']);
 
 const ALLOWED = [...new Set([...MEASURED, ...STATED.flatMap(({ calls }) => calls)])]
@@ -241,8 +243,8 @@ const ALLOWED = [...new Set([...MEASURED, ...STATED.flatMap(({ calls }) => calls
   .sort();
 
 /**
- * A profile in the format of container runtimes (https://kubernetes.io/docs/reference/node/seccomp/), which is the same
- * as Docker's.
+ * Profile in the format of container runtimes (https://kubernetes.io/docs/reference/node/seccomp/), which is also
+ * Docker's format.
  */
 export interface SeccompProfile {
   readonly defaultAction: string;
@@ -251,7 +253,7 @@ export interface SeccompProfile {
   readonly syscalls: readonly { readonly names: readonly string[]; readonly action: string }[];
 }
 
-/** Calls that were seen and belong to no group. */
+/** Allowed calls that were measured but do not belong to any group. */
 export const SEEN_ONLY = MEASURED.filter(
   (name) => ALLOWED.includes(name) && !STATED.some(({ calls }) => calls.includes(name)),
 );

@@ -5,7 +5,8 @@ import { PROBES } from '#probes/index.ts';
 
 const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1, port: 1 };
 /**
- * Typical number of label combinations in a healthy Pod, such as two reset reasons and two kinds of retransmissions.
+ * Typical number of label combinations in a healthy Pod, for example two reset reasons and two kinds of
+ * retransmissions.
  */
 const USUAL_IN_ALL: Readonly<Record<string, number>> = {
   netsonde_tcp_resets_total: 2,
@@ -30,8 +31,8 @@ function seriesOf(
 }
 
 /**
- * Returns the number of series that one probe adds to a Pod.
- * @param fields the metrics that are shown; undefined to count the core metrics
+ * Returns the number of series that a probe adds to a Pod.
+ * @param fields metrics that are shown; undefined to count the core metrics
  * @param buckets number of histogram buckets that are shown; undefined to count all
  */
 export function seriesOfPod(probe: AnyProbe, fields: readonly string[] | undefined, buckets?: number): number {
@@ -50,8 +51,8 @@ function sum(metrics: readonly MetricDescriptor[]): number {
 }
 
 /**
- * Number of series of a Pod, by probe. It assumes all values of labels with listed values, a typical number of values
- * of labels whose values come from the kernel, and all buckets of histograms.
+ * Number of series of a Pod, by probe. It is based on all values of labels with a fixed set of values, a typical number
+ * of values of labels whose values come from the kernel, and all buckets of histograms.
  */
 export const DECLARED_SERIES = PROBES.map(({ name, metrics, enabledByDefault }) => {
   const ofPod = Object.values(metrics as MetricSet).filter(({ scope }) => scope === 'pod');

@@ -1,11 +1,12 @@
 import { sections } from '#config/schema.ts';
 import { LOG_LOKI } from '#config/sinks.ts';
-import { FLOW_METADATA, KIND_SUBJECTS, KINDS } from '#core/record_kinds.ts';
+import { FLOW_METADATA, INCIDENT_METADATA, KIND_SUBJECTS, KINDS, REQUEST_METADATA } from '#core/record_kinds.ts';
 import { optionTable } from './option_table.ts';
 
 const KINDS_TEXT = `A **record** is one line for a sink. The **kind** of a record determines its fields: ${KINDS.map((kind) => `\`${kind}\` is ${KIND_SUBJECTS[kind]}`).join(', ')}.
 A sink accepts the kinds in its option \`kinds\`. The default is \`[event]\`, so that an upgrade that adds a kind does not send more data. Flows come from the probe \`flow\`, which by default sends only failed ones
-([\`records\`](configuration.md#records)). They have the fields that [/api/v1/flows/stream](api.md#apiv1flowsstream) lists.`;
+([\`records\`](configuration.md#records)). They have the fields that [/api/v1/flows/stream](api.md#apiv1flowsstream) lists. Incidents come from the agent itself ([incidents](incidents.md)), and have the fields that [/api/v1/incidents/stream](api.md#apiv1incidentsstream) lists.
+Requests come from the probe \`http\` if its [\`records\`](configuration.md#records) select any. They have the fields that [/api/v1/requests/stream](api.md#apiv1requestsstream) lists.`;
 
 const LEAD = `# Where events and other records go
 
@@ -40,7 +41,7 @@ ${KINDS_TEXT}
 4. Each sink has a **queue** with a maximum number of records and bytes. If the queue is full, the oldest records are dropped, because operators usually need the newest ones.
 5. The sink writes **batches**. A batch is written when it has reached its maximum size, or when its first record has waited long enough.
 
-\`src/agent/lane.ts\` lists these stages in order. Records of other kinds skip steps 2 and 3. For these records, the section [\`records\`](configuration.md#records) of the probe selects the records to send, and limits their rate per Pod.`;
+\`src/agent/lane.ts\` lists these stages in order. Records of other kinds skip steps 2 and 3. Incidents are created from the events that step 2 passes on. For these records, the section [\`records\`](configuration.md#records) of the probe selects the records to send, and limits their rate per Pod.`;
 
 const LEDGER = `## The ledger
 
@@ -89,7 +90,7 @@ a path that cannot be written, and a server that is down or slow or responds wit
 | --- | --- |
 | 204 from Loki; 2xx from a collector with a valid JSON body or no body | The records are delivered. |
 | 400, 422 and other 4xx | The sink finds the refused records by repeatedly sending halves of the batch, drops only these, and counts them as \`rejected\`. After a hundred refused records in a batch, it drops all records of each Pod that has ten refused ones, and no records of other Pods. |
-| 413, or an error message that means the same | The batch is sent again in halves, and requests stay smaller for ten minutes. A single record that is too large is \`rejected\`. |
+| 413, or an error message that means the same | The batch is split in half and retried, and requests stay smaller for ten minutes. A single record that is too large is \`rejected\`. |
 | 429 | The records are kept, and retried later in requests of half the size. The size grows again with each accepted request. |
 | any other 2xx, such as a login page with 200 | The records are kept, and the sink is \`failed\`, because another server responded. |
 | 3xx | The records are kept, and the sink is \`failed\` with a reason that names the redirect target. The sink does not follow redirects, because its credentials are only for the server in \`url\`. |
@@ -113,11 +114,17 @@ before is counted as recovered. If the stored read position is impossible, the a
 
 Each line contains the kind, the version of the kind's JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without kind and version come from versions of netsonde without kinds, and are read as events. Those versions cannot read the new lines, and count them as \`spool_damaged\`.`;
 
-const LOKI = `The stream labels of events are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\`, the labels in \`labels\` and, for Pods, \`namespace\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
-metadata, which needs Loki 3.0 (set \`structuredMetadata: false\` for older versions); these names are not allowed in \`labels\`. The streams of flows have \`type="flow"\` and otherwise the same labels. Their structured metadata is ${FLOW_METADATA.map((name) => `\`${name}\``).join(', ')}; these names are not allowed in \`labels\` if \`kinds\` contains \`flow\`. The line is the record as JSON, and its timestamp is the kernel's, in nanoseconds. This query finds all drops of a Pod:
+const LOKI = `The stream labels of events are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\`, the labels in \`labels\` and, for Pods, \`namespace\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`connectionId\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\`, \`peer_workload\`, \`peer_service\` and \`peer_ip\` are structured
+metadata, which needs Loki 3.0 (set \`structuredMetadata: false\` for older versions); these names are not allowed in \`labels\`. The streams of flows have \`type="flow"\` and otherwise the same labels. Their structured metadata is ${FLOW_METADATA.map((name) => `\`${name}\``).join(', ')}; these names are not allowed in \`labels\` if \`kinds\` contains \`flow\`. The streams of incidents have \`type="incident"\`, no \`probe\`, and the structured metadata ${INCIDENT_METADATA.map((name) => `\`${name}\``).join(', ')}, with the same restriction. The streams of requests have \`type="request"\`, otherwise the same labels as those of events, and the structured metadata ${REQUEST_METADATA.map((name) => `\`${name}\``).join(', ')}, with the same restriction. The line is the record as JSON, and its timestamp is the kernel's, in nanoseconds. This query finds all drops of a Pod:
 
 \`\`\`logql
 {job="netsonde", type="packet_drop", namespace="shop"} | pod="cart-0" | json
+\`\`\`
+
+This query finds the events of both ends of a connection, on all nodes:
+
+\`\`\`logql
+{job="netsonde"} | connectionId="Yyod7p_W"
 \`\`\`
 
 This query counts failed connections to a database by cause:
@@ -135,7 +142,7 @@ and its records wait. If an administrator has set \`block_ingestion_status_code:
 const OTLP = `The body of a log record is \`message\`, or the whole JSON if the record kind has no message. The other fields become attributes, the severity is that of the record, and the resource has \`service.name\` and \`host.name\`. If a collector accepts a request but not all of its records, it
 reports the number of rejected records, but not which ones. The sink counts this number as \`rejected\`, and shows the reason. If the response body is neither empty nor JSON, such as a login page, the records count as not delivered.`;
 
-/** Renders docs/sinks.md, without the notice. */
+/** Renders docs/sinks.md, without the notice that the file is generated. */
 export function sinksPage(): string {
   const { events, sinks } = sections(KINDS);
   const { stdout, file, loki, otlp } = sinks.def.innerType.shape;

@@ -1,39 +1,39 @@
-import { readFileSync } from 'node:fs';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import { ConfigReader } from '#config/load.ts';
 import { rightsFor } from '#core/rights.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
-import type { PrometheusFigures, SizingFigures } from '../bench/sizing_figures.ts';
+import { type PrometheusFigures, readFigures } from '../bench/sizing_figures.ts';
 import { table } from './markdown.ts';
 import { LOSSES } from './rights_tables.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
-/** Computes the tables of docs/scale.md from the results of `npm run bench -- sizing`. */
+/** Computes the tables of docs/scale.md from the results of `npm run bench -- sizing series`. */
 
-const FIGURES = JSON.parse(readFileSync(new URL('../bench/sizing.json', import.meta.url), 'utf8')) as SizingFigures;
+const FIGURES = readFigures();
 const CONFIG = new ConfigReader(PROBES).parse('sinks: { loki: { url: "https://loki.example:3100" } }');
 const { events, sinks } = CONFIG;
 
 const DAY = 86_400;
 const INTERVAL = 30;
 const RETENTION_DAYS = 15;
-/** Number of hours that the head of Prometheus spans when Prometheus writes a two-hour block. */
+/** Number of hours that the head block of Prometheus spans at the time a two-hour block is written. */
 const HEAD_HOURS = 3;
 /**
- * Number of times that each Pod is assumed to be replaced per day. The old series remain in the head for `HEAD_HOURS`.
+ * Assumed number of times per day that each Pod is replaced. The series of the old Pod remain in the head block for
+ * `HEAD_HOURS`.
  */
 const REPLACED_A_DAY = 1;
-/** Safety factors for queries, rules and compaction. */
+/** Factors that leave room for queries, rules and compaction. */
 const MEMORY_ROOM = 1.5;
 const DISK_ROOM = 1.2;
 /** Number of series that one Prometheus server can hold without tuning. Several million are possible with tuning. */
 const SERIES_A_SERVER = 2e6;
 /** Figures from the page "Planning capacity" of Mimir's documentation. */
 const MIMIR = { replicas: 3, seriesACore: 300_000, bytesAThat: 2.5e9, samplesACore: 25_000, bytesOfThat: 1e9 };
-/** Number of series above which Mimir is less work to operate than several Prometheus servers. */
+/** Number of series from which Mimir is easier to operate than several Prometheus servers. */
 const MIMIR_FROM = 10e6;
-/** Maximum GB per day by deployment mode, from Loki's documentation. */
+/** Maximum amount of data in GB per day for each deployment mode, from Loki's documentation. */
 const LOKI_SINGLE_GB = 20;
 const LOKI_SCALABLE_GB = 3_000;
 /** Loki's default ingestion rate limit in bytes per second, which includes structured metadata. */
@@ -60,21 +60,22 @@ function bytes(value: number): string {
 
 const OFF = new Set(PROBES.filter(({ enabledByDefault }) => !enabledByDefault).map(({ name }) => name));
 
-/** Returns the number of series of a Pod and of the node with the default probes. */
+/** Returns the mean number of series of a Pod, and that of the node, with the default probes. */
 function seriesOf(detail: Detail): { readonly pod: number; readonly node: number } {
   const rows = Object.entries(FIGURES.series)
     .filter(([name]) => !OFF.has(name))
     .map(([, ofProbe]) => ofProbe[detail]);
   const sum = (of: (row: (typeof rows)[number]) => number) => rows.reduce((total, row) => total + of(row), 0);
-  return { pod: sum(({ pod }) => pod), node: sum(({ node }) => node) };
+  return { pod: Math.round(sum(({ mean }) => mean)), node: sum(({ node }) => node) };
 }
 
 const COSTS: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, cost }) => [name, cost]));
 
-/** Returns the capability sets that a probe needs to run without losses. */
+/** Returns the capability sets with which a probe runs and is not degraded. */
 function rightsOf(name: string): string {
   const isLost = LOSSES.some(
-    ({ set, without, probes }) => set === 'default' && without === '' && probes.includes(name),
+    ({ set, without, probes, state }) =>
+      set === 'default' && without === '' && state !== 'running' && probes.includes(name),
   );
   if (!OFF.has(name) || !isLost) return 'default';
   const { requires } = PROBES.find((probe) => probe.name === name) as AnyProbe;
@@ -84,9 +85,11 @@ function rightsOf(name: string): string {
 function byProbe(): string {
   const rows = DECLARED_SERIES.map(({ name, isOn, core, full }) => {
     const seen = FIGURES.series[name];
-    // Probes that are off by default were only measured with `detail: core`. New probes have no figures yet.
+    // Probes that are disabled by default were measured only with `detail: core`. Newly added probes have no figures
+    // yet.
     const shown = isOn ? seen?.core : seen?.all;
-    const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
+    const figures = [shown?.pod, shown?.p95, isOn ? seen?.full.pod : undefined, isOn ? seen?.full.p95 : undefined];
+    const others = [shown?.node, core, full];
     return {
       pod: shown?.pod ?? 0,
       cells: [
@@ -94,31 +97,33 @@ function byProbe(): string {
         isOn ? 'on' : 'off',
         COSTS.get(name) ?? '',
         rightsOf(name),
-        ...figures.map((figure) => String(figure ?? '')),
+        ...[...figures, ...others].map((figure) => String(figure ?? '')),
       ],
     };
   });
   const agent = FIGURES.series['agent'];
-  const total = { core: seriesOf('core'), full: seriesOf('full') };
+  const { core: pod, full: podFull } = FIGURES.podSeries;
   return table(
     [
       'probe',
       'default',
       'cost',
       'capability set',
-      'Pod, core',
-      'Pod, full',
+      'Pod, core: p50',
+      'p95',
+      'Pod, full: p50',
+      'p95',
       'node, core',
       'Pod by declaration, core',
       'Pod by declaration, full',
     ],
     [
       ...rows.sort((a, b) => b.pod - a.pod).map(({ cells }) => cells),
-      ["the agent's own metrics", '', '', '', '0', '0', String(agent?.core.node), '', ''],
+      ["the agent's own metrics", '', '', '', '0', '0', '0', '0', String(agent?.core.node), '', ''],
       [
-        '__sum of the defaults__',
+        '__all defaults__',
         ...['', '', ''],
-        ...[total.core.pod, total.full.pod, total.core.node].map((value) => `__${value}__`),
+        ...[pod.p50, pod.p95, podFull.p50, podFull.p95, seriesOf('core').node].map((value) => `__${value}__`),
         '',
         '',
       ],
@@ -268,7 +273,7 @@ function ofEvents(): string {
   );
 }
 
-/** Size of the largest event as counted by Loki. */
+/** Size in bytes of the largest event, as Loki counts it. */
 const EVENT_BYTES = Math.max(
   ...Object.values(FIGURES.events).map(({ lineBytes, metadataBytes }) => lineBytes + metadataBytes),
 );
@@ -281,7 +286,7 @@ const RATES: readonly (readonly [what: string, rate: number])[] = [
   ['one Pod per node is at its limit', events.limit],
   ['worst case: all Pods and nodes are at their limits', (NODE_PODS + 1) * events.limit],
 ];
-/** Assumed number of streams: five namespaces of a node have events of three types each. */
+/** Assumed number of streams: on each node, five namespaces have events of three types each. */
 const STREAMS = 5 * 3;
 
 function lokiMode(gigabytes: number): string {
@@ -347,7 +352,7 @@ function constants(): string {
   return table(
     ['name', 'value', 'source'],
     [
-      ['`pod`', `${core.pod} series (core), ${full.pod} (full)`, 'measured (table above)'],
+      ['`pod`', `${core.pod} series (core), ${full.pod} (full)`, 'measured: mean of the Pods in the table above'],
       [
         '`node`',
         `${core.node} series (core), ${full.node} (full)`,
@@ -380,6 +385,15 @@ function constants(): string {
   );
 }
 
+function counted(): string {
+  const { date, kernel, pods } = FIGURES.counted;
+  const { core, full } = FIGURES.podSeries;
+  return [
+    `The series were counted on ${date}, with Linux ${kernel}, on a machine with ${pods} busy Pods. Half of the Pods had at most ${core.p50} series with \`detail: core\` and ${full.p50} with \`detail: full\`, 95 % had at most ${core.p95} and ${full.p95}, and the`,
+    `means were ${core.mean} and ${full.mean}.`,
+  ].join('\n');
+}
+
 function run(): string {
   const { date, kernel, cpus, prometheus: version, pods, scrapes, idleBytes } = FIGURES.measured;
   const series = count(FIGURES.prometheus.core.series);
@@ -391,6 +405,7 @@ function run(): string {
 
 export const SIZING_TABLES: Readonly<Record<string, string>> = {
   run: run(),
+  counted: counted(),
   'series by probe': byProbe(),
   'series of the agent': agentMetrics(),
   measured: measured(),

@@ -9,9 +9,11 @@ export interface Place {
 }
 
 /**
- * Files that may read the wall clock, by path from the root of the repository. All other code uses a monotonic clock.
+ * Files that may read the wall clock, by path relative to the root of the repository. All other code uses a monotonic
+ * clock.
  */
 export const PLACES: Readonly<Record<string, Place>> = {
+  'bench/series.ts': { reads: 1, why: 'the date of a measurement' },
   'bench/sizing.ts': { reads: 1, why: 'the date of a measurement' },
   'src/agent/agent.ts': { reads: 1, why: 'displays when the agent was started' },
   'src/agent/config_loop.ts': { reads: 2, why: 'when a document was applied or rejected, for people and for alerts' },
@@ -35,12 +37,17 @@ export const PLACES: Readonly<Record<string, Place>> = {
   },
   'src/http/event_stream.ts': { reads: 1, why: '`since` is compared with the timestamps of events' },
   'src/http/flows.ts': { reads: 1, why: '`since` is compared with the timestamps of records' },
+  'src/http/incidents.ts': { reads: 1, why: '`since` is compared with the timestamps of events' },
+  'src/http/requests.ts': { reads: 1, why: '`since` is compared with the timestamps of records' },
   'src/kernel/collection.ts': { reads: 1, why: 'when a page was collected, for people' },
+  'src/kernel/counters.ts': { reads: 1, why: 'when counters were read, for people' },
   'src/kernel/discovery_status.ts': { reads: 2, why: 'since when discovery is in its state, for people' },
   'src/kubernetes/rejection.ts': { reads: 1, why: 'the timestamp of a Kubernetes event' },
   'src/probes/changes/change_teller.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/conntrack/conntrack_pressure.ts': { reads: 1, why: 'the timestamp of an event' },
-  'src/probes/flow/flow.ts': { reads: 1, why: 'when rows were collected, for people' },
+  'src/probes/flow/flow_edges.ts': { reads: 1, why: 'when rows were collected, for people' },
+  'src/probes/tooluse/tooluse.ts': { reads: 1, why: 'the timestamp of an event' },
+  'src/probe/peer_edges.ts': { reads: 1, why: 'when rows were collected, for people' },
   'src/probes/lifecycle.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/tcpsummary/accept_queue_events.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/server.ts': { reads: 1, why: 'what the clock of the node says, for people' },
@@ -49,9 +56,12 @@ export const PLACES: Readonly<Record<string, Place>> = {
     reads: 3,
     why: 'offset of the browser clock from that of the node, measured again with each answer',
   },
+  'test/e2e/page/events_tab.ts': { reads: 1, why: 'when a row appeared, compared with the timestamp of its event' },
   'test/support/api_host.ts': { reads: 4, why: 'stands for the agent, and shows the same times' },
   'test/support/first_bursts.ts': { reads: 2, why: 'the times of samples in Prometheus are times of the wall clock' },
   'test/support/web_certificates.ts': { reads: 2, why: 'certificates are valid by the wall clock' },
+  'test/shop/apps/cart_service.ts': { reads: 1, why: 'gRPC takes a deadline as a date' },
+  'test/shop/shop.ts': { reads: 1, why: 'the creation times of objects in the Kubernetes API' },
   'test/support/containerd.ts': { reads: 1, why: 'gRPC takes a deadline as a date' },
 };
 
@@ -59,7 +69,7 @@ const FOLDERS = ['bench', 'bpf-napi/lib', 'scripts', 'src', 'test'];
 const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
 /**
- * Matches reads of the clock, including references such as `now = Date.now`. `Date()` reads the clock, but `new
+ * Matches reads of the clock, including references such as `now = Date.now`. `Date()` reads the clock, whereas `new
  * Date(time)` does not.
  */
 const READS = /\bDate\s*\.\s*now\b|\bnew\s+Date\b(?!\s*\(\s*[^\s)])|(?<!\bnew\s+)(?<![\w.])Date\s*\(/g;
@@ -73,7 +83,8 @@ export interface WallClockSurvey {
 }
 
 /**
- * Compares the reads of the wall clock with the list of places. Tests may read it because they check displayed times.
+ * Compares the places that read the wall clock with the list. Tests may read it, because they check times that are
+ * displayed.
  * @param root root of the repository
  */
 export function surveyWallClock(root: string, places: Readonly<Record<string, Place>> = PLACES): WallClockSurvey {

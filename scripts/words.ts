@@ -1,17 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 
-/** A pattern of hard-to-read wording, with advice for better wording. */
+/** A pattern that matches awkward wording, with advice on how to improve it. */
 export interface WordRule {
   readonly name: string;
-  /** Matched against one sentence without leading space. */
+  /** Pattern to match against one sentence without leading space. */
   readonly pattern: RegExp;
   readonly advice: string;
 }
 
 /**
- * The rules require that sentences start with a named subject or a verb, and use the standard term. Add a rule when a
- * review finds another kind of odd sentence.
+ * The rules require that a sentence starts with a named subject or a verb, and uses standard terms. When a review finds
+ * another kind of awkward sentence, add a rule for it.
  */
 export const RULES: readonly WordRule[] = [
   {
@@ -48,13 +48,13 @@ export const RULES: readonly WordRule[] = [
 
 /** Files with comments, documentation, help texts or messages. */
 const PROSE = /\.(?:md|tsx?|c|cc|h|py|sh)$/;
-/** Third-party files, and files with sentences that break a rule on purpose. */
+/** Third-party files, and files that contain sentences which break a rule on purpose. */
 const EXEMPT =
   /^(?:src\/bpf\/(?:LICENSE|generated\/)|test\/fixtures\/|test\/golden\/|test\/unit\/words\.test\.ts$|node_modules\/|CHANGELOG\.md$|scripts\/words\.ts$)/;
-/** Generated files. Their texts are checked in the files from which they are generated. */
+/** Generated files. Their texts are checked in the files that they are generated from. */
 const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|drop-reasons|capabilities|sinks)\.md$/;
 
-/** Files and directories that are checked. All of their sentences were reviewed. */
+/** Files and directories to check. All sentences in them have been reviewed. */
 export const READ: readonly string[] = [
   'CONTRIBUTING.md',
   'README.md',
@@ -75,6 +75,7 @@ export const READ: readonly string[] = [
   'docs/kubeskoop-names.md',
   'docs/migration.md',
   'docs/page.md',
+  'docs/policies.md',
   'docs/resets.md',
   'docs/runbook.md',
   'docs/scale.md',
@@ -98,6 +99,7 @@ export const READ: readonly string[] = [
   'src/main.ts',
   'src/peers',
   'src/pods',
+  'src/policies',
   'src/probe',
   'src/probes',
   'src/server.ts',
@@ -107,6 +109,7 @@ export const READ: readonly string[] = [
   'test/guest',
   'test/image',
   'test/kernel',
+  'test/shop',
   'test/soak',
   'test/support',
   'test/unit',
@@ -120,7 +123,7 @@ export interface WordFinding {
   readonly sentence: string;
 }
 
-/** Checks every sentence of the given files against the rules. @param files paths from the root */
+/** Checks every sentence in the given files. @param files paths relative to the root */
 export function surveyWords(root: string, files: readonly string[], read: readonly string[] = READ): WordFinding[] {
   return files
     .filter((file) => PROSE.test(file) && !EXEMPT.test(file) && !GENERATED.test(file))
@@ -138,7 +141,7 @@ export function findingsIn(file: string, text: string): WordFinding[] {
 }
 
 interface Block {
-  /** Number of the block's first line. */
+  /** Line number at which the block starts. */
   readonly line: number;
   readonly words: string;
 }

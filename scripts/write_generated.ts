@@ -6,8 +6,9 @@ export function writeGenerated(file: URL, text: string): void {
 }
 
 /**
- * Replaces the sections between `<!-- generated: NAME -->` and `<!-- end -->` in a file that is otherwise written by hand.
- * @throws if the file lacks a section
+ * Replaces the sections between `<!-- generated: NAME -->` and `<!-- end -->` in a file that is otherwise written by
+ * hand.
+ * @throws if a section is missing from the file
  */
 export function writeSections(file: URL, sections: Readonly<Record<string, string>>): void {
   const text = Object.entries(sections).reduce(

@@ -7,6 +7,7 @@ import type { EntitiesReport } from '#api/entities.ts';
 import type { EventRecord } from '#api/events.ts';
 import type { FlowRecord } from '#api/flows.ts';
 import type { ProbesReport } from '#api/probes.ts';
+import type { RequestRecord } from '#api/requests.ts';
 import type { SinksReport } from '#api/sinks.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { DeadlineError, withDeadline } from '#core/deadline.ts';
@@ -15,14 +16,18 @@ import type { RecordBus } from '#events/bus.ts';
 import type { Access, Handler } from '#http/access.ts';
 import { callerOf } from '#http/caller.ts';
 import type { Connections } from '#http/connections.ts';
+import { serveCounters } from '#http/counters.ts';
 import { serveEvents } from '#http/event_stream.ts';
 import { sendFailure } from '#http/failure.ts';
-import { serveFlowStream, serveFlows } from '#http/flows.ts';
+import { sendNoFlows, serveFlowStream, serveFlows } from '#http/flows.ts';
 import type { Followers } from '#http/followers.ts';
+import { serveIncidentStream, serveIncidents } from '#http/incidents.ts';
 import { ledgerReport, sourceRows } from '#http/ledger.ts';
 import { type MetricsDeps, serveMetrics } from '#http/metrics.ts';
 import { pathOf } from '#http/origin.ts';
+import { serveRequestStream } from '#http/requests.ts';
 import { type KernelClient, NoThreadError } from '#kernel/client.ts';
+import type { ServiceWorkload } from '#peers/peer.ts';
 import { PROBES } from '#probes/index.ts';
 import { servePage } from '#web/serve.ts';
 
@@ -32,30 +37,36 @@ export interface ServerDeps extends MetricsDeps {
   readonly bus: RecordBus<EventRecord>;
   /** Records of ended connections. */
   readonly flows: RecordBus<FlowRecord>;
+  /** Records of HTTP requests. */
+  readonly requests: RecordBus<RequestRecord>;
+  /** Returns the workloads behind Services, as far as they are known. */
+  readonly services: () => readonly ServiceWorkload[];
   readonly followers: Followers;
   /** The active configuration, as a document. */
   readonly document: () => ConfigReport['document'];
   /** Name of this node. */
   readonly node: string;
   readonly started: Date;
-  /** The first scan is done and the first configuration applied. */
+  /** Name of the abstract Unix socket on which commands announce themselves. */
+  readonly toolSocket: string;
+  /** Returns whether the first scan is done and the first configuration is applied. */
   readonly ready: () => boolean;
-  /** Time in RFC 3339 when the probe reverts by itself; null where it does not. */
+  /** Returns the RFC 3339 time at which the next section of a probe expires; null if no section expires. */
   readonly until: (probe: string) => string | null;
   readonly warn: (message: string) => void;
-  /** Milliseconds that the kernel thread may take for an answer of the API. */
+  /** Time in milliseconds within which the kernel thread must answer an API request. */
   readonly answerMs?: number;
 }
 
 const ANSWER_MS = 3_000;
-/** API requests that the kernel thread handles at the same time. */
+/** Maximum number of API requests that the kernel thread handles at the same time. */
 const QUESTIONS_MAX = 4;
 
 const SUMMARIES: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, summary }) => [name, summary]));
 
 /**
- * The agent's HTTP interface. Read-only: every method but GET and HEAD is refused.
- * @param access rules of who may read which path
+ * Returns the listener of the agent's HTTP interface, which refuses every method except GET and HEAD.
+ * @param access rules that determine which clients may read which paths
  */
 export function createListener(deps: ServerDeps, access: Access, app = createApp(deps, access)): RequestListener {
   return (request, response) => {
@@ -66,12 +77,15 @@ export function createListener(deps: ServerDeps, access: Access, app = createApp
   };
 }
 
-/** In the spelling of scrapers. */
+/** Path of the metrics, in the form that scrapers request. */
 const METRICS = /^\/metrics(?:\?|$)/;
-/** Requests of the kubelet are answered at once. All others wait for the end of a burst: most of its connections are closed by then. */
+/**
+ * Paths of the kubelet's health checks, which are answered immediately. All other requests wait for the end of a burst
+ * of connections, because most of these connections are closed by then.
+ */
 const HEALTH = /^\/(?:healthz|readyz)(?:\?|$)/;
 
-/** The route below without Express, whose request and response take a part of the main thread's time for a page. */
+/** Serves METRICS without Express, whose request and response objects cost main-thread time for each page. */
 function scrape(deps: ServerDeps, access: Access, request: IncomingMessage, response: ServerResponse): void {
   const guarded = async (work: () => void | Promise<void>) => {
     try {
@@ -85,21 +99,21 @@ function scrape(deps: ServerDeps, access: Access, request: IncomingMessage, resp
   readOnly(request, response, () => guarded(() => access.all(request, response, serve)));
 }
 
-/** Continues for GET and HEAD only. */
+/** Refuses every method except GET and HEAD. */
 const readOnly: Handler = ({ method }, response, next) => {
   if (method === 'GET' || method === 'HEAD') return next();
   response.setHeader('Allow', 'GET, HEAD').setHeader('Connection', 'close');
   sendFailure(response, 405, 'the interface is read-only');
 };
 
-/** Adds every route. */
+/** Returns the Express application with all routes. */
 export function createApp(deps: ServerDeps, access: Access): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.use(readOnly);
   app.use(access.all);
-  // In other spellings: a whole URL, capital letters, a slash at the end.
+  // Serves other spellings of the path, such as a whole URL, capital letters or a trailing slash.
   app.get('/metrics', (request, response) => serveMetrics(deps, request, response));
   serveHealth(app, deps);
   app.use('/api', access.api);
@@ -113,7 +127,10 @@ export function createApp(deps: ServerDeps, access: Access): Express {
   return app;
 }
 
-/** Returns the kubelet's endpoints, for an address of their own: the kubelet has neither a password nor a certificate. */
+/**
+ * Returns the kubelet's endpoints. They have their own address, because the kubelet has neither a password nor a
+ * certificate.
+ */
 export function createHealthApp(deps: Pick<ServerDeps, 'ready'>): Express {
   const app = express().disable('x-powered-by').disable('etag');
   serveHealth(app, deps);
@@ -134,7 +151,7 @@ function serveHealth(app: Express, { ready }: Pick<ServerDeps, 'ready'>): void {
 function serveApi(app: Express, deps: ServerDeps): void {
   const { kernel } = deps;
   const turns = new Turns(QUESTIONS_MAX);
-  /** Requests the kernel thread's answers in turn. */
+  /** Sends a request to the kernel thread when it is the client's turn. @throws if there is no answer in time */
   const answer = async <T>(request: Request, response: Response, ask: () => Promise<T>): Promise<T> => {
     const { answerMs = ANSWER_MS } = deps;
     const { owner, signal } = callerOf(request, response);
@@ -165,6 +182,9 @@ function serveApi(app: Express, deps: ServerDeps): void {
   app.get('/api/v1/trouble', async (request, response) => {
     response.json((await answer(request, response, () => kernel.ask('trouble', null))) satisfies Trouble);
   });
+  app.get('/api/v1/counters', (request, response) =>
+    serveCounters((selection) => answer(request, response, () => kernel.ask('counters', selection)), request, response),
+  );
   app.get('/api/v1/agent', (_request, response) => void response.json(agentReport(deps)));
   app.get('/api/v1/ledger', async (request, response) => {
     const entries = await answer(request, response, () => kernel.ledger());
@@ -179,15 +199,26 @@ function serveApi(app: Express, deps: ServerDeps): void {
     (_request, response) => void response.json({ ...deps.config(), document: deps.document() } satisfies ConfigReport),
   );
   app.get('/api/v1/events', (request, response) => serveEvents(deps, request, response));
+  app.get('/api/v1/incidents', (request, response) => serveIncidents(deps.incidents, request, response));
+  app.get('/api/v1/incidents/stream', (request, response) => serveIncidentStream(deps, request, response));
   app.get('/api/v1/flows', (request, response) =>
     serveFlows((selection) => answer(request, response, () => kernel.ask('flows', selection)), request, response),
   );
+  app.get('/api/v1/map', async (request, response) => {
+    const said = await answer(request, response, () => kernel.ask('map', deps.services()));
+    if ('unavailable' in said) sendNoFlows(response, said);
+    else response.json(said.report);
+  });
   app.get('/api/v1/flows/stream', (request, response) => serveFlowStream(deps, request, response));
+  app.get('/api/v1/requests/stream', (request, response) => serveRequestStream(deps, request, response));
 }
 
 const TOLD = [BusyError, DeadlineError, NoThreadError];
 
-/** Failures are reported to the client where that helps. All others may contain a path of the machine: these go to the log. */
+/**
+ * Sends the message of an error to the client if it is useful there. Any other message goes only to the log, because it
+ * may contain a path on this machine.
+ */
 function answerError(
   { refusals, warn }: ServerDeps,
   error: Error,
@@ -205,11 +236,11 @@ function answerError(
     sendFailure(response, 503, error.message);
     return;
   }
-  warn(`${pathOf(request)} was not answered: ${error.message}`);
-  sendFailure(response, 503, 'the agent failed to answer; its log says why');
+  warn(`request for ${pathOf(request)} failed: ${error.message}`);
+  sendFailure(response, 503, 'the agent failed to respond; see its log for the reason');
 }
 
-function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentReport {
+function agentReport({ node, version, started, toolSocket, kubernetes }: ServerDeps): AgentReport {
   const cluster = kubernetes();
   return {
     node,
@@ -217,6 +248,7 @@ function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentR
     kernel: release(),
     started: started.toISOString(),
     now: new Date().toISOString(),
+    toolSocket,
     kubernetes: cluster === undefined ? null : { connected: cluster.connected, trouble: cluster.trouble ?? null },
   };
 }

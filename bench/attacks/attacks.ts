@@ -17,13 +17,21 @@ import { Looks, residentKiB } from './looks.ts';
 const NEIGHBORS = 110;
 const BEFORE_SCRAPES = 20;
 const BEFORE_EVERY_MS = 250;
-/** The agent scans new namespaces repeatedly for ten seconds, until their owners are final. */
+/**
+ * Time until the owners of new namespaces are final. The agent repeats its scans for ten seconds after a namespace
+ * appears.
+ */
 const SETTLE_MS = 11_000;
-/** Time after an attack in which the agent's memory must return to its previous size, while scrapes continue. */
+/**
+ * Time after an attack within which the agent's memory must return to its previous size. Scrapes continue meanwhile.
+ */
 const AFTER_MS = 60_000;
 const AFTER_EVERY_MS = 15_000;
 const READY_MS = 120_000;
-/** No address on this machine has this second byte, so the oracle counts only packets whose namespace is known. */
+/**
+ * Range of subnets (second byte of the address) that no address on this machine has. The oracle therefore counts only
+ * packets whose namespace is known.
+ */
 const NO_SUBNET = [255, 255] as const;
 /** Metrics that together count every packet that the kernel frees without delivering it. */
 const FREES = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
@@ -31,8 +39,8 @@ const FREES = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
 /**
- * Measures how much hostile Pods, clients and files cost the agent and its other users, at full scale. Each attack runs
- * against a new agent.
+ * Measures how much hostile Pods, clients and files affect the agent and its other users. Each attack runs at full
+ * scale against a new agent.
  * @param only runs only the attacks whose names contain this text
  */
 export async function benchAttacks(only = ''): Promise<Row[]> {
@@ -78,7 +86,7 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
     const begun = attack.begin({ agent, folder, config, resources });
     await looks.during(ATTACK_MS / 2);
     const losses = await begun;
-    // The attack continues during the second half.
+    // The attack continues during this second half.
     await looks.during(ATTACK_MS / 2);
     await losses?.ended;
     // The oracle must be read before the namespaces are removed, because the kernel reuses their inode numbers.
@@ -135,8 +143,8 @@ function isOf({ name }: TestNetns): (pod: string) => boolean {
 }
 
 /**
- * Adds up the drops and discards in the rows of the selected Pods. Packets that are in no row are treated as those of a
- * Pod without a name.
+ * Adds up the drops and discards in the rows of the selected Pods. Packets that are in no row count as packets of a Pod
+ * with an empty name.
  */
 function sumOf({ samples }: Exposition, isMeant: (pod: string) => boolean): number {
   return samples

@@ -1,8 +1,8 @@
 """
 http_flood.py HOST PORT CONNECTIONS AHEAD ROUTE...
 
-Sends requests and never reads the responses. Opens one connection per route and pipelines AHEAD requests on it, then opens CONNECTIONS connections
-that each request the first route once. Prints `sent`, and keeps the connections open until stdin closes.
+Sends requests and never reads the responses. Opens one connection per route and pipelines AHEAD requests on it, then opens CONNECTIONS more
+connections, each of which requests the first route once. Prints `sent`, and keeps the connections open until stdin closes.
 """
 
 import socket
@@ -21,7 +21,7 @@ def send(text: str) -> None:
         client.setblocking(False)
         client.send(text.encode())
     except OSError:
-        # The agent refused or closed the connection, or the send buffer is full. The bytes sent so far are enough.
+        # The agent refused or closed the connection, or the send buffer is full. Enough bytes have been sent by then.
         pass
 
 

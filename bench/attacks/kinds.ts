@@ -22,16 +22,16 @@ export interface Scene {
   readonly resources: AsyncDisposableStack;
 }
 
-/** Packets that an attack loses in its namespaces, which are identified by inode number. */
+/** Packets that an attack causes to be dropped: the namespaces by inode number, and the time of the last drop. */
 interface Losses {
   readonly inums: ReadonlySet<number>;
-  /** Resolves when the last packet is lost. */
+  /** Resolves when the last packet has been dropped. */
   readonly ended: Promise<void>;
 }
 
 export interface Attack {
   readonly name: string;
-  /** Starts the attack; returns the packets that it loses, or undefined if it loses none. */
+  /** Starts the attack. Returns the packet losses that it causes, or undefined if it causes none. */
   readonly begin: (scene: Scene) => Promise<Losses | undefined>;
 }
 

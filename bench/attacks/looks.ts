@@ -6,13 +6,13 @@ import type { TestNetns } from '../../test/support/hosts.ts';
 import { cpuMsOf, ThreadTimes } from '../lived/threads.ts';
 
 const LOOK_EVERY_MS = 250;
-/** Number of measurements per scrape. The victim loses a packet at each measurement. */
+/** Number of measurements per scrape. The victim drops one packet during each measurement. */
 const SCRAPE_EVERY = 8;
 const LOSE = "import socket; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', 9))";
 
-/** Latencies and sizes that a user of the agent sees at one moment. */
+/** Latencies and sizes at one moment, as a user of the agent sees them. */
 interface Look {
-  /** Response time of `/healthz` over a new connection, as a kubelet opens it. */
+  /** Response time of `/healthz` over a new connection, as for a kubelet's probe. */
   readonly newMs: number;
   /** Response time of `/healthz` over a keep-alive connection. */
   readonly keptMs: number;
@@ -26,13 +26,13 @@ interface Look {
   readonly rssKiB: number;
 }
 
-/** Measures the agent from the outside, and makes a victim on its node lose a packet at each measurement. */
+/** Measures the agent from the outside. During each measurement, makes a victim on the agent's node drop a packet. */
 export class Looks implements Disposable {
   readonly #agent: AgentProcess;
   readonly #victim: TestNetns;
   readonly #kept = new Agent({ keepAlive: true, maxSockets: 1 });
   readonly #all: Look[] = [];
-  /** Number of packets that the victim has lost. */
+  /** Number of packets that the victim has dropped. */
   lost = 0;
   /** Number of connections that the agent closed before it responded, and that were reopened. */
   reopened = 0;
@@ -72,7 +72,7 @@ export class Looks implements Disposable {
     this.#kept.destroy();
   }
 
-  /** @param agent `false` opens a new connection */
+  /** Requests `/healthz`, and waits for the response. @param agent connection pool; `false` opens a new connection */
   #health(agent: Agent | false): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = request(`${this.#agent.url}/healthz`, { agent }, (response) => {
@@ -85,9 +85,7 @@ export class Looks implements Disposable {
     });
   }
 
-  /**
-   * Measures the duration of `work`, including retries, because the agent may close a connection when it has too many.
-   */
+  /** Measures the duration of `work`, including retries. The agent may close connections while too many are open. */
   async #timed(work: () => Promise<void>): Promise<number> {
     const startMs = performance.now();
     for (;;) {

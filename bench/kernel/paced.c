@@ -3,7 +3,7 @@
  * paced
  *
  * Prints the system call number of getppid(). For each line `RATE MILLISECONDS` on stdin, calls getppid() RATE times a
- * second, evenly spaced, and prints the number of calls and the CPU nanoseconds that they took.
+ * second, evenly spaced, and prints the number of calls and their CPU time in nanoseconds.
  */
 #include <stdio.h>
 #include <sys/syscall.h>

@@ -11,6 +11,7 @@ export const LIVED_ARGUMENTS = {
   before: { type: 'string', default: '60' },
   idle: { type: 'string', default: '30' },
   dying: { type: 'string', default: '0' },
+  edges: { type: 'string', default: '0' },
   silence: { type: 'string', default: '60' },
   baseline: { type: 'string', multiple: true, default: [] },
 } as const satisfies ParseArgsOptionsConfig;
@@ -27,6 +28,8 @@ export function latencyOptions({ silence, baseline = [] }: Given): LatencyOption
 export function livedOptions(given: Given): LivedOptions {
   const { bed, baseline = [] } = given;
   if (bed !== 'namespaces' && bed !== 'pods') throw new Error(`--bed ${bed}: namespaces or pods`);
+  const edges = whole('edges', given.edges);
+  if (edges > 0 && bed !== 'pods') throw new Error(`--edges ${edges}: needs --bed pods`);
   const everySeconds = (given.every ?? '').split(',').map((text) => positive('every', text));
   return {
     bed,
@@ -35,6 +38,7 @@ export function livedOptions(given: Given): LivedOptions {
     scrapes: whole('scrapes', given.scrapes),
     before: whole('before', given.before),
     dying: whole('dying', given.dying),
+    edges,
     idleSeconds: positive('idle', given.idle),
     baselines: baseline,
   };

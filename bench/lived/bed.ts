@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { nodeObject, podObject } from '../../test/support/api_objects.ts';
+import { nodeObject, podObject, serviceObject } from '../../test/support/api_objects.ts';
 import { ApiServer } from '../../test/support/api_server.ts';
 import { Containerd, missingForContainerd, type RealPod } from '../../test/support/containerd.ts';
 
@@ -10,6 +10,12 @@ const PROGRAM = fileURLToPath(new URL('./sockets.py', import.meta.url));
 const NODE = 'node-1';
 const NAMESPACE = 'bench';
 const STARTED_AT_ONCE = 8;
+const FIRST_VERSION = 1_000;
+/** Interval between bookmarks, as in Kubernetes (k8s.io/apiserver, cacher: bookmarkFrequency). */
+const BOOKMARK_MS = 60_000;
+/** Number of Pods that are connected to many Services, and number of these Services. */
+const HUBS = 3;
+const HUB_EDGES = 500;
 
 export type BedKind = 'namespaces' | 'pods';
 
@@ -24,8 +30,9 @@ export interface Bed extends AsyncDisposable {
   readonly env: NodeJS.ProcessEnv;
 }
 
-export async function makeBed(kind: BedKind, count: number): Promise<Bed> {
-  return kind === 'namespaces' ? bareNamespaces(count) : realPods(count);
+/** @param edges number of Services to which each Pod is connected, in addition to its twenty sockets */
+export async function makeBed(kind: BedKind, count: number, edges: number): Promise<Bed> {
+  return kind === 'namespaces' ? bareNamespaces(count) : realPods(count, edges);
 }
 
 async function bareNamespaces(count: number): Promise<Bed> {
@@ -35,15 +42,20 @@ async function bareNamespaces(count: number): Promise<Bed> {
 }
 
 /**
- * Starts Pods with containerd, runc and CNI, and an API server that knows their names. The traffic runs in each Pod's
- * sandbox container; Pods without a second container start in half the time.
+ * Starts Pods with containerd, runc and CNI, and an API server that has their names. The traffic runs in each Pod's
+ * sandbox container, because Pods without a second container start in half the time.
  */
-async function realPods(count: number): Promise<Bed> {
+async function realPods(count: number, edges: number): Promise<Bed> {
   const missing = missingForContainerd();
   if (missing !== undefined) throw new Error(`no Pods without ${missing}: scripts/setup --test installs it`);
   await using resources = new AsyncDisposableStack();
-  const server = resources.use(await ApiServer.start());
+  const server = resources.use(await ApiServer.start(FIRST_VERSION, BOOKMARK_MS));
   server.put('nodes', nodeObject(NODE, ['10.209.0.1']));
+  // sockets.py opens connections to these addresses.
+  for (let number = 1; edges > 0 && number <= HUB_EDGES; number++) {
+    const address = `10.96.${Math.floor(number / 256)}.${number % 256}`;
+    server.put('services', serviceObject(`service-${number}`, NAMESPACE, [address]));
+  }
   const containerd = resources.use(await Containerd.start());
   const pods: RealPod[] = [];
   const startSome = async (first: number) => {
@@ -54,8 +66,10 @@ async function realPods(count: number): Promise<Bed> {
     }
   };
   await Promise.all(Array.from({ length: STARTED_AT_ONCE }, (_, first) => startSome(first)));
-  await talkIn(['pids', ...processesOf(pods.map(({ uid }) => uid))], resources);
-  return bed(`${count} Pods`, ['--kubernetes', 'on'], server.environment(NODE), resources.move());
+  const hubs = edges > 0 ? ['--edges', edges, '--hubs', HUBS, HUB_EDGES].map(String) : [];
+  await talkIn([...hubs, '--', 'pids', ...processesOf(pods.map(({ uid }) => uid))], resources);
+  const connected = edges > 0 ? ` with ${edges} edges, ${HUBS} with ${HUB_EDGES}` : '';
+  return bed(`${count} Pods${connected}`, ['--kubernetes', 'on'], server.environment(NODE), resources.move());
 }
 
 function bed(what: string, args: readonly string[], env: NodeJS.ProcessEnv, resources: AsyncDisposableStack): Bed {
@@ -85,7 +99,7 @@ async function talkIn(args: readonly string[], resources: AsyncDisposableStack):
   const child = spawn('python3', [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
   const exited = once(child, 'exit');
   resources.defer(async () => {
-    // `detached` made the child the leader of a new process group, which contains all of its children.
+    // The child was started with `detached`, so it leads a process group that contains all of its children.
     if (child.exitCode === null) process.kill(-(child.pid ?? 0), 'SIGKILL');
     await exited;
   });

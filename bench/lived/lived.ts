@@ -9,7 +9,7 @@ import { cpuMsOf, netOfIdle, type Use, wakeupsOf } from './threads.ts';
 const MB = 1e6;
 /** Time during which the agent repeats its scans after a new namespace appears. */
 const YOUNG_MS = 11_000;
-/** Time for the work that follows a scrape, such as garbage collection. */
+/** Time for work that the agent does after a scrape, such as garbage collection. */
 const SETTLE_MS = 5_000;
 const FIRST_EVERY_MS = 1_000;
 const MS_PER_SECOND = 1_000;
@@ -17,7 +17,7 @@ const DYING_SECONDS = 120;
 const DYING_EVERY_SECONDS = 5;
 const DYING_LIFE_SECONDS = 3;
 const DYING_LOSES_EVERY = 50;
-/** A thread that uses less CPU time than this, in milliseconds per scrape or per idle second, gets no row. */
+/** Minimum CPU time, in milliseconds per scrape or per idle second, for which a thread gets its own row. */
 const SHOWN_MS = 0.1;
 const SHOWN_WAKEUPS = 0.5;
 
@@ -25,16 +25,18 @@ export interface LivedOptions {
   readonly bed: BedKind;
   /** Number of namespaces or Pods. */
   readonly count: number;
-  /** Scrape intervals in seconds; they are measured one after the other. */
+  /** Number of Services to which each Pod is connected. Only for Pods. */
+  readonly edges: number;
+  /** Scrape intervals in seconds, which are measured one after the other. */
   readonly everySeconds: readonly number[];
   /** Number of measured scrapes of each process at each interval. */
   readonly scrapes: number;
-  /** Number of scrapes before the measurement, at one per second. */
+  /** Number of scrapes before the measurement, one per second. */
   readonly before: number;
   readonly idleSeconds: number;
   /**
-   * Number of namespaces that are created over two minutes after the other measurements. Each exists for three seconds,
-   * and every fiftieth loses packets.
+   * Number of namespaces that are created within two minutes, after the other measurements. Each exists for three
+   * seconds, and every fiftieth of them drops packets.
    */
   readonly dying: number;
   /** Directories of other built checkouts, which are measured in the same run. */
@@ -45,27 +47,27 @@ interface Bounds {
   readonly cpuMs: number;
 }
 
-/** Limits for a scrape, by number of Pods. They apply to every interval. */
+/** Limits for each scrape, by number of Pods. They are the same for all intervals. */
 const BOUNDS: Readonly<Record<number, Bounds>> = { 110: { cpuMs: 12 }, 220: { cpuMs: 22 } };
 const ANONYMOUS_MB = 60;
 const IDLE_MS_PER_SECOND = 1;
 const IDLE_WAKEUPS = 5;
 
 /**
- * Measures the agent's CPU time as it is deployed: bin/netsonde starts the agent, scrapes arrive over HTTP at the
- * interval of a Prometheus server, and the CPU time is read from /proc. The processes are scraped alternately, in
+ * Measures the CPU time of an agent under production conditions: bin/netsonde starts it, scrapes arrive over HTTP at
+ * the interval of a Prometheus server, and the CPU time is read from /proc. The processes are scraped alternately, in
  * reverse order in every other round.
  */
 export async function benchLived(options: LivedOptions): Promise<Row[]> {
-  const { bed: kind, count, before, scrapes, everySeconds, idleSeconds, baselines } = options;
+  const { bed: kind, count, edges, before, scrapes, everySeconds, idleSeconds, baselines } = options;
   await using resources = new AsyncDisposableStack();
-  const bed = resources.use(await makeBed(kind, count));
+  const bed = resources.use(await makeBed(kind, count, edges));
   const subjects = await startSubjects(bed, baselines, resources);
   await wait(YOUNG_MS);
   const rows = new Rows(`lived, ${bed.what}`, count);
   if (before > 0) {
     const { uses } = await askInTurn(subjects, before, FIRST_EVERY_MS);
-    // The idle CPU is measured only later, so it cannot be subtracted here.
+    // The CPU time of the idle agent is measured later, so it cannot be subtracted here.
     for (const [subject, found] of uses)
       rows.add(subject, `CPU of the first ${before} scrapes, idle in it`, 'ms', spreadOf(found.map(cpuMsOf)));
   }
@@ -86,7 +88,7 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
 }
 
 /**
- * Measures the CPU time of a scrape while namespaces are removed, and counts the removed namespaces on the last page.
+ * Measures the CPU time of a scrape while namespaces are removed. Also counts the removed namespaces on the last page.
  */
 async function measureDying(
   subjects: readonly Subject[],
@@ -163,7 +165,7 @@ class Rows {
     this.#count = count;
   }
 
-  /** @param atMost limit for this checkout; the baselines and the exporter have no limit */
+  /** Adds a row. @param atMost limit for this checkout; baselines and the node exporter have none */
   add({ name }: Subject, what: string, unit: string, measured: number | Spread, atMost?: number): void {
     const isAsked = atMost !== undefined && name === 'netsonde' && this.#count in BOUNDS;
     this.rows.push({
@@ -198,7 +200,7 @@ class Rows {
       const spread = ofThread(name);
       if (name !== 'all' && spread.median >= SHOWN_MS) this.add(subject, `of it ${name}, ${what}`, 'ms', spread);
     }
-    // Unlike the rows above, this row includes work that a scrape causes after the 0.3 s in which it is measured.
+    // Unlike the rows above, this row also includes work that a scrape causes more than 0.3 s after its start.
     this.add(subject, `CPU, all of it, ${what}`, 'ms/s', (cpuMsOf(all) / all.elapsedMs) * MS_PER_SECOND);
   }
 

@@ -1,11 +1,15 @@
 """Opens twenty sockets with light traffic in each of many namespaces. `sockets.py COUNT` creates the namespaces; `sockets.py pids PID...` enters the
-namespaces and cgroups of existing processes. Prints a line when all sockets are open, and runs until its process group is killed."""
+namespaces and cgroups of existing processes. `--edges COUNT` adds connections to that many servers in each namespace, `--hubs PLACES COUNT` to more
+servers in the first ones. Prints a line when all sockets are open, and runs until its process group is killed."""
 
+import argparse
 import ctypes
 import fcntl
 import os
+import resource
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -13,6 +17,10 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41
 CGROUPS = '/sys/fs/cgroup'
 PERIOD_S = 1
+LOOPBACK = '127.0.0.1'
+# This network must match the one in bench/lived/bed.ts.
+SERVERS = '10.96.0.0/16'
+SERVER_PORT = 8080
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,8 +48,25 @@ def enter(pid: str) -> None:
         checked(libc.setns(namespace.fileno(), CLONE_NEWNET))
 
 
-def talk(ready: int) -> None:
-    """Opens four listening sockets, four UDP sockets, and both ends of six connections; one connection carries data every second."""
+def connect(count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """Opens connections to this number of addresses, all of which belong to this namespace."""
+    if count == 0:
+        return []
+    subprocess.run(['ip', 'route', 'add', 'local', SERVERS, 'dev', 'lo'], check=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4 * count + 100, 4 * count + 100))
+    server = socket.create_server(('0.0.0.0', SERVER_PORT), backlog=count)
+    edges = []
+    for number in range(1, count + 1):
+        address = (f'10.96.{number // 256}.{number % 256}', SERVER_PORT)
+        edges.append((socket.create_connection(address, source_address=(LOOPBACK, 0)), server.accept()[0]))
+    server.close()
+    return edges
+
+
+def talk(ready: int, count: int) -> None:
+    """Opens four listening sockets, four UDP sockets, both ends of six connections, and `count` edges. Every second, one connection and one edge carry data."""
+    edges = connect(count)
+    turn = 0
     listening = [socket.create_server(('127.0.0.1', 0)) for _ in range(4)]
     datagrams = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
     datagrams[0].bind(('127.0.0.1', 0))
@@ -58,14 +83,25 @@ def talk(ready: int) -> None:
             client.recv(1000)
             datagrams[1].sendto(b'x', datagrams[0].getsockname())
             datagrams[0].recv(1)
+            if edges:
+                client, server = edges[turn % len(edges)]
+                turn += 1
+                client.sendall(b'x' * 100)
+                server.recv(100)
 
 
-places = sys.argv[2:] if sys.argv[1] == 'pids' else [None] * int(sys.argv[1])
+parser = argparse.ArgumentParser()
+parser.add_argument('--edges', type=int, default=0)
+parser.add_argument('--hubs', type=int, nargs=2, default=[0, 0])
+parser.add_argument('places', nargs='+')
+given = parser.parse_args()
+places = given.places[1:] if given.places[0] == 'pids' else [None] * int(given.places[0])
+hubs, hub_edges = given.hubs
 told, ready = os.pipe()
-for place in places:
+for number, place in enumerate(places):
     if os.fork() == 0:
         enter(place) if place else make()
-        talk(ready)
+        talk(ready, hub_edges if number < hubs else given.edges)
 os.close(ready)
 for _ in places:
     if os.read(told, 1) == b'':

@@ -7,9 +7,9 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { AgentProcess } from '../../test/support/agent_process.ts';
+import { MemoryGroup } from '../../test/support/memory_group.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import type { Bed } from './bed.ts';
-import { MemoryGroup } from './memory_group.ts';
 import { ThreadTimes, type Use } from './threads.ts';
 
 const KB = 1024;
@@ -22,7 +22,10 @@ const HEADERS = {
   'user-agent': 'Prometheus/2.42.0',
   'x-prometheus-scrape-timeout-seconds': '10',
 };
-/** Time over which the CPU use of a scrape is measured. It includes work that the agent does after the response. */
+/**
+ * Time from the request over which the CPU use of a scrape is measured. It includes work that the agent does after the
+ * response.
+ */
 const SCRAPE_MS = 300;
 
 interface Page {
@@ -35,20 +38,20 @@ interface Page {
 
 interface Started extends AsyncDisposable {
   readonly pid: number;
-  /** In the form host:port. */
+  /** Address in the form host:port. */
   readonly address: string;
 }
 
-/** A process that is scraped, and whose CPU and memory are measured from outside. */
+/** A process that is scraped. Its CPU and memory use are measured from the outside. */
 export class Subject implements AsyncDisposable {
   readonly name: string;
   readonly #started: Started;
   readonly #memory: MemoryGroup;
-  /** Prometheus also sends all of its scrapes over one keep-alive connection. */
+  /** Keeps one connection open for all scrapes, as Prometheus does. */
   readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
   page: Page = { text: '', series: 0, bytes: 0, sentBytes: 0 };
   asked = 0;
-  /** Number of scrapes without a page in the response, which happens on an overloaded machine. */
+  /** Number of scrapes whose response contained no page, which happens on an overloaded machine. */
   failed = 0;
 
   private constructor(name: string, started: Started, memory: MemoryGroup) {
@@ -69,7 +72,7 @@ export class Subject implements AsyncDisposable {
     });
   }
 
-  /** Starts Debian's node exporter; returns undefined if it is neither installed nor downloaded. */
+  /** Starts Debian's node exporter. Returns undefined if it is neither installed nor downloaded. */
   static async nodeExporter(): Promise<Subject | undefined> {
     const program = [`/usr/bin/${EXPORTER}`, join(TREE, '.cache', EXPORTER)].find((path) => existsSync(path));
     if (program === undefined) return undefined;

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 interface ThreadUse {
   readonly name: string;
   readonly cpuMs: number;
-  /** Number of voluntary context switches, each of which means that the thread waited for something and was woken. */
+  /** Number of voluntary context switches. Each means that the thread waited for something and was woken up. */
   readonly wakeups: number;
 }
 
@@ -54,7 +54,7 @@ export class ThreadTimes {
   }
 }
 
-/** Use between two moments, by thread name. */
+/** CPU use between two moments, by thread name. */
 export interface Use {
   readonly elapsedMs: number;
   readonly threads: ReadonlyMap<string, { readonly cpuMs: number; readonly wakeups: number }>;
@@ -69,8 +69,8 @@ export function wakeupsOf({ threads }: Use): number {
 }
 
 /**
- * Returns CPU milliseconds minus the idle use over the same time, by thread name. The key `all` contains the sum over
- * all threads.
+ * Returns the CPU milliseconds by thread name, minus the idle use scaled to the same period. The key `all` contains the
+ * sum over all threads.
  */
 export function netOfIdle(use: Use, idle: Use): ReadonlyMap<string, number> {
   const share = use.elapsedMs / idle.elapsedMs;

@@ -1,13 +1,18 @@
 /**
- * Code of a {@link BpfError}.
+ * Codes of {@link BpfError}.
  * - `BPF_UNAVAILABLE`: the addon or libbpf is missing.
- * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the named step
+ * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: this operation
  *   failed.
- * - `BPF_VERIFIER`: the kernel's verifier refused a program; `verifier` contains the last lines of its log.
- * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is in progress.
+ * - `BPF_VERIFIER`: the kernel's verifier rejected a program; `verifier` contains the reason from its log.
+ * - `BPF_CLOSED`: the handle was closed.
+ * - `BPF_BUSY`: a load or an attach is still in progress.
  * - `NETNS`: entering a network namespace failed.
  * - `NETLINK`: a netlink request or subscription failed.
+ * - `PACKETS`: opening or reading a packet ring failed.
+ * - `FILTER`: libpcap is missing, or a filter expression is malformed.
  * - `LOCK`: locking a file failed.
+ * - `SOCKET`: reading a property of a socket failed.
+ * - `ECHO`: an ICMP echo request could not be sent.
  */
 export type BpfErrorCode =
   | 'BPF_UNAVAILABLE'
@@ -24,7 +29,11 @@ export type BpfErrorCode =
   | 'BPF_BUSY'
   | 'NETNS'
   | 'NETLINK'
-  | 'LOCK';
+  | 'PACKETS'
+  | 'FILTER'
+  | 'LOCK'
+  | 'SOCKET'
+  | 'ECHO';
 
 /** The only error class of this package. */
 export class BpfError extends Error {
@@ -33,11 +42,11 @@ export class BpfError extends Error {
   readonly operation: string;
   /** Subject of the operation, such as an object, a program, a map or a path. */
   readonly subject: string;
-  /** Positive errno of the kernel; 0 if there is none. */
+  /** Positive errno; 0 if there is none. */
   readonly errno: number;
   /** Output of libbpf and the verifier. */
   readonly log: string;
-  /** At most three lines of the verifier's log that state the reason. */
+  /** Up to three lines of the verifier's log that give the reason for the rejection. */
   readonly verifier: readonly string[];
 
   readonly code: BpfErrorCode;
@@ -73,9 +82,12 @@ const CODES: Readonly<Record<string, BpfErrorCode>> = {
   drain: 'BPF_RING',
   watch: 'BPF_RING',
   enable: 'BPF_STATS',
+  enter: 'NETNS',
 };
 
-/** Lines of the verifier's log with statistics and state, which do not state the reason. */
+/**
+ * Matches lines of the verifier's log that do not help to explain a rejection, such as statistics and register states.
+ */
 const NOISE =
   /^(processed \d|verification time|stack depth|mark_precise|parent |last_idx|from \d+ to \d+|\d+: safe|; )/;
 const TELLING_LINES_MAX = 3;
@@ -112,16 +124,28 @@ function codeOf(failure: NativeFailure, fallback: BpfErrorCode, verifier: readon
   return CODES[failure.operation] ?? fallback;
 }
 
+/** Capabilities that operations need: man 2 setns; man 5 proc, /proc/pid/ns; man 7 packet; man 7 icmp; man 7 netlink. */
+const RIGHTS = [
+  ['enter', EPERM, 'CAP_SYS_ADMIN'],
+  ['enter', EACCES, 'CAP_SYS_PTRACE'],
+  ['open packet socket', EPERM, 'CAP_NET_RAW'],
+  ['open echo socket', EPERM, 'CAP_NET_RAW'],
+  ['open echo socket', EACCES, 'CAP_NET_RAW'],
+  ['subscribe', EPERM, 'CAP_NET_ADMIN'],
+] as const;
+
 function explain(failure: NativeFailure, verifier: readonly string[]): string {
   if (verifier.length > 0) return `${failure.message}: ${verifier.at(-1)}`;
-  // Omits libbpf's hint about the memory lock limit, which is not the cause on kernels since 5.11.
+  // Omits libbpf's hint about the locked memory limit, which does not apply to kernels since 5.11.
   if (failure.operation === 'load' && failure.errno === EPERM) {
     return `${failure.message} and gave no reason`;
   }
-  // man 2 setns; man 5 proc, /proc/pid/ns.
-  if (failure.operation === 'enter' && failure.errno === EPERM) return `${failure.message} (CAP_SYS_ADMIN is needed)`;
-  if (failure.operation === 'enter' && failure.errno === EACCES) return `${failure.message} (CAP_SYS_PTRACE is needed)`;
-  // The first line is the cause. Further lines are its consequences.
+  const [, , right] =
+    RIGHTS.find(([operation, errno]) => failure.operation === operation && failure.errno === errno) ?? [];
+  if (right !== undefined) return `${failure.message} (${right} is needed)`;
+  if (failure.operation === 'compile filter' && failure.log !== '') return failure.log;
+  if (failure.operation === 'load libpcap') return `libpcap cannot be loaded: ${failure.log}`;
+  // The first line contains the cause; the remaining lines are consequences of it.
   const [first = ''] = failure.log.split('\n', 1);
   return first === '' ? failure.message : `${failure.message} (${first.replace('libbpf: ', '')})`;
 }

@@ -4,7 +4,7 @@ interface Closable {
   close(): void;
 }
 
-/** Closes handles whose owner was garbage collected without closing them, and emits a `BpfLeakWarning`. */
+/** Closes handles that were garbage collected before they were closed, and emits a `BpfLeakWarning` for each. */
 const alarm = new FinalizationRegistry<{ handle: Closable; what: string }>(({ handle, what }) => {
   handle.close();
   emitWarning(`${what} was garbage collected while it was open`, 'BpfLeakWarning');

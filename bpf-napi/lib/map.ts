@@ -1,7 +1,7 @@
 import { guarded } from './errors.ts';
 import type { NativeMap, NativeObject } from './native.ts';
 
-/** Initial capacity of a dump. The capacity of a map may be much larger than its number of entries. */
+/** Initial capacity of the dump buffer in entries. Maps are often declared much larger than their number of entries. */
 const ROOM_FIRST = 256;
 
 /** Copied entries of a map: `count` keys, and their values at the same indices. */
@@ -13,20 +13,20 @@ export interface MapDump {
 }
 
 /**
- * A map of an object, which lives as long as the object. Keys and values are raw bytes. A value of a per-CPU map
- * contains one value per possible CPU, each padded to a multiple of eight bytes.
+ * A map of an object, usable until the object is closed. Keys and values are raw bytes. A value of a per-CPU map is the
+ * concatenation of one value per possible CPU, each padded to a multiple of eight bytes.
  */
 export class BpfMap {
   readonly name: string;
   readonly keyBytes: number;
-  /** Prevents garbage collection of the object while its map is in use. */
+  /** Keeps the object alive while its map is in use. */
   readonly owner: object;
   readonly #native: NativeObject;
   readonly #index: number;
   readonly #valueBytes: number;
   #maxEntries: number;
   #buffer = new Uint8Array(0);
-  /** Capacity of the last dump, in entries. */
+  /** Capacity of the dump buffer in entries. */
   #room = ROOM_FIRST;
 
   constructor(owner: object, handle: NativeObject, index: number, map: NativeMap) {
@@ -43,7 +43,7 @@ export class BpfMap {
     return this.#maxEntries;
   }
 
-  /** Size of a value in bytes. For a per-CPU map, this includes the values of all possible CPUs. */
+  /** Size of a value in bytes. For a per-CPU map, this is the size for all possible CPUs together. */
   get valueBytes(): number {
     return this.#valueBytes;
   }
@@ -53,8 +53,8 @@ export class BpfMap {
   }
 
   /**
-   * Sets the number of entries. Must be called before `load`. For a ring, the number is its size in bytes, which must
-   * be a power of two and a multiple of the page size.
+   * Sets the maximum number of entries. Must be called before `load`. For a ring buffer, this is the size in bytes,
+   * which must be a power of two and a multiple of the page size.
    */
   resize(maxEntries: number): void {
     guarded('BPF_MAP', () => this.#native.setMaxEntries(this.#index, maxEntries));
@@ -62,25 +62,25 @@ export class BpfMap {
   }
 
   /**
-   * Makes a hash map allocate each entry when it is created (BPF_F_NO_PREALLOC). Must be called before `load`.
-   * Tracing programs can use such maps safely since 6.1 (kernel: kernel/bpf/memalloc.c).
+   * Makes a hash map allocate memory for each entry when the entry is created (BPF_F_NO_PREALLOC). Must be called
+   * before `load`. Tracing programs can safely use such maps since 6.1 (kernel: kernel/bpf/memalloc.c).
    */
   allocateOnDemand(): void {
     guarded('BPF_MAP', () => this.#native.setOnDemand(this.#index));
   }
 
   /**
-   * Sets whether the map is created. Must be called before `load`, which fails if a program can reach a map that is not
-   * created.
+   * Sets whether the map is created. Must be called before `load`. Loading fails if a program can access a map that is
+   * not created.
    */
   create(wanted: boolean): void {
     guarded('BPF_MAP', () => this.#native.setAutocreate(this.#index, wanted));
   }
 
   /**
-   * Uses the map of another loaded object instead of creating one. Must be called before `load`. Type, key size and
-   * value size must match. The number of entries is taken from the other map. The map exists until both objects are
-   * closed, in any order.
+   * Uses the map of another loaded object instead of creating one. Must be called before `load`. The type, key size and
+   * value size must match. The maximum number of entries is that of the other map. The map exists until both objects
+   * are closed, in either order.
    */
   reuse(other: BpfMap): void {
     this.#maxEntries = guarded('BPF_MAP', () => this.#native.reuseMap(this.#index, other.fd));
@@ -95,16 +95,15 @@ export class BpfMap {
     guarded('BPF_MAP', () => this.#native.update(this.#index, key, value));
   }
 
-  /** Returns false if the key did not exist. */
+  /** Deletes an entry; returns false if the key did not exist. */
   delete(key: Uint8Array): boolean {
     return guarded('BPF_MAP', () => this.#native.delete(this.#index, key));
   }
 
   /**
-   * Copies all entries of a hash or array into a buffer that the next dump overwrites. Uses one system call if
-   * possible, and more if the number of entries exceeds the capacity of the buffer. On kernels without batch support
-   * (per-CPU arrays before 5.13), copies entries one by one. Entries that are added or removed concurrently may be
-   * missing or duplicated.
+   * Copies all entries of a hash map or array into a buffer that the next dump overwrites. Usually takes one system
+   * call; more if the buffer has to grow, and one or more per entry on kernels without batch operations for the map
+   * type (per-CPU arrays before 5.13). Entries that are added or removed during the dump may be missing or duplicated.
    */
   dump(): MapDump {
     for (;;) {
@@ -139,8 +138,8 @@ export class BpfMap {
 
   /**
    * Writes to an array that was declared with BPF_F_MMAPABLE, at `offset` bytes from its start. Only the first call
-   * makes a system call. Programs may read concurrently because the data is stored in order, as aligned words of eight
-   * bytes, and at the edges as smaller aligned words. Each word is stored atomically.
+   * makes a system call. Programs may read the array concurrently: the bytes are stored in ascending order, as aligned
+   * 8-byte words, or as smaller aligned words at both ends. Each word is stored atomically.
    */
   writeMapped(offset: number, bytes: Uint8Array): void {
     guarded('BPF_MAP', () => this.#native.writeMapped(this.#index, offset, bytes));

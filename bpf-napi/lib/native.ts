@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { BpfError } from './errors.ts';
 
-/** Exports of `build/bpf_napi.node`. Only the files of this package use them; other code uses index.ts. */
+/** Exports of `build/bpf_napi.node`. For internal use by this package; other code imports index.ts. */
 export interface NativeModule {
   readonly libbpfVersion: string;
   refusedCalls(): string[];
@@ -9,15 +9,36 @@ export interface NativeModule {
   readonly Ring: new (object: NativeObject, map: number) => NativeRing;
   readonly Stats: new () => NativeStats;
   readonly Subscription: new (protocol: number, groups: Uint32Array, queueBytes: number) => NativeSubscription;
+  readonly PacketRing: new (
+    netns: string,
+    ringBytes: number,
+    retireMs: number,
+    program: Uint8Array,
+  ) => NativePacketRing;
+  readonly PacketFilter: new (expression: string, linkType: number, snap: number) => NativePacketFilter;
   withNetns<T>(path: string, inside: () => T): T;
   enterNetns(path: string): void;
   netnsCookie(): bigint;
+  echo(address: string, payloadBytes: number, timeoutMs: number): EchoResult;
   netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): NativeAnswer;
   netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NativeAnswer>;
   clockOffset(): bigint;
   jiffiesPerSecond(): number;
+  peerCredentials(fd: number): { pid: number; uid: number; gid: number };
   tryLock(fd: number): Promise<boolean>;
   exitNow(code: number): void;
+}
+
+/** Outcome of an ICMP echo request. */
+export interface EchoResult {
+  /** `error` if an ICMP error about the request has arrived. */
+  readonly kind: 'reply' | 'error' | 'timeout';
+  readonly ms: number;
+  /** Type and code of the ICMP error. */
+  readonly type: number;
+  readonly code: number;
+  /** Address of the sender of the ICMP error; empty if there is none. */
+  readonly from: string;
 }
 
 export interface NativeAnswer {
@@ -78,9 +99,29 @@ export interface NativeRing {
 
 export interface NativeSubscription {
   receive(target: Uint8Array, datagramBytesMax: number): { bytes: number; overrun: boolean; empty: boolean };
+  send(request: Uint8Array): void;
   watch(ready: () => void): void;
   unwatch(): void;
   close(): void;
+}
+
+export interface NativePacketRing {
+  read(
+    target: Uint8Array,
+    packetsMax: number,
+    interfaceOf: (device: number) => number,
+  ): { bytes: number; packets: number; empty: boolean };
+  deviceName(device: number): string;
+  counts(): { received: number; dropped: number };
+  stop(): void;
+  watch(ready: () => void): void;
+  unwatch(): void;
+  close(): void;
+}
+
+export interface NativePacketFilter {
+  matches(packet: Uint8Array, length: number): boolean;
+  instructions(): Uint8Array;
 }
 
 export interface NativeStats {
@@ -88,7 +129,7 @@ export interface NativeStats {
 }
 
 /**
- * Paths of the addon, either next to the bundle that contains this code or in the build directory of this workspace.
+ * Possible paths of the addon, relative to this file: next to the bundle, or in the build directory of this workspace.
  */
 const CANDIDATES = ['./bpf_napi.node', '../build/bpf_napi.node'];
 
@@ -99,8 +140,8 @@ function load(): NativeModule | Error {
     try {
       return require(candidate) as NativeModule;
     } catch (error) {
-      // If the file exists but cannot be loaded, for example because libbpf is missing, that error is more useful
-      // than "not found".
+      // If the file exists but cannot be loaded, for example because libbpf is missing, report that error because it is
+      // more helpful than "not found".
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') missing = error as Error;
     }
   }
@@ -109,7 +150,7 @@ function load(): NativeModule | Error {
 
 let loaded: NativeModule | Error | undefined;
 
-/** Returns the reason why the addon cannot be used; undefined if it can. */
+/** Returns the reason why the addon cannot be used; undefined if it can be used. */
 export function unavailable(): string | undefined {
   loaded ??= load();
   return loaded instanceof Error ? loaded.message.split('\n', 1)[0] : undefined;

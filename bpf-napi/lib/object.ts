@@ -4,25 +4,25 @@ import { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
 import { type NativeObject, native } from './native.ts';
 
-/** A program of an object. `section` is its ELF section, which names the hook, for example `tp_btf/kfree_skb`. */
+/** A program of an object. `section` is its ELF section, which determines the hook, for example `tp_btf/kfree_skb`. */
 export interface BpfProgram {
   readonly name: string;
   readonly section: string;
 }
 
 /**
- * The kernel's information about a loaded program. `runs` and `runNanoseconds` are zero unless statistics are enabled.
+ * Information from the kernel about a loaded program. `runs` and `runNanoseconds` are zero while no BpfStats is open.
  */
 export interface BpfProgramInfo {
   readonly id: number;
   readonly runNanoseconds: bigint;
   readonly runs: bigint;
-  /** Runs that the kernel skipped because the program was already running on that CPU (since 5.12). */
+  /** Number of runs that the kernel skipped because the program was already running on that CPU (since 5.12). */
   readonly missed: bigint;
 }
 
 export interface PacketRunOptions {
-  /** Number of runs on the packet: 1 to 1,000,000. Default: 1. Blocks the thread until all runs are done. */
+  /** Number of times to run the program on the packet: 1 to 1,000,000. Default: 1. All runs block the thread. */
   readonly repeat?: number;
   /** Maximum size of the resulting packet in bytes. Default: 256 bytes more than the size of the given packet. */
   readonly bytesMax?: number;
@@ -33,14 +33,14 @@ export interface PacketRun {
   readonly result: number;
   /** Packet after the last run. */
   readonly packet: Uint8Array;
-  /** Average duration of one run. */
+  /** Average duration of a run. */
   readonly nanoseconds: number;
 }
 
 export interface IteratorOptions {
   /** Maximum size of the output in bytes. Longer output is an error. */
   readonly bytesMax: number;
-  /** Map to iterate over, for iterators over maps (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
+  /** Map to iterate over. Required for map iterators (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
   readonly map?: BpfMap;
 }
 
@@ -50,9 +50,9 @@ const PACKET_GROWTH_BYTES = 256;
 const PACKET_BYTES_MAX = 1 << 20;
 
 /**
- * An instance of a BPF object file. The order of calls is: open, choose programs, set constants and sizes, `load`,
- * `attach`, `close`. Closing detaches all programs and frees all maps. `close` may be called at any time, even during a
- * load, and more than once.
+ * An instance of a BPF object file. The usual order is: `open`, select programs, set constants and sizes, `load`,
+ * `attach`, `close`. Closing detaches all programs and frees all maps. `close` may be called repeatedly and at any
+ * time, even during a load.
  */
 export class BpfObject implements Disposable {
   readonly programs: readonly BpfProgram[];
@@ -71,7 +71,7 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Reads and parses the file in a worker thread. Does not load anything into the kernel.
+   * Opens and parses the file in a worker thread. Does not load anything into the kernel yet.
    * @throws {BpfError} BPF_OPEN, BPF_UNAVAILABLE
    */
   static async open(path: string): Promise<BpfObject> {
@@ -79,7 +79,7 @@ export class BpfObject implements Disposable {
     return new BpfObject(path, handle);
   }
 
-  /** Selects the programs to load. No others are loaded into the kernel. */
+  /** Selects the programs that `load` loads into the kernel. */
   choosePrograms(names: readonly string[]): void {
     for (const name of names) {
       if (!this.programs.some((program) => program.name === name)) {
@@ -92,8 +92,8 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Sets a `const volatile` variable. Integers must be non-negative and fit the variable; byte arrays must have its
-   * size. The verifier removes code that becomes unreachable with the value.
+   * Sets a `const volatile` variable. Integers must be non-negative and in the range of the variable's type, and byte
+   * arrays must have the variable's size. The verifier removes code that the value makes unreachable.
    */
   setConstant(name: string, value: boolean | number | bigint | Uint8Array): void {
     const plain = value instanceof Uint8Array ? value : BigInt(value);
@@ -110,7 +110,7 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Creates the maps and loads the chosen programs, in a worker thread.
+   * Creates the maps and loads the selected programs, in a worker thread.
    * @throws {BpfError} BPF_VERIFIER, BPF_LOAD, BPF_CLOSED
    */
   load(): Promise<void> {
@@ -118,7 +118,7 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Attaches a loaded program to the hook of its section, in a worker thread.
+   * Attaches a loaded program to the hook that its section names, in a worker thread.
    * @throws {BpfError} BPF_ATTACH, BPF_CLOSED
    */
   async attach(program: string): Promise<BpfLink> {
@@ -126,20 +126,20 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Attaches a loaded program of a cgroup type (`cgroup_skb/egress`, `sockops`, …) to a cgroup and its descendants,
-   * in a worker thread. Programs that are already attached stay attached.
-   * @param cgroup directory of the cgroup in a v2 hierarchy, or a descriptor of it, which may be closed immediately
-   *   after the call
-   * @throws {BpfError} BPF_ATTACH, with EPERM without CAP_NET_ADMIN; BPF_CLOSED
+   * Attaches a loaded cgroup program (`cgroup_skb/egress`, `sockops`, …) to a cgroup, in a worker thread. The program
+   * also applies to the cgroup's descendants. Programs that are already attached remain attached.
+   * @param cgroup path of the cgroup's directory in a v2 hierarchy, or a descriptor of it, which the caller may close
+   *   right after the call
+   * @throws {BpfError} BPF_ATTACH (EPERM without CAP_NET_ADMIN), BPF_CLOSED
    */
   async attachCgroup(program: string, cgroup: string | number): Promise<BpfLink> {
     return this.#link(program, await guardedAsync('BPF_ATTACH', () => this.#native.attachCgroup(program, cgroup)));
   }
 
   /**
-   * Puts a loaded program into a slot of a PROG_ARRAY, for `bpf_tail_call`. The array may belong to another object
-   * and exists at least until the link is closed. Replaces any program in the slot.
-   * @throws {BpfError} BPF_ATTACH if the array, slot or program type does not match; BPF_CLOSED
+   * Puts a loaded program into a slot of a PROG_ARRAY for use by `bpf_tail_call`. Replaces any program in the slot. The
+   * array may belong to another object and continues to exist at least until the link is closed.
+   * @throws {BpfError} BPF_ATTACH if the array, the slot or the program type does not match; BPF_CLOSED
    */
   plug(program: string, array: BpfMap, index: number): BpfLink {
     return this.#link(
@@ -148,25 +148,27 @@ export class BpfObject implements Disposable {
     );
   }
 
-  /** Detaches all programs from hooks, cgroups and arrays. The maps remain, so their final contents can be read. */
+  /**
+   * Detaches all programs from hooks, cgroups and arrays. The maps remain, so that their final contents can be read.
+   */
   detach(): void {
     guarded('BPF_ATTACH', () => this.#native.detach());
   }
 
   /**
-   * Runs a raw tracepoint program once on this thread (BPF_PROG_TEST_RUN) and returns its 32-bit result. `args`
-   * becomes the context of the program and has at most twelve elements.
+   * Runs a raw tracepoint program once on this thread (BPF_PROG_TEST_RUN) and returns its 32-bit result. The program
+   * gets `args`, which has at most twelve elements, as its context.
    */
   run(program: string, args: BigUint64Array): number {
     return guarded('BPF_RUN', () => this.#native.run(program, args));
   }
 
   /**
-   * Runs a packet program (tc, cgroup_skb, …) on the given packet, in this thread's network namespace
+   * Runs a packet program (tc, cgroup_skb, …) on the given packet in this thread's network namespace
    * (BPF_PROG_TEST_RUN). The program need not be attached.
-   * @param packet Ethernet frame with its header, even for programs that start at the IP header; 14 to about 3,500
-   *   bytes, which is the kernel's limit
-   * @throws {BpfError} BPF_RUN, with ENOSPC if the resulting packet is longer than bytesMax
+   * @param packet Ethernet frame, including its header even for programs that start at the IP header; 14 to about 3,500
+   *   bytes (the kernel's limit)
+   * @throws {BpfError} BPF_RUN (ENOSPC if the resulting packet is longer than bytesMax)
    */
   runPacket(program: string, packet: Uint8Array, options: PacketRunOptions = {}): PacketRun {
     const { repeat = 1, bytesMax = packet.length + PACKET_GROWTH_BYTES } = options;
@@ -180,18 +182,19 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Runs an iterator (`iter/tcp`, …) over all of its entries, in this thread's network namespace, and returns the
-   * output of the program. The program is attached only for this run.
-   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS if the output exceeds bytesMax, or E2BIG if it is 32 KiB or more for
-   * one entry
+   * Runs an iterator program (`iter/tcp`, …) over all entries in this thread's network namespace and returns its
+   * output. The program is attached only during the run.
+   * @throws {BpfError} BPF_ITERATOR (ENOBUFS if the output exceeds bytesMax, E2BIG if a single entry has 32 KiB of
+   *   output or more)
    */
   readIterator(program: string, { bytesMax, map }: IteratorOptions): Uint8Array {
     return guarded('BPF_ITERATOR', () => this.#native.readIterator(program, bytesMax, map?.fd));
   }
 
   /**
-   * Like `readIterator`, for long runs. The run starts immediately in this thread's network namespace and continues in
-   * a worker thread, even if the object is closed. It keeps the program and the map until it has finished.
+   * Like `readIterator`, for runs that take long. The run starts immediately in this thread's network namespace and
+   * continues in a worker thread, even if the object is closed. The program and the map are kept until the run has
+   * finished.
    * @throws {BpfError} as a rejection: BPF_ITERATOR
    */
   readIteratorAsync(program: string, { bytesMax, map }: IteratorOptions): Promise<Uint8Array> {
@@ -202,7 +205,7 @@ export class BpfObject implements Disposable {
     return guarded('BPF_LOAD', () => this.#native.programInfo(program));
   }
 
-  /** Used by BpfRing. */
+  /** For BpfRing. */
   get handle(): NativeObject {
     return this.#native;
   }

@@ -4,32 +4,33 @@ import { type NativeRing, native } from './native.ts';
 import type { BpfObject } from './object.ts';
 
 /**
- * Trigger of drains.
- * - `timer`: every `intervalMs`, with or without records. Programs may submit with BPF_RB_NO_WAKEUP.
- * - `epoll`: when the kernel reports a record, until the ring is empty. Idle without records. Programs must not
- *   submit with BPF_RB_NO_WAKEUP: the kernel reports a record only if all earlier records were read, so an unreported
- *   record blocks later notifications.
- * - `adaptive`: by epoll while records are rare, and by timer while there is a flow of records. A notification within
- *   `intervalMs` after the last records starts the timer, with shorter pauses at first because a burst may fill the
- *   ring. The timer stops after `intervalMs` without records. Programs must submit as for `epoll`.
+ * When to read the ring buffer.
+ * - `timer`: every `intervalMs`, even if there are no records. Programs may submit with BPF_RB_NO_WAKEUP.
+ * - `epoll`: when the kernel reports a record; reads until the ring buffer is empty. Uses no CPU while there are no
+ *   records. Programs must not submit with BPF_RB_NO_WAKEUP: the kernel reports a record only if all earlier records
+ *   have been read, so a record without a notification suppresses all later ones.
+ * - `adaptive`: `epoll` while records are rare, `timer` while they are frequent. If a notification arrives less than
+ *   `intervalMs` after the last records, the timer starts, with shorter intervals at first because a burst may fill the
+ *   ring buffer. The timer stops after `intervalMs` without records. Programs must submit in the same way as for
+ *   `epoll`.
  */
 export type RingWakeUp = 'timer' | 'epoll' | 'adaptive';
 
 export interface RingOptions {
   /** Maximum size of a record in bytes. Longer records are skipped and reported to onError. */
   readonly recordBytesMax: number;
-  /** Initial trigger of drains. Default: `timer`. */
+  /** Initial trigger of reads. Default: `timer`. */
   readonly wakeBy?: RingWakeUp;
   /**
-   * Milliseconds between drains by the timer, which is also the maximum delay of a record. The ring must be large
-   * enough for all records of that period.
+   * Milliseconds between reads by the timer, which is also the maximum delay of a record. The ring buffer must be large
+   * enough for all records of this period.
    */
   readonly intervalMs: number;
-  /** Size in bytes of the buffer that a drain fills. Remaining records are read in the next turn of the event loop. */
+  /** Size in bytes of the buffer that one read fills. Remaining records are read in the next turn of the event loop. */
   readonly bufferBytes: number;
-  /** Called with the records of a drain. The bytes are valid only during the call. */
+  /** Called with the records of each read. The bytes are valid only during the call. */
   readonly onBatch: (batch: RingBatch) => void;
-  /** Called with errors that onBatch throws and errors of failed drains. Draining continues. */
+  /** Called with errors thrown by onBatch and with errors of failed reads. Reading continues afterwards. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -41,19 +42,19 @@ export interface RingBatch {
 
 const HEADER_BYTES = 8;
 /**
- * First pause after a flow of records starts, as a fraction of the interval, and growth factor of the following pauses.
+ * First interval of the adaptive timer as a fraction of `intervalMs`, and the factor by which the next intervals grow.
  */
 const FIRST_PAUSE = 1 / 25;
 const PAUSE_GROWTH = 5;
 const EINVAL = 22;
 
 /**
- * Drains a BPF ring buffer when a timer fires, when the kernel reports a record, or by whichever of these costs less at
- * the moment. Under load, the timer is ten times cheaper than a wake-up and a call per event. Without records, only the
- * timer has a cost. A ring does not keep the process alive.
+ * Reads a BPF ring buffer when a timer fires, when the kernel reports a record, or by whichever method is cheaper at
+ * the moment. Under load, the timer costs a tenth of a wake-up and a call per event. Without records, only the timer
+ * has a cost. An open ring does not keep the process alive.
  */
 export class BpfRing implements Disposable {
-  // These functions are static because closures created in the same method share their variables, which would keep the
+  // Static functions, because closures that are created in the same method share their variables and would keep the
   // ring alive.
   static readonly #notice = (ring: BpfRing) => ring.#noticed();
   static readonly #tick = (ring: BpfRing) => ring.#turn();
@@ -62,14 +63,14 @@ export class BpfRing implements Disposable {
   readonly #options: RingOptions;
   readonly #buffer: Uint8Array;
   readonly #view: DataView;
-  /** A drain stops when its buffer has less than this number of free bytes. */
+  /** A read ends when less than this number of bytes is free in its buffer. */
   readonly #reserve: number;
   #wakeBy: RingWakeUp = 'timer';
-  /** True while the ring waits for notifications of the kernel and not for the timer. */
+  /** True while the ring waits for notifications from the kernel instead of for the timer. */
   #isWatching = false;
-  /** Time of the last records on a monotonic clock. */
+  /** Monotonic time at which records were last read. */
   #takenMs = Number.NEGATIVE_INFINITY;
-  /** Milliseconds until the next drain by the timer. */
+  /** Milliseconds until the timer fires next. */
   #pauseMs: number;
   #wakeUps = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -77,7 +78,7 @@ export class BpfRing implements Disposable {
   #closed = false;
 
   /**
-   * @throws {BpfError} BPF_RING if the map is not a ring, the object is not loaded, or the buffer is too small
+   * @throws {BpfError} BPF_RING if the map is not a ring buffer, the object is not loaded, or the buffer is too small
    */
   constructor(object: BpfObject, mapName: string, options: RingOptions) {
     this.#reserve = HEADER_BYTES + options.recordBytesMax + 7;
@@ -96,14 +97,14 @@ export class BpfRing implements Disposable {
     if (options.wakeBy !== undefined) this.wakeBy(options.wakeBy);
   }
 
-  /** Number of wake-ups by the timer and the kernel. */
+  /** Number of wake-ups so far, by the timer or the kernel. */
   get wakeUps(): number {
     return this.#wakeUps;
   }
 
   /**
-   * Changes the trigger of drains. May be called at any time, even in onBatch. Records are neither lost nor delivered
-   * twice because the ring is drained before it starts to wait for notifications of the kernel.
+   * Changes when the ring buffer is read. May be called at any time, even in onBatch. No record is lost or delivered
+   * twice because the ring buffer is emptied before the switch to notifications from the kernel.
    * @throws {BpfError} BPF_CLOSED, BPF_RING
    */
   wakeBy(wakeUp: RingWakeUp): void {
@@ -115,8 +116,8 @@ export class BpfRing implements Disposable {
   }
 
   /**
-   * Reads waiting records until the buffer is full. Returns the number of bytes.
-   * @throws {BpfError} BPF_RING, with EMSGSIZE after a record that is longer than recordBytesMax; BPF_CLOSED
+   * Reads records until the ring buffer is empty or the buffer is full. Returns the number of bytes read.
+   * @throws {BpfError} BPF_RING (EMSGSIZE after a record that is longer than recordBytesMax), BPF_CLOSED
    */
   drain(): number {
     const { recordBytesMax, onBatch } = this.#options;
@@ -168,7 +169,7 @@ export class BpfRing implements Disposable {
     };
   }
 
-  /** Returns whether records were read within the interval. */
+  /** Whether records were read less than `intervalMs` ago. */
   get #isFlow(): boolean {
     return performance.now() - this.#takenMs < this.#options.intervalMs;
   }
@@ -177,8 +178,8 @@ export class BpfRing implements Disposable {
   #noticed(): void {
     if (this.#wakeBy !== 'adaptive' || !this.#isFlow) this.#turn();
     else this.#flow();
-    // The kernel reports a reserved record repeatedly until it is submitted, which takes a long time if its writer is
-    // not running.
+    // The kernel reports a reserved record repeatedly until it is submitted. This takes long if its writer was
+    // preempted.
     if (this.#wakeBy === 'adaptive' && this.#isWatching && !this.#isFlow && !this.#closed) this.#flow();
   }
 
@@ -189,8 +190,7 @@ export class BpfRing implements Disposable {
   }
 
   /**
-   * Schedules the next drain. If records remain, it runs after other work of the event loop; otherwise it runs at the
-   * next wake-up.
+   * Schedules the next read: after other work in the event loop if there may be more records, otherwise at a wake-up.
    */
   #next(isMore: boolean): void {
     clearTimeout(this.#timer);
@@ -212,7 +212,7 @@ export class BpfRing implements Disposable {
       bytes = this.drain();
       if (bytes === 0 && this.#wakeBy === 'adaptive' && !this.#isFlow) this.#watch(true);
     } catch (error) {
-      // Records before the failure were already read.
+      // Records may have been read before the failure.
       failed = true;
       this.#options.onError(error);
     }
@@ -220,7 +220,7 @@ export class BpfRing implements Disposable {
     const isTaken = bytes > 0 || failed;
     if (isTaken) this.#takenMs = performance.now();
     const isFull = bytes + this.#reserve > this.#options.bufferBytes;
-    // The kernel reports the next record only if all earlier records were read.
+    // The kernel reports the next record only after all earlier records have been read.
     this.#next(isFull || (this.#isWatching && (isTaken || !wasWatching)));
   }
 }

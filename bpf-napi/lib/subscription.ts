@@ -8,17 +8,17 @@ export interface NetlinkSubscriptionOptions {
   /** Numbers of multicast groups, starting with 1, for example RTNLGRP_LINK. */
   readonly groups: readonly number[];
   /**
-   * Maximum bytes that the kernel queues for the socket, including its overhead per message. Limited to
+   * Maximum number of bytes that the kernel queues for the socket, including its overhead per message. Limited to
    * net.core.rmem_max without CAP_NET_ADMIN.
    */
   readonly queueBytes: number;
-  /** Size in bytes of the buffer that a receive fills; at least `datagramBytesMax`. */
+  /** Size in bytes of the buffer that one receive call fills; at least `datagramBytesMax`. */
   readonly bufferBytes: number;
-  /** Maximum size of a datagram in bytes. A longer datagram counts as an overrun. */
+  /** Maximum size of a datagram in bytes. A longer datagram is treated as an overrun. */
   readonly datagramBytesMax: number;
   /** Called with messages as they arrive. The bytes are valid only during the call. */
   readonly onBatch: (batch: NetlinkBatch) => void;
-  /** Called with errors that onBatch throws and errors of failed receives. Receiving continues. */
+  /** Called with errors thrown by onBatch and with errors of failed receive calls. Receiving continues afterwards. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -26,13 +26,12 @@ export interface NetlinkBatch {
   /** Consecutive messages with their headers, each aligned to four bytes. May be empty after an overrun. */
   readonly messages: Uint8Array;
   /**
-   * True if messages were lost (ENOBUFS). They may have been sent before, between or after the messages of this
-   * batch.
+   * True if messages were lost (ENOBUFS). They may have been sent before, between or after the messages in this batch.
    */
   readonly overrun: boolean;
   /**
-   * True if the socket is empty. After an overrun the kernel drops all messages until the socket is empty, so only a
-   * dump that is requested after that is complete.
+   * True if the socket is empty. After an overrun, the kernel drops all messages until the socket is empty. A dump is
+   * therefore complete only if it is requested after that.
    */
   readonly drained: boolean;
 }
@@ -40,12 +39,12 @@ export interface NetlinkBatch {
 const EINVAL = 22;
 
 /**
- * Receives notifications of the kernel in the network namespace that this thread is in when it creates the
- * subscription. Messages from other senders are ignored. The subscription waits with epoll and uses no CPU while idle.
- * It does not keep the process alive, and is closed when its thread ends.
+ * Receives the kernel's notifications in the network namespace in which the thread creates the subscription. Ignores
+ * messages from other senders. Waits with epoll and uses no CPU while idle. Does not keep the process alive, and is
+ * closed when its thread ends.
  */
 export class NetlinkSubscription implements Disposable {
-  // This function is static because closures created in the same method share their variables, which would keep the
+  // A static function, because closures that are created in the same method share their variables and would keep the
   // subscription alive.
   static readonly #waker = (weak: WeakRef<NetlinkSubscription>) => () => {
     const subscription = weak.deref();
@@ -57,9 +56,7 @@ export class NetlinkSubscription implements Disposable {
   readonly #buffer: Uint8Array;
   #isWatching = false;
 
-  /**
-   * @throws {BpfError} NETLINK, with EPERM if a group needs CAP_NET_ADMIN
-   */
+  /** @throws {BpfError} NETLINK (EPERM if a group requires CAP_NET_ADMIN) */
   constructor(options: NetlinkSubscriptionOptions) {
     const { protocol, groups, queueBytes, bufferBytes, datagramBytesMax } = options;
     if (bufferBytes < datagramBytesMax) {
@@ -77,7 +74,7 @@ export class NetlinkSubscription implements Disposable {
   }
 
   /**
-   * Receives waiting messages until the buffer is full, and passes them to onBatch.
+   * Receives queued messages until the socket is empty or the buffer is full, and passes them to onBatch.
    * @returns whether the socket is empty
    * @throws {BpfError} NETLINK, BPF_CLOSED; errors of onBatch
    */
@@ -87,6 +84,15 @@ export class NetlinkSubscription implements Disposable {
     const { bytes, overrun, empty } = taken;
     if (bytes > 0 || overrun) onBatch({ messages: this.#buffer.subarray(0, bytes), overrun, drained: empty });
     return empty;
+  }
+
+  /**
+   * Sends a request to the kernel. Its answers arrive like notifications. Objects that the request creates can belong to
+   * this socket, so that the kernel removes them when the socket is closed (NFT_TABLE_F_OWNER).
+   * @throws {BpfError} NETLINK, BPF_CLOSED
+   */
+  send(request: Uint8Array): void {
+    guarded('NETLINK', () => this.#native.send(request));
   }
 
   /** Leaves notifications in the kernel's queue until `resume`. A full queue causes an overrun. */

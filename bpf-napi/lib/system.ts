@@ -1,6 +1,6 @@
 import { BpfError, guarded, guardedAsync } from './errors.ts';
 import { closed, watchForLeak } from './leaks.ts';
-import { type NativeStats, native } from './native.ts';
+import { type EchoResult, type NativeStats, native } from './native.ts';
 
 /** Returns the version of the loaded libbpf, for example `v1.1`. */
 export function libbpfVersion(): string {
@@ -8,9 +8,9 @@ export function libbpfVersion(): string {
 }
 
 /**
- * Calls `inside` while this thread is in the network namespace at `path` (`/proc/<pid>/ns/net`, or a mount of `ip
- * netns`). `inside` must be synchronous because callbacks of promises run after the thread has returned. Needs
- * CAP_SYS_ADMIN. The process is aborted if the thread cannot return to its namespace.
+ * Calls `inside` while this thread is in the network namespace at `path` (`/proc/<pid>/ns/net`, or a mount created by
+ * `ip netns`). `inside` must be synchronous because promise callbacks run only after the thread has returned. Requires
+ * CAP_SYS_ADMIN. Aborts the process if the thread cannot return to its namespace.
  * @throws {BpfError} NETNS; errors of `inside`
  */
 export function withNetns<T>(path: string, inside: () => T): T {
@@ -24,35 +24,46 @@ export function withNetns<T>(path: string, inside: () => T): T {
 }
 
 /**
- * Moves this worker thread to the network namespace at `path` permanently. Sockets that the thread opens are in this
- * namespace. Work in libuv's pool (`dns.lookup`, `fs.promises`) is not in this namespace because the pool's
- * threads belong to the process. `withNetns` still enters other namespaces temporarily. Needs CAP_SYS_ADMIN.
- * @throws {BpfError} NETNS; with EINVAL on the main thread, from which all new threads inherit the namespace
+ * Moves this worker thread permanently to the network namespace at `path`. Sockets that the thread opens belong to this
+ * namespace. Work in libuv's pool (`dns.lookup`, `fs.promises`) does not, because the threads of the pool belong to the
+ * process. `withNetns` can still enter other namespaces temporarily. Requires CAP_SYS_ADMIN.
+ * @throws {BpfError} NETNS (EINVAL on the main thread, from which all new threads inherit the namespace)
  */
 export function enterNetns(path: string): void {
   guarded('NETNS', () => native().enterNetns(path));
 }
 
 /**
- * Returns the cookie of this thread's network namespace, which is unique until reboot. Since 5.12, the cookie is
- * assigned when the namespace is created.
+ * Returns the cookie of this thread's network namespace. Cookies are unique until reboot. Since 5.12, the kernel
+ * assigns the cookie when it creates the namespace; before, on the first request.
  */
 export function netnsCookie(): bigint {
   return guarded('NETNS', () => native().netnsCookie());
 }
 
+/**
+ * Sends an ICMP echo request in this thread's network namespace, and waits for the reply or an ICMP error about it.
+ * Blocks the thread. Requires CAP_NET_RAW, unless net.ipv4.ping_group_range of the namespace permits it.
+ * @param address IPv4 or IPv6 address
+ * @param payloadBytes length of the data after the header of 8 bytes
+ * @throws {BpfError} ECHO, with the kernel's errno if the request could not be sent
+ */
+export function echo(address: string, payloadBytes: number, timeoutMs: number): EchoResult {
+  return guarded('ECHO', () => native().echo(address, payloadBytes, timeoutMs));
+}
+
 export interface NetlinkAnswer {
   /** Consecutive messages with their headers, each aligned to four bytes, without NLMSG_DONE. */
   readonly messages: Uint8Array;
-  /** True if the kernel's tables changed during the dump (NLM_F_DUMP_INTR), so rows may be missing or duplicated. */
+  /** True if the kernel's tables changed during the dump (NLM_F_DUMP_INTR). Rows may then be missing or duplicated. */
   readonly interrupted: boolean;
 }
 
 /**
- * Sends a netlink request in this thread's network namespace and returns the complete response. Blocks until the
- * response has arrived, with a timeout of two seconds for each part.
+ * Sends a netlink request in this thread's network namespace and returns the whole response. Blocks until the response
+ * has arrived, for at most two seconds per datagram.
  * @param protocol for example NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
- * @param request message with its header; responses must have its nlmsg_seq
+ * @param request message with its header; the response must have the same nlmsg_seq
  * @param bytesMax maximum size of the response
  * @throws {BpfError} NETLINK, with the kernel's errno
  */
@@ -61,9 +72,9 @@ export function netlinkDump(protocol: number, request: Uint8Array, bytesMax: num
 }
 
 /**
- * Like `netlinkDump`, for long responses. Sends the request immediately in this thread's network namespace and
- * receives the response in a worker thread. The socket keeps the namespace alive until the promise is settled. To
- * return the promise from `withNetns`, it must be wrapped in an object.
+ * Like `netlinkDump`, for long responses. Sends the request immediately in this thread's network namespace and receives
+ * the response in a worker thread. The socket keeps the namespace alive until the promise is settled. `withNetns`
+ * rejects promises, so the promise must be wrapped in an object to be returned from it.
  * @throws {BpfError} as a rejection: NETLINK, with the kernel's errno
  */
 export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NetlinkAnswer> {
@@ -73,8 +84,8 @@ export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax
 export type SystemCall = 'bpf' | 'setns' | 'perf_event_open' | 'socket(AF_NETLINK)';
 
 /**
- * Returns the system calls that a seccomp filter or a security module refuses. Tries each call with arguments that
- * have no effect. Tests `bpf` even without CAP_BPF.
+ * Returns the system calls that are blocked by a seccomp filter or a security module. Tries each call with arguments
+ * that have no effect. Does not need any capability, even for `bpf`.
  * @throws {BpfError} BPF_UNAVAILABLE
  */
 export function refusedCalls(): readonly SystemCall[] {
@@ -82,8 +93,8 @@ export function refusedCalls(): readonly SystemCall[] {
 }
 
 /**
- * Returns the nanoseconds to add to bpf_ktime_get_ns() to get the wall-clock time. The offset changes when the wall
- * clock is stepped.
+ * Returns the difference between the wall clock and bpf_ktime_get_ns() in nanoseconds. It changes when the wall clock
+ * is set.
  */
 export function clockOffset(): bigint {
   return native().clockOffset();
@@ -94,9 +105,25 @@ export function jiffiesPerSecond(): number {
   return guarded('BPF_UNAVAILABLE', () => native().jiffiesPerSecond());
 }
 
+/** Process at the other end of a Unix socket, as of when it connected. */
+export interface PeerCredentials {
+  /** ID of the process in the PID namespace of this process; 0 if it is not visible there. */
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /**
- * Makes the kernel measure the run time of all BPF programs while at least one instance is open, which costs about 60
- * ns per run. The measurement also stops when the process ends.
+ * Returns the process at the other end of a connected Unix socket (SO_PEERCRED). The kernel vouches for it.
+ * @throws {BpfError} SOCKET, for example ENOTSOCK
+ */
+export function peerCredentials(fd: number): PeerCredentials {
+  return guarded('SOCKET', () => native().peerCredentials(fd));
+}
+
+/**
+ * Makes the kernel measure the run time of all BPF programs while at least one instance is open, which adds about 60 ns
+ * to each run. The measurement also stops when the process ends.
  */
 export class BpfStats implements Disposable {
   readonly #native: NativeStats;

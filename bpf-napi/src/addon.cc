@@ -21,6 +21,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitSubscription(env, exports);
   InitSystem(env, exports);
   InitProcess(env, exports);
+  InitPackets(env, exports);
+  InitPcap(env, exports);
+  InitEcho(env, exports);
   return exports;
 }
 

@@ -5,7 +5,7 @@
 
 namespace bpf_napi {
 
-/** State of the addon for one JavaScript environment, which corresponds to a thread. */
+/** Per-environment state of the addon. Node creates one JavaScript environment per thread. */
 struct AddonData {
   Napi::FunctionReference object_class;
 };
@@ -17,5 +17,8 @@ void InitNetlink(Napi::Env env, Napi::Object exports);
 void InitSubscription(Napi::Env env, Napi::Object exports);
 void InitSystem(Napi::Env env, Napi::Object exports);
 void InitProcess(Napi::Env env, Napi::Object exports);
+void InitPackets(Napi::Env env, Napi::Object exports);
+void InitPcap(Napi::Env env, Napi::Object exports);
+void InitEcho(Napi::Env env, Napi::Object exports);
 
 }  // namespace bpf_napi

@@ -12,7 +12,7 @@
 
 namespace bpf_napi {
 
-/** Returns the program that an argument names; throws if the object has no such program. */
+/** Returns the program with the name in an argument; throws if the object has no such program. */
 bpf_program* FindProgram(Napi::Env env, const ObjectHandle& handle, const Napi::Value& name, const char* operation);
 
 /** Returns a map index after checking its range, or throws. */

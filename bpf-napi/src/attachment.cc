@@ -6,7 +6,7 @@
 namespace bpf_napi {
 
 PlugAttachment::~PlugAttachment() {
-  // Another program may have replaced this one. Looking up a PROG_ARRAY returns the ID of the program.
+  // Removes the program only if it is still in the slot. A lookup in a PROG_ARRAY returns the ID of the program.
   uint32_t id = 0;
   if (bpf_map_lookup_elem(array_.get(), &index_, &id) == 0 && id == program_id_) {
     bpf_map_delete_elem(array_.get(), &index_);

@@ -13,7 +13,7 @@
 
 namespace bpf_napi {
 
-/** An attachment of a program in the kernel. Destroying it detaches the program. */
+/** An attachment of a program. The destructor detaches the program. */
 class Attachment {
  public:
   Attachment() = default;
@@ -22,7 +22,7 @@ class Attachment {
   virtual ~Attachment() = default;
 };
 
-/** A BPF link to a tracepoint, a cgroup or another hook. */
+/** An attachment to a tracepoint, a cgroup or another hook through a BPF link. */
 class LinkAttachment final : public Attachment {
  public:
   explicit LinkAttachment(bpf_link* link) : link_(link) {}
@@ -33,8 +33,8 @@ class LinkAttachment final : public Attachment {
 };
 
 /**
- * A program in a slot of a PROG_ARRAY. The array references its programs, so the program must be removed when its
- * object is closed. The array may belong to another object and is kept alive by the descriptor.
+ * A program in a slot of a PROG_ARRAY. The array keeps a reference to the program, so the program must be removed when
+ * its object is closed. The array may belong to another object, so a descriptor keeps it alive.
  */
 class PlugAttachment final : public Attachment {
  public:
@@ -48,10 +48,10 @@ class PlugAttachment final : public Attachment {
   uint32_t program_id_;
 };
 
-/** The attachments of an object. An attachment may be removed while a pool thread adds another one. */
+/** The attachments of an object. Thread-safe: an attachment may be removed while a pool thread adds another one. */
 class Attachments {
  public:
-  /** Returns an ID for `Remove`. */
+  /** Adds an attachment; returns its ID for `Remove`. */
   uint32_t Add(std::unique_ptr<Attachment> attachment);
 
   /** Removes an attachment. Does nothing if it was already removed. */

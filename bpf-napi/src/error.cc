@@ -13,7 +13,7 @@ namespace {
 
 thread_local std::string* captured = nullptr;
 
-// The kernel limits the verifier log of a program to 16 MiB, but the first part is enough.
+// The kernel allows 16 MiB for the verifier log of a program, but 1 MiB is enough.
 constexpr size_t kLogBytesMax = 1 << 20;
 
 int Print(enum libbpf_print_level level, const char* format, va_list arguments) {
@@ -44,7 +44,7 @@ Napi::Error ToError(Napi::Env env, const Failure& failure) {
   if (code != 0) libbpf_strerror(code, reason, sizeof(reason));
   Napi::Error error = Napi::Error::New(env, failure.operation + " " + failure.subject + ": " + reason);
   error.Set("operation", Napi::String::New(env, failure.operation));
-  // libbpf also has its own error codes, which are above those of the kernel.
+  // libbpf has error codes of its own, which are not errnos and are above the kernel's codes.
   error.Set("errno", Napi::Number::New(env, code < __LIBBPF_ERRNO__START ? code : 0));
   error.Set("subject", Napi::String::New(env, failure.subject));
   error.Set("log", Napi::String::New(env, failure.log));

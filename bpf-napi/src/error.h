@@ -7,7 +7,7 @@
 
 namespace bpf_napi {
 
-/** The kernel's ENOTSUPP, which user space headers do not define. */
+/** The kernel's ENOTSUPP, which is not defined in user space headers. */
 constexpr int kKernelNotSupported = 524;
 
 /** An error in the form that lib/errors.ts converts to a BpfError. */
@@ -24,7 +24,7 @@ Napi::Error ToError(Napi::Env env, const Failure& failure);
 
 [[noreturn]] void Throw(Napi::Env env, std::string operation, int error, std::string subject, std::string log = {});
 
-/** Captures libbpf's messages on this thread during its lifetime. Captures must not be nested. */
+/** Captures libbpf's messages on this thread while the object exists. Captures must not be nested. */
 class LogCapture {
  public:
   LogCapture();
@@ -38,7 +38,7 @@ class LogCapture {
   std::string text_;
 };
 
-/** Redirects libbpf's messages to the capture of the current thread. Without a capture they are discarded. */
+/** Redirects libbpf's messages to the current thread's capture. Messages are discarded if there is none. */
 void RedirectLibbpfLog();
 
 }  // namespace bpf_napi

@@ -9,7 +9,7 @@
 
 namespace bpf_napi {
 
-/** State that libuv uses until its close callback, which may be after the watch is destroyed. */
+/** Data that libuv uses until it calls the close callback, which may be after the watch has been destroyed. */
 struct FdWatch::Poll {
   Poll(Napi::Env environment, FdWatch* watch)
       : env(environment), owner(watch), memory(new char[uv_handle_size(kUvPoll)]) {}
@@ -21,7 +21,7 @@ struct FdWatch::Poll {
   void Close();
 
   napi_env env;
-  /** Null after the watch was stopped. */
+  /** Null once the watch has been stopped. */
   FdWatch* owner;
   std::unique_ptr<char[]> memory;
   napi_ref call = nullptr;
@@ -30,9 +30,9 @@ struct FdWatch::Poll {
 };
 
 /**
- * Called by libuv. A netlink socket reports EPOLLERR after an overrun, for which libuv stops polling and reports an
- * error (uv__poll_io()). Polling is restarted because the JavaScript function gets the error when it reads from the
- * socket.
+ * Called by libuv. After an overrun, a netlink socket reports EPOLLERR, on which libuv stops polling and passes an
+ * error (uv__poll_io()). In this case, polling is restarted, and the JavaScript function sees the error when it reads
+ * from the socket.
  */
 void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   auto* self = static_cast<Poll*>(uv_handle_get_data(reinterpret_cast<uv_handle_s*>(poll)));
@@ -44,7 +44,7 @@ void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   if (napi_get_reference_value(env, self->call, &call) == napi_ok && napi_get_global(env, &global) == napi_ok &&
       napi_make_callback(env, self->context, global, call, 0, nullptr, nullptr) == napi_pending_exception &&
       napi_get_and_clear_last_exception(env, &thrown) == napi_ok) {
-    // Handles the exception as in any other callback: emits 'uncaughtException' or ends the process.
+    // Handles an exception as Node does in its own callbacks: emits 'uncaughtException' or ends the process.
     napi_fatal_exception(env, thrown);
   }
   napi_close_handle_scope(env, scope);
@@ -56,7 +56,8 @@ void FdWatch::Poll::Close() {
   owner = nullptr;
   napi_delete_reference(env, call);
   napi_async_destroy(env, context);
-  // Stops polling immediately, so the descriptor may be closed. The callback runs in the next turn of the event loop.
+  // uv_close() stops polling immediately, so the descriptor may be closed after it. The callback runs in the next turn
+  // of the event loop.
   uv_close(handle(), [](uv_handle_s* handle) {
     const std::unique_ptr<Poll> self(static_cast<Poll*>(uv_handle_get_data(handle)));
     napi_remove_async_cleanup_hook(self->hook);
@@ -76,7 +77,7 @@ int FdWatch::Start(Napi::Env env, int fd, Napi::Function call) {
   uv_unref(poll_->handle());
   napi_create_reference(env, call, 1, &poll_->call);
   napi_async_init(env, nullptr, Napi::String::New(env, "bpf-napi"), &poll_->context);
-  // When the thread ends, it must wait for the close callback because no handle may remain in its event loop.
+  // A thread that ends must wait for the close callback: its event loop must not be destroyed while it has handles.
   napi_add_async_cleanup_hook(
       env, [](napi_async_cleanup_hook_handle, void* poll) { static_cast<Poll*>(poll)->Close(); }, poll_, &poll_->hook);
   const int refused = uv_poll_start(poll_->poll(), kUvReadable, Poll::Ready);

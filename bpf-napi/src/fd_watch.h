@@ -7,7 +7,7 @@ namespace bpf_napi {
 
 /**
  * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. Does not keep
- * the event loop alive. Stops when the thread ends.
+ * the event loop running. Stops when the thread ends.
  */
 class FdWatch {
  public:
@@ -16,10 +16,10 @@ class FdWatch {
   FdWatch& operator=(const FdWatch&) = delete;
   ~FdWatch() { Stop(); }
 
-  /** Starts watching. Returns 0 or an errno. The descriptor must stay open until `Stop`. */
+  /** Starts watching; returns 0 or an errno. The descriptor must remain open until `Stop`. */
   int Start(Napi::Env env, int fd, Napi::Function call);
 
-  /** Stops calling the function. May be called more than once. */
+  /** Stops watching. May be called repeatedly. */
   void Stop();
 
  private:

@@ -6,15 +6,16 @@
 namespace bpf_napi {
 
 /**
- * A kernel resource that is closed exactly once, either by its owner or by the destructor. Node runs the destructor
- * when the JavaScript object is collected or its environment (thread) ends. While another thread works with the
- * handle, it is busy. A close that is requested meanwhile is carried out by that thread when it has finished.
+ * A kernel resource that is released exactly once, by `Close` or by the destructor. Node runs the destructor when the
+ * JavaScript object is garbage collected or its environment (thread) ends. While another thread uses the resource, the
+ * handle is busy. If the handle is closed during that time, the other thread releases the resource when it has
+ * finished.
  */
 class Handle {
  public:
   virtual ~Handle() = default;
 
-  /** Closes the handle now, or when the current work is finished. May be called more than once. */
+  /** Closes the handle now, or as soon as it is no longer busy. May be called repeatedly. */
   void Close() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -35,7 +36,7 @@ class Handle {
     return busy_;
   }
 
-  /** Returns false if the handle is closed or already busy. */
+  /** Marks the handle as busy; returns false if it is closed or already busy. */
   bool BeginWork() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (closed_ || busy_) return false;
@@ -43,7 +44,7 @@ class Handle {
     return true;
   }
 
-  /** Marks the handle as idle. Frees all resources if the handle was closed meanwhile. */
+  /** Marks the handle as idle. Releases the resource if the handle was closed while it was busy. */
   void EndWork() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -54,7 +55,7 @@ class Handle {
   }
 
  protected:
-  /** Frees all resources. Called once. */
+  /** Releases the resource. Called exactly once. */
   virtual void Release() = 0;
 
  private:

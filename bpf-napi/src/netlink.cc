@@ -18,11 +18,11 @@ namespace bpf_napi {
 
 namespace {
 
-// The kernel fills datagrams of a dump with up to 32 KiB, or more for a single long message.
+// Datagrams of a dump contain up to 32 KiB, unless a single message is longer.
 constexpr size_t kDatagramBytes = 64 * 1024;
 constexpr int kTimeoutSeconds = 2;
-// Maximum number of datagrams from other senders, so that a process that floods the socket cannot keep this loop
-// running.
+// Maximum number of datagrams from other senders. Prevents a process that floods the socket from keeping this loop
+// running forever.
 constexpr int kForeignMax = 10000;
 
 struct Dump {
@@ -31,8 +31,8 @@ struct Dump {
 };
 
 /**
- * A request that was sent on its own socket. An open socket keeps its namespace alive, so it is closed after the
- * response.
+ * A request that was sent on a socket of its own. The socket is closed after the response because an open socket keeps
+ * its namespace alive.
  */
 struct Question {
   UniqueFd fd;
@@ -43,7 +43,9 @@ struct Question {
 
 enum class Progress { kMore, kDone };
 
-/** Copies messages for JavaScript to decode. Only looks for the end of the response. */
+/**
+ * Copies messages, which JavaScript decodes later. Detects only errors, interrupted dumps and the end of the response.
+ */
 Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& question, Failure& failure) {
   bool single = false;
   for (size_t at = 0; at + sizeof(nlmsghdr) <= size;) {
@@ -58,8 +60,8 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& ques
     at += NLMSG_ALIGN(length);
     if (header.nlmsg_seq != question.sequence) continue;
     if (header.nlmsg_flags & NLM_F_DUMP_INTR) dump.interrupted = true;
-    // Without NLM_F_DUMP there is only one response. ctnetlink sets NLM_F_MULTI in some single responses
-    // (IPCTNL_MSG_CT_GET_STATS) but sends no NLMSG_DONE.
+    // Without NLM_F_DUMP, the response is a single message. ctnetlink sets NLM_F_MULTI in some of these
+    // (IPCTNL_MSG_CT_GET_STATS), but sends no NLMSG_DONE.
     single = single || !question.is_dump || (header.nlmsg_flags & NLM_F_MULTI) == 0;
     if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
       int32_t error = 0;
@@ -112,8 +114,8 @@ Question Ask(const Napi::CallbackInfo& info) {
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) {
     Throw(env, "connect", errno, "netlink");
   }
-  // A connected socket only receives from the kernel (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid).
-  // Otherwise any process with CAP_NET_ADMIN in the namespace could send forged responses.
+  // A connected socket receives only from the kernel (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid). If it
+  // were not connected, any process with CAP_NET_ADMIN in the namespace could send forged responses.
   sockaddr_nl kernel = {};
   kernel.nl_family = AF_NETLINK;
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)) != 0)
@@ -140,7 +142,7 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
   return ToAnswer(info.Env(), dump);
 }
 
-/** Receives a response in libuv's pool. The socket stays in the namespace in which it was created. */
+/** Receives a response in libuv's pool. The socket remains in the namespace in which it was created. */
 class DumpWorker : public Napi::AsyncWorker {
  public:
   DumpWorker(Napi::Env env, Question question) : AsyncWorker(env), deferred_(env), question_(std::move(question)) {}

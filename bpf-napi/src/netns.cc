@@ -22,7 +22,7 @@ namespace bpf_napi {
 namespace {
 
 /**
- * Calls a function while this thread is in the network namespace at a path. Always returns to the previous namespace.
+ * Calls a function while this thread is in the network namespace at a path, and then returns to the previous namespace.
  */
 Napi::Value WithNetns(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -37,7 +37,7 @@ Napi::Value WithNetns(const Napi::CallbackInfo& info) {
     int fd;
     ~Return() {
       if (setns(fd, CLONE_NEWNET) == 0) return;
-      // A thread that stayed in another namespace would read and report wrong data.
+      // In another namespace, the thread would read and report wrong data.
       perror("bpf-napi: cannot return to the thread's own network namespace");
       abort();
     }

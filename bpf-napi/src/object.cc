@@ -57,9 +57,9 @@ class OpenWorker : public Napi::AsyncWorker {
 };
 
 /**
- * If the kernel lacks a type or function, libbpf searches its modules, once per object. Before libbpf 1.3 the load
- * fails if this is not permitted (CAP_SYS_ADMIN). For these versions, this function triggers the search in advance
- * and ignores its failure.
+ * If the kernel itself lacks a type or function, libbpf searches the kernel's modules, once per object. Before libbpf
+ * 1.3, loading fails if this search is not permitted (CAP_SYS_ADMIN). To avoid this failure, this function triggers the
+ * search in advance and ignores its result.
  */
 void SkipModules(bpf_object* object) {
   __u32 id = 0;
@@ -80,8 +80,8 @@ class LoadWorker final : public ObjectWorker {
     handle.BeginLoad();
     std::string reason;
     const int error = LoadWith(handle.object(), types.get(), reason);
-    // Returns memory to the system. libbpf has just parsed and freed the kernel's BTF of about 10 MB, which the pool
-    // thread's arena would keep.
+    // libbpf has just parsed and freed about 10 MB of kernel BTF. Without trimming, the pool thread's arena would
+    // retain this memory.
     malloc_trim(0);
     return error == 0 ? Failure{} : Failure{"load", -error, handle.name(), reason + log.take()};
   }

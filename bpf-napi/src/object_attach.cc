@@ -14,7 +14,7 @@
 #include "object_worker.h"
 #include "unique_fd.h"
 
-/* Attaching and detaching the programs of an object. */
+/* Attaches and detaches the programs of an object. */
 
 namespace bpf_napi {
 
@@ -36,7 +36,7 @@ class AttachWorker : public ObjectWorker {
 
   Napi::Value Result(Napi::Env env) override { return Napi::Number::New(env, id_); }
 
-  /** Returns null and sets errno on failure. */
+  /** Attaches the program; returns null and sets errno on failure. */
   virtual bpf_link* Attach(bpf_program* program) { return bpf_program__attach(program); }
 
   const bpf_program* program() const { return program_; }
@@ -46,7 +46,9 @@ class AttachWorker : public ObjectWorker {
   uint32_t id_ = 0;
 };
 
-/** Returns the reason why a cgroup refuses a program with EPERM. Kernel: kernel/bpf/cgroup.c, kernel/bpf/syscall.c. */
+/**
+ * Explains why attaching a program to a cgroup failed with EPERM. Kernel: kernel/bpf/cgroup.c, kernel/bpf/syscall.c.
+ */
 std::string WhyRefused(int cgroup, const std::string& name, const bpf_program* program) {
   uint32_t ids[64];
   uint32_t count = 64, flags = 0;
@@ -61,9 +63,7 @@ std::string WhyRefused(int cgroup, const std::string& name, const bpf_program* p
 
 class CgroupWorker final : public AttachWorker {
  public:
-  /**
-   * @param cgroup path to open unless `fd` is valid
-   */
+  /** @param cgroup path to open if `fd` is not valid */
   CgroupWorker(Napi::Env env, std::shared_ptr<ObjectHandle> handle, bpf_program* program, std::string cgroup,
                UniqueFd fd)
       : AttachWorker(env, std::move(handle), program), cgroup_(std::move(cgroup)), fd_(std::move(fd)) {}
@@ -87,8 +87,8 @@ class CgroupWorker final : public AttachWorker {
 };
 
 /**
- * Checks the type of the program. With other types, the kernel would misinterpret the descriptor or attach to the
- * hook of the section.
+ * Returns whether the program is of a cgroup type. With other types, the kernel would misinterpret the descriptor, or
+ * attach the program to the hook of its section.
  */
 bool IsForCgroups(const bpf_program* program) {
   switch (bpf_program__type(program)) {
@@ -124,7 +124,7 @@ Napi::Value BpfObjectWrap::AttachCgroup(const Napi::CallbackInfo& info) {
   std::string cgroup;
   UniqueFd fd;
   if (info[1].IsNumber()) {
-    // The descriptor is duplicated because the caller may close the original before the pool thread uses it.
+    // Duplicated because the caller may close the descriptor before the pool thread uses it.
     const int given = info[1].As<Napi::Number>().Int32Value();
     cgroup = "descriptor " + std::to_string(given);
     fd.reset(fcntl(given, F_DUPFD_CLOEXEC, 0));
@@ -160,7 +160,7 @@ Napi::Value BpfObjectWrap::Plug(const Napi::CallbackInfo& info) {
   if (!held) Throw(env, "plug", errno, name);
   error = bpf_map_update_elem(held.get(), &index, &program_fd, BPF_ANY);
   if (error == -EINVAL) {
-    // Kernel: bpf_prog_map_compatible().
+    // The check that failed is bpf_prog_map_compatible() in the kernel.
     Throw(env, "plug", EINVAL, name,
           std::string(map.name) + " only takes programs of the same type as the programs that use it");
   }

@@ -42,8 +42,7 @@ Constant FindConstant(const bpf_object* object, const std::string& name) {
   bpf_map* map;
   bpf_object__for_each_map(map, object) {
     const char* section_name = bpf_map__name(map);
-    // libbpf prepends the truncated name of the object to the name of the section. `.rodata.str1.1` is a different
-    // section.
+    // libbpf names this map after the object (truncated) and the section. `.rodata.str1.1` is another section.
     if (section_name != nullptr && EndsWith(section_name, ".rodata")) break;
   }
   if (section < 0 || map == nullptr) return {};

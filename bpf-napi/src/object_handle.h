@@ -17,19 +17,19 @@
 
 namespace bpf_napi {
 
-/** Size of a value in bytes as the kernel copies it. A per-CPU value includes all possible CPUs. */
+/** Size in bytes of a value in copies by the kernel. For a per-CPU map, this includes all possible CPUs. */
 size_t ValueBytes(const bpf_map* map);
 
 size_t RoundUp8(size_t bytes);
 
-/** A constant (`const volatile`) of an object and the address of its value before the load. */
+/** A constant (`const volatile`) of an object, with the address at which its value can be set before the load. */
 struct Constant {
   uint8_t* at = nullptr;
   size_t bytes = 0;
   bool loaded = false;
 };
 
-/** Returns a constant whose `at` is null if the object has no such constant. */
+/** Returns a constant; `at` is null if the object has no such constant. */
 Constant FindConstant(const bpf_object* object, const std::string& name);
 
 /** An instance of a BPF object file with its maps, programs and attachments. */
@@ -38,7 +38,7 @@ class ObjectHandle final : public Handle {
   ObjectHandle(bpf_object* object, std::string name, std::unique_ptr<KernelTypes> types)
       : object_(object), name_(std::move(name)), types_(std::move(types)) {}
 
-  /** No references are left when the destructor runs, so no work is in progress. */
+  /** Pending work holds a reference, so no work is in progress when the destructor runs. */
   ~ObjectHandle() override {
     if (object_ != nullptr) Release();
   }
@@ -51,16 +51,18 @@ class ObjectHandle final : public Handle {
 
   Attachments& attachments() { return attachments_; }
 
-  /** Called when maps must no longer change. libbpf checks this only for some changes. */
+  /** Must be called once maps may no longer be changed. libbpf itself prevents only some changes. */
   void BeginLoad() { load_begun_ = true; }
   bool load_begun() const { return load_begun_; }
 
-  /** Returns the types for the load, after which they are no longer needed. Null if libbpf searches for the types. */
+  /**
+   * Returns and releases the kernel types, which are needed only for the load. Null if libbpf searches for them itself.
+   */
   std::unique_ptr<KernelTypes> TakeTypes() { return std::move(types_); }
 
   /**
-   * Returns the address of `bytes` bytes at `offset` in the memory of a map, which is mapped on first use. Returns
-   * nullptr and sets errno on failure.
+   * Returns a pointer to `bytes` bytes at `offset` in the memory of a map. Maps the memory on first use. Returns null
+   * and sets errno on failure.
    * @param protection PROT_READ, or PROT_READ | PROT_WRITE
    */
   void* Mapped(size_t map, size_t offset, size_t bytes, int protection);

@@ -16,7 +16,7 @@
 #include "object.h"
 #include "unique_fd.h"
 
-/* Reading the output of an object's iterators. */
+/* Reads the output of an object's iterators. */
 
 namespace bpf_napi {
 
@@ -25,7 +25,9 @@ namespace {
 // The kernel returns at most 32 KiB per read (bpf_seq_read() in kernel/bpf/bpf_iter.c).
 constexpr size_t kFirstBytes = 64 * 1024;
 
-/** A run of an iterator. The link must exist until the run ends because before 6.0 nothing else keeps the map alive. */
+/**
+ * A running iterator. The link must exist until the end of the run because before 6.0 nothing else keeps the map alive.
+ */
 struct Walk {
   std::unique_ptr<LinkAttachment> link;
   UniqueFd fd;
@@ -33,7 +35,7 @@ struct Walk {
   std::string program;
 };
 
-/** Starts a run of an iterator in this thread's network namespace. */
+/** Starts an iterator in this thread's network namespace. */
 Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
   Napi::Env env = info.Env();
   bpf_program* program = FindProgram(env, handle, info[0], "iterate");
@@ -63,10 +65,10 @@ Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
 Failure Finish(const Walk& walk, std::vector<uint8_t>& bytes) {
   size_t used = 0;
   for (;;) {
-    // Reads one byte more than allowed, to distinguish the end of the output from output that is too long.
+    // One byte more than allowed, so that output of the maximum size can be distinguished from longer output.
     if (used == bytes.size()) bytes.resize(std::min(std::max(2 * used, kFirstBytes), walk.bytes_max + 1));
     const ssize_t count = read(walk.fd.get(), bytes.data() + used, bytes.size() - used);
-    // The kernel returns EAGAIN after each million entries without output. The next read continues from there.
+    // The kernel returns EAGAIN after a million entries without output. The next read continues after them.
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (count < 0) return {"iterate", errno, walk.program};
     if (count == 0) break;

@@ -12,7 +12,7 @@
 #include "error.h"
 #include "object.h"
 
-/* Access to the maps of an object. */
+/* Accesses the maps of an object. */
 
 namespace bpf_napi {
 
@@ -37,7 +37,7 @@ void BpfObjectWrap::SetOnDemand(const Napi::CallbackInfo& info) {
   if (error != 0) Throw(info.Env(), "set up", -error, bpf_map__name(map));
 }
 
-/** Makes a map of this object use the kernel's map behind a descriptor. Returns its number of entries. */
+/** Replaces a map of this object with an existing map, given by its descriptor. Returns the map's number of entries. */
 Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "reuse");
@@ -49,7 +49,7 @@ Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   __u32 size = sizeof(other);
   int error = bpf_obj_get_info_by_fd(fd, &other, &size);
   if (error != 0) Throw(env, "reuse", -error, name, "the other object is not loaded");
-  // libbpf accepts any map. With a map of a different layout, a program would fail to load or read wrong data.
+  // libbpf accepts any map. With another layout, programs would fail to load or read wrong data.
   const auto expect = [&](const char* what, uint32_t own, uint32_t others) {
     if (own == others) return;
     Throw(env, "reuse", EINVAL, name,
@@ -104,7 +104,10 @@ Napi::Value BpfObjectWrap::Delete(const Napi::CallbackInfo& info) {
 
 namespace {
 
-/* Copies at most `*entries` entries one by one and stores their number in `*entries`. Returns 0 or an errno. */
+/*
+ * Copies entries one by one. `*entries` is the maximum number on input, and the actual number on output. Returns 0 or
+ * an errno.
+ */
 int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint8_t* values, __u32* entries) {
   const __u32 capacity = *entries;
   const uint8_t* previous = nullptr;
@@ -117,8 +120,7 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
     } else if (errno != ENOENT) {
       return errno;
     } else {
-      // The previous entry was removed meanwhile. With a missing key, the kernel would start again from the
-      // beginning.
+      // The previous entry was removed in the meantime. With its key, the kernel would start over.
       return 0;
     }
   }
@@ -138,21 +140,21 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   const bool has_all_room = capacity >= bpf_map__max_entries(map);
   const size_t values_at = RoundUp8(capacity * key_bytes);
   uint8_t* target = Bytes(env, info[1], values_at + capacity * value_bytes, "dump", name);
-  // Position at which the kernel would continue: a bucket number or a key. It is not used because an incomplete copy
-  // is started again.
+  // Receives the position (a bucket number or a key) at which the kernel would continue. Not needed, because the caller
+  // repeats an incomplete copy from the beginning with a larger buffer.
   std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
   __u32 entries = capacity;
   const int fd = bpf_map__fd(map);
   int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
   bool is_end = error == -ENOENT;
-  // Before 5.13, per-CPU arrays cannot be read with one call.
+  // Per-CPU arrays do not support batch operations before 5.13.
   if (error == -kKernelNotSupported) {
     entries = capacity;
     error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
     is_end = error == 0 && entries < capacity;
   }
-  // A full buffer does not mean that all entries were copied, because entries that moved meanwhile may have been
-  // copied twice.
+  // A full buffer does not prove that the copy is complete: entries that moved during the copy may have been copied
+  // twice, and others not at all.
   if (!is_end && !has_all_room && (error == 0 || error == -ENOSPC)) return Napi::Number::New(env, -1);
   if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
   return Napi::Number::New(env, entries);
@@ -183,7 +185,10 @@ bool StoreWord(uint8_t*& target, const uint8_t*& source, size_t& bytes) {
   return true;
 }
 
-/** Stores the longest possible aligned word in each step, atomically, because programs may read it concurrently. */
+/**
+ * Stores the bytes as aligned words that are as long as possible. Each word is stored atomically because programs may
+ * read it concurrently.
+ */
 void StoreWords(uint8_t* target, const uint8_t* source, size_t bytes) {
   while (bytes > 0) {
     StoreWord<uint64_t>(target, source, bytes) || StoreWord<uint32_t>(target, source, bytes) ||

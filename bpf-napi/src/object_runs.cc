@@ -8,7 +8,7 @@
 #include "error.h"
 #include "object.h"
 
-/* Test runs of an object's programs. */
+/* Runs programs of an object with BPF_PROG_TEST_RUN. */
 
 namespace bpf_napi {
 
@@ -30,7 +30,7 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
   const std::string name = bpf_program__name(program);
   const auto packet = info[1].As<Napi::Uint8Array>();
   auto left = info[2].As<Napi::Uint8Array>();
-  // With an empty buffer, the kernel would not check the size.
+  // The kernel does not check the size of an empty buffer.
   if (left.ByteLength() == 0) Throw(env, "run", EINVAL, name, "the buffer for the resulting packet is empty");
   LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.Data(), .data_out = left.Data(),
               .data_size_in = static_cast<__u32>(packet.ByteLength()),
@@ -42,7 +42,7 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
           "the resulting packet has " + std::to_string(options.data_size_out) + " bytes but the buffer only " +
               std::to_string(left.ByteLength()));
   }
-  // The kernel returns EFAULT for programs of tracing hooks, and ENOTSUPP for programs without test runs.
+  // The kernel returns EFAULT for tracing programs, and ENOTSUPP for program types that do not support test runs.
   if (error == -EINVAL || error == -EFAULT || error == -kKernelNotSupported) {
     Throw(env, "run", EINVAL, name,
           "needs a program of a type that processes packets, and an Ethernet frame of 14 bytes to about a page, "

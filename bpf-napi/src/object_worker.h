@@ -15,13 +15,11 @@ namespace bpf_napi {
 /** Runs a blocking operation on an object in libuv's pool and settles a promise with its result. */
 class ObjectWorker : public Napi::AsyncWorker {
  public:
-  /**
-   * @param handle must be busy (`BeginWork`)
-   */
+  /** @param handle handle that the caller has marked as busy with `BeginWork` */
   ObjectWorker(Napi::Env env, std::shared_ptr<ObjectHandle> handle)
       : AsyncWorker(env), deferred_(env), handle_(std::move(handle)) {}
 
-  /** Starts the work. The worker deletes itself when it has finished. */
+  /** Starts the operation. The worker deletes itself when it has finished. */
   Napi::Promise Start() {
     Napi::Promise promise = deferred_.Promise();
     Queue();
@@ -41,7 +39,7 @@ class ObjectWorker : public Napi::AsyncWorker {
   }
 
   void OnOK() final {
-    // Also checks for a close after the operation, because code that sees the promise resolve may use the object.
+    // Reject if the object was closed during the operation, because code that awaits the promise may use the object.
     if (handle_->closed() && !failure_.failed()) failure_ = {"use", EBADF, handle_->name(), "closed meanwhile"};
     if (failure_.failed()) {
       deferred_.Reject(ToError(Env(), failure_).Value());

@@ -12,7 +12,7 @@ namespace bpf_napi {
 
 namespace {
 
-/** Runs flock(2) in libuv's pool because a hanging file system must not block the event loop. */
+/** Runs flock(2) in libuv's pool because an unresponsive file system must not block the event loop. */
 class LockWorker final : public Napi::AsyncWorker {
  public:
   LockWorker(Napi::Env env, int fd) : AsyncWorker(env), deferred_(env), fd_(fd) {}
@@ -43,15 +43,15 @@ class LockWorker final : public Napi::AsyncWorker {
 };
 
 /**
- * Tries to acquire the lock and returns whether it was acquired. The lock is released when the last descriptor of the
- * open file is closed, and at the latest when the process ends.
+ * Tries to acquire the lock; returns whether it succeeded. The lock is released when the last descriptor of the open
+ * file is closed, or when the process ends.
  */
 Napi::Value TryLock(const Napi::CallbackInfo& info) {
   auto* worker = new LockWorker(info.Env(), info[0].As<Napi::Number>().Int32Value());
   return worker->Start();
 }
 
-/** Ends the process without waiting for other threads, unlike exit(3). */
+/** Ends the process. Unlike exit(3), does not wait for other threads. */
 void ExitNow(const Napi::CallbackInfo& info) { _exit(info[0].As<Napi::Number>().Int32Value()); }
 
 }  // namespace

@@ -16,10 +16,10 @@ namespace bpf_napi {
 
 namespace {
 
-// Format of a record in the buffer: length as u32, four unused bytes, the data, padding to a multiple of 8.
+// A record in the buffer: its length as a u32, four unused bytes, its data, and padding to a multiple of 8 bytes.
 constexpr size_t kHeaderBytes = 8;
 
-// Return value of the callback that ends a drain. libbpf counts the record of that call as read.
+// Returned by the callback to stop reading. libbpf still marks the current record as consumed.
 constexpr int kFull = -ENOBUFS;
 
 class RingHandle final : public Handle {
@@ -28,16 +28,16 @@ class RingHandle final : public Handle {
     if (ring_ != nullptr) Release();
   }
 
-  /** Opens the ring. Returns 0 or an errno. */
+  /** Opens the ring buffer; returns 0 or an errno. */
   int Open(int map_fd) {
     ring_ = ring_buffer__new(map_fd, Take, this, nullptr);
     return ring_ == nullptr ? errno : 0;
   }
 
   /**
-   * Copies records until the ring is empty or a record of `record_bytes_max` might not fit. Returns the number of bytes
-   * written, or a negative errno. Records longer than `record_bytes_max` are skipped and cause -EMSGSIZE, which is
-   * returned after the records around them were delivered.
+   * Copies records until the ring buffer is empty or `target` may be too small for another record of `record_bytes_max`
+   * bytes. Returns the number of bytes written, or a negative errno. Skips longer records and reports them with
+   * -EMSGSIZE: at once if no records were copied, otherwise in the next call.
    */
   long Drain(uint8_t* target, size_t bytes, size_t record_bytes_max) {
     target_ = target;
@@ -53,11 +53,14 @@ class RingHandle final : public Handle {
     return used_ == 0 && too_long_ != 0 ? -EMSGSIZE : static_cast<long>(used_);
   }
 
-  /** Calls a function while the ring has unread records that were reported. Returns 0 or an errno. */
+  /**
+   * Calls a function in each turn of the event loop in which the ring buffer has unread records, provided that the
+   * kernel has sent a notification for them. Returns 0 or an errno.
+   */
   int Watch(Napi::Env env, Napi::Function call) { return watch_.Start(env, ring_buffer__epoll_fd(ring_), call); }
   void Unwatch() { watch_.Stop(); }
 
-  /** Returns the size of the longest record that was skipped, and resets it. */
+  /** Returns the size of the longest record skipped since the previous call; 0 if there was none. */
   size_t TakeTooLong() { return std::exchange(too_long_, 0); }
 
  protected:

@@ -54,7 +54,9 @@ class SubscriptionHandle final : public Handle {
     return 0;
   }
 
-  /** Copies datagrams while the longest possible one still fits. Returns 0 or an errno. */
+  /**
+   * Copies datagrams into `target` until there is no space for a datagram of the maximum length. Returns 0 or an errno.
+   */
   int Receive(uint8_t* target, size_t bytes, size_t datagram_bytes_max, Taken& taken) {
     while (bytes - taken.bytes >= datagram_bytes_max) {
       sockaddr_nl sender = {};
@@ -71,7 +73,7 @@ class SubscriptionHandle final : public Handle {
         return 0;
       }
       if (size < 0) return errno;
-      // Processes with CAP_NET_ADMIN in the namespace may also send to a group. Only the kernel has port 0.
+      // Processes with CAP_NET_ADMIN in the namespace can also send to a multicast group. Only the kernel has port 0.
       if (sender.nl_pid != 0) continue;
       if (static_cast<size_t>(size) > datagram_bytes_max) {
         taken.overrun = true;
@@ -82,7 +84,15 @@ class SubscriptionHandle final : public Handle {
     return 0;
   }
 
-  /** Calls a function while there are messages or an overrun to receive. Returns 0 or an errno. */
+  /** Sends a datagram to the kernel. Returns 0 or an errno. */
+  int Send(const uint8_t* bytes, size_t size) {
+    sockaddr_nl kernel = {};
+    kernel.nl_family = AF_NETLINK;
+    const ssize_t sent = sendto(fd_.get(), bytes, size, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof(kernel));
+    return sent < 0 ? errno : 0;
+  }
+
+  /** Calls a function when messages or an overrun can be received. Returns 0 or an errno. */
   int Watch(Napi::Env env, Napi::Function call) { return watch_.Start(env, fd_.get(), call); }
   void Unwatch() { watch_.Stop(); }
 
@@ -102,8 +112,9 @@ class SubscriptionWrap : public Napi::ObjectWrap<SubscriptionWrap> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(
         env, "NativeSubscription",
-        {InstanceMethod<&SubscriptionWrap::Receive>("receive"), InstanceMethod<&SubscriptionWrap::Watch>("watch"),
-         InstanceMethod<&SubscriptionWrap::Unwatch>("unwatch"), InstanceMethod<&SubscriptionWrap::Close>("close")});
+        {InstanceMethod<&SubscriptionWrap::Receive>("receive"), InstanceMethod<&SubscriptionWrap::Send>("send"),
+         InstanceMethod<&SubscriptionWrap::Watch>("watch"), InstanceMethod<&SubscriptionWrap::Unwatch>("unwatch"),
+         InstanceMethod<&SubscriptionWrap::Close>("close")});
   }
 
   explicit SubscriptionWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SubscriptionWrap>(info) {
@@ -128,6 +139,13 @@ class SubscriptionWrap : public Napi::ObjectWrap<SubscriptionWrap> {
     result.Set("overrun", taken.overrun);
     result.Set("empty", taken.empty);
     return result;
+  }
+
+  void Send(const Napi::CallbackInfo& info) {
+    CheckOpen(info, "send");
+    auto bytes = info[0].As<Napi::Uint8Array>();
+    const int error = handle_->Send(bytes.Data(), bytes.ByteLength());
+    if (error != 0) Throw(info.Env(), "send", error, "netlink");
   }
 
   void Watch(const Napi::CallbackInfo& info) {

@@ -30,7 +30,7 @@ int64_t Nanoseconds(clockid_t clock) {
   return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec;
 }
 
-/** Returns the wall clock minus the clock of bpf_ktime_get_ns(), in nanoseconds. */
+/** Returns the time of the wall clock minus that of bpf_ktime_get_ns(), in nanoseconds. */
 Napi::Value ClockOffset(const Napi::CallbackInfo& info) {
   const int64_t before = Nanoseconds(CLOCK_MONOTONIC);
   const int64_t wall = Nanoseconds(CLOCK_REALTIME);
@@ -48,16 +48,16 @@ Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
 }
 
 /**
- * Returns whether filters or security modules return this error and the kernel does not return it for invalid
- * arguments.
+ * Returns whether a call failed with an error of a seccomp filter or security module, which the kernel does not return
+ * for invalid arguments.
  */
 bool IsRefusal(int64_t result) {
   return result < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EAFNOSUPPORT);
 }
 
 /**
- * Tries each system call with arguments that the kernel rejects before it checks privileges, so the calls have no
- * effect.
+ * Tries each system call without side effects. The netlink socket is closed again. For the other calls, the kernel
+ * checks the arguments, which are invalid, before it checks privileges.
  */
 Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
   std::vector<std::string> refused;
@@ -72,7 +72,21 @@ Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
   return names;
 }
 
-/** The kernel measures the run time of BPF programs while a handle is open. */
+/** Returns the process, user and group at the other end of a Unix socket, as of when it connected. */
+Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
+  ucred peer = {};
+  socklen_t length = sizeof(peer);
+  if (getsockopt(info[0].As<Napi::Number>().Int32Value(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+    Throw(info.Env(), "ask", errno, "the peer of a socket");
+  }
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("pid", Napi::Number::New(info.Env(), peer.pid));
+  result.Set("uid", Napi::Number::New(info.Env(), peer.uid));
+  result.Set("gid", Napi::Number::New(info.Env(), peer.gid));
+  return result;
+}
+
+/** Makes the kernel measure the run time of BPF programs while the handle is open. */
 class StatsHandle final : public Handle {
  public:
   explicit StatsHandle(int fd) : fd_(fd) {}
@@ -109,6 +123,7 @@ void InitSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("clockOffset", Napi::Function::New<ClockOffset>(env, "clockOffset"));
   exports.Set("jiffiesPerSecond", Napi::Function::New<JiffiesPerSecond>(env, "jiffiesPerSecond"));
   exports.Set("refusedCalls", Napi::Function::New<RefusedCalls>(env, "refusedCalls"));
+  exports.Set("peerCredentials", Napi::Function::New<PeerCredentials>(env, "peerCredentials"));
   exports.Set("Stats", StatsWrap::Define(env));
 }
 

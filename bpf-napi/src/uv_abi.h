@@ -4,9 +4,9 @@
 #include <cstddef>
 
 /*
- * Functions of libuv that Node exports and the addon calls. The headers for Node-API do not include uv.h. The ABI of
- * libuv is stable within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and the layout of its
- * structs is not used.
+ * Declares the functions of libuv that the addon calls. Node exports them, but the Node-API headers do not include
+ * uv.h. The ABI of libuv is stable within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and the
+ * addon does not depend on the layout of libuv's structs.
  */
 extern "C" {
 struct uv_loop_s;
@@ -27,7 +27,7 @@ int uv_poll_start(uv_poll_s* poll, int events, void (*ready)(uv_poll_s*, int sta
 
 namespace bpf_napi {
 
-// UV_POLL of uv_handle_type, UV_READABLE of uv_poll_event.
+// Values of UV_POLL (uv_handle_type) and UV_READABLE (uv_poll_event).
 constexpr int kUvPoll = 8;
 constexpr int kUvReadable = 1;
 

@@ -140,8 +140,8 @@ it('accepts responses only from the kernel', async () => {
   const ask = () => withNetns(forged.path, () => netlinkDump(NETLINK_ROUTE, addresses, PLENTY));
   const whole = decode(ask().messages, IFADDRMSG_BYTES).length;
   expect(whole).toBe(ADDRESSES);
-  // The first netlink socket of a process has the process ID as its port. The forger repeatedly sends a message with
-  // the right sequence number that ends the response.
+  // The first netlink socket of a process has the process ID as its port. The forger repeatedly sends a message that
+  // has the right sequence number and would end the response.
   const forger = spawn('ip', ['netns', 'exec', forged.name, 'python3', '-u', '-c', FORGER, String(process.pid)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -50,7 +50,7 @@ describe('enterNetns', () => {
     expect(seen.entered).toBe(withNetns(namespace.path, netnsCookie));
     expect([...seen.devices.matchAll(/^\s*(\S+):/gm)].map(([, name]: string[]) => name)).toEqual(namespace.links());
     expect(seen.answer).toBe('connected');
-    // withNetns leaves the thread's namespace and returns to it.
+    // withNetns temporarily returned to the original namespace.
     expect(seen.back).toBe(home);
     expect(seen.after).toBe(seen.entered);
     expect(netnsCookie()).toBe(home);

@@ -13,7 +13,7 @@ const NOT_PLUGGED = 7;
 
 expectNothingLeft();
 
-/** Runs the base's program on a packet that selects a slot of its array. Returns the result. */
+/** Runs the dispatcher on a packet that selects the slot `place` of its program array. Returns the program's result. */
 function call(base: BpfObject, place: number): number {
   return base.runPacket('dispatch_tc', frame(60, place)).result;
 }

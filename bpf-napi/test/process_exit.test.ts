@@ -13,7 +13,7 @@ describe('a process that closes nothing ends quietly and with 0', () => {
     'in a load of an object that it has closed',
     'with a thread in a load',
   ])('%s', async (way) => {
-    // Rejects for other exit codes and signals, and if a timer or handle keeps the process alive.
+    // Rejects if the child fails or is killed, which includes the timeout if a timer or handle keeps the child alive.
     const child = await promisify(execFile)(process.execPath, [CHILD, OBJECTS, way], { timeout: 60_000 });
     expect(child).toEqual({ stdout: '', stderr: '' });
   });

@@ -4,13 +4,13 @@ import { expectNothingLeft } from './support/nothing_left.ts';
 import { loadObject } from './support/objects.ts';
 
 const INTERVAL_MS = 25;
-/** First pauses of a flow. */
+/** First two pauses between drains after a flow starts. */
 const FIRST_MS = 1;
 const SECOND_MS = 5;
-/** Time after which a flow with a single drain has ended. */
+/** Time after which a flow has ended if its records were all read at once. */
 const ENDED_MS = FIRST_MS + SECOND_MS + INTERVAL_MS;
 const HOUR_MS = 3_600_000;
-/** Number of turns after which the event loop has reported everything. */
+/** Number of event loop turns after which all pending notifications have been delivered. */
 const TURNS = 50;
 
 expectNothingLeft();
@@ -23,7 +23,7 @@ beforeEach(async () => {
   numbers = [];
   errors = [];
   object = await loadObject('ring', ['emit', 'emit_waking']);
-  // The test controls the clock of the rings; the event loop and the kernel are real.
+  // Only the clock of the rings is simulated; the event loop and the kernel are real.
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 });
 afterEach(() => {
@@ -56,12 +56,12 @@ async function turnsOfTheLoop(count = TURNS): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits without advancing the clock, so records are only delivered by notifications of the kernel. */
+/** Waits without advancing the clock, so that only notifications from the kernel can deliver records. */
 async function untilTaken(count: number): Promise<void> {
   while (numbers.length < count) await turnsOfTheLoop(1);
 }
 
-/** Writes two records in quick succession. After that, the timer reads new records. */
+/** Starts a flow with two records in quick succession. After that, the timer drains the ring. */
 async function beginFlow(): Promise<void> {
   await turnsOfTheLoop(3);
   emit(1);

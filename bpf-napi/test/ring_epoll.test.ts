@@ -19,12 +19,12 @@ beforeEach(async () => {
 });
 afterEach(() => object.close());
 
-/** Writes records that the kernel reports. Returns the number of records that did not fit. */
+/** Writes records and lets the kernel notify epoll. Returns the number of records that did not fit. */
 function emit(count: number, bytes = 0): number {
   return object.run('emit_waking', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }
 
-/** Writes records that the kernel does not report. */
+/** Writes records without notifying epoll. Returns the number of records that did not fit. */
 function emitSilently(count: number, bytes = 0): number {
   return object.run('emit', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }

@@ -9,7 +9,7 @@ const EINVAL = 22;
 
 expectNothingLeft();
 
-/** Loads an object that shares the map `pairs` of another one. */
+/** Loads an object that shares the map `pairs` of the first object. */
 async function sharing(first: BpfObject): Promise<BpfObject> {
   const object = await openObject('maps', ['fill']);
   object.map('pairs').reuse(first.map('pairs'));

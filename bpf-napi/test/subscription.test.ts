@@ -16,7 +16,7 @@ const ADDRESSES = 2_000;
 const EINVAL = 22;
 const EBADF = 9;
 
-/** Sends a forged notification to the group of addresses, which CAP_NET_ADMIN allows. */
+/** Script that sends a forged notification to the multicast group for IPv4 addresses. Requires CAP_NET_ADMIN. */
 const FORGER = `
 import socket, struct
 link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
@@ -124,7 +124,7 @@ describe('a subscription', () => {
   it('reports a datagram that is too long as an overrun', async () => {
     using subscription = subscribe([RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR], { datagramBytesMax: 512 });
     subscription.pause();
-    // Messages about addresses are short, but messages about devices are not.
+    // Messages about addresses fit into `datagramBytesMax`, but messages about devices do not.
     namespace.batch('address add 10.1.0.1/32 dev lo\nlink set lo mtu 1400\naddress add 10.1.0.2/32 dev lo');
     subscription.resume();
     await until(() => expect(received.types).toEqual([RTM_NEWADDR, RTM_NEWADDR]));

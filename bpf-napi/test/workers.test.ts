@@ -42,7 +42,7 @@ it('a thread that ends leaves nothing behind, although it closed nothing', async
   expect(await exit).toEqual([0]);
 });
 
-/** Each thread is terminated a little later than the previous one, and at the latest after this time. */
+/** Upper bound of the delay before a thread is terminated, in milliseconds. Each round uses a different delay. */
 const SPREAD_MS = 60;
 
 describe('a thread that is terminated leaves nothing behind', () => {

@@ -36,20 +36,20 @@ function connections(...states: [string, ...string[]]): Equivalent {
  */
 const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
   missing(
-    `In the histogram \`${metric}\`: how many were slower than ${bound * 1000} ms is \`${metric}_count\` less \`${metric}_bucket{le="${bound}"}\`.`,
+    `Use the histogram \`${metric}\`. Observations above ${bound * 1000} ms: \`${metric}_count - ignoring(le) ${metric}_bucket{le="${bound}"}\`.`,
   );
 /** KubeSkoop counts packets that took more than 10 ms over all stages together. */
 const slowInAStage = (metric: `netsonde_${string}`, event: string) =>
   missing(
-    `In the histogram \`${metric}\`, by stage: the number that took longer than 8.192 ms in one is \`${metric}_count\` less \`${metric}_bucket{le="0.008192"}\`. Packets that took more than 10 ms in all stages together have the event \`${event}\`.`,
+    `Use the histogram \`${metric}\`, which has the label \`stage\`. Packets that took longer than 8.192 ms in a stage: \`${metric}_count - ignoring(le) ${metric}_bucket{le="0.008192"}\`. A packet that took more than 10 ms in all stages together causes the event \`${event}\`.`,
   );
-const neverCounted = missing('Declared by KubeSkoop, never counted.');
+const neverCounted = missing('KubeSkoop declares these but never counts them.');
 
 export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'netdev',
     remark:
-      "Added up over the devices without `lo`, on the node also without its ends of the Pods' devices, which KubeSkoop adds as well. To `rate()` a device that vanishes looks like a reset of the sum.",
+      "Sum over all devices except `lo`. On the node, the host ends of the Pods' devices (such as veth pairs) are also excluded; KubeSkoop includes them. If a device disappears, `rate()` sees a counter reset.",
     metrics: {
       kubeskoop_netdev_rxbytes: devices('netsonde_netdev_received_bytes_total'),
       kubeskoop_netdev_rxerrors: devices('netsonde_netdev_received_errors_total'),
@@ -78,7 +78,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'udp',
-    remark: 'IPv4 only, as with KubeSkoop; ours have IPv6 as well, under `family="ipv6"`.',
+    remark: 'IPv4 only, as in KubeSkoop. netsonde\'s own metrics also cover IPv6, with `family="ipv6"`.',
     metrics: {
       kubeskoop_udp_indatagrams: ipv4('netsonde_udp_received_datagrams_total'),
       kubeskoop_udp_noports: ipv4('netsonde_udp_no_port_total'),
@@ -92,10 +92,10 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'ip',
-    remark: 'IPv4 only, as with KubeSkoop; ours have IPv6 as well, under `family="ipv6"`.',
+    remark: 'IPv4 only, as in KubeSkoop. netsonde\'s own metrics also cover IPv6, with `family="ipv6"`.',
     metrics: {
       kubeskoop_ip_forwarding: same('netsonde_ip_forwarding_enabled', {
-        remark: '0 where it is off, as KubeSkoop says of its own; it shows 2',
+        remark: '0 if forwarding is off; KubeSkoop documents 0 but reports 2',
       }),
       kubeskoop_ip_defaultttl: same('netsonde_ip_default_ttl'),
       kubeskoop_ip_inreceives: ipv4('netsonde_ip_received_packets_total'),
@@ -173,11 +173,11 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'sock',
-    remark: 'KubeSkoop has them for the node only.',
+    remark: 'KubeSkoop has these metrics only for the node.',
     metrics: {
-      kubeskoop_sock_inuse: same('netsonde_tcp_sockets_in_use', { remark: 'Pods have it as well' }),
+      kubeskoop_sock_inuse: same('netsonde_tcp_sockets_in_use', { remark: 'also available for Pods' }),
       kubeskoop_sock_orphan: same('netsonde_node_tcp_orphan_sockets'),
-      kubeskoop_sock_tw: same('netsonde_tcp_time_wait_sockets', { remark: 'Pods have it as well' }),
+      kubeskoop_sock_tw: same('netsonde_tcp_time_wait_sockets', { remark: 'also available for Pods' }),
       kubeskoop_sock_alloc: same('netsonde_node_tcp_allocated_sockets'),
       kubeskoop_sock_mem: same('netsonde_node_tcp_memory_bytes', {
         scale: ['/', 4096],
@@ -188,7 +188,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'softnet',
     remark:
-      "Added up over the CPUs, and of the node only: KubeSkoop repeats these numbers under every Pod, although they are the machine's.",
+      'Sum over all CPUs, for the node only. KubeSkoop repeats these numbers for every Pod, although they apply to the whole machine.',
     metrics: {
       kubeskoop_softnet_processed: same('netsonde_softnet_processed_packets_total'),
       kubeskoop_softnet_dropped: same('netsonde_softnet_dropped_packets_total'),
@@ -196,7 +196,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'ipvs',
-    remark: 'Pods have them as well; KubeSkoop has the node only.',
+    remark: 'Also available for Pods; KubeSkoop has these metrics only for the node.',
     metrics: {
       kubeskoop_ipvs_connections: same('netsonde_ipvs_connections_total'),
       kubeskoop_ipvs_incomingpackets: same('netsonde_ipvs_received_packets_total', {
@@ -209,11 +209,11 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'conntrack',
-    remark: 'Pods have them as well; KubeSkoop has the node only.',
+    remark: 'Also available for Pods; KubeSkoop has these metrics only for the node.',
     metrics: {
       kubeskoop_conntrack_found: same('netsonde_conntrack_found_total'),
       kubeskoop_conntrack_invalid: same('netsonde_conntrack_invalid_total'),
-      kubeskoop_conntrack_ignore: missing('Not counted by the kernel since 5.10.'),
+      kubeskoop_conntrack_ignore: missing('The kernel has not counted these since 5.10.'),
       kubeskoop_conntrack_insert: same('netsonde_conntrack_inserts_total'),
       kubeskoop_conntrack_insertfailed: same('netsonde_conntrack_insert_failed_total'),
       kubeskoop_conntrack_drop: same('netsonde_conntrack_drops_total'),
@@ -227,7 +227,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'qdisc',
     remark:
-      'Added up over the root and ingress qdiscs of all devices; KubeSkoop takes devices called `eth*` only, and counts children as well as their roots.',
+      'Sum over the root and ingress qdiscs of all devices. KubeSkoop includes only devices named `eth*`, and counts child qdiscs in addition to their roots.',
     metrics: {
       kubeskoop_qdisc_bytes: same('netsonde_qdisc_sent_bytes_total'),
       kubeskoop_qdisc_packets: same('netsonde_qdisc_sent_packets_total'),
@@ -239,7 +239,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'fd',
-    remark: 'Each process counts once; with KubeSkoop once for each thread.',
+    remark: 'Each process is counted once; KubeSkoop counts it once per thread.',
     metrics: {
       kubeskoop_fd_openfd: same('netsonde_open_file_descriptors'),
       kubeskoop_fd_opensocket: same('netsonde_open_sockets'),
@@ -247,7 +247,8 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'io',
-    remark: 'Each process counts once, and its I/O stays counted when it exits; with KubeSkoop neither holds.',
+    remark:
+      'Each process is counted once, and its I/O remains in the sum after it exits. Neither is true of KubeSkoop.',
     metrics: {
       kubeskoop_io_readsyscall: same('netsonde_io_read_syscalls_total'),
       kubeskoop_io_writesyscall: same('netsonde_io_write_syscalls_total'),
@@ -258,7 +259,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'packetloss',
     remark:
-      'With the labels of the Pod that lost the packet, and none of the addresses: those are in the event `packet_drop`. Packets that the kernel frees without loss are not counted.',
+      'Labelled with the Pod that lost the packet, but without addresses, which are in the event `packet_drop`. Packets that the kernel frees without loss are not counted.',
     metrics: {
       kubeskoop_packetloss_total: same('netsonde_packet_drops_total'),
       kubeskoop_packetloss_netfilter: same('netsonde_packet_drops_total', {
@@ -272,7 +273,8 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
     metrics: {
       kubeskoop_tcpretrans_total: same('netsonde_tcp_retransmits_total', {
         only: { kind: ['rto', 'fast', 'tlp', 'syn'] },
-        remark: "KubeSkoop's has the ends of the connection as labels; here they are in the event `tcp_retransmit`.",
+        remark:
+          "KubeSkoop's metric has the ends of the connection as labels; netsonde has them in the event `tcp_retransmit`",
       }),
     },
   },
@@ -321,10 +323,11 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
     probe: 'flow',
     metrics: {
       kubeskoop_flow_bytes: same('netsonde_flow_sent_bytes_total', {
-        remark: 'payload that each Pod sends over TCP; KubeSkoop counts packets with their headers on one interface',
+        remark:
+          'payload that each Pod sends over TCP; KubeSkoop counts packets on one interface, including their headers',
       }),
       kubeskoop_flow_packets: same('netsonde_flow_sent_segments_total', {
-        remark: 'segments that each Pod sends over TCP, retransmissions included',
+        remark: 'segments that each Pod sends over TCP, including retransmissions',
       }),
     },
   },

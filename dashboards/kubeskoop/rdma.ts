@@ -31,7 +31,7 @@ function resources(): [string, Equivalent][] {
 export const RDMA: KubeskoopProbe = {
   probe: 'rdma',
   remark:
-    'Where there are RDMA devices: by device and port, with the labels `device`, `type` and `port`. Port counters are those of devices called `mlx5_*` and `erdma_*`.',
+    'If there are RDMA devices, one series per device and port, with the labels `device`, `type` and `port`. Port counters are those of devices named `mlx5_*` and `erdma_*`.',
   metrics: {
     ...Object.fromEntries(resources()),
     kubeskoop_rdma_mlx5_port_rcv_data: same('netsonde_rdma_port_received_bytes_total', words),

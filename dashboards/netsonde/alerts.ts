@@ -5,9 +5,14 @@ import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
+import { EDGE_RECORDINGS } from './edge_rules.ts';
+import { FLOW_ALERTS } from './flow_alerts.ts';
+import { WORKLOAD_RECORDINGS } from './flow_risks.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
 import { ALL, NODES, PODS, probeAlerts, WHO } from './probe_alerts.ts';
 import { BY_ENTITY, BY_NODE, type Expression, gauge, increase, narrow, promql, rate, type View } from './promql.ts';
+import { REQUEST_ALERTS } from './request_alerts.ts';
+import { REQUEST_RECORDINGS } from './request_risks.ts';
 import {
   BACKLOG_DROPS,
   backlogDrops,
@@ -59,16 +64,27 @@ const PERCENT = '{{ $value | humanizePercentage }}';
 const RATE = '{{ $value | humanize }}';
 
 /**
- * Two alerts use this share. It is recorded because computing it for all Pods is expensive, and because it is useful
- * over long periods.
+ * Name of the recorded share of retransmitted segments. The share is recorded because two alerts use it, because
+ * computing it for all Pods is expensive, and because it is useful over long periods.
  */
 const RETRANSMITTED_RECORD = 'netsonde:tcp_retransmitted:ratio_rate5m';
-export const RECORDINGS: readonly Recording[] = [
+const RATES: readonly Recording[] = [
   {
     record: RETRANSMITTED_RECORD,
     expression: promql`${retransmitted(ALL, BY_ENTITY)} and ${retransmits(ALL, BY_ENTITY)} > ${RETRANSMITS_LEAST}`,
   },
+  ...WORKLOAD_RECORDINGS,
+  ...REQUEST_RECORDINGS,
 ];
+export const RECORDINGS: readonly Recording[] = [...RATES, ...EDGE_RECORDINGS];
+
+/** Groups of rules, in the order in which they need each other. */
+export const GROUPS = {
+  rates: 'netsonde',
+  edges: 'netsonde_edges',
+  network: 'netsonde_network',
+  agent: 'netsonde_agent',
+} as const;
 
 /**
  * Factor by which the thresholds of a node are higher than those of a Pod, because a node receives scans and health
@@ -79,7 +95,7 @@ const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY
 const resets = (view: View) =>
   rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason'], { outcome: ['cut_off'] });
 
-/** The alert fires if at least this share of the sending Pods, and at least this number of Pods, lose packets. */
+/** The alert on lossy Pods fires if at least this share, and at least this number, of the sending Pods lose packets. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
 const lossy: Expression = {
   text: `count by (cluster, node) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
@@ -87,6 +103,20 @@ const lossy: Expression = {
   unit: 'short',
 };
 const sending = promql`count by (cluster, node) (${retransmitted(PODS, BY_ENTITY)})`;
+
+/**
+ * Causes of incidents that make an alert: the node has seen what fails, and it does not happen in normal operation.
+ * Others are symptoms, or are alerted on per Pod.
+ */
+const INCIDENT_CAUSES = [
+  'accept_queue',
+  'conntrack_full',
+  'firewall',
+  'mtu',
+  'route',
+  'full_queue',
+  'no_port',
+] as const;
 
 const NETWORK: readonly Alert[] = [
   {
@@ -222,6 +252,15 @@ const NETWORK: readonly Alert[] = [
     description:
       'The node sends more than the device, or its shaping, lets through. The node dashboard shows which Pods send; netiftxlatency shows how long packets wait.',
   },
+  {
+    name: 'NetsondeIncidents',
+    severity: 'warning',
+    expression: promql`${increase(AGENT_METRICS.incidents, LONG, [...BY_NODE, 'cause'], { cause: INCIDENT_CAUSES })} > 3`,
+    for: '5m',
+    summary: `Node {{ $labels.node }} had ${RATE} incidents with the cause {{ $labels.cause }} in 15 minutes.`,
+    description:
+      'Several pairs of a client and a server have the same problem. The tab Incidents of the agent, and netsonde incidents, name both ends and the network policy that denies the connection, if there is one.',
+  },
 ];
 
 const OF_JOB = narrow(ALL, AGENT_JOB);
@@ -325,7 +364,7 @@ const AGENT: readonly Alert[] = [
 
 const OF_PROBES = probeAlerts();
 
-export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT, ...OF_PROBES];
+export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT, ...FLOW_ALERTS, ...REQUEST_ALERTS, ...OF_PROBES];
 
 /** Returns the anchor of the alert's heading in docs/runbook.md. */
 export function anchor({ name }: Alert): string {
@@ -351,14 +390,13 @@ function alertRule(alert: Alert) {
  * Returns the rules in Prometheus' format (https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/).
  */
 export function rules() {
+  const recordingRule = ({ record, expression }: Recording) => ({ record, expr: expression.text });
   return {
     groups: [
-      {
-        name: 'netsonde',
-        rules: RECORDINGS.map(({ record, expression }) => ({ record, expr: expression.text })),
-      },
-      { name: 'netsonde_network', rules: [...NETWORK, ...OF_PROBES].map(alertRule) },
-      { name: 'netsonde_agent', rules: AGENT.map(alertRule) },
+      { name: GROUPS.rates, rules: RATES.map(recordingRule) },
+      { name: GROUPS.edges, rules: EDGE_RECORDINGS.map(recordingRule) },
+      { name: GROUPS.network, rules: [...NETWORK, ...FLOW_ALERTS, ...REQUEST_ALERTS, ...OF_PROBES].map(alertRule) },
+      { name: GROUPS.agent, rules: AGENT.map(alertRule) },
     ],
   };
 }

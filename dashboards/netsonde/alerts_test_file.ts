@@ -9,56 +9,37 @@ import { tcp } from '#probes/tcp.ts';
 import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
-import { ALERTS, type Alert, annotationsOf } from './alerts.ts';
+import {
+  CART,
+  type Case,
+  counts,
+  type Labels,
+  NODE,
+  OTHER_NODE,
+  type Series,
+  shows,
+  TARGET,
+  WEB,
+} from './alert_series.ts';
+import { ALERTS, annotationsOf, GROUPS } from './alerts.ts';
+import { EDGE_CASES, edgeTest } from './edge_cases.ts';
+import { FLOW_CASES } from './flow_cases.ts';
 import { UP } from './foreign.ts';
 import { type DeclaredAlert, declaredAlerts, summaryText } from './probe_alerts.ts';
-import type { Metric } from './promql.ts';
+import { REQUEST_CASES } from './request_cases.ts';
 
 /**
- * Generates promtool's test of the alerts. For each alert, one series must trigger it, and one just below the threshold
+ * Generates promtool's test of the rules. For each alert, one series must trigger it, and one just below the threshold
  * must not.
  */
 
-type Labels = Readonly<Record<string, string>>;
-
-interface Series {
-  readonly metric: Metric;
-  readonly labels: Labels;
-  readonly values: string;
-}
-
-export interface Case {
-  readonly alert: Alert['name'];
-  readonly series: readonly Series[];
-  /** Labels of the only alert that must fire. */
-  readonly labels: Labels;
-  readonly summary: string;
-}
-
-const MINUTES = 120;
-const SECONDS = 60;
-
-const TARGET = { cluster: 'c1', node: 'n1' };
-const CART = { ...TARGET, namespace: 'shop', pod: 'cart-0' };
-const WEB = { ...TARGET, namespace: 'shop', pod: 'web-0' };
-const NODE = { ...TARGET, namespace: '', pod: '' };
-const OTHER_NODE = { ...NODE, node: 'n2' };
 /** Labels of an agent's own metrics, whose namespace and Pod are those of the agent. */
 const AGENT = { ...TARGET, namespace: 'netsonde', pod: 'netsonde-abcde', instance: '10.0.0.1:9102' };
 const OTHER_AGENT = { ...AGENT, node: 'n2', pod: 'netsonde-fghij', instance: '10.0.0.2:9102' };
 
-/** Returns a counter that increases at this rate. */
-function counts(metric: Metric, labels: Labels, perSecond: number): Series {
-  return { metric, labels, values: `0+${perSecond * SECONDS}x${MINUTES}` };
-}
-
-function shows(metric: Metric, labels: Labels, value: number): Series {
-  return { metric, labels, values: `${value}x${MINUTES}` };
-}
-
 /**
  * Returns the series of a Pod that sends 100 segments per second and retransmits some of them.
- * @param needless retransmissions of segments that had arrived
+ * @param needless retransmissions per second of segments that had arrived
  */
 function sender(labels: Labels, again: number, needless?: number): Series[] {
   return [
@@ -227,6 +208,17 @@ const WRITTEN: readonly Case[] = [
     labels: { ...TARGET, device: 'eth0', kind: 'mq' },
     summary: 'eth0 of node n1 drops 20 packets a second (mq).',
   },
+  {
+    alert: 'NetsondeIncidents',
+    series: [
+      counts(AGENT_METRICS.incidents, { ...AGENT, cause: 'firewall' }, 0.01),
+      counts(AGENT_METRICS.incidents, { ...AGENT, cause: 'mtu' }, 0.002),
+      counts(AGENT_METRICS.incidents, { ...AGENT, cause: 'loss' }, 1),
+      counts(AGENT_METRICS.incidents, { ...OTHER_AGENT, cause: 'firewall' }, 0.002),
+    ],
+    labels: { ...TARGET, cause: 'firewall' },
+    summary: 'Node n1 had 9 incidents with the cause firewall in 15 minutes.',
+  },
 
   {
     alert: 'NetsondeAgentDown',
@@ -350,7 +342,7 @@ function caseOf({ alert, metric, labels }: DeclaredAlert): Case {
   };
 }
 
-export const CASES: readonly Case[] = [...WRITTEN, ...declaredAlerts().map(caseOf)];
+export const CASES: readonly Case[] = [...WRITTEN, ...FLOW_CASES, ...REQUEST_CASES, ...declaredAlerts().map(caseOf)];
 
 function minutes(duration: string): number {
   const value = Number.parseInt(duration, 10);
@@ -368,7 +360,10 @@ function testOf({ alert: name, series, labels, summary }: Case) {
   return {
     name,
     interval: '1m',
-    input_series: series.map(({ metric, labels, values }) => ({ series: `${metric.name}${rendered(labels)}`, values })),
+    input_series: series.map(({ metric, labels, values, suffix = '' }) => ({
+      series: `${metric.name}${suffix}${rendered(labels)}`,
+      values,
+    })),
     alert_rule_test: [
       // A rate exists only after a minute.
       { alertname: name, eval_time: `${forMinutes - 1}m`, exp_alerts: [] },
@@ -400,7 +395,7 @@ export function alertsTestFile(ruleFile: string) {
   return {
     rule_files: [ruleFile],
     evaluation_interval: '1m',
-    group_eval_order: ['netsonde', 'netsonde_network', 'netsonde_agent'],
-    tests: CASES.map(testOf),
+    group_eval_order: Object.values(GROUPS),
+    tests: [...CASES.map(testOf), ...EDGE_CASES.map((each) => edgeTest(each, rendered))],
   };
 }

@@ -1,3 +1,4 @@
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import { netdev } from '#probes/netdev/netdev.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { softnet } from '#probes/softnet.ts';
@@ -113,6 +114,17 @@ const tiles = [
 ];
 
 const graphs = [
+  graph('Incidents, by cause', [series(increase(AGENT_METRICS.incidents, OF_AGENT, ['cause']), '{{cause}}')], {
+    what: 'An incident is all events between a client and a port of a server, with the cause that explains most of them. The page of each agent names both ends.',
+    stacked: true,
+    empty: 'There was no incident.',
+    width: WIDTH.half,
+  }),
+  graph('Open incidents, by node', [series(gauge('sum', AGENT_METRICS.incidentsOpen, OF_AGENT, BY_NODE), '{{node}}')], {
+    what: 'Pairs of a client and a port of a server with events in the last half minute.',
+    empty: 'There is no incident.',
+    width: WIDTH.half,
+  }),
   graph('Packets lost, by reason', [series(rate(packetloss.metrics.drops, OF_CLUSTER, ['reason']), '{{reason}}')], {
     stacked: true,
     empty: NONE_LOST,

@@ -9,7 +9,7 @@ import {
   RowBuilder,
   type VariableModel,
 } from '@grafana/grafana-foundation-sdk/dashboard';
-import { TAG } from './links.ts';
+import { TAG, UIDS } from './links.ts';
 
 export interface Section {
   readonly title: string;
@@ -22,11 +22,13 @@ export interface Contents {
   readonly uid: string;
   readonly title: string;
   readonly description: string;
+  /** Dashboards with links beside the menu, which keep the time range and the selection. */
+  readonly related?: readonly (keyof typeof UIDS)[];
   readonly variables: readonly Builder<VariableModel>[];
   readonly sections: readonly Section[];
 }
 
-export function dashboard({ uid, title, description, variables, sections }: Contents): Dashboard {
+export function dashboard({ uid, title, description, related = [], variables, sections }: Contents): Dashboard {
   const builder = new DashboardBuilder(`netsonde / ${title}`)
     .uid(uid)
     .description(description)
@@ -43,8 +45,17 @@ export function dashboard({ uid, title, description, variables, sections }: Cont
         .includeVars(true)
         .keepTime(true),
     );
+  for (const name of related) builder.link(relatedLink(name));
   for (const section of sections) addSection(builder, section);
   return numbered(builder.build());
+}
+
+function relatedLink(name: keyof typeof UIDS): DashboardLinkBuilder {
+  return new DashboardLinkBuilder(`${name.charAt(0).toUpperCase()}${name.slice(1)}`)
+    .type(DashboardLinkType.Link)
+    .url(`/d/${UIDS[name]}`)
+    .includeVars(true)
+    .keepTime(true);
 }
 
 function addSection(builder: DashboardBuilder, { title, folded = false, panels }: Section): void {

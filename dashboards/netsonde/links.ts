@@ -6,6 +6,11 @@ export const UIDS = {
   cluster: 'netsonde-cluster',
   pod: 'netsonde-pod',
   node: 'netsonde-node',
+  map: 'netsonde-map',
+  flows: 'netsonde-flows',
+  requests: 'netsonde-requests',
+  dns: 'netsonde-dns',
+  gateway: 'netsonde-gateway',
   events: 'netsonde-events',
   agent: 'netsonde-agent',
 } as const;
@@ -22,10 +27,20 @@ const KEPT = '${__url_time_range}&${datasource:queryparam}&${loki:queryparam}&${
 export const toPods = `/d/${UIDS.pod}?${CHOSEN}`;
 export const toNodes = `/d/${UIDS.node}?${CHOSEN}`;
 export const toAgents = `/d/${UIDS.agent}?${CHOSEN}`;
+export const toMap = `/d/${UIDS.map}?${CHOSEN}`;
 
 /** Link from a table row to the dashboard of its Pod. */
 export const podLink = `/d/${UIDS.pod}?${KEPT}&var-namespace=\${__data.fields.namespace}&var-pod=\${__data.fields.pod}`;
 export const nodeLink = `/d/${UIDS.node}?${KEPT}&var-node=\${__data.fields.node}`;
+
+/**
+ * Returns a link from a row to a dashboard of a workload.
+ * @param namespace field of the row with the namespace
+ * @param workload field of the row with the name
+ */
+export function workloadLink(to: 'pod' | 'flows', namespace: string, workload: string): string {
+  return `/d/${UIDS[to]}?${KEPT}&var-namespace=\${__data.fields.${namespace}}&var-workload=\${__data.fields.${workload}}`;
+}
 
 /** @param by label of the clicked series, which is also an event field; only events with the same value are shown */
 export function eventsLink(type: EventType, by?: string): string {

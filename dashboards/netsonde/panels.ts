@@ -30,6 +30,7 @@ import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/sta
 import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table';
 import { PanelBuilder as GraphBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
 import type { EventType } from '#probes/index.ts';
+import { EDGE } from './flow_risks.ts';
 import { eventsLink, nodeLink, podLink } from './links.ts';
 import { needsOf } from './needs.ts';
 import type { Expression, Metric } from './promql.ts';
@@ -39,13 +40,15 @@ import { LOKI, PROMETHEUS } from './variables.ts';
 export const WIDTH = { eighth: 3, sixth: 4, quarter: 6, third: 8, half: 12, whole: 24 } as const;
 export const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
 
-const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
-const COLOURS = ['green', 'orange', 'red'] as const;
+/** Names of queries, in their order within a panel. */
+export const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+/** Colours of values without trouble, of a warning, and of an alert. */
+export const COLOURS = ['green', 'orange', 'red'] as const;
 
 /** Lower limits of the values that a panel shows as a warning and as an alert. */
 export type Limits = readonly [warning: number, bad?: number];
 
-interface Options {
+export interface Options {
   readonly width?: number;
   readonly height?: number;
   /** Explanation that precedes the help texts of the metrics. */
@@ -103,7 +106,7 @@ function metricsOf(expressions: readonly Expression[]): Metric[] {
 }
 
 /** Sets the properties that all panels with a Prometheus data source share. */
-function prepare<P extends PanelBuilder>(
+export function prepare<P extends PanelBuilder>(
   panel: P,
   title: string,
   expressions: readonly Expression[],
@@ -199,10 +202,18 @@ export interface Column {
   readonly hidden?: boolean;
 }
 
-const MERGED_LABELS = ['cluster', 'node', 'namespace', 'pod'];
+const MERGED_LABELS = ['cluster', 'node', 'namespace', 'pod', ...EDGE];
 
-/** Returns a table with one row per set of labels and one column per expression, with the worst rows first. */
-export function table(title: string, columns: readonly Column[], options: Options = {}): TableBuilder {
+/**
+ * Returns a table with one row per set of labels and one column per expression, with the worst rows first.
+ * @param labels columns of labels, in their order
+ */
+export function table(
+  title: string,
+  columns: readonly Column[],
+  options: Options = {},
+  labels: readonly string[] = MERGED_LABELS,
+): TableBuilder {
   const panel = prepare(
     new TableBuilder(),
     title,
@@ -237,16 +248,16 @@ export function table(title: string, columns: readonly Column[], options: Option
     .overrideByName('pod', [{ id: 'links', value: [{ title: 'This Pod', url: podLink }] }])
     .overrideByName('node', [{ id: 'links', value: [{ title: 'This node', url: nodeLink }] }])
     .withTransformation({ id: 'merge', options: {} })
-    .withTransformation({ id: 'organize', options: organized(columns) });
+    .withTransformation({ id: 'organize', options: organized(columns, labels) });
 }
 
 /** Renames the columns. Grafana calls the value of a query `Value #A`, or `Value` if there is only one query. */
-function organized(columns: readonly Column[]) {
+function organized(columns: readonly Column[], labels: readonly string[]) {
   const named = columns.map((column, index) => ({
     ...column,
     value: columns.length === 1 ? 'Value' : `Value #${REF_IDS.charAt(index)}`,
   }));
-  const order = [...MERGED_LABELS, ...named.map(({ value }) => value)];
+  const order = [...labels, ...named.map(({ value }) => value)];
   return {
     excludeByName: Object.fromEntries(
       ['Time', ...named.filter(({ hidden }) => hidden === true).map(({ value }) => value)].map((name) => [name, true]),

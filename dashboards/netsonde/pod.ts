@@ -18,7 +18,7 @@ import { tcpretrans } from '#probes/tcpretrans.ts';
 import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
 import { udp } from '#probes/udp.ts';
 import { dashboard } from './dashboard.ts';
-import { UIDS } from './links.ts';
+import { toMap, UIDS } from './links.ts';
 import { OF_POD as EVENTS_OF_POD, sentences } from './logql.ts';
 import { eventLog, graph, series, tile, WIDTH } from './panels.ts';
 import { probeSections } from './probe_panels.ts';
@@ -37,7 +37,7 @@ import {
   resets,
   retransmitted,
 } from './risks.ts';
-import { VARIABLES } from './variables.ts';
+import { podVariables } from './variables.ts';
 import { OF_POD, ON_NODE } from './views.ts';
 
 /** The dashboard *Pod* shows the selected Pods. Panels without a line per Pod add up all selected Pods. */
@@ -69,8 +69,9 @@ const tiles = [
     events: ['tcp_reset'],
   }),
   tile('Failed to connect', failedConnectShare(OF_POD, []), {
-    what: 'Share of the TCP connections opened from inside and from outside.',
+    what: 'Share of the TCP connections opened from inside and from outside. A click opens the map.',
     empty: NO_OPENS,
+    opens: toMap,
     limits: [FAILED_CONNECTS.notice, FAILED_CONNECTS.alert],
     events: ['tcp_reset'],
   }),
@@ -305,15 +306,8 @@ export const pod = dashboard({
   uid: UIDS.pod,
   title: 'Pod',
   description: 'Effects of the network on a Pod, and of the Pod on itself.',
-  variables: [
-    VARIABLES.datasource(),
-    VARIABLES.loki(),
-    VARIABLES.cluster(),
-    VARIABLES.node(),
-    VARIABLES.namespace(),
-    VARIABLES.workload(),
-    VARIABLES.pod(),
-  ],
+  related: ['map', 'flows'],
+  variables: podVariables(),
   sections: [
     { title: 'Now', panels: tiles },
     { title: 'Lost, reset, retransmitted', panels: harm },

@@ -106,6 +106,16 @@ export function increase<const M extends Counting>(
   return { text, metrics: [metric], unit: unitOf(metric) };
 }
 
+/** Returns a counter's value since the agents started, added up. */
+export function total<const M extends Counting>(
+  metric: M,
+  view: View,
+  by: readonly LabelName<M>[],
+  only: Only<M> = {},
+): Expression {
+  return { text: aggregate('sum', by, select(metric, view, only)), metrics: [metric], unit: unitOf(metric) };
+}
+
 export function gauge<const M extends Gauge>(
   how: 'sum' | 'max' | 'min' | 'count',
   metric: M,
@@ -160,4 +170,18 @@ export function as(unit: string, expression: Expression): Expression {
 /** Returns the largest values above zero. */
 export function top(count: number, expression: Expression): Expression {
   return promql`topk(${count}, ${expression} > 0)`;
+}
+
+/** Copies the part of a label that a pattern captures. If the pattern does not match, the target stays as it is. */
+export function copyLabel(text: string, to: string, from: string, pattern = '(.*)'): string {
+  return `label_replace(${text}, "${to}", "$1", "${from}", "${pattern}")`;
+}
+
+export function putLabel(text: string, label: string, value: string): string {
+  return `label_replace(${text}, "${label}", "${value}", "", "")`;
+}
+
+/** Joins the values of labels. The target may be one of them. */
+export function joinLabels(text: string, to: string, separator: string, from: readonly string[]): string {
+  return `label_join(${[text, `"${to}"`, `"${separator}"`, ...from.map((label) => `"${label}"`)].join(', ')})`;
 }

@@ -28,6 +28,8 @@ export const VARIABLES = {
   cluster: () => choice('cluster', 'Cluster', AGENT_METRICS.buildInfo, []),
   node: () => choice('node', 'Node', AGENT_METRICS.buildInfo, ['cluster']),
   namespace: () => choice('namespace', 'Namespace', sock.metrics.used, ['cluster', 'node']),
+  /** Namespaces of the selected clusters, for dashboards without the variable *Node*. */
+  namespaceOfCluster: () => choice('namespace', 'Namespace', sock.metrics.used, ['cluster']),
   workload: () =>
     everything(
       values('workload', 'Workload', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])
@@ -48,6 +50,17 @@ export const VARIABLES = {
   search: () =>
     new TextBoxVariableBuilder('search').label('Text').description('Any text of the event, as a regular expression.'),
 } as const;
+
+/** Returns the variables of a dashboard about Pods that shows events as well. */
+export const podVariables = () => [
+  VARIABLES.datasource(),
+  VARIABLES.loki(),
+  VARIABLES.cluster(),
+  VARIABLES.node(),
+  VARIABLES.namespace(),
+  VARIABLES.workload(),
+  VARIABLES.pod(),
+];
 
 function values(name: string, label: string, metric: Metric, of: string, matchers: readonly string[]) {
   return new QueryVariableBuilder(name)

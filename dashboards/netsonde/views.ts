@@ -23,6 +23,8 @@ const POD_SUFFIX = `(?:(?:-(?:${RANDOM}{6,10}|[0-9]{8,10}))?-${RANDOM}{5}|-[0-9]
  * it to the values of a variable.
  */
 export const WORKLOAD_OF_POD = `^(?<value>.+?)${POD_SUFFIX}?$`;
+/** The same for `label_replace` of Prometheus, which matches the whole name. The workload is the first group. */
+export const WORKLOAD_OF_POD_RE2 = `(.+?)${POD_SUFFIX}?`;
 
 export const POD = 'pod=~"$pod"';
 export const WORKLOAD = `pod=~"$workload${POD_SUFFIX}?"`;
@@ -38,6 +40,8 @@ export const OF_CLUSTER: View = { matchers: OF_NAMESPACE, window: RATE };
 export const OF_CLUSTER_RANGE: View = { ...OF_CLUSTER, window: RANGE };
 
 export const OF_POD: View = { matchers: [...OF_WORKLOAD, POD, IS_POD], window: RATE };
+/** Same selection as OF_POD, over the whole time range of the dashboard. */
+export const OF_POD_RANGE: View = { ...OF_POD, window: RANGE };
 
 /** Selects series of the node itself, without those of Pods. */
 export const OF_NODE: View = { matchers: [CLUSTER, NODE, 'pod=""'], window: RATE };

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { RecordBatch } from '#api/records.ts';
 import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from '#config/configmap.ts';
 import type { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
@@ -6,14 +7,22 @@ import { SectionExpiry } from '#config/section_expiry.ts';
 import { type FileContent, FileWatcher, readContent } from '#config/watch.ts';
 import { OBJECTS, readVersion } from '#core/assets.ts';
 import { withDeadline } from '#core/deadline.ts';
+import { giveBackMemory } from '#core/heap.ts';
 import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
+import { newToolSocket } from '#core/tool_socket.ts';
 import { Ledger } from '#delivery/ledger.ts';
+import type { LaneRecord } from '#delivery/record.ts';
 import { FLUSH_MS, SinkSet } from '#delivery/sink_set.ts';
 import { RecordBus } from '#events/bus.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 import { FLOW_KIND } from '#events/flow_kind.ts';
+import { withFlowPeer } from '#events/flow_peer.ts';
+import { INCIDENT_KIND } from '#events/incident_kind.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
+import { withDnsNames, withNamedServer } from '#events/named_server.ts';
+import { REQUEST_KIND } from '#events/request_kind.ts';
+import { withRequestPeer } from '#events/request_peer.ts';
 import { Files } from '#files/files.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import { Scrapers } from '#http/scrapers.ts';
@@ -22,12 +31,17 @@ import type { ApiSession } from '#kubernetes/api.ts';
 import { Cluster } from '#kubernetes/cluster.ts';
 import type { KubernetesUse } from '#kubernetes/mode.ts';
 import { reportRejection } from '#kubernetes/rejection.ts';
+import { LocalOwners } from '#peers/local.ts';
+import { PeerResolver } from '#peers/resolver.ts';
+import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
 import { readPortRange } from '#sources/procfs/port_range.ts';
 import { type ConfigFollower, ConfigLoop } from './config_loop.ts';
 import { Lane } from './lane.ts';
 import { LogShipping } from './log_shipping.ts';
 import { keepMemory } from './memory.ts';
+import { PolicyVerdicts } from './policy_verdicts.ts';
+import { readServerCounters } from './server_counters.ts';
 import { Serving, type ServingOptions } from './serving.ts';
 
 export interface AgentOptions extends ServingOptions {
@@ -44,7 +58,9 @@ export interface AgentOptions extends ServingOptions {
   readonly state: string;
   /** Labels of this node. The selectors under `nodes` in the configuration are matched against them. */
   readonly nodeLabels: Labels;
-  /** Aborts the startup if it is still in progress. */
+  /** Probes with their defaults, for the configuration. */
+  readonly probes: readonly AnyProbe[];
+  /** Aborts startup if it is still in progress. */
   readonly stop: AbortSignal;
 }
 
@@ -57,10 +73,13 @@ const ASKING_MS = 300;
 const LOG_MS = 300;
 
 /**
- * Maximum number of milliseconds for which startup waits for the Kubernetes API to send the Pods, and then for it to
- * send the configuration. Without the Pods, the first metrics and events would lack the names of their Pods.
+ * Maximum time in milliseconds that startup waits for the Kubernetes API to send the Pods, and then again for the
+ * configuration. Without the Pods, the first metrics and events would lack Pod names.
  */
 const API_WAIT_MS = 3_000;
+
+/** Node label that contains the zone of the node (https://kubernetes.io/docs/reference/labels-annotations-taints/). */
+const ZONE = 'topology.kubernetes.io/zone';
 
 /** The running agent, which connects the configuration, the kernel thread, the events and the HTTP server. */
 export class Agent implements AsyncDisposable {
@@ -68,6 +87,8 @@ export class Agent implements AsyncDisposable {
   readonly #config: ConfigLoop;
   readonly #bus = new RecordBus(EVENT_KIND);
   readonly #flows = new RecordBus(FLOW_KIND);
+  readonly #incidents = new RecordBus(INCIDENT_KIND);
+  readonly #requests = new RecordBus(REQUEST_KIND);
   readonly #ledger = new Ledger();
   readonly #files: Files;
   readonly #lane: Lane;
@@ -80,8 +101,17 @@ export class Agent implements AsyncDisposable {
   #watcher: FileWatcher | undefined;
   #session: ApiSession | undefined;
   #cluster: Cluster | undefined;
+  /** Finds the owners of addresses if the Kubernetes API is not used. */
+  readonly #local: LocalOwners;
+  readonly #peers = new PeerResolver(() => (this.#options.kubernetes.asked ? this.#cluster?.owners : this.#local));
+  /** Whether the probe `flow`, whose metrics name Services, is enabled. */
+  #hasFlows = false;
+  /** Zone of this node; undefined if it is unknown. */
+  #zone: string | undefined;
+  readonly #policies: PolicyVerdicts;
   #configMap: ConfigMapWatcher | undefined;
   readonly #ending = new AbortController();
+  readonly #toolSocket = newToolSocket();
 
   private constructor(options: AgentOptions, expiry: SectionExpiry, files: Files) {
     const { log } = options;
@@ -94,13 +124,22 @@ export class Agent implements AsyncDisposable {
       files: this.#files,
       log: (level, message) => log.log(level, message),
     });
+    this.#policies = new PolicyVerdicts({
+      peers: this.#peers,
+      session: () => this.#session,
+      ending: this.#ending.signal,
+      warn: (message) => log.warn(message),
+    });
     this.#lane = new Lane({
       node: options.node,
       probes: PROBES,
       ephemeral: readPortRange(options.paths.proc),
       ledger: this.#ledger,
       bus: this.#bus,
-      peers: () => this.#cluster?.peers,
+      incidents: this.#incidents,
+      peers: () => this.#peers,
+      policies: () => this.#policies.judge,
+      counters: readServerCounters(options.node, this.#peers, (place) => this.#kernel.ask('counters', place)),
       deliver: (records) => this.#sinks.offer(records),
     });
     this.#kernel = new KernelClient({
@@ -109,18 +148,32 @@ export class Agent implements AsyncDisposable {
         objects: OBJECTS,
         node: options.node,
         kubernetes: options.kubernetes.asked,
+        toolSocket: this.#toolSocket,
       },
       events: (events) => this.#lane.receive(events),
-      records: ({ values }) => this.#lane.receiveRecords(this.#flows.publish(values)),
+      records: (batch) => this.#lane.receiveRecords(this.#publish(batch)),
       pods: () => this.#cluster?.pods ?? [],
+      peers: {
+        identify: (ip) => this.#peers.identify(ip),
+        zone: () => this.#zone,
+        settled: () => (options.kubernetes.asked ? undefined : this.#local.settled()),
+      },
       log: (level, message) => log.log(level, message),
     });
+    this.#local = new LocalOwners({
+      entities: () => this.#kernel.ask('entities', null),
+      node: options.node,
+      changed: (ip) => this.#peers.changed(ip),
+      limited: (leftOut) =>
+        log.warn(`${leftOut} addresses of this machine did not fit in memory, so they have no names`),
+    });
+    this.#peers.follow((ip) => this.#kernel.peersChanged(ip));
     this.#config = new ConfigLoop({
       origin: {
         file: options.configFile ?? null,
         configMap: options.configMap === undefined ? null : formatConfigMapRef(options.configMap),
       },
-      reader: new ConfigReader(PROBES),
+      reader: new ConfigReader(options.probes),
       expiry,
       nodeLabels: options.nodeLabels,
       followers: this.#followers(),
@@ -143,10 +196,25 @@ export class Agent implements AsyncDisposable {
       limits: ({ limits }) => {
         this.#scrapers.intervalMs = limits.scrapeInterval;
       },
-      peers: ({ peers }) => this.#cluster?.setPeers(peers),
-      events: ({ events }) => {
+      external: ({ external }) => {
+        this.#peers.external = external;
+      },
+      privacy: ({ privacy }) => {
+        this.#lane.privacy.rules = privacy;
+      },
+      flow: ({ probes }) => {
+        this.#hasFlows = probes['flow']?.enabled === true;
+      },
+      peers: async ({ peers }) => {
+        this.#local.isOn = peers !== 'off';
+        await this.#cluster?.setPeers(peers);
+      },
+      events: async ({ events }) => {
+        await this.#policies.setOn(events.policies);
         this.#bus.historyMax = events.history;
         this.#flows.historyMax = events.history;
+        this.#requests.historyMax = events.history;
+        this.#incidents.historyMax = events.history;
         this.#lane.configure(events);
       },
       sinks: ({ sinks }) => this.#sinks.apply(sinks),
@@ -232,19 +300,27 @@ export class Agent implements AsyncDisposable {
       node,
       log: (level, message) => log.log(level, message),
       pods: (update) => this.#tellKernel(this.#kernel.namePods(update)),
-      nodeLabels: (labels) => void this.#config.setNodeLabels(labels),
+      nodeLabels: (labels) => {
+        this.#zone = labels[ZONE];
+        this.#kernel.peersChanged();
+        void this.#config.setNodeLabels(labels);
+      },
       podNetworks: (networks) => this.#tellKernel(this.#kernel.tellPodNetworks(networks)),
+      ownersChanged: (ip) => this.#peers.changed(ip),
+      wideListed: giveBackMemory,
     });
     log.info(`reading the Pods of node ${node} from the Kubernetes API at ${this.#session.server}`);
     await this.#cluster.listed(API_WAIT_MS);
   }
 
   /**
-   * Does not retry a failed request, because the kernel thread has exited and its replacement receives the complete
-   * current state.
+   * Logs a failed request, and does not retry it: the kernel thread has exited, and its replacement receives the
+   * complete current state.
    */
   #tellKernel(told: Promise<void>): void {
-    told.catch((error: Error) => this.#options.log.debug(`the kernel thread did not get an update: ${error.message}`));
+    told.catch((error: Error) =>
+      this.#options.log.debug(`the kernel thread did not receive an update: ${error.message}`),
+    );
   }
 
   /** Returns the first address that the agent listens on, as `HOST:PORT`. */
@@ -261,7 +337,7 @@ export class Agent implements AsyncDisposable {
     this.#ending.abort(new Error('the agent is shutting down'));
     this.#watcher?.[Symbol.dispose]();
     await this.#memory?.[Symbol.asyncDispose]();
-    // Each of these may hang on a file system or on the Kubernetes API.
+    // Each of these steps may hang on a file system or on the Kubernetes API.
     const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
     await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);
     this.#session?.[Symbol.dispose]();
@@ -281,18 +357,35 @@ export class Agent implements AsyncDisposable {
       scrapers: this.#scrapers,
       bus: this.#bus,
       flows: this.#flows,
+      requests: this.#requests,
+      incidents: { bus: this.#incidents, current: this.#lane.incidents },
+      services: () => this.#peers.serviceWorkloads(),
+      serviceWorkloads: () => (this.#hasFlows ? this.#peers.serviceWorkloads() : []),
       ledger: this.#ledger,
       unfolded: () => this.#lane.unfolded,
+      policies: () => this.#policies.state,
       sinks: this.#sinks,
       config: () => ({ ...this.#config.status, notice: this.#watcher?.notice ?? '' }),
       document: () => this.#config.document,
       node,
       started: new Date(),
+      toolSocket: this.#toolSocket,
       kubernetes: () => this.#kubernetesState(),
       ready: () => this.#config.isApplied,
       until: (probe) => this.#config.until(probe),
       warn: (message) => void log.warn(message),
     });
+  }
+
+  /** Adds the names of the peers to records, and publishes them. */
+  #publish(batch: RecordBatch): LaneRecord[] {
+    const { privacy } = this.#lane;
+    if (batch.kind === 'flow') {
+      const named = batch.values.map((flow) => withDnsNames(withFlowPeer(flow, this.#peers, this.#zone)));
+      return this.#flows.publish(named.map((flow) => withNamedServer(privacy.flow(flow))));
+    }
+    const named = batch.values.map((request) => withDnsNames(withRequestPeer(request, this.#peers)));
+    return this.#requests.publish(named.map((request) => withNamedServer(privacy.request(request))));
   }
 
   #kubernetesState(): KubernetesState | undefined {

@@ -26,11 +26,11 @@ const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
 let loop: ConfigLoop;
-/** Names of the completed steps in order. */
+/** Names of the completed steps, in order. */
 let steps: string[];
 let logs: string[];
 let rejected: (readonly [string, ConfigMapVersion | undefined])[];
-/** State that the kernel thread was last asked to reach. */
+/** The most recent state that the kernel thread was asked to apply. */
 let desired: DesiredKernel | undefined;
 let podLabels: PodLabels | undefined;
 /** Runs in each step. A test replaces it to make a follower or the kernel thread fail or wait. */
@@ -368,7 +368,7 @@ describe('a part that fails to follow', () => {
     await loop.begin({ text: '{ labels: { app: app }, probes: { udp: false } }' });
     expect(loop.status).toMatchObject({ generation: 1, successful: true, rejected: null });
     expect(logs).toEqual(['warn the probes change when the next kernel thread starts: broken']);
-    // The client keeps the request, and sends it to the next thread.
+    // The client keeps the request and sends it when the next thread has started.
     expect(isOn('udp')).toBe(false);
   });
 });

@@ -3,7 +3,12 @@ import type { DesiredKernel, DesiredProbes } from '#probe/contract.ts';
 
 /** Returns the part of a configuration that the kernel thread applies. */
 export function desiredKernel(config: Config): DesiredKernel {
-  return { probes: desiredProbes(config), bpfStats: config.bpfStats, series: config.limits.series };
+  return {
+    probes: desiredProbes(config),
+    bpfStats: config.bpfStats,
+    series: config.limits.series,
+    privacy: config.privacy,
+  };
 }
 
 /** Returns the enabled probes. A probe without its own `detail` uses the top-level `detail`. */

@@ -4,7 +4,9 @@ import { Ledger } from '#delivery/ledger.ts';
 import type { LaneRecord } from '#delivery/record.ts';
 import { RecordBus } from '#events/bus.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
+import { INCIDENT_KIND } from '#events/incident_kind.ts';
 import { PodLimiter } from '#events/limiter.ts';
+import type { PolicyJudge } from '#events/policies/judge.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
@@ -19,6 +21,7 @@ let lane: Lane;
 let out: EventRecord[];
 let delivered: LaneRecord[];
 let peers: PeerLookup | undefined;
+let judge: PolicyJudge['judge'];
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
@@ -26,6 +29,7 @@ beforeEach(() => {
   out = [];
   delivered = [];
   peers = undefined;
+  judge = () => undefined;
   bus.follow((events) => out.push(...events.map(({ value }) => value)));
   ledger = new Ledger();
   lane = new Lane({
@@ -34,7 +38,9 @@ beforeEach(() => {
     ephemeral: DEFAULT_PORT_RANGE,
     ledger,
     bus,
+    incidents: new RecordBus(INCIDENT_KIND),
     peers: () => peers,
+    policies: () => ({ judge: (...asked) => judge(...asked) }),
     deliver: (records) => delivered.push(...records),
   });
   lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'service', history: 0 });
@@ -45,7 +51,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Returns one event whose time is the given number of nanoseconds after the hour. */
+/** Returns an event whose time is this number of nanoseconds after the hour. */
 function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
   const [made] = makeEvents(1, { pod: 'cart', reason: 'NO_SOCKET', src: '10.0.0.1:1', dst: '10.0.0.2:2', ...more }, at);
   if (made === undefined) throw new Error('none made');
@@ -53,7 +59,7 @@ function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
 }
 
 const SOURCE = { kind: 'event', probe: 'packetloss' };
-const balance = () => ledger.before();
+const balance = () => ledger.before().filter(({ kind }) => kind !== 'incident');
 
 it('has a timer only while it compares events', () => {
   expect(vi.getTimerCount()).toBe(0);
@@ -61,7 +67,7 @@ it('has a timer only while it compares events', () => {
   expect(vi.getTimerCount()).toBe(1);
   vi.advanceTimersByTime(1_250);
   expect(out).toHaveLength(2);
-  // After a window with events, another window follows. It ends without events here.
+  // A window with events is followed by another window. This one ends without events.
   vi.advanceTimersByTime(1_250);
   expect(vi.getTimerCount()).toBe(0);
   lane.receive([event(2)]);
@@ -78,11 +84,11 @@ it('sends the first of equal events, and at the end of the window one that stand
   const second = { ...events[9], count: 9, firstTime: events[1]?.time, lastTime: events[9]?.time };
   expect(out).toEqual([events[0], second]);
   expect(balance()).toEqual([{ ...SOURCE, received: 10, limited: 0, folded: 8, held: 0 }]);
-  // The same event occurs again, so its window stays open.
+  // The window stays open, because the same event occurs again.
   lane.receive([event(20)]);
   expect(out).toHaveLength(2);
   vi.advanceTimersByTime(1_250);
-  // A folded event that represents only itself has no count.
+  // A folded event has no count if it stands only for itself.
   expect(out[2]).toEqual(event(20));
   vi.advanceTimersByTime(1_250);
   lane.receive([event(30)]);
@@ -110,6 +116,11 @@ function lookup(at: number, more: Partial<EventRecord> = {}): EventRecord {
   return event(at, { src: `10.0.0.1:${40_000 + at}`, dst: '10.96.0.10:53', protocol: 'udp', ...more });
 }
 
+/** Returns an event as it is sent: with the ID of its connection. */
+function identified(sent: object | undefined): object {
+  return { ...sent, connectionId: expect.stringMatching(/^[\w-]{8}$/) };
+}
+
 function fold(events: readonly EventRecord[]): void {
   lane.receive(events);
   vi.advanceTimersByTime(1_250);
@@ -122,7 +133,7 @@ describe('by service', () => {
     const events = Array.from({ length: 20 }, (_, at) => lookup(at));
     fold(events);
     const rest = { count: 19, ports: PORTS, morePorts: 3, firstTime: events[1]?.time, lastTime: events[19]?.time };
-    expect(out).toEqual([events[0], { ...events[19], ...rest }]);
+    expect(out).toEqual([identified(events[0]), identified({ ...events[19], ...rest })]);
     expect(balance()).toEqual([{ ...SOURCE, received: 20, limited: 0, folded: 18, held: 0 }]);
   });
 
@@ -157,13 +168,13 @@ describe('by service', () => {
       lookup(0, { src: `10.0.0.1:${client}`, dst: `10.0.0.2:${service}` });
     lane.receive([between(40_000, 50_051), between(40_000, 50_051), between(40_001, 50_051)]);
     expect(out).toHaveLength(1);
-    // The lane now knows that 50051 is the service's port, so a different port belongs to a different service.
+    // The lane has found that 50051 is the service's port, so another port belongs to another service.
     lane.receive([between(40_000, 50_052)]);
     expect(out).toHaveLength(2);
     lane.receive([between(40_002, 50_051)]);
     vi.advanceTimersByTime(1_250);
     expect(out.slice(2)).toMatchObject([{ count: 3, ports: [40_000, 40_001, 40_002] }]);
-    // The lane still knows the service's port in the next window.
+    // In the next window, the lane still uses the service's port that it has found.
     lane.receive([between(40_003, 50_051), between(40_000, 50_053)]);
     expect(out.slice(3)).toMatchObject([{ dst: '10.0.0.2:50053' }]);
   });
@@ -184,6 +195,41 @@ describe('by service', () => {
   });
 });
 
+describe('packets in a tunnel', () => {
+  /** The source port of VXLAN depends on the connection in the tunnel. */
+  const inTunnel = (at: number, more: Partial<EventRecord> = {}) =>
+    event(at, {
+      ...{ pod: '', protocol: 'udp', src: `192.168.0.1:${50_000 + at}`, dst: '192.168.0.2:4789' },
+      ...{ tunnel: 'vxlan', tunnelId: 7, innerProtocol: 'tcp' },
+      ...{ innerSrc: `10.0.0.1:${40_000 + at}`, innerDst: '10.0.1.2:8080', ...more },
+    });
+
+  it('are folded by the service in the tunnel, with the client ports of the inner connections', () => {
+    lane.receive([inTunnel(0), inTunnel(1), inTunnel(2), inTunnel(3)]);
+    vi.advanceTimersByTime(1_250);
+    expect(out).toHaveLength(2);
+    expect(out[1]).toMatchObject({ count: 3, ports: [40_001, 40_002, 40_003], innerDst: '10.0.1.2:8080' });
+    expect(out[1]?.connectionId).toBe(out[0]?.connectionId);
+  });
+
+  it.each([
+    ['another service', { innerDst: '10.0.1.2:8081' }],
+    ['another tunnel', { tunnelId: 8 }],
+    ['another node', { dst: '192.168.0.3:4789' }],
+  ])('are told apart by %s', (_, other) => {
+    lane.receive([inTunnel(0), inTunnel(0, other)]);
+    expect(out).toHaveLength(2);
+  });
+
+  it('have the ID of the connection that the Pods see, which the node does not see', () => {
+    const outside = { sentBy: 'client', connectionClient: '192.168.0.1:50000', connectionServer: '192.168.0.2:4789' };
+    lane.receive([inTunnel(0), event(1, { protocol: 'tcp', src: '10.0.0.1:41000', dst: '10.0.1.2:8080' })]);
+    expect(new Set(out.map(({ connectionId }) => connectionId)).size).toBe(1);
+    lane.receive([event(2, { ...outside, protocol: 'udp', src: '192.168.0.1:50000', dst: '192.168.0.2:4789' })]);
+    expect(out[2]?.connectionId).not.toBe(out[0]?.connectionId);
+  });
+});
+
 describe('by connection', () => {
   beforeEach(() => lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'connection', history: 0 }));
 
@@ -192,8 +238,8 @@ describe('by connection', () => {
     expect(out).toHaveLength(20);
     fold([lookup(30), lookup(30), lookup(30)]);
     expect(out.slice(20)).toEqual([
-      lookup(30),
-      { ...lookup(30), count: 2, firstTime: lookup(30).time, lastTime: lookup(30).time },
+      identified(lookup(30)),
+      identified({ ...lookup(30), count: 2, firstTime: lookup(30).time, lastTime: lookup(30).time }),
     ]);
   });
 
@@ -265,7 +311,11 @@ it('gives Pods beyond the 4,096th one shared bucket, until others have been quie
 it('names the peer of an event before all other stages, as far as it is known at the time', () => {
   const found = { kind: 'pod', namespace: 'shop', name: 'db', ip: '10.0.0.2' } as const;
   lane.receive([event(0, { namespace: 'shop' })]);
-  peers = { find: (ip) => (ip === found.ip ? found : undefined), isLocal: () => false, isExternal: undefined };
+  peers = {
+    find: (ip) => (ip === found.ip ? found : undefined),
+    identify: () => ({ kind: 'unknown', namespace: '', name: '' }),
+    isLocal: () => false,
+  };
   const other = event(1, { namespace: 'shop', src: '10.0.0.1:7' });
   lane.receive([other]);
   expect(out.map(({ peer }) => peer)).toEqual([undefined, found]);
@@ -286,4 +336,22 @@ it('records of another kind are neither folded nor limited, and are not events',
     { kind: 'request', probe: 'http', received: 1_000, limited: 0, folded: 0, held: 0 },
     { ...SOURCE, received: 1, limited: 0, folded: 0, held: 0 },
   ]);
+});
+
+it('an event that waits for a verdict is held, and has the verdict in its incident as well', async () => {
+  const verdict = { policy: 'ingress denied: p', policyVerdict: 'denied', policySure: 'seen' } as const;
+  const { promise, resolve } = Promise.withResolvers<typeof verdict>();
+  judge = () => promise;
+  const drop = event(0, { protocol: 'tcp', reason: 'NETFILTER_DROP' });
+  lane.receive([drop]);
+  expect(out).toEqual([]);
+  expect(balance()).toEqual([{ ...SOURCE, received: 1, limited: 0, folded: 0, held: 1 }]);
+  resolve(verdict);
+  await promise;
+  await Promise.resolve();
+  expect(out).toEqual([identified({ ...drop, ...verdict })]);
+  expect(balance()).toEqual([{ ...SOURCE, received: 1, limited: 0, folded: 0, held: 0 }]);
+  const [incident] = lane.incidents.list();
+  expect(incident).toMatchObject({ cause: 'firewall', policy: verdict.policy });
+  expect(incident?.message).toContain('drops the packets; ingress denied: p (1 event)');
 });

@@ -1,4 +1,4 @@
-import { BurstWatch, giveBackMemory } from '#core/heap.ts';
+import { giveBackMemory, MemoryWatch } from '#core/heap.ts';
 import { repeat } from '#core/repeat.ts';
 import type { KernelClient } from '#kernel/client.ts';
 
@@ -6,7 +6,7 @@ const LOOK_EVERY_MS = 10_000;
 
 /**
  * Watches the resident memory, and returns unused heap memory of both threads to the kernel after a burst of memory
- * use. Runs until disposed.
+ * use and after slow growth. Runs until disposed.
  */
 export function keepMemory(
   kernel: Pick<KernelClient, 'ask'>,
@@ -14,7 +14,7 @@ export function keepMemory(
   resident: () => number = process.memoryUsage.rss,
   giveBack = giveBackMemory,
 ): AsyncDisposable {
-  const watch = new BurstWatch();
+  const watch = new MemoryWatch();
   return repeat(everyMs, async () => {
     if (!watch.look(resident())) return;
     // The client handles a kernel thread that hangs or has exited.

@@ -17,7 +17,7 @@ export interface ServingOptions {
   /** Path of a Unix socket to listen on in addition to the addresses. */
   readonly apiSocket: string | undefined;
   readonly apiTokenFile: string | undefined;
-  /** Treats clients on loopback like clients on other machines, so that they need the token as well. */
+  /** Whether clients on loopback also need the token, like clients on other machines. */
   readonly apiSocketOnly: boolean;
   /** File with TLS settings and passwords, in the format of the Prometheus exporter toolkit. */
   readonly webConfigFile: string | undefined;

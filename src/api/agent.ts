@@ -9,6 +9,11 @@ export const AGENT_REPORT = z
     kernel: z.string().describe('Kernel release.'),
     started: time().describe('When the agent started.'),
     now: time().describe('Current time of the node.'),
+    toolSocket: z
+      .string()
+      .describe(
+        'Name of the abstract Unix socket on which `netsonde capture` and `netsonde reach` announce themselves to the probe `tooluse`.',
+      ),
     kubernetes: z
       .strictObject({
         connected: z.boolean().describe('Whether the Pods of this node are watched.'),

@@ -23,7 +23,7 @@ const STATUS = z.strictObject({
   generation: count().describe('Number of configurations applied since the start; 0 while the defaults apply.'),
   successful: z.boolean().describe('Whether every part of the agent applied the last configuration that was read.'),
   appliedMs: count().describe('When a configuration was last applied, in milliseconds since 1970; 0 if never.'),
-  notice: z.string().describe('Why changes of the file are noticed late; empty if they are noticed at once.'),
+  notice: z.string().describe('Why changes of the file are detected late; empty if they are detected immediately.'),
   rejected: z
     .strictObject({
       at: time().describe('When it was rejected.'),

@@ -1,16 +1,30 @@
 import * as z from 'zod';
 import { count, kernelTime, labels } from './fields.ts';
-import { PEER_KINDS, SEVERITIES } from './words.ts';
+import { EVENT_PEER_KINDS, POLICY_VERDICTS, SEVERITIES } from './words.ts';
 
-const PEER = z
+export const PEER = z
   .strictObject({
-    kind: z.enum(PEER_KINDS).describe('Kind of the peer; `external` if it is outside of the cluster.'),
+    kind: z
+      .enum(EVENT_PEER_KINDS)
+      .describe(
+        'Kind of the peer; `external` if it is outside of the cluster, `local` for a network namespace of this machine without Kubernetes.',
+      ),
     namespace: z.string().describe('Namespace of the peer; empty if it has none.'),
-    name: z.string().describe('Name of the peer; empty for `external`.'),
+    name: z
+      .string()
+      .describe('Name of the peer; for `external`, the name that the configuration gives to its network.'),
+    workload: z
+      .string()
+      .exactOptional()
+      .describe('Name of the workload of a Pod, such as its Deployment; absent if it is unknown.'),
+    service: z
+      .string()
+      .exactOptional()
+      .describe('Name of the Service that stands for a Pod in metrics, because its workload is unknown.'),
     ip: z.string().describe('IP address of the peer.'),
   })
   .readonly();
-/** The remote end of the connection that a packet belongs to. */
+/** An owner of an address: the other end of a connection, or one of the ends of a packet. */
 export type Peer = z.infer<typeof PEER>;
 
 /** Fields that are common to all types of events. */
@@ -32,7 +46,11 @@ const ENVELOPE = z.strictObject({
       'Name of the Pod, container, namespace or process; empty for the node or the whole machine, null if it is unknown.',
     ),
   labels: labels().exactOptional().describe('Labels of the Pod that the configuration selects.'),
-  peer: PEER.exactOptional().describe('The other end of the connection.'),
+  peer: PEER.exactOptional().describe('The other end of the connection, or the neighbour that did not respond.'),
+  srcOwner: PEER.exactOptional().describe(
+    'Owner of the source address; only in events of dropped packets. For a packet in a tunnel, `srcOwner`, `dstOwner` and `peer` are the owners of the inner addresses.',
+  ),
+  dstOwner: PEER.exactOptional().describe('Owner of the destination address; only in events of dropped packets.'),
   src: z
     .string()
     .exactOptional()
@@ -42,6 +60,35 @@ const ENVELOPE = z.strictObject({
     .string()
     .exactOptional()
     .describe('Protocol in lower case, such as `tcp`, `udp` or `icmp`; the frame type if it is not IP, such as `arp`.'),
+  connectionId: z
+    .string()
+    .exactOptional()
+    .describe(
+      'ID that all connections of a client to a port of a server share, in the events of both ends and of all nodes; absent if the event has no ports.',
+    ),
+  policy: z
+    .string()
+    .exactOptional()
+    .describe(
+      'With `events.policies`: the policy that denies the connection and why, or that none does; only if a firewall dropped a packet, or if a policy explains a timeout.',
+    ),
+  policyVerdict: z
+    .enum(POLICY_VERDICTS)
+    .exactOptional()
+    .describe('With `policy`: the verdict; `none` if no policy selects either end.'),
+  policyDirection: z
+    .enum(['egress', 'ingress'])
+    .exactOptional()
+    .describe('With `policy`: `egress` if the policies of the client decide, `ingress` if those of the server do.'),
+  policyBy: z
+    .array(z.string())
+    .readonly()
+    .exactOptional()
+    .describe('With `policy`: at most eight policies that decide, such as `NetworkPolicy/shop/deny-all`.'),
+  policySure: z
+    .enum(['seen', 'inferred'])
+    .exactOptional()
+    .describe('With `policy`: `seen` if the drop of a firewall was seen, `inferred` for a timeout.'),
   message: z.string().describe('The event as a sentence.'),
   count: count()
     .min(2)
@@ -85,14 +132,14 @@ export type EventSummary = z.infer<typeof EVENT_SUMMARY>;
 
 const VALUES = { string: z.string(), number: z.number(), strings: z.array(z.string()).readonly() } as const;
 
-/** A field that is specific to one type of events. */
+/** A field that is specific to one event type. */
 export interface OwnField {
   readonly type: keyof typeof VALUES;
   /** Whether the field is absent if its value is unknown. */
   readonly optional?: boolean;
 }
 
-/** Returns the schema of one type of events. It rejects undeclared fields. */
+/** Returns the schema of one event type. It rejects undeclared fields. */
 export function eventOf(fields: Readonly<Record<string, OwnField>>): z.ZodType<EventRecord> {
   const own = Object.entries(fields).map(([name, { type, optional }]) => [
     name,

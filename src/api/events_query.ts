@@ -1,14 +1,18 @@
 import * as z from 'zod';
+import { parseDuration } from '#core/duration.ts';
 
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
+const NANOSECONDS_PER_MS = 1e6;
+/** Matches the date of an RFC 3339 timestamp. Date.parse() also accepts other strings, such as `10`. */
+const DATE = /^\d{4}-\d\d-\d\d/;
 
 /**
  * Parses a time, given either in RFC 3339 or as an age such as `10m`. Returns milliseconds since 1970, or NaN if the
  * text is neither.
  */
 export function parseSince(text: string, nowMs: number): number {
-  const [, number, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
-  return number === undefined ? Date.parse(text) : nowMs - Number(number) * (UNIT_MS[unit] ?? 0);
+  const age = parseDuration(text);
+  if (age !== undefined) return nowMs - age / NANOSECONDS_PER_MS;
+  return DATE.test(text) ? Date.parse(text) : Number.NaN;
 }
 
 const twice = ({ path }: { readonly path?: PropertyKey[] | undefined }) =>
@@ -21,7 +25,10 @@ export const EVENTS_QUERY = z.strictObject({
   probe: text().exactOptional().describe('Names of probes, separated by commas.'),
   type: text().exactOptional().describe('Types of events, separated by commas.'),
   namespace: text().exactOptional().describe('Namespace of the Pod.'),
-  pod: text().exactOptional().describe('Name of the Pod.'),
+  pod: text()
+    .exactOptional()
+    .describe('Name of the Pod; includes packets that the node dropped on their way from or to the Pod.'),
+  connectionId: text().exactOptional().describe('`connectionId` of the events; several are separated by commas.'),
   since: text()
     .refine((since) => !Number.isNaN(parseSince(since, 0)), {
       error: ({ input }) => `since: ${input} is neither a duration (10m) nor a time (RFC 3339)`,

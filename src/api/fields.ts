@@ -1,8 +1,7 @@
 import * as z from 'zod';
 
 /**
- * Number of fractional digits of a second. `Date` has a resolution of milliseconds, and the kernel has a resolution of
- * nanoseconds.
+ * Number of fractional digits of a second. `Date` has millisecond resolution, and the kernel has nanosecond resolution.
  */
 const MILLISECONDS = 3;
 const NANOSECONDS = 9;
@@ -20,3 +19,13 @@ export const count = () => z.int().min(0);
 export const cookie = () => z.string().regex(/^\d{1,20}$/);
 
 export const labels = () => z.record(z.string(), z.string()).readonly();
+
+/** Names of the peer of a record. */
+export const dnsNames = () =>
+  z
+    .array(z.string())
+    .readonly()
+    .exactOptional()
+    .describe(
+      'Names under which the Pod has resolved the address of the server, according to the probe `dns`, in the order in which it first did; at most 8. Absent if there are none, if the Pod is the server, or if the peer has another name.',
+    );

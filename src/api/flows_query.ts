@@ -25,24 +25,26 @@ function isNumber(value: string, atLeast: number, atMost: number): boolean {
 }
 
 const selection = () => ({
-  namespace: text().exactOptional().describe('Namespace of the Pod; empty: the node, and all that are no Pods.'),
-  pod: text().exactOptional().describe('Name of the Pod; empty: the node.'),
-  peer: checked('peer', (peer) => parseIp(peer) !== undefined, 'is no address; give one like 10.0.0.1 or fd00::1')
+  namespace: text()
     .exactOptional()
-    .describe('Address of the other end.'),
-  port: checked('port', (port) => isNumber(port, 1, PORT_MAX), `is no port; give a number from 1 to ${PORT_MAX}`)
+    .describe('Namespace of the Pod; empty for the node and everything else that is not a Pod.'),
+  pod: text().exactOptional().describe('Name of the Pod; empty for the node.'),
+  peer: checked('peer', (peer) => parseIp(peer) !== undefined, 'is not an address; give one like 10.0.0.1 or fd00::1')
     .exactOptional()
-    .describe('Port of the server.'),
+    .describe('Address of the peer.'),
+  port: checked('port', (port) => isNumber(port, 1, PORT_MAX), `is not a port; give a number from 1 to ${PORT_MAX}`)
+    .exactOptional()
+    .describe('Server port.'),
   role: checked(
     'role',
     (role) => FLOW_ROLES.some((name) => name === role),
-    `is no role; give ${FLOW_ROLES.join(' or ')}`,
+    `is not a role; give ${FLOW_ROLES.join(' or ')}`,
   )
     .exactOptional()
     .describe('Role of the Pod: `client` or `server`.'),
   failed: checked('failed', isSwitch, 'is neither true nor false')
     .exactOptional()
-    .describe('`true`: only those with failed connections.'),
+    .describe('If `true`, only edges or records with failed connections.'),
 });
 
 function isSwitch(value: string): boolean {
@@ -52,9 +54,15 @@ function isSwitch(value: string): boolean {
 /** Query parameters of `/api/v1/flows`. Each of them may be given at most once. */
 export const FLOWS_QUERY = z.strictObject({
   ...selection(),
-  limit: checked('limit', (limit) => isNumber(limit, 1, LIMIT_MAX), `is no limit; give a number from 1 to ${LIMIT_MAX}`)
+  limit: checked(
+    'limit',
+    (limit) => isNumber(limit, 1, LIMIT_MAX),
+    `is not a limit; give a number from 1 to ${LIMIT_MAX}`,
+  )
     .exactOptional()
-    .describe(`Most edges of the answer, from 1 to ${LIMIT_MAX}: the worst of them; ${FLOWS_LIMIT} by default.`),
+    .describe(
+      `Maximum number of edges to return, from 1 to ${LIMIT_MAX}; ${FLOWS_LIMIT} by default. The worst edges are chosen.`,
+    ),
 });
 export type FlowsQuery = z.infer<typeof FLOWS_QUERY>;
 
@@ -70,9 +78,11 @@ export const FLOW_STREAM_QUERY = z.strictObject({
     .describe('Time of the oldest record: `30s`, `10m`, `2h` ago, or a time in RFC 3339.'),
   last: checked('last', (last) => /^\d{1,6}$/.test(last), 'is not a number of records')
     .exactOptional()
-    .describe('Caps how many past records are returned: the newest of them.'),
+    .describe('Maximum number of past records to return; the newest are chosen.'),
   follow: checked('follow', isSwitch, 'is neither true nor false')
     .exactOptional()
-    .describe('`true`: continue with new records, the default for server-sent events; `false`: end after past ones.'),
+    .describe(
+      'If `true`, continue with new records, which is the default for server-sent events. If `false`, end after the past records.',
+    ),
 });
 export type FlowStreamQuery = z.infer<typeof FLOW_STREAM_QUERY>;

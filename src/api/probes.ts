@@ -14,7 +14,7 @@ const PROGRAM = z.strictObject({
 /** State of a probe, as reported by the kernel thread. */
 const STATUS = z.strictObject({
   name: z.string().describe('Name of the probe: the key in the configuration.'),
-  kind: z.enum(PROBE_KINDS).describe('How the probe reads the kernel.'),
+  kind: z.enum(PROBE_KINDS).describe('How the probe reads the kernel; `socket` if it receives what commands announce.'),
   cost: z.enum(PROBE_COSTS).describe('Cost of running it.'),
   state: z.enum(PROBE_STATES).describe('State of the probe; `stopped` if it is disabled.'),
   reason: z

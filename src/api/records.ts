@@ -1,8 +1,10 @@
 import type { FlowRecord } from './flows.ts';
+import type { RequestRecord } from './requests.ts';
 
 /** Types of the records, by kind. Events are not included, because they are processed separately (`agent/lane.ts`). */
 export interface RecordValues {
   readonly flow: FlowRecord;
+  readonly request: RequestRecord;
 }
 
 export type RecordName = keyof RecordValues;

@@ -5,8 +5,8 @@ import { SINK_STATES } from './words.ts';
 const STATUS = z
   .strictObject({
     name: z.string().describe('Name of the sink.'),
-    state: z.enum(SINK_STATES).describe('Whether the sink takes events.'),
-    reason: z.string().describe('Why the sink takes no events; empty if it does.'),
+    state: z.enum(SINK_STATES).describe('Whether the sink accepts events.'),
+    reason: z.string().describe('Why the sink does not accept events; empty if it does.'),
     since: time().describe('When the sink entered this state.'),
     until: time().nullable().describe('Time of the next retry; null if none is scheduled.'),
     pending: count().describe('Events that wait for the sink.'),

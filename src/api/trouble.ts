@@ -4,7 +4,7 @@ import { ENTITY_KINDS } from './words.ts';
 
 const ROW = z
   .strictObject({
-    kind: z.enum(ENTITY_KINDS).describe('Kind of the entity.'),
+    kind: z.enum(ENTITY_KINDS).describe('Kind of entity.'),
     namespace: z.string().describe('Namespace of the Pod; empty for other kinds.'),
     pod: z.string().describe('Name of the Pod, container, namespace or process; empty for the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),

@@ -1,11 +1,11 @@
-/** Names in a compiled object. generated/ contains a layout for each object. */
+/** Names in a compiled object. The directory `generated` contains a layout for each object. */
 export interface ObjectLayout {
   readonly constant: string;
   readonly map: string;
   readonly program: string;
 }
 
-/** Values of an enum of the BPF programs, as generated in generated/. */
+/** Values of an enum of the BPF programs, as found in the directory `generated`. */
 type Values = Readonly<Record<string, number>>;
 
 /** Returns the names of an enum in the order of their values. */
@@ -28,7 +28,12 @@ export function readString(view: DataView, at: number, length: number): string {
   return decoder.decode(nul < 0 ? bytes : bytes.subarray(0, nul));
 }
 
-/** Returns a view of the bytes. Does not copy them. */
+/** Returns a view of `length` bytes without copying them. */
 export function readBytes(view: DataView, at: number, length: number): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset + at, length);
+}
+
+/** Encodes a u32 in the machine's byte order, for use as a key or value of a map. */
+export function bytesOf(u32: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(u32).buffer);
 }

@@ -48,7 +48,7 @@ async function page() {
   return parseExposition(Buffer.concat(writer.finish()).toString());
 }
 
-/** Collects `bytes` of Pod A with one value per device. */
+/** Collects `bytes` for Pod A, with one value per device. */
 function devices(values: Readonly<Record<string, Counter>>, keep = false): void {
   cycle((emit) => {
     for (const [device, value] of Object.entries(values)) emit('bytes', A, value, { device }, { keep });
@@ -130,10 +130,10 @@ describe('attribution', () => {
     numbered({ eth0: [1, 5], eth1: [2, 6], x0: [3, 100] });
     for (let name = 1; name < 5; name++) numbered({ eth0: [1, 5], eth1: [2, 6], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 104 });
-    // The result is the same if space for another device becomes free meanwhile.
+    // The device with the identity 3 stays collapsed even after eth1 has disappeared.
     for (let name = 5; name < 9; name++) numbered({ eth0: [1, 5], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 108 });
-    // The number now belongs to another device.
+    // The identity now belongs to a new device, whose counter starts at a lower value.
     numbered({ eth0: [1, 5], y: [3, 7] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 115 });
   });

@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
+import { type PrivacyRules, ruleOf } from '#core/privacy.ts';
 import type { FieldChoice } from '#probe/fields.ts';
 import {
   type Detail,
@@ -15,12 +17,14 @@ import {
   type MetricSet,
   NODE,
 } from '#probe/metric.ts';
-import { type CountsFromZero, HOLD_MAX_MS, type ScraperView } from './births.ts';
+import type { CountsFromZero, ScraperView } from './births.ts';
 import { createFamily as createRows } from './create_family.ts';
 import { Edges } from './edges.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
 import type { Format } from './exposition.ts';
 import type { Family } from './family.ts';
+import { HiddenPeers } from './hidden_peers.ts';
+import { Holds } from './holds.ts';
 import { JointFamily } from './joint_family.ts';
 import { PageText } from './page_text.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
@@ -51,15 +55,6 @@ interface Watch {
 }
 
 /**
- * When the last new row of an entity appeared, and when the entity's current hold began. The hold began later if the
- * rows reappeared or were renamed before a scraper saw their values.
- */
-interface Held {
-  readonly bornMs: number;
-  readonly fromMs: number;
-}
-
-/**
  * Assigns samples to the entities that own their namespaces. Samples of namespaces without a known owner are counted
  * and dropped.
  */
@@ -75,12 +70,13 @@ export class Aggregator {
   readonly #edges = new Map<string, Map<JointBound, Edges>>();
   readonly #nowMs: () => number;
   readonly limit = new SeriesLimit();
+  /** Decides which peers the rules of `privacy` hide. */
+  readonly hidden = new HiddenPeers();
   /** Cached slots of subjects, by probe. */
   readonly #slots = new Map<string, SubjectSlots>();
   /** State of each probe that has been enabled, by name. */
   readonly #watches = new Map<string, Watch>();
-  /** Held entities, by slot. */
-  readonly #held = new Map<number, Held>();
+  readonly #holds = new Holds();
   #scraped: ScraperView | undefined;
   readonly #page: PageText;
   readonly #createRows: typeof createRows;
@@ -113,7 +109,7 @@ export class Aggregator {
     this.#isIgnored = isIgnored;
     this.entities = new EntityTable({
       freed: (slot) => {
-        this.#held.delete(slot);
+        this.#holds.delete(slot);
         for (const family of this.families()) family.forget(slot);
       },
       retired: (slot) => {
@@ -121,7 +117,7 @@ export class Aggregator {
       },
       renamed: (slot) => {
         const nowMs = this.#nowMs();
-        this.#holdAnew(nowMs, slot);
+        this.#holds.restart(nowMs, slot);
         for (const family of this.families()) family.renamed(slot, nowMs);
       },
       isNew,
@@ -130,10 +126,21 @@ export class Aggregator {
     this.#page = new PageText(this.entities);
   }
 
+  get privacy(): PrivacyRules {
+    return this.hidden.rules;
+  }
+
+  /** Rules for exemplars and for labels that describe peers. A change resets the series of all edges. */
+  set privacy(rules: PrivacyRules) {
+    if (isDeepStrictEqual(rules, this.hidden.rules)) return;
+    this.hidden.rules = rules;
+    for (const bounds of this.#edges.values()) for (const edges of bounds.values()) edges.reset();
+  }
+
   /**
-   * Adds a probe. Metrics that exceed the detail are not collected.
-   * @param isOwn whether the probe itself counts from zero; otherwise, it reads counters of the kernel, which may have
-   * counted before
+   * Adds a probe. Metrics above the configured level of detail are not collected.
+   * @param isOwn whether the probe itself counts from zero; otherwise, it reads kernel counters, which may already be
+   * greater than zero
    * @param fields the only series to collect, regardless of the detail
    */
   addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false, fields?: FieldChoice): void {
@@ -187,8 +194,9 @@ export class Aggregator {
     ): void => {
       const family = families.get(metric);
       if (!isOpen || family === undefined || choice?.takes(metric, labels) === false) return;
+      if (family.descriptor.showsPeers === true && this.hidden.hides(this.#namespaceOf(subject), '')) return;
       const slot = slotOf(subject);
-      if (slot >= 0) family.put(slot, value, labels, options);
+      if (slot >= 0) family.put(slot, this.#shown(subject, value), labels, options);
       else if (slot === UNKNOWN) this.#countUnknown(probe);
     };
     const column = (
@@ -214,11 +222,18 @@ export class Aggregator {
       if (!isOpen) return;
       const edges = bounds?.get(bound);
       if (edges === undefined) throw new Error(`no metric of ${probe} has labels of this bound`);
-      edges.take(given, reader, (row) => {
+      const takenAt = (row: Row) => {
         const slot = slotOf(reader.subject(row));
         if (slot === UNKNOWN) this.#countUnknown(probe);
         return slot < 0 ? undefined : slot;
-      });
+      };
+      const labelsOf = (row: Row) =>
+        this.hidden.labelsOf(
+          this.#namespaceOf(reader.subject(row)),
+          reader.peerNamespace?.(row) ?? '',
+          reader.labels(row),
+        );
+      edges.take(given, reader, takenAt, labelsOf);
     };
     const emit: LooseEmit = Object.assign(put, { column, rows, wants: (metric: string) => families.has(metric) });
     const end = (commit: boolean) => {
@@ -257,12 +272,8 @@ export class Aggregator {
    */
   isHeld(id: NetnsId): boolean {
     const slot = this.entities.attribute(id);
-    const held = typeof slot === 'number' ? this.#held.get(slot) : undefined;
-    if (held === undefined || this.#scraped === undefined) return false;
-    const nowMs = this.#nowMs();
-    const { askedMs, holdMs } = this.#scraped;
-    // A hold covers at least one scrape interval, so twice the hold also covers the next scrape.
-    return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - held.fromMs < 2 * holdMs;
+    if (typeof slot !== 'number' || this.#scraped === undefined) return false;
+    return this.#holds.isHeld(slot, this.#nowMs(), this.#scraped);
   }
 
   /**
@@ -280,13 +291,24 @@ export class Aggregator {
     return undefined;
   }
 
+  /** Returns the namespace of a subject; null if it is unknown. */
+  #namespaceOf(subject: NetnsId | typeof NODE): string | null {
+    return subject === NODE ? '' : (this.entities.find(subject)?.namespace ?? null);
+  }
+
+  /** Returns the value without the exemplars of a namespace whose traces are not shown. */
+  #shown(subject: NetnsId | typeof NODE, value: SampleValue): SampleValue {
+    if (typeof value !== 'object' || value.exemplars === undefined) return value;
+    return ruleOf(this.privacy, [this.#namespaceOf(subject)]).traces ? value : { ...value, exemplars: undefined };
+  }
+
   #commit(probe: string, families: Iterable<Family>): void {
     const nowMs = this.#nowMs();
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.commit(nowMs);
     for (const family of families) family.commit(nowMs);
     const watch = this.#watches.get(probe);
     if (watch === undefined) return;
-    if (watch.isAway) this.#holdAnew(nowMs);
+    if (watch.isAway) this.#holds.restart(nowMs);
     watch.isAway = false;
     watch.committedMs = nowMs;
   }
@@ -295,18 +317,6 @@ export class Aggregator {
     for (const family of families) family.clear();
     const watch = this.#watches.get(probe);
     if (watch !== undefined) watch.isAway = true;
-  }
-
-  /**
-   * Restarts the hold of entities whose rows reappear or are renamed before a scraper has seen their values. `Births`
-   * restarts the hold of the rows under the same condition, so the entities stay as long as their rows are held.
-   * @param only slot of the entity; undefined for all entities
-   */
-  #holdAnew(nowMs: number, only?: number): void {
-    for (const slot of only === undefined ? [...this.#held.keys()] : [only]) {
-      const held = this.#held.get(slot);
-      if (held !== undefined && nowMs - held.bornMs < HOLD_MAX_MS) this.#held.set(slot, { ...held, fromMs: nowMs });
-    }
   }
 
   #slotOf(id: NetnsId): number {
@@ -387,8 +397,7 @@ export class Aggregator {
       const isSeenBorn = isNew && atMs > watch.sinceMs;
       const isAdded = isOpenHere && watch.committedMs !== undefined && watch.committedMs > atMs;
       if (!isOurs && (moves || !(isSeenBorn || isAdded))) return false;
-      const nowMs = this.#nowMs();
-      this.#held.set(slot, { bornMs: nowMs, fromMs: nowMs });
+      this.#holds.add(slot, this.#nowMs());
       return true;
     };
   }

@@ -1,8 +1,9 @@
 /**
- * Maximum number of milliseconds for which a new row is shown at 0. It suffices for a scrape interval of two minutes.
+ * Maximum time in milliseconds for which a new row is shown at 0. It is long enough for a scrape interval of two
+ * minutes.
  */
 export const HOLD_MAX_MS = 152_000;
-/** Milliseconds for which a birth is remembered after its hold, because a page may take this long to write. */
+/** Time in milliseconds for which a new row is remembered after its hold, because writing a page may take this long. */
 const WRITING_MS = 15_000;
 
 /**
@@ -10,13 +11,13 @@ const WRITING_MS = 15_000;
  * scrapes, so it misses the first value of a row that it has never seen at 0.
  */
 export interface ScraperView {
-  /** Time of the request, in milliseconds on the clock of the commits. */
+  /** Time of the request in milliseconds, on the same clock as the times of commits. */
   readonly askedMs: number;
-  /** Milliseconds for which a new row is shown at 0. Every scraper makes a request within this time. */
+  /** Time in milliseconds for which a new row is shown at 0. Every scraper makes a request within this time. */
   readonly holdMs: number;
   /**
-   * Time at which a page was written such that every scraper has received this page or a later one; undefined if
-   * unknown. Every scraper has therefore been shown 0 for rows that were born before this time.
+   * Every scraper has received a page that was written at or after this time; undefined if unknown. Every scraper has
+   * therefore seen 0 for rows that first appeared before this time.
    */
   readonly seenMs?: number | undefined;
 }
@@ -26,16 +27,16 @@ interface Birth {
   readonly firstMs: number;
   readonly bornMs: number;
   /**
-   * Time of the first request that was shown the value; infinity before that. No later request is shown 0, even if the
-   * hold changes.
+   * Time of the first request whose response contained the value; infinity before that. Later requests never receive 0,
+   * even if the hold changes.
    */
   valueFromMs: number;
 }
 
 /**
- * Tracks new rows that count from zero. A scraper is shown 0 until all known scrapers have seen the row at 0 or the
- * hold is over. After that, it is shown the value. This depends on the time of the request, so the row never goes back
- * to 0 for any client. A scraper with an interval shorter than the hold always sees 0 first.
+ * Tracks new rows that count from zero. A scraper receives 0 until all known scrapers have seen the row at 0 or the
+ * hold is over. After that, it receives the value. The switch takes effect for all requests from a certain time on, so
+ * the row never goes back to 0 for any client. A scraper with an interval shorter than the hold always sees 0 first.
  */
 export class Births<Key> {
   readonly #births = new Map<Key, Birth>();
@@ -66,8 +67,8 @@ export class Births<Key> {
   }
 
   /**
-   * Called when a row is renamed or reappears on the page, so that no scraper has seen it at 0 under its name. If a
-   * scraper has already seen its value, the value stays visible, because its increase has been counted. A hold is not
+   * Called when a row is renamed or reappears on the page. No scraper has seen the row at 0 under its current name. If
+   * a scraper has already seen its value, the value stays visible, because its increase has been counted. A hold is not
    * restarted after the row has been held for HOLD_MAX_MS.
    */
   holdAnew(key: Key, nowMs: number): void {
@@ -81,7 +82,7 @@ export class Births<Key> {
     this.#isAway = true;
   }
 
-  /** Called when the rows are on the page again. Forgets births that no request can see at 0 anymore. */
+  /** Called when the rows are on the page again. Forgets rows that no further request can see at 0. */
   commit(nowMs: number): void {
     if (this.#isAway) for (const key of [...this.#births.keys()]) this.holdAnew(key, nowMs);
     this.#isAway = false;

@@ -2,21 +2,22 @@ import type { BucketRange, HistogramValue, JointBound, MetricDescriptor, MetricS
 import { isJoint, isOpen } from '#probe/metric.ts';
 import type { Cells } from './cells.ts';
 import { renderLabels } from './labels.ts';
+import { OVERFLOW } from './open_label.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 import { encode } from './text_writer.ts';
 
 /**
- * Kinds of cells. A gauge is not accumulated over collections. A counter that decreases was reset. The sum of a
- * histogram is not checked for resets.
+ * Kinds of cells. Gauges are not accumulated over collections. A decrease of a counter means that it was reset. The sum
+ * of a histogram is not checked for resets.
  */
 export const CELL = { gauge: 0, counter: 1, sum: 2 } as const;
 
 /** One series of an edge: a metric with one combination of values of the labels that are not joint. */
 export interface Column {
   readonly metric: MetricColumns;
-  /** Index of its first cell within a block. */
+  /** Index of the column's first cell within a block. */
   readonly at: number;
-  /** Number of the column's shape. Columns with the same shape have the same labels. */
+  /** Number that identifies the column's shape. Columns with the same shape have the same labels. */
   readonly shape: number;
   readonly own: SampleLabels;
 }
@@ -94,9 +95,11 @@ export class EdgeLayout {
    * @param values values of the joint labels
    */
   render({ metric, own }: Column, values: readonly string[]): Uint8Array {
-    const all = Object.keys(metric.descriptor.labels).map((name) => {
+    const all = Object.entries(metric.descriptor.labels).flatMap(([name, label]) => {
       const joint = this.names.indexOf(name);
-      return [name, (joint < 0 ? own[name] : values[joint]) ?? ''] as const;
+      const value = (joint < 0 ? own[name] : values[joint]) ?? '';
+      const isAbsent = isJoint(label) && label.isOptional === true && (value === '' || value.startsWith(OVERFLOW));
+      return isAbsent ? [] : [[name, value] as const];
     });
     return encode(renderLabels(Object.fromEntries(all)));
   }

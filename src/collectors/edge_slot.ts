@@ -2,7 +2,7 @@ import type { RowKey } from '#probe/metric.ts';
 import type { Ranked } from './ranking.ts';
 import type { SampleLabels } from './sample.ts';
 
-/** A combination of values of the joint labels. Rows are counted under such a combination. */
+/** A combination of values of the joint labels, under which rows are counted. */
 export interface Place {
   readonly key: string;
   /** Values in the order of the layout's names. */
@@ -16,7 +16,7 @@ export interface Edge extends Ranked, Place {
   isNew: boolean;
   /** Number of the last collection in which the edge had a row. */
   used: number;
-  /** Number of the collection in which the edge got its place. */
+  /** Number of the collection in which the edge was last added to the page. */
   entered: number;
   /** Rendered labels, by the shape of the column. */
   readonly rendered: Uint8Array[];
@@ -25,14 +25,14 @@ export interface Edge extends Ranked, Place {
 /** A value of the nested label, within one combination of the other joint labels. */
 export interface Nested extends Ranked {
   readonly own: Place;
-  /** The same combination with `*` in place of this value. Rows are counted under it while the value has no place. */
+  /** The same combination with `*` in place of this value. Rows are counted under it while the value is not shown. */
   readonly rest: Place;
   /** Whether the value first appears in this collection. */
   isNew: boolean;
   used: number;
   /**
-   * Number of the collection in which the value got a place after it had been counted under `rest`. In that collection,
-   * its rows are still counted under `rest`.
+   * Number of the collection in which the value was added to the page after it had been counted under `rest`. In that
+   * collection, its rows are still counted under `rest`.
    */
   bornAtZero: number;
 }
@@ -48,6 +48,16 @@ export interface Row {
   place: Place;
   nested: Nested | undefined;
   gain: number;
+  /** Version of the samples that the totals of the last collection were read from; undefined if the source has none. */
+  version: number | undefined;
+  /** Version of the samples in this collection. */
+  nextVersion: number | undefined;
+  /** Whether the samples have not changed since the last collection, so that nothing has grown. */
+  isSame: boolean;
+  /** Whether the growth in the second block is zero. */
+  isStill: boolean;
+  /** Block that the growth of the last collection was added to; -1 if there was none. */
+  countedIn: number;
   isLast: boolean;
   /**
    * Notifies the source that the final counts of the row have been read; undefined unless the source deletes the row.
@@ -62,7 +72,7 @@ export interface Row {
 
 /** The edges of one entity. */
 export interface Slot {
-  /** Slot of the entity. */
+  /** Slot index of the entity. */
   readonly index: number;
   /** Whether new series of the entity count from zero, so that they are shown at 0 first. */
   fromZero: boolean;
@@ -74,7 +84,7 @@ export interface Slot {
   /** Sum of all edges that have moved out; undefined if none has. */
   moved: Edge | undefined;
   moves: number;
-  /** Edges on the page: edges with a place, `rest`, and `moved`. */
+  /** Edges on the page: all edges with `isShown`, `rest` and, if defined, `moved`. */
   visible: readonly Edge[];
   /** Rows that this collection contains. */
   readonly batch: Row[];

@@ -65,7 +65,7 @@ export class EntityTable {
    * Sets the current entities. Live entities come first, followed by retired entities in the order in which they ended.
    * If several entities have the same labels, the last one is shown, with these exceptions:
    *
-   * - If a Pod or container has several namespaces, the first one is shown, which is its home.
+   * - If a Pod or container has several namespaces, the first one is shown, which is its home namespace.
    * - A Pod that shares the node's namespace is shown in the same slot as the first namespace that it has created.
    * - A live entity takes precedence over a retired entity.
    * - A hidden entity stays hidden after it has ended.
@@ -113,7 +113,7 @@ export class EntityTable {
     });
   }
 
-  /** Number that is greater than all slots in use. */
+  /** Exclusive upper bound of the slots in use. */
   get slots(): number {
     return this.#labels.length;
   }
@@ -148,7 +148,8 @@ export class EntityTable {
   }
 
   /**
-   * Gives entities that are shown as one a single shared slot. The slot of a Pod in the node's namespace is preferred.
+   * Makes entities that are shown as one share a slot, by releasing their other slots. The slot of a Pod in the node's
+   * namespace is kept if there is one.
    */
   #join(group: readonly Entity[]): void {
     if (group.length === 1) return;
@@ -179,7 +180,7 @@ export class EntityTable {
     const slot = known ?? this.#free.pop() ?? this.#labels.length;
     this.#slots.set(entity.netns, slot);
     const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-    // A renamed entity keeps its values, because it would get no new ones if it has ended.
+    // A renamed entity keeps its values, because an entity that has ended gets no new ones.
     if (this.#label(slot, labels) && !isNew) this.#listener.renamed?.(slot);
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;

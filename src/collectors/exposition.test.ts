@@ -116,6 +116,58 @@ describe('the two formats', () => {
   });
 });
 
+describe('exemplars', () => {
+  const HISTOGRAM: MetricDescriptor = {
+    ...COUNTER,
+    name: 'netsonde_test_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    scope: 'agent',
+    buckets: [1, 2],
+  };
+  const exemplar = { traceId: 'a1', value: 1.5, time: 1_700_000_000.25 };
+  const withExemplars = (count: number, exemplars: readonly (typeof exemplar | undefined)[]) => ({
+    counts: [0, count, 0],
+    sum: 3,
+    exemplars,
+  });
+
+  it('are on the lines of their buckets, in OpenMetrics only', () => {
+    const lines = (format: Format) =>
+      render(HISTOGRAM, [[0, withExemplars(2, [undefined, exemplar])]], format)
+        .split('\n')
+        .filter((line) => line.includes('_bucket'));
+    expect(lines('openmetrics')).toEqual([
+      'netsonde_test_seconds_bucket{le="1.0"} 0',
+      'netsonde_test_seconds_bucket{le="2.0"} 2 # {trace_id="a1"} 1.5 1700000000.250',
+      'netsonde_test_seconds_bucket{le="+Inf"} 2',
+    ]);
+    expect(lines('text').join()).not.toContain('#');
+  });
+
+  it('stay while values change, and change with the array', () => {
+    const family = createFamily(HISTOGRAM, () => undefined);
+    const entities = new EntityTable({ freed: () => undefined, retired: () => undefined });
+    const text = new FamilyText(HISTOGRAM, 'openmetrics', new Scratch());
+    const write = (value: SampleValue) => {
+      family.begin();
+      family.put(0, value, {});
+      family.commit(0);
+      return Buffer.from(text.write(family, entities)).toString();
+    };
+    const first = [undefined, exemplar];
+    expect(write(withExemplars(2, first))).toContain('le="2.0"} 2 # {trace_id="a1"} 1.5');
+    // The value grows by digits, which moves the text behind it.
+    const moved = write(withExemplars(12_345, first));
+    expect(moved).toContain('le="2.0"} 12345 # {trace_id="a1"} 1.5 1700000000.250\n');
+    expect(moved).toContain('le="+Inf"} 12345\n');
+    expect(write(withExemplars(12_345, [{ ...exemplar, traceId: 'b2', value: 0.5 }]))).toContain(
+      'le="1.0"} 0 # {trace_id="b2"} 0.5 1700000000.250\n',
+    );
+    expect(write(withExemplars(12_346, []))).not.toContain('{trace_id=');
+  });
+});
+
 describe('labels', () => {
   const names = (text: string) => {
     const found = /^[a-z_]+\{namespace="((?:[^"\\]|\\.)*)",pod="((?:[^"\\]|\\.)*)"\} 1$/.exec(

@@ -1,4 +1,4 @@
-import type { MetricDescriptor } from '#probe/metric.ts';
+import type { Exemplar, MetricDescriptor } from '#probe/metric.ts';
 import { formatNumber } from './number_text.ts';
 import { encode } from './text_writer.ts';
 
@@ -41,4 +41,11 @@ function escapeHelp(help: string): string {
 /** Formats the upper bound of a histogram bucket. OpenMetrics requires a decimal point. */
 export function formatBound(bound: number, format: Format): string {
   return format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : formatNumber(bound);
+}
+
+const MILLISECOND_DIGITS = 3;
+
+/** Formats what follows the value of a bucket with an exemplar. Only OpenMetrics has exemplars. */
+export function formatExemplar({ traceId, value, time }: Exemplar): string {
+  return ` # {trace_id="${traceId}"} ${formatNumber(value)} ${time.toFixed(MILLISECOND_DIGITS)}`;
 }

@@ -21,7 +21,7 @@ export interface Family {
   readonly kind: Foldable | 'plain';
   /** Number of series on the page. */
   readonly series: number;
-  /** Whether the last collection was committed. If it was, rows that `visit` does not report do not exist. */
+  /** Whether the last collection was committed. If it was, only the rows that `visit` reports exist. */
   readonly isShown: boolean;
   begin(): void;
   put(slot: number, value: SampleValue, labels: SampleLabels, options?: EmitOptions): void;
@@ -31,8 +31,8 @@ export interface Family {
   /** Hides everything until the next commit. */
   clear(): void;
   /**
-   * Like `clear`, but for a probe that is disabled. Its values are not kept as last values of entities that end, but
-   * its rows can continue later.
+   * Like `clear`, but for a probe that is disabled. If an entity ends afterwards, its values are not kept as last
+   * values. If the probe is enabled again, existing rows do not count as new.
    */
   stop(): void;
   /** Called when the entity of a slot has ended. Its last values stay visible unless new values are added. */

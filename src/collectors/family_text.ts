@@ -1,8 +1,8 @@
 import { addCounters, type Counter } from '#core/counter.ts';
-import type { HistogramValue, MetricDescriptor } from '#probe/metric.ts';
+import type { Exemplar, HistogramValue, MetricDescriptor } from '#probe/metric.ts';
 import type { ScraperView } from './births.ts';
 import type { EntityTable } from './entities.ts';
-import { type Format, formatBound, renderHead } from './exposition.ts';
+import { type Format, formatBound, formatExemplar, renderHead } from './exposition.ts';
 import type { Family } from './family.ts';
 import { LineText, type Scratch } from './line_text.ts';
 import type { SampleValue } from './sample.ts';
@@ -21,6 +21,8 @@ interface LineForm {
   readonly last: Uint8Array;
 }
 
+type VisitLine = (form: LineForm, value: Counter, exemplar: Exemplar | undefined) => void;
+
 /**
  * Text of one metric in one format, which is reused for the next page. While the rows, their order and their labels
  * stay the same, only changed values are updated. Otherwise, the whole text is rewritten.
@@ -30,19 +32,21 @@ export class FamilyText {
   readonly #text: LineText;
   readonly #head: Uint8Array;
   readonly #hasEntity: boolean;
+  readonly #hasExemplars: boolean;
   /**
    * Forms of the lines of a histogram: its buckets in ascending order up to +Inf, the sum, and the count. Other metrics
    * have one form.
    */
   readonly #forms: readonly LineForm[];
   /**
-   * State that the text was written from. It consists of the version of the entity labels, and of the slot, the labels
-   * and the shown buckets of each row.
+   * State that the text was written from. It consists of the version of the entity labels, and of the slot, the labels,
+   * the shown buckets and the exemplars of each row.
    */
   #labelsVersion = -1;
   readonly #slots: number[] = [];
   readonly #labels: (Uint8Array | undefined)[] = [];
   readonly #ranges: number[] = [];
+  readonly #exemplars: HistogramValue['exemplars'][] = [];
   #row = 0;
   #isSame = true;
 
@@ -51,6 +55,7 @@ export class FamilyText {
     this.#text = new LineText(scratch);
     this.#head = encode(renderHead(descriptor, format));
     this.#hasEntity = descriptor.scope !== 'agent';
+    this.#hasExemplars = format === 'openmetrics';
     this.#forms = formsOf(descriptor, format);
   }
 
@@ -86,6 +91,8 @@ export class FamilyText {
     if (!this.#isSame) return;
     if (slot !== this.#slots[row] || labels !== this.#labels[row] || this.#rangeOf(value) !== this.#ranges[row]) {
       this.#isSame = false;
+    } else if (this.#exemplarsOf(value) !== this.#exemplars[row]) {
+      this.#isSame = false;
     } else if (typeof value !== 'object') {
       this.#text.next(value);
     } else {
@@ -100,19 +107,28 @@ export class FamilyText {
     this.#slots.length = 0;
     this.#labels.length = 0;
     this.#ranges.length = 0;
+    this.#exemplars.length = 0;
     family.visit((slot, labels, value) => {
       if (this.#slots.length === 0) this.#text.append(this.#head);
       this.#slots.push(slot);
       this.#labels.push(labels);
       this.#ranges.push(this.#rangeOf(value));
+      this.#exemplars.push(this.#exemplarsOf(value));
       const entity = this.#hasEntity ? entities.labelsOf(slot) : NOTHING;
-      const append = (form: LineForm, line: Counter) => this.#appendLine(form, entity, labels ?? NOTHING, line);
+      const append: VisitLine = (form, line, exemplar) =>
+        this.#appendLine(form, entity, labels ?? NOTHING, line, exemplar);
       if (typeof value === 'object') this.#eachLine(value, append);
-      else append(this.#forms[0] as LineForm, value);
+      else append(this.#forms[0] as LineForm, value, undefined);
     }, view);
   }
 
-  #appendLine({ name, last }: LineForm, entity: Uint8Array, own: Uint8Array, value: Counter): void {
+  #appendLine(
+    { name, last }: LineForm,
+    entity: Uint8Array,
+    own: Uint8Array,
+    value: Counter,
+    exemplar: Exemplar | undefined,
+  ): void {
     const text = this.#text;
     text.append(name);
     let separator = OPEN;
@@ -123,7 +139,7 @@ export class FamilyText {
       separator = COMMA;
     }
     text.append(separator === OPEN ? SPACE : CLOSE);
-    text.appendValue(value);
+    text.appendValue(value, exemplar && encode(formatExemplar(exemplar)));
   }
 
   /** Encodes the range of shown buckets as one number. */
@@ -132,17 +148,23 @@ export class FamilyText {
     return value.shown.first * RANGE_BASE + value.shown.last;
   }
 
-  #eachLine({ counts, sum, shown }: HistogramValue, line: (form: LineForm, value: Counter) => void): void {
+  #exemplarsOf(value: SampleValue): HistogramValue['exemplars'] {
+    return this.#hasExemplars && typeof value === 'object' ? value.exemplars : undefined;
+  }
+
+  #eachLine(value: HistogramValue, line: VisitLine): void {
+    const { counts, sum, shown } = value;
+    const exemplars = this.#exemplarsOf(value);
     const forms = this.#forms;
     const last = this.#descriptor.buckets?.length ?? 0;
     let cumulative: Counter = 0;
     for (let bucket = 0; bucket <= last; bucket++) {
       cumulative = addCounters(cumulative, counts[bucket] ?? 0);
       const isShown = shown === undefined || bucket === last || (bucket >= shown.first && bucket <= shown.last);
-      if (isShown) line(forms[bucket] as LineForm, cumulative);
+      if (isShown) line(forms[bucket] as LineForm, cumulative, exemplars?.[bucket]);
     }
-    line(forms[last + 1] as LineForm, sum);
-    line(forms[last + 2] as LineForm, cumulative);
+    line(forms[last + 1] as LineForm, sum, undefined);
+    line(forms[last + 2] as LineForm, cumulative, undefined);
   }
 }
 

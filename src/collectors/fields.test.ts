@@ -42,7 +42,7 @@ it('only the listed series are collected, at any detail, one by one and by colum
   ]);
   expect((await shown()).sort()).toEqual(['no_port_total ipv6', 'sent_datagrams_total ipv4']);
 
-  // Without a list of fields, all metrics are shown again.
+  // Without a list of fields, the probe shows all metrics again.
   aggregator.removeProbe('udp');
   aggregator.addProbe('udp', udp.metrics, 'full');
   collect();

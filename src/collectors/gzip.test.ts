@@ -6,7 +6,7 @@ import { deflate, gzipMember, textOf } from './gzip.ts';
 
 const CYCLE = freeCycle();
 const TEXT = fc.array(fc.uint8Array({ maxLength: 5_000 }), { maxLength: 6 });
-/** Result of zlib with the option `info`. `bytesWritten` is the number of input bytes that were consumed. */
+/** Result of zlib with the option `info`. `bytesWritten` is the number of consumed input bytes. */
 interface Inflated {
   readonly buffer: Buffer;
   readonly engine: InflateRaw;

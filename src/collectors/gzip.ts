@@ -21,7 +21,7 @@ export interface Deflated {
   readonly length: number;
 }
 
-/** A text, uncompressed or compressed. */
+/** Content of a response, uncompressed or compressed. */
 export type Content = readonly Uint8Array<ArrayBuffer>[] | Deflated;
 
 /**
@@ -47,9 +47,9 @@ export function textOf(content: Content): readonly Uint8Array[] {
 }
 
 /**
- * Joins two texts into a single gzip member, because some clients read only the first member. The second text is
+ * Joins two parts into a single gzip member, because some clients read only the first member. The second part is
  * already compressed.
- * @param first uncompressed text of a few kB
+ * @param first uncompressed part of a few kB
  */
 export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint8Array {
   const tail = Buffer.alloc(TAIL_BYTES);

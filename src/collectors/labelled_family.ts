@@ -10,8 +10,8 @@ import { encode } from './text_writer.ts';
 /** Number of cycles without a sample after which a row is stale. */
 const STALE_CYCLES = 16;
 /**
- * Maximum number of stale counter rows to keep per entity, so that one that reappears continues instead of starting
- * from zero.
+ * Maximum number of stale counter rows to keep per entity. A kept row that reappears continues from its last value
+ * instead of starting from zero.
  */
 const ABSENT_MAX = 256;
 
@@ -33,7 +33,7 @@ export class LabelledFamily implements Family {
   /** Rows that columns write to, by key and slot. The row number may have been reused for another row. */
   readonly #places = new Map<string, number[]>();
   #committed = 0;
-  /** Slots of retired entities, each with the first cycle whose rows count as last values. */
+  /** Slots of retired entities, each with the oldest cycle whose rows stay on the page. */
   readonly #retired = new Map<number, number>();
   /** Rendered labels by key, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
@@ -154,7 +154,7 @@ export class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
-    // A total that is created here consists of values that other rows have shown, so it is not new.
+    // Totals that are created here are sums of values that other rows have already shown, so they are not new.
     this.#fresh.clear();
     return before - this.#count;
   }

@@ -7,8 +7,9 @@ const LINES_FIRST = 8;
 const GROWTH = 1.5;
 /** A buffer is shrunk if its size exceeds the size of the text by more than this factor. */
 const ROOM = 4;
+const NOTHING = new Uint8Array();
 
-/** Temporary buffer for text that moves. All texts of a page share one buffer. */
+/** Temporary buffer for text that is moved. All families of a page share one buffer. */
 export class Scratch {
   bytes = new Uint8Array(BYTES_FIRST);
   readonly number = new Uint8Array(NUMBER_BYTES_MAX);
@@ -21,7 +22,7 @@ export class Scratch {
 
 /**
  * Lines that each end in a value and are updated in place. A new value with as many digits as the old value overwrites
- * it. If the length of a value changes, the text that follows moves.
+ * it. If the length of a value changes, the text after it is moved.
  */
 export class LineText {
   readonly #scratch: Scratch;
@@ -29,8 +30,8 @@ export class LineText {
   #length = 0;
   #lines = 0;
   /**
-   * Position, length and number of the value in each line. NaN stands for a bigint, which is always rewritten because
-   * NaN is not equal to any value.
+   * Position and length of the text of each line's value, and the value itself. NaN stands for a bigint, which is
+   * always rewritten because NaN is not equal to any value.
    */
   #at = new Int32Array(LINES_FIRST);
   #digits = new Uint8Array(LINES_FIRST);
@@ -38,7 +39,7 @@ export class LineText {
   #line = 0;
   /**
    * During a move, the number of bytes of the old text that are already in the scratch buffer (-1 if there is no move),
-   * and the offset of their new position from their old one.
+   * and the number of bytes by which the text after them is shifted.
    */
   #moved = -1;
   #shift = 0;
@@ -61,17 +62,21 @@ export class LineText {
     this.#length += bytes.length;
   }
 
-  /** Appends a value and ends the line. */
-  appendValue(value: Counter): void {
+  /**
+   * Appends a value and ends the line.
+   * @param tail text after the value, which stays if the value changes
+   */
+  appendValue(value: Counter, tail: Uint8Array = NOTHING): void {
     const line = this.#lines++;
     if (line >= this.#at.length) this.#resizeLines(Math.max(LINES_FIRST, this.#at.length * 2));
-    this.#bytes = reserved(this.#bytes, this.#length + NUMBER_BYTES_MAX + 1, this.#length);
+    this.#bytes = reserved(this.#bytes, this.#length + NUMBER_BYTES_MAX + tail.length + 1, this.#length);
     const end = writeNumber(this.#bytes, this.#length, value);
     this.#at[line] = this.#length;
     this.#digits[line] = end - this.#length;
     this.#values[line] = typeof value === 'number' ? value : Number.NaN;
-    this.#bytes[end] = LINE;
-    this.#length = end + 1;
+    this.#bytes.set(tail, end);
+    this.#bytes[end + tail.length] = LINE;
+    this.#length = end + tail.length + 1;
   }
 
   /** Goes back to the first line. */

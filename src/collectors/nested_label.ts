@@ -48,12 +48,12 @@ export class NestedLabel {
   }
 
   /**
-   * Assigns places to the values of this collection.
+   * Selects the values that are shown.
    * @param max limit that replaces the limit of the descriptor
-   * @param promote called for each value that gets a place after it was counted under `*`; its edge competes with the
+   * @param promote called for each value that becomes shown after it was counted under `*`; its edge competes with the
    * given score
    * @param mayLeave whether scrapers have seen all counts of an edge
-   * @returns edges that were shown, but whose values have lost their places
+   * @returns edges that were shown, but whose values are no longer shown
    */
   settle(
     slot: Slot,
@@ -69,10 +69,9 @@ export class NestedLabel {
       value.used = attempt;
     }
     const withdrawn: Edge[] = [];
-    for (const [key, values] of slot.nested) {
+    for (const values of slot.nested.values()) {
       dropUnused(slot, values, attempt);
-      if (values.size === 0) slot.nested.delete(key);
-      const { entered, left } = settle(values.values(), max ?? this.#max, nowMs, ({ own }) => {
+      const { entered, left } = settle(values, max ?? this.#max, nowMs, ({ own }) => {
         const edge = slot.edges.get(own.key);
         return edge?.isShown !== true || mayLeave(edge);
       });
@@ -81,29 +80,37 @@ export class NestedLabel {
         value.bornAtZero = attempt;
         promote(value.own, value.score);
       }
-      withdrawn.push(...left.flatMap(({ own }) => withdraw(slot, own) ?? []));
+      for (const { own } of left) withdrawn.push(...withdraw(slot, own));
       for (const value of values.values()) value.isNew = false;
     }
+    dropEmpty(slot);
     return withdrawn;
+  }
+}
+
+function dropEmpty({ nested }: Slot): void {
+  // Usually, there is nothing to drop, and iterating only over the values does not allocate map entries.
+  for (const { size } of nested.values()) {
+    if (size > 0) continue;
+    for (const [key, values] of nested) if (values.size === 0) nested.delete(key);
+    return;
   }
 }
 
 /** Removes values that have no rows, unless their edge is shown. */
 function dropUnused({ edges }: Slot, values: Map<string, Nested>, attempt: number): void {
-  for (const [key, { used, isShown }] of values) {
-    const holdsPlace = isShown && edges.get(key)?.isShown === true;
-    if (used !== attempt && !holdsPlace) values.delete(key);
+  for (const { own, used, isShown } of values.values()) {
+    if (used === attempt) continue;
+    const holdsPlace = isShown && edges.get(own.key)?.isShown === true;
+    if (!holdsPlace) values.delete(own.key);
   }
 }
 
-/**
- * Removes an edge.
- * @returns the edge if it was shown; otherwise undefined
- */
-function withdraw({ edges }: Slot, { key }: Place): Edge | undefined {
+/** Removes an edge. Returns it if it was shown. */
+function withdraw({ edges }: Slot, { key }: Place): Edge[] {
   const edge = edges.get(key);
   edges.delete(key);
-  if (edge?.isShown !== true) return undefined;
+  if (edge?.isShown !== true) return [];
   edge.isShown = false;
-  return edge;
+  return [edge];
 }

@@ -12,7 +12,7 @@ const BILLION = 1_000_000_000;
 
 /**
  * Writes a number in the notation of both text formats.
- * @param bytes buffer with room for at least {@link NUMBER_BYTES_MAX} bytes from `at` on
+ * @param bytes buffer with at least {@link NUMBER_BYTES_MAX} bytes after `at`
  * @returns position after the number
  */
 export function writeNumber(bytes: Uint8Array, at: number, value: Counter): number {

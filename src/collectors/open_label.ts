@@ -5,7 +5,7 @@ import { addSamples, isReset, type SampleValue } from './sample.ts';
 export const OVERFLOW = '*';
 
 /**
- * Maximum number of collapsed rows to remember after they disappear, so that one that reappears is not counted twice.
+ * Maximum number of collapsed rows to remember after they disappear, so that a row that reappears is not counted twice.
  */
 const REMEMBERED_MAX = 1_024;
 
@@ -32,7 +32,7 @@ interface Slot {
  * Limits the number of values of a metric's open labels for each entity. The first `max` values are shown. All further
  * values are summed under `*`, including a value that happens to be `*`. The sum over all rows stays exact. A counter
  * under `*` never decreases, because the last value of a row that disappears stays in the sum, and a collapsed row
- * stays collapsed even when room becomes available. For a gauge, the first values of each collection are shown.
+ * stays collapsed even when another value disappears. For a gauge, the first values of each collection are shown.
  */
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
@@ -105,8 +105,8 @@ export class OpenLabelLimit {
   }
 
   /**
-   * Halves the limits `level` times. Values beyond the new limit lose their place, and `folds` collapses their rows.
-   * Counters that were collapsed stay collapsed.
+   * Halves the limits `level` times. Values beyond the new limit are no longer admitted, and `folds` collapses their
+   * rows. Counters that were collapsed stay collapsed.
    */
   fold(level: number): void {
     const isMore = level > this.#level;
@@ -127,7 +127,7 @@ export class OpenLabelLimit {
     }
   }
 
-  /** Returns whether a shown row has lost its place. Its value then becomes part of the totals. */
+  /** If a shown row has a value that is no longer admitted, adds the row to the totals and returns true. */
   folds(slotIndex: number, labels: SampleLabels, value: SampleValue): boolean {
     const slot = this.#slot(slotIndex);
     const collapsed = this.#withoutPlace(slot, labels);
@@ -185,7 +185,7 @@ export class OpenLabelLimit {
   }
 
   /**
-   * Admits the label values of a sample. If a value has no place, returns the labels with `*` instead of this value.
+   * Admits the label values of a sample. If the limit is reached, returns the labels with `*` instead of the new value.
    */
   #admit(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
@@ -248,7 +248,7 @@ export class OpenLabelLimit {
     else entry.total = addSamples(entry.total, counted);
   }
 
-  /** Returns the labels with `*` in place of each value that has no place; undefined if all values have a place. */
+  /** Returns the labels with `*` in place of each value that is not admitted; undefined if all values are admitted. */
   #withoutPlace(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name } of this.#open) {

@@ -5,7 +5,7 @@ import type { Family } from './family.ts';
 import { FamilyText } from './family_text.ts';
 import { Scratch } from './line_text.ts';
 
-/** Number of consecutive pages in other formats after which the text of a format is dropped. */
+/** Number of consecutive pages in other formats after which the stored page of a format is dropped. */
 const UNUSED_PAGES = 16;
 
 interface Kept {
@@ -14,7 +14,7 @@ interface Kept {
   page: number;
 }
 
-/** The texts of the last page in each format, which are updated for the next page. */
+/** The last page in each format, by family. It is updated for the next page. */
 export class PageText {
   readonly #entities: EntityTable;
   readonly #scratch = new Scratch();

@@ -2,10 +2,11 @@ import { HOLD_MAX_MS } from './births.ts';
 
 /** Factor by which the score of a waiting candidate must exceed the score of a shown candidate to replace it. */
 const CLEARLY = 2;
-/** Milliseconds for which this lead must last. */
+/** Time in milliseconds for which this lead must last. */
 const LEAD_MS = 120_000;
 /**
- * Milliseconds for which a shown candidate stops growing before it is replaced, so that every scraper sees its counts.
+ * Time in milliseconds for which a shown candidate stops growing before it is replaced, so that every scraper sees its
+ * counts.
  */
 const SEAL_MS = HOLD_MAX_MS;
 /** Half-life of scores in milliseconds. The score of a candidate is its growth, which decays over time. */
@@ -15,11 +16,11 @@ const HALF_LIFE_MS = 600_000;
 export interface Ranked {
   score: number;
   isShown: boolean;
-  /** Time since which the score clearly exceeds that of a shown candidate; undefined if it does not. */
+  /** Time at which the score started to clearly exceed that of a shown candidate; undefined if it does not. */
   leadsSinceMs: number | undefined;
   /**
-   * Time since which the candidate is about to lose its place; undefined if it is not. During this time, its growth is
-   * counted under `*`.
+   * Time at which the candidate was sealed because it is about to lose its place; undefined if it is not sealed. While
+   * it is sealed, its growth is counted under `*`.
    */
   sealedMs: number | undefined;
 }
@@ -29,6 +30,11 @@ export function decayOver(ms: number): number {
   return 0.5 ** (ms / HALF_LIFE_MS);
 }
 
+/** A map or an array of candidates. */
+export interface Candidates<R> {
+  values(): Iterable<R>;
+}
+
 export interface Changes<R> {
   readonly entered: readonly R[];
   readonly left: readonly R[];
@@ -36,20 +42,21 @@ export interface Changes<R> {
 
 /**
  * Assigns `max` places to the candidates with the highest scores. Free places are assigned immediately. A candidate
- * loses its place only to a challenger with a clear and lasting lead, so that noise changes nothing. The candidate is
- * sealed first, and is unsealed if the challenger loses its lead.
+ * loses its place only to a challenger with a clear and lasting lead, so that fluctuations have no effect. The
+ * candidate is sealed first, and is unsealed if the challenger loses its lead.
  *
  * @param mayLeave whether scrapers have seen all counts of a sealed candidate
  */
 export function settle<R extends Ranked>(
-  all: Iterable<R>,
+  all: Candidates<R>,
   max: number,
   nowMs: number,
   mayLeave: (holder: R) => boolean = () => true,
 ): Changes<R> {
+  if (isSettled(all, max)) return UNCHANGED;
   const shown: R[] = [];
   const waiting: R[] = [];
-  for (const one of all) (one.isShown ? shown : waiting).push(one);
+  for (const one of all.values()) (one.isShown ? shown : waiting).push(one);
   shown.sort((a, b) => a.score - b.score);
   waiting.sort((a, b) => b.score - a.score);
   const left = shown.splice(0, Math.max(0, shown.length - max));
@@ -68,6 +75,18 @@ export function settle<R extends Ranked>(
     one.sealedMs = undefined;
   }
   return { entered, left };
+}
+
+const UNCHANGED: Changes<never> = { entered: [], left: [] };
+
+/** Returns whether all candidates have places. If they do, cancels all pending replacements. */
+function isSettled(all: Candidates<Ranked>, max: number): boolean {
+  let shown = 0;
+  for (const { isShown } of all.values()) {
+    if (!isShown || ++shown > max) return false;
+  }
+  for (const one of all.values()) one.sealedMs = undefined;
+  return true;
 }
 
 /**

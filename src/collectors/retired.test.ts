@@ -28,7 +28,7 @@ beforeEach(() => {
 
 type Samples = Readonly<Record<number, number | bigint>>;
 
-/** Runs a collection with these counts by namespace. */
+/** Runs a collection with these counts for each namespace. */
 function collect(plain: Samples, bytes: Readonly<Record<string, number>> = {}, commit = true): void {
   const batch = aggregator.begin('test');
   const emit = batch.emit as LooseEmit;

@@ -4,8 +4,8 @@ import { CELL, type EdgeLayout, type MetricColumns } from './edge_layout.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
 /**
- * Counts of rows. For each row, they consist of the totals of the last collection and the totals of this collection.
- * `grow` replaces the totals of this collection by their growth.
+ * Counts of rows: for each row, the totals of the last collection and the totals of this collection. `grow` replaces
+ * the totals of this collection by their growth.
  */
 export class RowCounts {
   readonly #layout: EdgeLayout;
@@ -57,6 +57,19 @@ export class RowCounts {
     let gain = 0;
     for (const cell of rank) gain += Number(cells.get(block + width + cell) ?? 0);
     return gain;
+  }
+
+  /**
+   * Sets the growth of all counters to zero. Gauges keep their values.
+   * @returns sum of the growth that edges are ranked by, which is 0
+   */
+  rest(block: number): number {
+    const { kinds, width } = this.#layout;
+    for (let cell = 0; cell < width; cell++) {
+      const at = block + width + cell;
+      if (kinds[cell] !== CELL.gauge && !this.#cells.isEmpty(at)) this.#cells.set(at, 0);
+    }
+    return 0;
   }
 
   /** Whether a counter of the row has decreased. */

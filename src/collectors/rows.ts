@@ -9,13 +9,13 @@ const ROWS_FIRST = 16;
 export class Rows {
   /** Slots of the entities, by row. */
   slots = new Int32Array(ROWS_FIRST);
-  /** Last cycle that contained the row, by row. */
+  /** For each row, the last cycle that contained it. */
   cycles = new Int32Array(ROWS_FIRST);
   readonly #keys: string[] = [];
   readonly #labels: Uint8Array[] = [];
   readonly #keeps: boolean[] = [];
   #numbers = new Float64Array(ROWS_FIRST);
-  /** Values that are bigints or histograms, by row. */
+  /** Values that are bigints or histograms, by row number. */
   readonly #others = new Map<number, Exclude<SampleValue, number>>();
   readonly #free: number[] = [];
   #end = 0;

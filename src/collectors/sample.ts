@@ -24,7 +24,8 @@ export function isReset(now: SampleValue, before: SampleValue): boolean {
 
 /** Returns zero, or an empty histogram. */
 export function zeroOf(value: SampleValue): SampleValue {
-  return typeof value === 'object' ? { ...value, counts: value.counts.map(() => 0), sum: 0 } : 0;
+  if (typeof value !== 'object') return 0;
+  return { counts: value.counts.map(() => 0), sum: 0, shown: value.shown };
 }
 
 function countOf(value: SampleValue): Counter {

@@ -1,10 +1,14 @@
 import type { Paths } from '#core/paths.ts';
 import type { PodFilters } from '#core/pod_filter.ts';
 import type { NodeFacts, ProbeContext, ProbeScope } from '#probe/contract.ts';
+import type { SharedNaming } from '#probe/edge_labels.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { HostPods } from '#probe/host_pods.ts';
+import type { L7Provider } from '#probe/l7_use.ts';
 import type { NetnsLife } from '#probe/life.ts';
 import type { Owners } from '#probe/owners.ts';
+import type { PeerNames } from '#probe/peer_names.ts';
+import type { Peers } from '#probe/peers.ts';
 import type { OfferRecord } from '#probe/records.ts';
 import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
 import type { TcpEndsProvider } from '#probe/tcp_ends_use.ts';
@@ -29,6 +33,11 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly life: NetnsLife;
   readonly node: NodeFacts;
   readonly tcpEnds: TcpEndsProvider;
+  readonly l7: L7Provider;
+  readonly peers: Peers;
+  readonly toolSocket: string;
+  readonly naming: SharedNaming;
+  readonly names: PeerNames;
   readonly publish: Publish<EventSet>;
   readonly record: OfferRecord;
   readonly warn: (message: string) => void;
@@ -46,6 +55,11 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
     this.life = context.life;
     this.node = context.node;
     this.tcpEnds = context.tcpEnds;
+    this.l7 = context.l7;
+    this.peers = context.peers;
+    this.toolSocket = context.toolSocket;
+    this.naming = context.naming;
+    this.names = context.names;
     this.publish = publish;
     this.record = record;
     this.warn = warn;

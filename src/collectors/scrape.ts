@@ -1,4 +1,5 @@
 import { Cycle } from '#core/cycle.ts';
+import { withDeadline } from '#core/deadline.ts';
 import type { Aggregator, Batch } from './aggregate.ts';
 import type { ActiveProbe } from './supervisor.ts';
 
@@ -15,7 +16,7 @@ export interface Deadlines {
   readonly cycleMs: number;
 }
 
-/** The limits leave room below the default scrape timeout of Prometheus, which is ten seconds. */
+/** Both limits are below the default scrape timeout of Prometheus, which is ten seconds. */
 const DEADLINES: Deadlines = { probeMs: 1_000, cycleMs: 8_000 };
 
 /** Runs the probes one at a time, each with a deadline, so that no probe can block the page. */
@@ -59,20 +60,14 @@ export class Scrape {
   }
 
   async #attempt(active: ActiveProbe, batch: Batch, cycle: Cycle, deadlineMs: number): Promise<Error | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<Error>((resolve) => {
-      timer = setTimeout(() => resolve(new Error(`took longer than ${Math.round(deadlineMs)} ms`)), deadlineMs);
-    });
     const collection = (async () => active.probe.collect?.(batch.emit, cycle))().then(
       () => undefined,
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     );
     this.#stuck.add(active);
     void collection.then(() => this.#stuck.delete(active));
-    try {
-      return await Promise.race([collection, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return withDeadline(collection, deadlineMs, `took longer than ${Math.round(deadlineMs)} ms`).catch(
+      (late: Error) => late,
+    );
   }
 }

@@ -20,7 +20,7 @@ const PROBE_OR_DISCOVERY = {
 } as const;
 const PROGRAM = { help: 'Name of the BPF program.', example: 'packet_drop', max: 64 } as const;
 
-/** Only a few buckets, because each probe on each node has all of them. The mean is exact regardless of the buckets. */
+/** There are few buckets, because every probe on every node exports all of them. The mean is exact regardless. */
 const COLLECT_SECONDS = [0.001, 0.01, 0.1, 1] as const;
 const SCRAPE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] as const;
 
@@ -44,7 +44,7 @@ export const SELF_METRICS = defineMetrics({
     source: 'agent',
     labels: {
       probe: PROBE_OR_DISCOVERY,
-      hook: { help: 'Hook, as libbpf names it.', example: 'tp_btf/kfree_skb', max: 64 },
+      hook: { help: 'Hook, as named by libbpf.', example: 'tp_btf/kfree_skb', max: 64 },
       kind: { help: 'Kind of the hook.', example: 'tp_btf', max: 16 },
     },
   },
@@ -87,7 +87,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_missed_total',
-    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU; they are missing from all counts.',
+    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU; they are missing from all counts. Closed TCP sockets that `tcp_end` misses are counted by `tcp_end_again`, and those that both miss by `tcp_end_third`.',
     source: 'bpf_prog_info.recursion_misses',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -100,7 +100,7 @@ export const SELF_METRICS = defineMetrics({
     labels: {
       probe: PROBE_OR_DISCOVERY,
       cause: {
-        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: the start was not seen, or did not fit; no_netns: no namespace, for example a packet without device and socket.',
+        help: 'map_full: there were more namespaces, reasons or devices than the map holds; untracked: the start was not seen, or there was no space to record it; no_netns: the namespace is unknown, for example that of a packet without device and socket.',
         values: ['map_full', 'untracked', 'no_netns'],
       },
     },
@@ -109,7 +109,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_departed_total',
-    help: 'Counts of the BPF programs of the probe for Pods and namespaces that have left the page, or ended before they were on it. With these and the waiting counts, all rows add up to everything that was counted.',
+    help: 'Counts of the BPF programs of the probe for Pods and namespaces that are no longer exported, or ended before they were exported. With these and the waiting counts, all rows add up to everything that was counted.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -126,7 +126,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'bytes',
     name: 'netsonde_bpf_map_bytes',
-    help: 'Kernel memory of the BPF map.',
+    help: 'Kernel memory used by the BPF map.',
     source: '/proc/self/fdinfo memlock',
     labels: { map: { help: 'Name of the map.', example: 'packet_drops', max: 128 } },
   },
@@ -135,7 +135,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'histogram',
     unit: 'seconds',
     name: 'netsonde_scrape_seconds',
-    help: 'Time that the kernel thread took for a page, including discovery, all probes and rendering.',
+    help: 'Time that the kernel thread took to produce a metrics response, including discovery, all probes and rendering.',
     source: 'agent',
     labels: {},
     buckets: SCRAPE_SECONDS,
@@ -160,9 +160,9 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_entities',
-    help: 'Live entities that metrics can belong to.',
+    help: 'Live entities to which metrics can be attributed.',
     source: 'agent',
-    labels: { kind: { help: 'Kind of the entity.', values: ['node', 'pod', 'container', 'netns', 'process'] } },
+    labels: { kind: { help: 'Kind of entity.', values: ['node', 'pod', 'container', 'netns', 'process'] } },
   },
   retired: {
     ...agent,
@@ -176,7 +176,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_dropped_total',
-    help: 'Dead entities whose last values were dropped early, because dead entities may take only a share of the page.',
+    help: 'Dead entities whose last values were dropped early because the number of exported dead entities is limited.',
     source: 'agent',
     labels: {},
   },
@@ -184,7 +184,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_passed_over_total',
-    help: 'Dead containers and named namespaces outside of Pods, on a Kubernetes node, whose last values are not shown because they lost nothing.',
+    help: 'Dead containers and named namespaces outside of Pods on a Kubernetes node whose last values are not shown because they lost nothing.',
     source: 'agent',
     labels: {},
   },
@@ -200,7 +200,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_discovery_reader_info',
-    help: 'How processes and their Pods are found: pass, by a BPF iterator; files, by reading /proc.',
+    help: 'How processes and their Pods are found: by a BPF program that walks the tasks (pass), or by reading /proc (files).',
     source: 'agent',
     labels: { reader: { help: 'Source of the processes.', values: ['pass', 'files'] } },
   },
@@ -216,7 +216,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_label_overflow_total',
-    help: 'Samples with a label value over the limit, which was collapsed into `*`.',
+    help: 'Samples whose label value was folded into `*` because the label had too many values.',
     source: 'agent',
     labels: {
       metric: { help: 'Name of the metric.', example: 'netsonde_netdev_received_bytes_total', max: 512 },
@@ -227,7 +227,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_page_series',
-    help: 'Series of all probes on the page, without those of the agent itself.',
+    help: 'Number of exported series of all probes, excluding those of the agent itself.',
     source: 'agent',
     labels: {},
   },
@@ -235,7 +235,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_page_series_limit',
-    help: 'Limit of the series of all probes on the page (`limits.series`).',
+    help: 'Maximum number of exported series of all probes (`limits.series`).',
     source: 'agent',
     labels: {},
   },
@@ -243,11 +243,11 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_page_series_folded_total',
-    help: 'Series folded into `*` because the page would have exceeded `limits.series`.',
+    help: 'Series folded into `*` because the response would have exceeded `limits.series`.',
     source: 'agent',
     labels: {
       what: {
-        help: 'Kind of the labels. Edges are folded first, then values of other open labels.',
+        help: 'Kind of label. Edges are folded first, then values of other open labels.',
         values: ['edges', 'labels'],
       },
     },
@@ -256,11 +256,11 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_source_errors_total',
-    help: 'Failed reads of the kernel, whose data was dropped.',
+    help: 'Failed reads of kernel data, whose data is missing from the response.',
     source: 'agent',
     labels: {
       source: { help: 'Name of the reader.', example: 'procfs', max: 16 },
-      path: { help: 'File below a process of /proc, or kind of the request.', example: 'net/dev', max: 64 },
+      path: { help: 'File in the /proc directory of a process, or kind of request.', example: 'net/dev', max: 64 },
     },
   },
 });

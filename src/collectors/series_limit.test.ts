@@ -13,7 +13,7 @@ const base = { help: 'Test.', source: 'test', scope: 'pod', detail: 'core' } as 
 const peer = { help: 'Peer.', example: 'web', joint: BOUND } as const;
 const open = (max: number) => ({ help: 'Open.', example: 'x', max }) as const;
 
-/** Metrics of a probe with edges, closed labels and open labels. */
+/** Metrics of a probe that has edges, labels with a fixed set of values, and labels with arbitrary values. */
 const metrics = defineMetrics({
   plain: { ...base, type: 'counter', name: 'netsonde_plain_total', labels: {} },
   bytes: { ...base, type: 'counter', name: 'netsonde_edge_bytes_total', labels: { peer } },
@@ -85,7 +85,7 @@ beforeEach(() => {
   aggregator.entities.set(entities(PODS));
 });
 
-/** Runs a collection in which each counter has increased `round` times. */
+/** Runs a collection in which each counter has been increased `round` times. */
 function collect(round: number, devices = DEVICES, rows?: readonly Flow[]): void {
   const batch = aggregator.begin('test');
   const emit = batch.emit as LooseEmit;

@@ -4,7 +4,7 @@ import type { Family, Foldable } from './family.ts';
 const LEVELS = 12;
 /** Fraction of the limit that the page must stay below before a fold is reverted. */
 const ROOM = 0.9;
-/** Milliseconds for which the page must stay below this fraction. */
+/** Time in milliseconds for which the page must stay below this fraction before a fold is reverted. */
 const ROOM_MS = 600_000;
 
 /** Order in which kinds of labels are folded. Folds are reverted in the opposite order. */
@@ -31,7 +31,7 @@ export class SeriesLimit {
     return this.#max;
   }
 
-  /** Sets the limit. If it is higher than before, all folds are reverted in the second collection from now. */
+  /** Sets the limit. If it is raised, all folds are reverted in the collection after the next one. */
   set max(max: number) {
     if (max > this.#max) for (const kind of ORDER) this.#levels[kind] = 0;
     this.#max = max;
@@ -67,8 +67,8 @@ export class SeriesLimit {
   }
 
   /**
-   * Reverts one fold for the next collection, if the page has had room for twice as many series of that kind for long
-   * enough. Returns whether it has.
+   * Reverts one fold for the next collection if, for at least {@link ROOM_MS}, the page would have had room for twice
+   * as many series of that kind. Returns whether a fold was reverted.
    */
   #unfolds(counts: Record<Foldable | 'all', number>, nowMs: number): boolean {
     const kind = [...ORDER].reverse().find((candidate) => this.#levels[candidate] > 0);

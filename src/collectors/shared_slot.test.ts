@@ -59,7 +59,7 @@ it.each([
   const both = ['of_namespace_total dns 5', 'of_sockets_total dns 3'];
   expect(await collect([[MADE, 5]], [[SHARED, 3]])).toEqual(both);
   expect(aggregator.entities.shadowed).toBe(0);
-  // The Pod has several namespaces, of which the first one is shown.
+  // Only the first of the Pod's own namespaces is shown.
   aggregator.entities.set([node, dns(MADE), dns(MADE_LATER), dns(SHARED)]);
   const many: [NetnsId, number][] = [
     [MADE, 5],

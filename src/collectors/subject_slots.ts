@@ -8,7 +8,7 @@ export const UNKNOWN = -2;
 
 const SLOTS_FIRST = 16;
 
-/** Slots of the subjects of columns. Columns of a collection that have the same subjects share one lookup. */
+/** Looks up the slots of subjects. Columns of a collection that have the same list of subjects share one lookup. */
 export class SubjectSlots {
   readonly #entities: EntityTable;
   #slotOf: (subject: NetnsId) => number = () => NOBODY;

@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ProbeStatus } from '#api/probes.ts';
 import type { ProbeState } from '#api/words.ts';
-import { withDeadline } from '#core/deadline.ts';
+import { withRunningDeadline } from '#core/deadline.ts';
 import { NotYet, Unsupported } from '#core/reader.ts';
 import type { AnyProbe, DesiredProbe, ProbeContext, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
@@ -21,7 +21,7 @@ export function programReports(programs: readonly ProgramStatus[]): ProbeStatus[
   return programs.map((program) => ({ ...program, runs: Number(program.runs), missed: Number(program.missed) }));
 }
 
-/** A running probe, in the form that the scrape uses. */
+/** A running probe, with the properties that a scrape needs. */
 export interface ActiveProbe {
   readonly name: string;
   readonly probe: RunningProbe<MetricSet>;
@@ -39,20 +39,24 @@ export interface SupervisorOptions {
   /** @param rules record rules of the configuration; undefined for a probe without records */
   readonly record: (probe: string, rules: RecordRules | undefined) => OfferRecord;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Milliseconds before the first retry of a failed probe. They are doubled for each further retry. */
+  /** Delay in milliseconds before the first retry of a failed probe. It doubles with each further retry. */
   readonly retryFirstMs?: number;
-  /** Milliseconds before the first retry of a probe that exceeded its budget. */
+  /** Delay in milliseconds before the first retry of a probe that exceeded its budget. */
   readonly budgetPauseFirstMs?: number;
   readonly budgetEveryMs?: number;
   readonly lookEveryMs?: number;
   /** Returns why the run times of BPF programs are not measured; undefined if they are. */
   readonly runTimesMissing?: () => string | undefined;
+  /**
+   * Maximum number of milliseconds until a probe has opened. Time in which the verifier blocks the thread does not count.
+   */
+  readonly openMs?: number | undefined;
 }
 
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 const OPEN_DEADLINE_MS = 30_000;
-/** Milliseconds between checks for a missing feature that may become available. Each check reads a file. */
+/** Interval in milliseconds between checks for a missing feature that may become available. Each check reads a file. */
 const LOOK_EVERY_MS = 10_000;
 const BUDGET_EVERY_MS = 10_000;
 const BUDGET_PAUSE_FIRST_MS = 30_000;
@@ -100,7 +104,7 @@ interface Instance {
 class Slot {
   readonly #definition: AnyProbe;
   readonly #options: SupervisorOptions;
-  /** Whether the probe has metrics of Pods. */
+  /** Whether the probe has per-Pod metrics. */
   readonly #isOfPods: boolean;
   #desired: DesiredProbe | undefined;
   #instance: Instance | undefined;
@@ -114,7 +118,7 @@ class Slot {
   #moving: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs: number;
-  /** How the probe exceeded its budget, so that it has to be closed; undefined if it did not. */
+  /** How the probe exceeded its budget, which is why it must be closed; undefined if it is within its budget. */
   #exceeded: string | undefined;
   #budgetPauseMs: number;
   #collectSeconds: number | null = null;
@@ -181,10 +185,7 @@ class Slot {
     };
   }
 
-  /**
-   * Takes one step at a time until the desired state is reached. If the desired state changes in the meantime, the next
-   * step follows the change.
-   */
+  /** Moves toward the desired state one step at a time. A step always follows the latest desired state. */
   #move(): Promise<void> {
     this.#moving ??= this.#steps().finally(() => {
       this.#moving = undefined;
@@ -221,12 +222,13 @@ class Slot {
       record: record(name, desired.settings.records),
       warn,
     });
+    const { openMs = OPEN_DEADLINE_MS } = this.#options;
     try {
       const opening = this.#definition.open(scope, this.#options.sources, desired.settings);
-      const probe: RunningProbe<MetricSet> = await withDeadline(
+      const probe: RunningProbe<MetricSet> = await withRunningDeadline(
         opening,
-        OPEN_DEADLINE_MS,
-        `did not open within ${OPEN_DEADLINE_MS / 1000} s`,
+        openMs,
+        `did not open within ${openMs / 1000} s`,
       );
       const fields = desired.fields && new FieldChoice(metrics, desired.fields);
       this.#options.aggregator.addProbe(name, metrics, desired.detail, kind === 'ebpf', fields);
@@ -314,7 +316,7 @@ class Slot {
 
   async #close(instance: Instance): Promise<void> {
     this.#enter('stopping', '');
-    // If the probe ran for longer than the next pause would last, its pauses start again with the shortest one.
+    // If the probe ran for longer than its next pause would last, the backoff restarts with the shortest pause.
     const first = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
     if (performance.now() - instance.openedMs > this.#budgetPauseMs) this.#budgetPauseMs = first;
     this.#options.aggregator.removeProbe(this.name);

@@ -58,13 +58,29 @@ export class AgentClient {
    * @throws if the agent cannot be reached or refuses the request, or if the connection is lost
    */
   async *lines(path: string, query: Query, signal: AbortSignal): AsyncGenerator<string> {
-    let response: Response | undefined;
+    let lines: AsyncGenerator<string>;
     try {
-      response = await this.#ask(path, query, signal);
+      lines = await this.subscribe(path, query, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error;
+    }
+    yield* lines;
+  }
+
+  /**
+   * Requests a stream, and returns its lines once the agent has accepted the request. Lines end as in {@link lines}.
+   * @throws if the agent cannot be reached or refuses the request
+   */
+  async subscribe(path: string, query: Query, signal: AbortSignal): Promise<AsyncGenerator<string>> {
+    return this.#linesOf(await this.#ask(path, query, signal), signal);
+  }
+
+  async *#linesOf(response: Response, signal: AbortSignal): AsyncGenerator<string> {
+    try {
       yield* linesOf(response);
     } catch (error) {
       if (signal.aborted) return;
-      if (response === undefined) throw error;
       throw new Error(
         `lost the connection to the agent at ${this.#socketPath ?? new URL(this.#base).host}: ${(error as Error).message}`,
       );

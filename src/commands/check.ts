@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import { setTimeout as wait } from 'node:timers/promises';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import type { ProbeStatus } from '#api/probes.ts';
 import { ConfigError } from '#config/faults.ts';
@@ -9,11 +10,14 @@ import { OBJECTS } from '#core/assets.ts';
 import { inertJson, visibleLines } from '#core/inert.ts';
 import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
+import { newToolSocket } from '#core/tool_socket.ts';
 import { Files } from '#files/files.ts';
 import { webFileFault } from '#http/web_file.ts';
 import { Kernel } from '#kernel/kernel.ts';
+import type { AnyProbe } from '#probe/contract.ts';
 import type { HookStatus } from '#probe/hooks.ts';
 import { PROBES } from '#probes/index.ts';
+import { probesWith } from './enabled_probes.ts';
 import { NODE_OPTIONS, nodeLabelsOf, parseOptions, pathsOf } from './options.ts';
 import { renderTable } from './table.ts';
 
@@ -21,6 +25,7 @@ interface CheckOptions {
   readonly configFile: string | undefined;
   readonly paths: Paths;
   readonly nodeLabels: Labels;
+  readonly probes: readonly AnyProbe[];
   readonly strict: boolean;
   readonly json: boolean;
   readonly webConfigFile: string | undefined;
@@ -53,6 +58,7 @@ export async function runCheck(args: readonly string[]): Promise<number> {
     configFile: values.config,
     paths: pathsOf(values),
     nodeLabels: nodeLabelsOf(values['node-label']),
+    probes: probesWith(values.enable),
     strict: values.strict === true,
     json: values.json === true,
     webConfigFile: values['web.config.file'],
@@ -70,11 +76,12 @@ async function check({
   configFile,
   paths,
   nodeLabels,
+  probes,
   strict,
   json,
   webConfigFile,
 }: CheckOptions): Promise<CheckOutcome> {
-  const reader = new ConfigReader(PROBES);
+  const reader = new ConfigReader(probes);
   let config = reader.defaults;
   if (configFile !== undefined) {
     const content = await readContent(new Files(), configFile);
@@ -91,11 +98,14 @@ async function check({
   const webFault = webConfigFile === undefined ? undefined : await webFileFault(new Files(), webConfigFile);
   if (webFault !== undefined) return { text: webFault, exitCode: 1 };
   await using kernel = await Kernel.open(
-    { paths, objects: OBJECTS, node: '', kubernetes: false },
+    { paths, objects: OBJECTS, node: '', kubernetes: false, toolSocket: newToolSocket() },
     { probes: PROBES, events: () => undefined, records: () => undefined, log: () => undefined },
   );
   await kernel.configure(desiredProbes(config), config.bpfStats);
+  await untilStarted(kernel);
   await kernel.page('text');
+  // A probe that failed may have been opened again during the collection.
+  await untilStarted(kernel);
   const report: CheckReport = {
     kernel: release(),
     probes: [kernel.discovery(), ...kernel.probes()].map(({ name, state, reader, reason }) => ({
@@ -111,6 +121,21 @@ async function check({
     text: json ? inertJson(JSON.stringify(report, undefined, 2)) : tables(report),
     exitCode: report.probes.some(({ state }) => bad.has(state)) ? 1 : 0,
   };
+}
+
+/**
+ * Maximum time of the wait. The supervisor gives up a probe earlier, but the verifier blocks its thread, for minutes
+ * under emulation.
+ */
+const START_MS = 180_000;
+const LOOK_MS = 100;
+
+/** Waits until the verifier has accepted or refused the programs of all probes. */
+async function untilStarted(kernel: Kernel): Promise<void> {
+  const deadlineMs = performance.now() + START_MS;
+  while (kernel.probes().some(({ state }) => state === 'starting') && performance.now() < deadlineMs) {
+    await wait(LOOK_MS);
+  }
 }
 
 /** Renders a table of the probes and a table of the hooks. */

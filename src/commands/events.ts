@@ -1,21 +1,15 @@
 import type { EventSummary } from '#api/events.ts';
-import { inertJson, visible } from '#core/inert.ts';
-import {
-  type AgentAddress,
-  AgentClient,
-  ownerText,
-  parseJson,
-  podQuery,
-  readFormat,
-  untilStopped,
-} from './agent_client.ts';
+import { inertJson } from '#core/inert.ts';
+import { type AgentAddress, AgentClient, ownerText, podQuery, readFormat, untilStopped } from './agent_client.ts';
 import { AGENT_OPTIONS, parseOptions } from './options.ts';
+import { lineFormat, timeText } from './record_lines.ts';
 
 interface EventsOptions extends AgentAddress {
   readonly probe?: string | undefined;
   readonly type?: string | undefined;
   /** Name of the Pod, as `namespace/name` or `name`. */
   readonly pod?: string | undefined;
+  readonly connection?: string | undefined;
   readonly since?: string | undefined;
   readonly follow: boolean;
   readonly output: 'json' | 'text';
@@ -30,15 +24,17 @@ export async function runEvents(args: readonly string[]): Promise<number> {
     probe: { type: 'string', multiple: true },
     type: { type: 'string', multiple: true },
     pod: { type: 'string' },
+    connection: { type: 'string' },
     output: { type: 'string', short: 'o', default: 'text' },
   });
-  const { url, follow, since, pod } = values;
+  const { url, follow, since, pod, connection } = values;
   await showEvents(
     {
       url,
       follow,
       since,
       pod,
+      connection,
       output: readFormat(values.output),
       tokenFile: values['token-file'],
       socketPath: values['api-socket'],
@@ -61,29 +57,21 @@ export async function showEvents(
   print: (text: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const { probe, type, pod, since, follow } = options;
+  const { probe, type, pod, connection, since, follow } = options;
   const client = await AgentClient.open(options);
-  const query = { probe, type, ...podQuery(pod), since, follow: String(follow) };
+  const query = { probe, type, ...podQuery(pod), connectionId: connection, since, follow: String(follow) };
   const show = options.output === 'json' ? inertJson : await lineText();
   for await (const line of client.lines('/api/v1/events', query, signal)) print(`${show(line)}\n`);
 }
 
-const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
-
-/**
- * Returns a function that formats an event as one line. An event that this version cannot parse, because the agent has
- * a different version, is shown as received. The schema is loaded here, because other commands do not need it.
- */
+/** Returns a function that formats a record as one line. The schema is loaded here, because others do not need it. */
 async function lineText(): Promise<(line: string) => string> {
   const { EVENT_SUMMARY } = await import('#api/events.ts');
-  return (line) => {
-    const { data } = EVENT_SUMMARY.safeParse(parseJson(line));
-    return visible(data === undefined ? line : textOf(data));
-  };
+  return lineFormat(EVENT_SUMMARY, textOf);
 }
 
 /** Formats the time, severity, owner, type and message. */
 function textOf({ time, namespace, pod, type, severity, message, count }: EventSummary): string {
   const times = count === undefined ? '' : ` (${count} times)`;
-  return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${ownerText(namespace, pod)} ${type}: ${message}${times}`;
+  return `${timeText(time)} ${severity} ${ownerText(namespace, pod)} ${type}: ${message}${times}`;
 }

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { growthBetween } from '#api/flow_rates.ts';
 import type { EdgeSummary, FlowsSummary } from '#api/flows.ts';
+import { NO_REQUESTS } from '#api/request_rates.ts';
 import { ACTIVE } from '#core/inert.ts';
-import { growthOf } from './flow_rates.ts';
 import { flowTable } from './flow_table.ts';
 
 const ALL = { columns: Number.POSITIVE_INFINITY, lines: Number.POSITIVE_INFINITY };
@@ -16,6 +17,10 @@ function edge(more: Partial<EdgeSummary> = {}): EdgeSummary {
     netns: '2',
     role: 'client',
     peer: '10.0.0.7',
+    peerKind: 'unknown',
+    peerNamespace: '',
+    peerName: '',
+    dnsNames: [],
     port: 5_432,
     open: 3,
     connections: 1_200,
@@ -25,6 +30,7 @@ function edge(more: Partial<EdgeSummary> = {}): EdgeSummary {
     sentSegments: 1_000,
     retransmittedSegments: 15,
     roundTripSeconds: 0.0005,
+    roundTripCount: 4,
     ...more,
   };
 }
@@ -46,6 +52,24 @@ shop/web                   client  fd00:1234:5678:9abc:def0:1234:5678:9abc  5432
 shop/cart-7d4b9c6f5-x2k9q  client  10.0.0.7                                 5432     3   1.2k       0                1.5%    1M  2.5k  500us
 node                       server  10.0.0.7                                 9100     3   1.2k       0                   -    1M  2.5k      -
 `);
+});
+
+it('shows the names of peers, or their addresses where they have none or on request', () => {
+  const edges = [
+    edge({ port: 1, peerKind: 'service', peerNamespace: 'shop', peerName: 'db' }),
+    edge({ port: 2, peerKind: 'external', peerName: 'datacenter' }),
+    edge({ port: 3, peerKind: 'external', peerName: '' }),
+    edge({ port: 4, peerKind: 'self' }),
+    edge({ port: 5, peerKind: null }),
+    edge({ port: 6, peerKind: 'external', dnsNames: ['pay.example', 'api.example'] }),
+  ];
+  const peers = (addresses: boolean) =>
+    flowTable(answer(edges), undefined, { ...ALL, addresses })
+      .split('\n')
+      .slice(2)
+      .flatMap((line) => line.split(/ {2,}/)[2] ?? []);
+  expect(peers(false)).toEqual(['shop/db', 'datacenter', '10.0.0.7', 'self', '10.0.0.7', 'pay.example (+1)']);
+  expect(peers(true)).toEqual(edges.map(() => '10.0.0.7'));
 });
 
 it('fits 80 columns: drops what is least important, and cuts names in the middle', () => {
@@ -83,7 +107,7 @@ describe('rates', () => {
     const restarted = edge({ sentBytes: 8, connections: 1 });
     const later = answer([fresh, restarted], { collectedAt: SECOND });
     const countsOf = (earlier: FlowsSummary, port: number) =>
-      growthOf(earlier, later).find((row) => row.edge.port === port)?.counts;
+      growthBetween(earlier, later).find((row) => row.edge.port === port)?.counts;
     expect(countsOf(before, 81)).toMatchObject({ sentBytes: 400 });
     expect(countsOf(before, 5_432)).toMatchObject({ sentBytes: 8, connections: 1 });
     expect(countsOf({ ...before, omitted: 1 }, 81)).toBeUndefined();
@@ -101,9 +125,11 @@ describe('rates', () => {
     });
     fc.assert(
       fc.property(totals, totals, (earlier, later) => {
-        const [row] = growthOf(answer([edge(earlier)]), answer([edge(later)], { collectedAt: SECOND }));
-        const { failed, ...counts } = row?.counts ?? { failed: { none: -1 } };
-        for (const value of [...Object.values(counts), ...Object.values(failed)])
+        const [row] = growthBetween(answer([edge(earlier)]), answer([edge(later)], { collectedAt: SECOND }));
+        const missing = { failed: { none: -1 }, roundTrips: { count: -1 }, requests: undefined };
+        const { failed, roundTrips, requests, ...counts } = row?.counts ?? missing;
+        expect(requests).toBe(NO_REQUESTS);
+        for (const value of [counts, failed, roundTrips].flatMap((of) => Object.values(of)))
           expect(value).toBeGreaterThanOrEqual(0);
       }),
     );

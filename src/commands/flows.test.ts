@@ -59,6 +59,7 @@ const EDGE = {
   sentSegments: 10,
   retransmittedSegments: 0,
   roundTripSeconds: null,
+  roundTripCount: 0,
   field: 'of a newer agent',
 };
 
@@ -115,7 +116,7 @@ describe('netsonde flows', () => {
       '{"error":"the probe flow is off; switch it on"}',
       'the agent responded with 409: the probe flow is off; switch it on',
     ],
-    [200, '{"edges":[]}', 'the agent has another version: its answer is not understood'],
+    [200, '{"edges":[]}', 'the response cannot be parsed, because the agent has a different version'],
     [404, '{"error":"no such page"}', 'the agent responded with 404: no such page'],
   ])('reports %d %s', async (status, body, message) => {
     respond = (_, response) => void response.writeHead(status).end(body);

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { FlowSummary, FlowsSummary } from '#api/flows.ts';
 import { parseDuration } from '#core/duration.ts';
-import { inertJson, visible } from '#core/inert.ts';
+import { inertJson } from '#core/inert.ts';
 import {
   type AgentAddress,
   AgentClient,
@@ -12,8 +12,11 @@ import {
   readFormat,
   untilStopped,
 } from './agent_client.ts';
-import { flowTable, type TableRoom } from './flow_table.ts';
+import type { TableRoom } from './edge_table.ts';
+import { flowTable } from './flow_table.ts';
 import { AGENT_OPTIONS, parseOptions } from './options.ts';
+import { lineFormat, timeText } from './record_lines.ts';
+import { requestTable } from './request_table.ts';
 
 const PATH = '/api/v1/flows';
 const STREAM = '/api/v1/flows/stream';
@@ -23,7 +26,7 @@ const INTERVAL = '3s';
 const INTERVAL_MIN_MS = 1_000;
 const INTERVAL_MAX_MS = 3_600_000;
 
-/** Where the command prints its output. */
+/** Destination of the command's output. */
 export interface Screen {
   readonly print: (text: string) => void;
   /** Returns the current maximum size of a table. */
@@ -39,6 +42,8 @@ interface FlowsOptions extends AgentAddress {
   readonly intervalMs: number;
   /** Number of tables to print. */
   readonly count: number;
+  /** Whether the tables show requests in place of connections. */
+  readonly requests?: boolean;
 }
 
 /** Runs `netsonde flows`. */
@@ -56,9 +61,12 @@ export async function runFlows(args: readonly string[]): Promise<number> {
     limit: { type: 'string' },
     interval: { type: 'string', default: INTERVAL },
     count: { type: 'string' },
+    addresses: { type: 'boolean', default: false },
+    requests: { type: 'boolean', default: false },
     output: { type: 'string', short: 'o', default: 'text' },
   });
-  const { url, follow, since, peer, port, role, failed, limit } = values;
+  const { url, follow, since, peer, port, role, failed, limit, addresses, requests } = values;
+  if (follow && requests) throw new Error('--requests: a table of totals, which --follow does not show');
   const output = readFormat(values.output);
   const pod = podQuery(values.pod);
   const query = {
@@ -71,7 +79,11 @@ export async function runFlows(args: readonly string[]): Promise<number> {
   };
   const { stdout } = process;
   const isTerminal = stdout.isTTY === true && output === 'text';
-  const screen: Screen = { print: (text) => void stdout.write(text), room: () => roomOf(stdout), isTerminal };
+  const screen: Screen = {
+    print: (text) => void stdout.write(text),
+    room: () => ({ ...roomOf(stdout), addresses }),
+    isTerminal,
+  };
   const options = {
     url,
     tokenFile: values['token-file'],
@@ -79,6 +91,7 @@ export async function runFlows(args: readonly string[]): Promise<number> {
     output,
     intervalMs: readInterval(values.interval),
     count: readCount(values.count, isTerminal),
+    requests,
   };
   const signal = untilStopped();
   if (follow) await followFlows({ ...options, query: { ...query, since } }, screen, signal);
@@ -94,6 +107,7 @@ export async function runFlows(args: readonly string[]): Promise<number> {
  */
 export async function showFlows(options: FlowsOptions, screen: Screen, signal: AbortSignal): Promise<void> {
   const { output, query, intervalMs, count } = options;
+  const tableOf = options.requests === true ? requestTable : flowTable;
   const client = await AgentClient.open(options);
   const { FLOWS_SUMMARY } = await import('#api/flows.ts');
   let earlier: FlowsSummary | undefined;
@@ -103,11 +117,12 @@ export async function showFlows(options: FlowsOptions, screen: Screen, signal: A
     const text = await readUnlessAborted(client, query, signal);
     if (text === undefined) return;
     const { data: answer } = FLOWS_SUMMARY.safeParse(parseJson(text));
-    if (answer === undefined) throw new Error('the agent has another version: its answer is not understood');
+    if (answer === undefined)
+      throw new Error('the response cannot be parsed, because the agent has a different version');
     // Responses that show the same collection contain nothing new.
     if (earlier?.collectedAt === answer.collectedAt) continue;
     screen.print(
-      output === 'json' ? `${inertJson(text)}\n` : onScreen(flowTable(answer, earlier, screen.room()), screen),
+      output === 'json' ? `${inertJson(text)}\n` : onScreen(tableOf(answer, earlier, screen.room()), screen),
     );
     earlier = answer;
     shown++;
@@ -145,26 +160,19 @@ function onScreen(table: string, { isTerminal }: Screen): string {
   return isTerminal ? `${HOME}${table.replaceAll('\n', `${CLEAR_LINE}\n`)}${CLEAR_BELOW}` : table;
 }
 
-const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
-
-/**
- * Returns a function that formats a record as one line. A record that this version cannot parse is shown as received.
- */
+/** Returns a function that formats a record as one line. The schema is loaded here, because others do not need it. */
 async function lineText(): Promise<(line: string) => string> {
   const { FLOW_SUMMARY } = await import('#api/flows.ts');
-  return (line) => {
-    const { data } = FLOW_SUMMARY.safeParse(parseJson(line));
-    return visible(data === undefined ? line : textOf(data));
-  };
+  return lineFormat(FLOW_SUMMARY, textOf);
 }
 
 function textOf({ time, namespace, pod, failed, cause, end, message }: FlowSummary): string {
   const severity = failed ? 'warning' : 'info';
-  return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${ownerText(namespace, pod)} ${cause ?? end ?? ''}: ${message}`;
+  return `${timeText(time)} ${severity} ${ownerText(namespace, pod)} ${cause ?? end ?? ''}: ${message}`;
 }
 
 function roomOf({ isTTY, columns, rows }: NodeJS.WriteStream): TableRoom {
-  // The table is not shortened for programs that read it.
+  // The table is not shortened if the output is not a terminal, because a program may read it.
   const all = Number.POSITIVE_INFINITY;
   return isTTY === true ? { columns, lines: rows } : { columns: all, lines: all };
 }

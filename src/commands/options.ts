@@ -28,6 +28,7 @@ export const NODE_OPTIONS = {
   cgroup: { type: 'string' },
   netns: { type: 'string' },
   'node-label': { type: 'string', multiple: true },
+  enable: { type: 'string', multiple: true },
 } as const;
 
 /**

@@ -5,6 +5,7 @@ import { parseConfigMapRef } from '#config/configmap.ts';
 import { readVersion } from '#core/assets.ts';
 import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from '#http/listen_address.ts';
 import { kubernetesUse, MODES, type Mode } from '#kubernetes/mode.ts';
+import { probesWith } from './enabled_probes.ts';
 import { DEFAULT_STATE, NODE_OPTIONS, nodeLabelsOf, parseOptions, pathsOf } from './options.ts';
 
 /** Runs `netsonde serve` until SIGTERM or SIGINT. */
@@ -51,6 +52,7 @@ export async function runServe(args: readonly string[]): Promise<number> {
     paths: pathsOf(values),
     state: values.state,
     nodeLabels: nodeLabelsOf(values['node-label']),
+    probes: probesWith(values.enable),
     stop: stop.signal,
     log,
   });

@@ -5,8 +5,8 @@ import type { Config } from './schema.ts';
 import type { SectionExpiry } from './section_expiry.ts';
 
 /**
- * Maximum number of milliseconds between checks of the wall clock. Timers follow a monotonic clock, so they do not
- * notice when the wall clock is stepped.
+ * Maximum interval in milliseconds between checks of the wall clock. Timers use a monotonic clock, so they do not react
+ * when the wall clock is stepped.
  */
 const LOOK_EVERY_MS = 10_000;
 

@@ -69,8 +69,8 @@ nodes:
       'nodes["pool=edge"].probes.tcp.stack: unknown key; valid keys: enabled, metrics, detail, fields, for, until, budget',
       'nodes["pool=edge"].probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       `nodes["pool=edge"].probes.packetlos: unknown key (did you mean packetloss?); valid keys: ${PROBES.map(({ name }) => name).join(', ')}`,
-      'nodes["pool=edge"].nodes: unknown key; valid keys: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
-      'nodes["pool="].foo: unknown key; valid keys: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
+      'nodes["pool=edge"].nodes: unknown key; valid keys: detail, bpfStats, probes, labels, peers, external, privacy, limits, events, sinks, log',
+      'nodes["pool="].foo: unknown key; valid keys: detail, bpfStats, probes, labels, peers, external, privacy, limits, events, sinks, log',
       'nodes.bad: 5 is not allowed; allowed: a mapping of keys to values',
       'nodes["pool in edge"]: not a label selector: ( and values at character 9, not "edge"',
     ]);
@@ -229,7 +229,7 @@ describe('garbage of the greatest length of a document', () => {
     ['one key again and again', 'a: 1\n'.repeat(limit / 5)],
     ['aliases', Array.from({ length: 12_000 }, (_, i) => `- &a${i} [*a${Math.max(0, i - 1)}]`).join('\n')],
   ])('%s: readable faults', (_, text) => {
-    // A parser with quadratic complexity would take minutes, so the test would time out.
+    // With a parser of quadratic complexity, this would take minutes and the test would time out.
     const faults = faultsOf(text);
     expect(faults.length).toBeGreaterThan(0);
     expect(faults.length).toBeLessThanOrEqual(101);

@@ -15,6 +15,8 @@ export interface EventsConfig {
   readonly foldMs: number;
   readonly foldBy: FoldBy;
   readonly history: number;
+  /** Whether events name the policies that deny connections. */
+  readonly policies: boolean;
 }
 
 /** Schema of the `events` section, which configures how events are processed before they are sent to the sinks. */
@@ -45,5 +47,13 @@ export const EVENTS = z
       .describe(
         'Number of events to keep in memory for `netsonde events` and `/api/v1/events`, shared equally among the Pods; also the number of records of each other kind.',
       ),
+    policies: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Name the network policy that denies a dropped or timed-out connection. Needs the rights of the component `policies`.',
+      ),
   })
-  .transform(({ limit, fold, foldBy, history }): EventsConfig => ({ limit, foldMs: fold, foldBy, history }));
+  .transform(
+    ({ limit, fold, foldBy, history, policies }): EventsConfig => ({ limit, foldMs: fold, foldBy, history, policies }),
+  );

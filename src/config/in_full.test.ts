@@ -8,7 +8,7 @@ it('writes out the defaults, in the terms of the document', () => {
   const { document } = reader.parse('sinks: { stdout: }');
   expect(document).toMatchObject({
     detail: 'core',
-    peers: 'node',
+    peers: 'services',
     events: { limit: 200, fold: '5s', history: 1_000 },
     sinks: { stdout: { queue: 10_000, queueBytes: '16MiB' } },
     probes: { softirq: { enabled: false, buckets: { from: '1us', to: '100ms' } } },

@@ -2,7 +2,7 @@ import type * as z from 'zod';
 
 type Schema = z.core.$ZodType;
 
-/** Returns the keys of the object schema at a path; empty if the schema there is not that of an object. */
+/** Returns the keys of the object schema at a path; empty if there is no object schema at this path. */
 export function keysAt(schema: Schema, path: readonly PropertyKey[]): readonly string[] {
   let at: Schema | undefined = schema;
   for (const key of path) at = shapeOf(at)?.[String(key)];

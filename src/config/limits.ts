@@ -2,8 +2,8 @@ import * as z from 'zod';
 import { millisecondsBetween } from '#core/duration.ts';
 
 /**
- * Default limit of the series on a page. It is enough for 500 Pods with all metrics, or for 110 Pods with 64 edges of
- * 22 series each (docs/scale.md).
+ * Default limit of the series on a page. It is enough for 400 Pods with all metrics and as many edges as docs/scale.md
+ * assumes.
  */
 const SERIES = 200_000;
 const SERIES_MIN = 1_000;

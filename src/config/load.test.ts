@@ -51,7 +51,7 @@ sinks: { stdout: {} }
     );
     expect(labels).toEqual({ app: 'app.kubernetes.io/name', team: 'team', workload: '@workload' });
     expect(peers).toBe('cluster');
-    expect(reader.defaults).toMatchObject({ labels: {}, peers: 'node' });
+    expect(reader.defaults).toMatchObject({ labels: {}, peers: 'services' });
     expect(reader.parse('labels:').labels).toEqual({});
   });
 });
@@ -98,11 +98,11 @@ log: { level: inf }
       'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
       'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: the name of a reason in the kernel, like TCP_OLD_DATA',
-      'probes.packetloss.evnts: unknown key (did you mean events?); valid keys: enabled, metrics, detail, fields, events, limit, for, until, budget, pods, stack, noLoss',
+      'probes.packetloss.evnts: unknown key (did you mean events?); valid keys: enabled, metrics, detail, fields, events, limit, for, until, budget, pods, stack, tunnels, vxlanPorts, noLoss',
       `probes.packetlos: unknown key (did you mean packetloss?); valid keys: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: unknown key (did you mean stdout?); valid keys: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
-      'foo: unknown key; valid keys: detail, bpfStats, probes, labels, peers, limits, events, sinks, log, nodes',
+      'foo: unknown key; valid keys: detail, bpfStats, probes, labels, peers, external, privacy, limits, events, sinks, log, nodes',
     ]);
   });
 
@@ -161,6 +161,20 @@ log: { level: inf }
     expect(faultsOf(`# ${'x'.repeat(256 * 1024)}`)).toEqual(['the document: longer than 262144 bytes']);
   });
 
+  it('names networks, and reports the error of each', () => {
+    expect(reader.parse('external: { names: { "10.9.0.0/16": datacenter }, by: network }').external).toEqual({
+      names: { '10.9.0.0/16': 'datacenter' },
+      by: 'network',
+    });
+    expect(reader.parse('external:').external).toEqual({ names: {}, by: 'collapse' });
+    expect(faultsOf('external: { names: { "10.9.0.0": a, "10.9.0.0/33": b, "fd00::/8": "{}" }, by: name }')).toEqual([
+      expect.stringContaining('external.names["10.9.0.0"]: "a" is not allowed; allowed: a network in CIDR notation'),
+      expect.stringContaining('external.names["10.9.0.0/33"]: "b" is not allowed; allowed: a network in CIDR notation'),
+      expect.stringContaining('external.names["fd00::/8"]: "{}" is not allowed; allowed: a name of at most 63'),
+      expect.stringContaining('external.by: "name" is not allowed; allowed: one of collapse, network, address'),
+    ]);
+  });
+
   it('reports the error of each label', () => {
     expect(
       faultsOf(
@@ -168,7 +182,7 @@ log: { level: inf }
       ),
     ).toEqual([
       expect.stringMatching(/^labels\.no: \{"a":"b"\} is not allowed; allowed: a string$/),
-      'peers: "all" is not allowed; allowed: one of off, node, cluster',
+      'peers: "all" is not allowed; allowed: one of off, node, services, cluster',
     ]);
     expect(faultsOf('labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner" }')).toEqual([
       'labels.pod: "app" is not allowed; allowed: another name: the label pod exists already',

@@ -2,8 +2,10 @@ import * as z from 'zod';
 import { parseDuration } from '#core/duration.ts';
 import { parsePercent } from '#core/percent.ts';
 import type { PodFilter } from '#core/pod_filter.ts';
+import type { PrivacyRules } from '#core/privacy.ts';
 import { KINDS } from '#core/record_kinds.ts';
 import { Selector } from '#core/selector.ts';
+import type { ExternalConfig } from '#peers/external.ts';
 import { PEERS, type Peers } from '#peers/peer.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { AnyProbe } from '#probe/contract.ts';
@@ -11,9 +13,11 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { type RecordRules, recordsSchema } from '#probe/records.ts';
 import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
+import { EXTERNAL } from './external.ts';
 import { fieldsSchema } from './fields.ts';
 import { LIMITS, type LimitsConfig } from './limits.ts';
 import { podLabelsSchema } from './pod_labels.ts';
+import { PRIVACY } from './privacy.ts';
 import { LOG_LOKI, type LogLokiConfig, type SinksConfig, sinksSchema } from './sinks.ts';
 
 const DETAIL = z.enum(['core', 'full']);
@@ -70,6 +74,8 @@ export interface Config {
   readonly probes: Readonly<Record<string, ProbeConfig>>;
   readonly labels: PodLabels;
   readonly peers: Peers;
+  readonly external: ExternalConfig;
+  readonly privacy: PrivacyRules;
   readonly events: EventsConfig;
   readonly sinks: SinksConfig;
   readonly log: LogConfig;
@@ -196,7 +202,7 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
       ),
     until: textOf(isTimestamp, 'a time with its zone, like 2026-11-21T03:00:00Z')
       .optional()
-      .describe('Time at which the section expires, as if it were absent.'),
+      .describe('Time at which the section expires. It is then ignored.'),
     budget: textOf(isBudget, 'a share of one CPU in percent, from 0.01% to 6400%, like 2%')
       .transform(parsePercent)
       .optional()
@@ -262,7 +268,7 @@ export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string
   );
   return {
     detail: DETAIL.default('core').describe(
-      'Detail of the metrics: `core`, with about 50 to 90 series per Pod, or `full`.',
+      'Detail of the metrics: `core`, with about 60 to 170 series per Pod, or `full`.',
     ),
     bpfStats: z
       .boolean()
@@ -279,10 +285,12 @@ export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string
       ),
     peers: z
       .enum(PEERS)
-      .default('node')
+      .default('services')
       .describe(
-        'Addresses that events resolve to Kubernetes objects: `off` for none, `node` for those of this node and its Pods, `cluster` for all.',
+        'Addresses that the agent resolves to names: `off` for none, `node` for those of this node and its Pods, `services` also for nodes, Services and the Pods behind them, `cluster` for all Pods.',
       ),
+    external: z.preprocess(orDefaults, EXTERNAL).prefault({}).describe('Names of peers outside of the cluster.'),
+    privacy: z.preprocess(orDefaults, PRIVACY).prefault({}).describe('Data of a namespace that is not shown.'),
     ...sections(kinds),
   };
 }

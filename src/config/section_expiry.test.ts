@@ -21,7 +21,7 @@ const reader = new ConfigReader(PROBES);
 const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
-/** Times of the wall clock and the monotonic clock, in milliseconds. */
+/** Time of both clocks, the wall clock and the monotonic clock, in milliseconds. */
 let now: number;
 let monotonic: number;
 let warnings: string[];

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { milliseconds } from '#core/duration.ts';
-import { EVENT_METADATA, FLOW_METADATA, type Kind } from '#core/record_kinds.ts';
+import { EVENT_METADATA, FLOW_METADATA, INCIDENT_METADATA, type Kind, REQUEST_METADATA } from '#core/record_kinds.ts';
 import { size } from '#core/size.ts';
 import { namesTo } from './names_to.ts';
 
-/** The only record kind that a sink receives by default, so that an upgrade never sends more than before. */
+/** The only record kind that a sink receives by default, so that an upgrade never increases what a sink receives. */
 const DEFAULT_KIND: Kind = 'event';
 const QUEUE_RECORDS = 10_000;
 const QUEUE_RECORDS_MAX = 1_000_000;
@@ -171,7 +171,7 @@ const LABEL_LENGTH_MAX = 2_048;
 
 /**
  * Returns the schema of additional Loki labels.
- * @param taken names that the agent uses, so that Loki would rename or reject these labels
+ * @param taken names that the agent itself uses; Loki would rename or reject labels with these names
  */
 function lokiLabels(taken: readonly string[]) {
   const name = z
@@ -261,16 +261,23 @@ export function sinksSchema(kinds: readonly string[]) {
     .describe('Where records are sent.');
 }
 
+const METADATA: Readonly<Partial<Record<Kind, readonly string[]>>> = {
+  flow: FLOW_METADATA,
+  incident: INCIDENT_METADATA,
+  request: REQUEST_METADATA,
+};
+
 /**
- * Returns an error if a label has the same name as structured metadata of flows, which Loki would reject. A sink that
- * does not accept flows may still use these names, as in earlier versions.
+ * Returns an error if a label has the same name as structured metadata of other records than events, which Loki would reject.
+ * A sink that does not accept the kind may still use these names, as in earlier versions.
  */
 function faultOfLabels({ kinds, labels }: { readonly kinds: readonly string[]; readonly labels: object }) {
-  const flow: Kind = 'flow';
-  const taken = FLOW_METADATA.find((name) => Object.hasOwn(labels, name));
-  return kinds.includes(flow) && taken !== undefined
-    ? { path: ['labels', taken], message: `a label other than ${FLOW_METADATA.join(', ')}, which flows have` }
-    : undefined;
+  for (const [kind, names] of Object.entries(METADATA)) {
+    const taken = names.find((name) => Object.hasOwn(labels, name));
+    if (kinds.includes(kind) && taken !== undefined)
+      return { path: ['labels', taken], message: `a label other than ${names.join(', ')}, which ${kind}s have` };
+  }
+  return undefined;
 }
 
 export type SinksConfig = z.output<ReturnType<typeof sinksSchema>>;

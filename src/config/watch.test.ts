@@ -32,7 +32,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const files = new Files();
-/** A clock that does not wait, so that a changed file immediately counts as complete. */
+/** A clock whose sleeps return immediately, so a changed file counts as complete at once. */
 const AT_ONCE: Clock = { now: () => performance.now(), sleep: async () => undefined };
 
 function watching(path: string, initial: FileContent, more: Partial<FileWatcherOptions> = {}): FileWatcher {
@@ -122,7 +122,7 @@ it('does not apply a file that is being written, in whatever pieces, before it i
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'whole');
   const pieces = ['a: 1\n', 'b: 2\n', 'c: 3\n'];
-  // The file changes again whenever the watcher waits for the file to be complete.
+  // Each time the watcher waits for the file to be complete, the file changes again.
   const sleep = async () => {
     const next = pieces.shift();
     if (next !== undefined) appendFileSync(path, next);
@@ -136,7 +136,10 @@ it('takes a file that never stops changing after a while, although it is not com
   const path = join(directory, 'config.yaml');
   writeFileSync(path, '');
   let writes = 0;
-  const sleep = async () => appendFileSync(path, `${++writes}\n`);
+  // A read may still be in progress after the test, when the directory is gone.
+  const sleep = async (_ms: number, signal?: AbortSignal) => {
+    if (!signal?.aborted) appendFileSync(path, `${++writes}\n`);
+  };
   using _watcher = watching(path, { text: '' }, { clock: { ...AT_ONCE, sleep } });
   appendFileSync(path, 'x');
   await eventually(() => expect(texts().length).toBeGreaterThan(0));
@@ -175,7 +178,7 @@ it('takes the good file that comes after one that hung', async () => {
   writeFileSync(join(directory, 'other'), '');
   await eventually(() => expect(JSON.stringify(seen)).toContain('does not respond'));
   hangs = false;
-  // Setting up the watch may also hang, and each path hangs separately, so the write is repeated.
+  // Setting up the watch also hung, and may still be in progress. The write is therefore repeated until it is noticed.
   await eventually(() => {
     writeFileSync(path, 'two');
     expect(texts().at(-1)).toBe('two');

@@ -24,8 +24,8 @@ const UNREST_MAX_MS = 5_000;
  */
 const POLL_MS = 10_000;
 /**
- * Milliseconds between checks while there is no watch. The first check also comes after this time, to detect changes
- * that were made before the watch existed.
+ * Interval in milliseconds between checks while there is no watch. The first check also takes place after this time, to
+ * detect changes that were made before the watch existed.
  */
 const POLL_ALONE_MS = 1_000;
 

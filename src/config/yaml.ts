@@ -4,8 +4,8 @@ import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
 /**
- * Maximum number of errors to report. A text that is not YAML can have an error at each character, and each error takes
- * time.
+ * Maximum number of errors to report. Input that is not YAML can have an error at each character, and reporting each
+ * error takes time.
  */
 const ERRORS_MAX = 50;
 /** Maximum nesting of brackets and braces. It is limited because the YAML library parses them recursively. */
@@ -13,7 +13,7 @@ const DEPTH_MAX = 100;
 
 type Composed = Document.Parsed;
 
-/** The parsed documents of a text. */
+/** All documents of a YAML stream, parsed. */
 export interface Documents {
   readonly documents: readonly Composed[];
   /** Converts an offset to a line and a column, both counted from 1. */
@@ -27,7 +27,7 @@ function unreadable(allowed: string): ConfigError {
 }
 
 /**
- * Parses a text that must contain a single document.
+ * Parses YAML that must consist of a single document.
  * @throws {ConfigError} if the document is invalid, empty or too large
  */
 export function parseYaml(text: string): unknown {
@@ -40,8 +40,8 @@ export function parseYaml(text: string): unknown {
 }
 
 /**
- * Parses all documents of a text in linear time. The library's parseAllDocuments() formats every error with its line,
- * which takes minutes for 100 kB of braces.
+ * Parses all documents of a YAML stream in linear time. The library's parseAllDocuments() formats every error with its
+ * line, which takes minutes for 100 kB of braces.
  * @param merge whether `<<` merges mappings
  * @param documentsMax maximum number of documents; parsing stops after the first document that exceeds it
  */
@@ -67,7 +67,7 @@ export function composeAll(
 }
 
 /**
- * Yields the tokens of a text.
+ * Yields the tokens of a YAML stream.
  * @throws {ConfigError} if brackets and braces are nested too deeply
  */
 function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addressOf, formatEndpoint, formatIp, parseIp, portOf } from './address.ts';
+import { addressOf, formatEndpoint, formatIp, formatIpWords, parseIp, portOf, readIpWords } from './address.ts';
 
 /** Returns sixteen bytes from groups of four hexadecimal digits. */
 function v6(...groups: readonly number[]): Uint8Array {
@@ -26,7 +26,7 @@ describe('formatIp', () => {
       fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (bytes) => {
         const text = formatIp(bytes);
         const mapped = text.includes('.') ? `::ffff:${text}` : text;
-        // The URL parser converts any notation of an address to that of RFC 5952.
+        // The URL parser converts all notations of an address to the one of RFC 5952.
         return isIPv6(mapped) && new URL(`http://[${mapped}]`).hostname === new URL(`http://[${full(bytes)}]`).hostname;
       }),
     );
@@ -83,9 +83,14 @@ describe('parseIp', () => {
     fc.assert(
       fc.property(bytes, (address) => {
         expect(parseIp(formatIp(address))).toBe(formatIp(address));
+        const words = new Uint32Array(4);
+        expect(readIpWords(formatIp(address), words)).toBe(true);
+        expect(formatIpWords(words)).toBe(formatIp(address));
       }),
     );
   });
+
+  it('is not written as words if it is none', () => expect(readIpWords('localhost', new Uint32Array(4))).toBe(false));
 });
 
 describe('an endpoint', () => {

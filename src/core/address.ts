@@ -68,3 +68,35 @@ export function portOf(endpoint: string): number | undefined {
   const end = endpoint.startsWith('[') ? endpoint.indexOf(']') + 1 : addressOf(endpoint).length;
   return endpoint[end] === ':' ? Number(endpoint.slice(end + 1)) : undefined;
 }
+
+const BYTES_V6 = 16;
+/** Third word of an IPv4-mapped address. */
+const MAPPED_WORD = 0xffff;
+
+/**
+ * Writes an IP address as four 32-bit words. An IPv4 address is written in its IPv4-mapped form. Returns false if the
+ * string is not an address.
+ */
+export function readIpWords(text: string, into: Uint32Array): boolean {
+  const ip = parseIp(text);
+  if (ip === undefined) return false;
+  if (!ip.includes(':')) {
+    const [a = 0, b = 0, c = 0, d = 0] = ip.split('.').map(Number);
+    into.set([0, 0, MAPPED_WORD, (a << 24) | (b << 16) | (c << 8) | d]);
+    return true;
+  }
+  const [head = [], tail = []] = ip.split('::').map((part) => part.split(':').filter((group) => group !== ''));
+  const groups = [...head, ...Array.from({ length: 8 - head.length - tail.length }, () => '0'), ...tail];
+  const numbers = groups.map((group) => Number.parseInt(group, 16));
+  for (let word = 0; word < into.length; word++) {
+    into[word] = ((numbers[2 * word] ?? 0) << 16) | (numbers[2 * word + 1] ?? 0);
+  }
+  return true;
+}
+
+/** Formats an address that {@link readIpWords} has written. */
+export function formatIpWords(words: Uint32Array): string {
+  const bytes = new DataView(new ArrayBuffer(BYTES_V6));
+  for (const [index, word] of words.entries()) bytes.setUint32(4 * index, word);
+  return formatIp(new Uint8Array(bytes.buffer));
+}

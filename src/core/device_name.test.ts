@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { deviceName } from './device_name.ts';
 
-/** Any byte that the kernel accepts in a device name. */
+/** Generates all bytes that the kernel accepts in a device name. */
 const bytes = fc.integer({ min: 1, max: 255 }).filter((byte) => byte !== 0x2f && !/\s/.test(String.fromCharCode(byte)));
 const names = fc
   .uint8Array({ minLength: 1, maxLength: 15 })

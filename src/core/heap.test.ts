@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { BurstWatch } from './heap.ts';
+import { MemoryWatch } from './heap.ts';
 
 const looks = (...megabytes: number[]) => {
-  const watch = new BurstWatch();
+  const watch = new MemoryWatch();
   return megabytes.flatMap((resident, index) => (watch.look(resident) ? [index] : []));
 };
 
@@ -22,9 +22,16 @@ it('the next burst is reported again', () => {
   expect(looks(100, 150, 150, 150, 100, 100, 150, 150, 150)).toEqual([3, 8]);
 });
 
-it('neither still memory nor slow growth is a burst', () => {
-  expect(looks(...Array.from({ length: 100 }, (_, index) => 100 * 1.02 ** index))).toEqual([]);
+it('still memory and memory that changes a little is left alone', () => {
+  expect(looks(...Array.from({ length: 300 }, (_, index) => 100 + (index % 5)))).toEqual([]);
   expect(looks(150, 140, 130, 120, 110, 100, 104, 100, 104)).toEqual([]);
+});
+
+it('memory that has grown slowly is returned, at most every sixty looks', () => {
+  const slow = (perLook: number) => looks(...Array.from({ length: 200 }, (_, index) => 100 + perLook * index));
+  // 100 MB have become more than 110 MB; then 115 MB have become more than 126.5 MB.
+  expect(slow(0.15)).toEqual([67, 142]);
+  expect(slow(2)).toEqual([60, 121, 182]);
 });
 
 /**

@@ -11,8 +11,8 @@ export function formatTimeNs(timeNs: bigint): string {
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss'.length;
 
 /**
- * Returns the time of a record in nanoseconds since the epoch, as decimal text, because the value exceeds the safe
- * integers.
+ * Returns the time of a record in nanoseconds since the epoch, as decimal text, because the value exceeds
+ * Number.MAX_SAFE_INTEGER.
  */
 export function timeNsOf({ time }: { readonly time: string }): string {
   const seconds = Date.parse(`${time.slice(0, SECOND_DIGITS)}Z`) / 1_000;

@@ -17,7 +17,7 @@ function parse(cidr: string): Network | undefined {
   return { addresses, prefix };
 }
 
-/** Whether a text is a network in CIDR notation, such as `10.0.0.0/16` or `fd00::/48`. */
+/** Whether a string is a network in CIDR notation, such as `10.0.0.0/16` or `fd00::/48`. */
 export function isNetwork(cidr: string): boolean {
   return parse(cidr) !== undefined;
 }

@@ -1,4 +1,4 @@
-/** Directories in which the agent finds the file systems of the machine. */
+/** Directories where the machine's file systems are mounted. */
 export interface Paths {
   readonly proc: string;
   readonly sys: string;

@@ -15,7 +15,7 @@ export class Unsupported extends Error {
 
 /** Thrown if the machine lacks a feature that may become available while the agent runs, such as a kernel module. */
 export class NotYet extends Unsupported {
-  /** Returns whether the feature is available now. It is cheap and never throws. */
+  /** Returns whether the feature is available now. The check is cheap and never throws. */
   readonly isThere: () => boolean;
 
   constructor(message: string, isThere: () => boolean) {

@@ -32,7 +32,7 @@ export const RIGHTS: readonly RightsSet[] = [
     name: 'packets',
     adds: ['NET_ADMIN'],
     brings:
-      'BPF programs on cgroups and tc, lookups of connection tracking entries, and the nftables changes of the probe `changes`',
+      'BPF programs on cgroups and tc, the peers behind NAT in `flow`, and the nftables changes of the probe `changes`',
   },
   {
     name: 'processes',

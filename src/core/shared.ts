@@ -4,8 +4,8 @@ export interface Lease<T> extends AsyncDisposable {
 }
 
 /**
- * A resource that is opened for its first user and closed after its last user. It is opened and closed by one call at a
- * time, in order.
+ * A resource that is opened for its first user and closed after its last user. Calls that open or close the resource
+ * run one at a time, in the order in which they are made.
  */
 export class Shared<T extends Disposable | AsyncDisposable> {
   readonly #open: () => Promise<T>;

@@ -5,7 +5,7 @@ const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 
 const FORM = /^(\d{1,9})(B|KiB|MiB|GiB)$/;
 
 /** Parses `512KiB` or `64MiB`. Returns bytes, or undefined if the text is not a size. */
-function parseSize(text: string): number | undefined {
+export function parseSize(text: string): number | undefined {
   const [, number, unit = ''] = FORM.exec(text) ?? [];
   return number === undefined ? undefined : Number(number) * (BYTES[unit] ?? 0);
 }

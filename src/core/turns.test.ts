@@ -10,7 +10,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Work that the test finishes in the order in which it started. */
+/** Work that the test completes in the order in which it was started. */
 class Work {
   readonly begun: string[] = [];
   readonly #ends: (() => void)[] = [];

@@ -34,8 +34,8 @@ export class Turns {
   }
 
   /**
-   * Runs a task once it is the owner's turn.
-   * @throws {BusyError} if the turn did not come in time
+   * Runs a task when it is the owner's turn.
+   * @throws {BusyError} if the task waited longer than `waitMs`
    * @throws the signal's reason if the signal is aborted before the turn, or the error of the task
    */
   async run<T>(owner: string, work: () => Promise<T>, options: TurnOptions): Promise<T> {

@@ -1,4 +1,4 @@
-/** Numbers by which edges of the same node are ranked. They are either totals, or the growth over the same time. */
+/** Numbers that determine the rank of an edge: either totals, or increases over the same period. */
 export interface EdgeNumbers {
   readonly failures: number;
   readonly sentSegments: number;

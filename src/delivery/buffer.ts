@@ -35,7 +35,7 @@ export interface RecordBuffer {
 /** Number of removed records at the front of the array after which it is compacted. */
 const COMPACT_AT = 1_024;
 
-/** Holds records in memory. Drops the oldest if it is full, because the newest are the most useful. */
+/** Holds records in memory. A full buffer drops the oldest records, because the newest are the most useful. */
 export class MemoryBuffer implements RecordBuffer {
   readonly failure = '';
   readonly #limits: BatchLimits;
@@ -126,14 +126,4 @@ export class MemoryBuffer implements RecordBuffer {
 
 export function sumBytes(records: readonly LaneRecord[]): number {
   return records.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/** Removes and returns as many records from the front of an array as the limits allow, but at least one. */
-export function cutFront(records: LaneRecord[], { records: recordsMax, bytes: bytesMax }: BatchLimits): LaneRecord[] {
-  let end = 0;
-  for (let bytes = 0; end < records.length && end < recordsMax; end++) {
-    bytes += records[end]?.bytes ?? 0;
-    if (bytes > bytesMax && end > 0) break;
-  }
-  return records.splice(0, end);
 }

@@ -1,6 +1,6 @@
 import type { Source } from './record.ts';
 
-/** Keeps a value for each record kind and probe. */
+/** Stores a value for each record kind and probe. */
 export class Counts<T> {
   readonly #make: () => T;
   readonly #byKind = new Map<string, Map<string, T>>();

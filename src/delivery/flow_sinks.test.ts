@@ -166,5 +166,5 @@ describe('Loki in trouble', () => {
     await way.settled('loki', 20_000);
     expect(flowsAt(way, 'loki')).toMatchObject({ recovered: 40, delivered: 40, pending: 0, dropped: new Map() });
     expect(loki.entries.map(({ line }) => line)).toEqual(makeFlows(40).map((flow) => JSON.stringify(flow)));
-  }, 30_000);
+  });
 });

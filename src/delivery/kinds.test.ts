@@ -6,6 +6,7 @@ import { expect, it } from 'vitest';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { makeEvents } from '../../test/support/event_lines.ts';
 import { EventWay } from '../../test/support/event_way.ts';
+import { readStream } from '../../test/support/incident_streams.ts';
 import { LokiServer } from '../../test/support/loki_server.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { OtlpServer } from '../../test/support/otlp_server.ts';
@@ -31,7 +32,7 @@ it('two kinds: each sink gets those that it asks for, in its own format, also ac
   const kinds = ['event', 'request'];
   const batch = { age: '50ms' };
   const sinks = {
-    // This sink does not specify kinds, so it accepts only events.
+    // This sink does not list record kinds, so it accepts only events.
     file: { path },
     loki: { url: loki.url, kinds, batch, labels: { cluster: 'c1' }, spool: { directory } },
     otlp: { url: otlp.url, kinds: ['request'], batch },
@@ -97,7 +98,7 @@ it('two kinds: each sink gets those that it asks for, in its own format, also ac
     attributes,
   });
   expect(otlp.records[0]?.severity).toBe('info');
-}, 30_000);
+});
 
 it('a sink whose kinds change gets the waiting records, then the new kinds; records that it missed are accounted for', async () => {
   await using loki = await LokiServer.start();
@@ -108,7 +109,7 @@ it('a sink whose kinds change gets the waiting records, then the new kinds; reco
   await way.apply(sink('event'));
   way.send(requests(10, 10));
   way.publish(makeEvents(5));
-  // The sink no longer accepts requests, but must still deliver the requests in its queue.
+  // The sink accepts no new requests, but must deliver those in its queue.
   expect(rowsOf(way, 'loki')).toMatchObject([
     { ...REQUEST, pending: 10 },
     { ...EVENT, pending: 5 },
@@ -127,17 +128,17 @@ it('a sink whose kinds change gets the waiting records, then the new kinds; reco
     dropped: new Map([['not_configured', 10]]),
   });
   expect(loki.entries).toHaveLength(16);
-}, 30_000);
+});
 
 it('names the existing kinds if one is unknown', async () => {
   await expect(EventWay.open({ stdout: { kinds: ['event', 'requests'] } }, KINDS)).rejects.toThrow(
-    'sinks.stdout.kinds.1: "requests" is not allowed; allowed: one of event, flow, request',
+    'sinks.stdout.kinds.1: "requests" is not allowed; allowed: one of event, flow, incident, request',
   );
-  await expect(EventWay.open({ stdout: { kinds: ['request'] } })).rejects.toThrow(
-    'sinks.stdout.kinds.0: "request" is not allowed; allowed: one of event, flow',
+  await expect(EventWay.open({ stdout: { kinds: ['requests'] } })).rejects.toThrow(
+    'sinks.stdout.kinds.0: "requests" is not allowed; allowed: one of event, flow, incident, request',
   );
   await expect(EventWay.open({ stdout: { kinds: [] } })).rejects.toThrow(
-    'sinks.stdout.kinds: [] is not allowed; allowed: at least one of event, flow',
+    'sinks.stdout.kinds: [] is not allowed; allowed: at least one of event, flow, incident, request',
   );
   await expect(EventWay.open({ stdout: { kinds: 'event' } })).rejects.toThrow(
     'sinks.stdout.kinds: "event" is not allowed; allowed: a list',
@@ -153,4 +154,24 @@ it('the log says for each kind what became of its records', async () => {
   await way[Symbol.asyncDispose]();
   expect(way.logged).toEqual(['requests to file: 3 delivered', 'events to file: 0 delivered']);
   expect(readdirSync(folder.path)).toEqual(['all.jsonl']);
+});
+
+it('a sink gets incidents only if its kinds name them, and gets the same events as before', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'kinds-'));
+  const [plain, both] = [join(folder.path, 'events.jsonl'), join(folder.path, 'both.jsonl')];
+  const linesOf = async (file: object, path: string) => {
+    await using way = await EventWay.open({ file });
+    way.publish(readStream('refused'));
+    way.lane[Symbol.dispose]();
+    await way.settled('file');
+    const rows = rowsOf(way, 'file').map(({ kind, probe, delivered }) => `${kind} ${probe} ${delivered}`);
+    return { rows, lines: readFileSync(path, 'utf8').trimEnd().split('\n') };
+  };
+  const events = await linesOf({ path: plain }, plain);
+  const all = await linesOf({ path: both, kinds: ['event', 'incident'] }, both);
+  expect(events.lines).toHaveLength(80);
+  expect(events.rows.join()).not.toContain('incident');
+  expect(all.rows).toEqual([...events.rows, 'incident incidents 1']);
+  expect(all.lines.filter((line) => !line.includes('"type":"incident"'))).toEqual(events.lines);
+  expect(JSON.parse(all.lines.at(-1) ?? '')).toMatchObject({ cause: 'refused', count: 80 });
 });

@@ -19,7 +19,7 @@ export interface Sink {
   close(): Promise<void>;
 }
 
-/** The sink cannot accept records now, but may later. */
+/** Thrown if the sink cannot accept records now, but may accept them later. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable';
   /** Milliseconds that the sink asked the agent to wait; 0 if it did not. */

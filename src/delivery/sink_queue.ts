@@ -76,7 +76,7 @@ export class SinkQueue {
   #failures = 0;
   #retries = 0;
   #reason = '';
-  /** When the current state began, on the wall clock and on a monotonic clock. */
+  /** Start of the current state, on the wall clock and on a monotonic clock. */
   #since = { wallMs: Date.now(), ms: performance.now() };
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
@@ -84,7 +84,7 @@ export class SinkQueue {
   /** Whether the current failure has been logged. */
   #isTold = false;
   #paused = false;
-  /** Records that arrive while the buffer is being replaced. */
+  /** Records that arrived while the buffer was being replaced; undefined if it is not being replaced. */
   #held: LaneRecord[] | undefined;
   /** Number of the current loop. An earlier loop stops when its hanging write returns. */
   #generation = 0;

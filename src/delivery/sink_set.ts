@@ -12,7 +12,7 @@ import { LokiSink } from './sinks/loki.ts';
 import { StdoutSink } from './sinks/stdout.ts';
 import { Spool } from './spool.ts';
 
-/** Milliseconds that sinks have to write the waiting records when they are closed. */
+/** Milliseconds that sinks have to write the queued records when they are closed. */
 export const FLUSH_MS = 4_000;
 
 /** Writes a record as soon as it arrives. Records that arrive during a write form the next batch. */
@@ -59,7 +59,7 @@ export class SinkSet {
     }
   }
 
-  /** Opens, reconfigures and closes sinks. A reconfigured sink keeps its waiting records. */
+  /** Opens, reconfigures and closes sinks. A reconfigured sink keeps its queued records. */
   async apply(config: SinksConfig): Promise<void> {
     const wanted = Object.entries(config) as [SinkName, BufferConfig | undefined][];
     const removed = [...this.#running].filter(([name]) => config[name] === undefined);
@@ -78,7 +78,7 @@ export class SinkSet {
     return this.#ledger.rows([...this.#running].map(([name, { kinds }]) => ({ name, kinds })));
   }
 
-  /** Writes waiting records until the deadline, and logs the totals for each sink and record kind. */
+  /** Writes queued records until the deadline, and logs the totals for each sink and record kind. */
   async close(deadlineMs = FLUSH_MS): Promise<void> {
     const sinks = [...this.#running];
     await Promise.all(sinks.map(([, { queue }]) => queue.close(deadlineMs)));

@@ -117,7 +117,7 @@ it('has the same records after the process is killed; a half-written line is cut
   await eventually(() => expect(existsSync(join(directory, 'position'))).toBe(true));
   const [file = ''] = files();
   appendFileSync(join(directory, file), '{"time":"2026-01-01T00:00:00.0000');
-  // A copy of the directory is not locked, like the directory of a process that has exited.
+  // The copy has no lock, like the directory of a process that was killed.
   await using left = await mkdtempDisposable(join(tmpdir(), 'spool-'));
   cpSync(directory, left.path, { recursive: true });
   const spool = await open({ directory: left.path });
@@ -228,7 +228,7 @@ it('keeps kinds apart, and reads lines of an earlier version of a kind', async (
   expect(recovered).toEqual({ http: 3 + 10, packetloss: 4 });
   const all = await drainAll(next);
   expect(all.map(({ kind }) => kind)).toEqual([...records, ...makeLines(4)].map(({ kind }) => kind));
-  // Lines that another version wrote have their keys in a different order.
+  // Another version may write the keys of a line in a different order.
   expect(
     all.slice(0, 3).map(({ json, bytes, ...rest }) => ({
       ...rest,

@@ -3,13 +3,14 @@ import type { DropReason } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
 import type { Files } from '#files/files.ts';
 import { FileSystemHangs } from '#files/gate.ts';
-import { type BatchLimits, cutFront, type RecordBuffer, sumBytes } from './buffer.ts';
+import { type BatchLimits, type RecordBuffer, sumBytes } from './buffer.ts';
 import type { LaneRecord, Source, StoredKind } from './record.ts';
 import { NotOurs, type Position, SpoolFiles } from './spool_files.ts';
 import { type Line, NOBODY, SpoolLines, sourceOf } from './spool_lines.ts';
 import { SpoolProgress } from './spool_progress.ts';
 import { recover } from './spool_recovery.ts';
 import { KnownSources, Segment } from './spool_segments.ts';
+import { WaitingRecords } from './waiting_records.ts';
 
 /**
  * Number of files in a full spool. The oldest file is dropped to make space, so with more files, fewer records are lost
@@ -56,8 +57,7 @@ export class Spool implements RecordBuffer {
   /** Files from oldest to newest. Records are appended to the last one. */
   #segments: Segment[] = [];
   #nextId = 1;
-  #waiting: LaneRecord[] = [];
-  #waitingBytes = 0;
+  readonly #waiting = new WaitingRecords();
   #appending: Promise<void> | undefined;
   /** Records that are being written to disk. */
   #written: readonly LaneRecord[] = [];
@@ -96,7 +96,7 @@ export class Spool implements RecordBuffer {
 
   get bytes(): number {
     const taken = sumBytes(this.#taken?.records ?? []) + sumBytes(this.#left) + sumBytes(this.#written);
-    return this.#segments.reduce((sum, { unreadBytes }) => sum + unreadBytes, taken + this.#waitingBytes);
+    return this.#segments.reduce((sum, { unreadBytes }) => sum + unreadBytes, taken + this.#waiting.bytes);
   }
 
   /** Reason why records cannot be written to disk. Empty if they can. */
@@ -105,16 +105,7 @@ export class Spool implements RecordBuffer {
   }
 
   push(records: readonly LaneRecord[]): void {
-    for (const record of records) {
-      this.#waiting.push(record);
-      this.#waitingBytes += record.bytes;
-    }
-    const { records: recordsMax, bytes: bytesMax } = this.#options.memory;
-    let excess = 0;
-    for (; this.#waiting.length - excess > recordsMax || this.#waitingBytes > bytesMax; excess++) {
-      this.#waitingBytes -= this.#waiting[excess]?.bytes ?? 0;
-    }
-    if (excess > 0) this.#drop(this.#waiting.splice(0, excess), 'queue_full');
+    this.#drop(this.#waiting.push(records, this.#options.memory), 'queue_full');
     if (this.#retry === undefined) this.#startAppending();
   }
 
@@ -138,10 +129,10 @@ export class Spool implements RecordBuffer {
       this.#taken = { records, isOfFile: true };
       return records;
     }
-    const records = this.#cutWaiting(limits);
+    const records = this.#waiting.cut(limits);
     this.#taken = { records, isOfFile: false };
-    // Otherwise, a caller in a loop would starve the event loop, and the result of the disk operation would never
-    // arrive.
+    // Without this pause, a caller that takes records in a loop would starve the event loop, and the disk operation
+    // would never complete.
     if (records.length === 0) await turn();
     return records;
   }
@@ -151,7 +142,7 @@ export class Spool implements RecordBuffer {
     const { isOfFile } = this.#taken;
     this.#taken = undefined;
     if (!isOfFile) {
-      this.#putBack(left);
+      this.#waiting.putBack(left);
       return;
     }
     this.#left = left;
@@ -164,8 +155,7 @@ export class Spool implements RecordBuffer {
    */
   async drain(): Promise<readonly LaneRecord[]> {
     await this.#finish();
-    const records = this.#waiting.splice(0);
-    this.#waitingBytes = 0;
+    const records = this.#waiting.drain();
     this.#leave();
     return records;
   }
@@ -173,9 +163,8 @@ export class Spool implements RecordBuffer {
   async close(deadlineMs = CLOSE_MS): Promise<void> {
     // The outcome of a write that hangs is unknown, so its records count as lost.
     await withDeadline(this.#finish(), deadlineMs, 'late').catch(() => undefined);
-    const lost = [...this.#written, ...this.#waiting.splice(0)];
+    const lost = [...this.#written, ...this.#waiting.drain()];
     this.#written = [];
-    this.#waitingBytes = 0;
     this.#drop(lost, 'shutdown');
   }
 
@@ -238,7 +227,7 @@ export class Spool implements RecordBuffer {
   /** Moves a batch from memory to disk. @throws if the disk fails; the records are then in memory again */
   async #write(): Promise<void> {
     const { size } = this.#options;
-    const records = this.#cutWaiting({
+    const records = this.#waiting.cut({
       records: Number.POSITIVE_INFINITY,
       bytes: Math.min(APPEND_BYTES_MAX, size / FILES),
     });
@@ -254,7 +243,7 @@ export class Spool implements RecordBuffer {
       segment = await this.#segmentFor(text.length);
       await this.#files.append(segment.id, text, segment.bytes);
     } catch (error) {
-      if (this.#reclaimWritten()) this.#putBack(records);
+      if (this.#reclaimWritten()) this.#waiting.putBack(records);
       if (!(error instanceof NotOurs) || segment === undefined) throw error;
       segment.isSealed = true;
       // Another program changed the file right after it was created, so the next attempt is delayed.
@@ -265,7 +254,7 @@ export class Spool implements RecordBuffer {
     if (!this.#reclaimWritten()) return;
     if (!this.#segments.includes(segment)) {
       // The file was found to be damaged during the write, and is being removed.
-      this.#putBack(records);
+      this.#waiting.putBack(records);
       return;
     }
     segment.bytes += text.length;
@@ -277,17 +266,6 @@ export class Spool implements RecordBuffer {
     const isOurs = this.#written.length > 0;
     this.#written = [];
     return isOurs;
-  }
-
-  #cutWaiting(limits: BatchLimits): LaneRecord[] {
-    const records = cutFront(this.#waiting, limits);
-    this.#waitingBytes -= sumBytes(records);
-    return records;
-  }
-
-  #putBack(records: readonly LaneRecord[]): void {
-    this.#waiting.unshift(...records);
-    this.#waitingBytes += sumBytes(records);
   }
 
   #succeed(): void {
@@ -339,7 +317,7 @@ export class Spool implements RecordBuffer {
     this.#progress.save([segment.id]);
   }
 
-  /** Counts all records in files as left in the spool. */
+  /** Counts all records in files as left behind in the spool. */
   #leave(): void {
     for (const segment of this.#segments) this.#dropLines(segment.skip(), 'left_in_spool');
     this.#drop(this.#left, 'left_in_spool');
@@ -389,7 +367,7 @@ export class Spool implements RecordBuffer {
     return [];
   }
 
-  /** Moves the position to the end of what was read, because all of it has been delivered. */
+  /** Advances the stored position to the end of the records that were read, because all of them have been delivered. */
   #advance(): void {
     for (const segment of this.#segments) segment.settled = segment.offset;
     const last = this.#segments.at(-1);

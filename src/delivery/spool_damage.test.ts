@@ -21,86 +21,11 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { RECORD_KINDS } from '#events/kinds.ts';
 import { Files } from '#files/files.ts';
-import type { StepOptions } from '#files/gate.ts';
 import { sh } from '../../test/support/command.ts';
 import { makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
-import { Ledger } from './ledger.ts';
-import type { LaneRecord } from './record.ts';
-import { Spool, type SpoolOptions } from './spool.ts';
-
-const MEBIBYTE = 1024 * 1024;
-const BATCH = { records: 7, bytes: MEBIBYTE };
-const SINK = { name: 'sink', kinds: new Set(['event']) };
-
-/** A spool with its ledger and the records that were pushed into the spool. */
-class Account {
-  readonly ledger = new Ledger();
-  readonly logged: string[] = [];
-  readonly delivered: LaneRecord[] = [];
-  readonly spool: Spool;
-
-  private constructor(spool: (account: Account) => Spool) {
-    this.spool = spool(this);
-  }
-
-  static async open(directory: string, more: Partial<SpoolOptions> = {}): Promise<Account> {
-    const account = new Account(() => undefined as never);
-    const spool = await Spool.open({
-      directory,
-      size: 64 * MEBIBYTE,
-      memory: { records: 10_000, bytes: 16 * MEBIBYTE },
-      kinds: RECORD_KINDS,
-      files: new Files(),
-      dropped: (source, reason, count) => account.ledger.dropped(source, 'sink', reason, count),
-      recovered: (source, count) => account.ledger.recovered(source, 'sink', count),
-      log: (level, message) => account.logged.push(`${level}: ${message}`),
-      ...more,
-    });
-    return Object.assign(account, { spool });
-  }
-
-  push(records: readonly LaneRecord[]): void {
-    for (const record of records) this.ledger.accepted(record, 'sink');
-    this.spool.push(records);
-  }
-
-  async deliver(): Promise<number> {
-    const batch = await this.spool.take(BATCH);
-    for (const record of batch) this.ledger.delivered(record, 'sink');
-    this.delivered.push(...batch);
-    this.spool.settle([]);
-    this.check();
-    return batch.length;
-  }
-
-  /** Delivers all records in the spool. @returns the number of `take` calls */
-  async drain(): Promise<number> {
-    for (let takes = 0; ; takes++) {
-      if (this.spool.length === 0) return takes;
-      // On a busy machine, a take may time out, so it is retried.
-      if ((await this.deliver()) === 0) await wait(5);
-    }
-  }
-
-  /** Checks that the ledger's pending records are those in the spool, and that no count is negative. */
-  check(): void {
-    const { length, bytes } = this.spool;
-    const pending = this.ledger.rows([SINK]).map((row) => row.pending);
-    expect(Math.min(length, bytes, ...pending)).toBeGreaterThanOrEqual(0);
-    expect(pending.reduce((sum, count) => sum + count, 0)).toBe(length);
-  }
-
-  get dropped(): Record<string, number> {
-    return Object.fromEntries(
-      this.ledger
-        .rows([SINK])
-        .flatMap(({ probe, dropped }) => [...dropped].map(([reason, count]) => [`${probe} ${reason}`, count])),
-    );
-  }
-}
+import { MEBIBYTE, SpoolAccount, segmentsIn, written } from '../../test/support/spool_account.ts';
 
 let directory: string;
 
@@ -110,20 +35,10 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const segments = () => readdirSync(directory).filter((name) => name.endsWith('.jsonl'));
-
 function segment(): string {
-  const [name] = segments();
+  const [name] = segmentsIn(directory);
   if (name === undefined) throw new Error('the spool has no file');
   return join(directory, name);
-}
-
-/** Resolves when this number of records is on disk. */
-async function written(count: number): Promise<void> {
-  await eventually(() => {
-    const lines = segments().flatMap((name) => readFileSync(join(directory, name), 'latin1').match(/\n/g) ?? []);
-    expect(lines.length).toBeGreaterThanOrEqual(count);
-  });
 }
 
 function overwrite(path: string, at: number, text: string | Uint8Array): void {
@@ -133,10 +48,10 @@ function overwrite(path: string, at: number, text: string | Uint8Array): void {
 }
 
 it('a second spool on the directory waits in memory and reports that, and gets the directory once the first is closed', async () => {
-  const first = await Account.open(directory);
+  const first = await SpoolAccount.open(directory);
   first.push(makeLines(20));
-  await written(20);
-  const second = await Account.open(directory);
+  await written(directory, 20);
+  const second = await SpoolAccount.open(directory);
   expect(second.spool.failure).toContain(`${directory} is the spool of another sink or agent`);
   second.push(makeLines(32, {}, 20));
   // The first spool must not find the records of the second one.
@@ -155,8 +70,8 @@ it('a second spool on the directory waits in memory and reports that, and gets t
 });
 
 it('a foreign directory is left alone: records that cannot go into it are counted at the end', async () => {
-  const first = await Account.open(directory);
-  const second = await Account.open(directory);
+  const first = await SpoolAccount.open(directory);
+  const second = await SpoolAccount.open(directory);
   second.push(makeLines(4));
   await second.spool.close();
   second.check();
@@ -165,12 +80,12 @@ it('a foreign directory is left alone: records that cannot go into it are counte
 });
 
 it('lines that somebody appends to a file in use change nothing', async () => {
-  const account = await Account.open(directory);
+  const account = await SpoolAccount.open(directory);
   account.push(makeLines(10));
-  await written(10);
+  await written(directory, 10);
   appendFileSync(segment(), readFileSync(segment()));
   account.push(makeLines(5, {}, 10));
-  await written(25);
+  await written(directory, 25);
   await account.drain();
   expect(messages(account.delivered)).toEqual(messages(makeLines(15)));
   expect(account.dropped).toEqual({});
@@ -186,9 +101,9 @@ it.each([
   ['it has other lines', () => 'null\n{}\n{"time":5}\n', 0],
   ['it is foreign', () => '\0'.repeat(5_000), 0],
 ] as const)('a file in use loses only its damaged part when %s', async (_, damage, delivered) => {
-  const account = await Account.open(directory);
+  const account = await SpoolAccount.open(directory);
   account.push(makeLines(15));
-  await written(15);
+  await written(directory, 15);
   writeFileSync(segment(), damage(readFileSync(segment(), 'utf8')));
   expect(await account.drain()).toBeLessThan(20);
   if (delivered !== undefined) expect(account.delivered).toHaveLength(delivered);
@@ -201,12 +116,12 @@ it.each([
 it.each(['null', '{}', '{"time":5}', '', '\0\0', 'event/1 packetloss {}', '{"probe":"packetloss"}'])(
   'a line %j is dropped alone at the start, with its cause',
   async (line) => {
-    const first = await Account.open(directory);
+    const first = await SpoolAccount.open(directory);
     first.push(makeLines(4));
     await first.spool.close();
     const text = readFileSync(segment(), 'utf8').split('\n');
     writeFileSync(segment(), [text[0], line, ...text.slice(1)].join('\n'));
-    const account = await Account.open(directory);
+    const account = await SpoolAccount.open(directory);
     account.check();
     await account.drain();
     expect(messages(account.delivered)).toEqual(messages(makeLines(4)));
@@ -219,16 +134,16 @@ it.each(['null', '{}', '{"time":5}', '', '\0\0', 'event/1 packetloss {}', '{"pro
 it.each(['99 0\n', '1 17\n', '1 999999\n', '9999999999999 0\n', '1 -5\n', 'x', '\n'.repeat(100)])(
   'nothing is lost with a position %j',
   async (position) => {
-    const first = await Account.open(directory);
+    const first = await SpoolAccount.open(directory);
     first.push(makeLines(6));
     await first.spool.close();
     writeFileSync(join(directory, 'position'), position);
-    const account = await Account.open(directory);
+    const account = await SpoolAccount.open(directory);
     account.push(makeLines(2, {}, 6));
     await account.drain();
     expect(messages(account.delivered)).toEqual(messages(makeLines(8)));
     await account.spool.close();
-    const next = await Account.open(directory);
+    const next = await SpoolAccount.open(directory);
     expect(next.spool.length).toBe(0);
     await next.spool.close();
   },
@@ -236,11 +151,11 @@ it.each(['99 0\n', '1 17\n', '1 999999\n', '9999999999999 0\n', '1 -5\n', 'x', '
 
 it('finds files again whatever their number', async () => {
   writeFileSync(join(directory, 'position'), '9999999999 0\n');
-  const first = await Account.open(directory);
+  const first = await SpoolAccount.open(directory);
   first.push(makeLines(5));
   await first.spool.close();
-  expect(segments()).toEqual(['10000000000.jsonl']);
-  const next = await Account.open(directory);
+  expect(segmentsIn(directory)).toEqual(['10000000000.jsonl']);
+  const next = await SpoolAccount.open(directory);
   await next.drain();
   expect(next.delivered).toHaveLength(5);
   await next.spool.close();
@@ -256,7 +171,7 @@ it('leaves alone anything but its own files: links, pipes, directories', async (
   sh(`mkfifo ${directory}/0000000004.jsonl`);
   symlinkSync(victim, join(directory, 'position'));
   symlinkSync(victim, join(directory, 'position.new'));
-  const account = await Account.open(directory);
+  const account = await SpoolAccount.open(directory);
   expect(account.logged.filter((line) => line.includes('a part of the spool is ignored'))).toHaveLength(4);
   account.push(makeLines(10));
   await account.drain();
@@ -269,7 +184,7 @@ it('leaves alone anything but its own files: links, pipes, directories', async (
 it('is readable for its owner only, even files of an earlier version', async () => {
   const inner = join(directory, 'a/b');
   mkdirSync(join(directory, 'a'), { mode: 0o755 });
-  const first = await Account.open(inner);
+  const first = await SpoolAccount.open(inner);
   first.push(makeLines(3));
   await first.deliver();
   await first.spool.close();
@@ -277,7 +192,7 @@ it('is readable for its owner only, even files of an earlier version', async () 
     ['.', ...readdirSync(inner).sort()].map((name) => (statSync(join(inner, name)).mode & 0o777).toString(8));
   expect(modes()).toEqual(['700', '600', '600']);
   for (const name of readdirSync(inner)) chmodSync(join(inner, name), 0o644);
-  const next = await Account.open(inner);
+  const next = await SpoolAccount.open(inner);
   next.push(makeLines(1));
   await next.drain();
   await next.spool.close();
@@ -285,7 +200,7 @@ it('is readable for its owner only, even files of an earlier version', async () 
 });
 
 it('follows a directory that replaces its own', async () => {
-  const account = await Account.open(join(directory, 'spool'));
+  const account = await SpoolAccount.open(join(directory, 'spool'));
   account.push(makeLines(5));
   const file = () => readdirSync(join(directory, 'spool')).filter((name) => name.endsWith('.jsonl'));
   await eventually(() => expect(account.spool.length - file().length).toBe(4));
@@ -305,14 +220,14 @@ it.skipIf(process.getuid?.() !== 0)('keeps to one file if the disk is full, and 
   sh(`mount -t tmpfs -o size=64k,mode=700 none ${directory}`);
   try {
     expect(() => writeFileSync(join(directory, 'ballast'), Buffer.alloc(MEBIBYTE))).toThrow('ENOSPC');
-    const account = await Account.open(directory, { size: MEBIBYTE });
+    const account = await SpoolAccount.open(directory, { size: MEBIBYTE });
     for (let round = 0; round < 4; round++) {
       account.push(makeLines(200, { message: 'x'.repeat(500) }, round * 200));
       await wait(5);
     }
     await eventually(() => expect(account.spool.failure).toContain('ENOSPC'));
     await wait(1_200);
-    expect(segments().length).toBeLessThanOrEqual(1);
+    expect(segmentsIn(directory).length).toBeLessThanOrEqual(1);
     expect(account.logged).toHaveLength(1);
     await account.drain();
     expect(account.delivered).toHaveLength(800);
@@ -327,107 +242,7 @@ it.skipIf(process.getuid?.() !== 0)('keeps to one file if the disk is full, and 
   }
 });
 
-/** A disk that can be stopped. Pending operations finish when it continues. */
-class StoppableDisk extends Files {
-  #stopped: PromiseWithResolvers<void> | undefined;
-  #passing = 0;
-
-  /** @param passing number of operations that still succeed */
-  stop(passing = 0): void {
-    this.#stopped = Promise.withResolvers();
-    this.#passing = passing;
-  }
-
-  goOn(): void {
-    this.#stopped?.resolve();
-    this.#stopped = undefined;
-  }
-
-  override run<T>(path: string, work: (signal: AbortSignal) => Promise<T>, options?: StepOptions): Promise<T> {
-    return super.run(
-      path,
-      async (signal) => {
-        if (this.#passing > 0) this.#passing--;
-        else await this.#stopped?.promise;
-        return work(signal);
-      },
-      options,
-    );
-  }
-}
-
-it.each([
-  ['a step', 0],
-  ['a write', 1],
-])(
-  'continues in memory while the disk hangs in %s, and on the disk once it recovers, each record once',
-  async (_, passing) => {
-    const files = new StoppableDisk({ deadlineMs: 300 });
-    const account = await Account.open(directory, { files });
-    account.push(makeLines(10));
-    await written(10);
-    files.stop(passing);
-    account.push(makeLines(10, {}, 10));
-    await eventually(() => expect(account.spool.failure).toContain('does not respond'));
-    // Records on the stopped disk remain in the spool.
-    await eventually(async () => {
-      await account.deliver();
-      expect(account.spool.length).toBe(10);
-    });
-    files.goOn();
-    await eventually(() => expect(account.spool.failure).toBe(''));
-    account.push(makeLines(5, {}, 20));
-    await account.drain();
-    expect(messages(account.delivered).sort()).toEqual(messages(makeLines(25)).sort());
-    await account.spool.close();
-    const next = await Account.open(directory);
-    expect(next.spool.length).toBe(0);
-    await next.spool.close();
-  },
-);
-
-it('holds up nobody while the disk hangs, however often records are taken', async () => {
-  const files = new StoppableDisk({ deadlineMs: 300 });
-  const account = await Account.open(directory, { files });
-  account.push(makeLines(10));
-  await written(10);
-  files.stop();
-  await eventually(async () => {
-    await account.deliver();
-    expect(account.spool.failure).toContain('does not respond');
-  });
-  let hasRun = false;
-  setTimeout(() => {
-    hasRun = true;
-  }, 0);
-  for (let takes = 0; takes < 10_000 && !hasRun; takes++) await account.deliver();
-  expect([hasRun, account.spool.length]).toEqual([true, 10]);
-  files.goOn();
-  await account.drain();
-  await account.spool.close();
-});
-
-it('ends although the disk hangs, and counts the records that were not written', async () => {
-  const files = new StoppableDisk({ deadlineMs: 60_000 });
-  const account = await Account.open(directory, { files });
-  account.push(makeLines(10));
-  await written(10);
-  files.stop();
-  account.push(makeLines(6, {}, 10));
-  await account.spool.close(20);
-  account.check();
-  expect(account.dropped).toEqual({ 'packetloss shutdown': 6 });
-  expect(account.spool.length).toBe(10);
-  files.goOn();
-  // The lock is released when the disk continues.
-  await eventually(async () => {
-    const next = await Account.open(directory);
-    await next.spool.close();
-    expect(next.spool.failure).toBe('');
-  });
-});
-
-/** Damage to the files while the spool is closed. */
+/** Damage that is done to the files while the spool is closed. */
 const DAMAGE = fc.oneof(
   fc.record({ way: fc.constant('flip'), at: fc.nat(), bytes: fc.uint8Array({ minLength: 1, maxLength: 40 }) }),
   fc.record({ way: fc.constant('line ends'), at: fc.nat(), bytes: fc.constant(Buffer.from('\n')) }),
@@ -445,7 +260,7 @@ function damage({ way, at, bytes }: { way: string; at: number; bytes: Uint8Array
     writeFileSync(join(directory, 'position'), at === 0 ? bytes : `${at} ${bytes[0] ?? 0}\n`);
     return;
   }
-  const names = segments();
+  const names = segmentsIn(directory);
   const path = join(directory, names[at % Math.max(1, names.length)] ?? 'none');
   if (names.length === 0) return;
   const { size } = statSync(path);
@@ -477,7 +292,7 @@ it('whatever happens to its files, it continues and ends, and the ledger balance
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {
       rmSync(directory, { recursive: true, force: true });
       const files = new Files();
-      let account = await Account.open(directory, { files, size: MEBIBYTE });
+      let account = await SpoolAccount.open(directory, { files, size: MEBIBYTE });
       let pushed = 0;
       for (const one of steps) {
         if (one.what === 'push') {
@@ -490,7 +305,7 @@ it('whatever happens to its files, it continues and ends, and the ledger balance
         else {
           await account.spool.close();
           account.check();
-          account = await Account.open(directory, { files, size: MEBIBYTE });
+          account = await SpoolAccount.open(directory, { files, size: MEBIBYTE });
         }
         account.check();
       }
@@ -506,12 +321,12 @@ it('whatever happens to its files, it continues and ends, and the ledger balance
 });
 
 it('a file that is longer than the spool may be is read only up to that size', async () => {
-  const first = await Account.open(directory);
+  const first = await SpoolAccount.open(directory);
   first.push(makeLines(3));
   await first.spool.close();
   const [path, { size }] = [segment(), statSync(segment())];
   truncateSync(path, 2 ** 40);
-  const second = await Account.open(directory, { size: 2 * MEBIBYTE });
+  const second = await SpoolAccount.open(directory, { size: 2 * MEBIBYTE });
   await second.drain();
   expect(messages(second.delivered)).toEqual(messages(makeLines(3)));
   expect(second.dropped).toEqual({ 'unknown spool_damaged': 1 });

@@ -15,7 +15,7 @@ export interface Position {
 const START: Position = { id: 0, offset: 0 };
 
 const NAME = /^(\d{10,15})\.jsonl$/;
-/** Maximum file number. Numbers count up from 1, so a file with a larger one belongs to another program. */
+/** Maximum file number. Numbers count up from 1, so a file with a larger number was created by another program. */
 const ID_MAX = 1e14;
 const POSITION = 'position';
 const POSITION_BYTES_MAX = 64;
@@ -23,10 +23,10 @@ const CHUNK_BYTES = 1024 * 1024;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Flags that reject symbolic links, which lead elsewhere, and prevent blocking on pipes. */
+/** Flags that reject symbolic links, which may point outside the directory, and prevent blocking on pipes. */
 const SAFE = O_NOFOLLOW | O_NONBLOCK;
 
-/** A file does not have the expected type or length, because another program changed it. */
+/** Thrown if a file does not have the expected type or length because another program has changed it. */
 export class NotOurs extends Error {
   override readonly name = 'NotOurs';
 }
@@ -124,7 +124,7 @@ export class SpoolFiles {
       const length = Math.min(room, end - offset);
       const read = await this.#chunk(id, offset, length);
       if (read.length === 0) throw new Error(`${this.#path(id)} is truncated: it ends before byte ${offset}`);
-      // The last line may lack its line break, because another program changed that byte or truncated the file.
+      // The last line has no line break if another program changed that byte or truncated the file.
       const { lines } = splitLines(read, room >= end - offset || read.length < length);
       if (lines.length > 0) return lines;
     }

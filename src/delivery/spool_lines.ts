@@ -53,7 +53,7 @@ export class SpoolLines {
   }
 
   /**
-   * Parses a line. Returns undefined if this version of netsonde does not know the kind, or the version of its JSON
+   * Parses a line. Returns undefined if this version of netsonde does not support the kind, or the version of its JSON
    * format.
    * @param source kind and probe under which the line was counted
    * @throws if the line is malformed, because one invalid record would make a sink lose its whole batch

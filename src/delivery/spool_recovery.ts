@@ -6,13 +6,13 @@ import { type KnownSources, Segment } from './spool_segments.ts';
 
 export interface Recovered {
   readonly segments: Segment[];
-  /** Greater than all file numbers in the directory. */
+  /** First unused file number, which is greater than all file numbers in the directory. */
   readonly nextId: number;
 }
 
 /**
  * Reads the files of an earlier run.
- * @param size maximum size of the spool in bytes, and thus the maximum number of bytes to read from each file
+ * @param size maximum size of the spool in bytes, which is also the maximum number of bytes to read from each file
  * @param warn called for each file that exceeds `size` or cannot be recovered
  * @throws if the directory cannot be read, or its file system hangs
  */
@@ -23,7 +23,7 @@ export async function recover(
   warn: (message: string) => void,
 ): Promise<Recovered> {
   const { ids, position } = await files.list();
-  // Delivered files are removed before the position is saved, so a position in a later file than the first is not from
+  // Delivered files are removed before the position is saved, so a position beyond the first file does not belong to
   // this spool.
   const isOurs = ids.every((id) => id >= position.id);
   const segments: Segment[] = [];
@@ -51,7 +51,7 @@ async function recoverFile(
 ): Promise<{ segment: Segment; cutBytes: number }> {
   const sources: Source[] = [];
   const bytes = await files.scan(id, start, size, ({ text }) => sources.push(known.bound(sourceOf(text))));
-  // The position is within a line or after the end of the file, so it is not from this file.
+  // The position is within a line or after the end of the file, so it does not belong to this file.
   if (bytes < start) return recoverFile(files, id, 0, known, size);
   const cutBytes = await files.cut(id, bytes);
   const segment = new Segment(id, bytes, start);

@@ -2,7 +2,7 @@ import { Counts } from './counts.ts';
 import type { Source } from './record.ts';
 
 /**
- * Maximum number of sources that files can add to the ledger. Lines of further sources are counted under the fallback
+ * Maximum number of sources that files can add to the ledger. Lines of all other sources are counted under the fallback
  * source.
  */
 const SOURCES_MAX = 256;
@@ -43,7 +43,7 @@ export class Segment {
     this.#lines++;
   }
 
-  /** Moves past a line. Returns false if `add` did not count the line, because another program added it. */
+  /** Moves past a line. Returns false if the line was not counted by `add`, because another program wrote it. */
   pass(source: Source, bytes: number): boolean {
     this.offset = Math.min(this.bytes, this.offset + bytes);
     const unread = this.#unread.of(source);

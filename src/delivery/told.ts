@@ -1,4 +1,4 @@
-/** Milliseconds without any failure after which failures are logged again. */
+/** Time in milliseconds without any failure after which repeated failures are logged again. */
 const FORGET_MS = 60_000;
 const KINDS_MAX = 100;
 
@@ -36,8 +36,8 @@ export class Told {
 }
 
 /**
- * Reduces a message to its constant part. Removes text in quotes or braces, and numbers other than HTTP statuses with
- * anything attached to them.
+ * Reduces a message to its constant part. Removes text in quotes or braces, and numbers together with any attached
+ * characters, but keeps HTTP statuses.
  */
 function kindOf(message: string): string {
   return message

@@ -1,3 +1,4 @@
+import { lastOfEach } from '#core/fair_share.ts';
 import type { LaneRecord, RecordKind } from '#delivery/record.ts';
 
 /** A record with its JSON text and its sequence number, which restarts with the agent. */
@@ -64,43 +65,10 @@ export class RecordBus<T extends Owned> {
   }
 
   #cut(): void {
-    if (this.#history.length > this.#historyMax) this.#history = lastOfEach(this.#history, this.#historyMax);
-  }
-}
-
-/**
- * Returns the records to keep, in order. Each Pod gets an equal share of the history, so a noisy Pod cannot displace
- * the records of other Pods. The unused share of quiet Pods is divided among the other Pods.
- */
-function lastOfEach<T extends Owned>(records: readonly Published<T>[], max: number): Published<T>[] {
-  const counts = new Map<string, number>();
-  for (const { value } of records) counts.set(ownerOf(value), (counts.get(ownerOf(value)) ?? 0) + 1);
-  let { share, spare } = fairShare([...counts.values()], max);
-  const kept: Published<T>[] = [];
-  const seen = new Map<string, number>();
-  for (const one of records.toReversed()) {
-    const owner = ownerOf(one.value);
-    const later = seen.get(owner) ?? 0;
-    seen.set(owner, later + 1);
-    if (later < share) kept.push(one);
-    else if (later === share && spare > 0) {
-      spare--;
-      kept.push(one);
+    if (this.#history.length > this.#historyMax) {
+      this.#history = lastOfEach(this.#history, ({ value }) => ownerOf(value), this.#historyMax);
     }
   }
-  return kept.reverse();
-}
-
-/** Returns the share of each Pod, and the number of Pods that get one additional record. */
-function fairShare(counts: readonly number[], max: number): { readonly share: number; readonly spare: number } {
-  let left = max;
-  for (const [index, count] of counts.toSorted((a, b) => a - b).entries()) {
-    const sharers = counts.length - index;
-    const share = Math.floor(left / sharers);
-    if (count > share) return { share, spare: left % sharers };
-    left -= count;
-  }
-  return { share: max, spare: 0 };
 }
 
 /**

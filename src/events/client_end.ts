@@ -4,7 +4,7 @@ import type { PortRange } from '#sources/procfs/port_range.ts';
 /** The client's end of a connection; `either` if unknown. */
 export type ClientEnd = 'src' | 'dst' | 'either';
 
-/** Default of net.ipv4.ip_unprivileged_port_start. The kernel never assigns a lower port to a client on its own. */
+/** Default of net.ipv4.ip_unprivileged_port_start. The kernel never automatically assigns a lower port to a client. */
 const UNPRIVILEGED = 1_024;
 
 /**

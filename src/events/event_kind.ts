@@ -17,7 +17,7 @@ export const EVENT_KIND: RecordKind<EventRecord> = {
 };
 
 function describe(event: EventRecord, json: string): LaneRecord {
-  const { probe, severity, node, type, namespace, pod, netns, src, dst, protocol, peer } = event;
+  const { probe, severity, node, type, namespace, pod, netns, src, dst, protocol, connectionId, peer } = event;
   return {
     kind: NAME,
     probe,
@@ -31,9 +31,13 @@ function describe(event: EventRecord, json: string): LaneRecord {
       src,
       dst,
       protocol,
+      connectionId,
+      traceId: typeof event['traceId'] === 'string' ? event['traceId'] : undefined,
       peer_kind: peer?.kind,
       peer_namespace: peer?.namespace,
       peer_name: peer?.name,
+      peer_workload: peer?.workload,
+      peer_service: peer?.service,
       peer_ip: peer?.ip,
     } satisfies Record<EventMetadata, string | null | undefined>),
     json,

@@ -13,12 +13,18 @@ const [FAILED] = makeFlows(1) as [FlowRecord];
 const CLOSED: FlowRecord = {
   ...FAILED,
   role: 'server',
+  peer: { kind: 'pod', namespace: 'shop', name: 'web-0', workload: 'web', ip: 'fd00::1' },
   dst: 'fd00::7',
   src: 'fd00::1',
   failed: false,
   cause: null,
   end: 'closed',
   state: 'LAST_ACK',
+};
+/** A record whose peer is a Pod behind a Service. The Pod's workload is unknown. */
+const OF_SERVICE: FlowRecord = {
+  ...CLOSED,
+  peer: { kind: 'pod', namespace: 'shop', name: 'web-0', service: 'web', ip: 'fd00::1' },
 };
 
 it('has few labels for a stream, and those that people search by as metadata', () => {
@@ -54,11 +60,11 @@ it('has the address alone where the client got no port, and no owner where that 
 });
 
 it('has metadata of no other name than those that labels of a sink may not have', () => {
-  const names = [FAILED, CLOSED].flatMap((flow) => Object.keys(FLOW_KIND.toRecord(flow).metadata));
+  const names = [FAILED, CLOSED, OF_SERVICE].flatMap((flow) => Object.keys(FLOW_KIND.toRecord(flow).metadata));
   expect([...new Set(names)].sort()).toEqual([...FLOW_METADATA].sort());
 });
 
-/** Hostile names that a process, a container or a node can have. */
+/** Generates hostile names that a process, a container or a node can have. */
 const HOSTILE = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.string({ unit: fc.constantFrom('\n', '\r', '\u001b[2J', '"', '\\', '\u2028', '\u202e', '\ud800', '{', ' ') }),

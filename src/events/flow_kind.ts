@@ -26,7 +26,7 @@ export const FLOW_KIND: RecordKind<FlowRecord> = {
  * not a stream label because each value would create a separate stream.
  */
 function describe(flow: FlowRecord, json: string): LaneRecord {
-  const { probe, node, namespace, pod, netns, role, end, cause, failed } = flow;
+  const { probe, node, namespace, pod, netns, role, end, cause, failed, peer } = flow;
   const severity = failed ? 'warning' : 'info';
   return {
     kind: NAME,
@@ -43,6 +43,11 @@ function describe(flow: FlowRecord, json: string): LaneRecord {
       role,
       end,
       cause,
+      peer_kind: peer?.kind,
+      peer_namespace: peer?.namespace,
+      peer_name: peer?.name,
+      peer_workload: peer?.workload,
+      peer_service: peer?.service,
     } satisfies Record<FlowMetadata, string | null | undefined>),
     json,
     bytes: Buffer.byteLength(json),

@@ -1,3 +1,4 @@
+import { endsOf, isInTunnel } from '#api/event_ends.ts';
 import type { EventRecord } from '#api/events.ts';
 import type { FoldBy } from '#config/events.ts';
 import { addressOf, portOf } from '#core/address.ts';
@@ -36,7 +37,7 @@ interface Key {
 
 interface Window {
   readonly endsMs: number;
-  /** Two keys while it is unknown which end is the client, otherwise one. */
+  /** Two keys as long as it is unknown which end is the client, otherwise one. */
   keys: readonly Key[];
   /** Client ports of the folded events. */
   readonly ports: Set<number>;
@@ -158,7 +159,7 @@ export class EventFold implements Disposable {
     this.#watch();
   }
 
-  /** Finds the window of an event. If it was unknown which end is the client, this event decides it. */
+  /** Finds the window of an event. If it is not yet known which end is the window's client, the event determines it. */
   #find(keys: readonly Key[]): Window | undefined {
     const found = keys.flatMap((key) => {
       const window = this.#byKey.get(key.text);
@@ -191,15 +192,19 @@ export class EventFold implements Disposable {
   /** Returns the key of the fields that repeated events share; two keys if either end may be the client. */
   #keysOf(event: EventRecord): readonly Key[] {
     const { describe, ephemeral } = this.#callbacks;
-    const { probe, type, severity, netns, src, dst, protocol } = event;
+    const { probe, type, severity, netns } = event;
+    const packet = endsOf(event);
+    const { src, dst, protocol } = packet;
+    // The source port of a tunnel depends on the connection in it.
+    const outer = isInTunnel(event) ? [hostOf(event.src), hostOf(event.dst)] : [];
     const descriptor = describe(probe, type);
     const fields = descriptor?.equalBy.map((field) => event[field]) ?? [];
     const keyOf = (client: End | undefined): Key => {
       const ends = [client === 'src' ? hostOf(src) : src, client === 'dst' ? hostOf(dst) : dst];
-      return { text: JSON.stringify([probe, type, severity, netns, ...ends, protocol, ...fields]), client };
+      return { text: JSON.stringify([probe, type, severity, netns, ...outer, ...ends, protocol, ...fields]), client };
     };
     if (this.#by === 'connection') return [keyOf(undefined)];
-    const client = clientEndOf(event, descriptor?.client?.(event), ephemeral);
+    const client = clientEndOf(packet, descriptor?.client?.(event), ephemeral);
     return client === 'either' ? [keyOf('src'), keyOf('dst')] : [keyOf(client)];
   }
 }
@@ -213,7 +218,7 @@ function hostOf(endpoint: string | undefined): string | undefined {
  */
 function addPort({ keys, ports }: Window, event: EventRecord): void {
   const [key] = keys;
-  const endpoint = keys.length === 1 && key?.client !== undefined ? event[key.client] : undefined;
+  const endpoint = keys.length === 1 && key?.client !== undefined ? endsOf(event)[key.client] : undefined;
   const port = endpoint === undefined ? undefined : portOf(endpoint);
   if (port !== undefined && ports.size < PORTS_MAX) ports.add(port);
 }

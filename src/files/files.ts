@@ -4,11 +4,11 @@ import { FileGate } from './gate.ts';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
 const CHUNK_BYTES = 64 * 1024;
-/** Files that the agent writes are readable by its own user only. */
+/** Only the agent's user can read files that the agent writes. */
 const MODE = 0o600;
 const FOLDER_MODE = 0o700;
 
-/** Reads and writes files at paths that users configure. Accepts only regular files, and limits the waiting time. */
+/** Reads and writes files at user-configured paths. Accepts only regular files, and limits how long callers wait. */
 export class Files extends FileGate {
   /**
    * Reads at most `bytesMax` bytes of a regular file.

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FileGate } from './gate.ts';
 
-/** Work that the test finishes. */
+/** Steps that do not finish until the test finishes them. */
 class Work {
   readonly begun: string[] = [];
   readonly aborted: string[] = [];
@@ -61,7 +61,7 @@ it('gives up a step that does not return, and retries its path now and then', as
   const again = words(gate.run('/a', work.step('3')));
   await work.end('3');
   expect(await again).toBe('done');
-  // A step that must run alone is still waiting for this one.
+  // Step 1 still hangs, so a step is rejected if it must be the only one on its path.
   expect(await words(gate.run('/a', work.step('4'), { alone: true }))).toContain('does not respond');
   await work.end('1');
   expect(gate.hanging).toBe(0);
@@ -77,7 +77,7 @@ it('bounds the number of steps that hang, and reports it to further callers', as
   await Promise.all(hung);
   const late = words(gate.run('/d', work.step('/d')));
   await vi.advanceTimersByTimeAsync(5_000);
-  expect(await late).toBe('/d is not opened, because 3 other files hang');
+  expect(await late).toBe('/d was not opened, because 3 operations on other files hang');
   await work.end('/b');
   const next = words(gate.run('/d', work.step('/d')));
   await work.end('/d');

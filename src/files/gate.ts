@@ -12,7 +12,7 @@ const STEPS_MAX = 16;
  * mounted there in the meantime.
  */
 const STEPS_OF_PATH_MAX = 3;
-/** Milliseconds until a path with a hanging operation is tried again. */
+/** Delay in milliseconds before a path with a hanging operation is tried again. */
 const AGAIN_MS = 30_000;
 
 export interface FileGateOptions {
@@ -22,7 +22,7 @@ export interface FileGateOptions {
 }
 
 export interface StepOptions {
-  /** Fails while an earlier operation on the path hangs, because both would change the same file. */
+  /** Rejects the operation while an earlier one on the same path hangs, because both would change the same file. */
   readonly alone?: boolean;
 }
 
@@ -123,11 +123,11 @@ export class FileGate {
     const { hanging } = this;
     return hanging < this.#stepsMax
       ? new FileSystemHangs(path)
-      : new Error(`${path} is not opened, because ${hanging} other files hang`);
+      : new Error(`${path} was not opened, because ${hanging} operations on other files hang`);
   }
 }
 
-/** A file system does not respond. */
+/** Thrown if a file system does not respond. */
 export class FileSystemHangs extends Error {
   override readonly name = 'FileSystemHangs';
 

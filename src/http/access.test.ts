@@ -74,7 +74,7 @@ it('the API answers this machine under its own names, on the port and on the soc
       expect(await ask(by, '/api/v1/agent', { Host })).toEqual([403, expect.stringContaining(`not ${Host}`)]);
     }
     expect(await ask(by, '/api/v1/agent', { Host: '[127.evil.com]' })).toEqual([400, expect.stringContaining('Host')]);
-    // Scrapers may use any host name for the node.
+    // Scrapers may address the node by any host name.
     expect(await statusOf(by, '/metrics', OTHER)).toBe(200);
   }
   expect(await statusOf('tcp', '/api/v1/agent', { Host: 'netsonde' })).toBe(403);

@@ -14,7 +14,10 @@ const BEARER = /^Bearer +(\S+) *$/i;
 const API = /^\/api\//i;
 const REALM = 'Bearer realm="netsonde"';
 
-/** @throws if the file cannot be read, or does not contain an acceptable token */
+/**
+ * Reads the API token.
+ * @throws if the file cannot be read or does not contain a valid token
+ */
 export async function readToken(files: Files, file: string, option = '--api-token-file'): Promise<string> {
   const text = await files.readText(file, TOKEN_BYTES_MAX).catch((error: Error) => {
     throw new Error(`${option}: ${error.message}`);
@@ -41,7 +44,10 @@ export interface AccessOptions {
 /** Kind of address that a server listens on. */
 export type Transport = 'tcp' | 'unix';
 
-/** Sends a response or calls `next`. Uses Node.js classes, so that a route does not need Express. */
+/**
+ * Request handler that either sends a response or calls `next`. It takes Node.js types, so a route does not depend on
+ * Express.
+ */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void | Promise<void>;
 
 /** Access checks: `all` runs for every route, and `api` also runs for /api/v1. */
@@ -66,9 +72,7 @@ export function accessTo(
     sendFailure(response, 403, error);
   };
   const elsewhere = socketOnly ? SOCKET_ONLY : NOT_HERE;
-  /**
-   * Returns the reason why the request may come from another machine. Returns undefined if it comes from this machine.
-   */
+  /** Returns why the request may come from another machine; undefined if it comes from this machine. */
   const whyAway = ({ headers, socket }: IncomingMessage): string | undefined => {
     if (!isUnix && (socketOnly || !isLocal(socket))) return elsewhere;
     const header = forwardedBy(headers);
@@ -85,7 +89,7 @@ export function accessTo(
         return sendFailure(response, 400, (error as Error).message);
       }
       const other = otherSite(request.headers, host);
-      // A client with a token is checked by `api`, where the token is required.
+      // A request with a bearer token is checked by `api`, which verifies the token.
       const hasBearer =
         tokenFile !== undefined && API.test(pathOf(request)) && BEARER.test(request.headers.authorization ?? '');
       if (other === undefined) {
@@ -99,9 +103,9 @@ export function accessTo(
       );
     },
     api: (request, response, next) => {
-      // A user or a certificate in the web configuration grants access to everything.
+      // A valid password or client certificate from the web configuration grants access to everything.
       if (known?.isKnown(request) === true) return next();
-      // If passwords are configured, a client without a password needs the token even on this machine.
+      // If passwords are configured, a client that sends none needs the token even on this machine.
       const away = known?.asksPasswords === true ? elsewhere : whyAway(request);
       if (away !== undefined)
         return tokenFile === undefined ? refuse(response, 'address', away) : hasToken(request, response, next);

@@ -1,5 +1,5 @@
 import type { SinkStatus } from '#api/sinks.ts';
-import { SINK_STATES } from '#api/words.ts';
+import { INCIDENT_CAUSES, SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import type { ScraperView } from '#collectors/births.ts';
 import type { Format } from '#collectors/exposition.ts';
@@ -7,10 +7,13 @@ import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
 import type { LedgerRow } from '#delivery/ledger.ts';
 import type { ClusterState } from '#kubernetes/cluster.ts';
+import type { ServiceWorkload } from '#peers/peer.ts';
 import { defineMetrics, type Emit, type LooseEmit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { emitHttp, HTTP_METRICS, type HttpState } from './http_metrics.ts';
+import type { IncidentDeps } from './incidents.ts';
 import type { SourceRow } from './ledger.ts';
 import { EVENT_METRICS, emitLedger, RECORD_METRICS } from './ledger_metrics.ts';
+import { emitPolicies, POLICY_METRICS, type PolicyState } from './policy_metrics.ts';
 import { ProcessMetrics } from './process_metrics.ts';
 
 const AGENT = 'agent';
@@ -38,7 +41,7 @@ export const AGENT_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_page_age_seconds',
-    help: 'Age of the other metrics on this page; 0 unless the kernel thread does not respond.',
+    help: 'Age of the other metrics in this response; 0 unless the kernel thread does not respond.',
     labels: {},
   },
   restarts: {
@@ -80,6 +83,7 @@ export const AGENT_METRICS = defineMetrics({
   ...HTTP_METRICS,
   ...EVENT_METRICS,
   ...RECORD_METRICS,
+  ...POLICY_METRICS,
   connected: {
     ...agent,
     type: 'gauge',
@@ -102,7 +106,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_kubernetes_relists_total',
-    help: 'Lists that were read again from the Kubernetes API, after a failure or periodically.',
+    help: 'Lists that were fetched again from the Kubernetes API, after a failure or periodically.',
     labels: { resource: RESOURCE },
   },
   apiAge: {
@@ -124,14 +128,46 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_peer_addresses',
-    help: 'Addresses of Pods, Services and nodes that events can name as peers.',
+    help: 'Addresses of Pods, Services and nodes whose owners are known.',
     labels: {},
   },
   peerAddressesLeftOut: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_peer_addresses_left_out',
-    help: 'Addresses that did not fit in memory, so events do not name them.',
+    help: 'Addresses that did not fit in memory, so their owners are unknown.',
+    labels: {},
+  },
+  serviceWorkloads: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_service_workload_info',
+    help: 'Services whose Pods on this node all belong to one workload, while the probe `flow` is enabled. The value is 1.',
+    labels: {
+      peer_namespace: { help: 'Namespace of the Service and of the workload.', example: 'shop', max: 256 },
+      peer: { help: 'Name of the Service, as in the metrics of `flow`.', example: 'cart', max: 1_024 },
+      workload: { help: 'Name of the workload.', example: 'cart', max: 1_024 },
+    },
+  },
+  incidents: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_incidents_total',
+    help: 'Incidents: connections between a client and a port of a server with events of one cause. An incident that turns out to have a stronger cause counts for both.',
+    labels: { cause: { help: 'Cause of the incident.', values: INCIDENT_CAUSES } },
+  },
+  incidentsOpen: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_incidents_open',
+    help: 'Incidents that have not ended.',
+    labels: {},
+  },
+  incidentsLeftOut: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_incidents_left_out_events_total',
+    help: 'Events that belong to no incident because too many incidents were open.',
     labels: {},
   },
   sinkState: {
@@ -170,15 +206,19 @@ export interface AgentState {
   readonly config: { readonly successful: boolean; readonly appliedMs: number; readonly generation: number };
   readonly sources: readonly SourceRow[];
   readonly unfolded: number;
+  readonly incidents: IncidentDeps['current'];
+  /** Undefined unless events name policies. */
+  readonly policies: PolicyState | undefined;
   readonly sinkLedger: readonly LedgerRow[];
   readonly kubernetes: KubernetesState | undefined;
+  readonly serviceWorkloads: readonly ServiceWorkload[];
   readonly sinks: readonly SinkStatus[];
   readonly http: HttpState;
 }
 
 /**
- * Renders the main thread's part of the page: metrics of the agent and of its process. It precedes the kernel thread's
- * part.
+ * Renders the main thread's part of the metrics page: metrics of the agent and of its process. The kernel thread's part
+ * follows it.
  */
 export class AgentMetrics {
   readonly #aggregator = new Aggregator([AGENT], () => false);
@@ -210,6 +250,8 @@ function emitState(emit: AgentEmit, state: AgentState): void {
   emit('configGeneration', NODE, state.config.generation, NO_LABELS);
   emitHttp(emit as LooseEmit, state.http);
   emit('unfolded', NODE, state.unfolded, NO_LABELS);
+  emitIncidents(emit, state.incidents);
+  if (state.policies !== undefined) emitPolicies(emit as LooseEmit, state.policies);
   emitLedger(emit as LooseEmit, state.sources, state.sinkLedger);
   for (const { name: sink, state: current, pendingBytes, retries } of state.sinks) {
     for (const candidate of SINK_STATES) {
@@ -219,6 +261,15 @@ function emitState(emit: AgentEmit, state: AgentState): void {
     emit('sinkRetries', NODE, retries, { sink });
   }
   if (state.kubernetes !== undefined) emitKubernetes(emit, state.kubernetes);
+  for (const { namespace, service, workload } of state.serviceWorkloads) {
+    emit('serviceWorkloads', NODE, 1, { peer_namespace: namespace, peer: service, workload });
+  }
+}
+
+function emitIncidents(emit: AgentEmit, { totals, open, leftOut }: AgentState['incidents']): void {
+  for (const cause of INCIDENT_CAUSES) emit('incidents', NODE, totals.get(cause) ?? 0, { cause });
+  emit('incidentsOpen', NODE, open, NO_LABELS);
+  emit('incidentsLeftOut', NODE, leftOut, NO_LABELS);
 }
 
 function emitKubernetes(emit: AgentEmit, state: KubernetesState): void {

@@ -15,14 +15,14 @@ export const CONNECTIONS_MAX = 64;
 export const NEWCOMERS_MAX = 192;
 const NEW_MS = 250;
 /**
- * Maximum number of additional connections that have not been read from yet. A burst is accepted in one turn of the
- * event loop and read in the next one, so a client within the burst gets its response before its connection could be
- * closed.
+ * Maximum number of additional connections from which the agent has not read yet. A burst is accepted in one turn of
+ * the event loop and read in the next one, so a client within the burst gets its response before its connection could
+ * be closed.
  */
 export const UNREAD_NEWCOMERS_MAX = 1_024;
 /**
- * Maximum time in milliseconds that expensive work is delayed until a burst of connections ends, because most of the
- * connections are closed then.
+ * Maximum time in milliseconds for which expensive work is postponed until a burst of connections ends. By then, most
+ * of the connections will have been closed.
  */
 export const CALM_MS = 50;
 /** Maximum number of pipelined requests that wait on one connection. A client that sends more is disconnected. */
@@ -42,6 +42,7 @@ export interface ConnectionLimits {
   readonly unreadBytes: number;
   readonly unreadMs: number;
   readonly firstRequestMs: number;
+  readonly calmMs: number;
 }
 
 const LIMITS: ConnectionLimits = {
@@ -52,6 +53,7 @@ const LIMITS: ConnectionLimits = {
   unreadBytes: UNREAD_BYTES_MAX,
   unreadMs: UNREAD_MS,
   firstRequestMs: FIRST_REQUEST_MS,
+  calmMs: CALM_MS,
 };
 
 interface Call {
@@ -78,16 +80,17 @@ interface Connection {
 
 /**
  * Tracks the connections of all listeners. Handles one request per connection at a time, and limits the number of
- * connections and the size of unsent responses. At a limit, the owner with the most connections loses one, so that no
- * owner can prevent the kubelet or a scraper at another address from being served.
+ * connections and the size of unsent responses. When a limit is exceeded, the owner (see {@link ownerOf}) with the most
+ * connections loses one, so that a flood from one address cannot lock out the kubelet or a scraper at another address.
  */
 export class Connections implements Disposable {
   readonly #limits: ConnectionLimits;
   readonly #refusals: Refusals;
   /** All connections, oldest first. */
   readonly #known = new Map<PeerKey, Connection>();
-  /** Connections that were accepted in this turn of the event loop, and in the previous one. */
+  /** Connections that were accepted in this turn of the event loop. */
   #accepted: Connection[] = [];
+  /** Connections that were accepted in the previous turn, and are read in this one. */
   #reading: Connection[] = [];
   #isTurning = false;
   /** Work that waits for a burst of connections to end. */
@@ -108,7 +111,7 @@ export class Connections implements Disposable {
     return [...this.#known.values()].reduce((sum, connection) => sum + unreadOf(connection), 0);
   }
 
-  /** Registers an accepted connection. */
+  /** Registers a connection that was just accepted. */
   open(socket: Socket): void {
     const connection: Connection = {
       key: keyOf(socket),
@@ -131,9 +134,12 @@ export class Connections implements Disposable {
     if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound();
   }
 
-  /** Runs the work once no more connections arrive and all have been read, or after {@link CALM_MS}. */
+  /**
+   * Runs the work once no more connections arrive and all accepted ones have been read, but at the latest after
+   * {@link CALM_MS}.
+   */
   whenCalm(work: () => void): void {
-    if (this.#isTurning) this.#delayed.push({ work, byMs: performance.now() + CALM_MS });
+    if (this.#isTurning) this.#delayed.push({ work, byMs: performance.now() + this.#limits.calmMs });
     else setImmediate(work);
   }
 
@@ -174,8 +180,8 @@ export class Connections implements Disposable {
   }
 
   /**
-   * Closes TCP connections because the access rules have changed. Closes idle connections and streams at once, and
-   * other connections after their response.
+   * Closes TCP connections after the access rules have changed: idle connections and streams at once, and other
+   * connections after their response.
    */
   retire(): void {
     for (const { active, owner, socket } of this.#known.values()) {
@@ -191,8 +197,8 @@ export class Connections implements Disposable {
   }
 
   /**
-   * Applies the limits after this turn of the event loop, so that most of a burst is closed before any work is done for
-   * it.
+   * Applies the limits at the end of this turn of the event loop. Most connections of a burst are then closed before
+   * any work is done for them.
    */
   #boundSoon(): void {
     if (this.#isBoundDue) return;
@@ -276,8 +282,8 @@ function unreadOf({ active }: Connection): number {
 }
 
 /**
- * Chooses a connection of the owner with the largest total: an idle connection if there is one, otherwise the oldest of
- * the largest connections.
+ * Chooses a connection of the owner with the largest total size: an idle one if there is one, otherwise its largest
+ * connection. Among connections of equal size, the oldest is chosen.
  */
 function victimOf(
   connections: readonly Connection[],

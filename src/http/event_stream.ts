@@ -31,12 +31,13 @@ export function serveEvents(deps: EventStreamDeps, request: Request, response: R
   });
 }
 
-function filterOf({ probe, type, namespace, pod, since }: EventsQuery): EventFilter {
+function filterOf({ probe, type, namespace, pod, connectionId, since }: EventsQuery): EventFilter {
   return {
     probe: probe?.split(','),
     type: type?.split(','),
     namespace,
     pod,
+    connectionId: connectionId?.split(','),
     since: since === undefined ? undefined : recordTimeText(parseSince(since, Date.now())),
   };
 }

@@ -4,7 +4,7 @@ import type { Failure } from '#api/errors.ts';
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 /**
- * Returns the text of an HTTP response that closes the connection, for use without a ServerResponse.
+ * Returns the raw text of an HTTP response that closes the connection, for connections without a `ServerResponse`.
  * @param status status code and reason phrase
  */
 export function rawAnswer(status: string, error: string): string {

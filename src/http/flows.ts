@@ -5,7 +5,7 @@ import { FLOW_STREAM_QUERY, FLOWS_LIMIT, FLOWS_QUERY, type FlowsQuery } from '#a
 import type { FlowRole } from '#api/words.ts';
 import { parseIp } from '#core/address.ts';
 import type { RecordBus } from '#events/bus.ts';
-import type { FlowSelection, FlowsAnswer } from '#kernel/flows.ts';
+import type { FlowSelection, FlowsAnswer, NoFlows } from '#kernel/flows.ts';
 import { sendFailure } from './failure.ts';
 import { isFailure, readQuery } from './query.ts';
 import { recordTimeText, type StreamDeps, serveStream } from './stream.ts';
@@ -23,8 +23,13 @@ export async function serveFlows(
   }
   const limit = query.limit === undefined ? FLOWS_LIMIT : Number(query.limit);
   const answer = await ask({ ...selectionOf(query), limit });
-  if ('unavailable' in answer) sendFailure(response, 409, answer.unavailable);
+  if ('unavailable' in answer) sendNoFlows(response, answer);
   else response.json(answer.report);
+}
+
+/** Sends the response of routes that need totals of connections when there are none. */
+export function sendNoFlows(response: Response, { unavailable, isTransient }: NoFlows): void {
+  sendFailure(response, isTransient ? 503 : 409, unavailable);
 }
 
 export interface FlowStreamDeps extends StreamDeps {

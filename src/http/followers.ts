@@ -11,9 +11,9 @@ interface Follower {
 }
 
 /**
- * Tracks the clients that follow events. A new stream is always accepted. Beyond the limit, the owner with the most
- * streams loses the stream with the most unread bytes, or the oldest of equal streams. Its client can continue with
- * `Last-Event-ID`.
+ * Tracks the clients that follow events. A new stream is always accepted. When there are too many streams, the owner
+ * with the most streams loses one: the stream with the most unread bytes, or the oldest among equals. The client can
+ * resume with `Last-Event-ID`.
  */
 export class Followers {
   readonly #refusals: Refusals;

@@ -32,7 +32,7 @@ export const HTTP_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_web_config_last_reload_successful',
-    help: '1 if the current file of --web.config.file is active, 0 if it is invalid and the previous settings stay active.',
+    help: '1 if the current contents of the file named by --web.config.file are in effect, 0 if they are invalid and the previous settings remain in effect.',
     labels: {},
   },
   webTime: {
@@ -54,7 +54,7 @@ export const HTTP_METRICS = defineMetrics({
 });
 
 export interface HttpState {
-  /** Undefined without --web.config.file. */
+  /** Status of the web configuration; undefined without --web.config.file. */
   readonly web: WebStatus | undefined;
   readonly connections: number;
   readonly unreadBytes: number;

@@ -25,8 +25,8 @@ function times(count: number, act: () => void): void {
 }
 
 /**
- * Returns a ledger with 30 events, of which 20 arrived, and 13 requests, of which 9 arrived. Each sink lost some of
- * them for a different cause.
+ * Returns a ledger with 30 events, of which 20 arrived, and 13 requests, of which 9 arrived. Each sink dropped some of
+ * these records, for different reasons.
  */
 function books(): Ledger {
   const ledger = new Ledger();
@@ -58,15 +58,18 @@ async function pageOf(ledger: Ledger): Promise<Exposition> {
     config: { successful: true, appliedMs: 0, generation: 1 },
     sources: sourceRows(KERNEL, ledger.before()),
     unfolded: 0,
+    incidents: { list: () => [], open: 0, totals: new Map(), leftOut: 0 },
+    policies: undefined,
     sinkLedger: ledger.rows(SINKS),
     kubernetes: undefined,
+    serviceWorkloads: [],
     sinks: [],
     http: { connections: 0, unreadBytes: 0, refused: new Map(), web: undefined },
   };
   return parseExposition(Buffer.concat(await new AgentMetrics().render('text', state)).toString());
 }
 
-/** Returns the samples, without the name prefix and the kind. */
+/** Returns the samples without the prefix of their names and without the label `kind`. */
 function samplesOf(page: Exposition, prefix: string, kind?: string): string[] {
   return page.samples
     .filter(({ name, labels }) => name.startsWith(prefix) && labels['kind'] === kind)

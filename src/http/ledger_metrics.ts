@@ -14,7 +14,7 @@ const REASON = { help: 'Reason of the loss.', values: ['ring_full', ...DROP_REAS
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** Metrics of the ledger for events. */
+/** Ledger metrics for events. */
 export const EVENT_METRICS = defineMetrics({
   produced: {
     ...agent,
@@ -34,7 +34,7 @@ export const EVENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_events_folded_total',
-    help: 'Events that were folded into a later one, which has their count.',
+    help: 'Events that were folded into a later event, which includes their count.',
     labels: { probe: PROBE },
   },
   unfolded: {
@@ -62,7 +62,7 @@ export const EVENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_events_pending',
-    help: 'Events that wait for the sink. The sink label is empty for events held for folding.',
+    help: 'Events that wait for the sink. The sink label is empty for events held for folding or for the verdict of policies.',
     labels: { probe: PROBE, sink: SINK },
   },
   recovered: {
@@ -82,7 +82,7 @@ function ofKind<const M extends EventMetric>(metric: M) {
   return { ...descriptor, labels: { kind: KIND, ...labels } };
 }
 
-/** Metrics of the ledger for all record kinds, including events. */
+/** Ledger metrics for all kinds of records, including events. */
 export const RECORD_METRICS = defineMetrics({
   recordsProduced: {
     ...ofKind('produced'),
@@ -97,7 +97,7 @@ export const RECORD_METRICS = defineMetrics({
   recordsFolded: {
     ...ofKind('folded'),
     name: 'netsonde_records_folded_total',
-    help: 'Records that were folded into a later one, which has their count.',
+    help: 'Records that were folded into a later record, which includes their count.',
   },
   recordsDelivered: {
     ...ofKind('delivered'),
@@ -112,7 +112,7 @@ export const RECORD_METRICS = defineMetrics({
   recordsPending: {
     ...ofKind('pending'),
     name: 'netsonde_records_pending',
-    help: 'Records that wait for the sink. The sink label is empty for records held for folding.',
+    help: 'Records that wait for the sink. The sink label is empty for records held for folding or for the verdict of policies.',
   },
   recordsRecovered: {
     ...ofKind('recovered'),

@@ -1,5 +1,8 @@
 export interface ListenAddress {
-  /** If undefined, listens on all addresses, including IPv6 if the machine supports it. */
+  /**
+   * Address to listen on. If undefined, the agent listens on all addresses, including IPv6 ones if the machine supports
+   * IPv6.
+   */
   readonly host: string | undefined;
   readonly port: number;
 }

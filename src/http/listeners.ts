@@ -9,15 +9,15 @@ import type { TlsSettings } from './tls_settings.ts';
 import { bindUnix } from './unix_socket.ts';
 
 /**
- * Milliseconds that idle connections stay open. Scrapers are identified by their connections, and may scrape only every
- * two minutes.
+ * Milliseconds for which idle connections stay open. Scrapers are identified by their connections, and may scrape only
+ * every two minutes.
  */
 const KEEP_ALIVE_MS = 125_000;
 
 /**
- * Maximum number of connections that wait to be accepted (limited by net.core.somaxconn). The kernel drops further
- * connection attempts. The client retries after one and then three seconds, by which time a kubelet probe has timed
- * out.
+ * Maximum length of the queue of connections that wait to be accepted; net.core.somaxconn may lower it. When the queue
+ * is full, the kernel drops connection attempts. The client retries after one second and again after three, by which
+ * time a kubelet probe has timed out.
  */
 const BACKLOG = 4_096;
 

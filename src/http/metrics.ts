@@ -8,10 +8,13 @@ import type { Ledger } from '#delivery/ledger.ts';
 import type { SinkSet } from '#delivery/sink_set.ts';
 import type { KernelClient, PageCaller } from '#kernel/client.ts';
 import type { Page } from '#kernel/messages.ts';
+import type { ServiceWorkload } from '#peers/peer.ts';
 import type { AgentMetrics, AgentState, KubernetesState } from './agent_metrics.ts';
 import { callerOf } from './caller.ts';
 import type { Connections } from './connections.ts';
+import type { IncidentDeps } from './incidents.ts';
 import { sourceRows } from './ledger.ts';
+import type { PolicyState } from './policy_metrics.ts';
 import type { Refusals } from './refusals.ts';
 import { acceptsGzip, chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
 import type { Scrapers } from './scrapers.ts';
@@ -23,12 +26,17 @@ export interface MetricsDeps {
   readonly metrics: AgentMetrics;
   readonly scrapers: Scrapers;
   readonly ledger: Pick<Ledger, 'before'>;
-  /** Returns the number of events that were sent without folding. */
+  /** Returns the number of events that were sent individually, that is, not folded into another event. */
   readonly unfolded: () => number;
+  readonly incidents: IncidentDeps;
+  /** Returns undefined unless events name policies. */
+  readonly policies: () => PolicyState | undefined;
   readonly sinks: Pick<SinkSet, 'statuses' | 'rows'>;
   readonly config: () => ConfigStatus;
   /** Returns undefined if the agent does not use Kubernetes. */
   readonly kubernetes: () => KubernetesState | undefined;
+  /** Returns the workloads behind Services; none if no metric names Services. */
+  readonly serviceWorkloads: () => readonly ServiceWorkload[];
   readonly connections: Pick<Connections, 'count' | 'makeRoom' | 'unreadBytes'>;
   readonly refusals: Refusals;
   /** Returns undefined without a web configuration. */
@@ -45,12 +53,12 @@ export async function serveMetrics(
   try {
     await writeMetrics(deps, caller, request, response);
   } catch (error) {
-    // If the client has disconnected, the error has no recipient.
+    // If the client has disconnected, nobody can receive the error.
     if (!caller.signal.aborted) throw error;
   }
 }
 
-/** @throws if the client disconnects */
+/** Sends the metrics page. @throws if the client disconnects */
 async function writeMetrics(
   deps: MetricsDeps,
   caller: PageCaller,
@@ -78,18 +86,18 @@ async function writeMetrics(
   if (ageSeconds > 0) response.setHeader('Age', String(Math.ceil(ageSeconds)));
   if (isCompressed) response.setHeader('Content-Encoding', 'gzip');
   response.setHeader('Content-Length', String(pieces.reduce((sum, { length }) => sum + length, 0)));
-  // An old page may lack rows that later pages show, so it does not count as served to the scraper.
+  // A cached page may lack series that later pages have, so it does not count as received by the scraper.
   const written = { thread, kernelMs: page.writtenMs, agentMs };
   if (hold !== undefined && ageSeconds === 0) response.once('finish', () => deps.scrapers.served(socket, written));
   deps.connections.makeRoom();
-  // Writing everything at once lets `connections` count the unsent bytes.
+  // All pieces are written at once, so that `connections` counts all unsent bytes.
   for (const piece of pieces) response.write(piece);
   response.end();
 }
 
 /**
- * Compresses the page. The kernel thread has already compressed its part, unless it does not respond and its last page
- * was requested without compression.
+ * Compresses the page. The kernel thread's part is already compressed, unless that thread does not respond and its last
+ * page was requested without compression.
  */
 async function compressed(
   own: readonly Uint8Array[],
@@ -101,7 +109,7 @@ async function compressed(
 }
 
 function agentState(deps: MetricsDeps, entries: readonly KernelLedgerEntry[], pageAgeSeconds: number): AgentState {
-  const { kernel, config, connections, ledger, refusals, unfolded, sinks, version } = deps;
+  const { kernel, config, connections, ledger, refusals, unfolded, incidents, sinks, version } = deps;
   const { successful, appliedMs, generation } = config();
   return {
     version,
@@ -111,9 +119,12 @@ function agentState(deps: MetricsDeps, entries: readonly KernelLedgerEntry[], pa
     config: { successful, appliedMs, generation },
     sources: sourceRows(entries, ledger.before()),
     unfolded: unfolded(),
+    incidents: incidents.current,
+    policies: deps.policies(),
     sinkLedger: sinks.rows(),
     sinks: sinks.statuses(),
     kubernetes: deps.kubernetes(),
+    serviceWorkloads: deps.serviceWorkloads(),
     http: {
       connections: connections.count,
       unreadBytes: connections.unreadBytes,

@@ -6,7 +6,7 @@ import { isLoopback } from './peer.ts';
 export interface Host {
   readonly name: string;
   readonly isAddress: boolean;
-  /** Empty for the default port of the scheme. */
+  /** Port; empty for the default port of the scheme. */
   readonly port: string;
 }
 
@@ -38,7 +38,7 @@ export function hostOf({
   const given = headersDistinct['host'] ?? [];
   // A URL in absolute form takes precedence over the header (RFC 9112, section 3.2.2).
   const inUrl = AUTHORITY.exec(url)?.[1];
-  if (given.length > 1) throw new Error('the request has more than one Host');
+  if (given.length > 1) throw new Error('the request has more than one Host header');
   const [text = inUrl] = inUrl === undefined ? given : [inUrl];
   if (text === undefined || text === '') return undefined;
   const host = parseHost(text);
@@ -68,8 +68,8 @@ export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
 const HTTP_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 /**
- * Returns the evidence that the request comes from a page of another site; undefined if there is none. Following a link
- * is allowed, because the other site cannot read the response (Fetch Metadata, W3C; RFC 6454).
+ * Returns evidence that a page of another site sent the request; undefined if there is none. Following a link is
+ * allowed, because the other site cannot read the response (Fetch Metadata, W3C; RFC 6454).
  */
 export function otherSite(headers: IncomingHttpHeaders, host: Host | undefined): string | undefined {
   const { origin } = headers;
@@ -88,7 +88,7 @@ function isSameOrigin(origin: string, host: Host | undefined): boolean {
   return own.name === host.name && (own.port || standard) === (host.port || standard);
 }
 
-/** Headers in which proxies name their client. */
+/** Headers that proxies add to the requests that they forward. */
 const FORWARDED = new Set([
   'forwarded',
   'via',

@@ -1,20 +1,20 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { Turns } from '#core/turns.ts';
 
-/** Maximum number of correct passwords to remember, so that they are not hashed again. */
+/** Maximum number of correct passwords that are remembered to avoid hashing them again. */
 const KNOWN_MAX = 64;
 /** Fraction of a CPU that hashing may use. Up to {@link CPU_SAVED_MS} of unused CPU time is saved for bursts. */
 const CPU_SHARE = 0.1;
 const CPU_SAVED_MS = 1_000;
 /**
- * Maximum time in milliseconds that a password waits for its turn. It is shorter than the default scrape timeout of
- * Prometheus.
+ * Maximum time in milliseconds that a request waits for its password to be hashed. It is shorter than Prometheus's
+ * default scrape timeout.
  */
 const WAIT_MS = 8_000;
 
 /**
- * Hash to compare with for unknown users, so that the response time does not reveal which users exist. Its bcrypt cost
- * is 10, and its password is unknown.
+ * Hash that is compared for unknown users, so that the response time does not reveal which users exist. Its bcrypt cost
+ * is 10, and nobody knows its password.
  */
 const NOBODY = '$2b$10$jgNPkwZFjMpGrzYNnQmhWuYrGGZJPBVrkwmfrsHsmOpzNPZQH7xXG';
 
@@ -45,8 +45,9 @@ export class Passwords {
   }
 
   /**
+   * Whether the user exists and the password is correct.
    * @param owner owner of the request; owners take turns
-   * @throws {BusyError} if the password's turn did not come in time
+   * @throws {BusyError} if the password was not checked within the maximum waiting time
    * @throws the signal's reason if it is aborted
    */
   async areRight(user: string, password: string, owner: string, signal: AbortSignal): Promise<boolean> {
@@ -88,7 +89,7 @@ export class Passwords {
   }
 }
 
-/** Loads bcryptjs on first use. Its hashing yields to the event loop every 100 ms. */
+/** Compares a password with a hash. Loads bcryptjs on first use; its hashing yields to the event loop every 100 ms. */
 async function byBcrypt(password: string, hash: string): Promise<boolean> {
   const { compare } = await import('bcryptjs');
   return compare(password, hash);

@@ -23,8 +23,8 @@ export const UNIX = 'unix';
 
 const MAPPED = /^::ffff:(?=[\d.]+$)/;
 /**
- * Number of leading 16-bit groups of an IPv6 address that identify the owner. Only the network identifies it, because
- * one machine may use many addresses in a network.
+ * Number of leading 16-bit groups of an IPv6 address that identify the owner. The remaining groups are ignored, because
+ * one machine can use many addresses of its network.
  */
 const NETWORK_GROUPS = 4;
 

@@ -51,8 +51,8 @@ interface Internals {
 
 /**
  * Metrics of this process, with the names that prom-client uses (https://github.com/siimon/prom-client). They are
- * measured during each scrape, so that no timer wakes the process. Only garbage collections are reported by Node.js
- * when they happen.
+ * measured during each scrape, so that no timer has to wake the process. Garbage collections are the exception: Node.js
+ * reports each one when it happens.
  */
 export class ProcessMetrics implements Disposable {
   readonly #collections = new Map<string, Durations>();
@@ -149,7 +149,7 @@ export class ProcessMetrics implements Disposable {
     this.#observer.disconnect();
   }
 
-  /** Measures how long the event loop takes to run due work. The result appears on the next page. */
+  /** Measures how late the event loop runs work that is due. The result appears on the next page. */
   #measureLag(): void {
     const startMs = performance.now();
     setImmediate(() => {

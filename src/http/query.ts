@@ -3,8 +3,8 @@ import type * as z from 'zod';
 import type { Failure } from '#api/errors.ts';
 
 /**
- * Returns the parameters of a request, or the first error in them. Unknown parameters are reported before invalid
- * values.
+ * Returns the parameters of a request, or the first error in them. An unknown parameter is reported before an invalid
+ * value.
  */
 export function readQuery<T extends z.ZodObject>(schema: T, request: Request): z.output<T> | Failure {
   const { success, data, error } = schema.safeParse(request.query);

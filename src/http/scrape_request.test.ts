@@ -7,12 +7,12 @@ describe('chooseFormat', () => {
     ['*/*', 'text'],
     ['text/plain', 'text'],
     ['application/openmetrics-text', 'openmetrics'],
-    // Prometheus 2.42
+    // Request headers of Prometheus 2.42.
     [
       'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
       'openmetrics',
     ],
-    // Prometheus 3
+    // Request headers of Prometheus 3.
     [
       'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2',
       'openmetrics',

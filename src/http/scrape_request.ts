@@ -5,12 +5,12 @@ const DEADLINE_MS = 9_000;
 /** Milliseconds reserved for the rest of the page and its transfer. */
 const MARGIN_MS = 500;
 const DEADLINE_MIN_MS = 500;
-/** Longest deadline in milliseconds. A collection takes at most eight seconds. */
+/** Maximum deadline in milliseconds. A collection takes at most eight seconds. */
 const DEADLINE_MAX_MS = 14_000;
 
 /**
- * Chooses the preferred format of an Accept header. Compares only types and weights. Ignores parameters such as the
- * version and the escaping scheme, because only one version of each format is supported.
+ * Returns the preferred format of an Accept header. Only media types and weights are compared. Parameters such as the
+ * version and the escaping scheme are ignored, because only one version of each format is supported.
  */
 export function chooseFormat(accept: string | undefined): Format {
   let openmetrics = 0;
@@ -23,7 +23,7 @@ export function chooseFormat(accept: string | undefined): Format {
 }
 
 /**
- * Whether the client accepts gzip (RFC 9110, section 12.5.3). Without the header, the client may be unable to
+ * Whether the client accepts gzip (RFC 9110, section 12.5.3). A client that does not send the header may be unable to
  * decompress.
  */
 export function acceptsGzip(acceptEncoding: string | undefined): boolean {

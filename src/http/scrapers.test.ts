@@ -18,7 +18,7 @@ interface Scraper {
   readonly firstMs: number;
 }
 
-/** Simulates the scrapes of all scrapers in order until `untilMs`. @returns the hold time after the last scrape */
+/** Simulates all scrapes until `untilMs`, in order of time. @returns the hold time after the last scrape */
 function scrape(untilMs: number, ...all: readonly Scraper[]): number {
   const times = all.flatMap(({ connection, everyMs, firstMs }) =>
     Array.from({ length: Math.ceil((untilMs - firstMs) / everyMs) }, (_, nth) => ({
@@ -97,7 +97,7 @@ describe('knowledge about scrapers', () => {
     for (let host = 0; host < 200; host++) scrapers.asked(from(`10.1.0.${host}`), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
-    // The address of the scraper is also kept.
+    // A single request from the address of a known scraper, over a new connection, does not count as a scraper either.
     scrapers.asked(from('10.0.0.1'), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);

@@ -5,16 +5,17 @@ import { ownerOf } from './peer.ts';
 /** Interval in milliseconds that is assumed while a scraper's interval is unknown. It is the default of Prometheus. */
 const UNKNOWN_MS = 60_000;
 /**
- * Number of gaps between scrapes from which an interval is measured. {@link GAPS_MIN} are enough if they are regular.
+ * Number of gaps between scrapes that are needed to measure an interval. {@link GAPS_MIN} gaps are enough if they are
+ * regular.
  */
 const GAPS = 4;
 const GAPS_MIN = 2;
-/** Maximum difference between regular gaps: a fraction of the longest gap, plus {@link JITTER_MS}. */
+/** Maximum difference between gaps that count as regular: this fraction of the longest gap, plus {@link JITTER_MS}. */
 const JITTER = 0.05;
 const JITTER_MS = 250;
 /**
- * Number of intervals after the start of the agent, up to UNKNOWN_MS in total, during which some scrapers may not have
- * scraped yet.
+ * Number of scrape intervals after the start of the agent (at most UNKNOWN_MS in total) during which some scrapers may
+ * not have scraped yet.
  */
 const INTERVALS_AT_START = 10;
 /** Maximum number of connections to remember. */
@@ -24,24 +25,27 @@ const CONNECTIONS_MAX = 64;
  * Times at which the two parts of a page were written, each in milliseconds of the clock of the thread that wrote it.
  */
 export interface Written {
-  /** Number of the kernel thread. Each kernel thread has its own clock and rows. */
+  /** Number of the kernel thread. Each kernel thread has its own clock and series. */
   readonly thread: number;
   readonly kernelMs: number;
   readonly agentMs: number;
 }
 
-/** How new rows are held back; see `ScraperView`. */
+/** How new series are held back; see `ScraperView`. */
 export interface Hold {
   readonly holdMs: number;
-  /** Oldest of the last pages that the scrapers have received; undefined if unknown. */
+  /** The oldest among the pages that each scraper received last; undefined if unknown. */
   readonly seen: Written | undefined;
 }
 
-/** The socket of a connection, which identifies it because it is the same object for all requests. */
+/**
+ * The socket of a connection. All requests on a connection have the same socket object, so it identifies the
+ * connection.
+ */
 export type Peer = Pick<Socket, 'remoteAddress'> & Partial<Pick<Socket, 'destroyed'>>;
 
 interface Connection {
-  /** Address of the client. */
+  /** Address of the client; see `ownerOf`. */
   readonly owner: string;
   /**
    * Whether the client may be a scraper that existed before the agent started. If so, it counts as a scraper from its
@@ -55,10 +59,11 @@ interface Connection {
 }
 
 /**
- * Measures the scrape interval, so that every scraper sees a new row at 0 before its value. Scrapers do not identify
- * themselves. Two Prometheus servers behind one address differ only in their connections, which they keep open. Regular
- * scrapes on one connection come from a single scraper. Irregular scrapes are attributed to several scrapers that share
- * the connection, for example through a proxy. Each of them is assumed to account for one in {@link GAPS} scrapes.
+ * Measures the scrape interval, so that every scraper sees a new series at 0 before its first value. Scrapers do not
+ * identify themselves. Two Prometheus servers behind one address differ only in their connections, which they keep
+ * open. Regular scrapes on one connection come from a single scraper. Irregular scrapes are attributed to several
+ * scrapers that share the connection, for example through a proxy. Each of them is assumed to account for one in
+ * {@link GAPS} scrapes.
  *
  * Any client can claim to be a scraper, so a client counts as a scraper only from its second scrape onward. Several
  * connections from one address that were each used only once count as a scraper that opens a new connection for each
@@ -80,8 +85,8 @@ export class Scrapers {
   }
 
   /**
-   * Records a scrape, and returns how new rows are held back on its page.
-   * @param thread number of the kernel thread; pages of earlier threads do not count, because their rows differ
+   * Records a scrape. Returns how new series are held back on its page.
+   * @param thread number of the kernel thread; pages of earlier threads do not count, because their series differ
    */
   asked(connection: Peer, thread: number): Hold {
     const nowMs = this.#now();
@@ -146,7 +151,7 @@ export class Scrapers {
   }
 
   /**
-   * Forgets one connection: preferably one that is not a scraper's, otherwise the least recently used.
+   * Forgets one connection, preferably one that does not belong to a scraper, otherwise the least recently used one.
    * @param newest the connection to keep
    */
   #forgetOne(newest: Peer, nowMs: number): void {
@@ -160,8 +165,8 @@ export class Scrapers {
 }
 
 /**
- * Returns the oldest of the last pages that the connections received. Returns undefined if a connection has not
- * received a page of this thread.
+ * Returns the oldest among the pages that each connection received last; undefined if a connection has not received a
+ * page of this thread.
  */
 function oldestOf(connections: readonly Connection[], thread: number): Written | undefined {
   const pages = connections.flatMap(({ written }) => (written?.thread === thread ? [written] : []));
@@ -178,7 +183,7 @@ interface Interval {
   readonly isRegular: boolean;
 }
 
-/** Returns the longest interval. An unknown interval counts as a minute, and so does an empty list. */
+/** Returns the longest interval. Each unknown interval counts as a minute, and so does an empty list. */
 function longestOf(intervals: readonly (Interval | undefined)[]): number {
   return intervals.length === 0 ? UNKNOWN_MS : Math.max(...intervals.map((interval) => interval?.ms ?? UNKNOWN_MS));
 }

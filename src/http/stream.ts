@@ -4,7 +4,10 @@ import type { Published, RecordBus } from '#events/bus.ts';
 import type { Followers } from './followers.ts';
 import type { Refusals } from './refusals.ts';
 
-/** Maximum size in bytes of the records that a client has not read yet. A client that exceeds it is disconnected. */
+/**
+ * Maximum size in bytes of the records that a client has not read yet. A client that exceeds this limit is
+ * disconnected.
+ */
 const UNREAD_BYTES_MAX = 1024 * 1024;
 /** Milliseconds between comments, which keep proxies from closing an idle stream. */
 const KEEPALIVE_MS = 15_000;
@@ -23,10 +26,13 @@ interface StreamParameters {
   readonly follow?: string | undefined;
 }
 
-/** Records that a client requests. */
+/** Selection of the records that a client requests. */
 export interface StreamQuery<T> extends StreamParameters {
   matches(value: T): boolean;
-  /** Whether the client specifies the time of the oldest record. If so, it receives past records before new ones. */
+  /**
+   * Whether the client specifies the time of the oldest record to send. If so, it receives past records before new
+   * ones.
+   */
   readonly hasStart: boolean;
   /** Returns the name of the server-sent event for a record. */
   nameOf(value: T): string;
@@ -52,7 +58,7 @@ export function serveStream<T extends { namespace: string | null; pod: string | 
   response.flushHeaders();
   const seen = readLastEventId(request, bus.run);
   if (seen !== undefined) send(bus.history(undefined, seen));
-  // A client that follows receives past records only if it requests them with `since`.
+  // A client that follows new records receives past ones only if it requests them with `since`.
   else if (!follows || query.hasStart) send(lastOf(bus.history(query.matches), query.last));
   if (!follows) {
     response.end();
@@ -100,7 +106,7 @@ function follow<T extends { namespace: string | null; pod: string | null }>(
 }
 
 const NANOSECONDS_PER_MS = 1_000_000n;
-/** Formats a time with the same precision as record times, because the two are compared as text. */
+/** Formats a time with the precision of record times, because the two are compared as text. */
 export function recordTimeText(ms: number): string {
   return formatTimeNs(BigInt(ms) * NANOSECONDS_PER_MS);
 }

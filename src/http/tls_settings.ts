@@ -71,7 +71,7 @@ function privateKeyOf(pem: string): KeyObject {
 }
 
 /**
- * Returns the reason why a client's certificate does not grant access. Returns undefined if it does, or if none is
+ * Returns the reason why a client's certificate is not sufficient for access; undefined if it is sufficient or none is
  * required.
  */
 export function clientFault(

@@ -5,7 +5,7 @@ import { connect, type Server } from 'node:net';
 const MASK = 0o177;
 
 /**
- * Listens on a Unix socket. Replaces a socket that an earlier agent left behind.
+ * Listens on a Unix socket. Replaces a socket file left behind by an earlier agent.
  * @throws if the path is not a socket, or if another process listens on it
  */
 export async function bindUnix(server: Server, path: string, backlog: number): Promise<void> {

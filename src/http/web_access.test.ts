@@ -107,7 +107,7 @@ it('requires a password by TLS on every path, and lets a user read the API', asy
   for (const auth of ['alice:wrong', 'bob:secret', ':', 'alice:'])
     expect(await ask({ auth })).toMatch(/^401 .*is wrong/);
   expect(refusals.counts.get('password')).toBe(8);
-  // A client without TLS gets no response, and the agent continues to serve others.
+  // A client without TLS gets no response, and the agent continues to serve other clients.
   const [host, port] = listeners.address.split(':');
   const plain = connect(Number(port), host).on('error', () => undefined);
   plain.end('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -173,7 +173,7 @@ it('a change is applied, with TLS switched on and off, and an invalid change kee
   const client = ca.sign('client');
   expect(await ask({ client })).toBe('200 here');
 
-  // Only the certificate file changes, not the web configuration.
+  // This changes only the certificate file, not the web configuration.
   const until = new Date(1_000 * Math.ceil(Date.now() / 1_000) + 7_200_000);
   ca.sign('server', { until });
   await eventually(() => expect(web.status.certificateUntilMs).toBe(until.getTime()));

@@ -138,7 +138,7 @@ export interface TlsConfig {
   readonly allowedSans: readonly string[] | undefined;
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** OpenSSL names; empty for the default. */
+  /** OpenSSL names of the cipher suites; empty for the default. */
   readonly ciphers: readonly string[];
   readonly honorCipherOrder: boolean;
   readonly curves: readonly string[];
@@ -180,8 +180,8 @@ export async function parseWebConfig(text: string, directory: string, read: Read
 }
 
 /**
- * Rejects a user named `__proto__`, which zod would drop silently. If it were the only user, no password would be
- * required.
+ * Rejects a user named `__proto__`, which zod would silently drop. If that were the only user, no password would be
+ * required at all.
  */
 function refuseUnseen(document: unknown): void {
   const users = isMapping(document) ? document['basic_auth_users'] : undefined;
@@ -192,7 +192,7 @@ function refuseUnseen(document: unknown): void {
 const PUBLIC =
   /^(tls_server_config\.(\w+_file|\w*version|client_a\w+|cipher_suites|curve_preferences|prefer_\w+)|http_server_config)/;
 
-/** Returns the value to show in an error; secrets are hidden. */
+/** Returns the value to show in an error message. Secrets are hidden. */
 function shown({ path, value }: { readonly path: string; readonly value: string }): string {
   return value === '' || value === 'null' || PUBLIC.test(path) ? value : '(hidden)';
 }

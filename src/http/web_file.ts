@@ -9,8 +9,8 @@ import { parseWebConfig, type WebConfig } from './web_config.ts';
 /** Maximum size in bytes of the document, a certificate or a key. */
 const FILE_BYTES_MAX = 256 * 1024;
 /**
- * Milliseconds between checks of the files. A change is applied when two consecutive checks find the same content,
- * because the certificate and the key may be written one after the other.
+ * Milliseconds between checks of the files. A change is applied only after two consecutive checks have found the same
+ * content, because the certificate and the key may be written one after the other.
  */
 const LOOK_MS = 5_000;
 
@@ -46,16 +46,17 @@ export interface WebFileOptions {
 }
 
 /**
- * Watches the file of `--web.config.file` and the files that it refers to. An invalid change leaves the previous
- * settings active.
+ * Watches the file of `--web.config.file` and the files that it refers to. If a change is invalid, the previous
+ * settings stay active.
  */
 export class WebFile implements Disposable {
   readonly #options: WebFileOptions;
   readonly #ending = new AbortController();
   #settings: WebSettings;
   #status: WebStatus;
-  /** Digest that was found by the last check, and digest that was last applied or rejected. */
+  /** Digest found by the last check. */
   #last: string;
+  /** Digest that was last applied or rejected. */
   #taken: string;
 
   private constructor(options: WebFileOptions, { digest }: Look, settings: WebSettings) {

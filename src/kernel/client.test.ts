@@ -6,17 +6,17 @@ import { KernelClient, PAGES_MAX, type PageCaller } from './client.ts';
 import type { Question, QuestionName } from './messages.ts';
 
 const HANG_MS = 5_000;
-const FIRST: DesiredKernel = { probes: {}, bpfStats: false, series: 1_000 };
-const SECOND: DesiredKernel = { probes: {}, bpfStats: true, series: 1_000 };
+const FIRST: DesiredKernel = { probes: {}, bpfStats: false, series: 1_000, privacy: {} };
+const SECOND: DesiredKernel = { probes: {}, bpfStats: true, series: 1_000, privacy: {} };
 
 const SCRAPER: PageCaller = { owner: '10.0.0.1', signal: new AbortController().signal };
 
-/** A fake kernel thread that answers requests, unless a test makes it fail. */
+/** A fake kernel thread that answers requests unless a test makes it fail. */
 class FakeWorker extends EventEmitter {
   readonly asked: Question[] = [];
   /** Requests that the thread ignores. */
   silent = new Set<QuestionName>();
-  /** Whether the thread cannot be terminated, like one in a hanging read. */
+  /** Whether the thread cannot be terminated, as if it were in a hanging read. */
   hangs = false;
 
   postMessage(question: Question): void {
@@ -38,7 +38,7 @@ class FakeWorker extends EventEmitter {
 }
 
 let workers: FakeWorker[];
-/** Called with each new worker. The result decides whether the thread becomes ready. */
+/** Called with each new worker. The result determines whether the thread becomes ready. */
 let prepare: (worker: FakeWorker, number: number) => 'ready' | 'fails' | 'waits';
 let logs: string[];
 let client: KernelClient;
@@ -60,7 +60,13 @@ beforeEach(() => {
   logs = [];
   prepare = () => 'ready';
   client = new KernelClient({
-    kernel: { paths: { proc: '', sys: '', cgroup: '', netns: '' }, objects: '', node: 'n1', kubernetes: false },
+    kernel: {
+      paths: { proc: '', sys: '', cgroup: '', netns: '' },
+      objects: '',
+      node: 'n1',
+      kubernetes: false,
+      toolSocket: '',
+    },
     events: () => undefined,
     records: () => undefined,
     pods: () => [{ uid: 'u', namespace: 'shop', pod: 'cart', labels: {} } as never],
@@ -185,7 +191,7 @@ describe('a thread that hangs', () => {
     const late = client.page('text', 1_000, SCRAPER);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await late).toEqual({ page, ageSeconds: 1 });
-    // A thread that has been silent for half of HANG_MS gets no further page requests.
+    // The client sends no more page requests to a thread that has been silent for half of HANG_MS.
     await vi.advanceTimersByTimeAsync(3_500);
     const { length } = last().asked;
     expect(await client.page('text', 1_000, SCRAPER)).toEqual({ page, ageSeconds: 4.5 });
@@ -205,7 +211,7 @@ describe('a thread that hangs', () => {
     expect(asked()).toHaveLength(PAGES_MAX);
     gone.abort(new Error('the client has gone'));
     await vi.advanceTimersByTimeAsync(0);
-    // The abandoned pages count against the limit until the thread has finished them, so no further page is requested.
+    // Until the thread has finished the abandoned pages, they count against the limit, so no further page is requested.
     expect(asked()).toHaveLength(PAGES_MAX);
     const forgotten = last().asked.filter(({ name }) => name === 'forget');
     expect(forgotten.map(({ ask }) => ask)).toEqual(
@@ -234,6 +240,19 @@ describe('a thread that hangs', () => {
     await vi.advanceTimersByTimeAsync(HANG_MS + 2_000);
     expect(await answer).toMatch(/^the kernel thread did not respond/);
     expect(client.stuckThreads).toBe(1);
+  });
+
+  it('is not replaced for a time during which this thread did not run either', async () => {
+    await client.start();
+    last().silent.add('ping');
+    await vi.advanceTimersByTimeAsync(HANG_MS);
+    const now = performance.now.bind(performance);
+    const stopped = vi.spyOn(performance, 'now').mockImplementation(() => now() + 60_000);
+    await vi.advanceTimersByTimeAsync(HANG_MS);
+    expect(logs).toEqual([]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(logs).toEqual([expect.stringContaining('did not respond'), expect.stringContaining('is running')]);
+    stopped.mockRestore();
   });
 
   it('is not replaced while three threads hang', async () => {

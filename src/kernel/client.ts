@@ -8,27 +8,37 @@ import { Turns } from '#core/turns.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
+import { UNKNOWN_PEER } from '#probe/peers.ts';
 import { KernelLedger } from './kernel_ledger.ts';
 import type { KernelOptions, Page, PageOptions, QuestionName, Questions } from './messages.ts';
+import type { PeersAsk } from './peer_table.ts';
+import { PeerTeller, type PeerTellerOptions } from './peer_teller.ts';
 import { startWorker, ThreadHandle } from './thread_handle.ts';
 import { ThreadKeeper } from './thread_keeper.ts';
 
 export interface KernelClientOptions {
   readonly kernel: KernelOptions;
   readonly events: (events: readonly EventRecord[]) => void;
-  /** Receives records of kinds other than events. */
+  /** Receives records other than events. */
   readonly records: (records: RecordBatch) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** Returns the Pods of this node from the Kubernetes API, to send to a thread that has just started. */
   readonly pods?: () => readonly PodName[];
+  /** Names the peers of connections. By default, all of them are unknown. */
+  readonly peers?: PeerNames;
   /** Milliseconds without a response after which a thread is abandoned and replaced. */
   readonly hangMs?: number;
   /** Starts a kernel thread. Tests replace it. */
   readonly worker?: () => Worker;
 }
 
+/** Functions with which the main thread identifies addresses. */
+export type PeerNames = Pick<PeerTellerOptions, 'identify' | 'zone' | 'settled'>;
+
+const NO_NAMES: PeerNames = { identify: () => UNKNOWN_PEER, zone: () => undefined };
+
 const HANG_MS = 5_000;
-/** Maximum number of pages that are requested at the same time. Concurrent scrapes share one collection. */
+/** Maximum number of pages that are requested concurrently. Concurrent requests share one collection. */
 export const PAGES_MAX = 4;
 
 /** Thrown while no kernel thread responds. */
@@ -38,30 +48,32 @@ export class NoThreadError extends Error {
 
 /** Client that requests a page. */
 export interface PageCaller {
-  /** Requests of one owner wait for each other, so that no owner can delay other owners with many requests. */
+  /** Address of the client. Owners take turns, so that one owner cannot delay the others by sending many requests. */
   readonly owner: string;
-  /** Aborted when the client no longer wants the page. */
+  /** Aborted when the client disconnects. */
   readonly signal: AbortSignal;
 }
 
-/** A page and its age. The age is 0 unless the kernel thread does not respond. */
+/** A page and its age. The age is greater than 0 only while the kernel thread does not respond. */
 export interface AgedPage {
   readonly page: Page;
   readonly ageSeconds: number;
 }
 
 /**
- * The main thread's side of the communication with the kernel thread. It hides the replacement of threads: each new
- * thread receives the current settings, the last page is served while no thread responds, and record counts continue.
+ * The main thread's side of the communication with the kernel thread. Callers do not notice when a thread is replaced:
+ * each new thread receives the current settings, the last page is served while no thread responds, and record counts
+ * continue.
  */
 export class KernelClient implements AsyncDisposable {
   readonly #options: KernelClientOptions;
   readonly #hangMs: number;
   readonly #keeper: ThreadKeeper;
-  /** Last page by format and by whether it is for a scraper, because pages for scrapers hold back new rows. */
+  /** The last page of each format, kept separately for scrapers, because their pages hold back new series. */
   readonly #lastPages = new Map<string, { readonly page: Page; readonly atMs: number }>();
   readonly #ledger = new KernelLedger();
   readonly #pages = new Turns(PAGES_MAX);
+  readonly #peers: PeerTeller;
   #desired: DesiredKernel | undefined;
   #podLabels: PodLabels = {};
   #podNetworks: readonly string[] = [];
@@ -70,7 +82,13 @@ export class KernelClient implements AsyncDisposable {
     const { kernel, events, records, log, hangMs = HANG_MS, worker = () => startWorker(kernel) } = options;
     this.#options = options;
     this.#hangMs = hangMs;
+    this.#peers = new PeerTeller({
+      ...(options.peers ?? NO_NAMES),
+      // Errors are ignored, because a thread that was lost needs no identities.
+      tell: (told) => void this.ask('tellPeers', told).catch(() => undefined),
+    });
     const received = {
+      peers: (ask: PeersAsk) => this.#peers.asked(ask),
       events: (batch: readonly EventRecord[]) => {
         this.#ledger.received('event', batch);
         events(batch);
@@ -83,7 +101,10 @@ export class KernelClient implements AsyncDisposable {
     this.#keeper = new ThreadKeeper({
       open: (lost) => new ThreadHandle(worker(), { ...received, log, lost }),
       started: (thread) => this.#tell(thread),
-      lost: () => this.#ledger.replaced(),
+      lost: () => {
+        this.#ledger.replaced();
+        this.#peers.reset();
+      },
       log,
       hangMs,
     });
@@ -122,25 +143,33 @@ export class KernelClient implements AsyncDisposable {
     if (this.#keeper.thread !== undefined) await this.ask('tellPodNetworks', networks);
   }
 
+  /**
+   * Called when an address may have changed its owner.
+   * @param ip undefined if this applies to all addresses
+   */
+  peersChanged(ip?: string): void {
+    this.#peers.changed(ip);
+  }
+
   /** Sends an update of Pods to the thread. A thread that starts later receives all Pods. */
   async namePods(update: PodsUpdate): Promise<void> {
     if (this.#keeper.thread !== undefined) await this.ask('namePods', update);
   }
 
   /**
-   * Returns a fresh page, or the last one if the thread does not deliver a fresh one in time.
-   * @returns the last page may be compressed even if this caller did not request compression, and vice versa
+   * Returns a fresh page, or the last one if the thread does not deliver a fresh one in time. The last page may be
+   * compressed even if this caller did not request compression, and vice versa.
    * @throws if there is no page at all, or if the caller aborts
    */
   async page(format: Format, deadlineMs: number, caller: PageCaller, options: PageOptions = {}): Promise<AgedPage> {
     const { owner, signal } = caller;
     const kind = options.scraping === undefined ? format : `${format} for scrapers`;
     try {
-      // A thread that has not responded for a while would only delay the scrape until its deadline.
+      // A thread that has not responded for some time would probably delay this scrape until its deadline.
       if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2)
         throw new NoThreadError('the kernel thread does not respond');
       const answer = await withDeadline(
-        // The request keeps its turn after the deadline, until the thread has finished the page.
+        // The request occupies its turn even after the deadline, until the thread has finished the page.
         this.#pages.run(owner, () => this.ask('scrape', { format, ...options }, signal), {
           signal,
           waitMs: deadlineMs,
@@ -153,7 +182,7 @@ export class KernelClient implements AsyncDisposable {
       return { page, ageSeconds: 0 };
     } catch (error) {
       signal.throwIfAborted();
-      // Without a page of this kind, a page of the other kind is served.
+      // If there is no page for this kind of client, the page for the other kind is served.
       const last = this.#lastPages.get(kind) ?? [...this.#lastPages].find(([other]) => other.startsWith(format))?.[1];
       if (last === undefined) throw error;
       return { page: last.page, ageSeconds: (performance.now() - last.atMs) / 1000 };
@@ -166,6 +195,7 @@ export class KernelClient implements AsyncDisposable {
   }
 
   /**
+   * Sends a request to the kernel thread, and returns the response.
    * @param signal on abort, the thread skips the work if it can
    * @throws if there is no thread, or if it is replaced before it responds
    */
@@ -181,8 +211,9 @@ export class KernelClient implements AsyncDisposable {
     return answer;
   }
 
-  /** Lets the thread close its probes if it responds, and terminates it. */
+  /** Lets a responsive thread close its probes, and terminates it. */
   [Symbol.asyncDispose](): Promise<void> {
+    this.#peers[Symbol.dispose]();
     return this.#keeper[Symbol.asyncDispose]();
   }
 

@@ -4,7 +4,7 @@ import { beforeEach, expect, it } from 'vitest';
 import { Collection } from './collection.ts';
 
 let collection: Collection;
-/** Names of started and finished steps in order. */
+/** Names of started and finished steps, in order. */
 let steps: string[];
 let begun: number;
 let nowMs: number;
@@ -18,7 +18,7 @@ function gate(name: string): Promise<void> {
   return made.promise.finally(() => steps.push(`${name} ends`));
 }
 
-/** Waits until all work has finished or waits at a gate. */
+/** Waits until all work has either finished or reached a gate. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,15 +1,15 @@
 /**
  * Lets callers share collections of all probes. A collection overwrites the results of the previous one, so it starts
- * only when all reads of the previous one have finished.
+ * only after all reads of those results have finished.
  */
 export class Collection {
   readonly #collect: () => Promise<void>;
   readonly #now: () => number;
-  /** The waiting or running collection. Callers that arrive in the meantime share it. */
+  /** The pending or running collection. All callers share it until it ends. */
   #next: Promise<void> | undefined;
-  /** Resolves once all reads so far have finished. */
+  /** Resolves once all reads that were started so far have finished. */
   #read: Promise<void> = Promise.resolve();
-  /** When the last collection ended, on the monotonic clock and on the wall clock. */
+  /** When the last collection ended, in milliseconds of the monotonic clock. */
   #endedMs = Number.NEGATIVE_INFINITY;
   #ended = new Date(0);
 
@@ -20,7 +20,7 @@ export class Collection {
   }
 
   /**
-   * Joins the waiting or running collection, or starts one. Returns the result of `read` after it.
+   * Joins the pending or running collection, or starts one. Returns the result of `read` after the collection.
    * @param read receives the time when the collection ended
    * @throws errors of the collection and of `read`
    */
@@ -50,8 +50,8 @@ export class Collection {
   }
 
   /**
-   * Makes the next collection wait for this read. The result is not kept, because otherwise the chained promises would
-   * retain every page.
+   * Makes the next collection wait for this read. The result of the read is dropped, because a chain of promises would
+   * otherwise retain every page.
    */
   #hold<T>(answer: Promise<T>): Promise<T> {
     this.#read = Promise.allSettled([this.#read, answer]).then(() => undefined);

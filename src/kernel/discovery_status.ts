@@ -3,11 +3,11 @@ import { programReports } from '#collectors/supervisor.ts';
 import type { Lifecycle } from '#pods/lifecycle.ts';
 import type { NetnsRegistry } from '#pods/registry.ts';
 
-/** Name of discovery in the list of probes. */
+/** Name under which discovery appears in the list of probes. */
 export const DISCOVERY = 'discovery';
 
 /**
- * Reports the discovery of namespaces and their owners in the form of a probe status. Discovery runs as long as the
+ * Reports the discovery of namespaces and their owners in the format of a probe status. Discovery runs as long as the
  * agent does.
  */
 export class DiscoveryStatus {
@@ -21,7 +21,9 @@ export class DiscoveryStatus {
     this.#life = life;
   }
 
-  /** @param runTimesMissing the reason why the run times of BPF programs are not measured; undefined if they are */
+  /**
+   * @param runTimesMissing reason why the run times of BPF programs are not measured; undefined if they are measured
+   */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { visibilityGap, crowd } = this.#registry;
     const { report } = this.#life;

@@ -9,43 +9,59 @@ import type { EdgeTotals } from '#probe/flow_edges.ts';
 import { makeFlowRow } from '../../test/support/flow_rows.ts';
 import { type FlowSelection, reportFlows, whyNoFlows } from './flows.ts';
 
+/** The report without requests, which another function adds. */
+const CONNECTIONS = FLOWS_REPORT.unwrap().omit({ requests: true });
+
 const ALL: FlowSelection = { failed: false, limit: 1_000 };
 const [NODE, CART, STRANGE] = [1, 2, 3].map(asNetnsId) as [NetnsId, NetnsId, NetnsId];
 const OWNERS = new Map([
-  [NODE, { namespace: '', pod: '' }],
-  [CART, { namespace: 'shop', pod: 'cart' }],
+  [NODE, { namespace: '', pod: '', workload: '' }],
+  [CART, { namespace: 'shop', pod: 'cart', workload: 'carts' }],
 ]);
 
 const ROWS: readonly EdgeTotals[] = [
   makeFlowRow({ port: 1, sentBytes: 1 }),
   makeFlowRow({ port: 2, retransmittedSegments: 50 }),
-  makeFlowRow({ port: 3, failed: { refused: 2, timeout: 1, other: 0 } }),
+  makeFlowRow({
+    port: 3,
+    identity: { kind: 'service', namespace: 'shop', name: 'db' },
+    failed: { refused: 2, timeout: 1, other: 0 },
+  }),
   makeFlowRow({ port: 4, netns: NODE, role: 'server', peer: 'fd00::7', sentBytes: 2n ** 40n }),
   makeFlowRow({ port: 5, netns: STRANGE, failed: { unreachable: 1n }, roundTrips: { count: 0, sumSeconds: 0 } }),
   makeFlowRow({ port: 0, peer: null, failed: { given_up: 7 } }),
   makeFlowRow({ port: 0, peer: null, role: 'server', netns: NODE }),
 ];
 
-function report(selection: Partial<FlowSelection> = {}, edges: Iterable<EdgeTotals> = ROWS) {
-  const rows = { collectedAtMs: 1_767_225_600_123, edges };
+function report(
+  selection: Partial<FlowSelection> = {},
+  edges: Iterable<EdgeTotals> = ROWS,
+  departed: Iterable<EdgeTotals> = [],
+) {
+  const rows = { collectedAtMs: 1_767_225_600_123, edges, departed };
   return reportFlows('n1', rows, { ...ALL, ...selection }, (id) => OWNERS.get(id), freeCycle());
 }
 
 async function portsOf(selection: Partial<FlowSelection>) {
-  const { edges, rest } = FLOWS_REPORT.parse(await report(selection));
+  const { edges, rest } = CONNECTIONS.parse(await report(selection));
   return [edges.map(({ port }) => port), rest.map(({ role }) => role)];
 }
 
 it('lists the edges worst first: by failures, then by the share of retransmitted segments, then by bytes', async () => {
-  const said = FLOWS_REPORT.parse(await report());
+  const said = CONNECTIONS.parse(await report());
   expect(said).toMatchObject({ node: 'n1', collectedAt: '2026-01-01T00:00:00.123Z', omitted: 0 });
   expect(said.edges.map(({ port }) => port)).toEqual([3, 5, 2, 4, 1]);
   expect(said.edges[0]).toEqual({
     namespace: 'shop',
     pod: 'cart',
+    workload: 'carts',
     netns: '2',
     role: 'client',
     peer: '10.0.0.7',
+    peerKind: 'service',
+    peerNamespace: 'shop',
+    peerName: 'db',
+    dnsNames: [],
     port: 3,
     open: 1,
     connections: 10,
@@ -62,15 +78,17 @@ it('lists the edges worst first: by failures, then by the share of retransmitted
     receiverLimitedSeconds: 0,
     sendBufferLimitedSeconds: 0.25,
     roundTripSeconds: 0.0005,
+    roundTripCount: 4,
   });
 });
 
 it('says where the owner is unknown, where nothing was measured, and which counts have no row of their own', async () => {
   const { edges, rest } = await report();
-  expect(edges[1]).toMatchObject({ namespace: null, pod: null, netns: '3', roundTripSeconds: null });
+  expect(edges[1]).toMatchObject({ namespace: null, pod: null, workload: null, netns: '3' });
+  expect(edges[1]).toMatchObject({ roundTripSeconds: null, roundTripCount: 0 });
   expect(edges[3]).toMatchObject({ namespace: '', pod: '', sentBytes: 2 ** 40 });
   expect(rest).toMatchObject([
-    { namespace: 'shop', pod: 'cart', netns: null, role: 'client', peer: '*', port: null, failed: { given_up: 7 } },
+    { pod: 'cart', netns: null, role: 'client', peer: '*', peerKind: null, port: null, failed: { given_up: 7 } },
     { namespace: '', pod: '', netns: null, role: 'server', peer: '*', port: null },
   ]);
 });
@@ -95,9 +113,9 @@ it('adds up the rows of one Pod with the same peer, and names the node’s names
     makeFlowRow({ netns: shared, failed: { refused: 2, timeout: 1 }, roundTrips: { count: 0, sumSeconds: 0 } }),
     makeFlowRow({ netns: shared, role: 'server' }),
   ];
-  const owner = { namespace: 'kube-system', pod: 'dns', sharedNetns: NODE };
-  const edges = { collectedAtMs: 0, edges: rows };
-  const said = FLOWS_REPORT.parse(await reportFlows('n1', edges, ALL, () => owner, freeCycle()));
+  const owner = { namespace: 'kube-system', pod: 'dns', workload: 'dns', sharedNetns: NODE };
+  const edges = { collectedAtMs: 0, edges: rows, departed: [] };
+  const said = CONNECTIONS.parse(await reportFlows('n1', edges, ALL, () => owner, freeCycle()));
   expect(said.edges).toMatchObject([
     {
       pod: 'dns',
@@ -134,16 +152,41 @@ it('gives the thread to others between slices of many rows', async () => {
 
 it.each(PROBE_STATES.map((state) => [state]))('says what to do where the probe is %s', (state) => {
   const status = { name: 'flow', state, reason: state === 'failed' ? 'no room' : '' } as ProbeStatus;
-  const why = whyNoFlows([status], undefined);
-  if (state === 'stopped') expect(why).toContain('probes: { flow: { enabled: true } }');
-  else if (state === 'failed') expect(why).toBe('the probe flow is failed: no room');
-  else expect(why).toBe(`the probe flow is ${state}; ask again`);
+  const { unavailable, isTransient } = whyNoFlows([status], undefined);
+  expect(isTransient).toBe(state === 'starting');
+  if (state === 'stopped') expect(unavailable).toContain('probes: { flow: { enabled: true } }');
+  else expect(unavailable).toBe(`the probe flow is ${state}${state === 'failed' ? ': no room' : ''}`);
 });
 
 it('says what to do where the probe runs without totals', () => {
   const status = { name: 'flow', state: 'running', reason: '' } as ProbeStatus;
   const active = (metrics: boolean) => ({ name: 'flow', metrics }) as ActiveProbe;
-  expect(whyNoFlows([status], active(false))).toContain('remove `metrics: false`');
-  expect(whyNoFlows([status], active(true))).toBe('the probe flow has collected nothing yet; ask again');
-  expect(whyNoFlows([], undefined)).toContain('the probe flow is off');
+  expect(whyNoFlows([status], active(false))).toEqual({
+    unavailable: expect.stringContaining('remove `metrics: false`'),
+    isTransient: false,
+  });
+  expect(whyNoFlows([status], active(true))).toEqual({
+    unavailable: 'the probe flow has collected nothing yet',
+    isTransient: true,
+  });
+  expect(whyNoFlows([], undefined).unavailable).toContain('the probe flow is off');
+});
+
+it('rows that have ended are added up by owner and role, so that no sum decreases', async () => {
+  const row = makeFlowRow({ port: 1, sentBytes: 40, failed: { refused: 2 } });
+  const other = makeFlowRow({ port: 2, sentBytes: 2 });
+  const stranger = makeFlowRow({ port: 3, netns: STRANGE, sentBytes: 5 });
+  const sumOf = async (edges: EdgeTotals[], departed: EdgeTotals[]) => {
+    const said = CONNECTIONS.parse(await report({}, edges, departed));
+    return [...said.edges, ...said.rest, ...said.departed].reduce((sum, { sentBytes }) => sum + sentBytes, 0);
+  };
+  expect(await sumOf([row, other, stranger], [])).toBe(47);
+  expect(await sumOf([other], [row, stranger])).toBe(47);
+  expect(await sumOf([], [row, other, stranger])).toBe(47);
+  const { departed } = await report({}, [], [row, other, stranger]);
+  expect(departed).toMatchObject([
+    { pod: OWNERS.get(row.netns)?.pod, role: 'client', peer: '*', port: null, sentBytes: 42, failed: { refused: 2 } },
+    { pod: null, netns: null, sentBytes: 5 },
+  ]);
+  expect((await report({ failed: true, port: 9 }, [], [row, stranger])).departed).toHaveLength(1);
 });

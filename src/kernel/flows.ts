@@ -1,4 +1,5 @@
 import type { FlowEdge, FlowsReport } from '#api/flows.ts';
+import type { MapReport } from '#api/map.ts';
 import type { ProbeStatus } from '#api/probes.ts';
 import type { FlowRole } from '#api/words.ts';
 import type { ActiveProbe } from '#collectors/supervisor.ts';
@@ -7,9 +8,10 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type EdgeNumbers, worstFirst } from '#core/worst_first.ts';
 import type { Entity } from '#pods/entity.ts';
-import { type EdgeTotals, FLOW_PROBE, type FlowEdges } from '#probe/flow_edges.ts';
+import { type EdgePlace, type EdgeTotals, FLOW_PROBE, type FlowEdges } from '#probe/flow_edges.ts';
+import { addTotals } from '#probe/flow_sums.ts';
 
-/** Criteria by which a client selects edges. An undefined field matches all edges. */
+/** Criteria for the selection of edges. An undefined field matches all edges. */
 export interface FlowSelection {
   readonly namespace?: string | undefined;
   readonly pod?: string | undefined;
@@ -23,43 +25,63 @@ export interface FlowSelection {
   readonly limit: number;
 }
 
-/** Totals of the edges, or the reason why there are none and what to do about it. */
-export type FlowsAnswer = { readonly report: FlowsReport } | { readonly unavailable: string };
+/** Totals of the edges; if there are none, the reason and how to fix it. */
+export type FlowsAnswer = Answer<FlowsReport>;
+export type MapAnswer = Answer<MapReport>;
+type Answer<Report> = { readonly report: Report } | NoFlows;
 
-type Owner = Pick<Entity, 'namespace' | 'pod' | 'sharedNetns'>;
+export interface NoFlows {
+  /** Reason why there are no totals, and how to fix it. */
+  readonly unavailable: string;
+  /** Whether there will be totals soon, without any change to the configuration. */
+  readonly isTransient: boolean;
+}
+
+/** Owner of a namespace. */
+export interface FlowOwner extends Pick<Entity, 'namespace' | 'pod' | 'sharedNetns'> {
+  /** Name of the workload. If there is no workload, the name of the entity. */
+  readonly workload: string;
+}
 
 interface Found {
   readonly row: EdgeTotals;
-  readonly owner: Owner | undefined;
+  readonly owner: FlowOwner | undefined;
   readonly numbers: EdgeNumbers;
 }
 
 /**
- * Returns the reason why there are no totals, and what to do.
+ * Explains why there are no totals.
  * @param running the probe, if it runs
  */
-export function whyNoFlows(statuses: readonly ProbeStatus[], running: ActiveProbe | undefined): string {
+export function whyNoFlows(statuses: readonly ProbeStatus[], running: ActiveProbe | undefined): NoFlows {
   const { state = 'stopped', reason = '' } = statuses.find(({ name }) => name === FLOW_PROBE) ?? {};
   const probe = `the probe ${FLOW_PROBE}`;
   if (state === 'stopped') {
-    return `${probe} is off; switch it on in the configuration: probes: { ${FLOW_PROBE}: { enabled: true } }`;
+    const fix = `switch it on in the configuration: probes: { ${FLOW_PROBE}: { enabled: true } }`;
+    return { unavailable: `${probe} is off; ${fix}`, isTransient: false };
   }
-  if (running?.metrics === false) return `${probe} shows no metrics; remove \`metrics: false\` from its section`;
-  if (running !== undefined) return `${probe} has collected nothing yet; ask again`;
-  return `${probe} is ${state}${reason === '' ? '; ask again' : `: ${reason}`}`;
+  if (running?.metrics === false) {
+    const fix = 'remove `metrics: false` from its section';
+    return { unavailable: `${probe} shows no metrics; ${fix}`, isTransient: false };
+  }
+  if (running !== undefined) return { unavailable: `${probe} has collected nothing yet`, isTransient: true };
+  const why = reason === '' ? '' : `: ${reason}`;
+  return { unavailable: `${probe} is ${state}${why}`, isTransient: state === 'starting' };
 }
 
 /**
- * Returns the totals of the selected edges, worst first.
+ * Returns the totals of the connections of the selected edges, worst first.
  * @param find returns the owner of a namespace, or undefined if it is unknown
  */
 export async function reportFlows(
   node: string,
-  { collectedAtMs, edges: rows }: FlowEdges,
+  { collectedAtMs, edges: rows, departed }: FlowEdges,
   selection: FlowSelection,
-  find: (netns: NetnsId) => Owner | undefined,
+  find: (netns: NetnsId) => FlowOwner | undefined,
   cycle: Cycle,
-): Promise<FlowsReport> {
+): Promise<Omit<FlowsReport, 'requests'>> {
+  // These sums must be read before the first pause, because a collection during a pause may change them.
+  const ended = endedOf(departed, selection, find);
   const found = new Map<string, Found>();
   for (const row of rows) {
     if (cycle.isDue) await cycle.pause();
@@ -81,18 +103,40 @@ export async function reportFlows(
     edges,
     omitted: all.length - edges.length,
     rest: sorted.filter(({ row }) => row.peer === null).map(({ row, owner }) => toEdge(row, owner)),
+    departed: ended,
   };
 }
 
-function matchesRow(row: EdgeTotals, { peer, port, role, failed }: FlowSelection): boolean {
+/** Returns the sums of ended rows by owner and role. Rows whose owner is no longer known share one sum per role. */
+function endedOf(
+  departed: Iterable<EdgeTotals>,
+  selection: FlowSelection,
+  find: (netns: NetnsId) => FlowOwner | undefined,
+): FlowEdge[] {
+  const sums = new Map<string, Omit<Found, 'numbers'>>();
+  for (const one of departed) {
+    const owner = find(one.netns);
+    if (!matchesOwner(owner, selection)) continue;
+    const row: EdgeTotals = { ...one, peer: null, identity: undefined, port: 0 };
+    const key = `${owner === undefined ? '' : row.netns} ${row.role}`;
+    const other = sums.get(key);
+    sums.set(key, { row: other === undefined ? row : addTotals(other.row, row), owner });
+  }
+  return [...sums.values()].filter(({ row }) => matchesRow(row, selection)).map(({ row, owner }) => toEdge(row, owner));
+}
+
+function matchesRow(row: EdgeTotals, selection: FlowSelection): boolean {
+  return matchesEnds(row, selection) && (!selection.failed || sumOf(row.failed) > 0);
+}
+
+export function matchesEnds(row: EdgePlace, { peer, port, role }: FlowSelection): boolean {
   return (
     (row.peer === null || ((peer === undefined || row.peer === peer) && (port === undefined || row.port === port))) &&
-    (role === undefined || row.role === role) &&
-    (!failed || sumOf(row.failed) > 0)
+    (role === undefined || row.role === role)
   );
 }
 
-function matchesOwner(owner: Owner | undefined, { namespace, pod }: FlowSelection): boolean {
+export function matchesOwner(owner: FlowOwner | undefined, { namespace, pod }: FlowSelection): boolean {
   return (namespace === undefined || owner?.namespace === namespace) && (pod === undefined || owner?.pod === pod);
 }
 
@@ -105,60 +149,50 @@ function numbersOf({ failed, sentSegments, retransmittedSegments, sentBytes, rec
   };
 }
 
-const SUMMED = [
-  'connections',
-  'sentBytes',
-  'receivedBytes',
-  'sentSegments',
-  'receivedSegments',
-  'retransmittedSegments',
-  'retransmittedBytes',
-  'outOfOrderSegments',
-  'busySeconds',
-  'receiverLimitedSeconds',
-  'sendBufferLimitedSeconds',
-] as const satisfies readonly (keyof EdgeTotals)[];
-
-function addTotals(a: EdgeTotals, b: EdgeTotals): EdgeTotals {
-  const sums = Object.fromEntries(SUMMED.map((name) => [name, Number(a[name]) + Number(b[name])]));
-  const { count, sumSeconds } = a.roundTrips;
-  return {
-    ...a,
-    ...sums,
-    open: a.open + b.open,
-    failed: addCounts(a.failed, b.failed),
-    ends: addCounts(a.ends, b.ends),
-    roundTrips: {
-      count: Number(count) + Number(b.roundTrips.count),
-      sumSeconds: sumSeconds + b.roundTrips.sumSeconds,
-    },
-  };
-}
-
-type Counts<Name extends string> = Readonly<Partial<Record<Name, Counter>>>;
-
-function addCounts<Name extends string>(a: Counts<Name>, b: Counts<Name>): Counts<Name> {
-  const sums: Partial<Record<Name, Counter>> = { ...a };
-  for (const name in b) sums[name] = Number(sums[name] ?? 0) + Number(b[name] ?? 0);
-  return sums;
-}
-
 function sumOf(counts: Readonly<Partial<Record<string, Counter>>>): number {
   let sum = 0;
   for (const name in counts) sum += Number(counts[name] ?? 0);
   return sum;
 }
 
-function toEdge(row: EdgeTotals, owner: Owner | undefined): FlowEdge {
-  const { peer, roundTrips } = row;
-  const measured = Number(roundTrips.count);
+type Ends =
+  | 'namespace'
+  | 'pod'
+  | 'workload'
+  | 'netns'
+  | 'role'
+  | 'peer'
+  | 'peerKind'
+  | 'peerNamespace'
+  | 'peerName'
+  | 'dnsNames'
+  | 'port';
+
+/** Returns the fields of an edge that describe its ends. */
+export function endsOf(
+  { netns, role, peer, identity, dnsNames = [], port }: EdgePlace,
+  owner: FlowOwner | undefined,
+): Pick<FlowEdge, Ends> {
   return {
     namespace: owner?.namespace ?? null,
     pod: owner?.pod ?? null,
-    netns: peer === null ? null : String(owner?.sharedNetns ?? row.netns),
-    role: row.role,
+    workload: owner?.workload ?? null,
+    netns: peer === null ? null : String(owner?.sharedNetns ?? netns),
+    role,
     peer: peer ?? '*',
-    port: peer === null ? null : row.port,
+    peerKind: identity?.kind ?? null,
+    peerNamespace: identity?.namespace ?? '',
+    peerName: identity?.name ?? '*',
+    dnsNames,
+    port: peer === null ? null : port,
+  };
+}
+
+function toEdge(row: EdgeTotals, owner: FlowOwner | undefined): FlowEdge {
+  const { roundTrips } = row;
+  const measured = Number(roundTrips.count);
+  return {
+    ...endsOf(row, owner),
     open: row.open,
     connections: Number(row.connections),
     failed: aboveZero(row.failed),
@@ -174,6 +208,7 @@ function toEdge(row: EdgeTotals, owner: Owner | undefined): FlowEdge {
     receiverLimitedSeconds: row.receiverLimitedSeconds,
     sendBufferLimitedSeconds: row.sendBufferLimitedSeconds,
     roundTripSeconds: measured > 0 ? roundTrips.sumSeconds / measured : null,
+    roundTripCount: measured,
   };
 }
 

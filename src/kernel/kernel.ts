@@ -1,3 +1,4 @@
+import type { CountersReport } from '#api/counters.ts';
 import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
@@ -6,30 +7,32 @@ import type { RecordBatch } from '#api/records.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import type { ScraperView } from '#collectors/births.ts';
-import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
-import { deflate } from '#collectors/gzip.ts';
+import type { Format } from '#collectors/exposition.ts';
 import { type Deadlines, Scrape } from '#collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
 import { Supervisor } from '#collectors/supervisor.ts';
-import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
+import type { PrivacyRules } from '#core/privacy.ts';
 import { PodDirectory } from '#pods/directory.ts';
-import { type Entity, isHostPod } from '#pods/entity.ts';
+import type { Entity } from '#pods/entity.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import { HostPodTracker } from '#pods/host_pods.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import { LIFECYCLE_HOOKS, Lifecycle } from '#pods/lifecycle.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { NetnsNames } from '#pods/netns_names.ts';
+import { ownedBy } from '#pods/owned_netns.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
 import { NetnsRegistry, RETIRED_MAX } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
-import { ownerKey } from '#pods/shared_room.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
+import { SharedNaming } from '#probe/edge_labels.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
+import { L7 } from '#probe/l7.ts';
 import type { Emit } from '#probe/metric.ts';
-import { type OwnedNetns, OwnerSlots } from '#probe/owners.ts';
+import { OwnerSlots } from '#probe/owners.ts';
+import { PeerNames } from '#probe/peer_names.ts';
 import { RetainedStates } from '#probe/retained.ts';
 import { TcpEnds } from '#probe/tcp_ends.ts';
 import { RunTimes } from '#sources/bpf/run_times.ts';
@@ -37,14 +40,18 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import { Collection } from './collection.ts';
+import { type CountersSelection, readCounters } from './counters.ts';
 import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
-import { type FlowSelection, type FlowsAnswer, reportFlows, whyNoFlows } from './flows.ts';
+import { entityStatuses } from './entity_statuses.ts';
+import { FlowAnswers, FRESH_MS } from './flow_answers.ts';
 import { lastWords } from './last_words.ts';
 import { ledgerOf } from './ledger_entries.ts';
 import { LookPace } from './look_pace.ts';
 import type { KernelOptions, Page, PageOptions } from './messages.ts';
 import { openSources } from './open_sources.ts';
 import { Outbox } from './outbox.ts';
+import { PageWriter } from './page_writer.ts';
+import { type PeersAsk, type PeersTold, PeerTable } from './peer_table.ts';
 import { troubleOf } from './trouble.ts';
 
 export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -53,17 +60,20 @@ export interface KernelCallbacks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly records: (records: RecordBatch) => void;
+  /**
+   * Requests the identities of addresses. The answer has to be passed to `tellPeers`. By default, all peers are
+   * unknown.
+   */
+  readonly peers?: (ask: PeersAsk) => void;
   readonly log: KernelLog;
-  /** Deadlines of a collection, which replace the defaults. */
+  /** Deadlines of a collection, in place of the defaults. */
   readonly deadlines?: Deadlines;
+  /** Maximum number of milliseconds until a probe has opened, in place of the default. */
+  readonly openMs?: number;
 }
-
-/** Maximum age in milliseconds of a collection that requests for `/api/v1/trouble` and `/api/v1/flows` reuse. */
-const FRESH_MS = 2_000;
 
 /** All work of the kernel thread: discovery, sources, probes, aggregation and rendering. */
 export class Kernel implements AsyncDisposable {
-  readonly #node: string;
   readonly #callbacks: KernelCallbacks;
   readonly #aggregator: Aggregator;
   readonly #registry: NetnsRegistry;
@@ -74,19 +84,27 @@ export class Kernel implements AsyncDisposable {
   readonly #directory = new PodDirectory();
   readonly #filters: PodFilterTracker;
   readonly #owners: OwnerSlots;
-  /** Entities as discovered, without the names from the Kubernetes API. */
+  /** Entities as they were discovered, before names from the Kubernetes API are added. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
   readonly #tcpEnds: TcpEnds;
+  readonly #l7: L7;
+  readonly #naming = new SharedNaming();
+  /** Names under which Pods have resolved the addresses of their peers. */
+  readonly peerNames: PeerNames;
   readonly #errors: SourceErrors;
   readonly #retained = new RetainedStates();
   readonly #supervisor: Supervisor;
   readonly #runTimes: RunTimes;
   readonly #scrape: Scrape;
   readonly #counts = new SelfCounts();
+  readonly #pages: PageWriter;
   readonly #netns: BpfNetnsKernel;
   readonly #outbox: Outbox;
   readonly #collection = new Collection(() => this.collect());
+  readonly #peers: PeerTable;
+  /** Answers requests for the edges of flows. */
+  readonly flows: FlowAnswers;
   readonly #hasPods: boolean;
   #refreshFailure = '';
   readonly #names: NetnsNames;
@@ -94,7 +112,6 @@ export class Kernel implements AsyncDisposable {
 
   private constructor(options: KernelOptions, callbacks: KernelCallbacks, bpf: BpfSource, netns: BpfNetnsKernel) {
     const { paths } = options;
-    this.#node = options.node;
     this.#callbacks = callbacks;
     this.#netns = netns;
     this.#hasPods = options.kubernetes;
@@ -105,6 +122,7 @@ export class Kernel implements AsyncDisposable {
       () => performance.now(),
       (id) => this.#registry.isNew(id),
     );
+    this.#pages = new PageWriter(this.#aggregator);
     this.#filters = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
     this.#registry = new NetnsRegistry(
       paths,
@@ -119,17 +137,22 @@ export class Kernel implements AsyncDisposable {
       isUnowned: (id) => this.#registry.isUnowned(id),
       isNested: (id) => this.#registry.isNested(id),
       wasOwned: (id) => this.#registry.wasOwned(id),
-      // A Pod that has left several namespaces is shown only with the last one.
+      // A Pod that has left several namespaces is shown only with the last of them.
       hasDeparted: (id) => this.#registry.hasDeparted(id) || this.#aggregator.entities.attribute(id) === 'shadowed',
     });
     this.#registry.holdOwners(this.#owners);
     this.#errors = new SourceErrors((message) => callbacks.log('warn', message));
     this.#hostPods = new HostPodTracker(paths, this.#registry, this.#errors);
     this.#scanner = new Scanner(paths, netns, this.#registry, this.#hostPods);
+    this.peerNames = new PeerNames({
+      homeOf: (id) => this.#owners.homeOf(id),
+      edges: () => this.flows.clientPeers(),
+    });
     this.#outbox = new Outbox({
       node: options.node,
       probes: callbacks.probes,
       find: (id) => this.#find(id),
+      namesOf: (netns, ip) => this.peerNames.of(netns, ip),
       refresh: () => this.#refresh(() => this.#scanner.refreshAnew()),
       send: callbacks.events,
       sendRecords: callbacks.records,
@@ -144,7 +167,19 @@ export class Kernel implements AsyncDisposable {
       warn,
       () => this.#tcpEnds.shared,
     );
+    this.#peers = new PeerTable({
+      ask: (ask) => callbacks.peers?.(ask),
+      isOwn: (subject, ip, identity) => this.flows.isOwn(subject, ip, identity),
+      ...(callbacks.peers === undefined ? { waitMs: 0 } : {}),
+    });
     this.#tcpEnds = new TcpEnds({ sources: this.#sources, owners: this.#owners, proc: paths.proc, warn });
+    this.#l7 = new L7({
+      sources: this.#sources,
+      owners: this.#owners,
+      hostPods: this.#hostPods,
+      naming: this.#naming,
+      proc: paths.proc,
+    });
     this.#life = new Lifecycle({
       bpf,
       cpus: this.#sources.cpus,
@@ -173,21 +208,39 @@ export class Kernel implements AsyncDisposable {
         life: this.#life,
         node: this.#directory,
         tcpEnds: this.#tcpEnds,
+        l7: this.#l7,
+        peers: this.#peers,
+        toolSocket: options.toolSocket,
+        naming: this.#naming,
+        names: this.peerNames,
       },
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
       record: (probe, rules) => this.#outbox.recorder(probe, rules),
       log: callbacks.log,
+      openMs: callbacks.openMs,
       runTimesMissing: () => this.#runTimes.missing,
+    });
+    this.flows = new FlowAnswers({
+      node: options.node,
+      proc: paths.proc,
+      supervisor: this.#supervisor,
+      collection: this.#collection,
+      directory: this.#directory,
+      peers: this.#peers,
+      find: (id) => this.#find(id),
+      privacy: this.#aggregator.hidden,
+      names: this.peerNames,
+      isElsewhere: (id) => this.#registry.isUnowned(id),
     });
     this.#scrape = new Scrape(this.#aggregator, callbacks.deadlines);
     this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
   }
 
   /**
-   * @throws if /proc or /sys cannot be read; if any other feature is missing, only the probes that require it are
-   * `unsupported`
+   * @throws if /proc or /sys cannot be read. If another feature is missing, only the probes that require it become
+   *   `unsupported`.
    */
   static async open(options: KernelOptions, callbacks: KernelCallbacks): Promise<Kernel> {
     const bpf = new BpfSource(options.objects, options.paths.sys, options.paths.cgroup);
@@ -204,7 +257,13 @@ export class Kernel implements AsyncDisposable {
    * @param bpfStats whether to measure the run times of BPF programs even if no budget requires it
    * @param series maximum number of series on a page, over all probes
    */
-  async configure(desired: DesiredProbes, bpfStats = false, series = Number.POSITIVE_INFINITY): Promise<void> {
+  async configure(
+    desired: DesiredProbes,
+    bpfStats = false,
+    series = Number.POSITIVE_INFINITY,
+    privacy: PrivacyRules = {},
+  ): Promise<void> {
+    this.#aggregator.privacy = privacy;
     this.#aggregator.limit.max = series;
     const hasBudget = this.#callbacks.probes.some(
       ({ name, kind }) => kind === 'ebpf' && desired[name]?.budget !== undefined,
@@ -225,6 +284,11 @@ export class Kernel implements AsyncDisposable {
     this.#directory.setNetworks(networks);
   }
 
+  /** Applies identities that `peers` has requested, and later changes of them. */
+  tellPeers(told: PeersTold): void {
+    this.#peers.tell(told);
+  }
+
   labelPods(labels: PodLabels): void {
     this.#directory.configure(labels);
     this.#name();
@@ -232,8 +296,8 @@ export class Kernel implements AsyncDisposable {
 
   /**
    * Collects all probes and renders a page.
-   * @param isForgotten returns true once the page is no longer wanted
-   * @throws if the page is no longer wanted after the collection
+   * @param isForgotten returns whether the client has stopped waiting for the page
+   * @throws if the client has stopped waiting by the end of the collection
    */
   page(format: Format, options: PageOptions = {}, isForgotten = () => false): Promise<Page> {
     const askedMs = performance.now();
@@ -243,31 +307,16 @@ export class Kernel implements AsyncDisposable {
     });
   }
 
-  /**
-   * Returns the counters that indicate trouble, for every entity. Collects unless the last collection is recent enough.
-   */
+  /** Returns the counters that indicate trouble, for each entity. Collects first if the last collection is too old. */
   trouble(): Promise<Trouble> {
     return this.#collection.recent(FRESH_MS, async (collected) => troubleOf(this.#aggregator, collected));
-  }
-
-  /** Returns the totals of the selected edges. Collects first if the last collection is too old. */
-  async flows(selection: FlowSelection): Promise<FlowsAnswer> {
-    const running = () => this.#supervisor.active().find(({ probe }) => probe.edges !== undefined);
-    const unavailable = () => ({ unavailable: whyNoFlows(this.#supervisor.status(), running()) });
-    if (running()?.metrics !== true) return unavailable();
-    return this.#collection.recent(FRESH_MS, async () => {
-      const rows = running()?.probe.edges?.();
-      if (rows === undefined) return unavailable();
-      const find = (id: NetnsId) => this.#find(id);
-      return { report: await reportFlows(this.#node, rows, selection, find, freeCycle()) };
-    });
   }
 
   probes(): readonly ProbeStatus[] {
     return this.#supervisor.status();
   }
 
-  /** Returns the status of discovery in the form of a probe status. */
+  /** Returns the status of discovery in the format of a probe status. */
   discovery(): ProbeStatus {
     return this.#discovery.status(this.#runTimes.missing);
   }
@@ -287,18 +336,23 @@ export class Kernel implements AsyncDisposable {
     return found;
   }
 
-  async entities(): Promise<readonly EntityStatus[]> {
-    const cycle = freeCycle();
-    const statuses: EntityStatus[] = [];
-    const places = new Map(this.#registry.snapshot().map((entry) => [entry.id, entry]));
-    for (const entity of this.#aggregator.entities.all) {
-      const place = places.get(entity.netns);
-      const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
-      // An agent that may not enter the namespace knows only the addresses from the API.
-      statuses.push(entityStatus(entity, ips.length > 0 ? ips : (this.#directory.find(entity.uid)?.ips ?? [])));
-      await cycle.pause();
-    }
-    return statuses;
+  entities(): Promise<readonly EntityStatus[]> {
+    return entityStatuses(
+      {
+        entities: this.#aggregator.entities.all,
+        registry: this.#registry,
+        route: this.#sources.route,
+        directory: this.#directory,
+      },
+      freeCycle(),
+    );
+  }
+
+  /** Reads the counters of the network namespaces of a Pod or of the node. */
+  async counters(selection: CountersSelection): Promise<CountersReport> {
+    const { mib, files } = this.#sources;
+    const entities = this.#aggregator.entities.all;
+    return readCounters({ entities, registry: this.#registry, mib, files }, selection, freeCycle());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -325,8 +379,8 @@ export class Kernel implements AsyncDisposable {
 
   async #lookAround(): Promise<void> {
     await this.#refresh();
-    // Before unchecked retired entities are dropped for lack of room, a collection determines which of them lost
-    // packets.
+    // If there are too many retired entities, some are dropped soon, possibly before they were checked. A collection
+    // determines which of them lost packets.
     if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
   }
 
@@ -341,7 +395,7 @@ export class Kernel implements AsyncDisposable {
     }
   }
 
-  /** Collects all probes and drops whatever exceeds the limits, without rendering a page. */
+  /** Collects all probes and drops the series that exceed the limits. Does not render a page. */
   async collect(): Promise<void> {
     await this.#refresh();
     const dead = new Set(this.#registry.retired.entities.map(({ netns }) => netns));
@@ -363,18 +417,15 @@ export class Kernel implements AsyncDisposable {
     batch.commit();
   }
 
-  /** Renders the last collection as the last part of a page. */
-  async render(format: Format, view?: ScraperView): Promise<readonly Uint8Array<ArrayBuffer>[]> {
-    const writer = new TextWriter();
-    await this.#aggregator.render(writer, format, freeCycle(), view);
-    if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
-    return writer.finish();
+  /** Renders the last collection. The result is the last part of a page. */
+  render(format: Format, view?: ScraperView): Promise<readonly Uint8Array<ArrayBuffer>[]> {
+    return this.#pages.text(format, view);
   }
 
   async #page(format: Format, askedMs: number, { scraping, isCompressed = false }: PageOptions): Promise<Page> {
     const writtenMs = performance.now();
-    const chunks = await this.render(format, scraping && { askedMs, ...scraping });
-    const content = isCompressed ? await deflate(chunks, freeCycle()) : chunks;
+    const view = scraping && { askedMs, ...scraping };
+    const content = isCompressed ? await this.#pages.compressed(format, view) : await this.#pages.text(format, view);
     this.#counts.scraped((performance.now() - askedMs) / 1000);
     return { content, ledger: this.ledger(), writtenMs };
   }
@@ -383,27 +434,4 @@ export class Kernel implements AsyncDisposable {
   ledger(): KernelLedgerEntry[] {
     return ledgerOf(this.#callbacks.probes, this.#supervisor.active(), this.#retained, this.#outbox);
   }
-}
-
-/**
- * Returns the owner under which the maps of BPF probes count the entity's namespace. A namespace that is known only
- * from a process has no owner, because a process can create any number of namespaces. A Pod that shares the node's
- * namespace has no owner either.
- */
-function ownedBy(entity: Entity): OwnedNetns[] {
-  const { kind, netns: id, namespace, pod, isRetired } = entity;
-  if (isRetired || kind === 'process' || isHostPod(entity)) return [];
-  return [
-    {
-      id,
-      owner: ownerKey(entity),
-      name: kind === 'node' ? 'the node' : namespace === '' ? pod : `${namespace}/${pod}`,
-    },
-  ];
-}
-
-function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {
-  const { kind, namespace, pod, netns, sharedNetns, uid, labels } = entity;
-  const sharesNode = sharedNetns !== undefined;
-  return { kind, namespace, pod, netns: String(sharedNetns ?? netns), sharesNode, uid, labels, ips };
 }

@@ -21,7 +21,7 @@ it('continues where a thread was abandoned, with the events that arrived from it
   const ledger = new KernelLedger();
   ledger.received('event', events('packetloss', 3));
   ledger.total([entry('packetloss', 10, 5, 2), entry('tcpreset', 0, 0, 0)]);
-  // These events arrive after the last ledger, before one of the probes has sent a ledger.
+  // These events arrive after the last ledger, which has no entry for softirq yet.
   ledger.received('event', [...events('packetloss', 4), ...events('softirq', 1)]);
   ledger.replaced();
   expect(ledger.total([entry('packetloss', 0, 0, 0), entry('softirq', 2, 1, 0)])).toEqual([

@@ -7,8 +7,8 @@ const NONE: Counts = { produced: 0, limited: 0, limitedLater: 0, lost: 0 };
 
 /**
  * Sums the record counts of all kernel threads so far. Each thread starts to count at zero. For an abandoned thread,
- * the numbers of limited and lost records come from its last ledger, and its other records are those that reached the
- * main thread.
+ * the numbers of limited and lost records are taken from its last ledger, and the other records are counted as they
+ * reach the main thread.
  */
 export class KernelLedger {
   readonly #earlier = new Map<string, Counts>();

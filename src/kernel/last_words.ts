@@ -34,7 +34,7 @@ const TROUBLE: readonly MetricDescriptor[] = [
 ];
 
 /**
- * Returns a function that reports how much trouble the last values of a dead entity show.
+ * Returns a function that rates the last values of a dead entity: packet loss, other trouble, or nothing.
  * @param dead entities that were dead before the collection started, so that it contains their last values
  */
 export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (id: NetnsId) => LastWords | undefined {
@@ -43,7 +43,7 @@ export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (
   return (id) => {
     if (!dead.has(id)) return undefined;
     const slot = aggregator.entities.attribute(id);
-    // The page shows another entity in its place, or none.
+    // The entity is not on the page, for example because another entity has taken its place.
     if (typeof slot !== 'number') return 'nothing';
     if (loss.has(slot)) return 'loss';
     return trouble.has(slot) ? 'trouble' : 'nothing';

@@ -7,7 +7,7 @@ import type { RetainedStates } from '#probe/retained.ts';
 import type { Outbox } from './outbox.ts';
 
 /**
- * Returns the ledger entries of all probes, including those that are off: one for each probe with events, and one for
+ * Returns the ledger entries of all probes, including disabled ones: one for each probe with events, and one for
  * each probe with other records.
  */
 export function ledgerOf(

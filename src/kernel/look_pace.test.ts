@@ -3,7 +3,7 @@ import { LookPace } from './look_pace.ts';
 
 let looks: number[];
 let isRestless: boolean;
-/** Runs during each scan. */
+/** Called during each scan. */
 let during: () => Promise<void> | void;
 let pace: LookPace;
 
@@ -26,10 +26,10 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it('looks every five seconds if nothing happens', async () => {
+it('looks every fifteen seconds if nothing happens', async () => {
   pace.start();
-  await vi.advanceTimersByTimeAsync(16_000);
-  expect(looks).toEqual([5_000, 10_000, 15_000]);
+  await vi.advanceTimersByTimeAsync(46_000);
+  expect(looks).toEqual([15_000, 30_000, 45_000]);
 });
 
 it('looks every second while a namespace is new', async () => {
@@ -37,8 +37,8 @@ it('looks every second while a namespace is new', async () => {
   pace.start();
   await vi.advanceTimersByTimeAsync(2_500);
   isRestless = false;
-  await vi.advanceTimersByTimeAsync(6_000);
-  expect(looks).toEqual([1_000, 2_000, 3_000, 8_000]);
+  await vi.advanceTimersByTimeAsync(16_000);
+  expect(looks).toEqual([1_000, 2_000, 3_000, 18_000]);
 });
 
 it('looks within a second of an event, once for several', async () => {
@@ -57,8 +57,8 @@ it('looks again soon if an event comes during a look', async () => {
     if (looks.length === 1) pace.stir();
   };
   pace.start();
-  await vi.advanceTimersByTimeAsync(10_000);
-  expect(looks).toEqual([5_000, 6_000]);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(looks).toEqual([15_000, 16_000]);
 });
 
 it('has one look at a time, even if it takes long', async () => {
@@ -66,10 +66,10 @@ it('has one look at a time, even if it takes long', async () => {
   during = () => over.promise;
   pace.start();
   await vi.advanceTimersByTimeAsync(30_000);
-  expect(looks).toEqual([5_000]);
+  expect(looks).toEqual([15_000]);
   over.resolve();
-  await vi.advanceTimersByTimeAsync(5_000);
-  expect(looks).toEqual([5_000, 35_000]);
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(looks).toEqual([15_000, 45_000]);
 });
 
 it('does not look before it is started, nor after it is disposed', async () => {

@@ -1,21 +1,21 @@
 /**
- * Milliseconds until the next scan while a namespace is new, or if the kernel does not report the creation and
- * destruction of namespaces.
+ * Milliseconds until the next scan in two cases: a namespace is new, or the kernel does not report when namespaces are
+ * created and destroyed.
  */
 const SOON_MS = 1_000;
-/** Milliseconds until the next scan otherwise. */
-const QUIET_MS = 5_000;
+/** Milliseconds until the next scan in all other cases. */
+const QUIET_MS = 15_000;
 
 export interface LookPaceOptions {
   /** Scans for namespaces. Must not reject. */
   readonly look: () => Promise<void>;
-  /** Returns whether the next scan is due soon even though no event was reported. */
+  /** Returns whether the next scan should follow soon even if no event is reported. */
   readonly isRestless: () => boolean;
 }
 
 /**
- * Schedules frequent scans for namespaces while something changes, and rare scans otherwise. Its timer does not keep
- * the process alive.
+ * Schedules scans for namespaces: frequent ones while something changes, and infrequent ones otherwise. Its timer does
+ * not keep the process alive.
  */
 export class LookPace implements Disposable {
   readonly #options: LookPaceOptions;

@@ -1,3 +1,4 @@
+import type { CountersReport } from '#api/counters.ts';
 import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
@@ -7,10 +8,13 @@ import type { Trouble } from '#api/trouble.ts';
 import type { Format } from '#collectors/exposition.ts';
 import type { Content } from '#collectors/gzip.ts';
 import type { Paths } from '#core/paths.ts';
+import type { ServiceWorkload } from '#peers/peer.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
-import type { FlowSelection, FlowsAnswer } from './flows.ts';
+import type { CountersSelection } from './counters.ts';
+import type { FlowSelection, FlowsAnswer, MapAnswer } from './flows.ts';
+import type { PeersAsk, PeersTold } from './peer_table.ts';
 
 /** Messages between the main thread and the kernel thread. The threads share nothing else. */
 
@@ -22,6 +26,8 @@ export interface KernelOptions {
   readonly node: string;
   /** Whether the Kubernetes API provides the names of Pods. */
   readonly kubernetes: boolean;
+  /** Name of the abstract Unix socket on which commands announce themselves. Must be unique. */
+  readonly toolSocket: string;
 }
 
 /** The kernel thread's part of a page. It is the last part, and includes the OpenMetrics end marker. */
@@ -32,11 +38,11 @@ export interface Page {
   readonly writtenMs: number;
 }
 
-/** How new rows are held back on a page for a scraper. */
+/** How new series are held back on a page for a scraper. */
 export interface Scraping {
-  /** Milliseconds for which a new row is shown at 0. */
+  /** Milliseconds for which a new series is shown at 0. */
   readonly holdMs: number;
-  /** `writtenMs` of the oldest of the last pages that the scrapers have received; undefined if unknown. */
+  /** `writtenMs` of the oldest among the pages that each scraper received last; undefined if unknown. */
   readonly seenMs: number | undefined;
 }
 
@@ -60,14 +66,20 @@ export interface Questions {
   discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
-  /** Collects first if the last collection is too old. */
+  /** Reads the counters of the network namespaces of a Pod or of the node. */
+  counters: { ask: CountersSelection; answer: CountersReport };
+  /** Returns the selected edges. Collects first if the last collection is too old. */
   flows: { ask: FlowSelection; answer: FlowsAnswer };
+  /** Sends the workloads behind Services. Collects first if the last collection is too old. */
+  map: { ask: readonly ServiceWorkload[]; answer: MapAnswer };
+  /** Answers the thread's `peers` requests, and reports later changes of the requested addresses. */
+  tellPeers: { ask: PeersTold; answer: null };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
-  /** Returns to the operating system the memory that a burst has left in the thread's heap. */
+  /** Makes the thread return unused heap memory to the operating system after a burst. */
   giveBack: { ask: null; answer: null };
-  /** Gets an immediate response, which shows that the thread does not hang. */
+  /** Checks that the thread is not hanging. It responds immediately. */
   ping: { ask: null; answer: null };
-  /** Tells the thread that the response to the request with this ID is no longer wanted. */
+  /** Cancels the request with this ID. */
   forget: { ask: number; answer: null };
   close: { ask: null; answer: null };
 }
@@ -86,4 +98,5 @@ export type FromKernel =
   | { readonly kind: 'failure'; readonly id: number; readonly message: string }
   | { readonly kind: 'events'; readonly events: readonly EventRecord[] }
   | { readonly kind: 'records'; readonly records: RecordBatch }
+  | { readonly kind: 'peers'; readonly peers: PeersAsk }
   | { readonly kind: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string };

@@ -17,8 +17,8 @@ import type { Sources } from '#sources/sources.ts';
 
 /**
  * Opens all kernel readers.
- * @param warn called with the reason if a BPF walk does not run
- * @param shared returns the rows to which the walk adds open sockets
+ * @param warn called with the reason if a BPF walk cannot run
+ * @param shared returns the rows to which the walk over sockets adds open sockets
  * @throws if /sys has no list of CPUs
  */
 export function openSources(

@@ -33,13 +33,16 @@ function setUp(born: boolean) {
     node: 'n1',
     probes: [packetloss],
     find: (id) => entities.get(id),
+    namesOf: (id, ip) => (id === KNOWN && ip === '10.0.0.2' ? ['db.example', 'db.other.example'] : []),
     refresh: async () => {
       refreshes++;
       await wait(5);
       if (born) entities.set(NEW, entity(2, 'newborn'));
     },
     send: (events) => sent.push([...events]),
-    sendRecords: ({ values }) => flows.push([...values]),
+    sendRecords: (batch) => {
+      if (batch.kind === 'flow') flows.push([...batch.values]);
+    },
   });
   const publish = outbox.publisher('packetloss');
   const drop = (netns: typeof KNOWN) =>

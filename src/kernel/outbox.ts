@@ -16,19 +16,24 @@ import {
   type RecordRules,
 } from '#probe/records.ts';
 
-/** Maximum number of records that wait for their namespace to be found. Further records are sent without an owner. */
+/**
+ * Maximum number of records that wait until a scan finds the owner of their namespace. Any further record is sent
+ * without an owner.
+ */
 const WAITING_MAX = 8_192;
 /**
  * Maximum number of waiting records of one kind per namespace, so that one namespace cannot use up {@link WAITING_MAX}.
  */
 const WAITING_OF_ONE_MAX = 128;
-/** Minimum interval, in milliseconds, between scans that are triggered by records. */
+/** Minimum time in milliseconds between scans that are triggered by records. */
 const REFRESH_EVERY_MS = 100;
 
 export interface OutboxOptions {
   readonly node: string;
   readonly probes: readonly AnyProbe[];
   readonly find: (id: NetnsId) => Entity | undefined;
+  /** Returns the names under which the owner of a namespace has resolved an address. */
+  readonly namesOf: (netns: NetnsId, ip: string) => readonly string[];
   /** Scans for new namespaces. Never rejects. */
   readonly refresh: () => Promise<void>;
   /** Receives events in batches, in the order in which they became ready. */
@@ -46,7 +51,7 @@ interface Waiting {
   readonly finish: (owner: Owner | undefined) => void;
 }
 
-/** Counts of the records that a probe has offered. */
+/** Counts of the records that a probe has submitted. */
 export interface Offered {
   /** Records that a rule selected. */
   readonly selected: number;
@@ -57,8 +62,8 @@ export interface Offered {
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
 /**
- * Adds the owner to events and other records, and passes them on in batches. A record of an unknown namespace waits for
- * a scan, which may find its owner.
+ * Adds owners to events and other records, and passes them on in batches. A record from an unknown namespace waits for
+ * a scan, which may find the owner.
  */
 export class Outbox implements Disposable {
   readonly #options: OutboxOptions;
@@ -70,14 +75,16 @@ export class Outbox implements Disposable {
   /** Counts of records by probe. */
   readonly #choices = new Map<string, Choices>();
   #refreshing = false;
+  #timer: NodeJS.Timeout | undefined;
   #refreshedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
   }
 
-  /** Sends the waiting records, because no further scan follows. */
+  /** Sends the records that still wait for an owner, because there will be no further scan. */
   [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
     this.#attributeWaiting();
     this.#send();
   }
@@ -91,8 +98,8 @@ export class Outbox implements Disposable {
   }
 
   /**
-   * Returns the function by which one run of a probe offers its records.
-   * @param rules undefined for a probe that offers none
+   * Returns a function through which one run of a probe submits its records.
+   * @param rules undefined for a probe that has no records
    */
   recorder(probe: string, rules: RecordRules | undefined): OfferRecord {
     if (rules === undefined) return () => undefined;
@@ -118,6 +125,7 @@ export class Outbox implements Disposable {
   }
 
   #record(probe: string, gate: RecordGate, { kind, netns, timeNs, fields }: RecordBody): void {
+    const dnsNames = fields.role === 'client' && netns !== NODE ? this.#options.namesOf(netns, fields.dst) : [];
     this.#attribute(kind, netns, (owner) => {
       if (!gate.admits(owner === undefined ? `netns ${netns}` : `${owner.namespace}/${owner.pod}`)) return;
       const batch = this.#records.get(kind) ?? [];
@@ -130,14 +138,15 @@ export class Outbox implements Disposable {
         namespace: owner?.namespace ?? null,
         pod: owner?.pod ?? null,
         ...fields,
+        ...(dnsNames.length === 0 ? {} : { dnsNames }),
       });
       this.#sendSoon();
     });
   }
 
   /**
-   * Calls `finish` with the owner of the namespace. If the owner is unknown, first waits for the next scan unless too
-   * many records wait already.
+   * Calls `finish` with the owner of the namespace. If the owner is unknown, waits for the next scan first, unless too
+   * many records are already waiting.
    */
   #attribute(kind: string, netns: Subject, finish: Waiting['finish']): void {
     if (netns === NODE) {
@@ -184,7 +193,7 @@ export class Outbox implements Disposable {
     };
   }
 
-  /** Collects records of one turn of the event loop into a batch. */
+  /** Collects the records of one turn of the event loop into a batch. */
   #sendSoon(): void {
     if (this.#isSending) return;
     this.#isSending = true;
@@ -196,7 +205,8 @@ export class Outbox implements Disposable {
     const events = this.#events;
     this.#events = [];
     if (events.length > 0) this.#options.send(events);
-    for (const [kind, values] of this.#records) this.#options.sendRecords({ kind, values });
+    // Each list contains the records of its kind only.
+    for (const [kind, values] of this.#records) this.#options.sendRecords({ kind, values } as RecordBatch);
     this.#records.clear();
   }
 
@@ -209,7 +219,7 @@ export class Outbox implements Disposable {
     if (this.#refreshing) return;
     this.#refreshing = true;
     const pauseMs = Math.max(0, this.#refreshedMs + REFRESH_EVERY_MS - performance.now());
-    setTimeout(async () => {
+    this.#timer = setTimeout(async () => {
       this.#refreshedMs = performance.now();
       await this.#options.refresh();
       this.#refreshing = false;
@@ -218,7 +228,10 @@ export class Outbox implements Disposable {
   }
 }
 
-/** Returns the namespace as text: the node's for a Pod that shares it, and empty for the machine as a whole. */
+/**
+ * Returns the namespace as text. For a Pod that shares the node's namespace, this is the node's namespace. For the
+ * machine as a whole, it is empty.
+ */
 function nameOf(netns: Subject, owner: Owner | undefined): string {
   return netns === NODE ? '' : String(owner?.sharedNetns ?? netns);
 }

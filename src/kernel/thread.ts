@@ -20,14 +20,15 @@ type Answers = {
   ) => Promise<Questions[Name]['answer']>;
 };
 
-/** IDs of pending requests, and of the pending requests that were cancelled. */
+/** IDs of pending requests. */
 const open = new Set<number>();
+/** IDs of pending requests that were cancelled. */
 const forgotten = new Set<number>();
 
 function answersOf(kernel: Kernel): Answers {
   return {
-    configure: async ({ probes, bpfStats, series }) => {
-      await kernel.configure(probes, bpfStats, series);
+    configure: async ({ probes, bpfStats, series, privacy }) => {
+      await kernel.configure(probes, bpfStats, series, privacy);
       return null;
     },
     namePods: async (update) => {
@@ -47,7 +48,13 @@ function answersOf(kernel: Kernel): Answers {
     discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),
     trouble: () => kernel.trouble(),
-    flows: (selection) => kernel.flows(selection),
+    counters: (selection) => kernel.counters(selection),
+    flows: (selection) => kernel.flows.report(selection),
+    map: (services) => kernel.flows.map(services),
+    tellPeers: async (told) => {
+      kernel.tellPeers(told);
+      return null;
+    },
     ledger: async () => kernel.ledger(),
     giveBack: async () => {
       giveBackMemory();
@@ -65,7 +72,7 @@ function answersOf(kernel: Kernel): Answers {
   };
 }
 
-/** Returns the buffers of a page, which are transferred instead of copied. */
+/** Returns the buffers of a page. They are transferred instead of copied. */
 function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
   if (name !== 'scrape') return [];
   const { content } = answer as Page;
@@ -77,6 +84,7 @@ const kernel = await Kernel.open(workerData as KernelOptions, {
   probes: PROBES,
   events: (events) => send({ kind: 'events', events }),
   records: (records) => send({ kind: 'records', records }),
+  peers: (peers) => send({ kind: 'peers', peers }),
   log: (level, message) => send({ kind: 'log', level, message }),
 });
 const answers = answersOf(kernel);

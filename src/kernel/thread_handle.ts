@@ -2,12 +2,14 @@ import { Worker } from 'node:worker_threads';
 import type { EventRecord } from '#api/events.ts';
 import type { RecordBatch } from '#api/records.ts';
 import type { FromKernel, KernelOptions, Question, QuestionName, Questions } from './messages.ts';
+import type { PeersAsk } from './peer_table.ts';
 
 export interface ThreadCallbacks {
   readonly events: (events: readonly EventRecord[]) => void;
   readonly records: (records: RecordBatch) => void;
+  readonly peers: (ask: PeersAsk) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** Called when the thread has ended or thrown. */
+  /** Called when the thread has ended or has thrown an error. */
   readonly lost: (why: string) => void;
 }
 
@@ -55,7 +57,7 @@ export class ThreadHandle {
     return this.#ready.promise;
   }
 
-  /** Resolves once the thread has ended, which does not happen while it hangs in the kernel. */
+  /** Resolves once the thread has ended. While the thread hangs in the kernel, it cannot end. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -79,7 +81,7 @@ export class ThreadHandle {
     return this.#pending.size > 0;
   }
 
-  /** Sends a ping, unless one is unanswered. */
+  /** Sends a ping, unless the previous one is still unanswered. */
   ping(): void {
     if (this.#pingedMs !== undefined) return;
     this.#pingedMs = performance.now();
@@ -87,13 +89,13 @@ export class ThreadHandle {
       () => {
         this.#pingedMs = undefined;
       },
-      // The thread was abandoned, which its owner handles.
+      // The ping fails only if the thread is abandoned. The owner of the thread handles that.
       () => undefined,
     );
   }
 
   /**
-   * @param signal on abort, the thread is told to skip the work; the promise still settles
+   * @param signal on abort, the thread is asked to skip the work; the promise still settles
    * @throws the error of the thread, or the reason why the thread was abandoned
    */
   async ask<Name extends QuestionName>(
@@ -135,6 +137,9 @@ export class ThreadHandle {
         break;
       case 'records':
         this.#callbacks.records(message.records);
+        break;
+      case 'peers':
+        this.#callbacks.peers(message.peers);
         break;
       case 'log':
         this.#callbacks.log(message.level, message.message);

@@ -2,7 +2,7 @@ import { withDeadline } from '#core/deadline.ts';
 import type { ThreadHandle } from './thread_handle.ts';
 
 export interface ThreadKeeperOptions {
-  /** Starts a thread that calls `lost` when it has ended or thrown. */
+  /** Starts a thread. `lost` has to be called when it has ended or has thrown an error. */
   readonly open: (lost: (why: string) => void) => ThreadHandle;
   /** Sends the current settings to a thread that has started. */
   readonly started: (thread: ThreadHandle) => Promise<void>;
@@ -16,23 +16,22 @@ export interface ThreadKeeperOptions {
 /** Interval of pings while a request is unanswered. An idle thread is pinged every `hangMs` milliseconds. */
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
-/** Milliseconds to wait for a thread to close its probes, and then for it to end. */
+/** Maximum milliseconds to wait for a thread to close its probes, and after that for it to end. */
 const CLOSE_MS = 2_000;
 const TERMINATE_MS = 300;
-/** Milliseconds without a response to a ping after which the shutdown does not wait for the thread. */
+/** If a ping has been unanswered for this number of milliseconds, the shutdown does not wait for the thread. */
 const SILENT_MS = 1_000;
 const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
-/** Age in milliseconds after which a thread's failure does not count as a failed start. */
+/** Age in milliseconds from which the failure of a thread no longer counts as a failed start. */
 const STABLE_MS = 30_000;
-/**
- * Number of stuck threads at which no new thread is started. A thread that hangs in the kernel cannot be terminated.
- */
+/** Number of hung threads at which no new thread is started. A thread that hangs in the kernel cannot be terminated. */
 const STUCK_MAX = 3;
 
 /**
- * Keeps one kernel thread running. Pings it, and replaces it if it does not respond, because a synchronous read that
- * hangs in the kernel cannot be cancelled. A thread that fails to start is retried with backoff.
+ * Keeps one kernel thread running. Pings the thread, and replaces it if it does not respond. This is necessary because
+ * a synchronous read that hangs in the kernel cannot be cancelled. If a thread fails to start, the start is retried
+ * with backoff.
  */
 export class ThreadKeeper implements AsyncDisposable {
   readonly #options: ThreadKeeperOptions;
@@ -46,13 +45,15 @@ export class ThreadKeeper implements AsyncDisposable {
   #pulseTimer: NodeJS.Timeout | undefined;
   /** Milliseconds until the next ping. */
   #pulseMs = 0;
+  /** Milliseconds by which the checks during the current silence of the thread came too late. */
+  #lateMs = 0;
   #isClosed = false;
 
   constructor(options: ThreadKeeperOptions) {
     this.#options = options;
   }
 
-  /** Undefined while the thread is being replaced. */
+  /** The current thread; undefined while it is being replaced. */
   get thread(): ThreadHandle | undefined {
     return this.#thread;
   }
@@ -73,12 +74,12 @@ export class ThreadKeeper implements AsyncDisposable {
     this.#watchPulse();
   }
 
-  /** Called when a request was sent, so that the thread is pinged soon. */
+  /** Called after a request was sent, so that a ping follows soon. */
   asked(): void {
     if (this.#pulseMs === this.#options.hangMs) this.#watchPulse();
   }
 
-  /** Lets the thread close its probes if it responds, and terminates it. */
+  /** Lets a responsive thread close its probes, and terminates it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#pulseTimer);
@@ -117,19 +118,27 @@ export class ThreadKeeper implements AsyncDisposable {
     const { hangMs } = this.#options;
     clearTimeout(this.#pulseTimer);
     this.#pulseMs = this.#thread?.owesAnswer ? Math.min(PING_EVERY_MS, hangMs / 2) : hangMs;
+    const dueMs = performance.now() + this.#pulseMs;
     this.#pulseTimer = setTimeout(() => {
-      // The next check is scheduled first, because a healthy thread responds to the ping long before it.
+      const lateMs = Math.max(0, performance.now() - dueMs);
+      // The next check is scheduled before the ping is sent, because an unanswered ping would select the short
+      // interval.
       this.#watchPulse();
-      this.#checkPulse();
+      this.#checkPulse(lateMs);
     }, this.#pulseMs);
     this.#pulseTimer.unref();
   }
 
-  #checkPulse(): void {
+  /**
+   * @param lateMs milliseconds by which this check is late. They do not count as silence: the machine was too busy, or
+   * the process was stopped, so the thread may not have run either, and its answer may be waiting to be received.
+   */
+  #checkPulse(lateMs: number): void {
     const thread = this.#thread;
     if (thread === undefined) return;
     const { silentMs } = thread;
-    if (silentMs > this.#options.hangMs) {
+    this.#lateMs = silentMs === 0 ? 0 : this.#lateMs + lateMs;
+    if (silentMs - this.#lateMs > this.#options.hangMs) {
       this.#lost(thread, `did not respond for ${Math.round(silentMs)} ms`);
       return;
     }
@@ -155,7 +164,10 @@ export class ThreadKeeper implements AsyncDisposable {
     return thread.end(reason);
   }
 
-  /** Schedules one restart. A second call, for a thread that is lost while it receives its settings, has no effect. */
+  /**
+   * Schedules one restart. Has no effect if a restart is already scheduled, for example for a thread that is lost while
+   * it receives its settings.
+   */
   #scheduleRestart(): void {
     if (this.#restartTimer !== undefined) return;
     this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);

@@ -26,7 +26,7 @@ it('sums over labels, distinguishes zero from no value, and includes the dead', 
   aggregator.addProbe('packetloss', packetloss.metrics, 'core');
   aggregator.addProbe('tcp', tcp.metrics, 'core');
   const living = [entity('node', 1, ''), entity('pod', 2, 'web'), entity('pod', 3, 'db')];
-  // None of these metrics are counted for a Pod that shares the node's namespace.
+  // This Pod shares the node's namespace. None of these metrics is counted for it.
   living.push({ ...entity('pod', 0, 'dns'), netns: hostPodId(1), sharedNetns: asNetnsId(1) });
   aggregator.entities.set(living);
   const dropped = (emit: LooseEmit) => {

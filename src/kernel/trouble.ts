@@ -9,7 +9,7 @@ import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { udp } from '#probes/udp.ts';
 
-/** Metrics of `/api/v1/trouble`, in order: counters to check first, and the totals that ratios are computed from. */
+/** Metrics of `/api/v1/trouble` in display order: first the counters to check, then the totals for computing ratios. */
 const TROUBLE: readonly MetricDescriptor[] = [
   packetloss.metrics.drops,
   tcpreset.metrics.resets,
@@ -38,7 +38,7 @@ export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
   return {
     collected: collected.toISOString(),
     metrics: TROUBLE.map(({ name }) => name),
-    // In these metrics, the node includes the Pods that share its network namespace.
+    // The metrics of the node include the Pods that share its network namespace.
     entities: shown.map(({ entity: { kind, namespace, pod, netns, isRetired }, slot }) => ({
       kind,
       namespace,

@@ -5,7 +5,7 @@ export interface ApiRequest {
   readonly method: 'GET' | 'POST';
   /** Path with query, such as `/api/v1/pods?limit=500`. */
   readonly path: string;
-  /** Requested media type; the default is `application/json`. */
+  /** Media type to request; `application/json` by default. */
   readonly accept?: string;
   readonly body?: unknown;
   readonly signal: AbortSignal;
@@ -13,25 +13,26 @@ export interface ApiRequest {
 
 export interface ApiResponse {
   readonly status: number;
-  /** Seconds that the server asked the client to wait; undefined if it did not. */
+  /** Number of seconds in the server's Retry-After header; undefined without one. */
   readonly retryAfter: number | undefined;
   /** Decompressed body. The caller has to read it to the end or destroy it. */
   readonly body: Readable;
 }
 
 /**
- * A Kubernetes API server with credentials. Disposing of the session kills any command that is fetching a credential.
+ * A connection to a Kubernetes API server, with credentials. Disposing of it kills any command that is fetching a
+ * credential.
  */
 export interface ApiSession extends Disposable {
   /** URL of the server, for the log. */
   readonly server: string;
-  /** @throws if there is no response */
+  /** Sends a request. @throws if there is no response */
   request(request: ApiRequest): Promise<ApiResponse>;
-  /** Rereads the configuration, certificates and token for the next request. */
+  /** Makes the next request reread the configuration, the certificates and the token. */
   renew(): void;
 }
 
-/** The server responded with an error. */
+/** An error response of the server. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;
@@ -44,7 +45,7 @@ export class ApiError extends Error {
   }
 }
 
-/** No request was sent, because there was no credential for it. */
+/** Thrown if a request could not be sent because no credential was available. */
 export class CredentialError extends Error {
   override readonly name = 'CredentialError';
 }
@@ -52,7 +53,7 @@ export class CredentialError extends Error {
 const STATUS_BYTES_MAX = 64 * 1024;
 const RETRY_AFTER_SECONDS_MAX = 60;
 
-/** Returns the error in a response. Its message comes from the Status object in the body, if there is one. */
+/** Converts an error response to an error. The message comes from the Status object in the body, if there is one. */
 export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Promise<ApiError> {
   let text = '';
   try {
@@ -61,7 +62,7 @@ export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Pr
       if (text.length > STATUS_BYTES_MAX) break;
     }
   } catch {
-    // If reading the body fails, the error is built from the status code and the part that was received.
+    // If reading the body fails, the error is built from the status code and the part of the body that was received.
   }
   const retryAfterMs = Math.min(retryAfter, RETRY_AFTER_SECONDS_MAX) * 1000;
   return new ApiError(status, `${status} ${messageOf(text)}`.trimEnd(), retryAfterMs);

@@ -1,6 +1,6 @@
 /**
- * Validates data from the API server that becomes metric labels, cache keys and log messages. A real API server limits
- * the length of most of this data but not all, and a different program may respond in its place.
+ * Validates data from the API server that becomes metric labels, cache keys or log messages. A real API server limits
+ * the length of most of these strings, but not of all, and another program may respond in its place.
  */
 
 /** Maximum length of an object's name (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
@@ -24,7 +24,7 @@ export function textsOf(values: readonly unknown[]): string[] {
   return values.map(textOf).filter((text) => text !== undefined);
 }
 
-/** Returns the labels of an object that have string values, up to a maximum total length. */
+/** Returns those labels of an object whose values are strings, up to a maximum total length. */
 export function labelsOf(labels: unknown): Readonly<Record<string, string>> {
   if (typeof labels !== 'object' || labels === null) return {};
   let length = 0;
@@ -64,8 +64,9 @@ export function oneLine(text: string, lengthMax = MESSAGE_LENGTH_MAX): string {
 }
 
 /**
- * Whether one resource version is older than another. The versions of a resource normally only grow. A server that was
- * restored from a backup has older versions, and would not send changes until they exceed ours.
+ * Whether one resource version is older than another. The versions of a resource normally only increase. A server that
+ * was restored from a backup starts from an older version, and would not send changes until it exceeds the version that
+ * the agent has.
  */
 export function isEarlier(version = '', before = ''): boolean {
   return VERSION.test(version) && VERSION.test(before) && BigInt(version) < BigInt(before);

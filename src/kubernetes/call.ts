@@ -18,8 +18,8 @@ export class Call implements AsyncDisposable {
   }
 
   /**
-   * Returns the result of `work`, which has to settle once the signal is aborted.
-   * @throws if `work` takes too long, in which case the request is aborted
+   * Returns the result of `work`, which must settle when the signal is aborted.
+   * @throws if `work` takes longer than `ms` milliseconds; the request is then aborted
    */
   async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
     const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
@@ -48,7 +48,7 @@ export class Call implements AsyncDisposable {
   }
 
   /**
-   * Whether the connection caused this error. If the reader of the body failed instead, the body was destroyed with a
+   * Whether this error comes from the connection. If the reader of the body fails, the body is destroyed with a
    * different error.
    */
   isBrokenBy(error: unknown): boolean {

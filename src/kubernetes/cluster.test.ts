@@ -11,14 +11,14 @@ interface Scene extends AsyncDisposable {
   readonly server: ApiServer;
   readonly cluster: Cluster;
   readonly log: string[];
-  /** The reported Pod networks, one entry per report. */
+  /** The Pod networks that were reported, one entry per report. */
   readonly told: (readonly string[])[];
 }
 
 async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
   const server = await ApiServer.start();
   for (const name of nodes) server.put('nodes', nodeObject(name));
-  // In some clouds, the host name differs from the node name.
+  // In some clouds, the label with the host name differs from the node's name.
   server.put('nodes', {
     metadata: { uid: randomUUID(), name: 'gke-7', labels: { 'kubernetes.io/hostname': 'ip-10-0-0-7' } },
   });
@@ -92,7 +92,7 @@ it.each([
     podNetworks: () => undefined,
   });
   await cluster.listed(50);
-  // Closing must not wait for the response timeout; otherwise this test times out.
+  // If closing waited for the response timeout, this test would time out.
   await cluster[Symbol.asyncDispose]();
   expect(cluster.state.connected).toBe(false);
   silent?.close();

@@ -1,13 +1,19 @@
-import { AddressBook, type AddressOwner, type OwnerKind } from '#peers/address_book.ts';
-import type { PeerLookup, Peers } from '#peers/peer.ts';
-import { isPublic, networks } from '#peers/public.ts';
+import { SYSTEM_CLOCK } from '#core/clock.ts';
+import { AddressBook } from '#peers/address_book.ts';
+import type { Owner } from '#peers/claims.ts';
+import type { OwnerListener, Owners, Peers } from '#peers/peer.ts';
+import { isPublic } from '#peers/public.ts';
+import { serviceWorkloads } from '#peers/service_workloads.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';
+import { workloadOf } from '#pods/workload.ts';
 import type { ApiSession } from './api.ts';
 import { nearNode } from './node_name.ts';
-import { type Addressed, endpointSlices, NODES, type Node, ownNode, type Pod, podsOf, SERVICES } from './objects.ts';
+import { type Node, ownNode, type Pod, podsOf } from './objects.ts';
+import type { Timing } from './pace.ts';
 import { PodsFeed } from './pods_feed.ts';
-import { type Follower, Reflector, type ReflectorLog, type Resource, type Timing } from './reflector.ts';
+import { type Follower, Reflector, type ReflectorLog, type Resource } from './reflector.ts';
 import type { ResourceTally } from './tally.ts';
+import { type AnyReflector, WideBook, type WideMode } from './wide_book.ts';
 
 export interface ClusterOptions {
   readonly session: ApiSession;
@@ -18,6 +24,10 @@ export interface ClusterOptions {
   readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
   /** Called with the networks of the Pods on this node when they change. */
   readonly podNetworks: (networks: readonly string[]) => void;
+  /** Called when an address may have changed its owner. */
+  readonly ownersChanged?: OwnerListener;
+  /** Called when the lists of the whole cluster are complete. Reading them leaves much unused memory in the heap. */
+  readonly wideListed?: () => void;
   /** Maximum random delay in milliseconds before requests that all agents may send at the same time. */
   readonly spreadMs?: number;
 }
@@ -25,17 +35,12 @@ export interface ClusterOptions {
 export interface ClusterState {
   /** Whether the Pods of this node are watched. */
   readonly connected: boolean;
-  /** Problem with the connection, and what to do about it; undefined if there is none. */
+  /** Problem with the connection, and how to fix it; undefined if there is none. */
   readonly trouble: string | undefined;
   readonly resources: readonly ResourceTally[];
   readonly addresses: number;
   readonly addressesLeftOut: number;
 }
-
-/** Lists of the whole cluster start after a random delay, because all agents may have started at the same time. */
-const CLUSTER_TIMING: Partial<Timing> = { startJitterMs: 30_000, answerMs: 30_000, relistMs: 4 * 3_600_000 };
-
-type AnyReflector = AsyncDisposable & { readonly tally: ResourceTally };
 
 /**
  * Watches the Kubernetes API objects that the agent needs: its node, the Pods on the node, and the owners of addresses.
@@ -45,17 +50,27 @@ export class Cluster implements AsyncDisposable {
   readonly #feed: PodsFeed;
   readonly #own: readonly AnyReflector[];
   /** Addresses of this node and its Pods. */
-  readonly #near = new AddressBook();
+  readonly #near: AddressBook;
+  /** Lists of this node that were neither read nor refused. */
+  readonly #awaited = new Set(['node', 'pods']);
   #peers: Peers = 'off';
   #wide: WideBook | undefined;
   /** UID of the API object for this node. Empty if there is none. */
   readonly #nodes = new Set<string>();
   /**
-   * Description of the problem if the API has no node with this name. Undefined if it has one, or if that is not known
-   * yet.
+   * Description of the problem if the API has no node with this name. Undefined if there is such a node, or if this is
+   * not known yet.
    */
   #unknownNode: string | undefined;
   #ownNetworks: readonly string[] = [];
+  /** Zone of this node; empty if it is unknown. */
+  #zone = '';
+  /** Address families in which Pods of this node have public addresses; undefined after a change. */
+  #publicFamilies: ReadonlySet<boolean> | undefined;
+  #nodeKnown: (isDualStack: boolean) => void = () => undefined;
+  readonly #isDualStack = new Promise<boolean>((resolve) => {
+    this.#nodeKnown = resolve;
+  });
   readonly #ending = new AbortController();
   #listed: () => void = () => undefined;
   readonly #podsListed = new Promise<void>((resolve) => {
@@ -64,6 +79,7 @@ export class Cluster implements AsyncDisposable {
 
   constructor(options: ClusterOptions) {
     this.#options = options;
+    this.#near = new AddressBook({ changed: options.ownersChanged });
     this.#feed = new PodsFeed(options.pods);
     this.#own = [
       this.#follow(podsOf(options.node), this.#podsFollower()),
@@ -87,40 +103,81 @@ export class Cluster implements AsyncDisposable {
 
   get state(): ClusterState {
     const resources = [...this.#own, ...(this.#wide?.reflectors ?? [])].map(({ tally }) => tally);
-    const books = this.#wide === undefined ? [this.#near] : [this.#near, this.#wide.book];
     return {
       connected:
         this.#unknownNode === undefined &&
         resources.every(({ resource, isConnected }) => resource !== 'pods' || isConnected),
       trouble: troubleOf(resources) ?? this.#unknownNode,
       resources,
-      addresses: books.reduce((sum, { size }) => sum + size, 0),
-      addressesLeftOut: books.reduce((sum, { leftOut }) => sum + leftOut, 0),
+      addresses: this.#near.size + (this.#wide?.addresses ?? 0),
+      addressesLeftOut: this.#near.leftOut + (this.#wide?.leftOut ?? 0),
     };
   }
 
   async setPeers(peers: Peers): Promise<void> {
+    if (peers === this.#peers) return;
     this.#peers = peers;
-    const wide = this.#wide;
-    if (peers === 'cluster') {
-      this.#wide ??= new WideBook(this.#options.node, (resource, follower) =>
-        this.#follow(resource, follower, CLUSTER_TIMING),
-      );
-    } else if (wide !== undefined) {
-      this.#wide = undefined;
-      await wide[Symbol.asyncDispose]();
-    }
+    const before = this.#wide;
+    this.#wide = undefined;
+    // The address books of both modes must not exist at the same time, because each of them may be large.
+    await before?.[Symbol.asyncDispose]();
+    if (peers === 'services' || peers === 'cluster') this.#wide = this.#widen(peers);
+    this.#options.ownersChanged?.();
   }
 
-  /** Finds the owners of addresses that are known now; undefined if `peers` is off. */
-  get peers(): PeerLookup | undefined {
-    if (this.#peers === 'off') return undefined;
-    const wide = this.#wide;
-    return {
-      find: (ip) => this.#near.find(ip) ?? wide?.book.find(ip),
-      isLocal: (namespace, pod) => this.#feed.has(namespace, pod),
-      isExternal: wide?.isWhole === true ? (ip) => !wide.isPodNetwork(ip) : undefined,
-    };
+  get #hasWide(): boolean {
+    return this.#peers === 'services' || this.#peers === 'cluster';
+  }
+
+  /** Called when a list of this node has been read or refused. */
+  #settle(list: string): void {
+    if (this.#awaited.delete(list)) this.#options.ownersChanged?.();
+  }
+
+  #widen(mode: WideMode): WideBook {
+    const { session, node, ownersChanged, wideListed, spreadMs } = this.#options;
+    return new WideBook({
+      session,
+      node,
+      mode,
+      clock: SYSTEM_CLOCK,
+      follow: (resource, follower, timing) => this.#follow(resource, follower, timing),
+      changed: ownersChanged,
+      listed: wideListed,
+      isDualStack: this.#isDualStack,
+      spreadMs,
+    });
+  }
+
+  /** Owners of the addresses that are known so far; undefined if `peers` is off. */
+  get owners(): Owners | undefined {
+    return this.#peers === 'off' ? undefined : this.#owners;
+  }
+
+  readonly #owners: Owners = {
+    isPending: () => this.#awaited.size > 0 || (this.#hasWide && this.#wide?.isPending !== false),
+    find: (ip) => this.#nearOwner(ip) ?? this.#wide?.find(ip),
+    isLocal: (namespace, pod) => this.#feed.has(namespace, pod),
+    isOutside: (ip) => this.#wide?.isWhole === true && !this.#hasPublicPods(ip),
+    serviceWorkloads: () => serviceWorkloads(this.#feed.all, (pod) => this.#wide?.servicesOf(pod) ?? []),
+  };
+
+  #nearOwner(ip: string): Owner | undefined {
+    const owner = this.#near.find(ip);
+    return owner && { ...owner, zone: this.#zone };
+  }
+
+  /**
+   * Whether Pods of this node have public addresses in the address family of `ip`. If they do, so may Pods of other
+   * nodes, and a public address without a known owner may belong to one of them.
+   */
+  #hasPublicPods(ip: string): boolean {
+    if (this.#publicFamilies === undefined) {
+      const networks = this.#ownNetworks.map((network) => network.split('/', 1)[0] ?? '');
+      const addresses = [...networks, ...this.#feed.all.flatMap(({ ips }) => ips)].filter(isPublic);
+      this.#publicFamilies = new Set(addresses.map(isV6));
+    }
+    return this.#publicFamilies.has(isV6(ip));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,25 +194,34 @@ export class Cluster implements AsyncDisposable {
 
   #podsFollower(): Follower<Pod> {
     return {
-      set: (object, pod) => {
+      set: (object, pod, isNews) => {
+        const { namespace, name, createdMs, ips } = pod;
         this.#feed.set(object, pod);
-        this.#near.set(object, [{ kind: 'pod', ...pod }]);
+        const group = workloadOf(pod).name;
+        this.#near.set(object, [{ kind: 'pod', namespace, name, createdMs, ips, group }], isNews);
+        this.#publicFamilies = undefined;
       },
       delete: (object) => {
         this.#feed.delete(object);
         this.#near.delete(object);
+        this.#publicFamilies = undefined;
       },
       listed: () => {
         this.#feed.flush();
         this.#listed();
+        this.#settle('pods');
       },
+      refused: () => this.#settle('pods'),
     };
   }
 
   #nodeFollower(): Follower<Node> {
     return {
-      set: (object, node) => {
-        this.#near.set(object, [nodeOwner(node)]);
+      set: (object, node, isNews) => {
+        const { name, ips, zone } = node;
+        this.#near.set(object, [{ kind: 'node', namespace: '', name, createdMs: 0, ips }], isNews);
+        this.#nodeKnown(new Set([...ips, ...node.podCidrs].map(isV6)).size > 1);
+        this.#setZone(zone);
         this.#options.nodeLabels(node.labels);
         this.#setPodNetworks(node.podCidrs);
         this.#nodes.add(object);
@@ -169,17 +235,26 @@ export class Cluster implements AsyncDisposable {
       },
       listed: () => {
         if (this.#nodes.size === 0) void this.#missNode();
+        this.#settle('node');
       },
+      refused: () => this.#settle('node'),
     };
+  }
+
+  #setZone(zone: string): void {
+    if (zone === this.#zone) return;
+    this.#zone = zone;
+    this.#options.ownersChanged?.();
   }
 
   #setPodNetworks(networks: readonly string[]): void {
     if (networks.join() === this.#ownNetworks.join()) return;
     this.#ownNetworks = networks;
+    this.#publicFamilies = undefined;
     this.#options.podNetworks(networks);
   }
 
-  /** Reports that the API has no node with this name. No request fails in this case, but no Pods are found. */
+  /** Reports that the API has no node with this name. In this case, every request succeeds, but no Pods are found. */
   async #missNode(): Promise<void> {
     if (this.#unknownNode !== undefined) return;
     const { session, node, log, spreadMs } = this.#options;
@@ -193,78 +268,14 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
-/** Returns one of the problems, preferably that of the Pods. */
+/** Returns one of the problems. A problem with Pods takes precedence. */
 function troubleOf(resources: readonly ResourceTally[]): string | undefined {
   const troubles = resources.filter(({ trouble }) => trouble !== undefined);
   const [first] = troubles.sort((a, b) => Number(b.resource === 'pods') - Number(a.resource === 'pods'));
   return first && `${first.resource}: ${first.trouble}`;
 }
 
-function nodeOwner({ name, ips }: Node): AddressOwner {
-  return { kind: 'node', namespace: '', name, createdMs: 0, ips };
-}
-
-type Follow = <T>(resource: Resource<T>, follower: Follower<T>) => AnyReflector;
-
-/** Addresses of the whole cluster. */
-class WideBook implements AsyncDisposable {
-  readonly book = new AddressBook();
-  readonly reflectors: readonly AnyReflector[];
-  readonly #unlisted = new Set<string>();
-  readonly #podNetworks = new Map<string, readonly string[]>();
-  #isPodNetwork: ((ip: string) => boolean) | undefined;
-
-  constructor(node: string, follow: Follow) {
-    const watch = <T>(resource: Resource<T>, set: Follower<T>['set']) =>
-      follow(resource, this.#follower(resource, set));
-    this.reflectors = [
-      watch(NODES, (object, found) => this.#setNode(object, found)),
-      watch(SERVICES, (object, service) => this.book.set(object, [owner('service', service)])),
-      watch(endpointSlices(node), (object, pods) => {
-        const owners = pods.map((pod) => owner('pod', pod));
-        this.book.set(object, owners);
-      }),
-    ];
-  }
-
-  /** Whether all addresses of the cluster are known. */
-  get isWhole(): boolean {
-    return this.#unlisted.size === 0 && this.book.leftOut === 0;
-  }
-
-  /** Whether an address is in a network that a node assigns to its Pods. */
-  isPodNetwork(ip: string): boolean {
-    this.#isPodNetwork ??= networks([...this.#podNetworks.values()].flat());
-    return this.#isPodNetwork(ip);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.reflectors.map((reflector) => reflector[Symbol.asyncDispose]()));
-  }
-
-  #follower<T>({ name }: Resource<T>, set: Follower<T>['set']): Follower<T> {
-    this.#unlisted.add(name);
-    return {
-      set,
-      delete: (object) => {
-        this.book.delete(object);
-        if (this.#podNetworks.delete(object)) this.#isPodNetwork = undefined;
-      },
-      listed: () => void this.#unlisted.delete(name),
-    };
-  }
-
-  #setNode(object: string, node: Node): void {
-    this.book.set(object, [nodeOwner(node)]);
-    // Only public networks matter, because private addresses are never considered external.
-    const cidrs = node.podCidrs.filter((cidr) => isPublic(cidr.split('/', 1)[0] ?? ''));
-    const before = this.#podNetworks.get(object) ?? [];
-    if (cidrs.join() === before.join()) return;
-    this.#podNetworks.set(object, cidrs);
-    this.#isPodNetwork = undefined;
-  }
-}
-
-function owner(kind: OwnerKind, { namespace, name, ips }: Addressed): AddressOwner {
-  return { kind, namespace, name, createdMs: 0, ips };
+/** Whether an address or network uses IPv6. */
+function isV6(address: string): boolean {
+  return address.includes(':');
 }

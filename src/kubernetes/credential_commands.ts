@@ -1,6 +1,6 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 
-/** Maximum run time in milliseconds of a command, which may contact a login server. */
+/** Maximum run time of a command in milliseconds. The command may have to contact a login server. */
 export const COMMAND_MS = 30_000;
 
 interface CommandRunner {

@@ -1,19 +1,22 @@
 import { Readable } from 'node:stream';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { SteppedClock } from '../../test/support/stepped_clock.ts';
 import type { ApiRequest, ApiResponse, ApiSession } from './api.ts';
 import { ownNode, podsOf } from './objects.ts';
 import { Reflector } from './reflector.ts';
+import { WideBook } from './wide_book.ts';
 
-/** The agents are independent of each other, so a thousand agents would send ten times as many requests. */
+/**
+ * Number of simulated agents. Agents do not influence each other, so a thousand would send ten times as many requests.
+ */
 const AGENTS = 100;
 const ANSWER = { list: '{"metadata":{"resourceVersion":"7"},"items":[]}', refusal: '{"message":"forbidden"}' };
 
-/** Many agents with a simulated API server, and a clock that advances when no work is left. */
+/** Many agents with a simulated API server, and a clock that advances whenever all agents are waiting. */
 class Fleet implements AsyncDisposable {
   readonly clock = new SteppedClock(20);
   mood: 'well' | 'away' | 'refuses' = 'well';
-  /** Time of each request. */
+  /** Time of each request, in milliseconds. */
   readonly sentMs: number[] = [];
   readonly #streams = new Set<Readable>();
   readonly reflectors: readonly Reflector<unknown>[];
@@ -43,7 +46,7 @@ class Fleet implements AsyncDisposable {
     this.#streams.clear();
   }
 
-  /** Returns the maximum number of requests in any second after `sinceMs`. */
+  /** Returns the largest number of requests within one second after `sinceMs`. */
   busiestSecond(sinceMs: number): number {
     const counts = new Map<number, number>();
     for (const atMs of this.sentMs) {
@@ -90,7 +93,62 @@ it('agents recover within ten seconds of an API server that was away and then re
   const { length: followed } = fleet.reflectors;
   expect(fleet.busiestSecond(awayMs)).toBeLessThanOrEqual(1.2 * followed);
   expect(fleet.busiestSecond(awayMs + 10_000)).toBeLessThanOrEqual(0.5 * followed);
-  // Each agent needs a list request and a watch request for each resource.
+  // For each resource, every agent sends a list request and a watch request.
   expect(fleet.sentMs.filter((atMs) => atMs > backMs)).toHaveLength(2 * followed);
   expect(fleet.sentMs.filter((atMs) => atMs >= awayMs).length).toBeLessThanOrEqual(16 * followed);
+});
+
+/** Returns a random number generator that yields the same numbers in each run (Numerical Recipes, section 7.1). */
+function sameRandom(): () => number {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+it('a thousand agents that start at the same time list the cluster with at most 50 requests a second', async () => {
+  using random = vi.spyOn(Math, 'random').mockImplementation(sameRandom());
+  const agents = 1_000;
+  const clock = new SteppedClock(100);
+  const sentMs: number[] = [];
+  const table = `{"metadata":{"resourceVersion":"7","remainingItemCount":${agents - 1}},"columnDefinitions":[{"name":"Name"}],"rows":[{"cells":["n"]}]}`;
+  const session: ApiSession = {
+    server: 'api',
+    request: async ({ path, accept, signal }) => {
+      sentMs.push(clock.now());
+      const isTable = accept?.includes('as=Table') === true;
+      const body = path.includes('watch=')
+        ? new Readable({ read: () => undefined })
+        : Readable.from([Buffer.from(isTable ? table : ANSWER.list)]);
+      signal.addEventListener('abort', () => body.destroy(new Error('aborted')), { once: true });
+      return { status: 200, retryAfter: undefined, body };
+    },
+    renew: () => undefined,
+    [Symbol.dispose]: () => undefined,
+  };
+  const books = Array.from({ length: agents }, (_, index) => {
+    return new WideBook({
+      session,
+      node: `node-${index}`,
+      mode: 'services',
+      clock,
+      follow: (resource, follower, timing) =>
+        new Reflector(session, resource, follower, () => undefined, timing, clock),
+      changed: undefined,
+      isDualStack: Promise.resolve(false),
+      spreadMs: undefined,
+    });
+  });
+  await clock.advance(550_000);
+  expect(books.every(({ isWhole }) => isWhole)).toBe(true);
+  // Each agent requests the number of nodes, and lists and watches three resources.
+  expect(sentMs).toHaveLength(7 * agents);
+  const counts = new Map<number, number>();
+  for (const atMs of sentMs) counts.set(Math.floor(atMs / 1_000), (counts.get(Math.floor(atMs / 1_000)) ?? 0) + 1);
+  expect(Math.max(...counts.values())).toBeLessThanOrEqual(50);
+  expect(random).toHaveBeenCalled();
+  const closed = Promise.all(books.map((book) => book[Symbol.asyncDispose]()));
+  clock.release();
+  await closed;
 });

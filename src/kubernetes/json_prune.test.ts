@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** Computes the expected result from the complete value. */
+/** Computes the expected result from the complete value, without streaming. */
 function pick(value: unknown, shape: Shape): unknown {
   if (shape === true || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => pick(item, shape));

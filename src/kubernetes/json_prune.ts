@@ -1,6 +1,6 @@
 /**
- * Parts of a JSON value to keep: `true` for all of it, or an object with the keys to keep, each with its shape. The
- * shape of a list applies to all of its items. A value that is neither an object nor a list is kept.
+ * Parts of a JSON value to keep: `true` for the whole value, or an object with the keys to keep and a shape for each of
+ * them. For a list, the shape applies to each item. A value that is neither an object nor a list is kept.
  */
 export type Shape = true | { readonly [key: string]: Shape };
 
@@ -14,8 +14,8 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
 /**
- * Parses only the parts of a JSON text that are in the shape. Other parts, such as the environment variables of a Pod,
- * are skipped without creating strings or objects.
+ * Parses only those parts of a JSON text that the shape contains. Other parts, such as the environment variables of a
+ * Pod, are skipped without allocating strings or objects.
  * @throws {SyntaxError} if the JSON is truncated, or if a part to keep is malformed
  */
 export function parsePruned(bytes: Buffer, shape: Shape): unknown {
@@ -130,7 +130,7 @@ class Pruner {
       let before = end;
       while (this.#bytes[before - 1] === BACKSLASH) before--;
       from = end + 1;
-      // With an even number of backslashes before it, the quote is not escaped.
+      // A quote after an even number of backslashes is not escaped.
       if ((end - before) % 2 === 0) {
         this.#at = from;
         return;

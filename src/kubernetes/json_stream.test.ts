@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { jsonLines, readList } from './json_stream.ts';
 
-/** Splits a text into chunks of these sizes. */
+/** Splits a text into chunks of the given sizes. */
 async function* chunks(text: string, sizes: readonly number[]): AsyncGenerator<Buffer> {
   const bytes = Buffer.from(text);
   let at = 0;

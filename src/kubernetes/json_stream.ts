@@ -1,6 +1,9 @@
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** Maximum size of an object in bytes. etcd accepts at most 1.5 MiB, which can double if JSON is quoted within JSON. */
+/**
+ * Maximum size of an object in bytes. etcd accepts objects of up to 1.5 MiB, whose size can double if they contain
+ * quoted JSON.
+ */
 const OBJECT_BYTES_MAX = 8 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
@@ -22,6 +25,11 @@ class Pieces {
     this.#bytes += piece.length;
     if (this.#bytes > OBJECT_BYTES_MAX) throw new Error(`an object of more than ${OBJECT_BYTES_MAX} bytes`);
     if (piece.length > 0) this.#pieces.push(piece);
+  }
+
+  /** Returns the bytes that were added since the last `take`. */
+  peek(): Buffer {
+    return Buffer.concat(this.#pieces);
   }
 
   take(): Buffer {
@@ -55,49 +63,77 @@ function isBlank(line: Buffer): boolean {
   return line.every((byte) => byte === SPACE || byte === CARRIAGE_RETURN);
 }
 
+/** Metadata of a Kubernetes list. */
+export interface ListMetadata {
+  readonly resourceVersion: string;
+  /** Token for the next page; empty for the last one. */
+  readonly continue: string;
+  /** Number of objects on later pages; undefined if the server does not report it. */
+  readonly remaining: number | undefined;
+}
+
+export interface ListForm {
+  /** Key of the array of items. */
+  readonly key: 'items' | 'rows';
+  /** Parts of each item to keep. */
+  readonly shape: Shape;
+  /** Called before the first item, with the part of the list that precedes the items. */
+  readonly begin?: (head: unknown) => void;
+}
+
 /**
- * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time, so that memory holds
- * only one item of a large list. Returns the metadata of the list.
+ * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`. Parses one item at a time, so that a large list is
+ * never in memory as a whole. Returns the metadata of the list.
  * @param item called for each item; may throw to stop
- * @param shape parts of each item to keep
  * @throws if the body is not such a list, or is truncated
  */
 export async function readList(
   body: AsyncIterable<Buffer>,
   item: (object: unknown) => void,
-  shape: Shape = true,
-): Promise<{ readonly resourceVersion: string; readonly continue: string }> {
-  const scanner = new ListScanner((bytes) => item(parsePruned(bytes, shape)));
+  form: ListForm = { key: 'items', shape: true },
+): Promise<ListMetadata> {
+  const scanner = new ListScanner(
+    form.key,
+    (bytes) => item(parsePruned(bytes, form.shape)),
+    (head) => form.begin?.(JSON.parse(`${head}]}`)),
+  );
   for await (const chunk of body) scanner.push(chunk);
-  const { metadata } = JSON.parse(scanner.finish()) as { metadata?: { resourceVersion?: string; continue?: string } };
+  const { metadata } = JSON.parse(scanner.finish()) as {
+    metadata?: { resourceVersion?: string; continue?: string; remainingItemCount?: number };
+  };
   if (metadata?.resourceVersion === undefined) throw new Error('a list without metadata.resourceVersion');
-  return { resourceVersion: metadata.resourceVersion, continue: metadata.continue ?? '' };
+  const { resourceVersion, continue: next = '', remainingItemCount: remaining } = metadata;
+  return { resourceVersion, continue: next, remaining };
 }
 
-const ITEMS = /"items"\s*:\s*$/;
 /** Nesting depth inside the list object, and inside its `items` array. */
 const IN_LIST = 1;
 const IN_ITEMS = 2;
-/** Maximum number of bytes before the opening bracket of the items, for the key and whitespace. */
+/** Maximum length in bytes of the key of the items, including whitespace, up to the opening bracket. */
 const TAIL_LENGTH = 64;
 
 /** Splits a list into its items by counting brackets and braces outside of strings. */
 class ListScanner {
   readonly #item: (bytes: Buffer) => void;
+  readonly #begin: (head: string) => void;
+  /** Matches the key of the items at the end of the text before the opening bracket. */
+  readonly #key: RegExp;
   /** The list without its items. */
   readonly #frame = new Pieces();
   readonly #object = new Pieces();
-  /** Last bytes of the frame, to recognize the start of the items. */
+  /** Last bytes of the frame, in which the start of the items is recognized. */
   #tail = '';
-  /** Start of the unconsumed bytes in the current chunk. */
+  /** Position in the current chunk from which bytes have not been consumed. */
   #start = 0;
   #depth = 0;
   #inItems = false;
   #inString = false;
   #isEscaped = false;
 
-  constructor(item: (bytes: Buffer) => void) {
+  constructor(key: ListForm['key'], item: (bytes: Buffer) => void, begin: (head: string) => void) {
+    this.#key = new RegExp(`"${key}"\\s*:\\s*$`);
     this.#item = item;
+    this.#begin = begin;
   }
 
   push(chunk: Buffer): void {
@@ -130,6 +166,7 @@ class ListScanner {
       if (this.#depth === IN_ITEMS) this.#start = at;
     } else if (this.#depth === IN_LIST && chunk[at] === OPEN_BRACKET && this.#isItems(chunk, at)) {
       this.#toFrame(chunk.subarray(this.#start, at + 1));
+      this.#begin(this.#frame.peek().toString());
       this.#inItems = true;
       this.#start = at + 1;
     }
@@ -150,7 +187,7 @@ class ListScanner {
   }
 
   #isItems(chunk: Buffer, at: number): boolean {
-    return ITEMS.test(this.#tail + chunk.toString('utf8', Math.max(this.#start, at - TAIL_LENGTH), at));
+    return this.#key.test(this.#tail + chunk.toString('utf8', Math.max(this.#start, at - TAIL_LENGTH), at));
   }
 
   #toFrame(bytes: Buffer): void {

@@ -69,7 +69,7 @@ describe('tokenFile', () => {
 });
 
 describe('exec', () => {
-  /** Opens a session of a user whose credential comes from a shell script. */
+  /** Opens a session of a user whose credentials are printed by a shell script. */
   async function sessionBy(script: string, commandMs: number) {
     const server = await ApiServer.start();
     const exec = {
@@ -97,10 +97,10 @@ describe('exec', () => {
   const HANGS =
     'gets no request, because the command or login server for the credential in the kubeconfig does not respond';
   const never = () => new AbortController().signal;
-  /** Returns whether the command is still running. Its PID may belong to another process now. */
+  /** Returns whether the command is still running. Checks its name, because another process may have reused the PID. */
   const isSleeping = (pid: string) =>
     existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep');
-  /** Returns the lines that the commands have written. */
+  /** Returns the lines that the commands have written to a file. */
   const linesOf = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
 
   it('is a command that prints the token', async () => {

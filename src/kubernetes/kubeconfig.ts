@@ -12,8 +12,9 @@ interface FileUser {
 
 /**
  * Loads the address of the API server and the credentials from $KUBECONFIG, ~/.kube/config, or the service account of
- * the Pod. As in kubectl, missing files of $KUBECONFIG are ignored, and if several files define a name or the current
- * context, the first one wins (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
+ * the Pod. As in kubectl, missing files in $KUBECONFIG are ignored, and if several files define the same name or a
+ * current context, the first file takes precedence
+ * (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
  * @param file kubeconfig to use instead
  * @throws if there is no configuration, or if it is invalid
  */
@@ -25,7 +26,7 @@ export function loadKubeConfig(file: string | undefined, env: NodeJS.ProcessEnv)
   return config;
 }
 
-/** Returns undefined if there is no kubeconfig file. */
+/** Returns the kubeconfig files; undefined if there are none. */
 function filesOf(file: string | undefined, env: NodeJS.ProcessEnv): readonly string[] | undefined {
   if (file !== undefined) return [file];
   const listed = (env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '');
@@ -62,7 +63,7 @@ function loadFile(path: string): KubeConfig {
   config.users = config.users.map((user) => {
     const tokenFile = tokenFiles.get(user.name);
     if (tokenFile === undefined || tokenFile === '') return user;
-    // A token file takes precedence over a token, and is reread later.
+    // A token file takes precedence over a token. It is reread later.
     const authProvider = { name: 'tokenFile', config: { tokenFile: resolve(dirname(path), tokenFile) } };
     const { token: _, ...rest } = user;
     return { ...rest, authProvider };

@@ -3,13 +3,16 @@ import { parse } from 'yaml';
 import type { Files } from '#files/files.ts';
 
 const BYTES_MAX = 4 * 1024 * 1024;
-/** Disables features that take quadratic time: error messages with line numbers, and the check for duplicate keys. */
+/**
+ * Disables two features that take quadratic time: error messages with line numbers, and the check for duplicate keys.
+ */
 const YAML_OPTIONS = { prettyErrors: false, uniqueKeys: false } as const;
 
 /**
- * Reads the files that the client library will read, to detect problems early. The library reads files synchronously,
- * so a pipe or a hung file system would block this thread.
- * @throws an error that names the variable and the file. Missing and malformed files are left for the library to report
+ * Reads the files that the client library is going to read, to detect problems first. The library reads files
+ * synchronously, so a pipe or a hung file system would block this thread.
+ * @throws an error that names the variable and the file. Missing and malformed files are not errors here, because the
+ *   library reports them.
  */
 export async function checkKubeconfig(files: Files, env: NodeJS.ProcessEnv): Promise<void> {
   const given = env['KUBECONFIG'] ?? '';
@@ -47,7 +50,7 @@ function filesOf(text: string, folder: string): [string, string][] {
     };
     parse(text, take, YAML_OPTIONS);
   } catch {
-    // The library reports a malformed kubeconfig.
+    // The library reports that the kubeconfig is malformed.
   }
   return named;
 }

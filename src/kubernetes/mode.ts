@@ -7,17 +7,17 @@ export type Mode = (typeof MODES)[number];
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 const NO_TOKEN = `the Kubernetes API is not used, because this Pod has no ${SERVICE_ACCOUNT_TOKEN}; set automountServiceAccountToken: true in its spec, or use --kubernetes off`;
 
-/** Whether to use the Kubernetes API. */
+/** Decision whether to use the Kubernetes API. */
 export interface KubernetesUse {
   readonly asked: boolean;
-  /** Reason why the API is not used although the agent runs in a Pod; undefined otherwise. */
+  /** Reason why an agent in a Pod does not use the API; undefined in all other cases. */
   readonly trouble: string | undefined;
 }
 
 /**
- * Decides whether to use the API. `auto` uses it in a Pod with a service account.
+ * Decides whether to use the API. With `auto`, it is used in a Pod with a service account.
  * @param hasToken whether a service account token is mounted
- * @throws for `on`, if there is no configuration for the API
+ * @throws with `on`, if there is no configuration for the API
  */
 export function kubernetesUse(
   mode: Mode,

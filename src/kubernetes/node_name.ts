@@ -15,12 +15,15 @@ const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.
 const PAGE_NODES = 500;
 const PAGES_MAX = 4;
 const SHOWN_MAX = 3;
-/** Maximum random delay in milliseconds, because all agents of a cluster may have the same problem. */
+/**
+ * Maximum random delay in milliseconds. It is needed because all agents of a cluster may have the same problem at the
+ * same time.
+ */
 const SPREAD_MS = 10_000;
 const DEADLINE_MS = 10_000;
 
 /**
- * Returns a hint about a node name that the API does not know, such as `did you mean n6?`.
+ * Returns a suggestion in place of a node name that the API does not know, such as `did you mean n6?`.
  * @throws if the API does not respond
  */
 export async function nearNode(
@@ -44,10 +47,10 @@ async function nodesOf(session: ApiSession, signal: AbortSignal): Promise<readon
     const response = await session.request({ method: 'GET', path, accept: METADATA_ONLY, signal });
     if (response.status !== 200) throw await errorOf(response);
     const take = (object: unknown) => {
-      if (nodes.length >= PAGES_MAX * PAGE_NODES) throw new Error('has more nodes than are read');
+      if (nodes.length >= PAGES_MAX * PAGE_NODES) throw new Error('has too many nodes to search');
       nodes.push(nodeIn(object));
     };
-    const list = await readList(response.body, take, KEEP);
+    const list = await readList(response.body, take, { key: 'items', shape: KEEP });
     if (list.continue === '') break;
     next = list.continue;
   }
@@ -66,7 +69,7 @@ function isNear({ metadata: { name, labels } }: Named, node: string): boolean {
   );
 }
 
-/** Returns the first label of a host name. An IP address is returned whole. */
+/** Returns the first label of a host name. An IP address is returned unchanged. */
 function firstLabel(name: string): string {
   const [first = '', ...domain] = name.toLowerCase().split('.');
   return /^\d+$/.test(first) ? [first, ...domain].join('.') : first;

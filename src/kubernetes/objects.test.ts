@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { endpointSliceObject, nodeObject, podObject, serviceObject } from '../../test/support/api_objects.ts';
+import { endpointSlices, nodesOf, remotePods, SERVICES } from './cluster_objects.ts';
 import { parsePruned } from './json_prune.ts';
-import { configMap, endpointSlices, NODES, ownNode, podsOf, SERVICES, trimPod } from './objects.ts';
+import { configMap, ownNode, podsOf, trimPod } from './objects.ts';
 
 describe('the kept part of an object', () => {
   it('has name, labels, owner and own addresses of a Pod', () => {
@@ -21,7 +22,7 @@ describe('the kept part of an object', () => {
     for (const given of [{ phase: 'Succeeded' }, { phase: 'Failed' }, { hostNetwork: true }]) {
       expect(trimPod(podObject({ name: 'p', ips: ['10.0.0.1'], ...given }) as never).ips).toEqual([]);
     }
-    // The selector includes ended Pods, because their namespaces may still exist.
+    // The selector does not exclude ended Pods, because their namespaces may still exist.
     expect(podsOf('n').fieldSelector).toBe('spec.nodeName=n');
   });
 
@@ -38,23 +39,27 @@ describe('the kept part of an object', () => {
   });
 
   it('has the addresses of other objects', () => {
-    expect(NODES.trim(nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24']) as never)).toEqual({
+    expect(nodesOf('whole', true).trim(nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24'], 'z1') as never)).toEqual({
       name: 'n',
       labels: {},
       ips: ['192.0.2.1'],
       podCidrs: ['10.0.0.0/24'],
+      zone: 'z1',
     });
     expect(SERVICES.trim(serviceObject('s', 'd', ['10.96.0.1', 'fd01::1']) as never)?.ips).toEqual([
       '10.96.0.1',
       'fd01::1',
     ]);
     expect(SERVICES.trim(serviceObject('headless', 'd', ['None']) as never)).toBeUndefined();
-    const slice = endpointSliceObject('e', 'd', [
-      { name: 'a', ip: '10.0.0.1' },
+    const slice = endpointSliceObject('web-x7', 'd', [
+      { name: 'a', ip: '10.0.0.1', zone: 'z1' },
       { name: 'ours', ip: '10.0.0.3', node: 'node-1' },
       { name: 'b', ip: '10.0.0.2', hasEnded: true },
     ]);
-    expect(endpointSlices('node-1').trim(slice as never)).toEqual([{ namespace: 'd', name: 'a', ips: ['10.0.0.1'] }]);
+    expect(endpointSlices('node-1').trim(slice as never)).toEqual([
+      { namespace: 'd', name: 'a', service: 'web', zone: 'z1', ips: ['10.0.0.1'], isHere: false },
+      { namespace: 'd', name: 'ours', service: 'web', zone: '', ips: ['10.0.0.3'], isHere: true },
+    ]);
     expect(endpointSlices('node-1').trim({ ...slice, endpoints: null } as never)).toBeUndefined();
     const metadata = { uid: 'u', name: 'c', namespace: 'd', resourceVersion: '3' };
     const map = configMap('d', 'c', 'k').trim({
@@ -72,14 +77,14 @@ describe('the kept part of an object', () => {
   });
 
   it('has only Pods of a slice’s own namespace: nobody checks names of others', () => {
-    const slice = endpointSliceObject('e', 'evil', [{ name: 'coredns-0', ip: '198.18.0.66' }]);
+    const slice = endpointSliceObject('e-1', 'evil', [{ name: 'coredns-0', ip: '198.18.0.66' }]);
     const claiming = (namespace: string | undefined) =>
       endpointSlices('node-1').trim({
         ...slice,
         endpoints: [{ addresses: ['198.18.0.66'], targetRef: { kind: 'Pod', name: 'coredns-0', namespace } }],
       } as never);
     expect(claiming('kube-system')).toBeUndefined();
-    const own = [{ namespace: 'evil', name: 'coredns-0', ips: ['198.18.0.66'] }];
+    const own = [{ namespace: 'evil', name: 'coredns-0', service: 'e', zone: '', ips: ['198.18.0.66'], isHere: false }];
     expect(claiming('evil')).toEqual(own);
     expect(claiming(undefined)).toEqual(own);
   });
@@ -135,9 +140,10 @@ describe('the kept part of an object', () => {
     expect(resource.trim(read as never)).toEqual(resource.trim(pod as never));
     const all = [
       [ownNode('n'), nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24'])],
-      [NODES, nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24'])],
+      [nodesOf('whole', true), nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24'], 'z1')],
+      [remotePods('whole', 'n'), podObject({ name: 'p', ips: ['10.0.0.1'], labels: { 'pod-template-hash': 'x' } })],
       [SERVICES, serviceObject('s', 'd', ['10.96.0.1'])],
-      [endpointSlices('n'), endpointSliceObject('e', 'd', [{ name: 'b', ip: '10.0.0.2' }])],
+      [endpointSlices('n'), endpointSliceObject('e-1', 'd', [{ name: 'b', ip: '10.0.0.2', zone: 'z1' }])],
       [configMap('d', 'c', 'k'), { metadata: { uid: 'u', name: 'c', resourceVersion: '3' }, data: { k: 'text' } }],
     ] as const;
     for (const [{ keep, trim, name }, object] of all) {

@@ -4,12 +4,12 @@ import type { Shape } from './json_prune.ts';
 import type { Resource } from './reflector.ts';
 
 /**
- * The fields of Kubernetes objects that netsonde reads (https://kubernetes.io/docs/reference/kubernetes-api/), and what
- * it keeps of them: a few hundred bytes per Pod instead of 10 kB. Fields that are not in any shape, such as environment
- * variables, are not parsed.
+ * Fields of Kubernetes objects that netsonde reads (https://kubernetes.io/docs/reference/kubernetes-api/), and the data
+ * that it keeps from them: a few hundred bytes per Pod instead of 10 kB. Fields that are not in any shape, such as
+ * environment variables, are not parsed.
  */
 
-interface ApiMetadata {
+export interface ApiMetadata {
   readonly uid: string;
   readonly name: string;
   readonly namespace?: string;
@@ -20,7 +20,7 @@ interface ApiMetadata {
   readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly controller?: boolean }[];
 }
 
-interface ApiPod {
+export interface ApiPod {
   readonly metadata: ApiMetadata;
   readonly spec?: { readonly nodeName?: string; readonly hostNetwork?: boolean };
   readonly status?: {
@@ -30,7 +30,7 @@ interface ApiPod {
   };
 }
 
-const METADATA = {
+export const METADATA = {
   uid: true,
   name: true,
   namespace: true,
@@ -38,7 +38,7 @@ const METADATA = {
   resourceVersion: true,
 } as const satisfies Shape;
 
-const POD = {
+export const POD = {
   metadata: {
     ...METADATA,
     labels: true,
@@ -56,11 +56,11 @@ export interface Pod {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly owner: Owner | undefined;
-  /** Milliseconds since the epoch. */
+  /** Creation time in milliseconds since the epoch. */
   readonly createdMs: number;
-  /** Whether the Pod uses the node's network. */
+  /** Whether the Pod uses the network namespace of its node. */
   readonly hostNetwork: boolean;
-  /** Addresses in the Pod's own network. Empty if the Pod uses the node's network or has ended. */
+  /** Addresses of the Pod itself. Empty if the Pod uses the network namespace of its node, or has ended. */
   readonly ips: readonly string[];
 }
 
@@ -69,9 +69,10 @@ const CONFIG_MIRROR = 'kubernetes.io/config.mirror';
 const CONFIG_UID = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /**
- * Returns the UID that the kubelet uses for cgroups. A static Pod appears in the API as a mirror with a different UID,
- * and an annotation of the mirror contains the kubelet's UID (kubelet, pkg/kubelet/pod/mirror_client.go). Because users
- * can write annotations, a Pod that really has the UID takes precedence (`PodsFeed`).
+ * Returns the UID that the kubelet uses in cgroup paths. A static Pod appears in the API as a mirror Pod with a
+ * different UID, and an annotation of the mirror Pod contains the kubelet's UID (kubelet,
+ * pkg/kubelet/pod/mirror_client.go). Because users can write annotations, a Pod that actually has the UID takes
+ * precedence (`PodsFeed`).
  */
 function cgroupUid({ uid, annotations }: ApiMetadata): string {
   const mirrored = annotations?.[CONFIG_MIRROR];
@@ -99,16 +100,16 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
  * (`--terminated-pod-gc-threshold`).
  */
 const PODS_MAX = 20_000;
-/** Maximum number of objects of other kinds, enough for the largest clusters. */
-const OBJECTS_MAX = 100_000;
-/** Maximum number of objects for a request by name. */
+/** Maximum number of objects of other kinds. It is sufficient for the largest clusters. */
+export const OBJECTS_MAX = 100_000;
+/** Maximum number of objects in the response to a request by name. */
 const NAMED_MAX = 16;
 
 export function podsOf(node: string): Resource<Pod> {
   return {
     name: 'pods',
     path: '/api/v1/pods',
-    // Includes ended Pods, because their namespaces may still exist.
+    // Ended Pods are not excluded, because their namespaces may still exist.
     fieldSelector: `spec.nodeName=${node}`,
     list: 'cache',
     max: PODS_MAX,
@@ -117,13 +118,13 @@ export function podsOf(node: string): Resource<Pod> {
   };
 }
 
-interface ApiNode {
+export interface ApiNode {
   readonly metadata: ApiMetadata;
   readonly spec?: { readonly podCIDR?: string; readonly podCIDRs?: readonly string[] };
   readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] };
 }
 
-const NODE = {
+export const NODE = {
   metadata: { ...METADATA, labels: true },
   spec: { podCIDR: true, podCIDRs: true },
   status: { addresses: true },
@@ -134,14 +135,20 @@ export interface Node {
   readonly labels: Readonly<Record<string, string>>;
   readonly ips: readonly string[];
   readonly podCidrs: readonly string[];
+  /** Zone of the node; empty if it is unknown. */
+  readonly zone: string;
 }
 
-function trimNode({ metadata, spec, status }: ApiNode): Node {
+/** Label of a node that contains the name of its zone. */
+export const ZONE = 'topology.kubernetes.io/zone';
+
+export function trimNode({ metadata, spec, status }: ApiNode): Node {
   return {
     name: metadata.name,
     labels: labelsOf(metadata.labels),
     ips: textsOf((status?.addresses ?? []).filter(({ type }) => type.endsWith('IP')).map(({ address }) => address)),
     podCidrs: textsOf(spec?.podCIDRs ?? [spec?.podCIDR]),
+    zone: textOf(metadata.labels?.[ZONE]) ?? '',
   };
 }
 
@@ -155,97 +162,6 @@ export function ownNode(name: string): Resource<Node> {
     max: NAMED_MAX,
     keep: NODE,
     trim: trimNode,
-  };
-}
-
-/** All nodes, without their labels. */
-export const NODES: Resource<Node> = {
-  name: 'nodes',
-  path: '/api/v1/nodes',
-  list: 'cache',
-  max: OBJECTS_MAX,
-  keep: { ...NODE, metadata: METADATA },
-  trim: (node: ApiNode) => ({ ...trimNode(node), labels: {} }),
-};
-
-interface ApiService {
-  readonly metadata: ApiMetadata;
-  readonly spec?: {
-    readonly clusterIP?: string;
-    readonly clusterIPs?: readonly string[];
-    readonly externalIPs?: readonly string[];
-  };
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } };
-}
-
-/** An object with a name and addresses. */
-export interface Addressed {
-  readonly namespace: string;
-  readonly name: string;
-  readonly ips: readonly string[];
-}
-
-export const SERVICES: Resource<Addressed> = {
-  name: 'services',
-  path: '/api/v1/services',
-  list: 'cache',
-  max: OBJECTS_MAX,
-  keep: {
-    metadata: METADATA,
-    spec: { clusterIP: true, clusterIPs: true, externalIPs: true },
-    status: { loadBalancer: { ingress: { ip: true } } },
-  },
-  trim: ({ metadata, spec, status }: ApiService) => {
-    const ingress = status?.loadBalancer?.ingress?.map(({ ip }) => ip) ?? [];
-    const all = [...(spec?.clusterIPs ?? [spec?.clusterIP]), ...(spec?.externalIPs ?? []), ...ingress];
-    const ips = textsOf(all).filter((ip) => ip !== 'None');
-    return ips.length === 0 ? undefined : { namespace: metadata.namespace ?? '', name: metadata.name, ips };
-  },
-};
-
-interface ApiEndpointSlice {
-  readonly metadata: ApiMetadata;
-  readonly addressType?: string;
-  readonly endpoints?:
-    | readonly {
-        readonly addresses?: readonly string[];
-        readonly nodeName?: string;
-        readonly conditions?: { readonly serving?: boolean; readonly terminating?: boolean };
-        readonly targetRef?: { readonly kind?: string; readonly namespace?: string; readonly name?: string };
-      }[]
-    | null;
-}
-
-/**
- * Pods in EndpointSlices, except those on this node, because the list of Pods contains these earlier and in more
- * detail.
- */
-export function endpointSlices(thisNode: string): Resource<readonly Addressed[]> {
-  return {
-    name: 'endpointslices',
-    path: '/apis/discovery.k8s.io/v1/endpointslices',
-    list: 'pages',
-    max: OBJECTS_MAX,
-    keep: {
-      metadata: METADATA,
-      addressType: true,
-      endpoints: { addresses: true, nodeName: true, conditions: true, targetRef: true },
-    },
-    trim: ({ metadata, addressType, endpoints }: ApiEndpointSlice) => {
-      if (addressType === 'FQDN') return undefined;
-      const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
-        // An ended Pod may briefly remain in a slice after its address has been assigned to another Pod.
-        const hasEnded = conditions?.terminating === true && conditions.serving !== true;
-        const name = textOf(targetRef?.name);
-        if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || name === undefined) return [];
-        // The API server does not validate target references. A reference to a Pod in a different namespace is ignored,
-        // so that a user who may write slices cannot name Pods in other namespaces.
-        const { namespace = '' } = metadata;
-        if (targetRef.namespace !== undefined && targetRef.namespace !== namespace) return [];
-        return [{ namespace, name, ips: textsOf(addresses) }];
-      });
-      return pods.length === 0 ? undefined : pods;
-    },
   };
 }
 
@@ -287,7 +203,10 @@ export function configMap(namespace: string, name: string, key: string): Resourc
   };
 }
 
-/** Returns only an own property, because the key may be the name of an inherited property, such as `constructor`. */
+/**
+ * Returns the value of a key. Ignores inherited properties, because the key may be the name of one, such as
+ * `constructor`.
+ */
 function ownText(texts: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
   return texts !== undefined && Object.hasOwn(texts, key) ? texts[key] : undefined;
 }

@@ -10,8 +10,8 @@ function pod(uid: string, name: string): Pod {
 }
 
 /**
- * Opens a feed. Also returns a function that returns the feed's reports since the last call: the names that were set
- * and the UIDs that were deleted.
+ * Opens a feed. Also returns a function that returns what the feed has reported since the previous call: the names that
+ * were set and the UIDs that were deleted.
  */
 function open() {
   const updates: PodsUpdate[] = [];

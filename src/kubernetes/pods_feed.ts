@@ -3,15 +3,18 @@ import { workloadOf } from '#pods/workload.ts';
 import type { Pod } from './objects.ts';
 import type { Follower } from './reflector.ts';
 
-/** Milliseconds for which changes are collected into one update. */
+/** Milliseconds for which changes are collected before they are sent as one update. */
 const SETTLE_MS = 50;
 
-/** Follows the Pods of this node in the API, and reports changes in the fields that the agent uses. */
+/** Follows the Pods of this node in the API. Reports changes of the fields that the agent uses. */
 export class PodsFeed implements Follower<Pod>, Disposable {
   readonly #tell: (update: PodsUpdate) => void;
-  /** Pods by UID of the API object. For the mirror of a static Pod, this is not the UID of the Pod. */
+  /**
+   * Pods by the UID of the API object. For the mirror Pod of a static Pod, this differs from the UID that the kubelet
+   * uses.
+   */
   readonly #pods = new Map<string, PodName>();
-  /** UIDs of API objects by UID of the Pod: those of the Pod itself and its mirrors. */
+  /** UIDs of API objects by the UID that the kubelet uses: the Pod itself and its mirror Pods. */
   readonly #objects = new Map<string, Set<string>>();
   readonly #byName = new Map<string, number>();
   readonly #changed = new Set<string>();
@@ -37,7 +40,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     if (before === undefined) this.#countName(pod, 1);
     if (before?.uid !== uid) this.#move(object, before?.uid, uid);
     this.#pods.set(object, pod);
-    // Most updates change only the status, which is not used.
+    // Most updates change only the status, which the agent does not use.
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(pod)) return;
     this.#changed.add(object);
     this.#settle();
@@ -91,7 +94,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     this.#timer ??= setTimeout(() => this.flush(), SETTLE_MS);
   }
 
-  /** Reports the changes since the last call. */
+  /** Reports all changes since the last call. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

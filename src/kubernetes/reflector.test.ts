@@ -5,18 +5,21 @@ import { eventually } from '../../test/support/oracle.ts';
 import { VirtualClock } from '../../test/support/virtual_clock.ts';
 import type { ApiSession } from './api.ts';
 import { type Pod, podsOf } from './objects.ts';
-import { Reflector, type Resource, type Timing } from './reflector.ts';
+import type { Timing } from './pace.ts';
+import { Reflector, type Resource } from './reflector.ts';
 import { openSession } from './session.ts';
 
-/** The reflector recovers within this time after the server is available again, measured by the virtual clock. */
+/**
+ * Maximum time until the reflector has recovered after the server is available again, measured by the virtual clock.
+ */
 const HEALS_WITHIN_MS = 10_000;
 const SPACING_MS = 1_000;
-/** A forbidden resource is requested at most twice a minute. */
+/** Minimum interval between two requests for a forbidden resource. */
 const FORBIDDEN_MS = 30_000;
-/** Within this time, a 403 response may come from a server that has just started. */
+/** Time during which a 403 response may be due to a server that has just started. */
 const GRACE_MS = 120_000;
 const SLOWEST_MS = 8_000;
-/** Timeouts that a healthy server does not exceed, even on a busy machine. */
+/** Timeouts that a healthy server never reaches, even on a busy machine. */
 const PATIENT = { answerMs: 60_000, idleMs: 60_000 };
 /** Timeouts for a server that stops responding, in real time. */
 const IMPATIENT = { answerMs: 1_500, idleMs: 2_500 };
@@ -25,7 +28,7 @@ interface Scene extends AsyncDisposable {
   readonly server: ApiServer;
   readonly reflector: Reflector<Pod>;
   readonly clock: VirtualClock;
-  /** Time of each request. */
+  /** Time of each request, in milliseconds. */
   readonly sentMs: readonly number[];
   readonly names: () => string[];
   readonly log: string[];
@@ -75,13 +78,13 @@ async function follow(timing: Partial<Timing> = {}, resource: Resource<Pod> = po
   };
 }
 
-/** Checks that the interval between two requests was never too short. */
+/** Checks that no two requests were sent at too short an interval. */
 function expectMeasured({ sentMs }: Scene, spacingMs = SPACING_MS): void {
   const pauses = sentMs.slice(1).map((atMs, index) => atMs - (sentMs[index] ?? 0));
   expect(Math.min(...pauses)).toBeGreaterThanOrEqual(spacingMs);
 }
 
-/** Waits for this number of further requests. */
+/** Waits until this number of further requests has been sent. */
 async function askedAgain({ sentMs }: Scene, times: number): Promise<void> {
   const before = sentMs.length;
   await eventually(() => expect(sentMs.length).toBeGreaterThanOrEqual(before + times));
@@ -189,7 +192,7 @@ describe.concurrent('a copy by list and watch', () => {
     add('three');
     await eventually(() => expect(names()).toEqual(['three', 'two']));
     expectMeasured(scene);
-    // The messages differ because a connection may be either reset or refused.
+    // A connection may be either reset or refused, so the messages differ.
     const troubles = scene.log.slice(0, -1);
     expect(troubles).not.toEqual([]);
     for (const line of troubles) expect(line).toMatch(/^pods: .* the last known state is kept$/);
@@ -202,7 +205,7 @@ describe.concurrent('a copy by list and watch', () => {
     const { server, names, add } = scene;
     const one = add('one');
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
-    // After the restart, the reflector's resource version is newer than the server's.
+    // After the restart, the server's resource version is older than the reflector's.
     await server.kill();
     server.forget('pods', one);
     await server.restart(7);
@@ -240,7 +243,7 @@ describe.concurrent('a copy by list and watch', () => {
     const one = add('one');
     add('two');
     await eventually(() => expect(names()).toEqual(['one', 'two']));
-    // The deletion is not reported in the stream.
+    // The server does not report this deletion in the stream.
     server.forget('pods', one);
     await eventually(() => expect(names()).toEqual(['two']));
     expect(scene.reflector.tally.relists).toBeGreaterThan(0);

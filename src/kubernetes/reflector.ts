@@ -1,13 +1,15 @@
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
-import { ApiError, type ApiSession, errorOf, withQuery } from './api.ts';
+import { Cycle } from '#core/cycle.ts';
+import { ApiError, type ApiSession, withQuery } from './api.ts';
 import { isEarlier, oneLine, statusOf, uidOf } from './api_values.ts';
-import { Call } from './call.ts';
-import type { Shape } from './json_prune.ts';
-import { jsonLines, readList } from './json_stream.ts';
-import { jittered, pauseMs, refusalPauseMs, reopenPauseMs } from './pace.ts';
+import { type Form, formOf, type Kept, type Table } from './forms.ts';
+import { jsonLines, type ListMetadata, readList } from './json_stream.ts';
+import { KnownUids } from './known_uids.ts';
+import { jittered, pauseMs, refusalPauseMs, reopenPauseMs, TIMING, type Timing } from './pace.ts';
+import { Requests } from './requests.ts';
 import type { ResourceTally } from './tally.ts';
 
-/** Kind of objects to watch, and the parts of them to keep. */
+/** A kind of objects to watch, and the parts of each object to keep. */
 export interface Resource<T> {
   /** Plural name, for metrics and the log. */
   readonly name: string;
@@ -15,61 +17,40 @@ export interface Resource<T> {
   readonly path: string;
   readonly fieldSelector?: string;
   /**
-   * How to list: `cache` for the whole list from the memory of the API server (resourceVersion=0), `pages` for a list
-   * that is too large for one response.
+   * How to list. `cache` requests the whole list from the memory of the API server (resourceVersion=0), and `pages`
+   * requests a list that is too large for one response. `stream` is like `cache`, but applies each object as it
+   * arrives, so that the agent never holds a large list in memory. If such a response is truncated, the objects that
+   * have arrived remain applied.
    */
-  readonly list: 'cache' | 'pages';
-  /** Maximum number of objects. A longer list is rejected, because something must be wrong with the server. */
+  readonly list: 'cache' | 'stream' | 'pages';
+  /** Maximum number of objects. A longer list is rejected, because it can only result from a fault of the server. */
   readonly max: number;
   /** Parts of an object to parse. */
-  readonly keep: { readonly metadata: Shape; readonly [key: string]: Shape };
-  /** Returns the value to keep; undefined for an object to ignore. */
+  readonly keep: Kept;
+  /** Columns of the table to request; undefined to request whole objects. */
+  readonly table?: Table;
+  /** Returns the value to keep; undefined for an object that is to be ignored. */
   readonly trim: (object: never) => T | undefined;
 }
 
-/** Called for every change, including changes that a new list reveals. The key is the object's UID. */
+/** Receives every change, including changes that only a new list reveals. The key is the UID of the object. */
 export interface Follower<T> {
-  set(uid: string, object: T): void;
+  /** @param isNews whether the object has just changed; false for an object from a list, which may be unchanged */
+  set(uid: string, object: T, isNews: boolean): void;
   delete(uid: string): void;
   /** Called when the list is complete. */
   listed?(): void;
+  /** Called when the server refuses requests for this resource (403) or does not know it (404). */
+  refused?(): void;
 }
-
-export interface Timing {
-  /** Maximum random delay before the first request. */
-  readonly startJitterMs: number;
-  /** Timeout for the start of a response, and for a pause within a list. */
-  readonly answerMs: number;
-  /** Timeout for a complete list, or a page of it. */
-  readonly listMs: number;
-  /** Timeout for silence on a stream. The API server sends a bookmark every minute. */
-  readonly idleMs: number;
-  /**
-   * Maximum duration of a stream. The server is asked to end it after a random time between half of this duration and
-   * all of it.
-   */
-  readonly streamMs: number;
-  /** Interval at which the list is read again, in case a change was missed. */
-  readonly relistMs: number;
-}
-
-export const TIMING: Timing = {
-  startJitterMs: 0,
-  answerMs: 5_000,
-  listMs: 120_000,
-  idleMs: 100_000,
-  streamMs: 600_000,
-  relistMs: 3_600_000,
-};
 
 export type ReflectorLog = (level: 'info' | 'warn', message: string) => void;
 
 const PAGE_OBJECTS = 500;
 /** Duration after which the end of a stream does not count as a failure. */
 const STABLE_MS = 5_000;
-const CODES_MAX = 64;
 const TROUBLE_LENGTH_MAX = 1_000;
-/** Maximum random fraction by which the interval between lists is shortened. */
+/** Maximum fraction of the interval between lists by which the interval is shortened at random. */
 const RELIST_JITTER = 0.2;
 
 /** Fields of the Status object in an error event. */
@@ -86,8 +67,8 @@ interface WatchEvent {
 }
 
 /**
- * Maintains a copy of the objects of one kind by list and watch. After a failure or the end of a stream, continues from
- * the last version or lists again, at a limited rate.
+ * Maintains a copy of all objects of one kind with list and watch requests. After a failure or the end of a stream,
+ * continues from the last version or lists again, at a limited rate.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export class Reflector<T> implements AsyncDisposable {
@@ -99,22 +80,23 @@ export class Reflector<T> implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #controller = new AbortController();
   readonly #running: Promise<void>;
-  readonly #known = new Set<string>();
-  readonly #requests = new Map<string, number>();
-  /** Version to watch from; undefined if a list is needed. */
+  readonly #known = new KnownUids();
+  readonly #form: Form;
+  readonly #requests: Requests;
+  /** Resource version to watch from; undefined if a list has to be read first. */
   #version: string | undefined;
   #listedMs = Number.NEGATIVE_INFINITY;
   #startedMs = Number.NEGATIVE_INFINITY;
   #notBeforeMs = 0;
   #heardMs: number | undefined;
   #failures = 0;
-  /** When the current series of refusals began. */
+  /** When the first of the current consecutive refusals occurred. */
   #refusedMs: number | undefined;
   #relists = -1;
   #trouble: string | undefined;
   #isConnected = false;
 
-  /** @param clock clock for the pauses between requests; timeouts of requests use the system clock */
+  /** @param clock clock for the pauses between requests; timeouts use the system clock */
   constructor(
     session: ApiSession,
     resource: Resource<T>,
@@ -125,17 +107,24 @@ export class Reflector<T> implements AsyncDisposable {
   ) {
     this.#session = session;
     this.#resource = resource;
+    this.#form = formOf(resource.keep, resource.table);
     this.#follower = follower;
     this.#log = log;
     this.#timing = { ...TIMING, ...timing };
     this.#clock = clock;
+    this.#requests = new Requests({
+      session,
+      accept: this.#form.accept,
+      answerMs: this.#timing.answerMs,
+      signal: this.#controller.signal,
+    });
     this.#running = this.#run();
   }
 
   get tally(): ResourceTally {
     return {
       resource: this.#resource.name,
-      requests: this.#requests,
+      requests: this.#requests.counts,
       relists: Math.max(0, this.#relists),
       heardMs: this.#heardMs,
       objects: this.#known.size,
@@ -160,7 +149,7 @@ export class Reflector<T> implements AsyncDisposable {
         if (this.#version === undefined || this.#clock.now() - this.#listedMs > this.#timing.relistMs) {
           await this.#turn(this.#failures);
           await this.#list();
-          // The list has succeeded, so earlier failures must not delay the watch.
+          // The list has succeeded, so earlier failures must not delay the watch request.
           await this.#turn(0);
         } else {
           await this.#turn(this.#failures);
@@ -172,7 +161,7 @@ export class Reflector<T> implements AsyncDisposable {
     }
   }
 
-  /** Waits until the next request may be sent. */
+  /** Waits until the next request is allowed. */
   async #turn(failures: number): Promise<void> {
     const atMs = Math.max(this.#startedMs + pauseMs(failures, Math.random()), this.#notBeforeMs);
     await this.#sleep(atMs - this.#clock.now());
@@ -195,7 +184,7 @@ export class Reflector<T> implements AsyncDisposable {
       this.#refusedMs = undefined;
       if (isCertificateFault(error)) this.#session.renew();
     }
-    // The server may come back with different resource versions, for example after a restore.
+    // The server may continue with other resource versions, for example after it was restored from a backup.
     this.#version = undefined;
     const trouble = oneLine(`${this.#session.server} ${error.message}${this.#remedy(error)}`, TROUBLE_LENGTH_MAX);
     if (this.#trouble === trouble) return;
@@ -203,12 +192,16 @@ export class Reflector<T> implements AsyncDisposable {
     this.#log('warn', `${this.#resource.name}: ${trouble}; the last known state is kept`);
   }
 
-  /** Returns the milliseconds to wait after a refusal; 0 for other errors, and for a refusal that may soon end. */
+  /**
+   * Returns the milliseconds to wait after a refusal. Returns 0 for other errors, and for a refusal that is probably
+   * temporary.
+   */
   #refusalDelayMs({ status }: ApiError): number {
     if (status !== 403 && status !== 404) {
       this.#refusedMs = undefined;
       return 0;
     }
+    if (this.#refusedMs === undefined) this.#follower.refused?.();
     this.#refusedMs ??= this.#startedMs;
     return refusalPauseMs(this.#startedMs - this.#refusedMs, Math.random());
   }
@@ -230,16 +223,20 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async #list(): Promise<void> {
-    const found = new Set<string>();
+    const cycle = new Cycle(this.#controller.signal);
+    this.#known.begin();
     let next: string | undefined;
     let version: string;
     do {
       if (next !== undefined) await this.#turn(0);
-      const page = await this.#listPage(next, found);
+      const page = await this.#listPage(next, cycle);
       version = page.resourceVersion;
       next = page.continue === '' ? undefined : page.continue;
     } while (next !== undefined);
-    for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
+    for (const uid of this.#known.unlisted()) {
+      if (cycle.isDue) await cycle.pause();
+      this.#delete(uid);
+    }
     this.#version = version;
     this.#listedMs = this.#clock.now() - Math.random() * this.#timing.relistMs * RELIST_JITTER;
     this.#relists++;
@@ -247,47 +244,61 @@ export class Reflector<T> implements AsyncDisposable {
     this.#follower.listed?.();
   }
 
-  /** Reads a list, or a page of it, and applies it only if it is complete. */
-  async #listPage(next: string | undefined, found: Set<string>): ReturnType<typeof readList> {
-    const { path, fieldSelector, list, keep, max } = this.#resource;
+  /**
+   * Reads a list, or one page of it. For `stream`, applies each object as it arrives. Any other list is applied only
+   * when it is complete.
+   */
+  async #listPage(next: string | undefined, cycle: Cycle): Promise<ListMetadata> {
+    const { path, fieldSelector, list, max } = this.#resource;
     const { answerMs, listMs } = this.#timing;
-    const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
-    await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
-    // Limits the total time, because a server may send slowly without end.
+    const paging = list === 'pages' ? { limit: PAGE_OBJECTS, continue: next } : { resourceVersion: 0 };
+    await using call = await this.#requests.send(
+      'list',
+      withQuery(path, { fieldSelector, ...this.#form.query, ...paging }),
+    );
+    // The total time is limited too, because a server could send data slowly without ever ending.
     const deadline = setTimeout(() => call.end(), listMs);
     const page: [uid: string, object: T | undefined][] = [];
-    const take = (object: unknown) => {
-      if (found.size + page.length >= max) throw this.#tooMany();
-      page.push([uidOf(object), this.#resource.trim(object as never)]);
+    const take = (item: unknown) => {
+      if (this.#known.listed + page.length >= max) throw this.#tooMany();
+      const object = this.#form.objectIn(item);
+      const uid = uidOf(object);
+      const trimmed = this.#resource.trim(object as never);
+      if (list === 'stream') this.#set(uid, trimmed, false);
+      else page.push([uid, trimmed]);
     };
     try {
-      const { resourceVersion, continue: more } = await readList(call.body(answerMs), take, keep);
-      for (const [uid, object] of page) this.#set(uid, object, found);
-      return { resourceVersion, continue: more };
+      const metadata = await readList(call.body(answerMs), take, this.#form);
+      for (const [uid, object] of page) {
+        if (cycle.isDue) await cycle.pause();
+        this.#set(uid, object, false);
+      }
+      return metadata;
     } finally {
       clearTimeout(deadline);
     }
   }
 
   /**
-   * Follows changes on a stream. Resolves when the stream has ended normally or its connection has broken. The next
-   * stream continues from there.
+   * Follows changes on a stream. Resolves when the stream ends normally or its connection breaks. The next stream
+   * continues from the last change.
    */
   async #watch(): Promise<void> {
     const { path, fieldSelector } = this.#resource;
     const streamMs = jittered(this.#timing.streamMs, Math.random());
     const query = {
       fieldSelector,
+      ...this.#form.query,
       watch: 'true',
       allowWatchBookmarks: 'true',
       resourceVersion: this.#version,
       timeoutSeconds: Math.max(1, Math.round(streamMs / 1000)),
     };
-    const shape = { type: true, object: { ...this.#resource.keep, ...STATUS } } as const;
-    await using call = await this.#ask('watch', withQuery(path, query));
+    const shape = { type: true, object: { ...this.#form.eventShape, ...STATUS } } as const;
+    await using call = await this.#requests.send('watch', withQuery(path, query));
     this.#heard();
     const openedMs = this.#clock.now();
-    // Ends the stream if the server ignores timeoutSeconds.
+    // This ends the stream even if the server ignores timeoutSeconds.
     const deadline = setTimeout(() => call.end(), streamMs + this.#timing.answerMs);
     try {
       for await (const event of jsonLines(call.body(this.#timing.idleMs), shape)) {
@@ -295,7 +306,7 @@ export class Reflector<T> implements AsyncDisposable {
         this.#take(event as WatchEvent);
       }
     } catch (error) {
-      // All changes up to the break were applied, so the next stream can continue from there.
+      // All changes that were received have been applied, so the next stream can continue from there.
       if (!call.isBrokenBy(error)) throw error;
     } finally {
       clearTimeout(deadline);
@@ -309,10 +320,12 @@ export class Reflector<T> implements AsyncDisposable {
     switch (type) {
       case 'ADDED':
       case 'MODIFIED':
-        this.#set(uidOf(object), this.#resource.trim(object as never));
+        for (const each of this.#form.objectsIn(object)) {
+          this.#set(uidOf(each), this.#resource.trim(each as never), true);
+        }
         break;
       case 'DELETED':
-        if (object?.metadata?.uid !== undefined) this.#delete(object.metadata.uid);
+        for (const each of this.#form.objectsIn(object)) this.#delete(uidOf(each));
         break;
       case 'BOOKMARK':
         break;
@@ -329,33 +342,32 @@ export class Reflector<T> implements AsyncDisposable {
     this.#failures = 0;
   }
 
-  /** Returns the error in the Status object that ended a stream. */
+  /** Converts the Status object with which the server ended a stream to an error. */
   #endedBy({ code, message }: NonNullable<WatchEvent['object']>): ApiError {
     const status = statusOf(code);
-    this.#count('watch', String(status ?? 'error'));
+    this.#requests.count('watch', String(status ?? 'error'));
     const words = [status, typeof message === 'string' ? oneLine(message) : undefined];
     return new ApiError(status ?? 0, `ended the stream: ${words.filter((word) => word !== undefined).join(' ')}`);
   }
 
-  /** @param found UIDs of the list in progress; undefined for a stream */
-  #set(uid: string, object: T | undefined, found?: Set<string>): void {
+  /** @param isNews whether the object comes from a stream; false for an object of the list in progress */
+  #set(uid: string, object: T | undefined, isNews: boolean): void {
     if (object === undefined) {
       this.#delete(uid);
       return;
     }
-    if (!this.#known.has(uid)) this.#makeRoom(found);
-    found?.add(uid);
-    this.#known.add(uid);
-    this.#follower.set(uid, object);
+    if (!this.#known.has(uid)) this.#makeRoom(isNews);
+    this.#known.add(uid, !isNews);
+    this.#follower.set(uid, object, isNews);
   }
 
-  /** @throws if a stream has added too many objects */
-  #makeRoom(found: ReadonlySet<string> | undefined): void {
+  /** Limits the number of objects. @throws if a stream has added too many */
+  #makeRoom(isNews: boolean): void {
     const { max } = this.#resource;
-    if (found === undefined && this.#known.size >= max) throw this.#tooMany();
-    if (found === undefined || this.#known.size < 2 * max) return;
-    // Drops objects that only an incomplete earlier list has added.
-    for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
+    if (isNews && this.#known.size >= max) throw this.#tooMany();
+    if (isNews || this.#known.size < 2 * max) return;
+    // These objects were added by an earlier list that was incomplete.
+    for (const uid of this.#known.unlisted()) this.#delete(uid);
   }
 
   #tooMany(): Error {
@@ -365,31 +377,6 @@ export class Reflector<T> implements AsyncDisposable {
 
   #delete(uid: string): void {
     if (this.#known.delete(uid)) this.#follower.delete(uid);
-  }
-
-  /** @throws {ApiError} for any status other than 200 */
-  async #ask(verb: 'list' | 'watch', path: string): Promise<Call> {
-    const call = new Call(this.#controller.signal);
-    try {
-      const answer = this.#session.request({ method: 'GET', path, signal: call.signal });
-      call.response = await call.within(answer, this.#timing.answerMs, 'does not respond');
-      this.#count(verb, String(call.response.status));
-      if (call.response.status !== 200) {
-        throw await call.within(errorOf(call.response), this.#timing.answerMs, 'does not finish its response');
-      }
-      return call;
-    } catch (error) {
-      if (call.response === undefined) this.#count(verb, 'error');
-      await call[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  #count(verb: 'list' | 'watch', code: string): void {
-    const key = `${verb} ${code}`;
-    if (this.#requests.size < CODES_MAX || this.#requests.has(key)) {
-      this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
-    }
   }
 }
 

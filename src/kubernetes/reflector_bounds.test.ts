@@ -8,7 +8,7 @@ import type { ApiSession } from './api.ts';
 import { type Pod, podsOf } from './objects.ts';
 import { Reflector, type Resource } from './reflector.ts';
 
-/** Runs a reflector against these responses. Further requests get no response. */
+/** Runs a reflector that receives these responses in order. Any further request gets no response. */
 async function follow(answers: readonly Iterable<string>[], more: Partial<Resource<Pod>> = { max: 3 }) {
   const left = [...answers];
   const log: string[] = [];

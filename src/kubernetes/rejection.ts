@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type ApiSession, errorOf } from './api.ts';
 
-/** A version of a ConfigMap that was rejected, and the reason. */
+/** A version of a ConfigMap that the agent rejected, and the reason. */
 export interface Rejection {
   readonly namespace: string;
   readonly name: string;
@@ -11,7 +11,7 @@ export interface Rejection {
   readonly reason: string;
 }
 
-/** Maximum random delay, because all agents reject the ConfigMap at the same moment. */
+/** Maximum random delay in milliseconds. It is needed because all agents reject the ConfigMap at the same moment. */
 const SPREAD_MS = 10_000;
 const TRIES = 4;
 const DEADLINE_MS = 5_000;
@@ -24,7 +24,7 @@ const NAME_LENGTH_MAX = 253;
 
 /**
  * Reports a rejection as an Event on the ConfigMap (`kubectl describe configmap`). The name of the Event contains a
- * hash of its content, so that if many agents have the same error, only the first one creates the Event.
+ * hash of its content. If many agents report the same error, only the first of them creates the Event.
  * @throws if the Event cannot be created
  */
 export async function reportRejection(

@@ -10,14 +10,14 @@ import { boundCommands, COMMAND_MS } from './credential_commands.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /**
- * This module is loaded only if the API is used, because the client library uses a lot of memory. The library handles
- * kubeconfigs, service accounts and authentication. Requests are made with Node.js directly, each on its own
- * connection, so that a hung request does not affect other requests.
+ * This module is loaded only if the API is used, because the client library needs a lot of memory. The library handles
+ * kubeconfigs, service accounts and authentication. Requests are sent with Node.js directly, each over its own
+ * connection, so that a hung request does not affect others.
  */
 
-/** TCP keep-alive delay in milliseconds. A dead peer is detected about ten seconds later. */
+/** TCP keep-alive delay in milliseconds. After it, a dead peer is detected within about ten seconds. */
 const KEEPALIVE_MS = 15_000;
-/** Milliseconds to wait for the output of a killed command, which its children may keep open. */
+/** Milliseconds to wait for the output pipes of a killed command to close. Its child processes may keep them open. */
 const PIPES_MS = 1_000;
 const NO_CREDENTIAL =
   'gets no request, because the command or login server for the credential in the kubeconfig does not respond';
@@ -55,8 +55,8 @@ class KubeSession implements ApiSession {
       this.#config = this.#load();
       this.#authorizing = undefined;
     } catch {
-      // A file may be in the middle of being replaced. In that case, the next request fails as well, and the files are
-      // read again.
+      // The files may be in the middle of being replaced, so the previous configuration stays in use. If the next
+      // request fails, the files are read again.
     }
   }
 
@@ -72,7 +72,7 @@ class KubeSession implements ApiSession {
       ...options.headers,
       ...authorizationOf(options),
       Accept: accept,
-      // Only lists are compressed, because they are large. Compression would delay the events of a stream.
+      // Only lists are compressed, because they are large. In a stream, compression would delay the events.
       ...(path.includes('watch=') ? {} : { 'Accept-Encoding': 'gzip' }),
       ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
       'User-Agent': 'netsonde',
@@ -101,7 +101,10 @@ class KubeSession implements ApiSession {
     return config;
   }
 
-  /** @throws {CredentialError} if the signal is aborted before there is a credential */
+  /**
+   * Returns the credential.
+   * @throws {CredentialError} if the signal is aborted before a credential is available
+   */
   async #authorize(signal: AbortSignal): Promise<RequestOptions> {
     const authorizing = this.#authorizing ?? optionsOf(this.#config, this.#commandMs + PIPES_MS);
     if (authorizing !== this.#authorizing) {
@@ -135,7 +138,7 @@ async function optionsOf(config: KubeConfig, withinMs: number): Promise<RequestO
   return options;
 }
 
-/** Trims the header, because a token file may end in a line break. */
+/** Returns the Authorization header. It is trimmed, because a token file may end in a line break. */
 function authorizationOf({ headers }: RequestOptions): { readonly Authorization?: string } {
   const { Authorization: given } = (headers ?? {}) as { readonly Authorization?: unknown };
   return typeof given === 'string' ? { Authorization: given.trim() } : {};
@@ -143,7 +146,7 @@ function authorizationOf({ headers }: RequestOptions): { readonly Authorization?
 
 function answerOf(call: ClientRequest): Promise<ApiResponse> {
   return new Promise((resolve, reject) => {
-    // After the response has started, connection failures are reported by its body.
+    // Once the response has started, connection failures are reported through its body.
     call.on('error', reject);
     call.once('response', (response: IncomingMessage) => {
       const retryAfter = Number(response.headers['retry-after']);

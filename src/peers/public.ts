@@ -1,6 +1,9 @@
 import { BlockList, isIP } from 'node:net';
 
-/** Networks that are not globally routed (IANA IPv4 special-purpose address registry, multicast and reserved). */
+/**
+ * Networks that are not globally routed: entries of the IANA IPv4 special-purpose address registry, multicast and
+ * reserved.
+ */
 const PRIVATE_V4 = [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
@@ -13,7 +16,7 @@ const PRIVATE_V4 = [
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
 ] as const;
-/** The only IPv6 range that IANA has assigned for global unicast. */
+/** The only range from which IANA has allocated global unicast IPv6 addresses. */
 const PUBLIC_V6 = ['2000::', 3] as const;
 
 const privateV4 = new BlockList();
@@ -33,7 +36,8 @@ export function isPublic(ip: string): boolean {
 }
 
 /**
- * Returns a predicate for addresses in any of the networks, such as `2001:db8::/64`. Malformed networks are ignored.
+ * Returns a function that tests whether an address is in any of these networks, such as `2001:db8::/64`. Malformed
+ * networks are ignored.
  */
 export function networks(cidrs: Iterable<string>): (ip: string) => boolean {
   const list = new BlockList();

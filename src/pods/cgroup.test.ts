@@ -14,9 +14,9 @@ const POD = { podUid: UID, containerId: ID };
 const SLICE = `kubepods-burstable-pod${UNDERSCORED}.slice`;
 const SLICES = `/kubepods.slice/kubepods-burstable.slice/${SLICE}`;
 
-/** Cgroup paths of kubelets, container runtimes, systemd and other software. */
+/** Cgroup paths that kubelets, container runtimes, systemd and other software create. */
 const LAYOUTS: readonly (readonly [name: string, path: string, expected: object])[] = [
-  // The kubelet's cgroup drivers.
+  // Pods, as created by the kubelet's two cgroup drivers.
   ['cgroupfs', `/kubepods/besteffort/pod${UID}/${ID}`, POD],
   ['cgroupfs, guaranteed', `/kubepods/pod${UID}/${ID}`, POD],
   ['systemd, containerd', `${SLICES}/cri-containerd-${ID}.scope`, POD],
@@ -45,14 +45,14 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
   ],
   ['the Pod itself', `/kubepods/pod${UID}`, { podUid: UID }],
   ['the Pod itself, systemd', SLICES, { podUid: UID }],
-  // Sandboxes in virtual machines.
+  // Pods whose sandboxes are virtual machines.
   ['Kata, all in the Pod', `/kubepods/besteffort/pod${UID}/kata_${ID}`, POD],
   ['Kata, its own folder', `/kata_overhead/${ID}`, { containerId: ID }],
   ['gVisor', `/kubepods/pod${UID}/${ID}`, POD],
-  // Paths seen from inside a cgroup namespace.
+  // Paths as seen from inside a cgroup namespace.
   ['a neighbour', `/../../pod${UID}/${ID}`, POD],
   ['a neighbour, systemd', `/../../${SLICE}/cri-containerd-${ID}.scope`, POD],
-  // Cgroups inside a container belong to the container.
+  // Cgroups that were created inside a container, and belong to it.
   ['below the container', `/kubepods/pod${UID}/${ID}/init.scope/worker`, POD],
   ['Docker in a Pod', `${SLICES}/cri-containerd-${ID}.scope/docker/${INNER}`, POD],
   ['Docker in a Pod, systemd', `/kubepods/pod${UID}/${ID}/system.slice/docker-${INNER}.scope`, POD],
@@ -63,7 +63,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
   ['a whole look-alike', `/kubepods/pod${UID}/${ID}/kubepods/burstable/pod${OTHER}/${INNER}`, POD],
   ['a look-alike in slices', `${SLICES}/cri-containerd-${ID}.scope/kubepods-pod${OTHER}.slice:x:${INNER}`, POD],
   ['a look-alike in the Pod', `/kubepods/pod${UID}/pod${OTHER}/${INNER}`, { podUid: UID, containerId: INNER }],
-  // Containers without a Pod.
+  // Containers that do not belong to a Pod.
   ['Docker, systemd', `/system.slice/docker-${ID}.scope`, { containerId: ID }],
   ['Docker, cgroupfs', `/docker/${ID}`, { containerId: ID }],
   ['Docker, slices for folders', `/system.slice:docker:${ID}`, { containerId: ID }],
@@ -74,7 +74,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
     { containerId: ID },
   ],
   ['Docker in Docker', `/docker/${ID}/docker/${INNER}`, { containerId: ID }],
-  // Pods below a cgroup that does not belong to one of this node's kubelets.
+  // Pods in a cgroup that belongs to none of this node's kubelets.
   [
     'kind, from its machine',
     `/docker/${ID}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod${UNDERSCORED}.slice/cri-containerd-${INNER}.scope`,
@@ -105,7 +105,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
 describe('parseCgroup', () => {
   it.each(LAYOUTS)('%s', (_, path, expected) => {
     expect(parseCgroup(`0::${path}\n`)).toEqual(expected);
-    // In v1 and hybrid layouts, the paths of other hierarchies do not identify the Pod.
+    // In the v1 and hybrid layouts, paths in other hierarchies do not identify the Pod.
     expect(parseCgroup(`9:cpu,cpuacct:${path}\n`)).toEqual(expected);
     expect(parseCgroup(`11:name=systemd:/\n4:memory:${path}\n0::/system.slice/containerd.service\n`)).toEqual(expected);
   });

@@ -1,43 +1,43 @@
 import { ownerLength } from '#bpf/generated/common.ts';
 
-/** Pod and container of a process, according to the path of its cgroup. */
+/** Pod and container of a process, as derived from its cgroup path. */
 export interface ContainerRef {
   readonly podUid?: string;
-  /** ID of the container within the Pod. Without a Pod, ID of the outermost container. */
+  /** ID of the container within the Pod. If there is no Pod, ID of the outermost container. */
   readonly containerId?: string;
   /**
-   * Set if the Pod's cgroup is inside a container or a slice of users or machines, where processes can create cgroups
-   * with any name. It is the ID of that container, or empty for a slice.
+   * Set if the Pod's cgroup is inside a container or a delegated slice (`user.slice`, `machine.slice`), where processes
+   * can create cgroups of any name. The value is the ID of that container, or empty for a slice.
    */
   readonly within?: string;
 }
 
-/** Names of the cgroups in a path that identify its owner. A name is empty if there is no such cgroup. */
+/** Names of those cgroups in a path that identify its owner. A name is empty if there is no such cgroup. */
 export interface OwnerFolders {
   /** The outermost cgroup of a Pod. */
   readonly pod: string;
-  /** The outermost cgroup of a container within the Pod or, without a Pod, in the whole path. */
+  /** The outermost cgroup of a container: inside the Pod's cgroup or, without a Pod, anywhere in the path. */
   readonly container: string;
-  /** The cgroup around the Pod's: the outermost cgroup of a container, or a slice of users or machines. */
+  /** A cgroup that contains the Pod's cgroup: the outermost cgroup of a container, or a delegated slice. */
   readonly outer: string;
 }
 
 const UID = '[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}';
-/** The UID of a static Pod is a hash of its manifest. */
+/** A static Pod has a hash of its manifest as UID. */
 const STATIC_UID = `[0-9a-f]{${ownerLength.static_pod_uid}}`;
 const ID = `[0-9a-f]{${ownerLength.container_id}}`;
 
 /**
- * `pod<uid>` (cgroupfs driver), `kubepods-besteffort-pod<uid_>.slice` (systemd driver), or
- * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>`, if the kubelet uses the systemd driver and the runtime
- * cgroupfs.
+ * Cgroup of a Pod: `pod<uid>` (cgroupfs driver), `kubepods-besteffort-pod<uid_>.slice` (systemd driver), or
+ * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>` (systemd driver in the kubelet, cgroupfs in the runtime).
  */
 const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice(?::[^:]{0,23}:(${ID}))?)?$`);
 /**
- * `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, `system.slice:docker:<id>`.
+ * Cgroup of a container: `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, or
+ * `system.slice:docker:<id>`.
  */
 const CONTAINER = new RegExp(`^(?:.*[-_:])?(${ID})(?:\\.scope)?$`);
-/** Top-level cgroups that the node delegates to users and machines. */
+/** Top-level cgroups that systemd delegates to users and machines. */
 const HANDED_OUT = /^(?:user|machine)\.slice$/;
 
 /** A line of /proc/<pid>/cgroup. */
@@ -48,8 +48,8 @@ export interface CgroupPath {
 }
 
 /**
- * Parses /proc/<pid>/cgroup (man 7 cgroups), which contains a line `id:controllers:path` for each v1 hierarchy and for
- * v2. In a cgroup namespace, the path of another Pod is relative: `/../../pod<uid>/<id>`.
+ * Parses /proc/<pid>/cgroup (man 7 cgroups), which contains one line `id:controllers:path` for each v1 hierarchy and
+ * one for v2. In a cgroup namespace, the path of another Pod is relative: `/../../pod<uid>/<id>`.
  */
 export function parseCgroup(text: string): ContainerRef | undefined {
   for (const { path } of pathsIn(text)) {
@@ -59,7 +59,10 @@ export function parseCgroup(text: string): ContainerRef | undefined {
   return undefined;
 }
 
-/** Returns the cgroup of a Pod (by UID) or a container (by ID) in each hierarchy in which the process belongs to it. */
+/**
+ * Returns the cgroup of a Pod (given its UID) or a container (given its ID) in each hierarchy in which the process
+ * belongs to it.
+ */
 export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   return pathsIn(text).flatMap(({ hierarchy, path }) => {
     const { names, paths } = foldersOf(path);
@@ -76,7 +79,7 @@ export function ownerOfFolders({ pod, container, outer }: OwnerFolders): Contain
   const containerId = joined ?? CONTAINER.exec(container)?.[1];
   const ofContainer = containerId === undefined ? {} : { containerId };
   if (uid === undefined) return containerId === undefined ? undefined : ofContainer;
-  // systemd uses `-` to separate the parts of a slice's name, so the kubelet replaces it by `_`.
+  // systemd uses `-` to separate the parts of a slice's name, so the kubelet replaces `-` with `_` in UIDs.
   const ofPod = { podUid: uid.replaceAll('_', '-'), ...ofContainer };
   return outer === '' ? ofPod : { ...ofPod, within: CONTAINER.exec(outer)?.[1] ?? '' };
 }
@@ -87,14 +90,14 @@ export function isOwnerName(name: string): boolean {
 }
 
 /**
- * Whether a cgroup of this name directly below the root is delegated, so that processes of users or machines may create
- * cgroups in it.
+ * Whether a cgroup with this name directly below the root is delegated, so that processes of users or virtual machines
+ * can create cgroups in it.
  */
 export function isHandedOut(name: string): boolean {
   return HANDED_OUT.test(name);
 }
 
-/** Returns the paths. The path in cgroup v2 comes first, because the BPF programs read this hierarchy. */
+/** Returns the paths. The path in cgroup v2 comes first, because that is the hierarchy that the BPF programs read. */
 function pathsIn(text: string): CgroupPath[] {
   const paths = text.split('\n').map((line) => {
     const [, hierarchy = '', ...path] = line.split(':');

@@ -8,26 +8,27 @@ import { foldersIn } from './cgroup_tree.ts';
 /** Maximum number of cgroups to search. A node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
 /**
- * Maximum number of cgroups to read per Pod, container or delegated slice, since each can create an unbounded number.
+ * Maximum number of cgroups to read per Pod, container or delegated slice, each of which can create any number of them.
  */
 export const CGROUPS_EACH_MAX = 1_000;
 /** Link count of a directory without subdirectories. */
 const LEAF_LINKS = 2n;
 
-/** A cgroup of the unified hierarchy. */
+/** A cgroup of the unified hierarchy (cgroup v2). */
 interface Cgroup {
   readonly folder: string;
-  /** Owner of the cgroup, according to its path. */
+  /** Owner of the cgroup, as derived from its path. */
   readonly ref: ContainerRef | undefined;
-  /** Cgroup directory of its Pod. */
+  /** Cgroup directory of the owner's Pod. */
   readonly podFolder: string | undefined;
   /**
-   * Number of cgroups of the outermost owner that may still be read. Undefined if only the node creates cgroups here.
+   * Number of cgroups of the outermost owner that may still be read. Undefined outside of all owners, where only the
+   * node itself creates cgroups.
    */
   readonly room: { left: number } | undefined;
 }
 
-/** Owner of a cgroup, and the directory of the owner's Pod. */
+/** Owner of a cgroup, and the cgroup directory of the owner's Pod. */
 export interface CgroupPlace {
   readonly ref: ContainerRef | undefined;
   readonly podFolder: string | undefined;
@@ -35,7 +36,7 @@ export interface CgroupPlace {
 
 /** The cgroups of a Pod. */
 export interface PodCgroups {
-  /** IDs, outer cgroups first. */
+  /** IDs of the cgroups. Outer cgroups come first. */
   readonly ids: readonly Counter[];
   /** Whether the Pod has more cgroups than the limit. */
   readonly isCut: boolean;
@@ -72,8 +73,8 @@ export async function cgroupsBelow(
 }
 
 /**
- * Searches a hierarchy for cgroups by their IDs, level by level. A cgroup that is missing from the result does not
- * exist, or was skipped because of a limit.
+ * Searches a hierarchy for cgroups by their IDs, level by level. A cgroup that is missing from the result either does
+ * not exist or was skipped because of a limit.
  * @param mount mount point of the hierarchy
  * @param eachMax maximum number of cgroups to read per owner
  */
@@ -104,8 +105,8 @@ function innerOf(outer: Cgroup, mount: string, eachMax: number): Cgroup[] {
 }
 
 /**
- * Returns a cgroup inside `outer` with its owner. All cgroups inside a Pod belong to the Pod, regardless of their
- * names.
+ * Returns a cgroup directly below `outer`, with its owner. All cgroups below the cgroup of a Pod belong to the Pod,
+ * regardless of their names.
  */
 function ownedBy(outer: Cgroup, folder: string, mount: string, eachMax: number): Cgroup {
   if (outer.ref?.podUid !== undefined) return { ...outer, folder };

@@ -9,7 +9,7 @@ import { type CgroupPath, isOwnerName } from './cgroup.ts';
 /** Maximum number of cgroups to search per hierarchy; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
 const SEARCH_EVERY_MS = 10_000;
-/** Maximum number of cgroups within a Pod: the cgroups of its containers, and those that the containers create. */
+/** Maximum number of cgroups within a Pod. It includes the cgroups that its containers create. */
 const BELOW_MAX = 1_000;
 
 /**
@@ -19,7 +19,7 @@ const BELOW_MAX = 1_000;
 export class CgroupTree {
   readonly #root: string;
   readonly #malformed: Malformed;
-  /** Directories of Pods and containers by name, from the last search of each mount. */
+  /** For each mount, the directories of Pods and containers by name, as of the last search. */
   readonly #found = new Map<string, { readonly byName: ReadonlyMap<string, string>; readonly ms: number }>();
 
   /** @param malformed called with each line of a process list that is not a process ID */
@@ -29,8 +29,9 @@ export class CgroupTree {
   }
 
   /**
-   * Returns the directory of the first cgroup that exists. If a path leads out of the agent's cgroup namespace, its
-   * start is unknown, so the hierarchy is searched for its last name. Several lookups share one search.
+   * Returns the directory of the first cgroup that exists. A path that leads out of the agent's cgroup namespace has an
+   * unknown beginning, so if no path can be used directly, each hierarchy is searched for the last component of its
+   * path. Lookups share the results of a search.
    */
   async find(paths: readonly CgroupPath[], cycle: Cycle): Promise<string | undefined> {
     const places = paths.flatMap(({ hierarchy, path }) => this.#mountsOf(hierarchy).map((mount) => ({ mount, path })));
@@ -45,7 +46,7 @@ export class CgroupTree {
   }
 
   /**
-   * Returns the IDs of the processes in a cgroup and its descendants; undefined if it does not exist.
+   * Returns the IDs of the processes in a cgroup and its descendants; undefined if the cgroup does not exist.
    * @throws if it cannot be read, or has too many descendants
    */
   async processes(folder: string, cycle: Cycle): Promise<Set<number> | undefined> {
@@ -94,8 +95,8 @@ function isCgroup(folder: string): boolean {
 }
 
 /**
- * Returns the processes of one cgroup. Skips 0, which stands for a process in a PID namespace that the agent cannot
- * see.
+ * Returns the processes of one cgroup. Skips the entry 0, which stands for a process outside of the agent's PID
+ * namespace.
  */
 function readProcs(folder: string, malformed: Malformed): number[] {
   try {
@@ -103,7 +104,7 @@ function readProcs(folder: string, malformed: Malformed): number[] {
       .filter((line) => /^[1-9]\d*$/.test(line))
       .map(Number);
   } catch (error) {
-    // A threaded cgroup has no list of processes; they are listed in its domain cgroup (man 7 cgroups).
+    // A threaded cgroup does not list its processes. They are listed in its domain cgroup (man 7 cgroups).
     if (isRemoved(error) || (error as NodeJS.ErrnoException).code === 'EOPNOTSUPP') return [];
     throw error;
   }
@@ -121,7 +122,9 @@ export function foldersIn(folder: string): string[] {
   }
 }
 
-/** ENODEV means that the cgroup was removed after the file was opened. */
+/**
+ * Whether the error means that the cgroup was removed. ENODEV is reported if this happened after the file was opened.
+ */
 function isRemoved(error: unknown): boolean {
   return isGone(error) || (error as NodeJS.ErrnoException).code === 'ENODEV';
 }

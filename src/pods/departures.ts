@@ -105,7 +105,8 @@ export const DEPARTURE_EVENTS = defineEvents({
 type DepartureEvent = EventBody<(typeof DEPARTURE_EVENTS)['pod_departed']>;
 
 /**
- * Returns the totals of a row of counters that was copied in the kernel. A field that this kernel lacks counts as 0.
+ * Returns the totals in a row of counters that the BPF program copied. A field that this kernel does not have counts as
+ * 0.
  */
 export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
   const totals: Totals = {};
@@ -118,11 +119,11 @@ export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
 }
 
 export interface End {
-  /** Nanoseconds since the epoch. */
+  /** Time of the destruction in nanoseconds since the epoch. */
   readonly timeNs: bigint;
-  /** Seconds since boot. */
+  /** Time of the destruction in seconds since boot. */
   readonly bootSeconds: number;
-  /** Undefined if the kernel has not reported the final counters. */
+  /** Final counters; undefined if the kernel has not reported them. */
   readonly totals: Totals | undefined;
 }
 
@@ -152,7 +153,7 @@ const TROUBLES: readonly (readonly [TotalName, string])[] = [
   ['ipDiscards', 'IP packets discarded'],
 ];
 
-/** Returns the sentence that describes the event. */
+/** Returns the message of the event. */
 function describeDeparture(kind: string, lived: number | undefined, totals: Totals | undefined): string {
   const what = { pod: 'The Pod', container: 'The container' }[kind] ?? 'The network namespace';
   const after = lived === undefined ? '' : ` after ${formatDuration(lived * NANOSECONDS_PER_SECOND)}`;

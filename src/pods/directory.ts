@@ -2,12 +2,14 @@ import type { Entity } from './entity.ts';
 import type { PodName, PodsUpdate } from './facts.ts';
 import { labelValues, type PodLabels } from './labels.ts';
 
-/** Maximum number of deleted Pods to remember. A namespace and its last events may outlive the Pod in the API. */
+/**
+ * Maximum number of deleted Pods to remember. A namespace and its last events may outlive the Pod's object in the API.
+ */
 const DELETED_MAX = 1_024;
 
 /**
- * Names entities by the UID in their cgroup path. UIDs are never reused, so an old entry cannot name the wrong Pod.
- * Until the API reports a UID, the UID itself is used as the name.
+ * Finds the names of entities by the UID in their cgroup path. UIDs are never reused, so an old entry cannot give a Pod
+ * the wrong name. Until the API has reported a Pod, its UID is used as its name.
  */
 export class PodDirectory {
   readonly #pods = new Map<string, PodName>();
@@ -41,16 +43,21 @@ export class PodDirectory {
     return false;
   }
 
+  /** Returns the addresses of all Pods on this node. */
+  addresses(): Set<string> {
+    return new Set([...this.#pods.values()].flatMap(({ ips }) => ips));
+  }
+
   configure(labels: PodLabels): void {
     this.#labels = labels;
   }
 
-  /** Labels of entities other than Pods, all with empty values. */
+  /** Labels of entities that are not Pods. All values are empty. */
   get noLabels(): Readonly<Record<string, string>> {
     return labelValues(this.#labels, undefined);
   }
 
-  /** Names all entities. If two Pods have the same name, the newer one comes last. */
+  /** Adds names to all entities. If two Pods have the same name, the newer one comes last. */
   nameAll(entities: readonly Entity[]): readonly Entity[] {
     const createdMs = ({ uid }: Entity) => this.find(uid)?.createdMs ?? 0;
     return entities.map((entity) => this.name(entity)).sort((a, b) => createdMs(a) - createdMs(b));

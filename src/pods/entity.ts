@@ -1,14 +1,14 @@
 import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Owner of samples and events. */
+/** Subject to which samples and events are attributed. */
 export interface Entity {
   readonly kind: EntityKind;
-  /** Network namespace of the entity. For a Pod that shares the node's namespace, an ID from `hostPodId()`. */
+  /** Network namespace of the entity. For a Pod that shares the node's namespace, an ID that `hostPodId()` returns. */
   readonly netns: NetnsId;
   /** Inode number of the network namespace, as in `ls -l /proc/<pid>/ns/net`. */
   readonly inum: number;
-  /** Values of the labels `namespace` and `pod`; both are empty for the node. */
+  /** Values of the labels `namespace` and `pod`. Both are empty for the node. */
   readonly namespace: string;
   readonly pod: string;
   /** Pod UID or container ID; empty if there is none. */
@@ -16,7 +16,7 @@ export interface Entity {
   readonly labels: Readonly<Record<string, string>>;
   /** The node's namespace, if the entity is a Pod that shares it. */
   readonly sharedNetns?: NetnsId;
-  /** Whether the entity is dead. Its last values are shown unless a live entity has the same labels. */
+  /** Whether the entity is dead. Its last values are still shown, unless a live entity has the same labels. */
   readonly isRetired?: boolean;
 }
 

@@ -5,33 +5,33 @@ import type { Workload } from './workload.ts';
 export interface PodFacts {
   readonly namespace: string;
   readonly name: string;
-  /** All labels of the Pod, not only those that are shown. */
+  /** All labels of the Pod, including those that are not shown. */
   readonly labels: Labels;
 }
 
 /** Finds the names of a Pod. */
 export interface PodFinder {
-  /** @returns undefined for an unknown UID */
+  /** Returns undefined if the UID is unknown. */
   find(uid: string): PodFacts | undefined;
 }
 
-/** A Pod in the Kubernetes API. */
+/** A Pod as described by the Kubernetes API. */
 export interface PodName {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly workload: Workload;
-  /** Whether the Pod uses the node's network. */
+  /** Whether the Pod uses the network namespace of its node. */
   readonly hostNetwork: boolean;
   /** Creation time in milliseconds since the epoch. */
   readonly createdMs: number;
-  /** IP addresses in the Pod's own network. Empty if the Pod uses the node's network or has ended. */
+  /** IP addresses of the Pod itself. Empty if the Pod uses the network namespace of its node, or has ended. */
   readonly ips: readonly string[];
 }
 
 export interface PodsUpdate {
-  /** Whether `set` contains all Pods. */
+  /** Whether `set` contains all Pods of the node. */
   readonly whole: boolean;
   readonly set: readonly PodName[];
   /** UIDs of deleted Pods. */

@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import { missingCapabilities } from '#sources/procfs/capabilities.ts';
 import { readText } from '#sources/procfs/read.ts';
 
-/** Values of `hidepid` that hide the processes of other users or their files. */
+/** Values of the mount option `hidepid` that hide the processes of other users, or the files of these processes. */
 const HIDING = new Set(['1', '2', '4', 'noaccess', 'invisible', 'ptraceable']);
 const PTRACEABLE = new Set(['4', 'ptraceable']);
 
 /**
- * Returns the reason why /proc hides the processes of other users, such as those of Pods; undefined if it does not (man
- * 5 proc, mount options).
+ * Returns the reason why /proc hides processes of other users, such as those of Pods; undefined if it shows them (man 5
+ * proc, mount options).
  */
 export function hidingOf(proc: string): string | undefined {
   if (missingCapabilities(['CAP_SYS_PTRACE']).length === 0) return undefined;
@@ -17,6 +17,7 @@ export function hidingOf(proc: string): string | undefined {
 }
 
 /**
+ * Returns the reason why `proc` hides processes of other users, given its mount options; undefined if it shows them.
  * @param mountinfo content of /proc/self/mountinfo (man 5 proc)
  * @param groups groups of this process
  */

@@ -2,16 +2,17 @@ import type { NetnsId } from '#core/netns.ts';
 import { type HomePlace, homeOf } from './owner.ts';
 
 /**
- * Maximum number of a Pod's namespaces to compare when its home is determined. The first ones that were seen are used.
+ * Maximum number of namespaces per Pod among which its home is determined. The namespaces that were seen first are
+ * used.
  */
 const PLACES_MAX = 256;
 
-/** A namespace that a Pod or container is in, or that was its home. */
+/** A namespace that contains processes of a Pod or container, or that was its home. */
 export type Presence = Omit<HomePlace, 'isOthers'>;
 
 /**
- * Tracks the namespaces in which Pods and containers have processes, and determines which namespace is the home of
- * each.
+ * Tracks the namespaces in which Pods and containers have processes. Determines which of them is the home of each Pod
+ * or container, that is, the namespace that was created for it.
  */
 export class Homes {
   readonly #places = new Map<string, Map<NetnsId, Presence>>();
@@ -27,19 +28,20 @@ export class Homes {
   }
 
   /**
-   * Sets the owners with processes in the node's namespace, with the start of the oldest process in seconds after boot.
+   * Sets the owners with processes in the node's namespace. Each value is the start of the owner's oldest process
+   * there, in seconds after boot.
    */
   set atNode(starts: ReadonlyMap<string, number>) {
     this.#atNode = starts;
     this.forget();
   }
 
-  /** Drops the cached results, because Kubernetes may now report something different. */
+  /** Drops the cached results, because Kubernetes may have reported something new. */
   forget(): void {
     this.#homes.clear();
   }
 
-  /** Sets the Pods and containers that are in a namespace, or had their home in it. */
+  /** Sets the Pods and containers that have processes in a namespace, or had their home in it. */
   set(id: NetnsId, places: ReadonlyMap<string, Presence>): void {
     for (const uid of this.#uids.get(id) ?? []) {
       this.#homes.delete(uid);
@@ -58,7 +60,7 @@ export class Homes {
     }
   }
 
-  /** Returns the namespaces that a Pod or container is in, or that were its home. */
+  /** Returns the namespaces that contain processes of a Pod or container, or that were its home. */
   placesOf(uid: string): Iterable<NetnsId> {
     return this.#places.get(uid)?.keys() ?? [];
   }
@@ -76,7 +78,7 @@ export class Homes {
     return this.#homes.get(uid);
   }
 
-  /** Whether another owner has processes in this namespace and in no other. */
+  /** Whether another owner has processes in this namespace, but in no other. */
   #hasResident(id: NetnsId, uid: string): boolean {
     return (this.#uids.get(id) ?? []).some((other) => {
       const places = this.#places.get(other);

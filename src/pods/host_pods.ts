@@ -22,23 +22,23 @@ import { SharedRoom } from './shared_room.ts';
 const PODS_MAX = 512;
 /** Maximum number of Pod cgroups to remember. */
 const CGROUPS_MAX = 16_384;
-/** Milliseconds after which unused cgroups of the node, and the cgroups of ended Pods, are forgotten. */
+/** Milliseconds after which cgroups are forgotten: unused cgroups of the node, and cgroups of ended Pods. */
 const KEPT_MS = 600_000;
 /**
- * Milliseconds for which a Pod must have processes in the node's namespace to count as sharing it. The first process of
- * every Pod starts there before it enters the Pod's namespace.
+ * Milliseconds for which a Pod must have processes in the node's namespace before it counts as sharing it. The first
+ * process of every Pod starts there, and then enters the Pod's namespace.
  */
 const PASSING_MS = 1_000;
-/** Milliseconds after Kubernetes reports a Pod within which its first process is expected. */
+/** Milliseconds within which the first process of a Pod is expected after Kubernetes has reported the Pod. */
 const YOUNG_MS = 10_000;
 
 interface HostPod {
   readonly uid: string;
   readonly ref: ContainerRef;
   readonly entity: Entity;
-  /** Directory of the Pod's cgroup in any hierarchy; undefined if none was found. */
+  /** Directory of the Pod's cgroup in one of the hierarchies; undefined if none was found. */
   readonly folder: string | undefined;
-  /** Directory of the Pod's cgroup in cgroup v2, which is the hierarchy that sockets refer to. */
+  /** Directory of the Pod's cgroup in cgroup v2, the hierarchy of the cgroups that sockets refer to. */
   unified: string | undefined;
   /** Whether the Pod has more cgroups than the limit. */
   isCut: boolean;
@@ -53,8 +53,8 @@ interface Seen {
 type Registry = Pick<NetnsRegistry, 'node' | 'hostPod' | 'setHostPods' | 'hasDeparted'>;
 
 /**
- * Finds the Pods that share the node's namespace, by the cgroups of processes and sockets in that namespace. A Pod is
- * listed until its cgroup is removed.
+ * Finds the Pods that share the node's namespace, based on the cgroups of processes and sockets in that namespace. A
+ * Pod is listed until its cgroup is removed.
  */
 export class HostPodTracker implements HostPods {
   readonly #paths: Paths;
@@ -64,23 +64,26 @@ export class HostPodTracker implements HostPods {
   readonly #now: () => number;
   readonly #refs = new NodeRefs();
   readonly #pods = new Map<string, HostPod>();
-  /** Times at which Pods were first seen in the node's namespace, if Kubernetes reports nothing about them. */
+  /**
+   * Time at which each Pod was first seen in the node's namespace. Contains only Pods that may still enter their own
+   * namespace.
+   */
   readonly #passing = new Map<string, number>();
-  /** Ended Pods with cgroups that are still remembered. */
+  /** Ended Pods whose cgroups are still remembered. */
   readonly #ended = new Map<string, { readonly subject: NetnsId; readonly atMs: number }>();
   readonly #subjects = new SharedRoom<NetnsId, Counter>(CGROUPS_MAX);
-  /** Cgroups for which no Pod was found, so that their sockets count as the node's. */
+  /** Cgroups for which no Pod was found. Their sockets count as the node's. */
   readonly #ofNode: RecentSet<Counter>;
   #wanted = new Set<Counter>();
   #next: Promise<void> | undefined;
   #searching: Promise<void> = Promise.resolve();
-  /** Time when Kubernetes last reported a Pod with hostNetwork that had not been seen yet. */
+  /** When Kubernetes last reported a Pod with hostNetwork that the agent had not seen yet. */
   #reportedMs = Number.NEGATIVE_INFINITY;
   #count = 0;
   #refused = 0;
   #missed: Counter = 0;
 
-  /** @param now monotonic clock, in milliseconds */
+  /** @param now returns milliseconds of a monotonic clock */
   constructor(paths: Paths, registry: Registry, errors: SourceErrors, now = () => performance.now()) {
     this.#paths = paths;
     this.#registry = registry;
@@ -115,17 +118,17 @@ export class HostPodTracker implements HostPods {
   }
 
   /**
-   * Whether the next look has to scan, because a Pod may still enter its own namespace, or Kubernetes has just reported
-   * a new Pod.
+   * Whether the next refresh has to scan all processes. This is the case if a Pod may still enter its own namespace, or
+   * if Kubernetes has just reported a new Pod.
    */
   get isUnsettled(): boolean {
     return this.#passing.size > 0 || this.#now() - this.#reportedMs < YOUNG_MS;
   }
 
   /**
-   * Sets the processes in the node's namespace. Must be called during each scan, after the registry has determined the
-   * owners of the namespaces.
-   * @param table processes as read by `reader`
+   * Receives the processes in the node's namespace. Must be called during each scan, after the registry has determined
+   * the owners of the namespaces.
+   * @param table processes that `reader` has read
    */
   async scanned(
     pids: readonly number[],
@@ -151,7 +154,7 @@ export class HostPodTracker implements HostPods {
     const ended: HostPod[] = [];
     for (const pod of this.#pods.values()) {
       const { uid, entity, folder, unified } = pod;
-      // A Pod without a known cgroup ends when its processes end, which only a scan can detect.
+      // The end of a Pod without a known cgroup can only be detected by a scan that finds no more of its processes.
       if (folder !== undefined && !isThere(folder)) ended.push(pod);
       const cgroups = unified === undefined ? undefined : await this.#read(() => cgroupsBelow(unified, cycle));
       pod.isCut = cgroups?.isCut ?? false;
@@ -177,7 +180,7 @@ export class HostPodTracker implements HostPods {
     if (isKnown) return Promise.resolve();
     this.#next ??= this.#searching.then(() => {
       this.#next = undefined;
-      // The previous search may have found some of the wanted cgroups.
+      // The previous search may have found some of these cgroups.
       const wanted = new Set([...this.#wanted].filter((id) => !this.#isKnown(id)));
       this.#wanted = new Set();
       const search = this.#search(wanted, freeCycle());
@@ -255,7 +258,7 @@ export class HostPodTracker implements HostPods {
     return pod;
   }
 
-  /** Drops Pods that have turned out to have their own namespace. Returns whether there were any. */
+  /** Removes Pods that have turned out to have their own namespace. Returns whether there were any. */
   #withdraw(): boolean {
     const wrong = [...this.#pods.values()].filter(({ ref }) => this.#registry.hostPod(ref) === undefined);
     for (const { uid } of wrong) {
@@ -276,7 +279,7 @@ export class HostPodTracker implements HostPods {
     );
   }
 
-  /** Returns undefined and counts the error if the file system cannot be read. */
+  /** Returns the result of `read`. If the file system cannot be read, counts the error and returns undefined. */
   async #read<T>(read: () => Promise<T>): Promise<T | undefined> {
     try {
       return await read();

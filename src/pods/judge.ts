@@ -9,25 +9,25 @@ import type { Trace } from './traces.ts';
 /** Maximum number of processes in the node's namespace whose owners are determined. */
 const NODE_PROCESSES_MAX = 8_192;
 
-/** Data about a namespace, from which its owner is determined. */
+/** Facts about a namespace from which its owner is determined. */
 export interface Scene {
   readonly inum: number;
   readonly isNode: boolean;
   readonly mounts: readonly string[];
-  /** Position in the order of creation, ascending; undefined if unknown. */
+  /** Position of the namespace in the order of creation, ascending; undefined if unknown. */
   readonly order: number | undefined;
   /** The oldest process of each Pod and container in the namespace, oldest first. */
   readonly traces: readonly Trace[];
   readonly oldest: ProcessInfo | undefined;
 }
 
-/** The result of determining the owner of a namespace. */
+/** Owner of a namespace, as it was determined. */
 export interface Judged {
   readonly owner: Owner;
   readonly entity: Entity;
   /** Start of the owner's oldest process in seconds after boot; undefined if none was seen. */
   readonly startSeconds: number | undefined;
-  /** Whether the namespace is the home of its owner. A Pod is shown with its home. */
+  /** Whether the namespace is the home of its owner. A Pod is shown with the values of its home. */
   readonly isFirst: boolean;
 }
 
@@ -36,7 +36,7 @@ interface Present extends Claimant {
   readonly startSeconds: number;
 }
 
-/** Collects what is known about namespaces, and determines the owner of each with `ownerOf`. */
+/** Collects facts about namespaces, and determines the owner of each namespace with `ownerOf`. */
 export class OwnerJudge {
   readonly #own: ContainerRef | undefined;
   readonly #hostNetwork: (uid: string) => boolean | undefined;
@@ -44,10 +44,11 @@ export class OwnerJudge {
   readonly #scenes = new Map<NetnsId, Scene>();
   readonly #present = new Map<NetnsId, readonly Present[]>();
   readonly #judged = new Map<NetnsId, Judged>();
-  /** Owners that were searched for in the node's namespace, and whether any was found. */
+  /** Owners whose processes were searched for in the node's namespace. */
   #askedAtNode: ReadonlySet<string> = new Set();
+  /** Whether the last search found any of them. */
   #isAnyAtNode = false;
-  /** Whether a Pod that runs directly on this machine has been seen. */
+  /** Whether a Pod that runs directly on this machine has ever been seen. */
   #hasPods = false;
   /** UIDs of Pods in virtual machines, by container ID. */
   #machines: ReadonlyMap<string, string> = new Map();
@@ -68,13 +69,13 @@ export class OwnerJudge {
     return this.#judged.get(id);
   }
 
-  /** Returns all entities, homes first. */
+  /** Returns all entities. Entities in their homes come first. */
   get entities(): Entity[] {
     const all = [...this.#judged.values()].sort((a, b) => Number(b.isFirst) - Number(a.isFirst));
     return all.map(({ entity }) => entity);
   }
 
-  /** Sets what is known about a namespace. `judge` or `judgeAll` determines its owner later. */
+  /** Sets the facts about a namespace. A later call of `judge` or `judgeAll` determines its owner. */
   put(id: NetnsId, scene: Scene): void {
     this.#scenes.set(id, scene);
     for (const { ref } of scene.traces) this.#learn(ref);
@@ -82,8 +83,9 @@ export class OwnerJudge {
   }
 
   /**
-   * Adds a process that has started in a namespace. Returns whether its Pod or container was not known to be there.
-   * @param unknown what to assume about the namespace if nothing is known
+   * Adds a process that has started in a namespace. Returns true if it is the first known process of its Pod or
+   * container in this namespace.
+   * @param unknown facts about the namespace that are used if the namespace is not known yet
    */
   add(id: NetnsId, unknown: Omit<Scene, 'traces'>, trace: Trace): boolean {
     this.#learn(trace.ref);
@@ -96,13 +98,14 @@ export class OwnerJudge {
   }
 
   /**
-   * Determines the owner of a namespace, and of the namespaces that depend on it. Returns whether anything has changed.
+   * Determines the owner of a namespace, and of all namespaces whose owners depend on it. Returns whether any owner has
+   * changed.
    */
   judge(id: NetnsId): boolean {
     if (this.#isStale) return this.judgeAll();
     let hasChanged = this.#judge(id);
     for (const { uid } of this.#present.get(id) ?? []) {
-      // This namespace may have become the home of the Pod instead of another one.
+      // The Pod may have had its home in another namespace until now.
       if (this.#homes.of(uid) !== id) continue;
       for (const other of this.#homes.placesOf(uid)) if (other !== id && this.#judge(other)) hasChanged = true;
     }
@@ -110,7 +113,7 @@ export class OwnerJudge {
   }
 
   /**
-   * Determines the owners of all namespaces, with current data from Kubernetes. Returns whether anything has changed.
+   * Determines the owners of all namespaces with current data from Kubernetes. Returns whether any owner has changed.
    */
   judgeAll(): boolean {
     this.#isStale = false;
@@ -121,14 +124,13 @@ export class OwnerJudge {
   }
 
   /**
-   * Finds the owners that also have processes in the node's namespace, and may therefore use the node's network. The
-   * first process of such an owner is there from the start, so an owner that was not found is not searched for again.
+   * Finds the owners that also have processes in the node's namespace, and may therefore share it. A Pod that shares it
+   * has a process there from the start, so an owner that was not found there is not searched for again.
    * @param pids processes in the node's namespace
    */
   lookAtNode(pids: readonly number[], table: Pick<ProcessTable, 'info'>): void {
     const uids = new Set([...this.#present.values()].flat().map(({ uid }) => uid));
-    // An owner that was found may have had a process that was about to enter its namespace, so it is searched for
-    // again.
+    // If an owner was found, its process may have been about to enter another namespace, so the search is repeated.
     if (pids.length === 0 || (!this.#isAnyAtNode && [...uids].every((uid) => this.#askedAtNode.has(uid)))) return;
     this.#askedAtNode = uids;
     const starts = new Map<string, number>();
@@ -145,7 +147,7 @@ export class OwnerJudge {
     this.#homes.atNode = starts;
   }
 
-  /** Whether a Pod or container has processes in its home. */
+  /** Whether a Pod or container has a process in its home. */
   isAtHome(uid: string): boolean {
     return [...this.#homes.placesOf(uid)].some((id) => {
       const owner = this.#judged.get(id)?.owner;
@@ -154,8 +156,8 @@ export class OwnerJudge {
   }
 
   /**
-   * Returns the Pod of a process or a socket in the node's namespace, if the Pod has no home in another namespace.
-   * Unlike `claimantOf` elsewhere, this includes the agent's own Pod. `isSure` is true if Kubernetes reports
+   * Returns the Pod of a process or socket in the node's namespace, unless the Pod has its home in another namespace.
+   * Unlike in other uses of `claimantOf`, the agent's own Pod is included. `isSure` is true if Kubernetes reports
    * hostNetwork.
    */
   hostPod(ref: ContainerRef): { readonly uid: string; readonly isSure: boolean } | undefined {
@@ -168,12 +170,12 @@ export class OwnerJudge {
     return (isSaid ?? (home === undefined || home === 'node')) ? { uid, isSure: isSaid === true } : undefined;
   }
 
-  /** Returns the containers that own a namespace. */
+  /** Returns the containers that own a namespace but belong to no known Pod. */
   get loneContainers(): Entity[] {
     return [...this.#judged.values()].map(({ entity }) => entity).filter(({ kind }) => kind === 'container');
   }
 
-  /** Adds Pods in virtual machines, given as Pod UIDs by container ID. */
+  /** Adds Pods in virtual machines. The keys are container IDs, and the values are Pod UIDs. */
   knowPods(pods: ReadonlyMap<string, string>): void {
     const isSeen = (id: string) =>
       [...this.#scenes.values()].some(({ traces }) => traces.some(({ ref }) => ref.containerId === id));
@@ -181,7 +183,7 @@ export class OwnerJudge {
     this.#settleAgain(({ containerId }) => containerId !== undefined && pods.has(containerId));
   }
 
-  /** Forgets a namespace. Returns its last owner. */
+  /** Removes a namespace. Returns its last owner. */
   remove(id: NetnsId): Judged | undefined {
     const judged = this.#judged.get(id);
     this.#judged.delete(id);
@@ -198,8 +200,8 @@ export class OwnerJudge {
   }
 
   /**
-   * Learns from the first Pod that runs directly on this machine that Pods inside containers belong to other nodes, and
-   * corrects the owners of their namespaces.
+   * Detects the first Pod that runs directly on this machine. From then on, it is certain that Pods inside containers
+   * belong to other nodes, and the owners of their namespaces are corrected.
    */
   #learn({ podUid, within }: ContainerRef): void {
     if (this.#hasPods || podUid === undefined || within !== undefined) return;
@@ -207,10 +209,7 @@ export class OwnerJudge {
     this.#settleAgain(({ within: outer }) => outer !== undefined);
   }
 
-  /**
-   * Drops the owners of namespaces with processes that match `isOther`, because these namespaces may belong to another
-   * owner.
-   */
+  /** Redetermines which owners are present in namespaces with processes that match `isOther`. */
   #settleAgain(isOther: (ref: ContainerRef) => boolean): void {
     for (const [id, scene] of this.#scenes) {
       if (!scene.traces.some(({ ref }) => isOther(ref))) continue;

@@ -1,6 +1,9 @@
 import type { PodName } from './facts.ts';
 
-/** Label names, each with the source of its value: the key of a Pod's label, or a word that starts with `@`. */
+/**
+ * Names of labels to show, each with the source of its value: the key of a Pod's label, or a keyword that starts with
+ * `@`.
+ */
 export type PodLabels = Readonly<Record<string, string>>;
 
 const DERIVED: ReadonlyMap<string, (pod: PodName) => string> = new Map([
@@ -14,8 +17,8 @@ export const DERIVED_NAMES: readonly string[] = [...DERIVED.keys()];
 const VALUE_LENGTH_MAX = 253;
 
 /**
- * Returns the label values of a Pod, in the order of the configuration. A missing label is empty, as are all labels of
- * other entities.
+ * Returns the values of the shown labels of a Pod, in the order of the configuration. A label that the Pod does not
+ * have is empty. For other entities, all labels are empty.
  */
 export function labelValues(labels: PodLabels, pod: PodName | undefined): Record<string, string> {
   return Object.fromEntries(
@@ -23,7 +26,7 @@ export function labelValues(labels: PodLabels, pod: PodName | undefined): Record
   );
 }
 
-/** Reads only own properties, because a label may have the name of an inherited property, such as `constructor`. */
+/** Only own properties are read, because a label may have the name of an inherited property, such as `constructor`. */
 function sourceValue(source: string, pod: PodName | undefined): string {
   if (pod === undefined) return '';
   const derived = DERIVED.get(source);

@@ -33,7 +33,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     expect([life.report.programs, life.untoldDeaths]).toEqual([undefined, undefined]);
     expect([life.tellsBirths, life.tellsDeaths]).toEqual([false, false]);
 
-    // Scans continue, and report removed namespaces to the watcher.
+    // Scans continue without the programs, and removed namespaces are still reported to the watcher.
     const departures: NetnsDeparture[] = [];
     using _ = life.watch({
       retireMs: 1_000,

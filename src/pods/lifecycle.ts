@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type BpfObject, BpfRing, clockOffset } from 'bpf-napi';
 import { mibRow } from '#bpf/generated/common.ts';
 import { FILE, type Layout, lifeBirth, lifeDeath, lifeKind } from '#bpf/generated/lifecycle.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import type { Counter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
@@ -27,7 +28,7 @@ const DEATHS = 'last counters of Pods that end';
 const EXECUTES = 'process_executes';
 const STARTS = 'work_starts' satisfies Layout['program'];
 
-/** Hooks that report the births and deaths of namespaces. */
+/** Hooks that report the creation and destruction of namespaces. */
 export const LIFECYCLE_HOOKS: HookTable<Layout['program']> = {
   file: FILE,
   points: [
@@ -51,11 +52,11 @@ const RING: Layout['map'] = 'records';
 const CPUS: Layout['map'] = 'percpu_cpus';
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 64 * 1024;
-/** Number of drains that are enough to empty a full ring. */
+/** Number of drains after which even a full ring is empty. */
 const DRAINS_MAX = 10;
 /**
- * Maximum number of per-CPU rows to copy in one run of the BPF program. A copy takes up to a microsecond, so a run
- * takes up to two milliseconds. A run may always copy at least {@link COPIES_MIN} namespaces.
+ * Maximum number of per-CPU rows that the BPF program copies in one run. Each copy takes up to a microsecond, so a run
+ * takes up to two milliseconds. In any case, a run may copy the rows of {@link COPIES_MIN} namespaces.
  */
 const COPIES = 2_000;
 const COPIES_MIN = 16;
@@ -70,7 +71,7 @@ export interface LifecycleOptions {
   readonly paths: Paths;
   readonly registry: NetnsRegistry;
   readonly owners: Owners;
-  /** Called after births or deaths were reported. */
+  /** Called after births or deaths of namespaces were reported. */
   readonly told: () => void;
   readonly warn: (message: string) => void;
 }
@@ -82,8 +83,8 @@ interface Running extends Disposable {
 }
 
 /**
- * Reports births and deaths of namespaces from BPF programs to the registry, independently of the probes. Without BPF,
- * only scans detect them.
+ * Reports births and deaths of namespaces, which BPF programs observe, to the registry. Runs independently of the
+ * probes. Without BPF, births and deaths are detected only by scans.
  */
 export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   readonly #options: LifecycleOptions;
@@ -98,7 +99,10 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     this.#isOutside = pidNamespaceLevels(options.paths.proc) !== 0;
   }
 
-  /** Must be called once, when the registry knows the node's namespace. A failure is not retried. */
+  /**
+   * Starts the BPF programs. Must be called once, after the registry has found the node's namespace. If starting fails,
+   * it is not retried.
+   */
   async start(): Promise<void> {
     try {
       this.#running = await this.#open();
@@ -116,7 +120,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return { ...health, degraded: [...health.degraded, outside] };
   }
 
-  /** Whether a Pod is reported as soon as its first program starts. */
+  /** Whether the first process of a Pod is reported as soon as it starts. */
   get tellsBirths(): boolean {
     return !this.#isOutside && this.#has(EXECUTES);
   }
@@ -138,7 +142,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return this.#options.registry.watch(watcher);
   }
 
-  /** Handles all records that are in the ring now. */
+  /** Handles all records that are currently in the ring. */
   drain(): void {
     try {
       for (let drains = 0; drains < DRAINS_MAX && (this.#running?.ring.drain() ?? 0) > 0; drains++);
@@ -229,21 +233,17 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   }
 }
 
-/** Inode number of the PID namespace for which births are reported; see bpf/common/pid.bpf.h. */
+/** Returns the inode number of the PID namespace for which births are reported; see bpf/common/pid.bpf.h. */
 function ownPidNamespace(proc: string): number {
   return Number(/\d+/.exec(readlinkSync(join(proc, 'self/ns/pid')))?.[0]);
 }
 
-function bytesOf(u32: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(u32).buffer);
-}
-
-/** Counts the births that did not fit in the map. Deaths that did not fit are counted by the watcher. */
+/** Counts births that were not reported because the map was full. The watcher counts such deaths. */
 function untoldBirths(object: BpfObject) {
   return {
     map: 'owned' satisfies Layout['map'],
     uncounted: (): Uncounted => ({ untracked: readMisses(object, {}).untracked }),
-    // The kernel evicts the entry that was reported longest ago.
+    // No sweep is needed, because the kernel evicts the least recently reported entry.
     sweep: () => new Map(),
     freed: () => undefined,
     remember: () => undefined,

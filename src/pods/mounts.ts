@@ -6,8 +6,8 @@ import { isGone, listDirectory } from '#sources/procfs/read.ts';
 const NSFS_MAGIC = 0x6e736673;
 
 /**
- * Returns the network namespaces that `ip netns add` and container runtimes have mounted in a directory, as names by
- * inode number. Files that are not mounts are left over from before a reboot or a crash, and are skipped.
+ * Returns the network namespaces that `ip netns add` and container runtimes have mounted in a directory: names by inode
+ * number. Files that are not mounts are remnants from before a reboot or a crash, and are skipped.
  */
 export function readNetnsMounts(directory: string): Map<number, readonly string[]> {
   const mounts = new Map<number, string[]>();

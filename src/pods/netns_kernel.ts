@@ -10,7 +10,7 @@ import { type ProcessTable, readProcessWalk } from './process_table.ts';
 
 /** Lists the network namespaces and processes of the machine. */
 export interface NetnsKernel {
-  /** Returns all live namespaces; undefined if the kernel cannot list them, so that only /proc can be searched. */
+  /** Returns all live namespaces. Returns undefined if the kernel cannot list them and /proc has to be searched. */
   list(cycle: Cycle): Promise<readonly NetnsRow[] | undefined>;
   /**
    * Returns all processes; undefined if the kernel cannot list them.
@@ -24,8 +24,8 @@ export interface NetnsKernel {
 type Log = (level: 'warn' | 'error', message: string) => void;
 
 /**
- * Lists namespaces and processes with BPF walks. A walk that cannot run or fails is not retried. The reason is logged,
- * and /proc is read instead.
+ * Lists namespaces and processes with BPF programs that walk the kernel's lists (BPF walks). If a walk cannot run or
+ * fails, the reason is logged, the walk is not retried, and /proc is read instead.
  */
 export class BpfNetnsKernel implements NetnsKernel, Disposable {
   readonly #object: NetnsObject | undefined;
@@ -40,7 +40,7 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
   static async open(bpf: BpfSource, proc: string, log: Log): Promise<BpfNetnsKernel> {
     try {
       const object = await openNetnsObject(bpf, pidNamespaceLevels(proc));
-      if (object.tasks === undefined) log('warn', `processes are listed from /proc: ${object.reason}`);
+      if (object.tasks === undefined) log('warn', `falling back to /proc to list processes: ${object.reason}`);
       return new BpfNetnsKernel(object, log);
     } catch (error) {
       log('warn', `namespaces are listed from /proc only: ${(error as Error).message}`);
@@ -63,8 +63,8 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
     try {
       return asNetnsId(toCounter(withNetns(path, netnsCookie)));
     } catch (error) {
-      // Either the namespace no longer exists, or the agent may not enter it. In the latter case, the caller uses the
-      // inode number.
+      // Either the namespace no longer exists, or the agent may not enter it. In the second case, the caller uses the
+      // inode number instead.
       if (error instanceof BpfError) return undefined;
       throw error;
     }

@@ -15,7 +15,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
-/** Makes a change, and waits until it is reported. inotify reports earlier changes first. */
+/**
+ * Makes a change, and waits until it is reported. inotify reports changes in order, so all earlier changes have then
+ * been reported.
+ */
 async function expectChange(change: () => void): Promise<void> {
   const before = changes;
   change();

@@ -14,9 +14,9 @@ export class NetnsNames implements Disposable {
   }
 
   /**
-   * Starts to watch the directory unless it is already being watched. The directory may not exist, because it is
-   * created with the first name.
-   * @returns false if new names go unnoticed because an inotify limit is reached (man 2 inotify_add_watch)
+   * Starts to watch the directory, unless it is already being watched. The directory may not exist yet, because it is
+   * created together with the first name.
+   * @returns false if new names cannot be noticed because an inotify limit is reached (man 2 inotify_add_watch)
    */
   follow(): boolean {
     if (this.#watcher !== undefined) return true;
@@ -35,8 +35,8 @@ export class NetnsNames implements Disposable {
   }
 
   #tell(name: string | null): void {
-    // libuv reports a change of the directory itself under the directory's own name. The path may then lead to another
-    // directory.
+    // libuv reports a change of the directory itself under the directory's own name. From then on, the path may refer
+    // to another directory.
     if (name === null || name === basename(this.#folder)) this[Symbol.dispose]();
     this.#changed();
   }

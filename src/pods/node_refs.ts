@@ -2,11 +2,11 @@ import type { ContainerRef } from './cgroup.ts';
 import type { ProcessTable } from './process_table.ts';
 
 /**
- * Milliseconds after which a process is assumed to stay in its cgroup. Container runtimes move a process to its cgroup
- * right after its start.
+ * Age in milliseconds from which a process is assumed to stay in its cgroup. Container runtimes move a process to its
+ * cgroup right after its start.
  */
 const SETTLED_MS = 10_000;
-/** Milliseconds after which a process is read again, because its PID may belong to another process. */
+/** Milliseconds after which a process is read again, because its PID may have been reused. */
 const KEPT_MS = 60_000;
 
 interface Kept {
@@ -16,8 +16,8 @@ interface Kept {
 }
 
 /**
- * Pods and containers of the processes in the node's namespace. If they have to be read from /proc, they are cached for
- * a minute.
+ * Finds the Pods and containers of the processes in the node's namespace. Results that have to be read from /proc are
+ * cached for a minute.
  */
 export class NodeRefs {
   #kept = new Map<number, Kept>();
@@ -26,8 +26,8 @@ export class NodeRefs {
 
   /**
    * Starts a scan.
-   * @param reader how the processes were read; nothing is cached for `pass`, because the kernel's list contains the
-   * owners
+   * @param reader how the processes were read; nothing is cached for `pass`, because the list from the kernel already
+   *   contains the owners
    */
   begin(pids: readonly number[], reader: 'pass' | 'files', nowMs: number): void {
     this.#nowMs = nowMs;

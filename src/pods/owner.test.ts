@@ -40,9 +40,7 @@ const NOTHING: Evidence = {
 };
 const oldest = { comm: 'sh', pid: 6 };
 
-/**
- * Kinds of evidence in order of rank, best first. Each has the owner that is determined if there is no better evidence.
- */
+/** Kinds of evidence, from best to worst, each with the owner that it yields if there is no better evidence. */
 const RANKS: readonly (readonly [name: string, evidence: Partial<Evidence>, owner: Owner])[] = [
   ['it is the node’s', { isNode: true }, { kind: 'node', name: '', uid: '', isHome: true }],
   ['a process of one at home here', { claims: [claim(A, 'here')] }, podOwner(A)],
@@ -57,7 +55,7 @@ const RANKS: readonly (readonly [name: string, evidence: Partial<Evidence>, owne
 describe('the better evidence wins', () => {
   it.each(RANKS.map(([name], rank) => [name, rank] as const))('%s', (_, rank) => {
     for (const [, better, owner] of RANKS.slice(rank, rank + 1)) {
-      // The evidence is combined with every subset of the worse evidence, in both orders.
+      // Combines the evidence with every subset of the worse evidence, in both orders.
       const worse = RANKS.slice(rank + 1);
       for (let mix = 0; mix < 2 ** worse.length; mix++) {
         const chosen = worse.filter((_rank, index) => mix & (1 << index)).map(([, evidence]) => evidence);
@@ -183,7 +181,7 @@ describe('the home of a Pod', () => {
   it('is the node’s network if its oldest process is', () => {
     const places = [place(1, 5), place(2, 6)];
     expect(homeOf({ ...nowhere, nodeStartSeconds: 4.9, places })).toBe('node');
-    // A scan may see a process both before and after it enters another namespace.
+    // A scan may see a process twice: before and after it enters another namespace.
     expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places })).toBe(1);
     expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places: [place(1, undefined)] })).toBe('node');
   });

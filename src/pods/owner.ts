@@ -2,10 +2,10 @@ import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
 
-/** Number of characters of a container ID that tools show. */
+/** Number of characters of a container ID that most tools show. */
 const SHORT_ID = 12;
 
-/** A Pod or container, identified from one of its processes. */
+/** A Pod or container that one of its processes identifies. */
 export interface Claimant {
   readonly kind: 'pod' | 'container';
   /** Pod UID or container ID. */
@@ -13,8 +13,8 @@ export interface Claimant {
 }
 
 /**
- * Location of the home of a Pod or container, relative to a namespace with its processes; `node` if the home is the
- * node's network.
+ * Where the home of a Pod or container is, from the perspective of a namespace that contains its processes: in this
+ * namespace, in another one, or in the node's namespace.
  */
 export type Home = 'here' | 'elsewhere' | 'node';
 
@@ -22,17 +22,17 @@ export interface Claim extends Claimant {
   readonly home: Home;
 }
 
-/** Everything that determines the owner of a namespace. */
+/** Facts that determine the owner of a namespace. */
 export interface Evidence {
   readonly inum: number;
   readonly isNode: boolean;
-  /** Pods and containers with processes in the namespace, in the order of their oldest processes. */
+  /** Pods and containers with processes in the namespace, ordered by the start of their oldest processes. */
   readonly claims: readonly Claim[];
-  /** Previous owner of the namespace. */
+  /** Owner of the namespace before this decision. */
   readonly before: Owner | undefined;
   /** Current location of the previous owner's home; undefined unless that owner is a Pod or container. */
   readonly beforeHome: Home | undefined;
-  /** Names under which the namespace is mounted. */
+  /** Names of the mounts of the namespace. */
   readonly mounts: readonly string[];
   /** The oldest process in the namespace. */
   readonly oldest: { readonly comm: string; readonly pid: number } | undefined;
@@ -40,23 +40,23 @@ export interface Evidence {
 
 export interface Owner {
   readonly kind: EntityKind;
-  /** Name that is used without Kubernetes; empty for the node. */
+  /** Name that is used if Kubernetes provides none; empty for the node. */
   readonly name: string;
   /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
-  /** Whether the namespace is or was the home of the owner, rather than one that its processes created or entered. */
+  /** Whether the namespace is or was the home of the owner, as opposed to one that its processes created or entered. */
   readonly isHome: boolean;
 }
 
 /**
- * Determines the owner of a namespace from the best evidence:
+ * Determines the owner of a namespace. The first of these rules that applies is decisive:
  * 1. The node, if it is the node's namespace.
  * 2. A Pod or container with processes here whose home is here: the previous owner, otherwise the one with the oldest
- * process.
+ *    process.
  * 3. The previous owner, if the namespace was its home and it no longer has processes here.
  * 4. A Pod or container with processes here whose home is another namespace. It has created or entered this one.
  * 5. The name of a mount: the previous name, otherwise the first in alphabetical order.
- * 6. A Pod or container with processes here that uses the node's network. It has created this one.
+ * 6. A Pod or container with processes here that shares the node's namespace. It has created this one.
  * 7. The name of the oldest process, otherwise the inode number.
  */
 export function ownerOf(evidence: Evidence): Owner {
@@ -85,26 +85,25 @@ function named({ kind, uid }: Claimant): Omit<Owner, 'isHome'> {
   return { kind, name: kind === 'pod' ? uid : uid.slice(0, SHORT_ID), uid };
 }
 
-/** A namespace that has processes of a Pod or container, or was its home. */
+/** A namespace that contains processes of a Pod or container, or was its home. */
 export interface HomePlace {
   readonly id: NetnsId;
   /** Start of the owner's oldest process in the namespace, in seconds after boot; undefined if there is none. */
   readonly startSeconds: number | undefined;
-  /**
-   * Whether another owner has processes in this namespace and nowhere else, so that it must be the home of that owner.
-   */
+  /** Whether another owner has processes in this namespace and nowhere else. It must then be the home of that owner. */
   readonly isOthers: boolean;
   /** Whether a container runtime has mounted the namespace for a Pod. */
   readonly isSandbox: boolean;
   /**
-   * Position in the order of creation, ascending; if undefined, the start of the oldest process is compared instead.
+   * Position of the namespace in the order of creation, ascending. If undefined, the start of the oldest process is
+   * compared instead.
    */
   readonly order: number | undefined;
 }
 
-/** Everything that determines the home of a Pod or container. */
+/** Facts that determine the home of a Pod or container. */
 export interface HomeEvidence {
-  /** Namespaces of the Pod or container, except the node's; at least one. */
+  /** Namespaces of the Pod or container other than the node's. There is at least one. */
   readonly places: readonly HomePlace[];
   /** Whether the Pod uses the node's network, according to Kubernetes; undefined if unknown. */
   readonly hostNetwork: boolean | undefined;
@@ -113,9 +112,10 @@ export interface HomeEvidence {
 }
 
 /**
- * Chooses the home of a Pod or container. The home is the node's network if Kubernetes reports so or, without a report,
- * if the oldest process is there. Otherwise, the following are preferred in this order: a namespace with processes, one
- * that is not the home of another owner, one that a runtime has mounted for a Pod, and the one that was created first.
+ * Chooses the home of a Pod or container. The home is the node's namespace if Kubernetes reports so. If Kubernetes has
+ * not reported the Pod, it is the node's namespace if the oldest process is there. Otherwise, the following namespaces
+ * are preferred in this order: one with processes, one that is not the home of another owner, one that a runtime has
+ * mounted for a Pod, and the one that was created first.
  */
 export function homeOf({ places, hostNetwork, nodeStartSeconds }: HomeEvidence): NetnsId | 'node' | undefined {
   const [first, ...others] = places;
@@ -144,10 +144,10 @@ export function isSandboxMount(name: string): boolean {
 
 /**
  * Returns the Pod or container of a process. Returns undefined for the agent's own container, because users run
- * commands in it that create namespaces, and these are named in other ways.
+ * commands in it that create namespaces, and these namespaces are named after their mount or process.
  * @param own container of the agent
- * @param hasPods whether Pods run directly on this machine. If so, a Pod within a container or a user's slice is not a
- * Pod of this machine. If not, the machine hosts a node in a container, as kind and k3d do.
+ * @param hasPods whether Pods run directly on this machine. If they do, a Pod within a container or a delegated slice
+ *   does not belong to this node. If not, the machine hosts a node in a container, as with kind and k3d.
  */
 export function claimantOf(
   ref: ContainerRef | undefined,

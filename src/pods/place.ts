@@ -1,20 +1,20 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 
-/** A network namespace as a scan has found it. */
+/** A network namespace that a scan has found. */
 export interface Place {
   readonly id: NetnsId;
   readonly inum: number;
   readonly pids: readonly number[];
-  /** Names under which the namespace is mounted. */
+  /** Names of the mounts of the namespace. */
   readonly mounts: readonly string[];
-  /** Position in the order of creation, ascending; undefined if the kernel cannot list the namespaces. */
+  /** Position of the namespace in the order of creation, ascending; undefined if the kernel cannot list namespaces. */
   readonly order: number | undefined;
 }
 
 /**
- * Finds the node's network namespace: that of process 1 or, if that is unknown, the initial namespace or otherwise that
- * of the agent.
+ * Finds the node's network namespace. It is the namespace of process 1 or, if that is unknown, the initial namespace or
+ * the namespace of the agent.
  * @param live namespaces that the kernel lists, by inode number; undefined if it cannot list them
  * @param ownPid returns the agent's process ID in its /proc
  */
@@ -31,8 +31,8 @@ export function nodeNetns(
 
 /**
  * Returns the order in which namespaces were created. The kernel appends each new namespace to its list
- * (net/core/net_namespace.c, setup_net()), and the walk may start anywhere in the list. Cookies are unordered, because
- * each CPU has its own block of cookies.
+ * (net/core/net_namespace.c, setup_net()), but a BPF walk may start anywhere in the list. Cookies do not show the
+ * order, because each CPU assigns cookies from a block of its own.
  */
 export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number | undefined {
   if (live === undefined) return () => undefined;

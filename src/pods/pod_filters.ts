@@ -10,26 +10,26 @@ interface Follower {
   netns: ReadonlySet<NetnsId>;
 }
 
-/** Finds the network namespaces that pod filters select. A Pod that Kubernetes has not reported yet is not selected. */
+/** Finds the network namespaces that pod filters select. A Pod is not selected before Kubernetes has reported it. */
 export class PodFilterTracker implements PodFilters {
   readonly #directory: PodFinder | undefined;
   readonly #followers = new Set<Follower>();
   #entities: readonly Entity[] = [];
 
-  /** @param directory undefined without Kubernetes, in which case Pods have the names that are found on this machine */
+  /** @param directory undefined without Kubernetes; Pods then have the names that are found on this machine */
   constructor(directory: PodFinder | undefined) {
     this.#directory = directory;
   }
 
-  /** Sets the current entities. Must also be called when the directory has changed. */
+  /** Sets the current entities. Must also be called after each change of the directory. */
   set(entities: readonly Entity[]): void {
     this.#entities = entities;
     for (const follower of this.#followers) this.#update(follower);
   }
 
   /**
-   * Calls `target` at once for each selected namespace, and then for each change until disposed. A Pod that shares the
-   * node's namespace is included as the subject of samples, but is not passed to `target`.
+   * Calls `target` immediately for each selected namespace, and later for each change until disposed. A Pod that shares
+   * the node's namespace is selected for samples, but is not passed to `target`.
    */
   follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter {
     const follower: Follower = { isMeant: meantBy(filter), target, netns: new Set() };
@@ -49,7 +49,7 @@ export class PodFilterTracker implements PodFilters {
       if (facts !== undefined && follower.isMeant(facts)) now.add(entity.netns);
     }
     follower.netns = now;
-    // Namespaces are removed first, to make room in the target.
+    // Namespaces are removed before others are added, because the number of entries in the target may be limited.
     for (const id of before) if (!now.has(id) && !isHostPodId(id)) follower.target.remove(id);
     for (const id of now) if (!before.has(id) && !isHostPodId(id)) follower.target.add(id);
   }
@@ -70,7 +70,7 @@ function meantBy({ namespaces, selector, names }: PodFilter): (facts: PodFacts) 
 }
 
 /**
- * Whether a text matches a glob with `*` and `?`. Takes time proportional to the product of their lengths for any glob.
+ * Whether a text matches a glob with `*` and `?`. The run time is at most proportional to the product of both lengths.
  */
 export function matchesGlob(text: string, glob: string): boolean {
   let at = 0;

@@ -15,13 +15,13 @@ interface Draft {
   /** Pod UID or container ID; empty if there is none. */
   readonly uid: string;
   readonly owners: NetnsOwner[];
-  /** Undefined if unknown. */
+  /** Process IDs of the group; undefined if unknown. */
   pids: readonly number[] | undefined;
 }
 
 /**
- * Groups processes by owner. The group of a Pod or container contains the processes of its cgroup, in any network
- * namespace. The group of any other owner contains the processes of its namespace that do not belong to a Pod or
+ * Groups processes by owner. The group of a Pod or container consists of the processes in its cgroup, in any network
+ * namespace. The group of any other owner consists of the processes in its namespace that do not belong to a Pod or
  * container.
  */
 export class ProcessGroups implements ProcessIndex {
@@ -29,9 +29,9 @@ export class ProcessGroups implements ProcessIndex {
   readonly #owners: () => readonly NetnsOwner[];
   readonly #errors: SourceErrors;
   readonly #tree: CgroupTree;
-  /** Whether process IDs in cgroups are the same as in /proc. */
+  /** Whether the process IDs in cgroup files are the same as in /proc. */
   readonly #isSamePidNamespace: boolean;
-  /** Directories of cgroups from the last read, by UID. */
+  /** Cgroup directories by UID, from the last read. */
   #folders: ReadonlyMap<string, string> = new Map();
   readonly #lists = new WeakMap<Cycle, Promise<ProcessList>>();
 
@@ -74,10 +74,10 @@ export class ProcessGroups implements ProcessIndex {
       if (folder !== undefined) found.push({ draft, folder });
       else if (paths.length > 0) missing++;
     }
-    // Inner cgroups come first, so that their processes are not counted for an outer cgroup.
+    // Inner cgroups come first, so that their processes are not assigned to the group of an outer cgroup.
     found.sort((a, b) => depth(b.folder) - depth(a.folder));
     for (const { draft, folder } of found) draft.pids = claim(await this.#processes(folder, cycle), claimed);
-    // Directories that were not found are searched for again next time.
+    // Directories that are missing here are searched for again in the next cycle.
     this.#folders = new Map(found.filter(({ draft }) => draft.pids).map(({ draft, folder }) => [draft.uid, folder]));
     if (missing === 0) return [];
     const why = this.#isSamePidNamespace
@@ -109,13 +109,13 @@ export class ProcessGroups implements ProcessIndex {
   }
 
   /**
-   * Reads /proc, because processes that started since the last scan have to be included, and the kernel has no list of
-   * processes per namespace.
+   * Fills the groups from /proc, because processes that started since the last scan have to be included, and the kernel
+   * does not list processes by namespace.
    */
   async #fillFromNamespaces(drafts: readonly Draft[], claimed: Set<number>, cycle: Cycle): Promise<string[]> {
     const { proc } = this.#paths;
     const { byInum, unreadable } = await scanProcesses(proc, cycle);
-    // Process 1 is known to be in the node's namespace, even if it cannot be inspected.
+    // Process 1 is always in the node's namespace, even if it cannot be inspected.
     const unknown = unreadable - (readNetnsInum(join(proc, '1')) === 'unreadable' ? 1 : 0);
     if (unknown > 0) {
       return [
@@ -147,7 +147,7 @@ function depth(folder: string): number {
   return folder.split('/').length;
 }
 
-/** Returns the processes that are not in another group yet. */
+/** Returns the processes that are not in a group yet, and marks them as claimed. */
 function claim(pids: Iterable<number> | undefined, claimed: Set<number>): number[] | undefined {
   if (pids === undefined) return undefined;
   const own = [...pids].filter((pid) => !claimed.has(pid));

@@ -7,41 +7,42 @@ import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
 import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 
-/** Maximum number of processes per namespace to examine. The oldest process is nearly always among the first ones. */
+/** Maximum number of processes to examine per namespace. The oldest process is nearly always among the first ones. */
 export const PROCESSES_MAX = 32;
 
 export interface ProcessInfo {
   readonly pid: number;
   readonly comm: string;
-  /** Start in seconds after boot. */
+  /** Start of the process in seconds after boot. */
   readonly startSeconds: number;
-  /** Returns the Pod or container of the process, according to its cgroups. */
+  /** Returns the Pod or container of the process, as derived from its cgroups. */
   readonly container: () => ContainerRef | undefined;
 }
 
-/** A network namespace with its processes. */
+/** A network namespace and its processes. */
 export interface NetnsProcesses {
-  /** Undefined if the reader cannot determine the cookie. */
+  /** Cookie of the namespace; undefined if the reader cannot determine it. */
   readonly id: NetnsId | undefined;
   readonly inum: number;
   readonly pids: readonly number[];
 }
 
-/** The processes of the machine at one moment, with their IDs in the agent's /proc. */
+/** Processes of the machine at one moment. Process IDs are those in the agent's /proc. */
 export interface ProcessTable {
   readonly namespaces: readonly NetnsProcesses[];
-  /**
-   * Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users.
-   */
+  /** Number of processes whose namespace cannot be read. This requires CAP_SYS_PTRACE for processes of other users. */
   readonly unreadable: number;
   /**
    * Returns a process if it is one of the first `PROCESSES_MAX` of its namespace, or if it is in the node's namespace
-   * and belongs to a Pod or container. Returns undefined otherwise.
+   * and belongs to a Pod or container. Returns undefined for other processes.
    */
   info(pid: number): ProcessInfo | undefined;
 }
 
-/** Reads /proc in slices, which takes about 10 µs per process. @throws if /proc cannot be read */
+/**
+ * Reads all processes from /proc. This takes about 10 µs per process, and yields to the event loop in between. @throws
+ * if /proc cannot be read
+ */
 export async function readProcessFiles(proc: string, cycle: Cycle): Promise<ProcessTable> {
   const { byInum, unreadable } = await scanProcesses(proc, cycle);
   return {
@@ -62,8 +63,8 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
 }
 
 /**
- * Reads the list of a BPF walk.
- * @param node the node's namespace, if known; otherwise the namespace of process 1
+ * Reads the process list that a BPF walk returns.
+ * @param node the node's namespace; if undefined, the namespace of process 1 is used
  */
 export async function readProcessWalk(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
   const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();

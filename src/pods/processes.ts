@@ -5,7 +5,7 @@ import { isGone, readText } from '#sources/procfs/read.ts';
 import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, parseCgroup } from './cgroup.ts';
 
-/** USER_HZ, the time unit in /proc, which is the same on all supported architectures. */
+/** USER_HZ, the time unit in /proc. It is the same on all supported architectures. */
 export const TICKS_PER_SECOND = 100;
 
 const NETNS_LINK = /^net:\[(\d+)\]$/;
@@ -13,14 +13,13 @@ const NETNS_LINK = /^net:\[(\d+)\]$/;
 export interface ProcessScan {
   /** Process IDs by inode number of their network namespace. */
   readonly byInum: ReadonlyMap<number, readonly number[]>;
-  /**
-   * Number of processes whose namespace cannot be read, because CAP_SYS_PTRACE is missing for processes of other users.
-   */
+  /** Number of processes whose namespace cannot be read. This requires CAP_SYS_PTRACE for processes of other users. */
   readonly unreadable: number;
 }
 
 /**
- * Reads the network namespace of every process in slices, which takes about 10 µs per process.
+ * Reads the network namespace of every process. This takes about 10 µs per process, and yields to the event loop in
+ * between.
  * @throws if /proc cannot be read
  */
 export async function scanProcesses(proc: string, cycle: Cycle): Promise<ProcessScan> {
@@ -51,13 +50,13 @@ export function readNetnsInum(processDirectory: string): number | 'unreadable' |
   }
 }
 
-/** Whether the process ID still belongs to the process that started at this time, in seconds after boot. */
+/** Whether the process ID still belongs to the process that started at this time (seconds after boot). */
 export function isProcess(processDirectory: string, startSeconds: number): boolean {
   const stat = parseStat(readText(join(processDirectory, 'stat')) ?? '');
   return stat !== undefined && Math.abs(stat.startTime / TICKS_PER_SECOND - startSeconds) < 1.5 / TICKS_PER_SECOND;
 }
 
-/** Returns the Pod and container of a process, according to its cgroups. */
+/** Returns the Pod and container of a process, as derived from its cgroups. */
 export function readContainer(proc: string, pid: number | 'self'): ContainerRef | undefined {
   const text = readText(join(proc, String(pid), 'cgroup'));
   return text === undefined ? undefined : parseCgroup(text);

@@ -3,15 +3,15 @@ import type { Entity } from './entity.ts';
 import { ownerKey } from './shared_room.ts';
 
 /**
- * Worst kind of trouble in the last values of a dead entity: a loss of packets or connections, other trouble such as
- * resets, or nothing. `unknown` until the values have been collected.
+ * Worst kind of trouble in the last values of a dead entity: lost packets or connections, other trouble such as resets,
+ * or nothing. `unknown` means that the values have not been collected yet.
  */
 export type LastWords = 'loss' | 'trouble' | 'unknown' | 'nothing';
 
 /** Ranks of dead entities. When some have to be dropped, those with the highest ranks are dropped first. */
 const RANK: Readonly<Record<LastWords, number>> = { loss: 0, trouble: 1, unknown: 2, nothing: 3 };
 
-/** Number of dead entities that are always allowed, even if few entities are alive. */
+/** Number of dead entities that are allowed even if only few entities are alive. */
 export const RETIRED_MIN = 16;
 
 export interface RetiredEntity {
@@ -21,25 +21,29 @@ export interface RetiredEntity {
 }
 
 export interface Choice {
-  /** Maximum number of entities whose last values are known. */
+  /** Maximum number of retired entities whose last values are known. */
   readonly max: number;
-  /** Whether entities other than Pods are kept only if they have lost something. */
+  /** Whether entities other than Pods are kept only if they lost packets or connections. */
   readonly hasPods: boolean;
-  /** Returns what the last values of an entity show; undefined if they were not collected since its death. */
+  /**
+   * Returns how much trouble the last values of an entity show; undefined if they were not collected since its death.
+   */
   readonly words: (id: NetnsId) => LastWords | undefined;
 }
 
 /**
- * Returns the maximum number of dead entities: the given share of all shown entities, but at least {@link RETIRED_MIN}.
+ * Returns the maximum number of dead entities: a share of all shown entities, but at least {@link RETIRED_MIN}.
  * @param living number of shown live entities
+ * @param share fraction between 0 and 1
  */
 export function retiredMax(living: number, share: number): number {
   return share < 1 ? Math.max(RETIRED_MIN, Math.floor((living * share) / (1 - share))) : Number.POSITIVE_INFINITY;
 }
 
 /**
- * Ranks dead entities. The first entity of each owner comes before the second entity of any owner, because a Pod may
- * create many namespaces. Within these groups, losses come first, then other trouble, then the most recent deaths.
+ * Ranks dead entities. The first entity of each owner comes before the second entity of any owner, because one Pod can
+ * create many namespaces. Among the first entities, and likewise among the second ones, losses come first, then other
+ * trouble, then the most recent deaths.
  * @param dead entities in the order of their deaths
  */
 export function rankRetired(dead: readonly RetiredEntity[]): RetiredEntity[] {
@@ -57,7 +61,7 @@ export function rankRetired(dead: readonly RetiredEntity[]): RetiredEntity[] {
     .map(({ retired }) => retired);
 }
 
-/** Entities with dead namespaces whose last values are still shown, in the order of their deaths. */
+/** Dead entities whose last values are still shown, in the order of their deaths. */
 export class Retired {
   readonly #max: number;
   readonly #dead = new Map<NetnsId, RetiredEntity>();
@@ -77,7 +81,7 @@ export class Retired {
     return this.#dead.size;
   }
 
-  /** Number of entities whose last values are not collected yet. */
+  /** Number of entities whose last values have not been collected yet. */
   get unknown(): number {
     return [...this.#dead.values()].filter(({ words }) => words === 'unknown').length;
   }
@@ -87,9 +91,7 @@ export class Retired {
     return this.#dropped;
   }
 
-  /**
-   * Number of entities that were dropped early because they are not Pods, on a node with Pods, and have lost nothing.
-   */
+  /** Number of entities that were dropped early on a node with Pods, because they are not Pods and lost nothing. */
   get passedOver(): number {
     return this.#passedOver;
   }
@@ -104,7 +106,7 @@ export class Retired {
   }
 
   /**
-   * Drops the entities that are not to be kept, if their last values are known.
+   * Drops entities according to {@link Choice}. Entities whose last values are unknown are not dropped yet.
    * @returns whether any was dropped
    */
   choose({ max, hasPods, words }: Choice): boolean {
@@ -116,7 +118,7 @@ export class Retired {
         this.#passedOver++;
       } else if (told !== retired.words) this.#dead.set(id, { ...retired, words: told });
     }
-    // For entities that died after the collection started, the decision is made after the next collection.
+    // For an entity that died after the collection started, the decision is made after the next collection.
     this.#fit(
       [...this.#dead.values()].filter((retired) => retired.words !== 'unknown'),
       max,
@@ -132,7 +134,7 @@ export class Retired {
     this.#dead.clear();
   }
 
-  /** Drops entities whose time has passed, unless they are held. Returns whether any was dropped. */
+  /** Drops expired entities unless they are held. Returns whether any was dropped. */
   expire(nowMs: number, isHeld: (id: NetnsId) => boolean = () => false): boolean {
     const before = this.#dead.size;
     for (const [id, { untilMs }] of this.#dead) if (untilMs <= nowMs && !isHeld(id)) this.#dead.delete(id);

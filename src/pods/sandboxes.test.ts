@@ -34,7 +34,7 @@ it.each([
   of();
   of('kubepods', `pod${UID}`, `kata_${BOX}`);
   of('kubepods.slice', `kubepods-pod${OTHER.replaceAll('-', '_')}.slice`, `cri-containerd-${BOX2}.scope`);
-  // A process in a container may give its own cgroup the name of another Pod's sandbox.
+  // A process in a container may create cgroups that have the names of another Pod's sandbox.
   of('docker', BOX2, `pod${UID}`, BOX3);
   of('kubepods', `pod${UID}`, `kata_${BOX}`, BOX3);
   for (const [pid, id] of [BOX, BOX2, BOX3].entries()) put(`proc/${pid + 1}/cgroup`, `0::/kata_overhead/${id}\n`);

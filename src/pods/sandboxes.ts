@@ -9,19 +9,22 @@ import { foldersIn } from './cgroup_tree.ts';
 /** Maximum number of cgroups to search per hierarchy; a node with 250 Pods has about 1,500. */
 const SEARCHED_MAX = 20_000;
 /**
- * Cgroup of the processes that Kata runs outside of the Pod's cgroup, `/kata_overhead/<sandbox>` (Kata docs, "Host
+ * Cgroup of the Kata processes that run outside of the Pod's cgroup, `/kata_overhead/<sandbox>` (Kata docs, "Host
  * cgroup management").
  */
 const OVERHEAD = /\/kata_overhead\//;
 
-/** A container without a process in a Pod's cgroup. */
+/** A container none of whose processes is in the cgroup of a Pod. */
 export interface LoneContainer {
   readonly containerId: string;
   /** ID of one of its processes. */
   readonly pid: number;
 }
 
-/** Finds the Pods of Kata virtual machines. The cgroup of such a Pod has a child that is named after the sandbox ID. */
+/**
+ * Finds the Pods of Kata virtual machines. The cgroup of such a Pod contains a cgroup that is named after the sandbox
+ * ID.
+ */
 export class Sandboxes {
   readonly #paths: Paths;
 
@@ -29,7 +32,7 @@ export class Sandboxes {
     this.#paths = paths;
   }
 
-  /** Returns the UIDs of the Pods, by container ID; containers without a Pod are missing. */
+  /** Returns the UIDs of the Pods by container ID. The result does not contain containers without a Pod. */
   async podsOf(containers: readonly LoneContainer[], cycle: Cycle): Promise<ReadonlyMap<string, string>> {
     const found = new Map<string, string>();
     const wanted = new Set(
@@ -41,7 +44,7 @@ export class Sandboxes {
     return found;
   }
 
-  /** Returns the mount of cgroup v2, or the mounts of all v1 hierarchies. */
+  /** Returns the cgroup v2 mount point or, if there is none, the mount points of all v1 hierarchies. */
   #mounts(): string[] {
     const { cgroup } = this.#paths;
     const isMount = (folder: string) => existsSync(join(folder, 'cgroup.procs'));
@@ -59,7 +62,8 @@ export class Sandboxes {
       for (const path of foldersIn(folder)) {
         const ref = isOwnerName(basename(path)) ? parseCgroup(`0::${path.slice(mount.length)}`) : undefined;
         if (isPodOf(ref, wanted)) found.set(ref.containerId, ref.podUid);
-        // Cgroups below a container may have been created by its processes, with any name.
+        // Cgroups below the cgroup of a container are skipped, because its processes may have created them with any
+        // name.
         else if (ref?.containerId === undefined && folders.length < SEARCHED_MAX) folders.push(path);
       }
       await cycle.pause();

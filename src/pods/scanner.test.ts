@@ -10,7 +10,7 @@ import type { NetnsProcesses, ProcessTable } from './process_table.ts';
 import { NetnsRegistry } from './registry.ts';
 import { Scanner } from './scanner.ts';
 
-/** A fake kernel that returns these lists one after the other, and then repeats the last one. */
+/** A fake kernel that returns these lists one after the other. After the last one, it keeps returning that list. */
 class FakeKernel implements NetnsKernel {
   lists: (readonly NetnsRow[] | undefined)[] = [undefined];
   namespaces: readonly NetnsProcesses[] | undefined;
@@ -154,7 +154,7 @@ describe('without it', () => {
     mkdirSync(join(paths.proc, '1/ns'));
     symlinkSync('net:[70]', join(paths.proc, '1/ns/net'));
     mkdirSync(join(paths.proc, '5/ns'), { recursive: true });
-    // Reading a file that is not a link fails in the same way as a forbidden read.
+    // readlink() fails for a regular file, as it would without permission.
     writeFileSync(join(paths.proc, '5/ns/net'), '');
     await scanner.refresh();
     expect(registry.node).toMatchObject({ id: 70 });

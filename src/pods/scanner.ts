@@ -14,18 +14,15 @@ import { nodeNetns, orderOf, type Place } from './place.ts';
 import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
 import type { NetnsRegistry } from './registry.ts';
 
-/**
- * Milliseconds between scans while nothing changes. A scan reads every process, but is rarely needed if the kernel
- * lists namespaces.
- */
+/** Milliseconds between scans while nothing changes, if the kernel can list namespaces. A scan reads every process. */
 const SCAN_EVERY_MS = 30_000;
+/** Milliseconds between scans if the kernel cannot list namespaces. Only a scan can then find new ones. */
 const SCAN_ALONE_EVERY_MS = 900;
 
 type ScannedHostPods = Pick<HostPodTracker, 'isUnsettled' | 'scanned' | 'look'>;
 
 /**
- * Finds network namespaces and their processes, from the kernel's lists or from /proc, and reports them to the
- * registry.
+ * Finds network namespaces and their processes in lists from the kernel or in /proc, and reports them to the registry.
  */
 export class Scanner {
   readonly #paths: Paths;
@@ -51,7 +48,7 @@ export class Scanner {
     this.#hiding = hidingOf(paths.proc);
   }
 
-  /** How the last scan read the processes. */
+  /** How the last scan read the processes: with a BPF walk (`pass`), or from files in /proc. */
   get reader(): 'pass' | 'files' {
     return this.#reader;
   }
@@ -63,7 +60,7 @@ export class Scanner {
 
   /**
    * Finds new and dead namespaces. This is cheap if nothing has changed, so it is done every few seconds and before
-   * each scrape. Concurrent callers share one run.
+   * each scrape. Concurrent callers share one refresh.
    * @throws if /proc cannot be read
    */
   refresh(): Promise<void> {
@@ -74,7 +71,7 @@ export class Scanner {
   }
 
   /**
-   * Like {@link refresh}, but does not share a run that has already started, which may have missed recent changes.
+   * Like {@link refresh}, but does not join a refresh that has already started and may have missed recent changes.
    * @throws if /proc cannot be read
    */
   async refreshAnew(): Promise<void> {
@@ -112,7 +109,8 @@ export class Scanner {
     this.#mountNames = this.#readMountNames();
     const mounts = readNetnsMounts(this.#paths.netns);
     const table = await this.#readProcesses(cycle);
-    // Inode numbers may be reused during the scan, so only namespaces that existed before and after it are used.
+    // Inode numbers may be reused during the scan, so only namespaces that were listed both before and after it are
+    // used.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? livedBetween(before, after) : undefined;
     const places = this.#join(table, mounts, sure, orderOf(after));
@@ -125,7 +123,7 @@ export class Scanner {
     this.#registry.judge(atNode, table);
     await this.#hostPods?.scanned(atNode, table, this.#reader, cycle);
     await this.#registry.findMachines(cycle);
-    // A namespace without processes or mounts counts as dead, even if sockets keep it alive for a while.
+    // A namespace that has neither processes nor mounts counts as dead, even if sockets keep it alive for some time.
     this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));
     this.#registry.noteUnowned(sure?.values() ?? []);
   }
@@ -135,12 +133,15 @@ export class Scanner {
     this.#reader = pass === undefined ? 'files' : 'pass';
     const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
     this.#unreadable = table.unreadable;
-    // Unlike /proc, the kernel's list does not hide any processes.
+    // Unlike /proc, the list from the kernel always contains all processes.
     this.#registry.visibilityGap = (pass === undefined ? this.#hiding : undefined) ?? this.#gap(table.unreadable);
     return table;
   }
 
-  /** Returns a warning if CAP_SYS_PTRACE is missing. Without it, Pods of other users cannot be found in /proc. */
+  /**
+   * Returns a warning if CAP_SYS_PTRACE is missing. Without it, Pods whose processes belong to other users cannot be
+   * found in /proc.
+   */
   #gap(unreadable: number): string | undefined {
     if (unreadable === 0 || this.#mayLookAtAll) return undefined;
     return `CAP_SYS_PTRACE is missing, so Pods with only processes of other users are not seen (${unreadable} processes)`;
@@ -158,7 +159,7 @@ export class Scanner {
       const names = mounts.get(inum) ?? [];
       const id = known ?? (sure === undefined ? this.#resolve(inum, pids, names[0]) : sure.get(inum)?.id);
       if (id === undefined) return;
-      // The mount belongs to the namespace that has the inode number now.
+      // The mount belongs to the namespace that has this inode number at the moment.
       const isNow = sure === undefined || sure.get(inum)?.id === id;
       places.set(id, { id, inum, pids, mounts: isNow ? names : [], order: order(id) });
     };
@@ -170,7 +171,7 @@ export class Scanner {
     return [...places.values()];
   }
 
-  /** Identifies a namespace by inode number, for kernels that cannot list namespaces. */
+  /** Identifies a namespace by its inode number. Used if the kernel cannot list namespaces. */
   #resolve(inum: number, pids: readonly number[], mount: string | undefined): NetnsId | undefined {
     const known = this.#registry.heldBy(inum, pids);
     if (known !== undefined) return known;
@@ -179,7 +180,7 @@ export class Scanner {
     return this.#kernel.cookie(path) ?? asNetnsId(inum);
   }
 
-  /** Process ID of the agent in its /proc. */
+  /** Returns the process ID of the agent in its /proc. */
   #ownPid(): number {
     return Number(readlinkSync(join(this.#paths.proc, 'self')));
   }

@@ -2,8 +2,8 @@ import type { NetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
 
 /**
- * Returns the owner for which an entity is counted. Namespaces that are named after a process share one owner, because
- * a process can create any number of namespaces.
+ * Returns the key of the owner to which an entity is assigned. Namespaces that are named after a process share one
+ * owner, because a process can create any number of namespaces.
  */
 export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'netns'>): string {
   if (kind === 'process') return kind;
@@ -11,8 +11,8 @@ export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'ne
 }
 
 /**
- * Stores values for a limited number of namespaces or other keys. Beyond the limit, the owner with the most entries
- * loses its oldest entry.
+ * Stores values for a limited number of namespaces or other keys. When the limit is exceeded, the oldest entry of the
+ * owner with the most entries is evicted.
  */
 export class SharedRoom<V, K = NetnsId> {
   readonly #max: number;
@@ -40,7 +40,7 @@ export class SharedRoom<V, K = NetnsId> {
     for (const [id, { value }] of this.#values) yield [id, value];
   }
 
-  /** Adds a value. Returns whether another entry was dropped to make room. */
+  /** Adds a value. Returns whether another entry was evicted. */
   set(id: K, owner: string, value: V): boolean {
     const before = this.#values.get(id);
     if (before !== undefined && before.owner !== owner) this.delete(id);
@@ -72,7 +72,9 @@ export class SharedRoom<V, K = NetnsId> {
     this.#owners.clear();
   }
 
-  /** Returns the keys of the owner with the most entries; the first such owner if there are several. */
+  /**
+   * Returns the keys of the owner with the most entries. If several owners have equally many, the first one is chosen.
+   */
   #largest(): ReadonlySet<K> {
     let largest: ReadonlySet<K> = new Set();
     for (const ids of this.#owners.values()) if (ids.size > largest.size) largest = ids;

@@ -1,13 +1,13 @@
 import type { ContainerRef } from './cgroup.ts';
 import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';
 
-/** Pod or container of a process, and the start of the process in seconds after boot. */
+/** Pod or container of a process, with the start of the process in seconds after boot. */
 export interface Trace {
   readonly ref: ContainerRef;
   readonly startSeconds: number;
 }
 
-/** Returns the examined processes of a namespace, oldest first. */
+/** Returns the known processes among the first PROCESSES_MAX of a namespace, ordered by start time. */
 export function oldestFirst(pids: readonly number[], table: Pick<ProcessTable, 'info'>): ProcessInfo[] {
   return pids
     .slice(0, PROCESSES_MAX)
@@ -16,7 +16,7 @@ export function oldestFirst(pids: readonly number[], table: Pick<ProcessTable, '
     .sort((a, b) => a.startSeconds - b.startSeconds || a.pid - b.pid);
 }
 
-/** Returns each Pod and container with the start of its oldest process. @param processes oldest first */
+/** Returns each Pod and container with the start time of its oldest process. @param processes oldest first */
 export function tracesOf(processes: readonly ProcessInfo[]): Trace[] {
   const traces = new Map<string, Trace>();
   for (const { container, startSeconds } of processes) {

@@ -4,16 +4,16 @@ export interface Owner {
   readonly name: string;
 }
 
-/** Workload of a Pod, under the name that users know. */
+/** Workload of a Pod, with the name that its users know. */
 export type Workload = Owner;
 
 const TEMPLATE_HASH = 'pod-template-hash';
-/** A CronJob names a Job after itself and the scheduled time, in minutes since the epoch. */
+/** Name of a Job that a CronJob created: the name of the CronJob and the scheduled time in minutes since the epoch. */
 const CRON_JOB = /^(.+)-(\d{8})$/;
 const MS_IN_MINUTE = 60_000;
 /**
- * Maximum time in minutes from the scheduled time of a Job to the creation of its Pod. A number that is not a scheduled
- * time differs by years.
+ * Maximum delay in minutes between the scheduled time of a Job and the creation of its Pod. A number in a name that is
+ * not a scheduled time differs from the creation time by years.
  */
 const CRON_LATE_MINUTES_MAX = 7 * 24 * 60;
 
@@ -26,11 +26,11 @@ export interface OwnedPod {
 
 /**
  * Returns the workload of a Pod. The name of a ReplicaSet contains the name of its Deployment, and the name of a Job
- * contains the name of its CronJob, so these objects do not have to be watched. For any other owner, the workload is
- * that owner. Without an owner, the workload is the Pod itself.
+ * contains the name of its CronJob, so these objects need not be watched. Any other owner is itself the workload. A Pod
+ * without an owner is its own workload.
  */
 export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Workload {
-  // The owner of a static Pod's mirror is the node.
+  // The mirror Pod of a static Pod is owned by the node.
   if (owner === undefined || owner.kind === 'Node') return { kind: 'Pod', name };
   if (owner.kind === 'ReplicaSet') {
     const suffix = `-${labels[TEMPLATE_HASH]}`;
@@ -40,7 +40,7 @@ export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Worklo
   if (owner.kind === 'Job') {
     const [, cronJob, minute] = CRON_JOB.exec(owner.name) ?? [];
     const lateMinutes = createdMs / MS_IN_MINUTE - Number(minute);
-    // The clocks of the cluster may differ by a minute.
+    // The clocks of the machines in a cluster may differ by a minute.
     const isMade = cronJob !== undefined && lateMinutes > -1 && lateMinutes < CRON_LATE_MINUTES_MAX;
     return isMade ? { kind: 'CronJob', name: cronJob } : owner;
   }

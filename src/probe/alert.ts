@@ -1,7 +1,7 @@
 import type { MetricSet } from './metric.ts';
 
 /**
- * An alert on one metric of a probe. Alerts on several metrics, and alerts that page someone, are in
+ * An alert on a single metric of a probe. Alerts on several metrics, and alerts that page an operator, are in
  * dashboards/netsonde/alerts.ts.
  */
 export type ProbeAlert<M extends MetricSet> = {
@@ -22,11 +22,11 @@ export type ProbeAlert<M extends MetricSet> = {
     /** Time for which the condition must hold, in Prometheus notation, such as `10m`. */
     readonly for: string;
     /**
-     * Summary sentence without its subject, which is the Pod or the node. May contain `{{ $value | humanize }}` or `{{
+     * Rest of the summary sentence, whose subject is the Pod or the node. May contain `{{ $value | humanize }}` or `{{
      * $labels.port }}`.
      */
     readonly summary: string;
-    /** Explanation of the alert and how to fix the problem, in full sentences. */
+    /** Explanation of the alert and of how to fix the problem, in full sentences. */
     readonly description: string;
     /** Next steps in Markdown, for docs/runbook.md. */
     readonly runbook: string;

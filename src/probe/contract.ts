@@ -4,88 +4,108 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
 import type { PodFilter, PodFilters } from '#core/pod_filter.ts';
+import type { PrivacyRules } from '#core/privacy.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeAlert } from './alert.ts';
+import type { SharedNaming } from './edge_labels.ts';
 import type { EventSet, Publish } from './event.ts';
-import type { FlowEdges } from './flow_edges.ts';
+import type { DatagramEdges, FlowEdges, RequestEdges } from './flow_edges.ts';
 import type { HookTable } from './hooks.ts';
 import type { HostPods } from './host_pods.ts';
+import type { L7Provider } from './l7_use.ts';
 import type { NetnsLife } from './life.ts';
 import type { MapRule } from './map_rule.ts';
 import type { Measured } from './measured.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
 import type { Owners } from './owners.ts';
 import type { ProbePanel } from './panel.ts';
+import type { PeerNames } from './peer_names.ts';
+import type { Peers } from './peers.ts';
 import type { OfferRecord, RecordOffer, RecordRules, Unoffered } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
 import type { KernelLedger, NotShown, ProgramStatus, Uncounted } from './status.ts';
 import type { TcpEndsProvider } from './tcp_ends_use.ts';
 
-/** Services of the agent that are available to every probe, in addition to the readers of kernel data. */
+/** Services that the agent provides to every probe, in addition to the readers of kernel data. */
 export interface ProbeContext {
   readonly paths: Paths;
-  /** Counts sources that could not be read or were malformed. */
+  /** Counts errors of data sources: unreadable files and malformed content. */
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
   readonly owners: Owners;
   readonly hostPods: HostPods;
-  /** Reports when namespaces are created and removed. */
+  /** Reports the creation and removal of namespaces. */
   readonly life: NetnsLife;
   readonly node: NodeFacts;
-  /** Shared counts of ended TCP sockets. */
+  /** Counts of ended TCP sockets, shared by several probes. */
   readonly tcpEnds: TcpEndsProvider;
+  /** Passes the packets of application protocols to parsers. */
+  readonly l7: L7Provider;
+  /** Identifies the peers of connections. */
+  readonly peers: Peers;
+  /** Names under which Pods have resolved the addresses of their peers. */
+  readonly names: PeerNames;
+  /** Name of the abstract Unix socket on which commands announce themselves. */
+  readonly toolSocket: string;
+  /** Whether edges are shown, and how their peers are named. */
+  readonly naming: SharedNaming;
 }
 
 /**
  * Facts about this node's network from the Kubernetes API. Empty without Kubernetes, and until the API server has
- * responded.
+ * responded for the first time.
  */
 export interface NodeFacts {
-  /** Pod networks of this node (podCIDRs). The property holds the same array until the networks change. */
+  /**
+   * Pod networks of this node (podCIDRs). The array is replaced whenever the networks change, and otherwise stays the
+   * same object.
+   */
   readonly podNetworks: readonly string[];
   /** Returns whether a Pod on this node has the address. */
   isPodAddress(ip: string): boolean;
 }
 
-/** Resources of a running probe. Closing the scope releases them, which closes the probe. */
+/** Resources of a running probe. Closing the scope releases them and thereby closes the probe. */
 export interface ProbeScope<E extends EventSet> extends ProbeContext {
-  /** Aborted when the probe must close, even if it is still opening. */
+  /** Aborted when the probe has to close, even if it is still opening. */
   readonly signal: AbortSignal;
-  /** Registers a resource and returns it. Resources are released in reverse order, also when `open` fails half-way. */
+  /** Registers a resource and returns it. Resources are released in reverse order, even if `open` fails halfway. */
   own<R extends Disposable | AsyncDisposable>(resource: R): R;
   /**
-   * Returns the state that earlier runs of this probe stored under the declaration. Later runs see any changes made to
-   * it.
+   * Returns the state that earlier runs of this probe have stored under this declaration. Changes to it are visible to
+   * later runs.
    */
   retained<T>(state: RetainedState<T>): Retained<T>;
   readonly publish: Publish<E>;
-  /** Offers a record of the kind that the probe declares. */
+  /** Submits a record of the kind that the probe declares. */
   readonly record: OfferRecord;
-  /** Reports a problem other than a failed `open` or `collect`. A message is reported again only if it changes. */
+  /**
+   * Reports a problem other than a failure of `open` or `collect`. Repetitions of the same message are not reported.
+   */
   readonly warn: (message: string) => void;
 }
 
-/** The probe's own options: a schema for each key, including its default. */
+/** Options that are specific to the probe: a schema for each key, including its default. */
 export type OptionsShape = z.ZodRawShape;
 
 export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
 
-/** Settings for opening a probe. */
+/** Settings with which a probe is opened. */
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
   /**
-   * Maximum number of events per second per owner, summed over the owner's namespaces. The kernel discards events above
-   * this rate.
+   * Maximum number of events per second for one owner, summed over the owner's namespaces. The kernel discards events
+   * that exceed this rate.
    */
   readonly limit: number;
   /** Pods that the probe observes; undefined for all Pods and the node. */
   readonly podFilter?: PodFilter | undefined;
-  /** Rules that select the records to send; undefined if the probe offers no records. */
+  /** Rules that select the records to send; undefined if the probe produces no records. */
   readonly records?: RecordRules | undefined;
-  /** The probe's own options. */
+  /** Options that are specific to the probe. */
   readonly options: C;
 }
 
@@ -93,7 +113,7 @@ export interface ProbeSettings<C> {
 export interface DesiredProbe {
   readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
   readonly detail: Detail;
-  /** Series to show, in the syntax of `FieldChoice`; undefined to show all series of the chosen detail. */
+  /** Series to show, in the syntax of `FieldChoice`; undefined for all series of the configured detail. */
   readonly fields?: readonly string[] | undefined;
   /** Maximum share of one CPU that the probe may use; undefined for no limit. */
   readonly budget?: number | undefined;
@@ -105,28 +125,36 @@ export type DesiredProbes = Readonly<Record<string, DesiredProbe>>;
 /** Configuration of the kernel thread. */
 export interface DesiredKernel {
   readonly probes: DesiredProbes;
-  /** True to measure the run time of BPF programs even if no probe has a CPU budget. */
+  /** Whether to measure the run time of BPF programs even if no probe has a CPU budget. */
   readonly bpfStats: boolean;
-  /** Maximum number of series on one page, summed over all probes. */
+  /** Maximum number of series on a page, summed over all probes. */
   readonly series: number;
+  readonly privacy: PrivacyRules;
 }
 
 export interface RunningProbe<M extends MetricSet> {
   health(): ReaderHealth;
-  /** Called once per scrape if metrics are enabled. The probe may emit nothing. */
+  /** Called once per scrape if metrics are enabled. The probe may emit no samples. */
   collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
   programs?(): readonly ProgramStatus[];
   /** Memory of each map in bytes, by map name. */
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
-  /** Counts of records that the probe could not offer. Only defined by probes that receive records through a ring. */
+  /**
+   * Counts of records that were lost before the probe received them. Defined only by probes that receive records
+   * through a ring.
+   */
   unoffered?(): Unoffered;
   uncounted?(): Uncounted;
   /**
-   * Returns the edges of the last collection, or undefined before the first one. Only defined by the probe whose edges
+   * Returns the edges of the last collection; undefined before the first one. Defined only by the probe whose edges
    * `/api/v1/flows` shows.
    */
   edges?(): FlowEdges | undefined;
+  /** Like `edges`, but defined only by the probe whose UDP edges `/api/v1/map` shows. */
+  datagrams?(): DatagramEdges | undefined;
+  /** Returns the edges of the requests that the probe counts, as of the last collection; undefined before the first. */
+  requests?(): RequestEdges | undefined;
   notShown?(): NotShown | undefined;
   /** Returns whether a namespace is shown; undefined for a probe without a pod filter. */
   readonly isShown?: ((id: NetnsId) => boolean) | undefined;
@@ -135,23 +163,23 @@ export interface RunningProbe<M extends MetricSet> {
 export interface Requirements {
   readonly capabilities: readonly `CAP_${string}`[];
   /**
-   * Kernel features that the probe needs, as text for the documentation. At run time the probe tests for the features
-   * and ignores the kernel version.
+   * Kernel features that the probe needs, as text for the documentation. At run time, the probe tests for these
+   * features instead of checking the kernel version.
    */
   readonly kernel: string;
-  /** Kernel module that the probe depends on, if any. Tests expect less on machines without it. */
+  /** Kernel module on which the probe depends, if any. Tests expect fewer metrics on machines without it. */
   readonly module?: string;
 }
 
-/** Guide to a probe for operators who do not use it yet. docs/probes.md is generated from it. */
+/** Introduction to a probe for operators who do not use it yet. docs/probes.md is generated from it. */
 export interface Guide {
   /** Question that the probe answers. */
   readonly question: string;
-  /** When to enable the probe. For a probe that is enabled by default, when to look at its metrics. */
+  /** When to enable the probe or, if it is enabled by default, when to look at its metrics. */
   readonly when: string;
   /** PromQL query, for use without a dashboard. */
   readonly query: string;
-  /** Limitations: sentences about what the probe does not see or counts in an unexpected way. */
+  /** Limitations: sentences about what the probe cannot observe or counts in an unexpected way. */
   readonly limits: readonly [string, ...string[]];
 }
 
@@ -160,7 +188,7 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly name: string;
   readonly kind: ProbeKind;
   readonly cost: ProbeCost;
-  /** True if the probe runs without any configuration. */
+  /** Whether the probe runs without any configuration. */
   readonly enabledByDefault: boolean;
   /** One sentence that says what the probe observes and when to enable it. */
   readonly summary: string;
@@ -172,7 +200,7 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly options: O;
   /** Hooks of a BPF probe. */
   readonly hooks?: HookTable;
-  /** Rule that keeps one owner from filling a map, for each map that is not declared in src/bpf/common. */
+  /** For each map that is not declared in src/bpf/common, the rule that prevents one owner from filling the map. */
   readonly maps?: Readonly<Record<string, MapRule>>;
   readonly requires: Requirements;
   readonly measured: Measured;
@@ -180,8 +208,9 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly panels?: readonly ProbePanel<NoInfer<M>, NoInfer<E>>[];
   readonly alerts?: readonly ProbeAlert<NoInfer<M>>[];
   /**
+   * Opens the probe.
    * @throws {Unsupported} if this machine lacks something that the probe needs; the agent does not retry
-   * @throws any other error; the agent retries with increasing delays
+   * @throws any other error if opening fails; the agent retries with increasing delays
    */
   open(
     scope: ProbeScope<E>,
@@ -190,7 +219,7 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   ): Promise<RunningProbe<NoInfer<M>>>;
 }
 
-/** A probe with its types erased, for the supervisor and the list of probes. */
+/** A probe without its type parameters, for the supervisor and the list of probes. */
 // biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant and not used here
 export type AnyProbe = ProbeDefinition<any, any, any>;
 

@@ -8,7 +8,7 @@ import { OwnerSlots, SLOTS } from './owners.ts';
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
 const [CART, MADE, NOBODYS] = [11, 12, 13].map(asNetnsId) as [NetnsId, NetnsId, NetnsId];
 
-/** A fake BPF map. Its keys are two u64 or one u32, and its values are u64. */
+/** A fake BPF map. A key consists of two u64 values or one u32 value, and a value is a u64. */
 class FakeMap {
   readonly entries = new Map<string, bigint[]>();
   readonly #key: (key: Uint8Array) => string = (key) => Buffer.from(key).toString('hex');
@@ -140,9 +140,7 @@ it('continue where an earlier run ended', () => {
   expect(shown()).toEqual({ [`${CART} 5`]: 3, [`${UNLISTED} 5`]: 4 });
 });
 
-/**
- * Returns everything that was counted: the sum of the rows, of waiting counts, and of counts whose rows were removed.
- */
+/** Returns the sum of all counts: those in rows, those that wait for a row, and those whose rows were removed. */
 function everything(): number {
   const inRows = counts.rows().filter(({ netns }) => netns === UNLISTED || owned.has(netns));
   const { departed: left, waiting } = counts.notShown();
@@ -157,7 +155,7 @@ it('counts that leave the page are in one sum, those of a living namespace and t
   expect(counts.notShown().departed).toBe(0);
   expect(everything()).toBe(10);
   expect(counts.notShown()).toEqual({ departed: 0, waiting: 3 });
-  // The Pod's namespace still exists and continues to count.
+  // The namespace of the departed Pod still exists, and its packets are still counted.
   departed.add(CART);
   expect(shown()).toEqual({ [`${MADE} 5`]: 2, [`${NOBODYS} 5`]: 3 });
   count(CART, 9);

@@ -1,29 +1,35 @@
 import type { BpfObject } from 'bpf-napi';
 import { type CommonLayout, countKey, countValue, MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import { addCounters, type Counter, subtractCounters } from '#core/counter.ts';
 import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
 import { type Owners, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { bytesOf, NAMESPACES_MAX } from './room.ts';
+import { NAMESPACES_MAX } from './room.ts';
 import type { NotShown, Uncounted } from './status.ts';
 import { hasRest, readMisses, sweepMap, type Tally } from './tally.ts';
 
 /** Map that src/bpf/common/counts.bpf.h adds to an object. */
 export const COUNTS: CommonLayout['map'] = 'counts';
 const REST: CommonLayout['map'] = 'count_rest';
-/** Number of rows in the map, enough for four reasons in each namespace. */
+/** Number of rows in the map. It is sufficient for four reasons in each namespace. */
 export const COUNTS_MAX = 4 * NAMESPACES_MAX;
 
-/** Number of entries of `count_rest` per slot. They sum the counts for which the slot has no free row. */
+/**
+ * Number of entries of `count_rest` per slot. These entries contain the sums of counts for which the slot has no free
+ * row.
+ */
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
-/** Number that stands for all reasons that are not counted separately. Metrics call it {@link OTHER_REASONS}. */
+/**
+ * Reason number that stands for all reasons that are not counted separately. Metrics show it as {@link OTHER_REASONS}.
+ */
 export const ANY_REASON = 0xffff_ffff;
 export const OTHER_REASONS = 'other';
 
 export interface CountRow {
   /** Namespace, or {@link UNLISTED} for the sum of all unowned namespaces. */
   readonly netns: NetnsId;
-  /** Number that the program uses for the reason, or {@link ANY_REASON}. */
+  /** Number that the BPF program uses for the reason, or {@link ANY_REASON}. */
   readonly reason: number;
   readonly side: number;
   readonly count: Counter;
@@ -33,7 +39,7 @@ export interface CountRow {
 /** Returns the reason and side of an entry of `count_rest`. @param rest index of the entry within its slot */
 export type RestKey = (rest: number) => Pick<CountRow, 'reason' | 'side'>;
 
-/** Counts of the probe's earlier runs. */
+/** Counts from earlier runs of the probe. */
 interface Totals {
   readonly rows: readonly CountRow[];
   readonly uncounted: Uncounted;
@@ -41,11 +47,11 @@ interface Totals {
   readonly told: Map<string, CountRow>;
   /** Sums of the counts of unowned namespaces, by reason and side. */
   readonly unlisted: Map<string, CountRow>;
-  /** Sum of the counts of owners whose rows have been removed from the page. */
+  /** Total of the counts of owners that are no longer on the page. */
   readonly departed: Counter;
 }
 
-/** How a row is reported. A `waiting` row is not reported yet because its owner is still being searched for. */
+/** How a row is reported. A `waiting` row is not reported yet, because its owner may still be found. */
 type Fate = 'shown' | 'unlisted' | 'departed' | 'waiting';
 
 export const COUNTED = defineRetained<Totals>(() => ({
@@ -57,8 +63,8 @@ export const COUNTED = defineRetained<Totals>(() => ({
 }));
 
 /**
- * Counts of a BPF probe, which continue from one run to the next. The counts of a namespace are reported for its
- * owner. Counts that were reported as unowned stay unowned, even if the owner is found later.
+ * Counts of a BPF probe, which continue across runs of the probe. The counts of a namespace are attributed to its
+ * owner. Counts that were reported as unowned remain unowned, even if the owner is found later.
  */
 export class Counts implements Tally {
   readonly map = COUNTS;
@@ -95,7 +101,7 @@ export class Counts implements Tally {
   }
 
   uncounted(): Uncounted {
-    // The program sees everything that it counts, so `untracked` does not apply.
+    // The program can count everything that it observes, so `untracked` does not apply.
     const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value.uncounted);
     return { map_full, no_netns };
   }
@@ -107,7 +113,7 @@ export class Counts implements Tally {
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
     const isGone = (id: NetnsId) => id !== UNLISTED && isDead(id);
     const { told } = this.#earlier.value;
-    // Sums in `count_rest` stay until their slot is freed.
+    // The sums in `count_rest` are kept until their slot is freed.
     const rests = new Set(this.#rest().map(keyOf));
     const isSwept = (row: CountRow) => isGone(row.netns) && !rests.has(keyOf(row));
     const kept: CountRow[] = [];
@@ -143,7 +149,7 @@ export class Counts implements Tally {
     this.#earlier.value = { ...this.#earlier.value, rows: this.#all(), uncounted: this.uncounted() };
   }
 
-  /** Returns the counts of all namespaces, including earlier runs. */
+  /** Returns the counts of all namespaces, including those from earlier runs. */
   #all(): CountRow[] {
     const { count, view, keyAt, valueAt } = this.#object.map(COUNTS).dump();
     const rows = Array.from({ length: count }, (_, index) => ({
@@ -166,7 +172,7 @@ export class Counts implements Tally {
   }
 
   /**
-   * Returns the sums of `count_rest`. The sums of an owner are returned under the owner's namespace.
+   * Returns the sums in `count_rest`. The sums of an owner are returned under the owner's namespace.
    * @param only slot to read; undefined for all slots
    */
   #rest(only?: number): CountRow[] {
@@ -191,7 +197,7 @@ export class Counts implements Tally {
     return rows;
   }
 
-  /** Adds the growth of the row since the last call to `unlisted` or `departed`. */
+  /** Adds the increase of a row since the last call for this row to `unlisted` or `departed`. */
   #tell(row: CountRow, as: 'unlisted' | 'departed'): void {
     const { value } = this.#earlier;
     const more = { ...minus(row, value.told.get(keyOf(row))), netns: UNLISTED };

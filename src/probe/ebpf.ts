@@ -28,7 +28,7 @@ const RING: CommonMap = 'events';
 const LEDGER: CommonMap = 'event_ledgers';
 const BUCKETS: CommonMap = 'event_buckets';
 
-/** One owner may fill at most 1/RING_SHARES of the ring while the reader is behind. */
+/** Each owner may fill at most 1/RING_SHARES of the ring while the reader is behind. */
 const RING_SHARES = 4;
 
 /**
@@ -43,17 +43,26 @@ const NANOSECONDS = 1e-9;
 export interface EbpfOptions<L extends ObjectLayout> {
   readonly hooks: HookTable<L['program']>;
   readonly constants?: ObjectSpec<L>['constants'];
-  /** Overrides of sizes in the object file: the number of entries of a map, or the bytes of the ring. */
+  /** Sizes that override those in the object file: number of entries of a map, or bytes of the ring. */
   readonly sizes?: ObjectSpec<L>['sizes'];
-  /** Map with counts by namespace. Its rows are divided among the owners. An object has at most one such map. */
+  readonly onDemand?: ObjectSpec<L>['onDemand'];
+  /** Maps of another object that the programs use instead of their own. */
+  readonly shared?: ObjectSpec<L>['shared'];
+  /** Map with counts by namespace, whose rows are divided among the owners. An object has at most one such map. */
   readonly room?: RoomOptions<L['map']>;
-  /** BPF helpers that all programs need, without the `bpf_` prefix. */
+  /** BPF helpers that all programs of the object need, without the `bpf_` prefix. */
   readonly helpers?: readonly string[];
   /** Set if the probe can report events; otherwise the object has no ring. */
   readonly events?: {
     /** Maximum size of a record in bytes. */
     readonly recordBytesMax: number;
     /**
+     * Set if the records are no events, but reports that the probe needs even if its events are disabled: their maximum
+     * number per second for one owner. The ledger of the probe does not contain them.
+     */
+    readonly reportRate?: number;
+    /**
+     * Handles a record.
      * @param wallNs converts a kernel time in the record to nanoseconds since the epoch
      */
     onRecord(view: DataView, at: number, wallNs: (kernelTime: Counter) => bigint): void;
@@ -66,18 +75,18 @@ export interface CountsOptions<L extends ObjectLayout> extends Omit<EbpfOptions<
 
 interface RoomOptions<Name extends string = string> {
   readonly map: Name;
-  /** Number of rows to divide among the owners if the map allocates rows on demand. */
+  /** If the map allocates rows on demand, the number of rows to divide among the owners. */
   readonly rows: number;
-  /** Total number of rows if the map is preallocated. */
+  /** If the map is preallocated, its total number of rows. */
   readonly preallocated: number;
-  /** Number of additional rows, which hold the counts of slots that have used up their own rows. */
+  /** Number of additional rows per slot. They hold the counts for which the slot has no free row. */
   readonly rests: number;
 }
 
 /** Number of program runs that the kernel skipped, by program. */
 const MISSED = defineRetained<Readonly<Record<string, bigint>>>(() => ({}));
 
-/** Counts of a probe's earlier runs. */
+/** Counts from earlier runs of a probe. */
 interface Earlier {
   readonly ledger: Retained<KernelLedger>;
   readonly missed: Retained<Readonly<Record<string, bigint>>>;
@@ -86,30 +95,36 @@ interface Earlier {
 interface InstanceOptions<T extends Tally> {
   readonly proc: string;
   readonly tally: T;
-  /** True if the object counts events. */
+  /** Whether the object counts events. */
   readonly hasLedger?: boolean;
-  /** Counts of earlier runs; undefined if the object is opened only once. */
+  /** Counts from earlier runs; undefined if the object is opened only once. */
   readonly earlier?: Earlier;
   readonly podFilter?: MapPodFilter | undefined;
   readonly room?: Room | undefined;
+  readonly spec?: Pick<ObjectSpec, 'constants' | 'without'>;
 }
 
-/** Kernel: include/uapi/linux/bpf.h, BPF_F_NO_PREALLOC. */
+/** BPF_F_NO_PREALLOC in include/uapi/linux/bpf.h. */
 const NO_PREALLOC = 1;
 
 function nothingEarlier(): Earlier {
   return { ledger: { value: EVENT_LEDGER.initial() }, missed: { value: MISSED.initial() } };
 }
 
-/** A loaded and attached object. Provides the status that every eBPF probe reports. */
+/** An object whose programs are loaded and attached. Provides the status that every eBPF probe reports. */
 export class EbpfInstance<T extends Tally = Tally> {
   readonly object: BpfObject;
   readonly tally: T;
+  /** Values of the object's constants, and its maps that were not created. */
+  readonly constants: NonNullable<ObjectSpec['constants']>;
+  readonly without: readonly string[];
   readonly #proc: string;
   readonly #programs: readonly string[];
   readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
+  /** Reads the records that are in the ring. */
+  drain: () => void = () => undefined;
   readonly #podFilter: MapPodFilter | undefined;
   readonly #room: Room | undefined;
   /** Memory in bytes of preallocated maps, by file descriptor. */
@@ -117,8 +132,10 @@ export class EbpfInstance<T extends Tally = Tally> {
 
   constructor(
     { object, programs, statuses }: OpenHooks,
-    { proc, tally, hasLedger = false, earlier = nothingEarlier(), podFilter, room }: InstanceOptions<T>,
+    { proc, tally, hasLedger = false, earlier = nothingEarlier(), podFilter, room, spec = {} }: InstanceOptions<T>,
   ) {
+    this.constants = spec.constants ?? {};
+    this.without = spec.without ?? [];
     this.#proc = proc;
     this.object = object;
     this.tally = tally;
@@ -130,7 +147,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     this.#room = room;
   }
 
-  /** Removes the rows of dead namespaces to free space for new ones. */
+  /** Removes the rows of dead namespaces to make room for new ones. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     const sweep = () => this.tally.sweep(isDead);
     if (this.#room === undefined) sweep();
@@ -153,7 +170,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   #health(): ReaderHealth {
     const hooks = this.#hooks.flatMap((status) => status.hooks);
     return {
-      // With several hooks, only their kinds are named because `programs` lists each hook.
+      // If there are several hooks, only their kinds are listed, because `programs` lists each hook.
       reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
       degraded: [
         ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
@@ -199,8 +216,12 @@ export class EbpfInstance<T extends Tally = Tally> {
   }
 
   ledger(): KernelLedger {
-    const { produced, limited, lost } = this.#earlier.ledger.value;
-    if (!this.#hasLedger) return { produced, limited, lost };
+    const earlier = this.#earlier.ledger.value;
+    return this.#hasLedger ? this.addLedger(earlier) : earlier;
+  }
+
+  /** Adds the counts of the records of this run. */
+  addLedger({ produced, limited, lost }: KernelLedger): KernelLedger {
     const now = sumPerCpu(this.object, LEDGER, eventLedger);
     return {
       produced: produced + BigInt(now.produced),
@@ -209,7 +230,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     };
   }
 
-  /** Stores the counts for the next run. Must be called once, after the programs were detached. */
+  /** Stores the counts for the next run. Must be called once, after the programs have been detached. */
   remember(): void {
     const missed = Object.fromEntries(this.programs().map((program) => [program.name, program.missed]));
     this.#earlier.ledger.value = this.ledger();
@@ -218,7 +239,7 @@ export class EbpfInstance<T extends Tally = Tally> {
 }
 
 /**
- * Opens a probe that uses the counts of common/counts.bpf.h.
+ * Opens a probe that counts with common/counts.bpf.h.
  * @throws {Unsupported}
  */
 export function openEbpf<L extends ObjectLayout>(
@@ -233,8 +254,8 @@ export function openEbpf<L extends ObjectLayout>(
 }
 
 /**
- * Loads and attaches the hooks of a probe, passes the records of its ring to `onRecord`, and stores its counts when
- * the scope closes.
+ * Loads and attaches the hooks of a probe, and passes the records of its ring to `onRecord`. Stores the counts when the
+ * scope closes.
  * @param tallyOf creates the reader of the object's counts
  * @throws {Unsupported}
  */
@@ -246,11 +267,13 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   tallyOf: (object: BpfObject) => T,
 ): Promise<EbpfInstance<T>> {
   const { bpf, netns } = sources;
-  const hasEvents = settings.events && options.events !== undefined;
+  const areReports = options.events?.reportRate !== undefined;
+  const hasEvents = options.events !== undefined && (settings.events || areReports);
   bpf.check();
   const shares =
     options.room && scope.owners.shares(bpf.allocatesOnDemand() ? options.room.rows : options.room.preallocated);
-  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, shares));
+  const spec = specOf(options, settings, hasEvents, shares);
+  const open = await openHooks(bpf, options.hooks, spec);
   const object = scope.own(open.object);
   const tally = tallyOf(object);
   scope.own(new OwnersMap(object, scope.owners, tally));
@@ -265,19 +288,24 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
       : new Room(object, options.room.map, shares, scope.owners);
   const instance = new EbpfInstance(open, {
     proc: scope.paths.proc,
-    hasLedger: hasEvents,
+    hasLedger: hasEvents && !areReports,
     earlier,
     tally,
     podFilter,
     room,
+    spec,
   });
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
+  const drain = () => {
+    while (ring !== undefined && ring.drain() > 0);
+  };
+  instance.drain = drain;
   scope.own(netns.onSweep((isDead) => instance.sweep(isDead)));
   scope.own({
     [Symbol.dispose]: () => {
       object.detach();
-      while (ring !== undefined && ring.drain() > 0);
+      drain();
       instance.remember();
       tally.remember();
     },
@@ -286,11 +314,11 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
 }
 
 /**
- * Returns the spec of an object. If events or the pod filter are disabled, the verifier removes their code and their
- * maps are not created.
+ * Returns the spec of an object. If events or the pod filter are disabled, the verifier removes the code for them, and
+ * their maps are not created.
  */
 function specOf<L extends ObjectLayout>(
-  { hooks, constants, sizes = {}, helpers = [], events, room }: EbpfOptions<L>,
+  { hooks, constants, sizes = {}, onDemand = {}, shared = {}, helpers = [], events, room }: EbpfOptions<L>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
   shares: Shares | undefined,
@@ -304,7 +332,9 @@ function specOf<L extends ObjectLayout>(
     file: hooks.file,
     helpers,
     sizes: { ...sizes, ...(room === undefined ? {} : { [room.map]: room.preallocated }) },
+    shared,
     onDemand: {
+      ...onDemand,
       [OWNERS]: LISTED_MAX,
       ...(room === undefined ? {} : { [room.map]: room.rows + room.rests * SLOTS }),
       ...(isFiltered ? { [FILTERED]: LISTED_MAX + FILTERED_UNLISTED_MAX } : {}),
@@ -316,7 +346,7 @@ function specOf<L extends ObjectLayout>(
   if (!hasEvents) return { ...spec, without: [...spec.without, RING, BUCKETS, LEDGER] };
   const forEvents: CommonConstants = {
     events_enabled: true,
-    event_rate: settings.limit,
+    event_rate: events.reportRate ?? settings.limit,
     jiffies_per_second: jiffiesPerSecond(),
     ring_share: Math.floor((sizes[RING as L['map']] ?? MAX_ENTRIES.events) / RING_SHARES),
   };
@@ -334,8 +364,8 @@ function openRing(
     intervalMs: DRAIN_EVERY_MS,
     bufferBytes: DRAIN_BYTES,
     onBatch: ({ view, forEach }) => {
-      // Read once per batch, so a clock change takes effect with the next batch and the events of one batch stay in
-      // order.
+      // The offset is read once per batch, so the events of a batch remain in order even if the clock changes. The next
+      // batch uses the new offset.
       const offset = clockOffset();
       forEach((at) => onRecord(view, at, (kernelTime) => BigInt(kernelTime) + offset));
     },

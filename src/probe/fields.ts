@@ -1,6 +1,6 @@
 import type { MetricSet } from './metric.ts';
 
-/** One entry of a probe's `fields`: a metric, and optionally the values to show for some of its labels. */
+/** One entry of a probe's `fields`: a metric and, optionally, the values to show for some of its labels. */
 export interface Field {
   readonly metric: string;
   readonly only: Readonly<Record<string, readonly string[]>>;
@@ -10,7 +10,7 @@ const FIELD = /^(\w+)(?:\{(.*)\})?$/;
 const MATCHER = /^\s*(\w+)(=~?)"([^"\\]*)"\s*$/;
 
 /**
- * Parses an entry, which uses a subset of PromQL: `netsonde_udp_no_port_total`,
+ * Parses an entry in a subset of PromQL, such as `netsonde_udp_no_port_total` or
  * `netsonde_tcp_connections{state=~"established|time_wait"}`.
  * @returns undefined if the syntax is wrong
  */
@@ -27,13 +27,11 @@ export function parseField(text: string): Field | undefined {
   return { metric, only };
 }
 
-/** Decides which series of a probe are shown if its configuration lists `fields`. */
+/** Selects the series of a probe that are shown if its configuration contains `fields`. */
 export class FieldChoice {
   readonly #fields = new Map<string, Field[]>();
 
-  /**
-   * @param entries `fields` of the configuration, already validated
-   */
+  /** @param entries value of `fields` in the configuration, already validated */
   constructor(metrics: MetricSet, entries: readonly string[]) {
     const keys = new Map(Object.entries(metrics).map(([key, { name }]) => [name, key]));
     for (const entry of entries) {
@@ -44,9 +42,7 @@ export class FieldChoice {
     }
   }
 
-  /**
-   * @param key the metric's key in its set
-   */
+  /** Whether any series of the metric are shown. @param key key of the metric in its set */
   has(key: string): boolean {
     return this.#fields.has(key);
   }

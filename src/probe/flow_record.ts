@@ -6,26 +6,26 @@ import { formatTimeNs } from '#core/kernel_time.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { RecordBody, RecordOffer } from './records.ts';
 
-/** Record offer of a probe that observes how connections end. */
+/** Kind of records that probes for ended connections produce. */
 export const FLOW_RECORDS: RecordOffer = {
   kind: 'flow',
-  help: 'A record is a TCP connection that has ended, as one of its ends saw it. The connection failed if it was never established, timed out, or was reset by the peer. `slow` applies to the time until an attempt to connect failed. Failed ones are sent by default.',
+  help: 'A record describes a TCP connection that has ended, as seen by one of its ends. A connection is considered failed if it was never established, timed out, or was reset by the peer. `slow` is compared with the time that a failed attempt took. Records of failed connections are sent by default. With `slow` or `sample`, records also contain the time at which the connection was established; storing it takes 0.4 µs per connection.',
   failedByDefault: true,
 };
 
-/** An ended connection, as seen by one of its two ends. */
+/** An ended connection from the perspective of one of its ends. */
 export interface EndedConnection {
-  /** Time at which the connection ended, in nanoseconds since the epoch. */
+  /** When the connection ended, in nanoseconds since the epoch. */
   readonly timeNs: bigint;
   readonly netns: NetnsId;
   readonly role: FlowRole;
   /** Local address in the format of `formatIp`. */
   readonly local: string;
-  /** Local port; 0 if the kernel found no free port. */
+  /** Local port; 0 if the kernel could not find a free port. */
   readonly localPort: number;
   readonly peer: string;
   readonly peerPort: number;
-  /** Name of the state before the connection ended, as returned by `tcpStateName`. */
+  /** Name of the state just before the connection ended, as returned by `tcpStateName`. */
   readonly state: string;
   /** How an established connection ended, or why it was never established. */
   readonly outcome: { readonly end: FlowEnd } | { readonly cause: FlowFailure };
@@ -42,16 +42,16 @@ export interface EndedConnection {
   readonly busySeconds: number;
   readonly receiverLimitedSeconds: number;
   readonly sendBufferLimitedSeconds: number;
-  /** Time at which the connection was established, in nanoseconds since the epoch; null if unknown. */
+  /** When the connection was established, in nanoseconds since the epoch; null if unknown. */
   readonly startedNs: bigint | null;
 }
 
-/** Ends that count as failures. Must match `consumers_of` in `src/bpf/probes/tcp_ends.bpf.c`. */
+/** Ends that count as failures. Must match `consumers_of` in `src/bpf/probes/tcp_ends.bpf.h`. */
 const FAILED_ENDS: readonly FlowEnd[] = ['reset_by_peer', 'timeout', 'other'];
 
 const MS_PER_SECOND = 1_000;
 
-/** Returns the record of an ended connection, to be passed to `scope.record`. */
+/** Returns the record of an ended connection, for `scope.record`. */
 export function flowRecord(ended: EndedConnection): RecordBody {
   const { timeNs, netns, connectSeconds } = ended;
   const fields = fieldsOf(ended);

@@ -1,22 +1,33 @@
 import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, ownerSlot } from '#bpf/generated/common.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type Owners, SLOTS } from './owners.ts';
-import { bytesOf, describeFull, readSlots, roomOf } from './room.ts';
+import { describeFull, readSlots, roomOf } from './room.ts';
 
 const ROWS: CommonLayout['map'] = 'flow_rows';
 const TAKEN: CommonLayout['map'] = 'flow_taken';
 const ALLOWED: CommonLayout['map'] = 'flow_allowed';
 
 /**
- * Fraction of the rows that is divided among owners with a slot. The two slots of other namespaces each get half of the
- * remaining rows.
+ * Fraction of the rows that is divided among owners with a slot. The remaining rows are divided equally between the two
+ * slots of other namespaces.
  */
 const OWNERS_SHARE = 3 / 4;
-/** The node may use as many rows as this number of Pods, because hostNetwork Pods use the node's namespace. */
+/** Number of Pods whose rows the node may use together, because hostNetwork Pods use the node's namespace. */
 const NODE_PODS = 4;
-/** Minimum number of owners to divide the rows among. */
+/** Minimum number of owners among which the rows are divided. */
 const OWNERS_MIN = 16;
+
+/**
+ * Returns the maximum number of rows of one Pod.
+ * @param listed number of owners with a slot, including the node
+ */
+export function rowsEach(rows: number, listed: number): number {
+  // The number is rounded up to a power of two, so that a new Pod rarely changes the limits of all Pods.
+  const owners = 2 ** Math.ceil(Math.log2(Math.max(OWNERS_MIN, listed + NODE_PODS)));
+  return Math.max(1, Math.floor((rows * OWNERS_SHARE) / owners));
+}
 
 /** Divides the rows of `flow_rows` among the owners of namespaces (ADR 25). */
 export class FlowRoom implements Disposable {
@@ -28,9 +39,9 @@ export class FlowRoom implements Disposable {
   readonly #node: NetnsId | undefined;
   readonly #listed = new Set<number>();
   readonly #written = new Uint32Array(SLOTS);
-  /** Number of rows that each slot holds. */
+  /** Number of rows that each slot currently holds. */
   #held: Uint32Array = new Uint32Array(SLOTS);
-  /** Number of rows that each slot had ever taken at the last call of `allow`. */
+  /** Total number of rows that each slot had taken by the last call of `allow`. */
   #takenBefore: Uint32Array = new Uint32Array(SLOTS);
 
   /**
@@ -48,7 +59,7 @@ export class FlowRoom implements Disposable {
       listed: (_, slot) => {
         if (this.#listed.has(slot)) return;
         this.#listed.add(slot);
-        // An earlier owner of the slot may have used up its allowance.
+        // The previous owner of the slot may have used up its rows.
         this.#held[slot] = 0;
         this.#takenBefore[slot] = this.#takenBy(slot);
         this.#write(slot, this.#takenBefore[slot] as number);
@@ -58,7 +69,7 @@ export class FlowRoom implements Disposable {
     });
   }
 
-  /** Owners without rows left, for the operator. */
+  /** Describes for operators which owners have no free rows. */
   get degraded(): string[] {
     const full = [...this.#held.keys()].filter(
       (slot) => (this.#held[slot] as number) > 0 && (this.#held[slot] as number) >= this.#limitOf(slot),
@@ -71,20 +82,23 @@ export class FlowRoom implements Disposable {
     );
   }
 
-  /** Returns whether the owner of a namespace has few rows left. */
+  /** Returns whether the owner of a namespace has only few free rows. */
   isCrowded(id: NetnsId): boolean {
     const slot = roomOf(this.#owners, id);
     return (this.#held[slot] as number) > this.#limitOf(slot) * OWNERS_SHARE;
   }
 
-  /** Returns the number of rows that each slot has ever taken. Must be called before the rows themselves are read. */
+  /**
+   * Returns the total number of rows that each slot has taken so far. Must be called before the rows themselves are
+   * read.
+   */
   taken(): Uint32Array {
     return readSlots(this.#taken);
   }
 
   /**
-   * Allows the slots to take new rows.
-   * @param taken rows taken by each slot, read before `held`. Rows taken in between count twice until the next call.
+   * Updates the number of rows that each slot may take.
+   * @param taken rows taken by each slot, read before `held`; rows taken in between count twice until the next call
    * @param held rows that the namespaces of each slot hold
    */
   allow(taken: Uint32Array, held: Uint32Array): void {
@@ -108,9 +122,7 @@ export class FlowRoom implements Disposable {
 
   /** Maximum number of rows of one Pod. */
   get each(): number {
-    // Rounded up to a power of two, so that a new Pod rarely changes the limits of all Pods.
-    const owners = 2 ** Math.ceil(Math.log2(Math.max(OWNERS_MIN, this.#listed.size + NODE_PODS)));
-    return Math.max(1, Math.floor((this.#rows * OWNERS_SHARE) / owners));
+    return rowsEach(this.#rows, this.#listed.size);
   }
 
   [Symbol.dispose](): void {

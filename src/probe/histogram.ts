@@ -13,13 +13,13 @@ import { readMisses, slotOfRest, sweepMap, type Tally } from './tally.ts';
 const NANOSECONDS = 1e-9;
 const MICROSECOND_NS = 1_000;
 
-/** Upper bounds of the buckets in seconds. The upper bound of bucket i in the kernel is 2^i microseconds. */
+/** Upper bounds of the buckets in seconds. In the kernel, the upper bound of bucket i is 2^i microseconds. */
 const BUCKETS: readonly number[] = Array.from({ length: histogram.countsCount - 1 }, (_, index) => 2 ** index / 1e6);
 
-/** Fields that all latency descriptors have in common. The configuration chooses which buckets are shown. */
+/** Properties that all latency descriptors share. The configuration determines which buckets are shown. */
 export const LATENCY = { type: 'histogram', unit: 'seconds', buckets: BUCKETS } as const;
 
-/** Returns the option that chooses which buckets are shown. Its defaults are `from` and `to`. */
+/** Returns the option that determines which buckets are shown. Its defaults are `from` and `to`. */
 export function bucketsOption(from: string, to: string) {
   return z
     .strictObject({ from: duration(from), to: duration(to) })
@@ -28,7 +28,7 @@ export function bucketsOption(from: string, to: string) {
     .describe('Range of the histogram buckets, whose bounds double from 1us to 16s.');
 }
 
-/** Returns the buckets of a range, including the buckets that contain its two limits. */
+/** Returns the buckets in a range, including those that contain its two limits. */
 export function shownBuckets({ from, to }: { readonly from: number; readonly to: number }): BucketRange {
   const lastOfAll = BUCKETS.length - 1;
   const bucketOf = (nanoseconds: number) => Math.ceil(Math.log2(nanoseconds / MICROSECOND_NS));
@@ -38,7 +38,7 @@ export function shownBuckets({ from, to }: { readonly from: number; readonly to:
   };
 }
 
-/** A struct histogram, summed over the CPUs. */
+/** Values of a struct histogram, summed over the CPUs. */
 export interface Histogram {
   readonly counts: readonly Counter[];
   /** Sum of the durations in nanoseconds; 0 for an empty histogram. */
@@ -56,7 +56,7 @@ export function addHistograms(a: Histogram, b: Histogram): Histogram {
 }
 
 function decodeHistogram(view: DataView, at: number): Histogram {
-  // Saves time on machines with many CPUs, most of which have counted nothing.
+  // This saves time on machines with many CPUs, most of which have counted nothing.
   if (histogram.sum(view, at) === 0) return EMPTY;
   return {
     counts: Array.from({ length: histogram.countsCount }, (_, index) => histogram.counts(view, at, index)),
@@ -78,8 +78,8 @@ export interface HistogramMap<Key, Name extends string = string> {
   readonly name: Name;
   decodeKey(view: DataView, at: number): Key;
   /**
-   * True if the key starts with a namespace cookie. Such a row is removed when the namespace dies; other rows belong
-   * to the node.
+   * Whether the key starts with a namespace cookie. If so, the row is removed when the namespace dies. Otherwise, it
+   * belongs to the node.
    */
   readonly isByNetns: boolean;
 }
@@ -117,15 +117,15 @@ function sumOf(before: readonly Histogram[] | undefined, now: readonly Histogram
 }
 
 interface Totals {
-  /** Histograms by key; a key is the bytes of the map's key as a string with one character per byte. */
+  /** Histograms by key. The key is that of the map, with its bytes converted to the characters of a string. */
   readonly rows: ReadonlyMap<string, readonly Histogram[]>;
   readonly uncounted: Uncounted;
 }
 
-/** Counts of the probe's earlier runs. */
+/** Counts from earlier runs of the probe. */
 export const HISTOGRAMS = defineRetained<Totals>(() => ({ rows: new Map(), uncounted: {} }));
 
-/** Histograms of a BPF probe, which continue from one run to the next. */
+/** Histograms of a BPF probe, which continue across runs of the probe. */
 export class Histograms<Key> implements Tally {
   readonly #object: BpfObject;
   readonly #map: HistogramMap<Key>;
@@ -161,7 +161,7 @@ export class Histograms<Key> implements Tally {
     const map = this.#object.map(this.#map.name);
     const { rows, uncounted } = this.#earlier.value;
     const kept = new Map<string, readonly Histogram[]>();
-    /** Keeps a row. A dead namespace that never had an owner is added to the unlisted row. */
+    /** Keeps the counts of a row. For a dead namespace that never had an owner, they are added to the unlisted row. */
     const keep = (bytes: string, histograms: () => readonly Histogram[]) => {
       const id = netnsOf(bytes);
       const isGone = id !== UNLISTED && isDead(id);
@@ -210,8 +210,8 @@ export class Histograms<Key> implements Tally {
   }
 
   /**
-   * Returns the key under which a row is shown; undefined if the owner is gone. A row with the counts of a slot without
-   * free rows is shown under the namespace of the slot's owner.
+   * Returns the key under which a row is shown; undefined if the owner no longer exists. A row with the counts for
+   * which a slot had no free row is shown under the namespace of the slot's owner.
    */
   #shownKey(bytes: string): string | undefined {
     const slot = this.#map.isByNetns ? slotOfRest(netnsOf(bytes)) : undefined;
@@ -220,7 +220,7 @@ export class Histograms<Key> implements Tally {
     return id === undefined ? undefined : ofNetns(bytes, id);
   }
 
-  /** Decodes a value. A per-CPU map has one copy per CPU, which are summed. */
+  /** Decodes a value. The value of a per-CPU map contains a copy for each CPU; the copies are summed. */
   #value(view: DataView, at: number, bytes: number): Histogram[] {
     const stride = this.#each * histogram.SIZE;
     return Array.from({ length: this.#each }, (_, nth) => {

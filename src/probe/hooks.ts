@@ -1,6 +1,6 @@
 /**
- * Attaches BPF programs. Each point that a probe observes has a list of hook choices, which are tried in order of
- * preference.
+ * Attaches BPF programs. For each point that a probe observes, there is a list of alternative hooks, which are tried in
+ * order of preference.
  */
 
 import { BpfError, type BpfObject } from 'bpf-napi';
@@ -10,54 +10,56 @@ import { asUnsupported, type BpfSource, type ObjectSpec } from '#sources/bpf/sou
 
 export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe' | typeof CGROUP_SKB;
 
-/** Kind of the programs that see the packets of sockets. They are attached to the root cgroup. */
+/** Kind of programs that process the packets of sockets. They are attached to the root cgroup. */
 export const CGROUP_SKB = 'cgroup_skb';
 
-/** A place in the kernel and the program to attach there. */
+/** A location in the kernel, and the program to attach to it. */
 export interface Hook<P extends string = string> {
   readonly kind: HookKind;
-  /** Name of the tracepoint or function, or the direction of the packets. */
+  /** Name of the tracepoint or function, or direction of the packets. */
   readonly target: string;
-  /** Number of arguments that the program reads. The tracepoint or function must have at least as many. */
+  /** Number of arguments that the program reads. The tracepoint or function must have at least this many. */
   readonly arguments: number;
   readonly program: P;
   /** Kernel module that may contain the function. */
   readonly module?: string;
 }
 
-/** Hooks that together observe one point completely or almost completely. */
+/** Hooks that together observe a point completely or almost completely. */
 export interface HookChoice<P extends string = string> {
   readonly hooks: readonly Hook<P>[];
   /** Description of what this choice does not observe. */
   readonly lacks?: string;
 }
 
-/** One thing that a probe observes. */
+/** Something that a probe observes in the kernel, by means of one of several choices of hooks. */
 export interface HookPoint<P extends string = string> {
   /** Name of the point for operators. */
   readonly what: string;
-  /** True if the probe is only degraded, and not unsupported, without this point. */
+  /** Whether the probe is only degraded, rather than unsupported, without this point. */
   readonly optional?: boolean;
-  /** Reason why no other hooks help, as text for operators whose kernel supports none of the choices. */
+  /** Explanation for operators whose kernel supports none of the choices: why there is no alternative. */
   readonly why?: string;
   /** Choices of hooks in order of preference. */
   readonly choices: readonly HookChoice<P>[];
 }
 
-/** Points that a probe observes. All of its programs `P` are in one object file. */
+/** Points that a probe observes. All programs are in one object file. */
 export interface HookTable<P extends string = string> {
   readonly file: string;
   readonly points: readonly HookPoint<P>[];
-  /** Programs that user space runs. They are loaded with all other programs but are not attached. */
+  /** Programs that are run from user space. They are loaded together with all other programs, but not attached. */
   readonly calls?: readonly P[];
+  /** Programs that the probe attaches later, when needed. They are loaded together with all other programs. */
+  readonly later?: readonly P[];
 }
 
 /** Attachment status of a point. */
 export interface HookStatus {
   readonly what: string;
-  /** Attached hooks, for example `tp_btf/kfree_skb`; empty if there are none. */
+  /** Attached hooks, for example `tp_btf/kfree_skb`; empty if nothing is attached. */
   readonly hooks: readonly string[];
-  /** Reason why nothing is attached, or the gaps of the attached hooks; empty if nothing is missing. */
+  /** Reason why nothing is attached, or description of what the attached hooks do not observe; otherwise empty. */
   readonly reason: string;
 }
 
@@ -89,7 +91,7 @@ function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);
   const has = parameters(bpf.btf()) ?? (hook.module === undefined ? undefined : parameters(bpf.moduleBtf(hook.module)));
-  // The kernel exposes the BTF of modules since 5.11. A kprobe needs no BTF, so attaching it shows whether the
+  // The kernel exposes the BTF of modules since 5.11. A kprobe does not need BTF, so attaching it reveals whether the
   // function exists.
   if (has === undefined && hook.kind.endsWith('probe') && hook.module !== undefined && bpf.lacksTypes(hook.module))
     return refusedKind(bpf, hook);
@@ -107,7 +109,7 @@ const EPERM = 1;
 /** Transient errors: EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE. */
 const PASSING = new Set([4, 11, 12, 23, 24]);
 
-/** A point with its current choice of hooks. */
+/** A point and the choice of hooks that is currently being tried. */
 class Candidate {
   readonly point: HookPoint;
   readonly #bpf: BpfSource;
@@ -151,9 +153,10 @@ class Candidate {
   }
 }
 
-/** Attached programs and the status of each point. */
+/** Attached programs, and the status of each point. */
 export interface OpenHooks {
   readonly object: BpfObject;
+  /** Names of the attached programs and of those that the probe attaches later. */
   readonly programs: readonly string[];
   readonly statuses: readonly HookStatus[];
 }
@@ -169,9 +172,10 @@ export class HooksMissing extends Unsupported {
 }
 
 /**
- * Loads and attaches the most preferred hooks that this kernel supports. The kernel's BTF rules out some choices; the
- * programs of the remaining choices are loaded together. A refused program fails the whole load, so each point is then
- * tried separately to find the refused programs. The caller closes the object.
+ * Loads and attaches, for each point, the most preferred hooks that this kernel supports. Choices that the kernel's BTF
+ * rules out are skipped, and the programs of the remaining choices are loaded together. If the kernel refuses one
+ * program, the whole load fails. Each point is then tried separately to find the refused programs. The caller closes
+ * the object.
  * @throws {HooksMissing} if a required point has no hook
  * @throws {Unsupported} if no choice of hooks can help
  * @throws {BpfError} for transient errors
@@ -187,10 +191,9 @@ export async function openHooks(
     const gone = candidates.find(({ point, choice }) => choice === undefined && point.optional !== true);
     if (gone !== undefined) throw new HooksMissing(statuses, gone.status);
     const running = candidates.filter(({ choice }) => choice !== undefined);
-    if (running.length === 0)
-      throw new Unsupported(statuses.map(({ what, reason }) => `${what}: ${reason}`).join('; '));
+    refuseNothing(table, running, statuses);
     const hooks = hooksOf(running);
-    const programs = hooks.map(({ program }) => program);
+    const programs = [...hooks.map(({ program }) => program), ...(table.later ?? [])];
     try {
       return {
         object: await start(bpf, { ...spec, programs: [...programs, ...(table.calls ?? [])] }, hooks),
@@ -204,13 +207,19 @@ export async function openHooks(
   }
 }
 
+/** @throws {Unsupported} if there is neither a hook nor a program that the probe attaches later */
+function refuseNothing(table: HookTable, running: readonly Candidate[], statuses: readonly HookStatus[]): void {
+  if (running.length === 0 && table.later === undefined)
+    throw new Unsupported(statuses.map(({ what, reason }) => `${what}: ${reason}`).join('; '));
+}
+
 /** Returns the chosen hooks, one for each program. */
 function hooksOf(candidates: readonly Candidate[]): Hook[] {
   const hooks = candidates.flatMap(({ choice }) => choice?.hooks ?? []);
   return [...new Map(hooks.map((each) => [each.program, each])).values()];
 }
 
-/** Loads a spec, and attaches the programs of the hooks. */
+/** Loads an object, and attaches the programs of the hooks. */
 async function start(bpf: BpfSource, spec: ObjectSpec, hooks: readonly Hook[]): Promise<BpfObject> {
   const object = await bpf.load(spec);
   try {
@@ -224,7 +233,7 @@ async function start(bpf: BpfSource, spec: ObjectSpec, hooks: readonly Hook[]): 
   }
 }
 
-/** Returns whether the kernel refused these programs for a permanent reason. In this case only other hooks can work. */
+/** Returns whether the kernel refused these programs for a permanent reason, so that only other hooks may work. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof BpfError)
     return (error.code === 'BPF_ATTACH' || error.code === 'BPF_LOAD') && !PASSING.has(error.errno);
@@ -232,7 +241,7 @@ function isRefusal(error: unknown): boolean {
 }
 
 /**
- * Tries each candidate separately and moves the refused ones to their next choice. Returns false if none was refused.
+ * Tries each candidate separately, and selects the next choice for each refused one. Returns false if none was refused.
  */
 async function refuseTried(
   bpf: BpfSource,
@@ -269,14 +278,15 @@ async function tryAlone(
 }
 
 /**
- * Remembers kinds of programs that the kernel refuses. A kernel without support for fentry responds with EPERM and an
- * empty log to every fentry and fexit program. Tracepoints that were loaded with them are not the cause because a
- * kernel with BTF supports them.
+ * Records kinds of programs that the kernel refuses. A kernel without support for fentry rejects every fentry and fexit
+ * program with EPERM and an empty log. Tracepoint programs that were loaded together with them cannot be the cause,
+ * because a kernel with BTF supports them.
  */
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
   const kinds = new Set(hooks.map(({ kind }) => kind));
-  // A cgroup may refuse a program because of another attached program, which may be detached later.
+  // Programs of these kinds are never refused as a kind. A cgroup may refuse one because of another attached program,
+  // which may be detached later.
   for (const kind of ['tp_btf', 'raw_tp', CGROUP_SKB] as const) kinds.delete(kind);
   const isOneWay = [...kinds].every((kind) => kind.startsWith('f')) || kinds.size === 1;
   if (!isOneWay || !(cause instanceof BpfError) || cause.errno !== EPERM || cause.verifier.length > 0) return;
@@ -288,7 +298,7 @@ function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   }
 }
 
-/** Finds out which hooks the points of a table can use on this kernel by attaching them briefly. */
+/** Determines which hooks the points of a table can use on this kernel. Attaches them briefly. */
 export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<readonly HookStatus[]> {
   try {
     const { object, statuses } = await openHooks(bpf, table, { file: table.file });
@@ -297,7 +307,7 @@ export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<rea
   } catch (error) {
     if (error instanceof HooksMissing) {
       if (table.points.length === 1) return error.statuses;
-      // The remaining points were not tried and may be refused as well.
+      // The other points were not tried yet, and may be refused as well.
       const statuses: HookStatus[] = [];
       for (const point of table.points) {
         statuses.push(...(await surveyHooks(bpf, { ...table, points: [{ ...point, optional: false }] })));

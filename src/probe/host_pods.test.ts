@@ -9,7 +9,7 @@ it('a Pod that shares the node’s namespace is neither a cookie nor a row witho
     expect(slotOfRest(id)).toBeUndefined();
   }
   expect(hostPodId(1)).not.toBe(hostPodId(2));
-  // In nested contexts, the kernel assigns cookies from the end of the range.
+  // In nested contexts such as interrupts, the kernel assigns namespace cookies from the end of the range.
   const others = [UNLISTED, asNetnsId(1), asNetnsId(2n ** 61n), asNetnsId(2n ** 64n - 1n), restOf(0), restOf(400)];
   expect(others.map(isHostPodId)).toEqual(others.map(() => false));
 });

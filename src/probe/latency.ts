@@ -10,12 +10,15 @@ import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, sho
 import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 import { NAMESPACES_MAX } from './room.ts';
 
-/** Size limits of a preallocated map: maximum bytes, and minimum and maximum number of rows. */
+/**
+ * Limits for a preallocated map with one row per namespace: maximum size in bytes, and minimum and maximum number of
+ * rows.
+ */
 const PREALLOCATED_BYTES = 32 * 1024 * 1024;
 const PREALLOCATED_MIN = 256;
 const PREALLOCATED_MAX = 4_096;
 
-/** Returns the number of namespaces for which a preallocated map has rows. */
+/** Returns the number of rows of a preallocated map. @param histograms number of histograms per row */
 function preallocatedRoom(histograms: number): number {
   const bytes = histograms * struct.SIZE;
   return Math.min(PREALLOCATED_MAX, Math.max(PREALLOCATED_MIN, Math.floor(PREALLOCATED_BYTES / bytes)));
@@ -23,12 +26,12 @@ function preallocatedRoom(histograms: number): number {
 
 export interface OpenLatencies<Key> {
   readonly histograms: Histograms<Key>;
-  /** Status of a running probe. The probe adds `collect`. */
+  /** Status of the running probe. The probe adds `collect`. */
   readonly running: Omit<RunningProbe<MetricSet>, 'collect'>;
 }
 
 /**
- * Opens a probe that has histograms in a BPF map. The histograms continue from the probe's earlier run.
+ * Opens a probe that stores histograms in a BPF map. The histograms continue those of the previous run.
  * @param each number of histograms per map value
  * @throws {Unsupported}
  */
@@ -52,7 +55,7 @@ export interface NetnsLatency<M extends MetricSet> {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** Returns the kinds of a struct's histograms in the order of its members. */
+/** Returns the kinds of histograms in the order of the struct's members. */
 export function inOrderOf<Part extends string, const Kinds extends Readonly<Record<Part, unknown>>>(
   { offsets }: { readonly offsets: Readonly<Record<Part, number>> },
   kinds: Kinds,
@@ -63,7 +66,7 @@ export function inOrderOf<Part extends string, const Kinds extends Readonly<Reco
 
 /**
  * Opens a probe whose metrics are histograms by namespace.
- * @param map keyed by namespace cookie; a value consists of the histograms of `kinds` in that order
+ * @param map map whose keys are namespace cookies, and whose values contain the histograms of `kinds` in that order
  * @throws {Unsupported}
  */
 export async function openNetnsLatencies<L extends ObjectLayout, M extends MetricSet>(

@@ -2,10 +2,10 @@
 
 import { BpfError, type BpfMap, type BpfObject } from 'bpf-napi';
 import type { CommonLayout } from '#bpf/generated/common.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { Owners } from './owners.ts';
-import { bytesOf } from './room.ts';
 import type { Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
@@ -16,17 +16,16 @@ export const OWNERS: CommonMap = 'owners';
 /** Map that src/bpf/common/pod_filter.bpf.h adds to every object that supports a pod filter. */
 export const FILTERED: CommonMap = 'filtered_netns';
 /**
- * Maximum number of filtered namespaces that have no owner slot. The limit leaves space for namespaces that have one.
+ * Maximum number of filtered namespaces without an owner slot. The remaining entries are reserved for namespaces that
+ * have one.
  */
 export const FILTERED_UNLISTED_MAX = 1_024;
 
-/** Tells the programs of an object which owner each namespace belongs to. */
+/** Tells the programs of an object which slot the owner of each namespace has. */
 export class OwnersMap implements Disposable {
   readonly #followed: Disposable;
 
-  /**
-   * @param tally counts of the object that continue from one run to the next, if it has any
-   */
+  /** @param tally counts of the object that continue across runs, if there are any */
   constructor(object: Pick<BpfObject, 'map'>, owners: Owners, tally?: Pick<Tally, 'freed'>) {
     const map = object.map(OWNERS);
     this.#followed = owners.follow({
@@ -34,7 +33,7 @@ export class OwnersMap implements Disposable {
         try {
           map.update(keyOf(id), bytesOf(slot));
         } catch (error) {
-          // If the map is full, the namespace is counted with the unlisted ones.
+          // If the map is full, the namespace counts as unlisted.
           if (!(error instanceof BpfError)) throw error;
         }
       },
@@ -48,7 +47,7 @@ export class OwnersMap implements Disposable {
   }
 }
 
-/** Keeps the namespaces of a probe's pod filter in the map that its programs read. */
+/** Maintains the map of namespaces that the probe's pod filter selects. Its programs read this map. */
 export class MapPodFilter implements Disposable {
   readonly #followed: FollowedPodFilter;
   readonly #owners: Owners;

@@ -12,7 +12,7 @@ export interface MibField {
   readonly table: MibTable;
   readonly field: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Converts the kernel's value to the metric's. */
+  /** Converts the value in the kernel to the value of the metric. */
   readonly convert?: (value: Counter) => Counter;
 }
 
@@ -21,8 +21,8 @@ const MILLISECOND_SECONDS = 1e-3;
 const CONVERSIONS = { milliseconds: (value: Counter) => Number(value) * MILLISECOND_SECONDS } as const;
 
 /**
- * Returns the MIB fields of the metrics; metrics from other sources are skipped. For a metric with a `family` label,
- * `mib6` has the value `ipv6`.
+ * Returns the MIB fields of the metrics. Metrics from other sources are skipped. For a metric with a label `family`,
+ * `mib6` contains the field for `ipv6`.
  */
 export function fieldsOf(metrics: MetricSet): MibField[] {
   return Object.entries(metrics).flatMap(([metric, descriptor]) =>
@@ -30,7 +30,7 @@ export function fieldsOf(metrics: MetricSet): MibField[] {
       const family = isOfIpv6(table) ? 'ipv6' : 'ipv4';
       const base = { metric, table, field, labels: 'family' in descriptor.labels ? { family } : NO_LABELS };
       if (unit !== undefined) return { ...base, convert: CONVERSIONS[unit] };
-      // The per-CPU part of a gauge may be negative.
+      // The value of a gauge on a single CPU may be negative.
       return descriptor.type === 'gauge' ? { ...base, convert: notNegative } : base;
     }),
   );
@@ -55,8 +55,8 @@ function isOfIpv6(table: MibTable): boolean {
 }
 
 /**
- * Runs a probe that shows only MIB fields. It emits a sample for each namespace and field. Fields that the kernel
- * lacks are omitted and not reported as 0.
+ * Runs a probe that shows only MIB fields. It emits one sample for each namespace and field. Fields that the kernel
+ * does not have are omitted instead of being reported as 0.
  */
 export async function runMibFields(
   scope: ProbeScope<Record<string, never>>,

@@ -2,10 +2,10 @@ import { MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
 import type { NetnsId } from '#core/netns.ts';
 
 /**
- * Number of slots in the programs: one per owner, and the slots of src/bpf/common/share.bpf.h for unlisted namespaces.
+ * Number of slots in the programs: one for each owner, and those for unlisted namespaces (src/bpf/common/share.bpf.h).
  */
 export const SLOTS = MAX_ENTRIES.event_buckets;
-/** Maximum number of listed namespaces per owner. Further namespaces of the owner are treated as unowned. */
+/** Maximum number of listed namespaces per owner. All other namespaces of the owner count as unowned. */
 export const NETNS_EACH_MAX = 16;
 const OWNERS_MAX = SLOTS - ownerSlot.first;
 /** Maximum number of listed namespaces. */
@@ -18,43 +18,47 @@ export interface Shares {
 }
 
 /**
- * Divides the rows of a map among the slots. The two slots of unlisted namespaces get one eighth each, and the owners
- * get equal parts of the remaining rows.
+ * Divides the rows of a map among the slots. The two slots of unlisted namespaces get an eighth each, and the remaining
+ * rows are divided equally among the owners.
  */
 export function sharesOf(rows: number): Shares {
   const ofUnlisted = Math.floor(rows / 8);
   return { ofUnlisted, ofOwner: Math.max(1, Math.floor((rows - 2 * ofUnlisted) / OWNERS_MAX)) };
 }
 
-/** A namespace and its owner. The owner is a Pod, a container, the node, or the namespace itself if it has a name. */
+/**
+ * A namespace and its owner. The owner is a Pod, a container, the node or, if the namespace has a name, the namespace
+ * itself.
+ */
 export interface OwnedNetns {
   readonly id: NetnsId;
   /**
-   * Key of the owner. Namespaces with the same owner share rows. A namespace that a Pod creates is owned by the Pod.
+   * Key of the owner. Namespaces with the same owner share rows. A namespace that a Pod has created is owned by the
+   * Pod.
    */
   readonly owner: string;
-  /** Name for operators. */
+  /** Name of the owner for operators. */
   readonly name: string;
 }
 
-/** Receives the listed namespaces. */
+/** Receives the listed namespaces, that is, those that are assigned to the slot of an owner. */
 export interface OwnersFollower {
   listed(id: NetnsId, slot: number): void;
   unlisted(id: NetnsId): void;
-  /** Called when an owner no longer exists. The next owner of the slot starts from zero. */
+  /** Called when an owner no longer exists. The counts of the slot's next owner start at zero. */
   freed(slot: number): void;
 }
 
-/** Owners as seen by BPF probes. Each owner has a share of the maps that no other owner can use (ADR 25). */
+/** Owners as BPF probes use them. Each owner has a share of the maps that no other owner can use (ADR 25). */
 export interface Owners {
-  /** Calls the follower immediately for all listed namespaces, and then for each change until disposed. */
+  /** Calls the follower immediately for all listed namespaces, and later for each change until disposed. */
   follow(follower: OwnersFollower): Disposable;
   slotOf(id: NetnsId): number | undefined;
-  /** Returns how a map with this number of rows is divided. */
+  /** Returns the number of rows for each slot in a map with this total number of rows. */
   shares(rows: number): Shares;
   /**
-   * Returns the namespace under which the counts of `id` are shown. For a namespace that a Pod created, this is the
-   * Pod's own.
+   * Returns the namespace under which the counts of `id` are shown. For a namespace that a Pod has created, this is the
+   * Pod's own namespace.
    */
   homeOf(id: NetnsId): NetnsId;
   /** Returns the owner of a slot and the namespace under which all counts of the owner are shown. */
@@ -65,17 +69,17 @@ export interface Owners {
   isNested(id: NetnsId): boolean;
   /** Returns whether the namespace has or had an owner. */
   wasOwned(id: NetnsId): boolean;
-  /** Returns whether the namespace had an owner and its rows were removed from the page. */
+  /** Returns whether the namespace had an owner that is no longer on the page. */
   hasDeparted(id: NetnsId): boolean;
 }
 
 interface OwnerSlot {
   readonly slot: number;
   readonly name: string;
-  /** First namespace of the owner, or the last known one if all of them are dead. */
+  /** First namespace of the owner. If all of them are dead, the last known one. */
   readonly home: NetnsId;
   readonly listed: ReadonlySet<NetnsId>;
-  /** Listed namespaces that the owner has left. Packets may still be lost in them until they are dead. */
+  /** Listed namespaces that the owner has left. As long as they exist, packets may still be dropped in them. */
   readonly left: ReadonlySet<NetnsId>;
 }
 
@@ -88,7 +92,7 @@ export class OwnerSlots implements Owners {
   readonly #owners = new Map<string, OwnerSlot>();
   readonly #bySlot = new Map<number, string>();
   readonly #byNetns = new Map<NetnsId, number>();
-  /** Owner of each namespace that is not the owner's first. */
+  /** Owners of all namespaces other than the first namespace of each owner. */
   readonly #others = new Map<NetnsId, string>();
   readonly #followers = new Set<OwnersFollower>();
   readonly #free: number[] = [];
@@ -99,17 +103,19 @@ export class OwnerSlots implements Owners {
     this.#known = known;
   }
 
-  /** Number of owners that got no slot and share the rows of unlisted namespaces. */
+  /** Number of owners that have no slot, and share the rows of unlisted namespaces. */
   get withoutSlot(): number {
     return this.#homeless;
   }
 
-  /** Replaces the list of owned namespaces. An owner's own namespace must precede the namespaces that it created. */
+  /**
+   * Replaces the list of owned namespaces. The owner's own namespace must precede the namespaces that it has created.
+   */
   set(owned: readonly OwnedNetns[]): void {
     const byOwner = Map.groupBy(owned, ({ owner }) => owner);
     const owners = new Map(owned.map(({ id, owner }) => [id, owner]));
     for (const [owner, slot] of this.#owners) {
-      // Removes namespaces that now belong to another owner.
+      // Namespaces that now belong to another owner are removed.
       const listed = new Set([...slot.listed].filter((id) => (owners.get(id) ?? owner) === owner));
       for (const id of slot.listed) if (!listed.has(id)) this.#unlist(id);
       this.#owners.set(owner, { ...slot, listed, left: new Set([...listed].filter((id) => !owners.has(id))) });
@@ -158,7 +164,7 @@ export class OwnerSlots implements Owners {
     return this.#known.hasDeparted(id);
   }
 
-  /** Frees the slots of owners whose namespaces are all dead. Must be called after the maps were swept. */
+  /** Frees the slots of owners whose namespaces are all dead. Must be called after the maps have been swept. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     for (const id of this.#others.keys()) if (isDead(id)) this.#others.delete(id);
     for (const [owner, before] of this.#owners) {
@@ -173,7 +179,7 @@ export class OwnerSlots implements Owners {
       }
       this.#owners.set(owner, { ...before, listed, left });
       if (listed.size > 0 || !isDead(home)) continue;
-      // The slot keeps its owner during the calls because followers may look it up.
+      // The owner keeps its slot during these calls, because followers may look it up.
       for (const follower of this.#followers) follower.freed(slot);
       this.#owners.delete(owner);
       this.#bySlot.delete(slot);

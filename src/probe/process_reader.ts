@@ -2,7 +2,7 @@ import type { Cycle } from '#core/cycle.ts';
 import type { Malformed, SourceErrors } from '#sources/errors.ts';
 import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
 
-/** Reads files of many processes in one collection and counts the unreadable ones. */
+/** Reads files of many processes in one collection, and counts those that cannot be read. */
 export class ProcessReader {
   readonly #errors: SourceErrors;
   readonly #cycle: Cycle;
@@ -16,8 +16,8 @@ export class ProcessReader {
   }
 
   /**
-   * Calls `read` for each item and returns the results. Skips items for which `read` returns undefined because the
-   * process has exited. Returns undefined if `read` throws for any item because an incomplete sum would be wrong.
+   * Calls `read` for each item, and returns the results. Skips items for which `read` returns undefined, because the
+   * process has exited. If `read` throws for any item, returns undefined, because an incomplete sum would be wrong.
    * @param file name of the file below /proc/<pid>
    */
   async all<Item, Result>(
@@ -47,7 +47,7 @@ export class ProcessReader {
     return this.#errors.malformed('procfs', file);
   }
 
-  /** Describes unreadable files for operators; empty if all files were readable. */
+  /** Describes the unreadable files for operators; empty if all files could be read. */
   describe(): string[] {
     return this.#unreadable === 0
       ? []
@@ -61,8 +61,8 @@ export class ProcessReader {
     this.#unreadable++;
     const { code, message } = error;
     const isRefused = code === 'EACCES' || code === 'EPERM';
-    // Reading files of other users requires the first capability. Reading files of processes with additional
-    // capabilities requires the second one.
+    // The first capability is required to read files of other users, and the second one to read files of processes that
+    // have additional capabilities.
     const missing = isRefused ? describeMissing(missingCapabilities(['CAP_DAC_READ_SEARCH', 'CAP_SYS_PTRACE'])) : '';
     this.#last = missing === '' ? message : `${missing} (${message})`;
   }

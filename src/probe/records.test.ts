@@ -8,7 +8,7 @@ import { type Candidate, causeOf, noChoices, RecordGate, type RecordOffer, type 
 
 const [FIRST] = PROBES;
 
-/** Returns a probe that offers records. */
+/** Returns a probe that produces records. */
 function offering(name: string, more: Partial<RecordOffer> = {}): AnyProbe {
   const records: RecordOffer = { kind: 'request', help: 'A request fails by its status.', ...more };
   return { ...(FIRST as AnyProbe), name, records };
@@ -16,7 +16,7 @@ function offering(name: string, more: Partial<RecordOffer> = {}): AnyProbe {
 
 const reader = new ConfigReader([
   ...PROBES.slice(1),
-  offering('http'),
+  offering('rpc'),
   offering('flow', { kind: 'flow', failedByDefault: true }),
 ]);
 
@@ -41,14 +41,14 @@ describe('the section records', () => {
       { failed: true, slow: 3_600_000, sample: 0.01, perPod: 10_000 },
     ],
   ])('{ enabled: true%s }', (text, rules) => {
-    expect(rulesOf('http', text)).toEqual(rules);
+    expect(rulesOf('rpc', text)).toEqual(rules);
   });
 
   it('sends only requested records, and those that the probe sends by default', () => {
     expect(rulesOf('flow', '')).toEqual({ ...OFF, failed: true });
     expect(rulesOf('flow', ', records: { failed: false }')).toEqual(OFF);
     expect(reader.parse('{}').document['probes']).toMatchObject({
-      http: { records: { failed: false, perPod: '10/s' } },
+      rpc: { records: { failed: false, perPod: '10/s' } },
     });
   });
 
@@ -68,7 +68,7 @@ describe('the section records', () => {
     ['failed: some', 'records.failed: "some" is not allowed; allowed: true or false'],
     ['samples: 1%', 'records.samples: unknown key (did you mean sample?); valid keys: failed, slow, sample, perPod'],
   ])('{ %s }: %s', (text, fault) => {
-    expect(() => rulesOf('http', `, records: { ${text} }`)).toThrow(`probes.http.${fault}`);
+    expect(() => rulesOf('rpc', `, records: { ${text} }`)).toThrow(`probes.rpc.${fault}`);
   });
 
   it('exists only if a probe offers records', () => {
@@ -156,7 +156,7 @@ describe('which records are sent', () => {
 
   it('a sample is the requested share', () => {
     let seed = 1;
-    // Pseudo-random generator from the example in the C standard.
+    // The pseudo-random generator is the example in the C standard.
     const random = () => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
       return seed / 2 ** 31;

@@ -7,26 +7,27 @@ import { RateBuckets } from '#core/rate_buckets.ts';
 import type { NODE } from './metric.ts';
 import { defineRetained } from './retained.ts';
 
-/** Kind of records that a probe offers in addition to its metrics and events. */
+/** A kind of records that a probe produces in addition to its metrics and events. */
 export interface RecordOffer {
-  /** Name of the kind in the `kinds` option of sinks. */
+  /** Name of the kind, as in the option `kinds` of sinks. */
   readonly kind: string;
-  /** One sentence for operators that defines a record of this kind and says when it counts as failed. */
+  /** Sentence for operators that defines what a record of this kind is, and when it counts as failed. */
   readonly help: string;
-  /** True if failed records are sent by default. */
+  /** Whether failed records are sent by default. */
   readonly failedByDefault?: boolean;
 }
 
-/** Configured rules that select which records of a probe are sent. */
+/** Configured rules that select the records of a probe to send. */
 export interface RecordRules {
   readonly failed: boolean;
-  /** Minimum duration in milliseconds of a record that is sent as slow; undefined to send no slow records. */
+  /** Minimum duration in milliseconds for a record to be sent as slow; undefined to send no slow records. */
   readonly slow?: number | undefined;
   /**
-   * Fraction of the records selected by no other rule that is sent, chosen at random; undefined to send none of them.
+   * Fraction of the remaining records, chosen at random, that is sent even though no other rule selects them; undefined
+   * for none.
    */
   readonly sample?: number | undefined;
-  /** Maximum number of records per second per Pod. */
+  /** Maximum number of records per second for each Pod. */
   readonly perPod: number;
 }
 
@@ -38,7 +39,7 @@ const PER_SECOND_MAX = 10_000;
 const RATE = /^(\d{1,6})\/([smh])$/;
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 
-/** Returns the records per second from a text like `10/s` or `30/m`; undefined if the text is not a rate. */
+/** Parses a text such as `10/s` or `30/m`, and returns the records per second; undefined if the text is not a rate. */
 function parseRate(text: string): number | undefined {
   const [, count, unit = ''] = RATE.exec(text) ?? [];
   const seconds = SECONDS[unit];
@@ -50,7 +51,7 @@ function parseMilliseconds(text: string): number | undefined {
   return nanoseconds === undefined ? undefined : nanoseconds / NANOSECONDS_PER_MS;
 }
 
-/** Returns the schema of a quantity that is configured as text. The parsed number must be between the limits. */
+/** Returns the schema for a quantity that is configured as text. The parsed number must be within the limits. */
 function quantity(parse: (text: string) => number | undefined, atLeast: number, atMost: number, allowed: string) {
   const read = (value: unknown) => (typeof value === 'string' ? parse(value) : undefined) ?? Number.NaN;
   return z
@@ -62,7 +63,7 @@ const SLOW = quantity(parseMilliseconds, SLOW_MIN_MS, SLOW_MAX_MS, 'a duration f
 const SAMPLE = quantity(parsePercent, SAMPLE_MIN, 1, 'a percentage from 0.001% to 100%, like 1%');
 const PER_POD = quantity(parseRate, 1 / 3_600, PER_SECOND_MAX, 'a rate from 1/h to 10000/s, like 10/s or 30/m');
 
-/** Returns the options of `records`, which are the same for all kinds. */
+/** Returns the options in `records`. They are the same for all kinds. */
 function rules(failedByDefault: boolean) {
   return {
     failed: z.boolean().default(failedByDefault).describe('Send failed records.'),
@@ -76,7 +77,7 @@ function rules(failedByDefault: boolean) {
 
 export const RECORD_KEYS: readonly string[] = Object.keys(rules(false));
 
-/** Returns the schema of a probe's `records` section. */
+/** Returns the schema of the section `records` of a probe. */
 export function recordsSchema({ help, failedByDefault = false }: RecordOffer) {
   return z
     .preprocess((value) => value ?? {}, z.strictObject(rules(failedByDefault)))
@@ -84,51 +85,53 @@ export function recordsSchema({ help, failedByDefault = false }: RecordOffer) {
     .describe(`Records that the probe sends. ${help}`);
 }
 
-/** Properties of a record that the rules use. */
+/** Properties of a record to which the rules refer. */
 export interface Candidate {
   readonly failed: boolean;
   /** Duration in milliseconds; undefined for kinds without a duration. */
   readonly tookMs?: number | undefined;
+  /** Whether the kernel has drawn the record for the sample; undefined if it does not draw. */
+  readonly isDrawn?: boolean | undefined;
 }
 
 export type Cause = 'failed' | 'slow' | 'sample';
 
 /**
- * Returns the first rule that matches the record, as the cause for sending it; undefined if no rule matches.
+ * Returns the first rule that selects the record; undefined if no rule does.
  * @param draw random number in [0, 1)
  */
 export function causeOf(
-  { failed, tookMs }: Candidate,
+  { failed, tookMs, isDrawn }: Candidate,
   { failed: wantsFailed, slow, sample = 0 }: RecordRules,
   draw: number,
 ): Cause | undefined {
   if (failed && wantsFailed) return 'failed';
   if (slow !== undefined && tookMs !== undefined && tookMs >= slow) return 'slow';
-  return draw < sample ? 'sample' : undefined;
+  return (isDrawn ?? draw < sample) ? 'sample' : undefined;
 }
 
 /** Fields that the collector adds to each record. */
 type Added = 'time' | 'probe' | 'node' | 'netns' | 'namespace' | 'pod';
 
-/** A record as a probe offers it. */
+/** A record as a probe submits it. */
 export type RecordBody = {
   readonly [Name in RecordName]: {
     readonly kind: Name;
     /** Time in nanoseconds since the epoch, converted from the kernel's clock. */
     readonly timeNs: bigint;
-    /** Namespace that determines the owner of the record. */
+    /** Namespace from which the owner of the record is determined. */
     readonly netns: NetnsId | typeof NODE;
     readonly candidate: Candidate;
     readonly fields: Omit<RecordValues[Name], Added>;
   };
 }[RecordName];
 
-/** Offers one record, which is sent if the rules of the configuration select it. Never blocks and never throws. */
+/** Submits a record, which is sent if a rule in the configuration selects it. Never blocks and never throws. */
 export type OfferRecord = (body: RecordBody) => void;
 
 /**
- * Numbers of records by outcome. A record counts under the first rule that selected it, or as `unwanted` if no rule
- * did. A selected record that exceeded the limit of its Pod also counts as `limited`.
+ * Numbers of records by outcome. Each record counts once: under the first rule that selects it, or as `unwanted` if
+ * there is none. If a selected record exceeds the limit of its Pod, it counts as `limited` in addition.
  */
 export type Choices = Record<Cause | 'limited' | 'unwanted', number>;
 
@@ -137,7 +140,7 @@ export function noChoices(): Choices {
 }
 
 export interface GateOptions {
-  /** Initial counts, which the gate updates in place. */
+  /** Initial counts. They are updated in place. */
   readonly choices?: Choices;
   readonly random?: () => number;
   /** Returns milliseconds of a monotonic clock. */
@@ -145,8 +148,8 @@ export interface GateOptions {
 }
 
 /**
- * Selects the records of a probe that are sent, and counts all outcomes. The ledger counts all records except
- * `unwanted` ones as produced.
+ * Selects the records of a probe to send, and counts all outcomes. In the ledger, all records except `unwanted` ones
+ * count as produced.
  */
 export class RecordGate {
   readonly #rules: RecordRules;
@@ -161,7 +164,7 @@ export class RecordGate {
     this.#random = random;
   }
 
-  /** Returns whether a rule selects a record, and counts the outcome. */
+  /** Returns whether a rule selects a record. Counts the outcome. */
   selects(candidate: Candidate): boolean {
     const cause = causeOf(candidate, this.#rules, this.#random());
     this.#choices[cause ?? 'unwanted']++;
@@ -169,7 +172,7 @@ export class RecordGate {
   }
 
   /**
-   * Returns whether the rate limit of the Pod permits sending a selected record.
+   * Returns whether a selected record may be sent within the rate limit of its Pod.
    * @param owner Pod of the record, or a substitute if the Pod is unknown
    */
   admits(owner: string): boolean {
@@ -180,7 +183,7 @@ export class RecordGate {
 }
 
 /**
- * Counts of records that the probe could not offer, including earlier runs. The ledger counts these records as
+ * Counts of records that were lost before the probe received them, including earlier runs. In the ledger, they count as
  * produced.
  */
 export interface Unoffered {
@@ -190,5 +193,5 @@ export interface Unoffered {
   readonly lost: bigint;
 }
 
-/** Counts of a probe's earlier runs. */
+/** Counts from earlier runs of a probe. */
 export const UNOFFERED = defineRetained<Unoffered>(() => ({ limited: 0n, lost: 0n }));

@@ -1,25 +1,23 @@
 /**
- * State of a probe that outlives its runs, such as the totals of its BPF maps when they were closed. A counter must not
- * decrease when its probe is disabled and enabled again, so each run adds the totals of earlier runs to those of its
- * own maps.
+ * State of a probe that outlives its runs, for example the totals of its BPF maps at the time they were closed. A
+ * counter must not decrease when its probe is disabled and enabled again, so each run adds the totals of earlier runs
+ * to those of its own maps.
  */
 export interface Retained<T> {
   value: T;
 }
 
-/** Declares a value that a probe retains. Each probe that uses the declaration has its own value. */
+/** Declares a value that probes retain. Each probe that uses the declaration has its own value. */
 export interface RetainedState<T> {
   readonly initial: () => T;
 }
 
-/**
- * @param initial creates the first value for a probe
- */
+/** @param initial creates the initial value for a probe */
 export function defineRetained<T>(initial: () => T): RetainedState<T> {
   return { initial };
 }
 
-/** Retained values of all probes, by probe and declaration. They live as long as the kernel thread. */
+/** Retained values by probe and declaration. They exist as long as the kernel thread. */
 export class RetainedStates {
   readonly #byProbe = new Map<string, Map<RetainedState<unknown>, Retained<unknown>>>();
 

@@ -14,7 +14,7 @@ const [CART, MADE, DB, NOBODYS, NESTED] = [11, 12, 13, 14, 15].map(asNetnsId) as
   NetnsId,
 ];
 
-/** A fake BPF array with values of type u32. */
+/** A fake BPF array whose values are of type u32. */
 class SlotArray {
   readonly values = new Uint32Array(SLOTS);
 
@@ -92,7 +92,7 @@ it('keeps namespaces of unprivileged processes apart from other unlisted ones', 
   );
   expect([held(ownerSlot.unlisted), held(ownerSlot.nested)]).toEqual([1, 3]);
   expect(room.degraded).toEqual([
-    'counts: unowned namespaces used up their 3 rows; counts of further rows are summed under the pod "unlisted"',
+    'counts: namespaces without an owner used all 3 rows that they share; further counts are added together under the pod "unlisted"',
   ]);
 });
 
@@ -106,7 +106,9 @@ it('names the owner who has used up its share, with all of its namespaces', () =
         [DB, 1],
       ]),
   );
-  expect(room.degraded).toEqual(['counts: shop/cart used up the 2 rows of a Pod; counts of further rows are summed']);
+  expect(room.degraded).toEqual([
+    'counts: shop/cart used all 2 rows that each Pod may have; further counts are added together',
+  ]);
   room.sweep(() => new Map([[CART, 1]]));
   expect(room.degraded).toEqual([]);
 });

@@ -1,10 +1,11 @@
 import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, ownerSlot } from '#bpf/generated/common.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { type Owners, type Shares, SLOTS } from './owners.ts';
 
 /**
- * Maximum number of network namespaces on a node. It is much larger than the number of Pods because a Pod may create
+ * Maximum number of network namespaces on a node. It is much larger than the number of Pods, because a Pod may create
  * namespaces.
  */
 export const NAMESPACES_MAX = 16_384;
@@ -13,11 +14,12 @@ export const NAMESPACES_MAX = 16_384;
 const TAKEN: CommonLayout['map'] = 'rows_taken';
 const RETURNED: CommonLayout['map'] = 'rows_returned';
 
-/** Maximum number of owners without free rows that are named in a message. */
+/** Maximum number of owners to name in a message about owners without free rows. */
 const NAMED_MAX = 3;
 
 /**
- * Tells the programs of an object how many rows of each slot were freed. Also finds the slots that have no free rows.
+ * Tells the programs of an object how many rows of each slot have been freed. Also finds the slots that have no free
+ * rows.
  */
 export class Room {
   readonly #map: string;
@@ -30,23 +32,30 @@ export class Room {
 
   /**
    * @param map name of the map whose rows are divided among the slots
+   * @param counters names of the maps that count allocated and freed rows
    */
-  constructor(object: BpfObject, map: string, shares: Shares, owners: Owners) {
+  constructor(
+    object: BpfObject,
+    map: string,
+    shares: Shares,
+    owners: Owners,
+    counters: { readonly taken: string; readonly returned: string } = { taken: TAKEN, returned: RETURNED },
+  ) {
     this.#map = map;
-    this.#taken = object.map(TAKEN);
-    this.#returned = object.map(RETURNED);
+    this.#taken = object.map(counters.taken);
+    this.#returned = object.map(counters.returned);
     this.#shares = shares;
     this.#owners = owners;
   }
 
   /**
-   * Recounts the rows of each slot. Rows of dead namespaces are freed, and the rows of a namespace that was listed
-   * meanwhile belong to its owner from now on.
-   * @param sweep removes the rows of dead namespaces and returns the number of rows of each other namespace
+   * Recounts the rows of each slot. Rows of dead namespaces are freed. If a namespace was listed since the last sweep,
+   * its rows are now counted in the slot of its owner.
+   * @param sweep removes the rows of dead namespaces, and returns the number of rows of each other namespace
    */
   sweep(sweep: () => ReadonlyMap<NetnsId, number>): void {
-    // Must be read before the sweep. Rows that a program adds meanwhile then count twice until the next sweep, but
-    // never go uncounted.
+    // This must be read before the sweep. Rows that a program adds in between then count twice until the next sweep,
+    // rather than not at all.
     const taken = readSlots(this.#taken);
     const held = new Uint32Array(SLOTS);
     for (const [id, rows] of sweep()) {
@@ -55,8 +64,8 @@ export class Room {
     }
     const returned = readSlots(this.#returned);
     const full: number[] = [];
-    // Loops by index because thousands of slots are read each second and an iterator would allocate an object for
-    // each.
+    // An index is used because thousands of slots are read each second, and an iterator would allocate an object for
+    // each of them.
     for (let slot = 0; slot < SLOTS; slot++) {
       const rows = held[slot] ?? 0;
       const back = ((taken[slot] ?? 0) - rows) >>> 0;
@@ -75,7 +84,7 @@ export class Room {
   }
 }
 
-/** Describes the slots that have no rows left, and names some of their owners. */
+/** Describes which slots have no free rows, and names some of their owners. */
 export function describeFull(
   map: string,
   full: readonly number[],
@@ -88,16 +97,18 @@ export function describeFull(
   return [
     ...(owned.length === 0
       ? []
-      : [`${map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod; counts of further rows are summed`]),
+      : [
+          `${map}: ${names.join(', ')}${more} used all ${ofOwner} rows that each Pod may have; further counts are added together`,
+        ]),
     ...(owned.length === full.length
       ? []
       : [
-          `${map}: unowned namespaces used up their ${ofUnlisted} rows; counts of further rows are summed under the pod "unlisted"`,
+          `${map}: namespaces without an owner used all ${ofUnlisted} rows that they share; further counts are added together under the pod "unlisted"`,
         ]),
   ];
 }
 
-/** Returns the slot whose rows a namespace uses. */
+/** Returns the slot whose rows the counts of a namespace use. */
 export function roomOf(owners: Owners, id: NetnsId): number {
   return owners.slotOf(id) ?? (owners.isNested(id) ? ownerSlot.nested : ownerSlot.unlisted);
 }
@@ -110,8 +121,4 @@ export function readSlots(map: BpfMap): Uint32Array {
     values[view.getUint32(keyAt(index), true)] = view.getUint32(valueAt(index), true);
   }
   return values;
-}
-
-export function bytesOf(u32: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(u32).buffer);
 }

@@ -22,7 +22,7 @@ export function decodeTuple(view: DataView, at: number): Tuple {
   };
 }
 
-/** Returns whether the tuple belongs to a fragment other than the first, which has no ports. */
+/** Returns whether the packet is a fragment other than the first. Such a fragment has no ports. */
 export function isLaterFragment(view: DataView, at: number): boolean {
   return (
     packetTuple.family(view, at) !== 0 &&
@@ -32,16 +32,16 @@ export function isLaterFragment(view: DataView, at: number): boolean {
   );
 }
 
-/** Returns the name of a TCP state as in the kernel's sources: `SYN_SENT`. */
+/** Returns the name of a TCP state as in the kernel source, such as `SYN_SENT`. */
 export function tcpStateName(state: number): string {
   return nameOf(tcpState, state)?.toUpperCase() ?? `STATE_${state}`;
 }
 
-/** Returns the constant that common/process.bpf.h needs on x86. On arm64 the preemption count is part of the task. */
+/** Returns the constant that common/process.bpf.h needs on x86. On arm64, the preemption count is part of the task. */
 export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
   const runqueues = btf.perCpuVariable('runqueues');
   const count = btf.perCpuVariable('__preempt_count');
-  // From 6.2 to 6.14 the counter was a member of a per-CPU struct.
+  // From 6.2 to 6.14, the counter was a member of a per-CPU struct.
   const hot = btf.perCpuVariable('pcpu_hot');
   const member = hot === undefined ? undefined : btf.memberBits(hot.type, 'preempt_count');
   const at = count?.offset ?? (hot === undefined || member === undefined ? undefined : hot.offset + member / 8);
@@ -58,7 +58,7 @@ export function fragmentConstants(btf: Btf): { timer_bases_at?: bigint } {
 }
 
 const NOT_AN_INTERRUPT =
-  'only where the kernel acted on behalf of a process, as for a packet that it sends; not for received packets';
+  'only if the kernel acted on behalf of a process, for example for a packet that it sends, but not for received packets';
 
 /** Event fields that identify the process on whose behalf the kernel acted. */
 export const PROCESS_FIELDS = {
@@ -70,7 +70,7 @@ export const PROCESS_FIELDS = {
   pid: { type: 'number', help: 'Process ID of that thread on the node.', optional: true },
   cgroup: {
     type: 'string',
-    help: 'Control group of that thread: its id in the v2 hierarchy, in decimal.',
+    help: 'ID of the control group (v2) of that thread, in decimal.',
     optional: true,
   },
 } as const;

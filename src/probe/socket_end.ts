@@ -11,19 +11,21 @@ const MICROSECONDS = 1e-6;
 /** End of a TCP connection, or of an attempt to establish one. */
 export interface SocketEnd extends Tuple {
   readonly timeNs: bigint;
+  /** When the connection was established, in nanoseconds since the epoch; undefined if the time was not recorded. */
+  readonly startedNs: bigint | undefined;
   readonly netns: NetnsId;
   /** Cgroup ID of the socket if it is in the node's namespace; otherwise 0. */
   readonly cgroup: Counter;
   readonly role: Exclude<FlowRole, 'listener'>;
-  /** State before the end, named as in the kernel's sources, such as `SYN_SENT`. */
+  /** Name of the state just before the end as in the kernel source, such as `SYN_SENT`. */
   readonly state: string;
   readonly end: FlowEnd;
-  /** Time from the first SYN until the attempt failed; undefined if unknown. */
+  /** Seconds from the first SYN until the attempt failed; undefined if unknown. */
   readonly connectSeconds: number | undefined;
-  /** Smoothed round-trip time. After the FIN, it includes the delayed acknowledgement of the other end. */
+  /** Smoothed round-trip time in seconds before the FIN was sent; undefined if it was not measured. */
   readonly roundTripSeconds: number | undefined;
   readonly minRoundTripSeconds: number | undefined;
-  /** Counts over the socket's lifetime. */
+  /** Counts over the lifetime of the socket. */
   readonly counts: Readonly<Record<FlowField, number>>;
 }
 
@@ -33,8 +35,8 @@ function secondsOf(microseconds: number): number | undefined {
 
 /**
  * Decodes a struct tcp_end_event.
- * @param wallNs converts the kernel's time to nanoseconds since the epoch
- * @returns undefined if the record has values that this version does not know
+ * @param wallNs converts a kernel time to nanoseconds since the epoch
+ * @returns undefined if the record contains values that this version does not know
  */
 export function decodeSocketEnd(
   view: DataView,
@@ -48,9 +50,11 @@ export function decodeSocketEnd(
     field,
     Number(tcpEndEvent.counts(view, at, index)),
   ]);
+  const started = tcpEndEvent.started(view, at);
   return {
     ...decodeTuple(view, at + tcpEndEvent.offsets.tuple),
     timeNs: wallNs(tcpEndEvent.time(view, at)),
+    startedNs: started === 0 ? undefined : wallNs(started),
     netns: asNetnsId(tcpEndEvent.netns(view, at)),
     cgroup: tcpEndEvent.cgroup(view, at),
     role,

@@ -18,14 +18,15 @@ export interface KernelLedger {
 }
 
 /**
- * Occurrences that a BPF program saw but could not count, by cause. Causes that cannot affect the probe are missing.
+ * Number of occurrences that a BPF program observed but could not count, by cause. Causes that do not apply to the
+ * probe are absent.
  */
 export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
-/** Counts of a BPF program that no row of the page shows. */
+/** Counts of a BPF program that are not in any row of the page. */
 export interface NotShown {
-  /** Counts that belong to Pods and namespaces whose rows have been removed from the page. Never decreases. */
+  /** Total of the counts of Pods and namespaces that are no longer exported. Never decreases. */
   readonly departed: Counter;
-  /** Counts that belong to namespaces whose owner is still unknown and being searched for. */
+  /** Counts of namespaces whose owner is not known yet. */
   readonly waiting: Counter;
 }

@@ -7,24 +7,23 @@ import type { NotShown, Uncounted } from './status.ts';
 /** Map that src/bpf/common/misses.bpf.h adds to an object. */
 const MISSES: CommonLayout['map'] = 'misses';
 
-/** Counts of a BPF probe's object, which continue from one run to the next. */
+/** Counts in the maps of a BPF probe, which continue across runs of the probe. */
 export interface Tally {
   /** Name of the map that holds the counts. */
   readonly map: string;
   uncounted(): Uncounted;
   notShown?(): NotShown;
   /**
-   * Removes the rows of dead namespaces to free space for new ones. Returns the number of rows of each other
-   * namespace.
+   * Removes the rows of dead namespaces to make room for new ones. Returns the number of remaining rows by namespace.
    */
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number>;
-  /** Clears the sums of a slot whose owner is gone, before the slot gets another owner. */
+  /** Clears the sums of a slot whose owner no longer exists, before the slot gets another owner. */
   freed(slot: number): void;
-  /** Stores the counts for the next run. Must be called once, after the programs were detached. */
+  /** Stores the counts for the next run. Must be called once, after the programs have been detached. */
   remember(): void;
 }
 
-/** Returns the number of occurrences that the object could not count, for every cause. */
+/** Returns the number of occurrences that the object could not count, for each cause. */
 export function readMisses(object: BpfObject, earlier: Uncounted): Required<Uncounted> {
   const { mapFull, untracked, noNetns } = sumPerCpu(object, MISSES, misses);
   return {
@@ -37,25 +36,25 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
 const REST = 1n << 63n;
 
 /**
- * Returns the key of the row for the counts of a slot without free rows. The key takes the place of a namespace cookie
- * (src/bpf/common/room.bpf.h).
+ * Returns the key of the row with the counts for which a slot has no free row. The key is used in place of a namespace
+ * cookie (src/bpf/common/room.bpf.h).
  */
 export function restOf(slot: number): NetnsId {
   return asNetnsId(REST | BigInt(slot));
 }
 
-/** Returns the slot of a key made by `restOf`; undefined for a namespace. */
+/** Returns the slot in a key that `restOf` returned; undefined if the key is a namespace. */
 export function slotOfRest(id: NetnsId): number | undefined {
   return typeof id === 'bigint' && id >= REST ? Number(id - REST) : undefined;
 }
 
-/** Returns whether any counts were added to a slot's sums because it had no free rows. */
+/** Returns whether any slot had no free row, so that counts were added to its sums. */
 export function hasRest(object: BpfObject): boolean {
   return sumPerCpu(object, MISSES, misses).addedUp !== 0;
 }
 
 /**
- * Deletes the entries of dead namespaces. Returns the number of entries left for each remaining namespace.
+ * Deletes the entries of dead namespaces. Returns the number of remaining entries by namespace.
  * @param gone called with each deleted entry
  */
 export function sweepMap(
@@ -78,10 +77,10 @@ export function sweepMap(
   return left;
 }
 
-/** Returns the u64 fields of a per-CPU array's only entry, summed over the CPUs. */
+/** Returns the u64 fields of the only entry of a per-CPU array, summed over the CPUs. */
 export function sumPerCpu<Field extends string>(
   object: BpfObject,
-  name: CommonLayout['map'],
+  name: string,
   struct: { readonly SIZE: number; readonly offsets: Readonly<Record<Field, number>> },
 ): Record<Field, Counter> {
   const map = object.map(name);

@@ -3,21 +3,28 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { CountRow } from './counts.ts';
 import type { FlowRole, FlowRow } from './flow_row.ts';
+import type { RowIdentities } from './flow_table.ts';
 import type { HistogramRow } from './histogram.ts';
 import type { SocketEnd } from './socket_end.ts';
 import type { KernelLedger, NotShown, ProgramStatus, Uncounted } from './status.ts';
 
-/** Receiver of reports: events of failed connections, events of degraded connections, or records. */
+/**
+ * Purpose of a report about an ended connection: an event for a failed connection, an event for a degraded connection,
+ * or a record.
+ */
 export type EndConsumer = keyof typeof endConsumer;
 
-/** Reports of ended connections that a probe wants. */
+/** Reports of ended connections that a probe requests. */
 export interface EndReports {
   readonly consumer: EndConsumer;
-  /** Maximum number of reports per second per owner. */
+  /** Maximum number of reports per second for one owner. */
   readonly rate: number;
-  /** True if the consumer `record` receives all ends and not only failed ones. */
+  /**
+   * Whether the consumer `record` receives all ends, with the start times of the connections, instead of only failed
+   * ones.
+   */
   readonly all?: boolean;
-  /** Thresholds, each of which causes a report to the consumer `degraded`; undefined for no reports. */
+  /** Thresholds of which each one can cause a report to the consumer `degraded`; undefined for no reports. */
   readonly thresholds?: Thresholds;
   onEnd(end: SocketEnd): void;
 }
@@ -25,10 +32,10 @@ export interface EndReports {
 export interface Thresholds {
   /** Fraction of the sent segments that were retransmissions: 0 to 1. */
   readonly retransmits?: number | undefined;
-  /** Fraction of the time with data to send in which the receiver's window was closed: 0 to 1. */
+  /** Fraction of the time with data to send during which the receive window of the peer was closed: 0 to 1. */
   readonly receiverLimited?: number | undefined;
   readonly roundTripSeconds?: number | undefined;
-  /** Minimum number of segments that a connection must have sent to be judged. */
+  /** Minimum number of sent segments for a connection to be compared with the thresholds. */
   readonly segments: number;
 }
 
@@ -38,38 +45,58 @@ export interface TcpEndsUse {
   readonly probe: string;
   /** Roles of the rows that the probe reads. */
   readonly roles?: readonly FlowRole[];
-  /** Maximum number of rows. If several probes set it, the smallest number applies. */
+  /** Maximum number of rows. If several probes set it, the smallest value applies. */
   readonly rows?: number;
   readonly roundTrips?: boolean;
-  /** True if the probe reads failures and connection times. */
+  /** Identities of the peers of the rows; by default, the identity of a row never changes. */
+  readonly identities?: RowIdentities;
+  /** Whether the real ends behind translated addresses are to be found. */
+  readonly translates?: boolean;
+  /** Whether the probe reads failures and connection times. */
   readonly connects?: boolean;
   readonly reports?: readonly EndReports[];
 }
 
-/** Status of the shared programs and maps. It is empty for all probes but one, so that it is reported only once. */
+/**
+ * Status of the shared programs and maps. It is empty for all probes but one, so that it is not reported repeatedly.
+ */
 interface Report {
   programs(): readonly ProgramStatus[];
   mapBytes(): Readonly<Record<string, number>>;
   uncounted(): Uncounted;
 }
 
-/** A probe's use of the programs, which ends when it is disposed. */
+/** Access of one probe to the programs. It ends when it is disposed. */
 export interface TcpEndsUser extends AsyncDisposable {
   readonly report: Report;
   /** Reasons why the programs observe less than they could. */
   readonly degraded: readonly string[];
   readonly hook: string;
   /**
-   * Returns the rows as of this cycle. If the walk over the open sockets fails, they keep their values, and `degraded`
-   * gives the reason.
+   * Returns the rows as of this cycle. If the walk over the open sockets fails, the rows keep their values, and
+   * `degraded` contains the reason.
    */
-  rows(cycle: Cycle): Promise<Iterable<FlowRow>>;
-  /** Forgets an ended row after a collection has counted its last values. */
+  rows(cycle: Cycle): Promise<readonly FlowRow[]>;
+  /** Drops an ended row after a collection has counted its last values. */
   counted(row: FlowRow): void;
+  /**
+   * Ends a row at its current totals because its subject has changed.
+   * @returns the row in which further increases are counted
+   */
+  split(row: FlowRow): FlowRow;
+  /**
+   * Sets for which rows the real ends are to be found, if that is possible.
+   * @param mayBeTranslated whether the address of a row's peer may be a translation
+   */
+  watch(mayBeTranslated: (row: FlowRow) => boolean): void;
+  /** Whether real ends can be found. */
+  readonly translates: boolean;
+  /** Reason why real ends cannot be found although the kernel may translate addresses; undefined if there is none. */
+  readonly untranslated: string | undefined;
   readonly evicted: number;
   readonly size: number;
   failures(): readonly CountRow[];
-  /** Failures that no row of the page shows. */
+  /** Failures that are not in any row of the page. */
   notShown(): NotShown | undefined;
   times(): readonly HistogramRow<NetnsId>[];
   ledger(consumer: EndConsumer): KernelLedger;
@@ -77,6 +104,6 @@ export interface TcpEndsUser extends AsyncDisposable {
 
 /** Provides counts of ended TCP sockets to probes. */
 export interface TcpEndsProvider {
-  /** @throws {Unsupported} if the kernel cannot run the programs */
+  /** Registers a probe as a user of the programs. @throws {Unsupported} if the kernel cannot run them */
   use(use: TcpEndsUse): Promise<TcpEndsUser>;
 }

@@ -3,7 +3,7 @@ import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from './contract.ts';
 import { EVENT_LEDGER } from './ledger.ts';
 
-/** Findings of one check, and the number of findings beyond the limit. */
+/** Findings of one check, and the number of further findings that exceeded the limit. */
 export interface Findings<T> {
   readonly found: readonly T[];
   readonly limited: number;
@@ -18,8 +18,8 @@ export interface WatchOptions<T> {
 }
 
 /**
- * Checks for conditions that no BPF program reports: once now, and then repeatedly until the scope closes. A failing
- * check is reported once and does not stop later checks.
+ * Checks for a condition that no BPF program reports: once immediately, and then repeatedly until the scope closes. A
+ * failure of the check is reported once, and later checks still take place.
  */
 export async function watchRepeatedly<T>(
   scope: Pick<ProbeScope<Record<string, never>>, 'own' | 'retained' | 'signal' | 'warn'>,
@@ -40,7 +40,7 @@ export async function watchRepeatedly<T>(
       failure = '';
     } catch (error) {
       const { message } = error as Error;
-      if (message !== failure && !scope.signal.aborted) scope.warn(`${what} cannot be looked for: ${message}`);
+      if (message !== failure && !scope.signal.aborted) scope.warn(`cannot check for ${what}: ${message}`);
       failure = message;
     }
   };

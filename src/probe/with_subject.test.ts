@@ -5,7 +5,7 @@ import { withSubject } from './host_pods.ts';
 const NODE = asNetnsId(1);
 const POD = asNetnsId(2n ** 62n + 1n);
 
-/** Returns the subject of a socket in the node's namespace. @param find looks up the cgroup */
+/** Returns the subject of a socket in the node's namespace. @param find looks up the socket's cgroup */
 function subjectOf(cgroup: number, find: () => Promise<void>, found?: NetnsId): Promise<NetnsId> {
   return new Promise((resolve) => withSubject({ find, subjectOf: () => found }, { netns: NODE, cgroup }, resolve));
 }

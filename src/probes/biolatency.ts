@@ -11,8 +11,8 @@ import { defineMetrics } from '#probe/metric.ts';
 import { NAMESPACES_MAX } from '#probe/room.ts';
 
 // These metrics are per network namespace. A request counts for the namespace of the process that makes it. Buffered
-// writes reach the device later, from a kernel thread. This I/O counts for the node, like all I/O that the kernel does
-// for itself.
+// writes reach the device later, from a kernel thread. Such I/O, like all other I/O of the kernel itself, counts for
+// the node.
 
 type Operation = keyof typeof blockOperation;
 
@@ -20,7 +20,7 @@ const metrics = defineMetrics({
   delay: {
     ...LATENCY,
     name: 'netsonde_block_io_seconds',
-    help: 'Time that a block device took for a request, excluding queues in the kernel. Requests made by processes of a Pod count for the Pod, all others for the node.',
+    help: 'Time that a block device took to complete a request, excluding time in kernel queues. Requests made by processes of a Pod are attributed to the Pod, all others to the node.',
     source: 'block:block_rq_issue, block:block_rq_complete, map block_histograms',
     scope: 'pod',
     detail: 'core',
@@ -33,17 +33,17 @@ const metrics = defineMetrics({
 
 const events = defineEvents({
   block_io_slow: {
-    help: 'A block device took longer than the threshold for a request.',
+    help: 'A block device took longer than the threshold to complete a request.',
     severity: 'warning',
     equalBy: ['device', 'operation', 'process'],
     fields: {
       device: { type: 'string', help: 'Name of the device.' },
       operation: { type: 'string', help: 'Operation of the request: read, write, flush, discard or other.' },
-      delaySeconds: { type: 'number', help: 'Time that the device took for the request.' },
-      bytes: { type: 'number', help: 'Size of the request in bytes.' },
+      delaySeconds: { type: 'number', help: 'Time that the device took to complete the request.' },
+      bytes: { type: 'number', help: 'Request size in bytes.' },
       process: {
         type: 'string',
-        help: 'Name of the thread that made the request. For written-back data of the page cache, this is a kernel thread.',
+        help: 'Name of the thread that made the request. For page cache writeback, this is a kernel thread.',
       },
       pid: { type: 'number', help: 'Process ID of that thread on the node.' },
     },
@@ -106,28 +106,30 @@ export const biolatency = defineProbe({
   kind: 'ebpf',
   cost: 'low',
   enabledByDefault: false,
-  summary: 'Time that block devices take for each request, per Pod and device. For Pods that wait for their disks.',
+  summary:
+    'Time that block devices take to complete requests, per Pod and device. Useful for Pods that wait for their disks.',
   guide: {
     question: 'Does a Pod wait for its disk, and which device is slow?',
     when: 'Enable it when an application is slow and `socketlatency` shows that it reads its sockets late.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod, device) (rate(netsonde_block_io_seconds_bucket[5m]))) > 0.1',
     limits: [
-      'Only the time that the device takes is measured, not the time that a request waits in the queues of the kernel.',
-      'Data written through the page cache reaches the device later from a kernel thread, and counts for the node.',
+      'Only the time that the device takes is measured, not the time that a request waits in kernel queues.',
+      'Data written through the page cache is later written to the device by a kernel thread, and is attributed to the node.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('Minimum time of a request that causes an event.'),
+    threshold: duration('10ms').describe('Minimum duration of a request that causes an event.'),
     buckets: bucketsOption('16us', '4s'),
   },
   hooks,
   maps: { block_histograms: 'rows', block_requests: 'device' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for the process that issues it to the device.',
+    kernel:
+      'BTF and ring buffers (5.8). Before 6.5, a request is attributed to the process that issues it to the device.',
   },
   measured: { programs: { ns: { block_io_start: '480', block_rq_issue: '107', block_rq_complete: '642' } } },
   open: async (scope, sources, settings) => {

@@ -9,8 +9,8 @@ import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
 // These metrics are per process and not per network namespace. The processes of a Pod are those in its cgroups
-// (src/pods/process_groups.ts), regardless of their network namespaces. All other processes belong to the node, or to
-// hostNetwork Pods, which share the node's network namespace. They are not read.
+// (src/pods/process_groups.ts), regardless of their network namespaces. All other processes belong to the node or to
+// hostNetwork Pods, which share the node's network namespace, and are not read.
 
 const gauge = { type: 'gauge', scope: 'pod', labels: {}, detail: 'core' } as const;
 
@@ -18,13 +18,13 @@ const metrics = defineMetrics({
   open: {
     ...gauge,
     name: 'netsonde_open_file_descriptors',
-    help: 'Open file descriptors of the processes of the Pod. A descriptor that several processes share counts once for each. Not measured for the node itself.',
+    help: 'Open file descriptors of the processes of the Pod. A descriptor shared by several processes is counted once per process. Not measured for the node itself.',
     source: '/proc/<pid>/fd',
   },
   sockets: {
     ...gauge,
     name: 'netsonde_open_sockets',
-    help: 'Open sockets of the processes of the Pod. A socket that several processes share counts once for each. Not measured for the node itself.',
+    help: 'Open sockets of the processes of the Pod. A socket shared by several processes is counted once per process. Not measured for the node itself.',
     source: '/proc/<pid>/fd, links to socket:[…]',
   },
   limitUsed: {
@@ -37,8 +37,8 @@ const metrics = defineMetrics({
 });
 
 /**
- * Time limit for reading links, after which the remaining links are skipped. A link takes about 3 µs to read, and a
- * whole collection may take a second.
+ * Milliseconds after which no further links are read. Reading a link takes about 3 µs, and a whole collection may take
+ * a second.
  */
 const SOCKETS_MS = 700;
 /** Number of links read between two checks of the time. */
@@ -51,7 +51,7 @@ interface Usage {
   readonly limitUsed: number | undefined;
 }
 
-/** Returns undefined if the process has exited. @throws if it cannot be read */
+/** Returns the usage of a process; undefined if the process has exited. @throws if it cannot be read */
 function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | undefined {
   const process = join(proc, String(pid));
   const open = descriptors.count(process);
@@ -60,7 +60,7 @@ function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | u
   return { pid, open, limitUsed: limit === undefined || limit === 0 ? undefined : open / limit };
 }
 
-/** Counts sockets in one collection until the time limit is reached. */
+/** Counts sockets during one collection, until the time limit is reached. */
 class SocketCount {
   readonly #proc: string;
   readonly #descriptors: Descriptors;
@@ -73,7 +73,7 @@ class SocketCount {
     this.#cycle = cycle;
   }
 
-  /** Returns undefined if the time limit was reached. @throws if a process cannot be read */
+  /** Returns the number of sockets; undefined if the time limit was reached. @throws if a process cannot be read */
   async of(usages: readonly Usage[]): Promise<number | undefined> {
     let sockets = 0;
     for (const { pid } of usages) {
@@ -121,7 +121,7 @@ function emitUsage(emit: FdEmit, { netns, open, limitUsed }: PodUsage): void {
 }
 
 /**
- * Emits the number of sockets. The Pods with the most descriptors come last, so that they are the ones skipped when the
+ * Emits the number of sockets. Pods with many descriptors come last, so they are the ones that are skipped when the
  * time limit is reached. Returns the number of skipped Pods.
  */
 async function emitSockets(

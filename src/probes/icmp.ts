@@ -5,7 +5,7 @@ import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 // These metrics are per network namespace. Every struct net has its own ICMP statistics, including messages by type
 // (kernel: net/ipv4/proc.c, icmp_put(); net/ipv6/proc.c, snmp6_seq_show_icmpv6msg()).
 
-const FAMILY = { help: 'IP version: ICMP or ICMPv6.', values: ['ipv4', 'ipv6'] } as const;
+const FAMILY = { help: 'IP version: ipv4 for ICMP, ipv6 for ICMPv6.', values: ['ipv4', 'ipv6'] } as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: { family: FAMILY } } as const;
 

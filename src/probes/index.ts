@@ -2,8 +2,10 @@ import type { AnyProbe } from '#probe/contract.ts';
 import { biolatency } from './biolatency.ts';
 import { changes } from './changes/changes.ts';
 import { conntrack } from './conntrack/conntrack.ts';
+import { dns } from './dns/dns.ts';
 import { fd } from './fd.ts';
 import { flow } from './flow/flow.ts';
+import { http } from './http/http.ts';
 import { icmp } from './icmp.ts';
 import { io } from './io/io.ts';
 import { ip } from './ip.ts';
@@ -25,11 +27,12 @@ import { tcpext } from './tcpext/tcpext.ts';
 import { tcpreset } from './tcpreset/tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
 import { tcpsummary } from './tcpsummary/tcpsummary.ts';
+import { tooluse } from './tooluse/tooluse.ts';
 import { udp } from './udp.ts';
 import { udpflow } from './udpflow/udpflow.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
-/** All probes in the order of the page. This is the only registry of probes. */
+/** All probes, in the order in which they appear on the page. There is no other registry of probes. */
 const LIST = [
   tcp,
   tcpext,
@@ -50,10 +53,13 @@ const LIST = [
   qdisc,
   changes,
   lifecycle,
+  tooluse,
   packetloss,
   tcpretrans,
   tcpreset,
   udpflow,
+  dns,
+  http,
   socketlatency,
   kernellatency,
   netiftxlatency,

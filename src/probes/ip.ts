@@ -274,7 +274,7 @@ const metrics = defineMetrics({
 
 const CODEPOINTS = { not_ect: 'InNoECTPkts', ect0: 'InECT0Pkts', ect1: 'InECT1Pkts', ce: 'InCEPkts' } as const;
 
-/** The kernel reports 1 for enabled and 2 for disabled, as defined by SNMP. */
+/** Converts the setting for forwarding. As defined by SNMP, the kernel reports 1 for enabled and 2 for disabled. */
 const isOn = (value: Counter) => (value === 1 ? 1 : 0);
 
 const FIELDS: readonly MibField[] = [

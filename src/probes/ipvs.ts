@@ -9,7 +9,7 @@ import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 
 // These metrics are per network namespace. Services and their totals belong to struct netns_ipvs (kernel:
-// net/netfilter/ipvs/ip_vs_ctl.c). The kernel updates the totals every two seconds instead of with each packet, and
+// net/netfilter/ipvs/ip_vs_ctl.c). The kernel updates the totals every two seconds rather than with each packet, and
 // only if net.ipv4.vs.run_estimation is enabled.
 
 const FILE = 'net/ip_vs_stats';

@@ -11,7 +11,7 @@ import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
 // These metrics are per network namespace. The IP layer of a namespace receives packets from the devices and sockets of
-// that namespace. Packets that are only forwarded are neither received nor sent, and are not counted.
+// that namespace. Packets that are only forwarded are not counted, because no socket receives or sends them.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core' } as const;
 
@@ -56,7 +56,7 @@ const KINDS = inOrderOf(kernelHistograms, {
 
 const whole = {
   delaySeconds: { type: 'number', help: 'Total time of all stages.' },
-  length: { type: 'number', help: 'Length of the packet in bytes.' },
+  length: { type: 'number', help: 'Packet length in bytes.' },
 } as const;
 
 function stageField(stage: string) {
@@ -124,8 +124,7 @@ const SEND = [
 const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
 
 /**
- * Each choice lists the hooks at the end of a path first, because they must be attached before the hooks at its
- * beginning.
+ * In each choice, the hooks at the end of a path precede those at its beginning, because they must be attached first.
  */
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
@@ -167,7 +166,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'packets sent',
       choices: [
         { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), fentry(SEND_TCP_V6)] },
-        // Before 6.6, fentry cannot attach to a function with more than six arguments on x86.
+        // Before 6.6, fentry programs cannot be attached to functions with more than six arguments on x86.
         { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), kprobe(SEND_TCP_V6)] },
         { hooks: [DROPPED, QUEUED, ...SEND.map(kprobe), kprobe(SEND_TCP_V6)] },
         {
@@ -185,7 +184,7 @@ const hooks: HookTable<Layout['program']> = {
 
 type EventType = keyof typeof events & string;
 
-/** Event type and stages of each direction. */
+/** Event type and stages for each direction. */
 const WAYS: Readonly<Record<keyof typeof packetWay, { readonly type: EventType; readonly stages: readonly string[] }>> =
   {
     receive: { type: 'kernel_receive_slow', stages: ['prerouting', 'input', 'transport'] },

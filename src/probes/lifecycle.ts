@@ -11,8 +11,8 @@ import { defineRetained, type Retained } from '#probe/retained.ts';
 import type { MibIndex } from '#sources/mib/tables.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// The kernel reports namespaces individually: each report carries the cookie and the counters of one namespace. The
-// agent's own programs (pods/lifecycle.ts) report created and removed namespaces even if this probe is disabled.
+// These reports are per network namespace: each one carries the cookie and the counters of a single namespace. Programs
+// of the agent itself (pods/lifecycle.ts) report the creation and removal of namespaces even if this probe is disabled.
 
 const metrics = defineMetrics({
   departures: {
@@ -32,10 +32,11 @@ const metrics = defineMetrics({
 });
 
 /**
- * Maximum time for which an event waits for the removal of its namespace. Remaining sockets may keep a namespace alive.
+ * Maximum time in milliseconds for which an event waits for the removal of its namespace. Sockets may keep the
+ * namespace alive.
  */
 const WAIT_MS = 30_000;
-/** Maximum number of waiting departures. Further departures are published without counters. */
+/** Maximum number of pending departures. Any further one is published immediately, without counters. */
 const WAITING_MAX = 1_024;
 
 const NANOSECONDS_PER_MS = 1_000_000n;
@@ -52,17 +53,17 @@ const DEPARTURES = defineRetained<Counts>(() => ({ exact: 0, collected: 0 }));
 
 interface Waiting {
   readonly departure: NetnsDeparture;
-  /** Known facts about the end of the entity without the kernel's report. */
+  /** Facts about the end of the entity that are known before the kernel's report arrives. */
   readonly end: End;
   readonly sinceMs: number;
 }
 
-/** Combines the departures that discovery reports with the kernel's reports of removed namespaces. */
+/** Combines the departures that discovery reports with the kernel's reports about removed namespaces. */
 class Departures {
   readonly #scope: Departed;
   readonly #sources: Sources;
   readonly #publishes: boolean;
-  /** MIB layout of the kernel's reports; undefined if the kernel does not report removals. */
+  /** MIB layout in the kernel's reports; undefined if the kernel does not report removals. */
   readonly #index: MibIndex | undefined;
   readonly #waiting = new Map<NetnsId, Waiting>();
   readonly #counts: Retained<Counts>;
@@ -79,7 +80,10 @@ class Departures {
     return this.#counts.value;
   }
 
-  /** Records a departure. The kernel's report follows later. */
+  /**
+   * Holds a departure until the kernel's report arrives. If no report is expected, or if too many departures are held,
+   * publishes it immediately.
+   */
   departed(departure: NetnsDeparture): void {
     const end = { timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS, bootSeconds: uptime(), totals: undefined };
     if (this.#index === undefined || this.#waiting.size >= WAITING_MAX) this.#publish(departure, end);
@@ -95,8 +99,8 @@ class Departures {
   }
 
   /**
-   * Publishes departures without final counters if the kernel's report is overdue. Drops departures whose namespace has
-   * reappeared.
+   * Publishes departures without final counters if the kernel's report does not arrive in time. Drops departures whose
+   * namespace has reappeared.
    */
   expire(nowMs: number): void {
     const alive = new Set(this.#sources.netns.snapshot().map(({ id }) => id));
@@ -126,7 +130,7 @@ export const lifecycle = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'Final counters of ended Pods, which stay on the page for a while, and an event for each. Covers even Pods that live for milliseconds.',
+    'Final counters of ended Pods, which are exported for a while, and an event for each ended Pod. Covers even Pods that live for milliseconds.',
   guide: {
     question: 'Which Pods started and ended between two scrapes, and what were their final counters?',
     when: 'Look here when Jobs or crashing Pods end before their counters were scraped.',
@@ -149,7 +153,7 @@ export const lifecycle = defineProbe({
       .max(1)
       .default(0.25)
       .describe(
-        'Maximum fraction of the owners on the page that may have ended; 16 are always allowed. Owners with losses are preferred, then owners with other problems, then the most recent ones.',
+        'Maximum fraction of the exported owners that may have ended; 16 are always allowed. Owners with losses are preferred, then owners with other problems, then the most recent ones.',
       ),
   },
   requires: {

@@ -10,7 +10,8 @@ import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
 // These metrics are per network namespace. A packet belongs to the namespace of the device that sends it. A packet from
-// a Pod to another node passes a device of the Pod and then a device of the node, and counts in both namespaces.
+// a Pod to another node passes through a device of the Pod and then a device of the node, and is counted in both
+// namespaces.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
 
@@ -35,7 +36,7 @@ const fields = {
   device: { type: 'string', help: 'Device that sent the packet.' },
   qdisc: { type: 'string', help: 'Queueing discipline at the root of the device.' },
   delaySeconds: { type: 'number', help: 'Time that the packet waited, or that the driver took.' },
-  length: { type: 'number', help: 'Length of the packet in bytes.' },
+  length: { type: 'number', help: 'Packet length in bytes.' },
 } as const;
 
 const events = defineEvents({

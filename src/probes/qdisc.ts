@@ -15,7 +15,7 @@ import { WalkSource } from '#sources/walk_source.ts';
 
 const LABELS = {
   device: { help: 'Network device.', example: 'eth0', max: 16 },
-  kind: { help: 'Kind of the qdisc by its name in tc.', example: 'fq_codel', max: 16 },
+  kind: { help: 'Qdisc kind, as named by tc.', example: 'fq_codel', max: 16 },
 } as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: LABELS } as const;
@@ -89,7 +89,7 @@ function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscR
   put('backlog', row.backlogBytes);
 }
 
-/** Provides the namespaces that have a queue. The set is undefined if unknown; all namespaces are then queried. */
+/** Provides the namespaces that have a queue. If the set is undefined, all namespaces have to be queried. */
 type Queues = WalkSource<ReadonlySet<NetnsId> | undefined>;
 
 async function collectAll(
@@ -99,7 +99,7 @@ async function collectAll(
   cycle: Cycle,
 ): Promise<void> {
   for (const entry of netns.snapshot()) {
-    // Pod namespaces usually have no queue because a veth has none.
+    // Most Pod namespaces have no queue, because a veth device has none.
     if (queued?.has(entry.id) === false) continue;
     const rows = route.qdiscs(entry, cycle);
     if (rows.length > 0) {

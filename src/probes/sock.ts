@@ -8,9 +8,9 @@ import { parseSockstat } from '#sources/procfs/sockstat.ts';
 import type { FamilyCounts } from '#sources/sockstat/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// Some of these metrics are per network namespace: the kernel counts sockets in use, TIME-WAIT sockets and fragments by
-// namespace. Orphans, allocated sockets and memory are counted for the whole machine and shown in every namespace
-// (kernel: net/ipv4/proc.c, sockstat_seq_show()), so they are node metrics.
+// Some of these metrics are per network namespace: the kernel counts sockets in use, TIME-WAIT sockets and fragments
+// separately for each namespace. Orphans, allocated sockets and memory are counted for the whole machine and shown in
+// every namespace (kernel: net/ipv4/proc.c, sockstat_seq_show()), so they are node metrics.
 
 const FAMILY = { help: 'IP version.', values: ['ipv4', 'ipv6'] } as const;
 

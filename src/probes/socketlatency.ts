@@ -10,7 +10,7 @@ import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
 // These metrics are per network namespace. A socket belongs to the namespace in which it was created, and carries the
-// namespace cookie.
+// cookie of that namespace.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
 
@@ -69,7 +69,7 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'reads',
       why: STORAGE,
-      // The hooks for reads come before the hooks for arrivals, so that no read is missed after its arrival was seen.
+      // The hooks for reads precede those for arrivals, so that no read is missed after its arrival was observed.
       choices: [
         { hooks: [hook('tp_btf/sock_recv_length', 3, 'data_read'), hook('tp_btf/sk_data_ready', 1, 'data_arrived')] },
         {
@@ -87,7 +87,8 @@ const hooks: HookTable<Layout['program']> = {
       why: STORAGE,
       choices: [
         { hooks: [hook('tp_btf/net_dev_queue', 1, 'data_sent'), hook('tp_btf/tcp_sendmsg_locked', 1, 'data_written')] },
-        // On kernels with do_tcp_sendpages(), writes by that function do not pass through tcp_sendmsg_locked().
+        // On kernels that have do_tcp_sendpages(), writes through this function do not pass through
+        // tcp_sendmsg_locked().
         { hooks: [...WRITE_FUNCTIONS, hook('fentry/do_tcp_sendpages', 4, 'pages_written_entry')] },
         { hooks: WRITE_FUNCTIONS },
       ],

@@ -9,8 +9,7 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NODE } from '#probe/metric.ts';
 
-// These metrics are not per network namespace. A softirq belongs to a CPU and handles packets of all namespaces
-// together.
+// These metrics are not per network namespace. A softirq runs on a CPU and processes packets of all namespaces.
 
 type Vector = keyof typeof softirqVector;
 
@@ -41,7 +40,7 @@ const metrics = defineMetrics({
 const KINDS = namesOf(softirqKind).length;
 
 const fields = {
-  cpu: { type: 'number', help: 'Number of the CPU.' },
+  cpu: { type: 'number', help: 'CPU number.' },
   vector: { type: 'string', help: 'Kind of softirq.' },
   delaySeconds: { type: 'number', help: 'Time that the softirq waited or ran.' },
   task: { type: 'string', help: 'Name of the task that the CPU was running.' },
@@ -70,7 +69,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'softirqs',
       choices: [
         {
-          // The hook for the end of a run comes before the hook for its start, so that every measured start has an end.
+          // The hook for the end of a run precedes the hook for its start, so that every measured start has an end.
           hooks: [
             hook('tp_btf/softirq_exit', 1, 'softirq_exit'),
             hook('tp_btf/softirq_entry', 1, 'softirq_entry'),

@@ -3,10 +3,10 @@ import { defineMetrics, NODE } from '#probe/metric.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseSoftnetStat } from '#sources/procfs/softnet_stat.ts';
 
-// These metrics are not per network namespace. net/softnet_stat shows the CPUs of the machine in every namespace
+// These metrics are not per network namespace. In every namespace, net/softnet_stat shows the CPUs of the machine
 // (kernel: net/core/net-procfs.c), so all values are node metrics.
 
-const CPU = { help: 'Number of the CPU.', example: '0', max: 1024 } as const;
+const CPU = { help: 'CPU number.', example: '0', max: 1024 } as const;
 
 const counter = { type: 'counter', scope: 'node', labels: { cpu: CPU } } as const;
 

@@ -103,7 +103,7 @@ export const tcp = defineProbe({
       'sum by (namespace, pod) (rate(netsonde_tcp_retransmitted_segments_total[5m])) / sum by (namespace, pod) (rate(netsonde_tcp_sent_segments_total[5m])) > 0.01',
     limits: [
       'The kernel counts IPv4 and IPv6 together.',
-      'A connection attempt in progress is not counted. When it is given up, it counts as a failed attempt.',
+      'A connection attempt in progress is not counted. If it is abandoned, it is counted as a failed attempt.',
     ],
   },
   metrics,

@@ -9,11 +9,12 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, tcpStateName } from '#probe/scene.ts';
 
-// These metrics are per network namespace. A socket never changes its namespace and carries the namespace cookie.
+// These metrics are per network namespace. A socket never moves to another namespace, and carries the cookie of its
+// namespace.
 
 type Kind = keyof typeof retransmitKind;
 
-/** Causes of retransmissions by kind. */
+/** Cause of each kind of retransmission. */
 const CAUSES: Readonly<Record<Kind, string>> = {
   rto: 'the acknowledgement did not arrive in time',
   fast: 'later data was acknowledged but this data was not',
@@ -27,8 +28,8 @@ const CAUSES: Readonly<Record<Kind, string>> = {
 /** Kinds of retransmissions that do not indicate a loss. */
 const NO_LOSS: ReadonlySet<Kind> = new Set(['tlp', 'mtu', 'fastopen']);
 /**
- * States in which this end has closed the connection. All of its data has arrived, and a retransmission without data
- * is the FIN.
+ * States in which this end has closed the connection. In these states, a retransmission without data is a retransmitted
+ * FIN, and all data has arrived.
  */
 const CLOSING: ReadonlySet<string> = new Set(['FIN_WAIT1', 'CLOSING', 'LAST_ACK']);
 const BARE_FIN = 'the other end has not yet acknowledged the FIN, but all data has arrived';
@@ -50,7 +51,7 @@ interface Judgement {
   readonly cause: string;
 }
 
-/** Decides why a segment was retransmitted, and whether data was lost as far as the sender can tell. */
+/** Determines why a segment was retransmitted, and whether data was lost as far as the sender can tell. */
 export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Retransmit): Judgement {
   if (kind === 'synack' && confirmed) return { isLoss: !deferred, cause: deferred ? DEFERRED : FULL_QUEUE };
   if (NO_LOSS.has(kind)) return { isLoss: false, cause: CAUSES[kind] };
@@ -62,7 +63,7 @@ export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Re
 function needlessText({ needless, retransmits }: Retransmit): string {
   if (needless === 0) return '';
   const text = ` The other end had already received ${needless} of them (DSACK)`;
-  // The last retransmission is excluded because the response to it cannot have arrived yet.
+  // The last retransmission is not counted, because the response to it cannot have arrived yet.
   return needless >= retransmits - 1
     ? `${text}, so nothing was lost but the path or the other end is slow.`
     : `${text}.`;
@@ -91,7 +92,7 @@ const events = defineEvents({
     severity: 'warning',
     info: 'when nothing was lost: for the kinds `tlp`, `mtu` and `fastopen`, a FIN without data, and a SYN-ACK while the server waits for data (TCP_DEFER_ACCEPT)',
     equalBy: ['kind', 'state'],
-    // Only the sender sees retransmissions, so the kind shows which end is the client.
+    // Only the sender observes a retransmission, so the kind of segment shows which end is the client.
     client: ({ kind }) => (kind === 'syn' ? 'src' : kind === 'synack' ? 'dst' : undefined),
     fields: {
       kind: { type: 'string', help: 'Kind of retransmission: rto, fast, tlp, syn, synack, mtu or fastopen.' },
@@ -106,6 +107,11 @@ const events = defineEvents({
         help: 'Number of times that the other end reported that it already had the data (DSACK). If it equals `retransmits` or is one less, nothing was lost.',
       },
       bytes: { type: 'number', help: 'Bytes of data in this retransmission; 0 for a SYN or a FIN.' },
+      waitsFor: {
+        type: 'string',
+        help: 'With kind synack: the reason why the server did not accept the acknowledgement of the client, which has arrived: `accept_queue` if the accept queue was full, `data` if the server waits for data (TCP_DEFER_ACCEPT).',
+        optional: true,
+      },
       srttSeconds: { type: 'number', help: 'Smoothed round-trip time of the connection.', optional: true },
       cwnd: { type: 'number', help: 'Congestion window in segments.', optional: true },
     },
@@ -120,7 +126,7 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'retransmitted segments',
       choices: [
-        // The argument with the error was added between 6.12 and 6.18.
+        // The argument `error` was added between 6.12 and 6.18.
         { hooks: [hook('tp_btf/tcp_retransmit_skb', 3, 'tcp_retransmit_error')] },
         { hooks: [hook('tp_btf/tcp_retransmit_skb', 2, 'tcp_retransmit')] },
       ],
@@ -163,6 +169,7 @@ function decodeEvent(view: DataView, at: number, kind: Kind, timeNs: bigint): Re
       retransmits,
       needless: retransmit.needless,
       bytes: retransmit.length,
+      ...(kind === 'synack' && retransmit.confirmed ? { waitsFor: retransmit.deferred ? 'data' : 'accept_queue' } : {}),
       ...(srtt === 0 ? {} : { srttSeconds: srtt * MICROSECONDS }),
       ...(cwnd === 0 ? {} : { cwnd }),
     },

@@ -7,14 +7,14 @@ import { type HookChoice, type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NO_LABELS, NODE } from '#probe/metric.ts';
 
-// These metrics are not per network namespace. The device belongs to the machine regardless of the device's namespace,
-// and the driver holds a lock while it waits.
+// These metrics are not per network namespace. The device belongs to the machine, whichever namespace it is in. While
+// the driver waits, it often holds the lock of all network devices (RTNL), which affects all namespaces.
 
 const metrics = defineMetrics({
   delay: {
     ...LATENCY,
     name: 'netsonde_virtio_command_seconds',
-    help: 'Time that the hypervisor took for a control command of a virtio-net device. The driver waits for it, often while holding the lock of all network devices (RTNL).',
+    help: 'Time that the hypervisor took to execute a control command of a virtio-net device. The driver waits for it, often while holding the lock of all network devices (RTNL).',
     source: 'virtnet_send_command, virtnet_send_command_reply, map virtio_histograms',
     scope: 'node',
     detail: 'core',
@@ -24,19 +24,19 @@ const metrics = defineMetrics({
 
 const events = defineEvents({
   virtio_command_slow: {
-    help: 'The hypervisor took longer than the threshold for a control command of a virtio-net device.',
+    help: 'The hypervisor took longer than the threshold to execute a control command of a virtio-net device.',
     severity: 'warning',
     equalBy: ['class', 'command', 'device'],
     fields: {
       class: {
         type: 'string',
-        help: 'Class of the command: rx, mac, vlan, announce, mq, offloads, coalesce, stats, or a number.',
+        help: 'Command class: rx, mac, vlan, announce, mq, offloads, coalesce, stats, or a number.',
       },
-      command: { type: 'string', help: 'Command by its name in the kernel header, or a number.' },
-      device: { type: 'string', help: 'Name of the device, if the kernel reports it (5.11).', optional: true },
+      command: { type: 'string', help: 'Command name, as in the kernel header, or a number.' },
+      device: { type: 'string', help: 'Device name, if the kernel reports it (5.11).', optional: true },
       process: { type: 'string', help: 'Name of the thread that waited for it.' },
       pid: { type: 'number', help: 'Process ID of that thread on the node.' },
-      delaySeconds: { type: 'number', help: 'Time that the command took.' },
+      delaySeconds: { type: 'number', help: 'Duration of the command.' },
     },
   },
 });
@@ -76,7 +76,8 @@ const hooks: HookTable<Layout['program']> = {
   points: [
     {
       what: 'control commands of virtio-net',
-      // Since 6.8, the function with a reply does the work, and the other function is inlined into its callers.
+      // Since 6.8, the function with a reply parameter does the work, and the other function is inlined into its
+      // callers.
       choices: [
         choice(['fentry', 'fexit'], 'virtnet_send_command_reply', 5),
         choice(['fentry', 'fexit'], 'virtnet_send_command', 4),
@@ -110,7 +111,7 @@ export const virtcmdlatency = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary:
-    'Time that the hypervisor takes for control commands of virtio-net devices. For virtual machines that stall while their network is configured.',
+    'Time that the hypervisor takes to execute control commands of virtio-net devices. Useful for virtual machines that stall while their network is configured.',
   guide: {
     question: 'Does the node wait for the hypervisor while it configures the network?',
     when: 'Enable it on a virtual machine that stalls when Pods start or end, or when devices are changed.',
@@ -123,7 +124,7 @@ export const virtcmdlatency = defineProbe({
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('Minimum time of a command that causes an event.'),
+    threshold: duration('10ms').describe('Minimum duration of a command that causes an event.'),
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,

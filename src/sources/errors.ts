@@ -1,13 +1,10 @@
-/** Name of what a source reads: a file relative to /proc, or the name of a netlink request. */
+/** Identifies data that a source reads: a file path relative to /proc, or the name of a netlink request. */
 export type SourcePath = string;
 
-/** Called for each part of a kernel response that was malformed and skipped. */
+/** Called for each malformed part of a kernel response. Such parts are skipped. */
 export type Malformed = (what: string) => void;
 
-/**
- * Counts data that a source could not read or parse. Such errors never stop the agent; only the affected row is
- * skipped.
- */
+/** Counts data that could not be read or parsed. Such errors never stop the agent; only the affected row is skipped. */
 export class SourceErrors {
   readonly counts = new Map<string, { readonly source: string; readonly path: SourcePath; count: number }>();
   readonly #log: (message: string) => void;

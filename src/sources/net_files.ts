@@ -6,33 +6,31 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Malformed, SourceErrors } from './errors.ts';
 import type { NetnsEntry, NetnsIndex } from './netns.ts';
+import { missingCapabilities } from './procfs/capabilities.ts';
 import { readText } from './procfs/read.ts';
 
 const ENOPROTOOPT = 92;
 
 const EACCES = 13;
 /**
- * Errors that mean that the namespace is gone: ENOENT and ESRCH, and EINVAL if `ip netns del` has unmounted the
- * namespace but has not yet removed the file.
+ * Errors that mean that the namespace is gone: ENOENT, ESRCH, and EINVAL, which occurs if `ip netns del` has unmounted
+ * the namespace but not yet removed the file.
  */
 const GONE = [2, 3, 22];
 
-/** A way to enter a namespace: the /proc directory of a process in it, or the path where it is mounted. */
+/** Ways to enter a namespace: the /proc directory of a process in it, and the path where it is mounted. */
 interface Place {
   readonly process?: string;
   readonly mount?: string;
 }
 
-/** Returns the error number if the namespace could not be entered. @throws any other error */
+/** Returns the errno of a failure to enter a namespace. @throws the error if it is any other */
 function entryError(error: unknown): number {
   if (error instanceof BpfError && error.code === 'NETNS') return error.errno;
   throw error;
 }
 
-/**
- * Returns whether this thread is in the namespace. Kernels before 5.14 do not report the namespace, so it is assumed to
- * be the right one.
- */
+/** Returns whether this thread is in the namespace; true if the kernel does not provide the cookie (before 5.14). */
 function isIn(id: NetnsId): boolean {
   try {
     return toCounter(netnsCookie()) === id;
@@ -43,8 +41,8 @@ function isIn(id: NetnsId): boolean {
 }
 
 /**
- * Reads files of /proc/<pid>/net in a namespace, either through a process that is in the namespace or by entering it.
- * No descriptor is kept open, because it would keep the namespace of a dead Pod alive.
+ * Reads files of /proc/<pid>/net in a namespace, either through a process in the namespace or by entering it. Keeps no
+ * descriptor open, because this would keep the namespace of a dead Pod alive.
  */
 export class NetFiles {
   readonly #proc: string;
@@ -52,7 +50,7 @@ export class NetFiles {
   readonly #errors: SourceErrors;
   /** Inode number of the agent's own namespace. */
   #home: number | undefined;
-  /** Ways to enter the namespaces, which are looked up and checked once per cycle. */
+  /** Ways to enter each namespace. They are determined and checked once per cycle. */
   readonly #places = new WeakMap<Cycle, Map<NetnsId, Place>>();
 
   constructor(proc: string, netns: NetnsIndex, errors: SourceErrors) {
@@ -62,8 +60,8 @@ export class NetFiles {
   }
 
   /**
-   * Returns the text of `/proc/<pid>/<path>` in the namespace. Returns undefined if the namespace is gone or the file
-   * cannot be read. Read errors are counted.
+   * Returns the text of `/proc/<pid>/<path>` in the namespace; undefined if the namespace is gone or the file cannot be
+   * read. Counts read errors.
    */
   read(entry: NetnsEntry, path: string, cycle: Cycle): string | undefined {
     const { process } = this.#place(entry, cycle);
@@ -76,7 +74,7 @@ export class NetFiles {
     }
   }
 
-  /** Reads and parses a file like `read`. Parts that the parser skips are counted. */
+  /** Reads a file like `read`, and parses it. Counts parts that the parser skips. */
   parse<T>(
     entry: NetnsEntry,
     path: string,
@@ -88,24 +86,34 @@ export class NetFiles {
   }
 
   /**
-   * Calls a synchronous function while this thread is in the namespace. Returns undefined if the namespace can no
-   * longer be entered.
+   * Calls a synchronous function while this thread is in the namespace; returns undefined if the namespace is gone.
    * @throws {BpfError} NETNS if the agent is in another namespace and lacks CAP_SYS_ADMIN or CAP_SYS_PTRACE
    */
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
-    this.#home ??= statSync(join(this.#proc, 'thread-self/ns/net'), { throwIfNoEntry: false })?.ino ?? 0;
-    return entry.inum === this.#home ? call() : this.enter(entry, cycle, call);
+    return this.#isHome(entry) ? call() : this.enter(entry, cycle, call);
   }
 
-  /** Like `inside`, but also enters the agent's own namespace, which requires CAP_SYS_ADMIN. */
+  /**
+   * Whether the agent is in the namespace, or has the capability to enter other namespaces. Entering may still fail.
+   */
+  mayEnter(entry: NetnsEntry): boolean {
+    return this.#isHome(entry) || missingCapabilities(['CAP_SYS_ADMIN'], this.#proc).length === 0;
+  }
+
+  #isHome(entry: NetnsEntry): boolean {
+    this.#home ??= statSync(join(this.#proc, 'thread-self/ns/net'), { throwIfNoEntry: false })?.ino ?? 0;
+    return entry.inum === this.#home;
+  }
+
+  /** Like `inside`, but enters the namespace even if it is the agent's own, which requires CAP_SYS_ADMIN. */
   enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     let refused: unknown;
     for (const path of this.#waysInto(entry, cycle)) {
       try {
-        // The mount or process may have moved to another namespace since the check.
+        // Since the check, the process may have moved to another namespace, or another namespace may have been mounted.
         return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
       } catch (error) {
-        // Entering through a process of another user needs CAP_SYS_PTRACE; entering through a mount does not.
+        // CAP_SYS_PTRACE is needed to enter through a process of another user, but not to enter through a mount.
         if (entryError(error) === EACCES) refused ??= error;
         else if (!GONE.includes(entryError(error))) throw error;
       }

@@ -2,10 +2,7 @@ import { join } from 'node:path';
 import { refusedCalls, type SystemCall, unavailable } from 'bpf-napi';
 import { readText } from './procfs/read.ts';
 
-/**
- * Returns a sentence for operators about the seccomp filter or security module that refuses a system call; undefined
- * if the call is permitted.
- */
+/** Explains to operators which seccomp filter or security module blocks a system call; undefined if none does. */
 export function refusalOf(call: SystemCall, proc = '/proc'): string | undefined {
   if (unavailable() !== undefined || !refusedCalls().includes(call)) return undefined;
   return describeRefusal(call, readText(join(proc, 'self/status')) ?? '');

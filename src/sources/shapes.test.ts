@@ -13,7 +13,7 @@ import { MibIndex } from './mib/tables.ts';
 import { MibWalk } from './mib/walk.ts';
 import { SockstatWalk } from './sockstat/walk.ts';
 
-/** A walk that sums over CPUs: the layout of its rows, and its values by namespace. */
+/** A walk that computes sums over CPUs: the layout of its rows, and the values of each namespace. */
 interface Walk {
   readonly shape: RowShape;
   open(machine: Machine): Promise<Disposable & { values(cycle: Cycle): Promise<ReadonlyMap<number, unknown>> }>;
@@ -30,7 +30,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
       rows: 'mib_rows',
       size: mibRow.SIZE,
       cookieAt: mibRow.offsets.cookie,
-      // Each table has a bit. The lowest bit is the one of TCP, whose first field is checked.
+      // One bit per table. The lowest bit belongs to TCP, whose first field is checked.
       completeAt: mibRow.offsets.tables,
       sumAt: mibRow.offsets.values,
     },
@@ -83,8 +83,8 @@ const WALKS: Readonly<Record<string, Walk>> = {
 };
 
 /**
- * Generates CPU masks with common and arbitrary numbers of CPUs. The masks have gaps as on virtual machines and with
- * empty CPU sockets.
+ * Generates CPU masks with common and arbitrary numbers of CPUs. The masks have gaps, as on virtual machines and on
+ * machines with empty CPU sockets.
  */
 const masks = fc
   .record({
@@ -100,7 +100,7 @@ const masks = fc
     Array.from({ length: count }, (_, index) => first + index + Math.floor(index / gapEvery) * gap),
   );
 
-/** Generates events before a reading: CPUs go offline and online and count, and a namespace is created. */
+/** Generates the changes before a reading: which CPUs are offline, and which CPUs' counters increase. */
 const step = fc.record({ offlineEvery: fc.integer({ min: 2, max: 9 }), counted: fc.array(fc.nat(), { maxLength: 8 }) });
 
 /** A cycle that is aborted at its first pause. */

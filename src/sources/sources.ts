@@ -9,7 +9,7 @@ import type { Cpus } from './procfs/cpus.ts';
 import type { SocketSource } from './sockets/source.ts';
 import type { SockstatSource } from './sockstat/source.ts';
 
-/** Readers of kernel data that are available to probes. */
+/** Readers of kernel data that probes can use. */
 export interface Sources {
   readonly netns: NetnsIndex;
   readonly processes: ProcessIndex;

@@ -3,7 +3,7 @@ import { Cycle, freeCycle } from '#core/cycle.ts';
 import { Unsupported } from '#core/reader.ts';
 import { type KernelWalk, WalkSource } from './walk_source.ts';
 
-/** Creates a source whose walk can be made to fail, and counts how often walk and fallback are used. */
+/** Creates a source with a walk that can be made to fail. Counts how often the walk and the fallback are used. */
 function setUp({ refusal = undefined as Error | undefined } = {}) {
   const seen = { opened: 0, closed: 0, passes: 0, others: 0 };
   const control = { fails: false, reason: 'the kernel refused' };

@@ -1,28 +1,28 @@
 import type { Cycle } from '#core/cycle.ts';
 import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 
-/** Delay in milliseconds before a failed walk is retried. It may have failed because of a memory shortage. */
+/** Delay in milliseconds before a failed walk is opened again. The cause may have been a temporary memory shortage. */
 const RETRY_MS = 60_000;
 
-/** Reads all namespaces with a walk inside the kernel. */
+/** Reads data of all namespaces with a walk in the kernel. */
 export interface KernelWalk<Snapshot> extends Disposable {
   read(cycle: Cycle): Promise<Snapshot>;
-  /** Warnings about data that the last reading skipped, including reasons; undefined if the walk never skips data. */
+  /** Warnings about data that the last read left out, with reasons; undefined if the walk never leaves out data. */
   readonly left?: readonly string[];
 }
 
 export interface WalkSourceOptions<Snapshot> {
-  /** Name of the data for log messages, such as `socket counts`. */
+  /** Name of the data in log messages, such as `socket counts`. */
   readonly what: string;
-  /** Called with the reason why the walk does not run. Not called again for the same reason. */
+  /** Called with the reason why the walk does not run, but not twice in a row with the same reason. */
   readonly warn: (message: string) => void;
-  /** Opens the walk. @throws if the kernel cannot run it; the message is shown as the reason */
+  /** Opens the walk. @throws if the kernel cannot run it; the error message is shown as the reason */
   readonly open: () => Promise<KernelWalk<Snapshot>>;
-  /** Reads the same data without the walk. Slower, but works on every kernel. */
+  /** Reads the same data without the walk. This is slower, but works on every kernel. */
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
   /**
-   * Returns whether an error affects only this reading. The reading then fails and the walk stays open. By default, any
-   * error closes the walk.
+   * Returns whether an error affects only the current read. If so, the read fails but the walk stays open. By default,
+   * any error closes the walk.
    */
   readonly isTransient?: (error: unknown) => boolean;
   /** Name of the fallback, such as `files`. */
@@ -30,8 +30,8 @@ export interface WalkSourceOptions<Snapshot> {
 }
 
 /**
- * Provides one snapshot of all namespaces per cycle for all callers. Uses a walk in the kernel if possible, otherwise
- * the fallback. The BPF program is loaded only while the source has users.
+ * Provides one snapshot of all namespaces per cycle, which all callers share. Uses a walk in the kernel if possible,
+ * otherwise the fallback. The BPF program is loaded only while the source has users.
  */
 export class WalkSource<Snapshot> {
   readonly #options: WalkSourceOptions<Snapshot>;
@@ -39,7 +39,7 @@ export class WalkSource<Snapshot> {
   #walk: KernelWalk<Snapshot> | undefined;
   /** Reason why the walk does not run; undefined if it runs. */
   #reason: string | undefined;
-  /** True if this kernel lacks something that the walk needs. The fallback then does not count as degraded. */
+  /** True if the walk needs a feature that this kernel lacks. Using the fallback then does not count as degraded. */
   #isUnsupported = false;
   #warned: string | undefined;
   #opened = false;
@@ -52,7 +52,7 @@ export class WalkSource<Snapshot> {
     this.#options = options;
   }
 
-  /** Registers a user. The result must be disposed when the caller stops reading. */
+  /** Registers a user. The caller must dispose of the result when it stops reading. */
   async use(): Promise<AsyncDisposable> {
     this.#users++;
     await this.#adjust();
@@ -92,7 +92,7 @@ export class WalkSource<Snapshot> {
       } catch (error) {
         cycle.signal.throwIfAborted();
         if (this.#options.isTransient?.(error) === true) throw error;
-        // Another reader may have hit the same error meanwhile, or the walk may have been closed and reopened.
+        // Another caller may already have handled the same error, or the walk may have been closed and opened again.
         if (walk === this.#walk) this.#giveUp(walk, error);
       }
     }
@@ -113,8 +113,7 @@ export class WalkSource<Snapshot> {
   }
 
   /**
-   * Opens the walk for the first user and closes it after the last one. Steps run one after the other in the order of
-   * the calls.
+   * Opens the walk for the first user and closes it after the last one. Calls are processed one at a time, in order.
    */
   #adjust(): Promise<void> {
     this.#adjusting = this.#adjusting.then(async () => {

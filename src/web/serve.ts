@@ -11,7 +11,10 @@ const TYPES: Readonly<Record<string, string>> = {
 /** The names of built files contain a hash of their content, except `index.html`. */
 const HASHED = /^[a-z_]+-[A-Z0-9]{8}\.(js|css)$/;
 
-/** Allows only our own files. Forbids inline scripts and styles, and embedding the page in frames of other pages. */
+/**
+ * Allows only the page's own files. Forbids inline scripts and styles, and forbids other pages to embed this page in
+ * frames.
+ */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -30,8 +33,8 @@ const SECURITY = {
 };
 
 /**
- * Serves the page at `/` and its files. Files are read for each request, so that an unused page takes no memory. Each
- * file also has a compressed version.
+ * Serves the page at `/`, and the files that it needs. Files are read for each request, so that an unused page takes no
+ * memory. Each file also exists in a compressed version.
  */
 export async function servePage(request: Request, response: Response): Promise<void> {
   const name = typeof request.params['name'] === 'string' ? request.params['name'] : 'index.html';

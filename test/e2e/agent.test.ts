@@ -186,7 +186,7 @@ describe('an invalid start ends with one clear message', () => {
   });
 
   it('no addon, no BPF objects and no page: the parts that need them report why, the rest runs', async () => {
-    const root = join(directory, 'bare');
+    const root = mkdtempSync(join(directory, 'bare-'));
     mkdirSync(join(root, 'dist'), { recursive: true });
     for (const path of ['package.json', 'bin', ...globSync('dist/*.js', { cwd: PROJECT })]) {
       cpSync(join(PROJECT, path), join(root, path), { recursive: true });
@@ -257,9 +257,11 @@ describe('the other commands', () => {
     await using help = AgentProcess.run(['serve', '--help']);
     expect((await help.exited).code).toBe(0);
     expect(help.stdout).toContain('--listen HOST:PORT');
-    await using version = AgentProcess.run(['--version']);
-    await version.exited;
-    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    for (const args of [['--version'], ['serve', '--version']]) {
+      await using version = AgentProcess.run(args);
+      await version.exited;
+      expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    }
   });
 });
 

@@ -105,7 +105,7 @@ function metricsOf(page: Exposition, pod: string): Map<string, readonly string[]
 const resources = new AsyncDisposableStack();
 let pod: TestPod;
 
-/** A Pod of another user with a listening socket, a qdisc and a tracked connection. It loses five datagrams a second. */
+/** A Pod's program with a listening socket, a qdisc and a tracked connection. It loses five datagrams per second. */
 const PROGRAM = `
 import ctypes, os, socket, time
 listener = socket.create_server(("127.0.0.1", 8099))
@@ -172,7 +172,7 @@ async function look(agent: AgentProcess): Promise<Seen> {
   return { probes: byName, metrics: metricsOf(page, pod.uid) };
 }
 
-/** Runs the agent with a set of capabilities except one until `check` passes. */
+/** Runs the agent with all but one capability of a set, until `check` passes. */
 async function see(set: SetName, without: string, user: number, check: (seen: Seen) => void): Promise<Seen> {
   const context = CONTEXTS[set];
   const capabilities = context.capabilities.add.filter((name) => name !== without);
@@ -195,7 +195,10 @@ async function see(set: SetName, without: string, user: number, check: (seen: Se
   return await Promise.race([seen, ended]);
 }
 
-/** Returns the measured loss of a probe without this capability, or that of the complete set if there is none. */
+/**
+ * Returns the recorded loss of a probe without this capability. If none is recorded, returns the loss with the complete
+ * set.
+ */
 function lossOf(probe: string, set: SetName, without: string): Loss | undefined {
   const losses = LOSSES.filter((loss) => loss.set === set && loss.probes.includes(probe));
   return (
@@ -228,11 +231,13 @@ function lasting(reason: string): string {
 function correct(losses: readonly Loss[], seen: Seen, all: Seen, set: Loss['set'], without: string): Loss[] {
   const corrected = [...losses];
   for (const [name, { state, reader, reason }] of seen.probes) {
-    const known = lossOf(name, set, without) ?? all.probes.get(name);
+    const best = all.probes.get(name);
+    const known = lossOf(name, set, without) ?? best;
     expect(state, name).not.toBe('starting');
     // The state matches the recorded state. expectProbe() fails if metrics are missing, because the probe should then
-    // have reported a worse state.
-    if (state === known?.state) {
+    // have reported a worse state. A running probe may give a reason for what it does without.
+    const isNoted = state === 'running' && known === best && plain(reason) !== plain(best?.reason ?? '');
+    if (state === known?.state && !isNoted) {
       expectProbe(name, seen, all, set, without);
       continue;
     }
@@ -271,7 +276,7 @@ function expectProbe(name: string, seen: Seen, all: Seen, set: SetName, without:
   // If the machine lacks the feature itself, the reason may be worded differently.
   if (row === undefined && best?.state === 'unsupported') return;
   if (row === undefined) expect(plain(status?.reason ?? ''), where).toBe(plain(best?.reason ?? ''));
-  else if (row.state !== 'running') expect(status?.reason, where).toContain(row.reason);
+  else expect(status?.reason, where).toContain(row.reason);
   const mayLose = row !== undefined && row.state !== 'running';
   if (!mayLose) expect(seen.metrics.get(name), where).toEqual(all.metrics.get(name));
   else if (!OCCASIONAL.has(name)) {
@@ -323,7 +328,10 @@ describe('the shipped securityContext', () => {
       if (NEED_MODULES.has(name)) expect(`${name} ${state} ${reason}`).toMatch(/ (running |(unsupported|degraded) .)/);
       else if (NEED_FUNCTIONS.has(name))
         expect(`${state} ${reason}`).toMatch(/^running |no function|functions .* cannot be hooked/);
-      else expect(`${name} ${state} ${reason}`).toBe(`${name} running `);
+      // Namespaces of other tests may use up the rows of namespaces without an owner, regardless of the agent's
+      // capabilities.
+      else if (!/^\w+: namespaces without an owner used all \d+ rows/.test(reason))
+        expect(`${name} ${state} ${reason}`).toBe(`${name} running `);
     }
     for (const { name, metrics: declared } of PROBES) {
       const isOfPods = Object.values<MetricDescriptor>(declared).some(({ scope }) => scope === 'pod');
@@ -343,6 +351,9 @@ describe('the shipped securityContext', () => {
     await see(set, '', user, (seen) => expectAsDocumented(seen, all, set, ''));
   });
 
+  /** The only part of a default probe that needs a right beyond the default set. */
+  const NO_LOOKUP = 'peers behind NAT have the translated address: looking up connections needs CAP_NET_ADMIN';
+
   it('of the base starts without a warning, and runs all default probes', async () => {
     const context = CONTEXTS.default;
     const confined = confine(context, context.runAsUser, context.capabilities.add);
@@ -352,7 +363,7 @@ describe('the shipped securityContext', () => {
     const on = new Set(PROBES.filter(({ enabledByDefault }) => enabledByDefault).map(({ name }) => name));
     expect(
       probes.filter(({ name }) => on.has(name)).map(({ name, state, reason }) => `${name} ${state} ${reason}`),
-    ).toEqual(PROBES.filter(({ name }) => on.has(name)).map(({ name }) => `${name} running `));
+    ).toEqual([...on].map((name) => `${name} running ${name === 'flow' ? NO_LOOKUP : ''}`));
     expect(agent.stderr).not.toMatch(/ (warn|error) /);
   });
 

@@ -7,6 +7,7 @@ import { configMapObject, nodeObject } from '../support/api_objects.ts';
 import { type ApiObject, ApiServer } from '../support/api_server.ts';
 import { updateConfigMap } from '../support/configmap.ts';
 import { sampleValue } from '../support/exposition.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 const NODE = 'node-1';
@@ -41,7 +42,7 @@ it(`${TIMES} updates through the API are applied; bad ones in between change not
 });
 
 it('all agents report a bad one in one Event on the ConfigMap', async () => {
-  write('probes: { udp: false }\n');
+  write(only({}));
   await using one = await serve();
   await using two = await serve();
   for (const agent of [one, two]) {
@@ -86,7 +87,7 @@ it('all agents report a bad one in one Event on the ConfigMap', async () => {
     expect((await statusOf(one)).rejected?.faults[0]?.allowed).toContain('there is no ConfigMap netsonde/netsonde');
   });
   expect(await isOn(one, 'udp')).toBe(false);
-  write('{}');
+  write(only({ udp: true }));
   await eventually(async () => expect(await statusOf(one)).toMatchObject({ generation: 2, successful: true }));
   expect(await isOn(one, 'udp')).toBe(true);
 });

@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { ALERTS, RECORDINGS } from '../../dashboards/netsonde/alerts.ts';
+import { EDGE, WORKLOAD_RECORDINGS } from '../../dashboards/netsonde/flow_risks.ts';
+import { WORKLOAD_OF_POD } from '../../dashboards/netsonde/views.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { provokeAnomalies } from '../support/anomalies.ts';
 import { LoopDevice } from '../support/block.ts';
@@ -16,8 +18,8 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 
 /**
- * Two agents run on this machine: one with all probes and full detail, and one with the default probes, a failing probe, a failing sink, and an
- * invalid configuration.
+ * Two agents run on this machine: one with all probes and full detail, and one with the default probes, a failing
+ * probe, a failing sink, and an invalid configuration.
  */
 const FULL = 'full';
 const PLAIN = 'plain';
@@ -104,7 +106,7 @@ beforeAll(async () => {
   );
   stack.use(await provokeAnomalies(pair));
   writeFileSync(plainConfig, JSON.stringify(REFUSED_CONFIG));
-  // Queries compute rates over ten seconds.
+  // Queries compute rates over ten seconds, so they need samples from a period of that length.
   await wait(10_000);
   cleanup = stack.move();
 });
@@ -129,6 +131,12 @@ const NOT_HERE: Readonly<Record<string, string>> = {
   'netsonde-node: Neighbours: {{device}}: no answer': 'every neighbour answers',
   'netsonde-node: RDMA': 'no RDMA device',
   'netsonde-node: Control commands of virtio-net, 99 %': 'no function can be hooked',
+  'netsonde-flows: Limited by the receiver': 'every receiver reads in time',
+  'netsonde-flows: Limited by the send buffer': 'every send buffer is large enough',
+  'netsonde-requests: Open requests, by Pod': 'every request is answered at once',
+  'netsonde-requests: Not understood, by cause': 'everything is understood',
+  'netsonde-requests: Codes that were not seen': 'every call ends with a code',
+  'netsonde-dns: Datagrams that found the buffer full': 'every socket reads in time',
   'netsonde-agent: Probes that have failed, by node': 'only the other agent has one',
   'netsonde-agent: Failed collections, by probe': 'all succeed',
   'netsonde-agent: Delivered and lost, by sink: {{sink}} lost': 'nothing is lost',
@@ -173,6 +181,9 @@ describe('the alert', () => {
     ['NetsondeTcpRetransmits', PLAIN, () => ({ pod: pair.a.netns.name })],
     ['NetsondeListenOverflow', PLAIN, () => ({ pod: pair.b.netns.name })],
     ['NetsondeConnectFailures', PLAIN, () => ({ pod: pair.a.netns.name })],
+    ['NetsondeConnectFailureCause', PLAIN, () => ({ pod: pair.a.netns.name, cause: 'refused' })],
+    ['NetsondePortListenDrops', PLAIN, () => ({ pod: pair.b.netns.name, port: '7003' })],
+    ['NetsondeEdgeLossy', FULL, () => ({ pod: pair.a.netns.name, port: '7003', role: 'client' })],
     ['NetsondeProbeFailed', PLAIN, () => ({ probe: BROKEN_PROBE })],
     ['NetsondeSinkFailed', PLAIN, () => ({ sink: 'stdout' })],
     ['NetsondeConfigRefused', PLAIN, () => ({})],
@@ -207,6 +218,20 @@ const DOC_QUERIES = [
 it.each(DOC_QUERIES)('the query %s can be answered: %s', async (_, query) => {
   await expect(prometheus.query(query)).resolves.toBeDefined();
 });
+
+it.each(WORKLOAD_RECORDINGS.map(({ record, expression }) => [record, expression.metrics[0]?.name ?? ''] as const))(
+  '%s has the edges of a Pod under the name of its workload',
+  async (record, metric) => {
+    const { name } = pair.a.netns;
+    const workload = new RegExp(WORKLOAD_OF_POD).exec(name)?.groups?.['value'];
+    const edges = EDGE.join(', ');
+    const recorded = `${record}{workload="${workload}"}`;
+    const edgesOfPod = `sum by (${edges}) (rate(${metric}{pod="${name}"}[5m]))`;
+    await eventually(async () => expect(await prometheus.query(recorded)).not.toEqual([]));
+    expect(await prometheus.query(`${recorded} unless on (${edges}) ${edgesOfPod}`)).toEqual([]);
+    expect(await prometheus.query(`{__name__="${record}",pod!=""}`)).toEqual([]);
+  },
+);
 
 it('no rule is evaluated with an error', async () => {
   const { groups } = await prometheus.get<{ groups: { rules: { name: string; health: string }[] }[] }>('rules');

@@ -73,7 +73,7 @@ it('serves and ends, with its final account, although names, servers, the disk a
     const states = Object.fromEntries(sinks.map(({ name, state }) => [name, state]));
     expect(states).toEqual({ stdout: 'running', file: 'failed', loki: 'failed', otlp: 'failed' });
   });
-  // The agent does not wait for the pipe, so it would apply a later valid configuration.
+  // The agent must not block on the pipe, because it could then not apply a later valid configuration.
   rmSync(config);
   sh(`mkfifo ${config}`);
   await eventually(() => expect(agent.stderr).toContain(`--config: ${config} is a pipe: give a regular file`));

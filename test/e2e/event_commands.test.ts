@@ -93,7 +93,7 @@ it('odd bytes in the name of a process give valid JSON, valid labels and harmles
     only({ packetloss: true }, { sinks: { stdout: {}, loki: { url: loki.url, batch: { age: '50ms' } } } }),
   );
   await using own = await AgentProcess.serve(['--config', config]);
-  // The rule drops packets on output, so that the event names the sending process.
+  // The rule drops packets on output so that the event names the sending process.
   pair.b.netns.exec('nft add table inet o');
   pair.b.netns.exec('nft add chain inet o out {\u0020type\u0020filter hook output priority 0; }');
   pair.b.netns.exec('nft add rule inet o out udp dport 7002 counter drop');

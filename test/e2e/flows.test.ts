@@ -9,6 +9,7 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { HostPair, startPython, type TestNetns } from '../support/hosts.ts';
 import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
+import { UnseenCloses } from '../support/unseen_closes.ts';
 
 const OPEN = 7_100;
 const CLOSED = 7_101;
@@ -19,6 +20,7 @@ const CONNECTIONS = 5;
 const REQUEST = 1_000;
 const RESPONSE = 50_000;
 const REFUSED = 3;
+const SCENES_MAX = 5;
 
 const SERVER = `
 import socket, threading
@@ -73,20 +75,14 @@ async function run(...args: string[]): Promise<{ code: number | null; stdout: st
   return { code, stdout: started.stdout, stderr: started.stderr };
 }
 
-beforeAll(async () => {
-  folder = await mkdtempDisposable(join(tmpdir(), 'flows-'));
+/** Connects from a new namespace to another one. Returns whether the kernel ran the programs for all sockets. */
+async function playScene(): Promise<boolean> {
+  using unseen = new UnseenCloses();
   pair = await HostPair.create();
   pair.b.netns.exec('nft add table inet t');
   pair.b.netns.exec('nft add chain inet t in { type filter hook input priority 0 ; }');
   pair.b.netns.exec(`nft add rule inet t in tcp dport ${SILENT} drop`);
   pair.a.netns.exec('sysctl -qw net.ipv4.tcp_syn_retries=2');
-  const config = join(folder.path, 'config.yaml');
-  const file = { path: join(folder.path, 'flows.jsonl'), kinds: ['flow'] };
-  writeFileSync(
-    config,
-    only({ flow: { enabled: true, records: { perPod: '1000/s' } } }, { sinks: { stdout: { kinds: ['flow'] }, file } }),
-  );
-  agent = await AgentProcess.serve(['--config', config]);
   server = await startPython(pair.b.netns, SERVER);
   await eventually(async () => {
     const entities = JSON.stringify(await agent.json('/api/v1/entities'));
@@ -99,13 +95,30 @@ beforeAll(async () => {
   const targets = [...Array(REFUSED).fill([ipv4, CLOSED]), [ipv4, SILENT], [NOBODY, OPEN]];
   const lines = pair.a.netns.python(attempts(targets)).trimEnd().split('\n');
   told = new Map(lines.map((line) => line.split(' ')).map(([port, error = '']) => [Number(port), error]));
+  return unseen.count === 0;
+}
+
+async function endScene(): Promise<void> {
+  await following?.[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
+  await pair?.[Symbol.asyncDispose]();
+}
+
+beforeAll(async () => {
+  folder = await mkdtempDisposable(join(tmpdir(), 'flows-'));
+  const config = join(folder.path, 'config.yaml');
+  const file = { path: join(folder.path, 'flows.jsonl'), kinds: ['flow'] };
+  writeFileSync(
+    config,
+    only({ flow: { enabled: true, records: { perPod: '1000/s' } } }, { sinks: { stdout: { kinds: ['flow'] }, file } }),
+  );
+  agent = await AgentProcess.serve(['--config', config]);
+  for (let scenes = 1; !(await playScene()) && scenes < SCENES_MAX; scenes++) await endScene();
 });
 
 afterAll(async () => {
-  await following?.[Symbol.asyncDispose]();
+  await endScene();
   await agent?.[Symbol.asyncDispose]();
-  await server?.[Symbol.asyncDispose]();
-  await pair?.[Symbol.asyncDispose]();
   await folder?.remove();
 });
 
@@ -150,7 +163,7 @@ describe('records of failed connections', () => {
   });
 
   it('are all accounted for', async () => {
-    // Connections of other tests fail as well: their records may be limited, or on their way.
+    // Connections of other tests fail as well, so their records may be limited or still in transit.
     await eventually(async () => {
       const { probes, sinks } = LEDGER_REPORT.parse(await agent.json('/api/v1/ledger'));
       const source = probes.find(({ kind, probe }) => kind === 'flow' && probe === 'flow');
@@ -214,7 +227,7 @@ describe('totals', () => {
 
 describe('netsonde flows', () => {
   it('shows them as a table, and as JSON', async () => {
-    const table = await run('--pod', pair.a.netns.name, '--peer', pair.addressB.ipv4);
+    const table = await run('--pod', pair.a.netns.name, '--peer', pair.addressB.ipv4, '--addresses');
     const line = (port: number) => table.stdout.split('\n').find((text) => text.includes(` ${port} `)) ?? '';
     expect(table.stdout.split('\n')[1]).toMatch(
       /^POD +ROLE +PEER +PORT +OPEN +CONNS +FAILED +CAUSE +RETR +SENT +RECV +RTT$/,
@@ -228,8 +241,8 @@ describe('netsonde flows', () => {
   });
 
   it.each([
-    [['--port', 'http'], /responded with 400: port: http is no port; give a number from 1 to 65535/],
-    [['--peer', 'db'], /responded with 400: peer: db is no address/],
+    [['--port', 'http'], /responded with 400: port: http is not a port; give a number from 1 to 65535/],
+    [['--peer', 'db'], /responded with 400: peer: db is not an address/],
     [['--url', 'http://127.0.0.1:64999'], /cannot connect to the agent at 127\.0\.0\.1:64999/],
   ])('%j is refused with a message', async (args, message) => {
     const { code, stdout, stderr } = await run(...args);

@@ -26,7 +26,7 @@ function serve(): Promise<AgentProcess> {
 
 const file = () => join(directory, 'proc/1201/net/dev');
 
-/** Replaces the file with a pipe that has no writer, so that every read hangs. */
+/** Replaces the file with a pipe that has no writer, so every read hangs. */
 function makeHang(): string {
   const text = readFileSync(file(), 'utf8');
   unlinkSync(file());

@@ -5,7 +5,7 @@ import { wakeUpsASecond } from '../support/wake_ups.ts';
 
 /**
  * A single timer of 25 ms would cause forty wakeups per second. Activity elsewhere on the machine also causes wakeups,
- * but not permanently.
+ * but not continuously.
  */
 const WAKE_UPS_MAX = 25;
 const PATIENCE_MS = 100_000;

@@ -9,20 +9,22 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord, Peer } from '#api/events.ts';
 import { AgentProcess } from '../support/agent_process.ts';
-import { endpointSliceObject, nodeObject, podObject, serviceObject } from '../support/api_objects.ts';
+import { nodeObject, podObject, serviceObject } from '../support/api_objects.ts';
 import { ApiServer, type Mood } from '../support/api_server.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
 import { run } from '../support/command.ts';
 import { readEvent } from '../support/contract.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 import { Host, HostPair, TestNetns } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { promtool } from '../support/promtool.ts';
 
 const NODE = 'node-1';
 const NODE_IP = '192.0.2.10';
 
-const CONFIG = 'labels: { app: app.kubernetes.io/name, workload: "@workload", workload_kind: "@workload_kind" }\n';
+const CONFIG =
+  'peers: node\nlabels: { app: app.kubernetes.io/name, workload: "@workload", workload_kind: "@workload_kind" }\n';
 
 let server: ApiServer;
 let pair: HostPair;
@@ -32,8 +34,8 @@ let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 let config: string;
 let agent: AgentProcess;
 /**
- * An agent that watches the whole cluster and has its own API server. The agent connects after a random delay of up to
- * 30 s, during which other tests run.
+ * An agent that watches the whole cluster and has its own API server. It lists the cluster after a random delay of up
+ * to 42 s, during which other tests run.
  */
 let clusterAgent: AgentProcess;
 const resources = new AsyncDisposableStack();
@@ -70,7 +72,7 @@ beforeAll(async () => {
   writeFileSync(config, CONFIG);
   agent = await serve(server, config);
   const clusterConfig = join(folder.path, 'cluster.yaml');
-  writeFileSync(clusterConfig, 'peers: cluster\n');
+  writeFileSync(clusterConfig, only({ packetloss: true }, { peers: 'cluster' }));
   clusterAgent = await serve(await cluster(), clusterConfig);
 });
 
@@ -84,13 +86,10 @@ async function cluster(): Promise<ApiServer> {
   api.put('nodes', nodeObject(NODE, [NODE_IP]));
   api.put('nodes', nodeObject('node-2', ['192.0.2.20']));
   api.put('services', serviceObject('db', 'shop', ['10.9.0.77']));
-  api.put(
-    'endpointslices',
-    endpointSliceObject('db-x', 'shop', [
-      { name: 'db-0', ip: '10.9.0.78' },
-      { name: 'old-0', ip: '10.9.0.79', hasEnded: true },
-    ]),
-  );
+  const owner = { kind: 'StatefulSet', name: 'db' };
+  const remote = { namespace: 'shop', node: 'node-2', owner };
+  api.put('pods', podObject({ ...remote, name: 'db-0', ips: ['10.9.0.78'] }));
+  api.put('pods', podObject({ ...remote, name: 'old-0', ips: ['10.9.0.79'], phase: 'Succeeded' }));
   return api;
 }
 
@@ -333,10 +332,10 @@ describe('without the API', () => {
 });
 
 describe('peers: cluster', () => {
-  it('names Pods behind Services, Services, nodes, and addresses outside', async () => {
+  it('names Pods with their workload, Services, nodes, and addresses outside', async () => {
     await eventually(async () => {
       const page = await clusterAgent.page();
-      for (const resource of ['nodes', 'services', 'endpointslices']) {
+      for (const resource of ['nodes', 'services', 'remote_pods']) {
         expect(sampleValue(page, 'netsonde_kubernetes_sync_age_seconds', { resource })).toBeDefined();
       }
     });
@@ -353,7 +352,13 @@ describe('peers: cluster', () => {
       });
     };
     expect(await peerOf('10.9.0.77')).toEqual({ kind: 'service', namespace: 'shop', name: 'db', ip: '10.9.0.77' });
-    expect(await peerOf('10.9.0.78')).toEqual({ kind: 'pod', namespace: 'shop', name: 'db-0', ip: '10.9.0.78' });
+    expect(await peerOf('10.9.0.78')).toEqual({
+      kind: 'pod',
+      namespace: 'shop',
+      name: 'db-0',
+      workload: 'db',
+      ip: '10.9.0.78',
+    });
     // The Pod has ended, so the owner of its address is unknown.
     expect(await peerOf('10.9.0.79')).toBeUndefined();
     expect(await peerOf('192.0.2.20')).toEqual({ kind: 'node', namespace: '', name: 'node-2', ip: '192.0.2.20' });
@@ -367,7 +372,7 @@ it('on SIGTERM the agent ends cleanly while the API server takes requests and an
   server.resetStreams();
   await eventually(async () => expect(sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {})).toBe(0));
   agent.signal('SIGTERM');
-  // An agent that does not exit would be killed by Kubernetes.
+  // Kubernetes would kill an agent that does not exit by itself.
   expect(await agent.exited).toMatchObject({ code: 0 });
   expect(agent.stderr).toContain('SIGTERM: the agent is shutting down');
 });

@@ -63,7 +63,10 @@ let prometheus: PrometheusServer;
 let traffic: Promise<void>;
 const stop = new AbortController();
 
-/** Opens connections, and sends datagrams to an open port, to a closed port and to a port that the firewall drops, over IPv4 and IPv6. */
+/**
+ * Opens connections, and sends datagrams to a closed port and to a port whose datagrams the firewall drops, over IPv4
+ * and IPv6.
+ */
 async function makeTraffic({ a, b, addressB }: HostPair): Promise<void> {
   while (!stop.signal.aborted) {
     for (const address of [addressB.ipv4, addressB.ipv6]) {

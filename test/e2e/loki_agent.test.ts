@@ -22,7 +22,10 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** A limit above the number of events per second in these tests. It protects the sink from event storms elsewhere on the machine. */
+/**
+ * A limit above the number of events per second in these tests. It protects the sink from event storms elsewhere on the
+ * machine.
+ */
 const MANY = 10_000;
 
 async function serve(
@@ -38,7 +41,7 @@ async function serve(
 const send = (count: number) => pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count, bytes: 9 });
 
 it('5,000 drops a second arrive at Loki once each, in order, with the time of the kernel', async () => {
-  await checkEventRate(15_000);
+  await checkEventRate(5_000);
 });
 
 it('a Pod at full speed keeps no event of another from arriving', async () => {
@@ -53,7 +56,7 @@ it('a Pod at full speed keeps no event of another from arriving', async () => {
   });
   const quiet: number[] = [];
   const noisy = (async () => {
-    for (let round = 0; round < 15; round++) await send(10_000);
+    for (let round = 0; round < 6; round++) await send(10_000);
   })();
   const isOver = noisy.then(() => true);
   do {
@@ -62,7 +65,7 @@ it('a Pod at full speed keeps no event of another from arriving', async () => {
   await eventually(async () => {
     const ledger = await readLedger(agent, 'packetloss', 'loki');
     expect(ledger).toMatchObject({ lost: 0, missing: 0 });
-    expect(ledger.limited).toBeGreaterThan(100_000);
+    expect(ledger.limited).toBeGreaterThan(40_000);
     const ours = loki.records.filter(({ pod }) => pod === other.b.netns.name);
     expect(ours.map(({ src }) => src)).toEqual(quiet.map((port) => `${other.addressA.ipv4}:${port}`));
   });
@@ -81,7 +84,7 @@ it('on SIGTERM with a full queue the events that Loki takes in time are delivere
     const before = loki.entries.length;
     loki.fault = () => ({ delayMs: 60_000 });
     await using agent = await serve(folder.path, config);
-    // The datagrams are sent in parts, because all at once would exceed one Pod's share of the ring.
+    // The datagrams are sent in parts, because a single burst would exceed one Pod's share of the ring.
     for (let sent = 500; sent <= 4_000; sent += 500) {
       await send(500);
       await eventually(async () => {

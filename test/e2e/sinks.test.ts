@@ -167,7 +167,7 @@ it('otlp: whole records, with the time to the nanosecond', async () => {
     pod: null,
     length: 60,
     stack: ['a', 'b'],
-    peer: { kind: 'node', namespace: '', name: 'n2', ip: '10.0.0.2' },
+    peer: { kind: 'pod', namespace: 'shop', name: 'db-0', workload: 'db', ip: '10.0.0.2' },
   });
   way.publish(event === undefined ? [] : [event]);
   await way.settled('otlp');
@@ -184,7 +184,7 @@ it('otlp: whole records, with the time to the nanosecond', async () => {
         namespace: 'shop',
         length: 60,
         stack: ['a', 'b'],
-        peer: { kind: 'node', namespace: '', name: 'n2', ip: '10.0.0.2' },
+        peer: { kind: 'pod', namespace: 'shop', name: 'db-0', workload: 'db', ip: '10.0.0.2' },
       },
     },
   ]);

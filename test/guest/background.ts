@@ -8,18 +8,21 @@ import { missingForGuest } from './guest.ts';
 import { type KernelName, TESTED } from './kernels.ts';
 import { type Checked, runChecks } from './run_checks.ts';
 
-/** A guest takes two minutes on an idle machine, and much longer on a busy one. */
+/**
+ * Deadline of twenty minutes. A guest takes about two minutes on an idle machine, but may take much longer on a busy
+ * one.
+ */
 export const DEADLINE_MS = 1_200_000;
 const LOOK_MS = 200;
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Directory of the results. The file of a kernel is created when its guest has exited. */
+    /** Directory of the results. A kernel's result file is created when its guest has exited. */
     guests: string;
   }
 }
 
-/** Boots all guests of `npm test` from vitest's process, so that they run while other projects are tested. */
+/** Boots all guests of `npm test` from vitest's main process so that they run while other projects are tested. */
 export default function setup(project: TestProject): () => Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guests-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });

@@ -9,6 +9,8 @@ export interface Features {
   readonly hasPass: boolean;
   /** The kernel reports drop reasons (5.17). */
   readonly dropReasons: boolean;
+  /** The kernel reports the socket that should have received a dropped packet (6.11). */
+  readonly dropReceivers: boolean;
   /** The kernel reports reset reasons (6.10). */
   readonly resetReasons: boolean;
   /** Programs can use socket storage (5.11). */
@@ -18,6 +20,12 @@ export interface Features {
    * submitted it.
    */
   readonly blockOwner: boolean;
+  /** Atomic operations of programs can return the old value (5.12). */
+  readonly fetchingAtomics: boolean;
+  /** Programs can call a function repeatedly (5.17). */
+  readonly loops: boolean;
+  /** The kernel was built with Multipath TCP. */
+  readonly multipath: boolean;
 }
 
 export function kernelFeatures(): Features {
@@ -25,9 +33,14 @@ export function kernelFeatures(): Features {
   const btf = bpf.btf();
   return {
     hasPass: bpf.hasHelper('loop') && bpf.hasHelper('map_lookup_percpu_elem'),
+    dropReceivers: (btf.tracepointArguments('kfree_skb') ?? 0) >= 4,
     dropReasons: (btf.tracepointArguments('kfree_skb') ?? 0) >= 3,
     resetReasons: (btf.tracepointArguments('tcp_send_reset') ?? 0) >= 3,
     socketStorage: btf.find(KIND.function, 'bpf_sk_storage_get_tracing') !== undefined,
     blockOwner: btf.tracepointArguments('block_io_start') !== undefined,
+    // BTF does not show whether these operations exist, so the check looks for the helper that was added next (5.13).
+    fetchingAtomics: bpf.hasHelper('for_each_map_elem'),
+    loops: bpf.hasHelper('loop'),
+    multipath: btf.find(KIND.struct, 'mptcp_sock') !== undefined,
   };
 }

@@ -25,7 +25,7 @@ const BOOT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
 const STATUS = /^guest: status (\d+)$/;
 const CONSOLE_LINES = 30;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** The archive of the modules is 3 MB in size, which exceeds the default of `maxBuffer`. */
+/** Option for execFileSync. The archive of the modules is 3 MB in size, which exceeds the default of `maxBuffer`. */
 const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 
 export interface GuestOptions {
@@ -38,13 +38,13 @@ export interface GuestOptions {
   /** Aborting kills the guest. */
   readonly signal?: AbortSignal;
   /**
-   * Number of CPUs, by default 1. With several CPUs, QEMU 7 may execute stale code after the guest's kernel has patched
-   * itself, which happens when a program is attached.
+   * Number of CPUs; 1 by default. With several CPUs, QEMU 7 may execute stale code after the guest's kernel has patched
+   * its own code, as it does when a program is attached.
    */
   readonly cpus?: number;
 }
 
-/** Returns what this machine lacks to boot a guest with this kernel, or undefined. */
+/** Returns what this machine lacks to boot a guest with this kernel; undefined if it lacks nothing. */
 export function missingForGuest(name: KernelName): string | undefined {
   if (process.arch !== 'x64') return 'guests are for x86-64 only';
   const folders = (process.env['PATH'] ?? '').split(':');
@@ -84,7 +84,7 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
   const { command, deadlineMs, line, signal, cpus = 1 } = options;
   writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), jobScript(command, cpus)));
   // The kernel kills QEMU when this process exits. QEMU gets a higher priority, because timeouts in the guest keep
-  // running while QEMU has no CPU time.
+  // running while QEMU waits for a CPU.
   const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64'] as const;
   const [program, ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
   const qemu = spawn(program, words, {
@@ -125,15 +125,14 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
 function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
   const given = {
     accel: 'tcg,thread=single',
-    // Newer CPU models take a quarter more time to emulate, because they have wide registers and five-level page
-    // tables.
+    // Emulating a newer CPU model takes a quarter more time, because of its wide registers and five-level page tables.
     cpu: 'Nehalem',
     smp: String(cpus),
     m: '1024',
     display: 'none',
     kernel: kernel.image,
     initrd: join(folder, 'initramfs'),
-    // On a busy machine, the kernel's timer check would fail, and the kernel would not boot.
+    // On a busy machine, the kernel's check of its timer could fail, which would prevent it from booting.
     append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check',
     virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
     // A virtio-net device without a peer.
@@ -162,8 +161,8 @@ function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
 }
 
 /**
- * Returns the files of the boot modules and their dependencies in load order. Built-in modules have no file. Some kernels come without a list of
- * built-in modules, so a module that modprobe does not know is assumed to be built in.
+ * Returns the files of the boot modules and their dependencies in load order. Built-in modules have no file. Some
+ * kernels come without a list of built-in modules, so a module that modprobe does not know is assumed to be built in.
  */
 function bootModules({ base, release }: Kernel): string[] {
   const files = BOOT_MODULES.flatMap((module) => {

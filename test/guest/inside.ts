@@ -2,7 +2,7 @@ import { OUTCOME } from './check.ts';
 import { loadGroups } from './checks/index.ts';
 
 /**
- * Runs all checks in the guest. They run in one process, because Node.js takes seconds to start under emulation. The
+ * Runs all checks in the guest. They share one process, because starting Node.js takes seconds under emulation. The
  * arguments are names of groups. Without arguments, all groups run.
  */
 const only = process.argv.slice(2);

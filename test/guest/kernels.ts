@@ -37,17 +37,17 @@ export interface Kernel {
   /** The release that `uname -r` prints, such as `6.1.0-56-amd64`. */
   readonly release: string;
   readonly image: string;
-  /** The directory above `lib/modules`, for `modprobe -d`. */
+  /** The directory that contains `lib/modules`, for `modprobe -d`. */
   readonly base: string;
 }
 
-/** Returns undefined if the kernel was not fetched. */
+/** Returns a fetched kernel; undefined if it was not fetched. */
 export function findKernel(name: KernelName): Kernel | undefined {
   return kernelBelow(join(CACHE, name));
 }
 
 function kernelBelow(root: string): Kernel | undefined {
-  // Since 7.0, Debian installs modules and image below /usr/lib.
+  // Since 7.0, Debian's packages contain the modules and the image below /usr/lib.
   const base = [join(root, 'usr'), root].find((path) => existsSync(join(path, 'lib/modules')));
   const release = base === undefined ? undefined : readdirSync(join(base, 'lib/modules'))[0];
   if (base === undefined || release === undefined) return undefined;
@@ -56,7 +56,7 @@ function kernelBelow(root: string): Kernel | undefined {
 }
 
 /**
- * Fetches a kernel with a separate apt configuration, so that this machine's sources and packages do not change.
+ * Fetches a kernel with a separate apt configuration so that this machine's sources and packages do not change.
  * @throws if the mirror is unreachable or does not have the kernel
  */
 export function fetchKernel(name: KernelName): void {
@@ -101,7 +101,7 @@ export function newestPackages(names: readonly string[], releases: string): stri
   throw new Error(`the mirror has no kernel ${releases}`);
 }
 
-/** apt with its own directory for sources, lists and caches. It uses this machine's mirror. */
+/** Runs apt with its own directory for sources, lists and caches, but with this machine's mirror. */
 class Apt {
   readonly #folder: string;
   readonly #options: readonly string[];
@@ -123,7 +123,7 @@ class Apt {
       'Dir::Cache': join(folder, 'cache'),
       'Acquire::Languages': 'none',
       'Acquire::http::Timeout': '20',
-      // The user `_apt` may not write to the directory.
+      // By default, apt downloads as the user `_apt`, which must not write to this directory.
       'APT::Sandbox::User': 'root',
     };
     this.#options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
@@ -152,7 +152,7 @@ class Apt {
   }
 }
 
-/** @throws if this machine lacks Debian's keyring */
+/** Returns the path of Debian's keyring. @throws if this machine lacks it */
 export function debianKeyring(): string {
   const keyring = KEYRINGS.find((path) => existsSync(path));
   if (keyring === undefined)
@@ -160,7 +160,10 @@ export function debianKeyring(): string {
   return keyring;
 }
 
-/** Returns the mirror that this machine uses for suites of this kind, security or other; undefined if it has none. */
+/**
+ * Returns the mirror that this machine uses for security suites or for other suites, depending on `suite`; undefined if
+ * it has none.
+ */
 export function mirrorOf(suite: string): string | undefined {
   const isSecurity = (name: string) => name.endsWith('-security');
   const targets = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)'], { encoding: 'utf8' });

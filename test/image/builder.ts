@@ -18,7 +18,7 @@ import { type Copy, ignoreFilter, type Stage, type Step } from './dockerfile.ts'
 import { MountedTree, makeBase, runIn } from './tree.ts';
 
 const CACHE = fileURLToPath(new URL('../../.cache/image/', import.meta.url));
-/** Working directory, which is always removed at the end. */
+/** Working directory, which is removed at the end in all cases. */
 export const WORK = join(CACHE, 'work');
 
 /** A file, directory or link that a COPY instruction copies. */
@@ -33,7 +33,7 @@ export interface Built {
   readonly stage: Stage;
   /** Directories of the layers; the first one is the base. */
   readonly layers: readonly string[];
-  /** Cache key of the last layer: a hash of all inputs of the layer. */
+  /** Cache key of the last layer: a hash of all inputs of that layer. */
   readonly key: string;
 }
 
@@ -90,8 +90,8 @@ function fingerprint({ path, target }: Source): string {
 }
 
 /**
- * Builds stages in the same way as a container engine: each step creates a layer, and a step whose input has not
- * changed is not repeated.
+ * Builds stages in the same way as a container engine: each step creates a layer, and a step is not repeated if its
+ * input has not changed.
  */
 export class Builder {
   readonly #context: string;

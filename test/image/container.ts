@@ -4,9 +4,9 @@ import type { Stage } from './dockerfile.ts';
 import { CONTAINER_FILES, type MountedTree } from './tree.ts';
 
 /**
- * Does what a container runtime does for the DaemonSet: sets up the host's network and PID namespaces, the mounts, and
- * a read-only root. `AgentProcess` passes the path of this machine's agent before its arguments. The script replaces
- * this path with the image's own command.
+ * Sets up the host's network and PID namespaces, the mounts and a read-only root, as a container runtime does for the
+ * DaemonSet. `AgentProcess` passes the path of this machine's agent before the agent's arguments. The script runs the
+ * image's own command instead of this path.
  */
 const START = `set -eu
 root=$1 config=$2 state=$3 words=$4

@@ -1,4 +1,7 @@
-/** Parses only the instructions that our Dockerfile uses (https://docs.docker.com/reference/dockerfile/), and rejects all others. */
+/**
+ * A parser for the Dockerfile instructions that our Dockerfile uses (https://docs.docker.com/reference/dockerfile/). It
+ * rejects all others.
+ */
 
 interface Place {
   readonly line: number;
@@ -170,7 +173,7 @@ function substitute(text: string, variables: Readonly<Record<string, string>>): 
 }
 
 /**
- * Parses the stages in their order. The last one is the image.
+ * Parses the stages in order. The last stage is the image.
  * @param given values for ARG instructions
  * @throws if an instruction is invalid or unsupported; the message names the line
  */
@@ -200,8 +203,8 @@ export function parseDockerfile(text: string, given: Readonly<Record<string, str
 }
 
 /**
- * Returns a function that returns whether a .dockerignore excludes a path. The last pattern that matches the path or
- * one of its parent directories decides.
+ * Returns a function that checks whether a .dockerignore excludes a path. The last pattern that matches the path or one
+ * of its parent directories decides.
  */
 export function ignoreFilter(text: string): (path: string) => boolean {
   const rules = text

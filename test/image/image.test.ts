@@ -18,7 +18,7 @@ import type { MountedTree } from './tree.ts';
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const BUILD_MS = 30 * 60_000;
 const HOME = '/opt/netsonde';
-/** Tools that the image must not contain: only builds need them, and attackers could use them. */
+/** Tools that only builds need. The image must not contain them, because attackers could use them. */
 const TOOLS = ['as', 'cc', 'clang', 'curl', 'g++', 'gcc', 'git', 'ld', 'make', 'nc', 'npm', 'npx', 'python3', 'wget'];
 
 const builder = new Builder(PROJECT, (line) => process.stderr.write(`image: ${line}\n`));
@@ -88,7 +88,12 @@ describe('the image', () => {
     const [base = '', ...layers] = image.layers;
     const added = packagesIn(tree.root).filter((name) => !packagesIn(base).includes(name));
     // In Debian 13, libelf1 is called libelf1t64.
-    expect(added.map((name) => name.replace('t64', '')).sort()).toEqual(['libbpf1', 'libelf1']);
+    expect(added.map((name) => name.replace('t64', '')).sort()).toEqual([
+      'libbpf1',
+      'libdbus-1-3',
+      'libelf1',
+      'libpcap0.8',
+    ]);
     const theirs = new Set(run('chroot', tree.root, 'dpkg', '--listfiles', ...added).split('\n'));
     const others = filesIn(layers).filter(
       (path) => !path.startsWith(`${HOME}/`) && !theirs.has(path) && !theirs.has(path.replace(/^\/usr/, '')),
@@ -197,7 +202,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
 
       agent.signal(image.stage.stopSignal as NodeJS.Signals);
       expect(await agent.exited).toEqual({ code: 0, signal: null });
-      // Every part of the agent must be closed before its deadline. Otherwise, the log names the part.
+      // All parts of the agent must be closed before their deadline. The log would name any that were not.
       expect(agent.stderr).toContain(': the agent is shutting down');
       expect(agent.stderr).not.toMatch(/did not close|hangs/);
     },

@@ -6,7 +6,10 @@ import { run } from '../support/command.ts';
 
 const OUTPUT_BYTES = 4000;
 
-/** An overlay mount of layers, as a container runtime creates it. Writes go to a separate directory. Disposing removes the mount. */
+/**
+ * An overlay mount of layers, as a container runtime creates it. A separate directory receives all writes. Disposing
+ * removes the mount.
+ */
 export class MountedTree implements Disposable {
   readonly root: string;
   readonly upper: string;
@@ -40,8 +43,8 @@ export class MountedTree implements Disposable {
 }
 
 /**
- * Script that adds the standard container devices and this machine's resolver files to `$root`. Another script follows
- * it.
+ * Shell commands that add the standard container devices and this machine's resolver files to `$root`. Scripts include
+ * them.
  */
 export const CONTAINER_FILES = `
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
@@ -55,7 +58,10 @@ for name in hosts resolv.conf; do
 done
 `;
 
-/** Script that kills its processes when it exits. It is itself killed when this process exits. */
+/**
+ * Script that runs a command in the tree. `runIn` starts the script in a PID namespace, so all of the command's
+ * processes are killed when the script exits. The script is killed when this process exits.
+ */
 const RUN = `set -eu
 root=$1 workdir=$2 command=$3 authorities=$4
 shift 4
@@ -75,7 +81,7 @@ function environmentOfMachine(): Record<string, string> {
   return env;
 }
 
-/** Runs a RUN instruction. @throws if it fails; the message contains the end of its output */
+/** Executes a RUN instruction. @throws if it fails; the message contains the end of its output */
 export async function runIn(
   { root }: MountedTree,
   command: string,

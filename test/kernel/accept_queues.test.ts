@@ -32,7 +32,7 @@ threading.Event().wait()
 `;
 
 const resources = new AsyncDisposableStack();
-/** Agents by reader. */
+/** One agent for each way of reading the sockets, by the name of the reader. */
 const agents = new Map<string, TestKernel>();
 let server: TestNetns;
 
@@ -64,7 +64,7 @@ beforeAll(async () => {
   ] as const) {
     await client.call('connect', { name, address, port, count, wait: false });
   }
-  // The counters are final once the client is gone, because no SYN is retransmitted then.
+  // No SYN is retransmitted once the client has exited, so the counters no longer change.
   await eventually(() => expect(listenDrops()).toBeGreaterThan(8));
 });
 
@@ -89,8 +89,8 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
       length: 2,
       limit: 1,
     });
-    // Each reading sends one event for all sockets of the port, with the queue of the socket that accepts no
-    // connections.
+    // Each collection sends one event for all sockets of the port. The event describes the queue of the socket that
+    // never calls accept().
     for (const event of of(SHARED)) {
       expect(event).toMatchObject({ address: '::', length: BACKLOG + 1, limit: BACKLOG });
       expect(event['sockets']).toBeLessThanOrEqual(LISTENERS);

@@ -9,7 +9,7 @@ import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair, TestNetns } from '../support/hosts.ts';
-import { OBJECTS, TestKernel } from '../support/kernel.ts';
+import { OBJECTS, only, TestKernel } from '../support/kernel.ts';
 import { eventually, retry } from '../support/oracle.ts';
 import { NO_OWNERS } from '../support/owners.ts';
 import { PythonProgram } from '../support/python.ts';
@@ -38,7 +38,8 @@ it('without BTF every eBPF probe reports that, and the others keep running', asy
   });
   const statuses = agent.kernel.probes();
   for (const { name, state, reason } of statuses.filter(({ kind, state }) => kind === 'ebpf' && state !== 'stopped')) {
-    // Without BPF, the agent finds new and removed namespaces by scanning, so `lifecycle` is only degraded.
+    // Without BPF, the agent finds new and removed namespaces by scanning, so `lifecycle` is degraded rather than
+    // unsupported.
     const without = name === 'lifecycle' ? 'degraded' : 'unsupported';
     expect([name, state, reason]).toEqual([name, without, expect.stringContaining('this kernel has no BTF')]);
   }
@@ -63,7 +64,7 @@ it('drops without a free row are counted with the rest', async () => {
     const counts = new Counts(object, (rest) => ({ reason: ANY_REASON, side: rest }), NO_OWNERS, {
       value: COUNTED.initial(),
     });
-    // No socket listens on the port, so each of the two namespaces needs a row.
+    // No socket listens on the port, so both namespaces have drops and each needs a row.
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 30, bytes: 1 });
     await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7001, count: 30, bytes: 1 });
     const [row, rest, ...others] = counts.rows();
@@ -74,14 +75,14 @@ it('drops without a free row are counted with the rest', async () => {
 });
 
 it('events beyond a share of the ring are limited and counted, and no drop goes uncounted', async () => {
-  await using agent = await TestKernel.open('{ detail: full, probes: { packetloss: { limit: 100000 } } }');
+  await using agent = await TestKernel.open(only({ packetloss: { limit: 100_000 } }, { detail: 'full' }));
   const packets = 20_000;
   const drops = async () =>
     sampleValue(await agent.page(), 'netsonde_packet_drops_total', { pod: pair.b.netns.name, reason: 'NO_SOCKET' }) ??
     0;
   const ledger = async () => (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss');
   const before = await drops();
-  // execFileSync blocks the thread that drains the ring.
+  // execFileSync blocks the thread that drains the ring, so the ring fills up.
   execFileSync('ip', [
     ...['netns', 'exec', pair.a.netns.name, 'python3', '-c'],
     `
@@ -105,7 +106,7 @@ it('events of a namespace of which only sockets are left are counted for no othe
   const gone = new TestNetns();
   const { name, cookie } = gone;
   gone.ip('link set lo up');
-  await using agent = await TestKernel.open('{ detail: full, probes: { lifecycle: false } }');
+  await using agent = await TestKernel.open(only({ tcp: true, tcpreset: true }, { detail: 'full' }));
   expect((await agent.page()).samples.some(({ labels }) => labels['pod'] === name)).toBe(true);
   // The process returns to its own namespace, so only its sockets keep the other namespace alive.
   const program = `

@@ -1,8 +1,7 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { run } from '../support/command.ts';
 import { elfMachine } from '../support/elf.ts';
 
@@ -18,7 +17,9 @@ const REGISTERS: Readonly<Record<Machine, { readonly args: readonly number[]; re
 };
 
 const OWN: Machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
-const folder = mkdtempSync(join(tmpdir(), 'machine-'));
+const OTHER = MACHINES.find((machine) => machine !== OWN) ?? OWN;
+/** The directory is kept so that later runs recompile only changed sources. */
+const folder = fileURLToPath(new URL(`../../.cache/bpf-${OTHER}`, import.meta.url));
 const folderOf = (machine: Machine) => (machine === OWN ? BUILT : folder);
 const objects = ['probes', 'walks']
   .flatMap((room) => readdirSync(join(SOURCES, room)))
@@ -27,10 +28,11 @@ const objects = ['probes', 'walks']
   .sort();
 
 beforeAll(() => {
-  const other = MACHINES.find((machine) => machine !== OWN);
-  run('make', '-s', '-j2', '-C', SOURCES, `MACHINE=${other}`, `OUT=${folder}`);
+  mkdirSync(folder, { recursive: true });
+  // Deletes objects whose sources were removed.
+  for (const name of readdirSync(folder)) if (!objects.includes(name)) rmSync(join(folder, name));
+  run('make', '-s', '-j2', '-C', SOURCES, `MACHINE=${OTHER}`, `OUT=${folder}`);
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Returns the registers that each kprobe reads before its first branch, as `argument 0` or `result`. */
 function readsOf(machine: Machine, object: string): Map<string, string[]> {

@@ -119,7 +119,7 @@ it('counts later writeback by the kernel on the node', async () => {
   await agent.kernel.configure(probesOf(config({ threshold: '1us', limit: 1000 })));
   agent.events.length = 0;
   const before = { pod: await histogram('write'), node: await histogram('write', '') };
-  // The process keeps the device open, because the last close would write its data back in this process.
+  // The process keeps the device open, because the last process that closes a device writes its data back.
   await using _writer = await startPython(
     netns,
     `import time; f = open('${loop.path}', 'r+b', 0); f.write(bytes(65536)); print('written'); time.sleep(60)`,

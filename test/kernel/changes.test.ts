@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ChangesProbe } from '../support/changes_probe.ts';
@@ -6,10 +5,6 @@ import { TestNetns, uniqueName } from '../support/hosts.ts';
 import { IpMonitor, MonitoredLinks } from '../support/ip_monitor.ts';
 import { eventually } from '../support/oracle.ts';
 import { checkQuietNetwork } from '../support/quiet_network.ts';
-
-function ipBatch({ name }: TestNetns, commands: readonly string[]): void {
-  execFileSync('ip', ['-n', name, '-batch', '-'], { input: commands.join('\n') });
-}
 
 let netns: TestNetns;
 let probe: ChangesProbe;
@@ -245,7 +240,7 @@ it('a thousand veth pairs that start and end, fifty with an end that moves to an
   ];
   // `ip monitor` has a smaller receive buffer than the probe, and must not overrun.
   for (let at = 0; at < commands.length; at += 50) {
-    ipBatch(netns, commands.slice(at, at + 50));
+    netns.batch(...commands.slice(at, at + 50));
     links.read(await monitor.settled());
   }
   const sums: Record<string, number> = {};

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { SYSTEM_CLOCK } from '#core/clock.ts';
 import { NetworkChanges } from '#sources/netlink/changes/network_changes.ts';
@@ -34,8 +33,8 @@ let overruns: number;
 beforeEach(async () => {
   resources.current = new AsyncDisposableStack();
   netns = resources.current.use(new TestNetns());
-  batch('link set lo up', 'link add br0 type bridge', 'link set br0 up', 'addr add 10.0.0.1/8 dev br0');
-  batch('route add 192.168.0.0/16 via 10.0.0.2', 'rule add from 10.0.0.3 table 77', 'link add gone type bridge');
+  netns.batch('link set lo up', 'link add br0 type bridge', 'link set br0 up', 'addr add 10.0.0.1/8 dev br0');
+  netns.batch('route add 192.168.0.0/16 via 10.0.0.2', 'rule add from 10.0.0.3 table 77', 'link add gone type bridge');
   changes = [];
   overruns = 0;
   const { client, entry } = netlinkIn(netns);
@@ -51,10 +50,6 @@ beforeEach(async () => {
   );
 });
 afterEach(() => resources.current.disposeAsync());
-
-function batch(...commands: readonly string[]): void {
-  execFileSync('ip', ['-n', netns.name, '-batch', '-'], { input: commands.join('\n') });
-}
 
 /** Returns the state that `ip` reports, in the format of `known`. */
 function shown() {
@@ -97,17 +92,17 @@ function known(): ReturnType<typeof shown> {
 
 it('the known state equals that of `ip`, at the start and after each change', async () => {
   expect(known()).toEqual(shown());
-  batch('addr add fd08::1/64 dev br0 nodad', 'route add fd99::/16 via fd08::2', 'route add default via 10.0.0.9');
+  netns.batch('addr add fd08::1/64 dev br0 nodad', 'route add fd99::/16 via fd08::2', 'route add default via 10.0.0.9');
   await eventually(() => expect(known()).toEqual(shown()));
-  batch('link set br0 down');
+  netns.batch('link set br0 down');
   await eventually(() => expect(known()).toEqual(shown()));
   expect(overruns).toBe(0);
 });
 
 it('an overrun of a blocked reader is counted, and the state that is read again equals that of `ip`', async () => {
   const numbers = Array.from({ length: 2_000 }, (_, index) => index);
-  // execFileSync blocks this thread, so that the reader receives nothing while the commands run.
-  batch(
+  // The call blocks this thread, so the reader receives nothing while the commands run.
+  netns.batch(
     ...numbers.map((index) => `addr add 10.1.${index >> 8}.${index & 255}/32 dev br0`),
     ...numbers.slice(1_500).map((index) => `addr del 10.1.${index >> 8}.${index & 255}/32 dev br0`),
     'link set br0 mtu 1400',
@@ -131,7 +126,7 @@ it('an overrun of a blocked reader is counted, and the state that is read again 
   expect(told('address').filter((change) => change === 'added')).toHaveLength(1_500);
   // Notifications arrive again after the overrun.
   changes.length = 0;
-  batch('link set br0 mtu 1300');
+  netns.batch('link set br0 mtu 1300');
   await eventually(() => expect(told('link')).toEqual(['mtu']));
 });
 

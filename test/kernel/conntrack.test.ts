@@ -62,7 +62,7 @@ function python({ netns }: Host, script: string, ...args: readonly (string | num
   run('ip', 'netns', 'exec', netns.name, 'python3', '-c', script, ...args.map(String));
 }
 
-/** Makes `times` connections that conntrack cannot insert. */
+/** Attempts `times` connections that conntrack cannot insert. */
 function clash(times: number): void {
   for (let time = 0; time < times; time++) python(pair.a, CLASH, pair.addressB.ipv4, SNAT_PORT);
 }
@@ -176,7 +176,7 @@ describe.each([
     );
     expect(oursOf(ours, host)).toEqual(oracle);
     expect(Object.keys(oracle.stats).sort()).toEqual(Object.keys(METRICS).sort());
-    // This fails if the traffic increased no counters, or the same counters in both namespaces.
+    // Guards against traffic that increases no counters, or the same counters in both namespaces.
     const expected = { invalid: 10, error: 5, ...(name === 'a' ? { insert_failed: 1, drop: 1 } : { insert: 2 }) };
     expect(oracle.stats).toMatchObject(expected);
     const states = name === 'a' ? ['tcp/syn_sent'] : ['udp/assured', 'udp/replied'];

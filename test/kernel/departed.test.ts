@@ -12,8 +12,8 @@ const ROWS = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
 /**
- * Sums up the packets that were counted for the Pod, for unlisted namespaces and without a row. Other tests on this
- * machine can only increase the sum.
+ * Returns the number of packets that were counted for the Pod, for unlisted namespaces, and outside any row. Other
+ * tests on this machine can only increase it.
  */
 function sumOf({ samples }: Exposition, pod: string): number {
   return samples

@@ -29,12 +29,15 @@ const GOLDEN = new URL('../fixtures/metrics.golden.txt', import.meta.url);
 /** More devices than the label's maximum number of values. */
 const DEVICES = 20;
 
-/** Metrics that only change with the node's own network, which this test must not change. test/kernel/changes.test.ts covers them. */
+/**
+ * Metrics that only change with the node's own network, which this test must not change. test/kernel/changes.test.ts
+ * covers them.
+ */
 const IN_A_NAMESPACE = ['netsonde_link_changes_total', 'netsonde_neighbour_failures_total'];
 /** Metrics that need certain hardware or kernel modules. The guest tests cover them (test/guest/checks). */
 const IN_A_GUEST = ['netsonde_rdma_resources', 'netsonde_virtio_command_seconds'];
-/** Metrics that exist only in Kubernetes mode. test/e2e/kubernetes.test.ts covers them. */
-const IN_KUBERNETES = /^netsonde_(kubernetes|peer)_/;
+/** Metrics that exist only in Kubernetes mode. test/e2e/kubernetes.test.ts and test/e2e/shop.test.ts cover them. */
+const IN_KUBERNETES = /^netsonde_(kubernetes|peer|service|policy)_/;
 /** Metrics that exist only with `--web.config.file`. test/e2e/web_config.test.ts covers them. */
 const WITH_WEB_CONFIG = /^netsonde_web_/;
 
@@ -67,7 +70,10 @@ const lost = defineProbe({
   }),
 });
 
-/** Connections beyond an accept queue are dropped; the listening socket stays open until the end of the program. */
+/**
+ * Fills an accept queue so that further connections are dropped. The listening socket stays open until the program
+ * exits.
+ */
 const FULL_QUEUE = `
 full = listen(B, 7011, 0)
 waiting = [sock(A) for _ in range(4)]
@@ -127,7 +133,7 @@ const names = (): Set<string> =>
   new Set(pages.flatMap(({ named }) => [...named.keys()].map((name) => name.replace(/_bucket$/, ''))));
 
 describe('every metric that is declared is on a page', () => {
-  // Scenarios cover the probes that have one.
+  // Probes with a scenario are excluded, because their scenarios check all of their metrics.
   const others = PROBES.filter(({ name }) => !SCENARIO_NAMES.includes(name));
 
   it.each(others.map(({ name, metrics }) => [name, metrics] as const))('%s', (_, metrics) => {

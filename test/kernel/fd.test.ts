@@ -139,7 +139,8 @@ it('processes that end meanwhile cause no error', async () => {
   await untilShown(agent, pod.uid);
   const { ours: alone } = await compare(pod.uid, [worker]);
   let most = 0;
-  // On a busy machine, the short-lived processes may exit after they are listed and before they are read, so the test runs several rounds.
+  // On a busy machine, the short-lived processes may exit after they are listed and before they are read, so the test
+  // runs several rounds.
   for (let round = 0; round < ROUNDS && most <= (alone.open ?? 0); round++) {
     let isOver = false;
     const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
@@ -160,7 +161,10 @@ it('processes that end meanwhile cause no error', async () => {
 });
 
 describe('without CAP_SYS_PTRACE', () => {
-  /** Command prefix that drops all capabilities. An agent without CAP_SYS_PTRACE may read the descriptors of such a process. */
+  /**
+   * Command prefix that drops all capabilities. An agent without CAP_SYS_PTRACE can read the descriptors of such a
+   * process.
+   */
   const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all'];
 
   it('leaves out the owner of a process that cannot be read, and reports that', async () => {
@@ -190,7 +194,8 @@ describe('without CAP_SYS_PTRACE', () => {
     const ofProcesses = /^netsonde_(open|io|file)_/;
     expect(names(open.uid).filter((name) => ofProcesses.test(name))).toHaveLength(5);
     expect(names(closed.uid)).toContain('netsonde_sockets_used');
-    // Since 6.2, the number of descriptors is readable without CAP_SYS_PTRACE. Their types and the I/O counters still require it.
+    // Since 6.2, the number of descriptors is readable without CAP_SYS_PTRACE. Their types and the I/O counters still
+    // require it.
     const needRight = /^netsonde_(open_sockets|io_)/;
     expect(names(closed.uid).filter((name) => needRight.test(name))).toEqual([]);
     const { probes } = await process.json<{ probes: ProbeStatus[] }>('/api/v1/probes');

@@ -21,7 +21,7 @@ let agent: TestKernel;
 
 beforeAll(async () => {
   pair = await HostPair.create();
-  agent = await TestKernel.open(only({ flow: { enabled: true } }));
+  agent = await TestKernel.open(only({ flow: { enabled: true, identity: 'address' } }));
 });
 
 afterAll(async () => {
@@ -45,7 +45,7 @@ it('rows keep their values while the walk over the open sockets fails, and the p
   expect(await sent()).toBe(BYTES);
   expect(status()).toMatchObject({
     state: 'degraded',
-    reason: expect.stringContaining('rows of TCP connections have their last values: TCP sockets took 100 ms'),
+    reason: expect.stringContaining('TCP connections are shown as of the previous walk: TCP sockets took 100 ms'),
   });
   read.mockRestore();
   await eventually(async () => expect(await sent()).toBe(2 * BYTES));

@@ -24,7 +24,7 @@ let unoffered: { limited: bigint; lost: bigint };
 let netns: TestNetns;
 let agent: TestKernel;
 
-/** A probe with the rows and records of the test. It offers them in the same way as a probe that reads the kernel. */
+/** A probe that offers the rows and records of the test in the same way as a probe that reads the kernel. */
 const provider: AnyProbe = defineProbe({
   name: FLOW_PROBE,
   kind: 'ebpf',
@@ -57,7 +57,8 @@ const provider: AnyProbe = defineProbe({
       collect: async () => {
         collections++;
       },
-      edges: () => (collections === 0 ? undefined : { collectedAtMs: START_MS + collections, edges: rows }),
+      edges: () =>
+        collections === 0 ? undefined : { collectedAtMs: START_MS + collections, edges: rows, departed: [] },
       unoffered: total,
     };
   },
@@ -99,7 +100,7 @@ function refused(id: bigint): EndedConnection {
 
 it('totals have the owner of their namespace, and the time of the collection', async () => {
   rows = [makeFlowRow({ netns: idOf(netns.id) }), makeFlowRow({ netns: idOf(1n << 60n), port: 1 })];
-  const answer = await agent.kernel.flows(SELECTION);
+  const answer = await agent.kernel.flows.report(SELECTION);
   if (!('report' in answer)) throw new Error(answer.unavailable);
   const { edges, collectedAt } = FLOWS_REPORT.parse(answer.report);
   expect(edges).toMatchObject([
@@ -108,22 +109,26 @@ it('totals have the owner of their namespace, and the time of the collection', a
   ]);
   expect(collectedAt).toBe('2026-01-01T00:00:00.001Z');
   // Requests that arrive within two seconds of a collection receive its result.
-  expect(await agent.kernel.flows(SELECTION)).toMatchObject({ report: { collectedAt } });
+  expect(await agent.kernel.flows.report(SELECTION)).toMatchObject({ report: { collectedAt } });
 });
 
 it('the answer says what to do where there are none', async () => {
   await configure('probes: { flow: { metrics: false } }');
-  expect(await agent.kernel.flows(SELECTION)).toEqual({ unavailable: expect.stringContaining('`metrics: false`') });
+  expect(await agent.kernel.flows.report(SELECTION)).toEqual({
+    unavailable: expect.stringContaining('`metrics: false`'),
+    isTransient: false,
+  });
   await configure('probes: { flow: false }');
-  expect(await agent.kernel.flows(SELECTION)).toEqual({
+  expect(await agent.kernel.flows.report(SELECTION)).toEqual({
     unavailable: expect.stringContaining('the probe flow is off'),
+    isTransient: false,
   });
   await configure('{}');
-  expect(await agent.kernel.flows(SELECTION)).toHaveProperty('report');
+  expect(await agent.kernel.flows.report(SELECTION)).toHaveProperty('report');
 });
 
 const entry = () => agent.kernel.ledger().find(({ kind }) => kind === 'flow');
-const values = () => agent.records.flatMap((batch) => batch.values);
+const values = () => agent.records.flatMap((batch) => (batch.kind === 'flow' ? batch.values : []));
 
 it('records have the owner of a namespace that is new, and the ledger balances over runs of the probe', async () => {
   using newborn = new TestNetns();

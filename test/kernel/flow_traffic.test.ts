@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type FlowSums, keyOf } from '../support/flow_sums.ts';
 import { FlowTraffic, TRAFFIC_KINDS, type TrafficKind } from '../support/flow_traffic.ts';
@@ -14,6 +15,9 @@ const BEGUN_BY: Partial<Record<TrafficKind, TrafficKind>> = { release: 'hold', w
 const LOSSY: readonly TrafficKind[] = ['in_flight', 'lost_reset', 'silent_peer'];
 /** Kinds of traffic that have to wait for a timer. */
 const SLOW: readonly TrafficKind[] = ['timeout', 'silent_peer', 'unreachable'];
+
+/** Pause between two readings while traffic is running. */
+const LOOK_MS = 10;
 
 let traffic: FlowTraffic;
 
@@ -94,7 +98,7 @@ describe('the generator of known traffic', () => {
       before = now;
     };
     const looking = (async () => {
-      while (isPlaying) await look();
+      for (; isPlaying; await wait(LOOK_MS)) await look();
     })();
     await Promise.all([playing, looking]);
     await expectSettled();

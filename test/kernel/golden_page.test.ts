@@ -11,7 +11,7 @@ import { promtool } from '../support/promtool.ts';
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
 const GOLDEN = fixture('metrics.golden.txt');
-/** Metrics with different values in each run. */
+/** Metrics whose values differ between runs. */
 const TIMES = /netsonde_(probe_collect|scrape)_seconds/;
 
 /** Enables every probe that this machine's kernel supports, with full detail. */

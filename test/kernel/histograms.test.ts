@@ -11,7 +11,7 @@ import { HISTOGRAMS, type HistogramRow, Histograms, isEmpty } from '#probe/histo
 import { RetainedStates } from '#probe/retained.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { HostPair } from '../support/hosts.ts';
-import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
+import { OBJECTS, only, probesOf, TestKernel } from '../support/kernel.ts';
 import { NO_OWNERS } from '../support/owners.ts';
 
 const PROBES = ['softirq', 'biolatency', 'netiftxlatency', 'socketlatency', 'kernellatency'];
@@ -128,9 +128,9 @@ function held(): { all: number; bpf: number } {
 }
 
 it('the probes leave nothing behind when they are switched off', async () => {
-  await using agent = await TestKernel.open('{ probes: { packetloss: false } }');
-  const on = probesOf(`{ probes: { ${PROBES.map((name) => `${name}: true`).join(', ')} } }`);
-  const off = probesOf('{ probes: { packetloss: false } }');
+  await using agent = await TestKernel.open(only({}));
+  const on = probesOf(only(Object.fromEntries(PROBES.map((name) => [name, true]))));
+  const off = probesOf(only({}));
   await agent.kernel.configure(on);
   await agent.kernel.configure(off);
   const before = held();

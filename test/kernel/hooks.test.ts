@@ -53,9 +53,8 @@ describe.each([['discovery', LIFECYCLE_HOOKS] as const, ...TABLES])('the table o
     const sections = new Map(object.programs.map(({ name, section }) => [name, section]));
     const declared = hooks.points.flatMap(({ choices }) => choices.flatMap((choice) => choice.hooks));
     for (const one of declared) expect(sections.get(one.program)).toBe(hookName(one));
-    expect(new Set([...declared.map(({ program }) => program), ...(hooks.calls ?? [])])).toEqual(
-      new Set(sections.keys()),
-    );
+    const others = [...(hooks.calls ?? []), ...(hooks.later ?? [])];
+    expect(new Set([...declared.map(({ program }) => program), ...others])).toEqual(new Set(sections.keys()));
   });
 });
 

@@ -9,10 +9,10 @@ import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
-/** Enables only this probe, so that scrapes are fast. */
+/** Enables only this probe so that scrapes are fast. */
 const ON = only({ io: { enabled: true, detail: 'full' } });
 const MIB = 1024 * 1024;
-/** Tolerance in bytes, because the file system also writes metadata. */
+/** Tolerance in bytes for metadata that the file system also writes. */
 const SLACK = MIB / 4;
 
 const FIELDS = {
@@ -356,7 +356,7 @@ describe('I/O while processes start and end all the time', () => {
     const total = await scrapeDuring(pod.uid, start, churns);
     const most = (await churns).reduce((sum, count) => sum + count, 0) * SIZE;
     expect(total).toBeLessThan(most + SLACK);
-    // The number of bytes that were written before a scrape depends on the machine's load, so this is only a lower limit.
+    // The machine's load determines how many bytes are written before a scrape, so this is only a lower limit.
     expect(total).toBeGreaterThan(SIZE);
   });
 });

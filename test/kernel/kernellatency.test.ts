@@ -111,7 +111,7 @@ describe.each([
     const source = await pair.a.udpSend({ address: to(), port: PORT, count: 20, bytes: 100 });
     for (const [type, host, stage, length] of [
       ['kernel_receive_slow', pair.b, 'deliverySeconds', 100 + headers],
-      // At a device queue, a packet includes the Ethernet header.
+      // The length of a packet in a device queue includes the Ethernet header.
       ['kernel_send_slow', pair.a, 'deviceSeconds', 100 + headers + 14],
     ] as const) {
       const [event] = await eventually(() => {

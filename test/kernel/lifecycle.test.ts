@@ -92,7 +92,7 @@ describe('with the probe off', () => {
 });
 
 it('discovery reports its programs as a probe does', async () => {
-  await using agent = await TestKernel.open();
+  await using agent = await TestKernel.open(only({}));
   expect(agent.kernel.discovery()).toMatchObject({ name: 'discovery', state: 'running', reader: 'tp_btf', reason: '' });
   const page = await agent.page();
   const probe = 'discovery';

@@ -99,7 +99,7 @@ async function hold({ name }: TestNetns): Promise<void> {
   });
 }
 
-/** Causes the given number of rounds of traffic in each namespace. */
+/** Generates the given number of rounds of traffic in each namespace. */
 async function makeTraffic(rounds: readonly (readonly [TestNetns, number])[], cpu?: number): Promise<void> {
   const words = rounds.flatMap(([{ name }, count]) => [name, String(count)]);
   const child = spawn('python3', ['-c', TRAFFIC, String(cpu ?? ''), ...words], { stdio: 'inherit' });

@@ -44,13 +44,9 @@ const bpf = new BpfSource(OBJECTS, '/sys');
 const cpus = cpusOf('/sys');
 const resources = new AsyncDisposableStack();
 let pass: DevicesWalk;
-/** A walk with a time slice of zero, so that each call returns the minimum number of devices. */
+/** A walk with a time slice of zero, so each call returns the minimum number of devices. */
 let sliced: DevicesWalk;
 let netns: TestNetns;
-
-function batch({ name }: TestNetns, lines: readonly string[]): void {
-  execFileSync('ip', ['-n', name, '-batch', '-'], { input: lines.join('\n'), stdio: ['pipe', 'ignore', 'inherit'] });
-}
 
 function ended(child: ChildProcess): Promise<unknown> {
   return new Promise((resolve) => child.once('exit', resolve));
@@ -107,7 +103,7 @@ it('packets that XDP takes and drops on a veth are counted at both ends', async 
   const flags = ['-target', 'bpf', '-O2', `-I/usr/include/${machine}-linux-gnu`];
   execFileSync('clang', [...flags, '-c', source, '-o', join(directory, 'drop.o')]);
   pair.ip(`link set dev far xdpdrv obj ${join(directory, 'drop.o')} sec xdp`);
-  batch(pair, ['link set near up', 'link set far up']);
+  pair.batch('link set near up', 'link set far up');
   pair.python(`
 import socket
 sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -116,7 +112,8 @@ for n in range(40): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + by
 `);
   const { oracle, walk } = await retry(() => walkBesideIp(pass, pair));
   expect(walk).toEqual(oracle);
-  // If the other end has an XDP program, the kernel counts these packets only in that end's queue statistics.
+  // If the other end of the veth pair has an XDP program, the kernel counts these packets only in that end's queue
+  // statistics.
   expect(Number(walk['far']?.[RECEIVED_PACKETS])).toBeGreaterThanOrEqual(40);
 });
 
@@ -131,9 +128,8 @@ it('a device whose name is not UTF-8 has the name that netlink gives it', async 
 
 it(`${MANY} devices in one namespace are counted, in several calls`, async () => {
   using crowd = new TestNetns();
-  batch(
-    crowd,
-    Array.from({ length: MANY / 2 }, (_, index) => `link add name a${index} type veth peer name b${index}`),
+  crowd.batch(
+    ...Array.from({ length: MANY / 2 }, (_, index) => `link add name a${index} type veth peer name b${index}`),
   );
   for (const walk of [pass, sliced]) {
     const before = walk.effort.calls;
@@ -179,7 +175,7 @@ it('keeps the counts of a CPU that is offline now', async () => {
   if (cpus.possible().length < 2) throw new Error('the test needs two CPUs');
   using host = new TestNetns();
   host.ip('link add name near type veth peer name far');
-  batch(host, ['link set near up', 'link set far up']);
+  host.batch('link set near up', 'link set far up');
   const send = (cpu: number) =>
     host.python(`
 import os, socket

@@ -69,7 +69,7 @@ describe.each([
       return port;
     });
 
-    // The threshold is halfway between two of the delays, so that jitter on a busy machine moves no delay across it.
+    // The threshold is halfway between two of the delays, so jitter on a busy machine moves no delay across it.
     const slow = expected.filter((delay) => delay > 0.052);
     const events = await eventually(() => {
       const found = slowOnes('qdisc_slow').filter(({ src }) => src?.endsWith(`:${source}`));
@@ -145,7 +145,7 @@ it(
     expect(Math.max(...filled(waited))).toBeLessThan(2);
     expect(slowOnes('qdisc_slow').filter(({ delaySeconds }) => Number(delaySeconds) > 2)).toEqual([]);
     expect(sent.count - waited.count).toBeGreaterThan(100);
-    // Other namespaces on this machine send packets, too.
+    // Other namespaces on this machine also send packets.
     expect((await untracked()) - before.untracked).toBeGreaterThanOrEqual(sent.count - waited.count);
   },
 );

@@ -1,4 +1,4 @@
 import { testPatterns } from '../support/orderly/suite.ts';
 
-// All patterns are tested in test/soak/orderly.test.ts.
+// Only some of the patterns run here. test/soak/orderly.test.ts runs all of them.
 testPatterns(({ often }) => often === true);

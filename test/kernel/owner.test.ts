@@ -26,7 +26,10 @@ async function eventuallyOf(agent: TestKernel, netns: TestNetns, expected: objec
   await eventually(async () => expect(await entityOf(agent, netns)).toMatchObject(expected));
 }
 
-/** Waits until the page shows this number of datagrams to closed ports. A probe that took too long is missing from a page. */
+/**
+ * Waits until the page shows this number of datagrams to closed ports. The check is retried, because a page lacks the
+ * samples of a probe that took too long.
+ */
 async function eventuallyDropped(agent: TestKernel, pod: string, count: number): Promise<void> {
   await eventually(async () => {
     const page = await agent.page();
@@ -79,8 +82,8 @@ describe.concurrent.each([
     expect(await entityOf(agent, fresh)).toMatchObject({ uid: pod.uid });
     expect(await entityOf(agent, home)).toMatchObject({ uid: plugin.uid });
     expect(departed(plugin, pod)).toEqual([]);
-    // After a restart of the agent, the owners must be the same, although the visiting process is now older than the
-    // other process.
+    // A restarted agent must find the same owners, although it sees both processes at once and the plugin's is the
+    // older one.
     await using later = await open();
     await eventuallyOf(later, fresh, { kind: 'pod', uid: pod.uid });
     await eventuallyOf(later, home, { kind: 'pod', uid: plugin.uid });

@@ -30,7 +30,10 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** Limits the probe to the pair by a Pod filter, because other tests on this machine would add to the ledger and the events. */
+/**
+ * Limits the probe to the pair by a Pod filter, because other tests on this machine would add to the ledger and the
+ * events.
+ */
 function configOf(options: object): string {
   const names = [pair.a, pair.b].map(({ netns }) => netns.name);
   return only({ packetloss: { pods: { names }, ...options } });

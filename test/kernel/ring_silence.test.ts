@@ -7,7 +7,10 @@ import { retry } from '../support/oracle.ts';
 
 const SILENCE_MS = 10_000;
 const STEP_MS = 25;
-/** Maximum number of wakeups that a batch of records causes: the kernel's notification, the start of the drain timer, and the last drain. */
+/**
+ * Maximum number of wakeups that a batch of records causes: the kernel's notification, the start of the drain timer,
+ * and the last drain.
+ */
 const WAKE_UPS_A_BATCH = 3;
 const PORT = 7_001;
 
@@ -43,8 +46,8 @@ it('wakes no ring while no record comes, and gets the first record after that', 
   expect(rings).toHaveLength(5);
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   await passTime(4 * STEP_MS);
-  // Other namespaces on this machine may cause records, so a few wakeups are allowed. A timer would wake each ring four hundred times in the same
-  // period.
+  // Other namespaces on this machine may cause records, so a few wakeups are allowed. A timer would wake each ring four
+  // hundred times in the same period.
   await retry(async () => {
     drain.mockClear();
     const before = rings.map(({ wakeUps }) => wakeUps);

@@ -29,7 +29,8 @@ it(`measures each of ${MANY} namespaces that come after an agent started on an e
     const listed = new Set((await agent.kernel.entities()).map(({ pod }) => pod));
     expect(many.names.filter((name) => !listed.has(name))).toEqual([]);
   });
-  // Until the namespaces are listed, they share the map space of unlisted namespaces, which other tests may have filled.
+  // Until the namespaces are listed, they share the map space of unlisted namespaces, which other tests may have
+  // filled.
   await many.use();
   await eventually(async () => {
     const page = await agent.page();
@@ -53,6 +54,6 @@ it('is degraded, and reports the owner whose room is used up', async () => {
     expect(sampleValue(page, 'netsonde_probe_state', { probe: 'socketlatency', state: 'degraded' })).toBe(1);
   });
   await eventually(() =>
-    expect(status('socketlatency')?.reason).toMatch(/^socket_histograms: .* used up the 1 rows of a Pod; /),
+    expect(status('socketlatency')?.reason).toMatch(/^socket_histograms: .* used all 1 rows that each Pod may have; /),
   );
 });

@@ -25,7 +25,7 @@ import { withShares } from '../support/shares.ts';
 const NAMESPACES = 40;
 /** Number of rows for an owner and for all unlisted namespaces: a tenth of the rows that the flood needs. */
 const SHARES = { ofOwner: 8, ofUnlisted: 8 };
-/** Maximum number of events per second of an owner. The victim has the same number of drops. */
+/** Maximum number of events per second for one owner. The victim also drops this number of packets. */
 const LIMIT = 7;
 const DROPS = 'netsonde_packet_drops_total';
 
@@ -38,7 +38,7 @@ for _ in range(${count}):
 `);
 }
 
-/** Waits until a namespace is listed, because packets that it loses before that have no owner. */
+/** Waits until a namespace is listed, because packets that it drops earlier are not attributed to it. */
 function listed(agent: TestKernel, { name }: TestNetns): Promise<void> {
   return eventually(async () => expect((await agent.kernel.entities()).map(({ pod }) => pod)).toContain(name));
 }
@@ -228,7 +228,7 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   await eventually(() =>
     expect(agent.kernel.probes().find(({ name }) => name === 'packetloss')).toMatchObject({
       state: 'degraded',
-      reason: expect.stringContaining('unowned namespaces used up their'),
+      reason: expect.stringContaining('namespaces without an owner used all'),
     }),
   );
 });

@@ -44,8 +44,8 @@ function seconds(fromNs: number, toNs: number): number {
 }
 
 /**
- * Checks a measured time. The lower limit is the time that the test itself waited, and the upper limit was measured
- * from outside.
+ * Checks a measured time. `least` is the time for which the test waited, and `most` is the time that passed for the
+ * sending and receiving programs.
  */
 function expectBetween(value: number, least: number, most: number): void {
   expect(value).toBeGreaterThanOrEqual(least);
@@ -115,7 +115,7 @@ describe.each([
     const before = await histogram(READ);
     const sentNs = await told(sender, "s.send(b'one')");
     await wait(100);
-    // More data arrives before the first is read. The measurement must not restart.
+    // More data arrives before the first data is read. The measurement must not restart.
     const secondNs = await told(sender, "s.send(b'two')");
     await told(receiver, 's.recv(100, socket.MSG_PEEK)');
     await wait(200);

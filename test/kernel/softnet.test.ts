@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { sampleValue } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 
 const resources = new AsyncDisposableStack();
 let netns: TestNetns;
@@ -9,7 +9,7 @@ let agent: TestKernel;
 
 beforeAll(async () => {
   netns = resources.use(new TestNetns());
-  agent = resources.use(await TestKernel.open());
+  agent = resources.use(await TestKernel.open(only({ softnet: true })));
 });
 
 afterAll(() => resources.disposeAsync());

@@ -34,7 +34,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         const { derived, result: played } = await deriving.during(pair, () =>
           playScene(pair, family, `PORT = ${port}\n${one.program}`),
         );
-        // `derived` has no resets that netfilter builds, because they do not pass through the TCP stack.
+        // `derived` lacks the resets that netfilter sends, because they do not pass through the TCP stack.
         expect(derived).toEqual(one.derived);
         return played;
       });
@@ -75,7 +75,8 @@ describe.each(FAMILIES)('over %s', (family) => {
       const received = events.find(({ direction }) => direction === 'received');
       expect(received?.['state']).toBe(one.receivedIn);
       if (received !== undefined) {
-        // If a packet arrives while the process has the socket locked, the kernel handles it in the process, so the event may name the process.
+        // If a packet arrives while the process has the socket locked, the kernel handles it in the process, so the
+        // event may name the process.
         expect([undefined, result.pid]).toContain(received['pid']);
         const sender = received.pod === pods.a ? received.src : received.dst;
         expect(sender).toBe(b);

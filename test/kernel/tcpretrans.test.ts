@@ -149,7 +149,7 @@ describe.each(FAMILIES)('on a path with a smaller MTU, over %s', (family) => {
 it('emits no event for a loss probe by default, and counts it', BY_TIMER, async () => {
   await agent.kernel.configure(probesOf(only({ tcpretrans: true }, { detail: 'full' })));
   agent.events.length = 0;
-  // The scene has short connections to a server that closes late, as with a database and no connection pool.
+  // The scene has short connections to a server that closes late, like connections to a database without a pool.
   const { grown } = await growth(agent, { a: pair.a.netns.name }, RETRANSMITS, 'kind', () =>
     playScene(
       pair,
@@ -166,8 +166,8 @@ for i in range(20):
     ),
   );
   expect(Object.keys(grown)).toEqual(['a tlp']);
-  // Events of the loss probe use the same ring. Once a later event has arrived, an event of the loss probe would have
-  // arrived too.
+  // Events of the loss probe use the same ring, in order. An event of the loss probe would therefore have arrived
+  // before this later event.
   const lost = RETRANSMIT_CASES.find(({ name }) => name.startsWith('a SYN that'));
   await playScene(pair, 'ipv4', `PORT = 7396\n${lost?.program}`);
   await eventually(() => expect(eventsOf(agent, 7_396)).not.toEqual([]));

@@ -8,7 +8,7 @@ import { only, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { TcpHost } from '../support/tcp_host.ts';
 
-/** Our state names by ss's state names. ss shows connection requests as SYN-RECV, too. */
+/** Maps the state names of ss to ours. ss also shows connection requests as SYN-RECV. */
 const SS_STATES: Readonly<Record<string, string>> = {
   ESTAB: 'established',
   'SYN-SENT': 'syn_sent',

@@ -1,7 +1,10 @@
 import { readdirSync } from 'node:fs';
 import type { CheckGroup } from '../guest/check.ts';
 
-/** Each file here is the scenario of the probe with the same name. Older probes are tested in test/kernel and test/guest/checks. */
+/**
+ * Each test file in this directory is the scenario of the probe with the same name. Older probes are tested in
+ * test/kernel and test/guest/checks.
+ */
 const FILES = readdirSync(import.meta.dirname).filter((file) => file.endsWith('.test.ts'));
 
 export const SCENARIO_NAMES: readonly string[] = FILES.map((file) => file.replace(/\.test\.ts$/, ''));

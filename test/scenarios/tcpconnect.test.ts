@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { tcpconnect } from '#probes/tcpconnect.ts';
+import { NO_FETCHING_ATOMICS } from '../guest/unsupported.ts';
 import type { Exposition } from '../support/exposition.ts';
 import { eventually } from '../support/oracle.ts';
 import { defineScenario, type ScenarioContext } from '../support/scenario.ts';
@@ -34,7 +35,7 @@ client.close()
 undrop(B)
 `;
 
-/** The kernel gives up after retransmitting the SYN once. */
+/** Connects to a port that does not respond. The kernel gives up after it has retransmitted the SYN once. */
 const TIMEOUT = `
 drop(B, 'tcp dport %d drop' % PORT)
 client = sock(A)
@@ -65,7 +66,7 @@ for _ in range(5):
     client.close(); peer.close(); server.close()
 `;
 
-/** Cuts off the other end, so that data is retransmitted until the kernel gives up. */
+/** Cuts off the other end so that data is retransmitted until the kernel gives up. */
 const TIMED_OUT = `
 server, client, peer = connected(PORT)
 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 500)
@@ -115,6 +116,8 @@ async function expectFailures(context: ScenarioContext, cause: string, count: nu
 }
 
 export default defineScenario(tcpconnect, {
+  runsWith: ({ fetchingAtomics }) => fetchingAtomics,
+  reason: NO_FETCHING_ATOMICS,
   cause: async (context) => {
     await play(context, REFUSED);
     await playScene(

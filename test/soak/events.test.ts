@@ -71,7 +71,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
     });
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(dropped).toBeGreaterThan(0);
-    // If a connection was closed before the response, its request is sent again. The events must not be stored twice.
+    // A request is sent again if its connection was closed before the response. Its events must not be stored twice.
     expect(loki.entries.length).toBe(delivered);
     expect(most - before).toBeLessThan(60);
   },

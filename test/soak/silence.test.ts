@@ -3,9 +3,7 @@ import { FAULTS } from '../support/lan/faults.ts';
 import { lacksApplications } from '../support/lan/programs.ts';
 import { checkSilence } from '../support/lan/silence.ts';
 
-/**
- * Length of the run. The environment variable SILENCE_MINUTES overrides it. A short run already detects some failures.
- */
+/** Length of the run. The environment variable SILENCE_MINUTES overrides it. Even a short run detects some failures. */
 const MINUTES = Number(process.env['SILENCE_MINUTES'] ?? 30);
 
 const write = (report: object) => void process.stdout.write(`${JSON.stringify(report, null, 1)}\n`);

@@ -8,7 +8,7 @@ import { checkAnswer } from './contract.ts';
 import { type Exposition, ExpositionParser } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
-/** Returns undefined if the process has exited. */
+/** Returns the target of a link in /proc; undefined if the process has exited. */
 function readLink(path: string): string | undefined {
   try {
     return readlinkSync(path);
@@ -31,7 +31,7 @@ export interface Exit {
   readonly signal: string | null;
 }
 
-/** The built agent in its own process with its own port. */
+/** The bundled agent, which runs in its own process and listens on its own port. */
 export class AgentProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #parser = new ExpositionParser();
@@ -54,7 +54,7 @@ export class AgentProcess implements AsyncDisposable {
   }
 
   /**
-   * Runs a command of the agent. @param wrapper command prefix @param bin path of the program, which may belong to
+   * Runs a command of the agent. @param wrapper command prefix @param bin path of the program, which may be in
    * another checkout
    */
   static run(
@@ -64,9 +64,9 @@ export class AgentProcess implements AsyncDisposable {
     bin = BIN,
   ): AgentProcess {
     const [command = bin, ...rest] = [...wrapper, bin, ...args];
-    return new AgentProcess(
-      spawn(command, rest, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }),
-    );
+    // The agent starts without a compile cache, as it does on a user's machine.
+    const given = { ...process.env, NODE_COMPILE_CACHE: undefined, ...env };
+    return new AgentProcess(spawn(command, rest, { env: given, stdio: ['ignore', 'pipe', 'pipe'] }));
   }
 
   /** Starts `netsonde serve`, and waits until it listens. */
@@ -92,7 +92,7 @@ export class AgentProcess implements AsyncDisposable {
     return address === undefined ? undefined : `http://${address}`;
   }
 
-  /** Sends a GET request over a new connection, so that no idle connection stays open. */
+  /** Sends a GET request over a new connection so that no idle connection stays open. */
   get(path: string, headers: Record<string, string> = {}): Promise<Response> {
     return new Promise((resolve, reject) => {
       const call = request(`${this.url}${path}`, { headers, agent: false }, (response) => {
@@ -141,7 +141,7 @@ export class AgentProcess implements AsyncDisposable {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** Returns the number of the agent's descriptors whose /proc link names this kind of object. */
+  /** Returns how many of the agent's descriptors have this kind of object as the target of their link in /proc. */
   descriptorsOf(thing: string): number {
     const folder = `/proc/${this.pid}/fd`;
     return readdirSync(folder).filter((fd) => readLink(`${folder}/${fd}`) === thing).length;

@@ -10,7 +10,9 @@ import { SinkSet } from '#delivery/sink_set.ts';
 import { RecordBus } from '#events/bus.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 import { FLOW_KIND } from '#events/flow_kind.ts';
+import { INCIDENT_KIND } from '#events/incident_kind.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
+import { REQUEST_KIND } from '#events/request_kind.ts';
 import { type Access, accessTo } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import { Connections } from '#http/connections.ts';
@@ -19,18 +21,21 @@ import { Listeners } from '#http/listeners.ts';
 import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
 import { type AgedPage, NoThreadError } from '#kernel/client.ts';
+import { type CountersSelection, readCounters } from '#kernel/counters.ts';
 import { DiscoveryStatus } from '#kernel/discovery_status.ts';
-import { type FlowSelection, type FlowsAnswer, reportFlows, whyNoFlows } from '#kernel/flows.ts';
+import { type MapPlaces, reportMap } from '#kernel/flow_map.ts';
+import { type FlowSelection, type FlowsAnswer, type MapAnswer, reportFlows, whyNoFlows } from '#kernel/flows.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
+import { reportRequests } from '#kernel/request_numbers.ts';
 import { troubleOf } from '#kernel/trouble.ts';
-import type { PeerLookup } from '#peers/peer.ts';
+import type { PeerLookup, ServiceWorkload } from '#peers/peer.ts';
 import type { Entity } from '#pods/entity.ts';
-import type { FlowEdges } from '#probe/flow_edges.ts';
+import type { FlowEdges, RequestEdges } from '#probe/flow_edges.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp, createListener, type ServerDeps } from '#server';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
-import { makeFlowRow } from './flow_rows.ts';
+import { makeFlowRow, makeRequestRow } from './flow_rows.ts';
 
 /** Path of a token file that does not exist. */
 const NO_FILE = '/nonexistent/token';
@@ -58,7 +63,7 @@ export const KUBERNETES: KubernetesState = {
   addressesLeftOut: 0,
 };
 
-/** A fake kernel thread, which may hang or be lost. */
+/** A fake kernel thread that can hang or be unavailable. */
 class FakeKernel {
   state: 'answers' | 'hangs' | 'lost' = 'answers';
   probes: Questions['probes']['answer'] = [];
@@ -66,9 +71,19 @@ class FakeKernel {
   degraded: readonly string[] = [];
   agedPage: AgedPage | undefined;
   /** Rows of the probe `flow`; undefined if it is off. */
+  requests: readonly RequestEdges[] = [
+    {
+      collectedAtMs: 1_700_000_000_000,
+      edges: [makeRequestRow(), makeRequestRow({ protocol: 'dns_udp', port: 53 })],
+      departed: [makeRequestRow({ peer: '10.0.0.8' })],
+      rests: [makeRequestRow({ peer: null, port: 0 })],
+      connections: [{ netns: asNetnsId(2), read: 90, encrypted: 8, other: 2, late: 1, refused: 0 }],
+    },
+  ];
   flows: FlowEdges | undefined = {
     collectedAtMs: 1_767_225_600_000,
     edges: [makeFlowRow(), makeFlowRow({ peer: null, port: 0 })],
+    departed: [],
   };
   readonly restarts = 0;
   readonly stuckThreads = 0;
@@ -89,9 +104,30 @@ class FakeKernel {
   }
 
   async #flows(selection: FlowSelection): Promise<FlowsAnswer> {
-    if (this.flows === undefined) return { unavailable: whyNoFlows([], undefined) };
-    const find = (id: NetnsId) => ENTITIES.find(({ netns }) => netns === id);
-    return { report: await reportFlows('n1', this.flows, selection, find, freeCycle()) };
+    if (this.flows === undefined) return whyNoFlows([], undefined);
+    const find = (id: NetnsId) => {
+      const found = ENTITIES.find(({ netns }) => netns === id);
+      return found && { ...found, workload: found.pod };
+    };
+    const requests = await reportRequests(this.requests, selection, find, freeCycle());
+    return { report: { ...(await reportFlows('n1', this.flows, selection, find, freeCycle())), requests } };
+  }
+
+  async #map(services: readonly ServiceWorkload[]): Promise<MapAnswer> {
+    if (this.flows === undefined) return whyNoFlows([], undefined);
+    const places: MapPlaces = {
+      node: 'n1',
+      zone: 'a',
+      ephemeral: DEFAULT_PORT_RANGE,
+      ownerOf: (id) => {
+        const { namespace = '', pod = '' } = ENTITIES.find(({ netns }) => netns === id) ?? {};
+        return { kind: 'workload', namespace, name: pod };
+      },
+      isHere: () => false,
+      dnsNames: false,
+      services,
+    };
+    return { report: await reportMap(this.flows, undefined, this.requests, places, freeCycle()) };
   }
 
   #discovery(): ConstructorParameters<typeof DiscoveryStatus>[1]['report'] {
@@ -129,8 +165,21 @@ class FakeKernel {
         });
       case 'trouble':
         return troubleOf(aggregator, new Date());
+      case 'counters':
+        return readCounters(
+          {
+            entities: ENTITIES,
+            registry: { snapshot: () => ENTITIES.map(({ netns, inum }) => ({ id: netns, inum, isNode: inum === 1 })) },
+            mib: { readOne: () => new Map([['Ip', new Map([['OutNoRoutes', 2n ** 60n]])]]) },
+            files: { parse: () => undefined },
+          },
+          ask as CountersSelection,
+          freeCycle(),
+        );
       case 'flows':
         return this.#flows(ask as FlowSelection);
+      case 'map':
+        return this.#map(ask as readonly ServiceWorkload[]);
       case 'ledger':
         return PROBES.filter(({ events }) => Object.keys(events).length > 0).map(({ name: probe }, index) => {
           const stage = index % 2 === 0 ? 'kernel' : 'agent';
@@ -144,11 +193,13 @@ class FakeKernel {
 
 export type Caller = 'this machine' | 'this machine by another name' | 'this machine by two names' | 'another machine';
 
-/** The HTTP interface on loopback with lane and sinks, and with a fake kernel thread that the test controls. */
+/** The HTTP interface on loopback, with the event lane, the sinks, and a fake kernel thread that the test controls. */
 export class ApiHost implements AsyncDisposable {
   readonly kernel = new FakeKernel();
   readonly bus = new RecordBus(EVENT_KIND);
   readonly flows = new RecordBus(FLOW_KIND);
+  readonly requests = new RecordBus(REQUEST_KIND);
+  readonly incidents = new RecordBus(INCIDENT_KIND);
   readonly ledger = new Ledger();
   readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, files: new Files(), log: () => undefined });
   readonly lane: Lane;
@@ -165,7 +216,8 @@ export class ApiHost implements AsyncDisposable {
     rejected: null,
   };
   kubernetes: KubernetesState | undefined = KUBERNETES;
-  /** The caller that requests appear to come from. */
+  serviceWorkloads: readonly ServiceWorkload[] = [];
+  /** The caller that requests appear to have. */
   caller: Caller = 'this machine';
   tokenFile: string | undefined;
   readonly app: ReturnType<typeof createApp>;
@@ -183,6 +235,7 @@ export class ApiHost implements AsyncDisposable {
       ephemeral: DEFAULT_PORT_RANGE,
       ledger: this.ledger,
       bus: this.bus,
+      incidents: this.incidents,
       peers: () => this.peers,
       deliver: (records) => this.sinks.offer(records),
     });
@@ -194,14 +247,20 @@ export class ApiHost implements AsyncDisposable {
       scrapers: new Scrapers(),
       bus: this.bus,
       flows: this.flows,
+      requests: this.requests,
+      incidents: { bus: this.incidents, current: this.lane.incidents },
+      services: () => this.serviceWorkloads,
+      serviceWorkloads: () => this.serviceWorkloads,
       followers: new Followers(this.refusals),
       ledger: this.ledger,
       unfolded: () => this.lane.unfolded,
+      policies: () => undefined,
       sinks: this.sinks,
       config: () => this.status,
       document: () => document,
       node: 'n1',
       started: new Date(),
+      toolSocket: 'netsonde-tools-test',
       kubernetes: () => this.kubernetes,
       ready: () => true,
       until: (probe) => (probe === 'running' ? new Date().toISOString() : null),
@@ -223,11 +282,13 @@ export class ApiHost implements AsyncDisposable {
     const host = new ApiHost();
     host.bus.historyMax = 1_000;
     host.flows.historyMax = 1_000;
+    host.requests.historyMax = 1_000;
+    host.incidents.historyMax = 1_000;
     await host.#listeners.onAddress({ host: '127.0.0.1', port: 0 }, host.#listener);
     return host;
   }
 
-  /** In the form `HOST:PORT`. */
+  /** Address in the form `HOST:PORT`. */
   get address(): string {
     return this.#listeners.address;
   }

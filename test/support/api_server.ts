@@ -5,7 +5,8 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readJson, sendJson, sendStatus } from './api_answers.ts';
+import { groupList, readJson, sendJson, sendNamed, sendStatus } from './api_answers.ts';
+import { asksTable, tableEvent, tableOf } from './api_tables.ts';
 import { run } from './command.ts';
 
 /** An object of the Kubernetes API. */
@@ -35,6 +36,10 @@ interface Stream {
    */
   readonly since: number;
   readonly matches: (object: ApiObject) => boolean;
+  /** Value of the parameter `includeObject` for a stream of tables; undefined for a stream of objects. */
+  readonly table: string | null | undefined;
+  /** Number of events that have been sent. */
+  sent: number;
 }
 
 export interface SeenRequest {
@@ -57,13 +62,17 @@ export type Mood =
   /** Reports that the resource version is too old, either as an event in the stream or as the response status. */
   | { readonly kind: 'gone'; readonly as: 'status' | 'event' };
 
-const RESOURCE = /^\/(?:api|apis\/[\w.]+)\/v1\/(?:namespaces\/([\w.-]+)\/)?(\w+)$/;
+const RESOURCE = /^\/(?:api|apis\/[\w.]+)\/v\d\w*\/(?:namespaces\/([\w.-]+)\/)?(\w+)$/;
+/** Path of one object. */
+const NAMED = /^\/(?:api|apis\/[\w.]+)\/v\d\w*\/(?:namespaces\/([\w.-]+)\/)?(\w+)\/([\w.-]+)$/;
 const KINDS: Readonly<Record<string, string>> = {
   pods: 'Pod',
   nodes: 'Node',
   services: 'Service',
   endpointslices: 'EndpointSlice',
   configmaps: 'ConfigMap',
+  networkpolicies: 'NetworkPolicy',
+  clusternetworkpolicies: 'ClusterNetworkPolicy',
 };
 
 /**
@@ -76,6 +85,10 @@ export class ApiServer implements AsyncDisposable {
   /** Interval between two bookmarks of a stream in milliseconds. */
   bookmarkMs = 1_000;
   mood: Mood = { kind: 'well' };
+  /** API groups listed under `/apis`, with their versions. */
+  groups: Readonly<Record<string, readonly string[]>> = {};
+  /** Status codes, such as 403 or 404, with which the server refuses requests, by resource. */
+  readonly refusals = new Map<string, number>();
   readonly #objects = new Map<string, Map<string, ApiObject>>();
   #changes: (Change & { readonly resource: string })[] = [];
   #version: number;
@@ -115,8 +128,10 @@ export class ApiServer implements AsyncDisposable {
     );
   }
 
-  static async start(version = 1_000): Promise<ApiServer> {
+  /** @param bookmarkMs interval between two bookmarks of a stream in milliseconds; 60 s in Kubernetes */
+  static async start(version = 1_000, bookmarkMs = 1_000): Promise<ApiServer> {
     const server = new ApiServer(version);
+    server.bookmarkMs = bookmarkMs;
     await server.restart();
     writeFileSync(server.tokenFile, server.#token);
     writeFileSync(
@@ -174,7 +189,7 @@ export class ApiServer implements AsyncDisposable {
     if (before !== undefined) this.#change(resource, 'DELETED', before, before);
   }
 
-  /** Deletes an object without reporting it to watchers. */
+  /** Removes an object without sending a change to watchers. */
   forget(resource: string, uid: string): void {
     this.#of(resource).delete(uid);
   }
@@ -184,7 +199,10 @@ export class ApiServer implements AsyncDisposable {
     return this.#token;
   }
 
-  /** Creates a new token, which replaces the old one at once. `write` writes it to the file. */
+  /**
+   * Creates a new token. The server accepts only the new token from then on, but the token file changes only when
+   * `write` is called.
+   */
   rotateToken(): { readonly write: () => void } {
     const token = randomUUID();
     this.#token = token;
@@ -229,7 +247,7 @@ export class ApiServer implements AsyncDisposable {
   resetStreams(): void {
     for (const { response } of this.#streams) {
       response.write('{"type":"MODIFIED","obj');
-      // A TLS socket has no reset, so the TCP socket below it is reset.
+      // TLS has no reset of its own, so the underlying TCP socket is reset.
       const below = [...this.#sockets].find(({ remotePort }) => remotePort === response.socket?.remotePort);
       setTimeout(() => below?.resetAndDestroy(), 20);
     }
@@ -237,8 +255,7 @@ export class ApiServer implements AsyncDisposable {
   }
 
   /**
-   * Stops hanging, and responds to waiting requests. @param streams whether streams continue or remain silent
-   * permanently
+   * Stops hanging, and responds to waiting requests. @param streams whether streams continue or stay silent permanently
    */
   resume(streams: 'go-on' | 'stay-silent'): void {
     this.mood = { kind: 'well' };
@@ -276,7 +293,8 @@ export class ApiServer implements AsyncDisposable {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '', this.url);
-    const [, namespace, resource = ''] = RESOURCE.exec(url.pathname) ?? [];
+    const path = RESOURCE.exec(url.pathname) ?? NAMED.exec(url.pathname) ?? [];
+    const [, namespace, resource = url.pathname, name] = path;
     const isWatch = url.searchParams.get('watch') === 'true';
     this.requests.push({
       atMs: performance.now(),
@@ -289,9 +307,13 @@ export class ApiServer implements AsyncDisposable {
     if (response.destroyed) return;
     if (request.headers.authorization !== `Bearer ${this.#token}`) return sendStatus(response, 401, 'Unauthorized');
     if (this.mood.kind === 'fails') return sendStatus(response, this.mood.status, 'the server is not well');
+    const refusal = this.refusals.get(resource);
+    if (refusal !== undefined) return sendStatus(response, refusal, `${resource} is refused`);
+    if (resource === '/apis') return sendJson(response, 200, groupList(this.groups));
+    if (name !== undefined) return sendNamed(response, this.list(resource), namespace, name);
     if (request.method === 'POST') return this.#create(resource, (await readJson(request)) as ApiObject, response);
     const matches = matcher(namespace, url.searchParams.get('fieldSelector') ?? '');
-    if (isWatch) this.#watch(resource, matches, url.searchParams, response);
+    if (isWatch) this.#watch(resource, matches, url.searchParams, request, response);
     else this.#list(resource, matches, url.searchParams, request, response);
   }
 
@@ -326,9 +348,14 @@ export class ApiServer implements AsyncDisposable {
     }
     const all = this.list(resource).filter(matches);
     const items = limit > 0 ? all.slice(from, from + limit) : all;
-    const next = limit > 0 && from + limit < all.length ? { continue: `${from + limit}:${version}` } : {};
-    const kind = `${KINDS[resource]}List`;
-    const body = { kind, apiVersion: 'v1', metadata: { resourceVersion: String(version), ...next }, items };
+    const left = limit > 0 ? Math.max(0, all.length - from - limit) : 0;
+    // As in Kubernetes, the number of the remaining objects is unknown with a selector.
+    const remaining = query.has('fieldSelector') ? {} : { remainingItemCount: left };
+    const next = left > 0 ? { continue: `${from + limit}:${version}`, ...remaining } : {};
+    const metadata = { resourceVersion: String(version), ...next };
+    const body = asksTable(request.headers.accept)
+      ? tableOf(resource, metadata, items, query.get('includeObject'))
+      : { kind: `${KINDS[resource]}List`, apiVersion: 'v1', metadata, items };
     sendJson(response, 200, body, String(request.headers['accept-encoding'] ?? '').includes('gzip'));
   }
 
@@ -336,6 +363,7 @@ export class ApiServer implements AsyncDisposable {
     resource: string,
     matches: (object: ApiObject) => boolean,
     query: URLSearchParams,
+    request: IncomingMessage,
     response: ServerResponse,
   ): void {
     const since = Number(query.get('resourceVersion'));
@@ -356,11 +384,12 @@ export class ApiServer implements AsyncDisposable {
       response.end();
       return;
     }
-    const stream = { response, resource, since, matches };
+    const table = asksTable(request.headers.accept) ? query.get('includeObject') : undefined;
+    const stream = { response, resource, since, matches, table, sent: 0 };
     for (const change of this.#changes) if (change.resource === resource) send(stream, change);
     this.#streams.add(stream);
     const end = () => {
-      // Nothing may be written after the end, although the connection may stay open for a moment.
+      // The stream must receive no data after its end, although the connection may stay open for a moment.
       this.#streams.delete(stream);
       response.end();
     };
@@ -373,8 +402,9 @@ export class ApiServer implements AsyncDisposable {
 
   #sendBookmarks(): void {
     if (this.mood.kind === 'hangs') return;
-    for (const { response, resource } of this.#streams) {
-      const object = { kind: KINDS[resource], metadata: { resourceVersion: String(this.#version) } };
+    for (const { response, resource, table } of this.#streams) {
+      const metadata = { resourceVersion: String(this.#version) };
+      const object = table === undefined ? { kind: KINDS[resource], metadata } : tableOf(resource, metadata, [], table);
       response.write(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
     }
   }
@@ -383,13 +413,16 @@ export class ApiServer implements AsyncDisposable {
 /**
  * Sends a change to a watcher. If an object no longer matches the watcher's selector, the change is sent as a deletion.
  */
-function send({ response, since, matches }: Stream, { type, version, object, before }: Change): void {
+function send(stream: Stream, { type, version, object, before }: Change): void {
+  const { response, resource, since, matches, table } = stream;
   if (version <= since) return;
   const did = before !== undefined && matches(before);
   const does = type !== 'DELETED' && matches(object);
   if (!did && !does) return;
   const seen = does ? (did ? 'MODIFIED' : 'ADDED') : 'DELETED';
-  response.write(`${JSON.stringify({ type: seen, object })}\n`);
+  const shown = table === undefined ? object : tableEvent(resource, object, table, stream.sent === 0);
+  stream.sent++;
+  response.write(`${JSON.stringify({ type: seen, object: shown })}\n`);
 }
 
 function matcher(namespace: string | undefined, selector: string): (object: ApiObject) => boolean {

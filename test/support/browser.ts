@@ -17,15 +17,19 @@ const ARGUMENTS = [
 /**
  * Starts Chromium with a temporary profile, which is removed when the browser is closed.
  * @param place network namespace in which Chromium runs, and directory for the start script
+ * @param more further arguments of Chromium
  */
-export function launchBrowser(place?: { readonly netns: string; readonly folder: string }): Promise<Browser> {
+export function launchBrowser(
+  place?: { readonly netns: string; readonly folder: string },
+  more: readonly string[] = [],
+): Promise<Browser> {
   let executablePath = CHROMIUM;
   if (place !== undefined) {
     executablePath = join(place.folder, 'chromium');
     writeFileSync(executablePath, `#!/bin/sh\nexec ip netns exec ${place.netns} ${CHROMIUM} "$@"\n`);
     chmodSync(executablePath, 0o755);
   }
-  return chromium.launch({ executablePath, args: ARGUMENTS });
+  return chromium.launch({ executablePath, args: [...ARGUMENTS, ...more] });
 }
 
 /** Returns an array that collects the page's console errors and uncaught exceptions. */

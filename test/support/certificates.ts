@@ -2,7 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Writes the certificates and keys `ca`, `server` and `client` (`.crt` and `.key`) to a directory. The server's certificate is for 127.0.0.1. */
+/**
+ * Writes the certificates and keys `ca`, `server` and `client` (`.crt` and `.key`) to a directory. The server's
+ * certificate is for 127.0.0.1.
+ */
 export function makeCertificates(folder: string): void {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Mount points on a machine with the hybrid layout, in which v1 hierarchies and v2 exist side by side. */
+/** Mount points on a machine with the hybrid layout, in which v1 hierarchies and v2 exist at the same time. */
 export const CGROUP_V1 = '/sys/fs/cgroup/pids';
 export const CGROUP_V2 = '/sys/fs/cgroup/unified';
 
-/** Cgroups of a test. Disposing removes them; all processes in them must have exited by then. */
+/** Cgroups of a test. Disposing removes them; their processes must have exited before. */
 export class TestCgroups implements AsyncDisposable {
   readonly #made: string[] = [];
   readonly path: string;

@@ -27,7 +27,7 @@ export interface ChangesProbeOptions {
   readonly podNetworks?: readonly string[];
   readonly podAddresses?: readonly string[];
   readonly limit?: number;
-  /** State that was retained from an earlier run. */
+  /** State that an earlier run of the probe left behind. */
   readonly retained?: RetainedStates;
 }
 
@@ -104,7 +104,7 @@ export class ChangesProbe implements AsyncDisposable {
     return opened;
   }
 
-  /** Runs the work that the agent performs every few seconds. */
+  /** Runs the periodic work that the agent performs every few seconds. */
   sweep(): void {
     for (const sweep of this.#sweeps) sweep();
   }

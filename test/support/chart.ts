@@ -39,7 +39,7 @@ export class ChartRenderer implements Disposable {
     renameSync(`${this.#program}.${process.pid}`, this.#program);
   }
 
-  /** @throws if a template fails; the error has the message of the template engine */
+  /** @throws if a template fails; the error contains the template engine's message */
   render(chart: string, values: unknown = {}, namespace = 'netsonde', release = 'netsonde'): KubernetesObject[] {
     const file = join(this.#folder, 'values.yaml');
     // The file is written as JSON, which is also valid YAML.

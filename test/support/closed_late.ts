@@ -17,8 +17,8 @@ function addClosed({ count, view, valueAt }: MapDump): void {
 }
 
 /**
- * Until disposed, agents of this process count closed sockets after open sockets. A socket that is closed in between is
- * therefore counted twice, which every test of flows must detect.
+ * Until disposed, makes agents of this process count closed sockets after open sockets. A socket that is closed in
+ * between is then counted twice, and every test of flows must detect that.
  */
 export function countClosedLate(): Disposable {
   const { open } = TcpWalk;

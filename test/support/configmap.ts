@@ -11,8 +11,9 @@ import { eventually } from './oracle.ts';
 const BAD = 'probes: { udp: perhaps }\n';
 
 /**
- * Updates a ConfigMap through the API `times` times, with an invalid version after each valid one. Checks that the agent applies each valid version
- * and rejects each invalid one. Returns the time of the slowest update in milliseconds.
+ * Updates a ConfigMap through the API `times` times, with an invalid version after each valid one. Checks that the
+ * agent applies each valid version and rejects each invalid one. Returns the time of the slowest update in
+ * milliseconds.
  */
 export async function updateConfigMap(server: ApiServer, times: number): Promise<number> {
   const uid = randomUUID();

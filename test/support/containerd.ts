@@ -29,7 +29,7 @@ const SANDBOX_IMAGE = 'registry.k8s.io/pause:3.6';
 const CALL_DEADLINE_MS = 110_000;
 const REMOVED_AT_ONCE = 4;
 
-/** Returns what this machine lacks to run containerd, or undefined. */
+/** Returns what containerd needs but this machine lacks, or undefined if nothing is missing. */
 export function missingForContainerd(): string | undefined {
   if (process.getuid?.() !== 0) return 'root';
   for (const program of ['containerd', 'runc', 'ctr']) {
@@ -42,11 +42,14 @@ export interface RealPodGiven {
   readonly name: string;
   readonly namespace: string;
   readonly hostNetwork?: boolean;
-  /** Creates no container. A test with many Pods runs its own processes in the sandbox. */
+  /**
+   * Whether to create only the sandbox, without a container. A test with many Pods runs its own processes in the
+   * sandbox.
+   */
   readonly isSandboxOnly?: boolean;
 }
 
-/** A Pod sandbox like those of the kubelet, with one container unless `isSandboxOnly` is set. */
+/** A Pod sandbox as the kubelet creates it, with one container unless `isSandboxOnly` is set. */
 export interface RealPod {
   readonly uid: string;
   readonly name: string;
@@ -59,13 +62,17 @@ export interface RealPod {
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
 
 /**
- * A private containerd with runc and CNI. It uses only its own directory, bridge and cgroup, and disposing removes all of them.
+ * A private containerd with runc and CNI. It uses only its own directory, bridge and cgroup. Disposing removes all of
+ * them.
  */
 export class Containerd implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'containerd-'));
   readonly #bridge = uniqueName('br');
   readonly #cgroup = uniqueName('test-');
-  /** The CNI bridge plugin enables IP forwarding on the machine, so the previous value is restored at the end. */
+  /**
+   * Initial value of the machine's IP forwarding setting. The CNI bridge plugin enables IP forwarding, so the value is
+   * restored at the end.
+   */
   readonly #forwarding = readFileSync(FORWARDING, 'utf8');
   readonly #pods = new Set<RealPod>();
   #child: ChildProcess | undefined;
@@ -253,7 +260,7 @@ disabled_plugins = ["io.containerd.internal.v1.restart", "io.containerd.tracing.
     );
   }
 
-  /** Creates an archive in the format of `docker save` with an image that contains only busybox. */
+  /** Creates an archive in the format of `docker save`. Its only image contains only busybox. */
   #image(): string {
     const folder = join(this.#folder, 'image');
     const root = join(folder, 'root');

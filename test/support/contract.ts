@@ -20,7 +20,10 @@ function hold(schema: Schema | undefined, value: unknown, what: string): void {
   if (fault !== undefined) throw new Error(`${what}: ${fault}\n${JSON.stringify(value).slice(0, 2_000)}`);
 }
 
-/** Checks a response of the agent. @throws if it does not match the schema in `src/api`, which includes unknown fields */
+/**
+ * Checks a response of the agent.
+ * @throws if the response does not match the schema in `src/api`, or has unknown fields
+ */
 export function checkAnswer(path: string, status: number, body: unknown): void {
   hold(status === 200 ? routeOf(path)?.answer : FAILURE, body, `${path} ${status}`);
 }

@@ -19,7 +19,13 @@ export interface PanelModel {
     readonly id: string;
     readonly options: { readonly renameByName: Readonly<Record<string, string>> };
   }[];
-  readonly fieldConfig?: { readonly defaults: { readonly noValue?: string; readonly unit?: string } };
+  readonly fieldConfig?: {
+    readonly defaults: { readonly noValue?: string; readonly unit?: string };
+    readonly overrides: readonly {
+      readonly matcher: { readonly options: string };
+      readonly properties: readonly object[];
+    }[];
+  };
   readonly panels?: readonly PanelModel[];
 }
 

@@ -12,7 +12,7 @@ export const METRICS: readonly MetricDescriptor[] = [
 
 const BY_NAME = new Map(METRICS.map((metric) => [metric.name, metric]));
 
-/** Returns whether some metric has series of this name. */
+/** Returns whether any metric has a series with this name. */
 export function isSeries(name: string): boolean {
   const ofHistogram = BY_NAME.get(name.replace(/_(bucket|count|sum)$/, ''));
   return ofHistogram?.type === 'histogram' ? ofHistogram.name !== name : BY_NAME.has(name);

@@ -27,7 +27,10 @@ export const COLUMNS: readonly DeviceColumn[] = [
 /** Counters by device name, in the order of COLUMNS. */
 export type Counts = Record<string, readonly unknown[]>;
 
-/** Arguments of `ip link add` for a device of each kind. Stacked devices are on the veth devices `low` and `low2`, whose peers are `far` and `far2`. */
+/**
+ * Arguments of `ip link add` for a device of each kind. Stacked devices are on the veth devices `low` and `low2`, whose
+ * peers are `far` and `far2`.
+ */
 const LINES = [
   'low type veth peer name far',
   'low2 type veth peer name far2',
@@ -80,8 +83,8 @@ export function makeKinds(netns: TestNetns): string[] {
 }
 
 /**
- * Sends a different number and size of frames directly to the driver of each device. Some frames arrive, some are
- * dropped, some are too long, and some have no route.
+ * Sends frames directly to the driver of each device. The number and size of the frames differ by device. Some frames
+ * arrive, some are dropped, some are too long, and some have no route.
  */
 const FRAMES = `
 import socket
@@ -180,7 +183,7 @@ export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; ot
 
 interface Beside {
   readonly walk: Counts;
-  /** Counters of the devices that the walk could count, read by the other reader. */
+  /** Counters of the devices that the walk could count, as read by the other reader. */
   readonly oracle: Counts;
   /** Kinds of the devices that the walk could not count. */
   readonly others: readonly string[];

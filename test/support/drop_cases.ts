@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { HostPair } from './hosts.ts';
 import type { Family } from './scene.ts';
 
-/** The programs drop only UDP, because a new namespace also sends router solicitations and multicast reports. */
+/** These filters drop only UDP, because a new namespace also sends router solicitations and multicast reports. */
 const DROP_UDP = `
 #include <linux/bpf.h>
 static int is_udp(unsigned char *data, unsigned char *end)
@@ -67,7 +67,8 @@ export interface DropCase {
   readonly source?: string;
   readonly target?: string;
   /**
-   * Whether the event contains only addresses, or neither addresses nor ports. By default, it contains both.
+   * `addresses` if the event contains no ports; `nothing` if it contains neither addresses nor ports. By default, it
+   * contains both.
    */
   readonly has?: 'addresses' | 'nothing';
 }
@@ -121,7 +122,7 @@ def make_packet_socket(device):
 const SEND = "sock(A, socket.SOCK_DGRAM).sendto(b'x' * 100, (ADDRESS[B], PORT))";
 const ELSEWHERE = '10.77.0.1';
 const forward = (on: 0 | 1) => (given: HostPair) => void given.b.netns.exec(`sysctl -qw net.ipv4.ip_forward=${on}`);
-/** Fills an accept queue that has a backlog of two, so that the queue overflows at the end of a handshake. */
+/** Fills an accept queue that has a backlog of two, so the queue overflows at the end of a handshake. */
 const OVERFLOW = `
 server = listen(B, PORT, 2)
 def connect():

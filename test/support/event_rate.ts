@@ -15,7 +15,8 @@ import { eventually } from './oracle.ts';
 const PER_SECOND = 5_000;
 const TICK_MS = 20;
 /**
- * Maximum number of packets per tick. It allows the test to catch up after a stall without exceeding the probe's limit.
+ * Maximum number of packets per tick. It is high enough for the test to catch up after a stall, and low enough not to
+ * exceed the probe's limit.
  */
 const AT_ONCE_MAX = (1.5 * PER_SECOND * TICK_MS) / 1_000;
 
@@ -41,7 +42,7 @@ export async function checkEventRate(count: number): Promise<number> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   dropUdp(pair);
   const config = join(folder.path, 'config.yaml');
-  // The limit is twice the send rate, so that event storms in other namespaces on this machine are cut off.
+  // The limit is twice the send rate, so event storms in other namespaces on this machine are cut off.
   const limit = 2 * PER_SECOND;
   const sinks = { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } };
   writeFileSync(config, only({ packetloss: { limit } }, { events: { limit, fold: '0s' }, sinks }));

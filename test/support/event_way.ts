@@ -7,13 +7,14 @@ import type { LaneRecord, StoredKind } from '#delivery/record.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { RecordBus } from '#events/bus.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
+import { INCIDENT_KIND } from '#events/incident_kind.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { PROBES } from '#probes/index.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
 import { eventually } from './oracle.ts';
 
-/** The lane and its sinks without the rest of the agent. It neither folds nor limits events. */
+/** The event lane and its sinks without the rest of the agent. Events are neither folded nor limited. */
 export class EventWay implements AsyncDisposable {
   readonly logged: string[] = [];
   readonly books = new Ledger();
@@ -36,20 +37,21 @@ export class EventWay implements AsyncDisposable {
       ephemeral: DEFAULT_PORT_RANGE,
       ledger: this.books,
       bus: new RecordBus(EVENT_KIND),
+      incidents: new RecordBus(INCIDENT_KIND),
       peers: () => undefined,
       deliver: (records) => this.sinks.offer(records),
     });
     this.lane.configure({ limit: Number.MAX_SAFE_INTEGER, foldMs: 0, foldBy: 'service', history: 0 });
   }
 
-  /** @param kinds record kinds; by default all */
+  /** Opens a lane with these sinks. @param kinds record kinds; by default all */
   static async open(sinks: object, kinds: readonly StoredKind[] = RECORD_KINDS): Promise<EventWay> {
     const way = new EventWay(kinds);
     await way.apply(sinks);
     return way;
   }
 
-  /** @param sinks the section `sinks` of a configuration */
+  /** Applies a configuration of the sinks. @param sinks the section `sinks` of a configuration */
   async apply(sinks: object): Promise<void> {
     await this.sinks.apply(parseSinks(sinks, this.#names));
   }
@@ -73,7 +75,10 @@ export class EventWay implements AsyncDisposable {
     return this.sinks.statuses().find((status) => status.name === name);
   }
 
-  /** Checks that every record of all probes is accounted for, and returns the sums. @param kinds record kinds; by default all */
+  /**
+   * Checks that every record of all probes is accounted for, and returns the sums.
+   * @param kinds record kinds; by default all
+   */
   ledger(sink: string, kinds: readonly string[] = this.#names) {
     const rows = this.books.rows([{ name: sink, kinds: new Set(kinds) }]);
     const total = (of: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + of(row), 0);

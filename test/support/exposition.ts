@@ -36,7 +36,7 @@ export function parseExposition(text: string): Exposition {
 export class ExpositionParser {
   #before: readonly Series[] = [];
 
-  /** @throws for a malformed line */
+  /** Parses a page. @throws for a malformed line */
   parse(text: string): Exposition {
     const samples: Sample[] = [];
     const named = new Map<string, Sample[]>();
@@ -70,7 +70,7 @@ export class ExpositionParser {
   }
 }
 
-/** The series of a page. Most callers request them in order, which needs no lookup. */
+/** The series of a page. Callers usually request them in order, in which case no lookup is needed. */
 class KnownSeries {
   readonly #series: readonly Series[];
   #next = 0;

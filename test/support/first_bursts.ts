@@ -33,7 +33,7 @@ export interface BurstsOptions {
   readonly everySeconds: number;
   readonly lifeSeconds: number;
   readonly kills: number;
-  /** Whether the configuration contains the scrape interval, so that the agent need not learn it. */
+  /** Whether the scrape interval is configured. If not, the agent measures it. */
   readonly isSaid?: boolean;
 }
 
@@ -46,7 +46,7 @@ export interface BurstsReport {
   readonly kills: number;
   readonly toggles: number;
   readonly devices: number;
-  /** Time from the last burst until both servers had received all values. */
+  /** Time from the last burst until both servers had the complete increases. */
   readonly settledSeconds: number;
 }
 
@@ -56,7 +56,7 @@ interface Burst {
   connections: number;
 }
 
-/** Sends datagrams and opens connections to closed ports. */
+/** Sends datagrams to closed ports and attempts connections to closed ports. */
 function burst(netns: TestNetns, datagrams: number, connections: number): void {
   netns.python(`
 import socket
@@ -87,7 +87,7 @@ class Run implements AsyncDisposable {
   readonly #alive: { readonly netns: TestNetns; readonly burst: Burst; readonly untilMs: number }[] = [];
   readonly #devices: TestNetns;
   readonly servers: PrometheusServer[] = [];
-  /** Start and end of each run of the agent, in Unix seconds. */
+  /** Start and end of each agent process, in Unix seconds. */
   readonly lives: { fromSeconds: number; toSeconds: number }[] = [];
   #agent: AgentProcess | undefined;
   #generation = 0;
@@ -134,7 +134,7 @@ class Run implements AsyncDisposable {
     this.#startMs = performance.now();
   }
 
-  /** Creates a namespace, and causes its burst immediately. */
+  /** Creates a namespace, and immediately causes a burst of traffic in it. */
   bear(): void {
     const netns = new TestNetns(`${this.prefix}${this.#bursts.length}`);
     netns.ip('link set lo up');
@@ -267,7 +267,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     this.#write(off);
     await eventually(async () => {
       const { probes } = await this.agent.json<ProbesReport>('/api/v1/probes');
-      // The burst must not start before all of these probes count.
+      // The burst must not start before all of these probes are counting.
       const counting = probes.filter(({ name, state }) => TOGGLED.includes(name) && IS_COUNTING.has(state));
       const wanted = TOGGLED.filter((name) => off[name] === undefined);
       expect(counting.map(({ name }) => name).sort()).toEqual(wanted.sort());
@@ -286,10 +286,10 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 }
 
 /**
- * Lets two Prometheus servers scrape an agent. Meanwhile, namespaces are created, have a burst immediately and are
- * removed; devices are removed and created again under the same name; probes are toggled; and the agent is killed.
- * Checks that the increases on both servers are exact, that no counter decreases while an agent runs except those of
- * the device, and that Prometheus rejected no sample as duplicate or out of order.
+ * Runs an agent and two Prometheus servers that scrape it. Meanwhile, namespaces are created, immediately have a burst
+ * of traffic and are removed; devices are removed and created again under the same name; probes are toggled; and the
+ * agent is killed. Checks that the increases on both servers are exact, that no counter decreases while an agent runs
+ * except those of the device, and that Prometheus rejected no sample as duplicate or out of order.
  */
 export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsReport> {
   await using run = new Run(options);

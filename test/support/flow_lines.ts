@@ -2,7 +2,9 @@ import type { FlowRecord } from '#api/flows.ts';
 import type { LaneRecord } from '#delivery/record.ts';
 import { FLOW_KIND } from '#events/flow_kind.ts';
 
-/** Returns refused connections. Each is a nanosecond later than the previous one and has a different port. */
+/**
+ * Returns records of refused connections. Each is a nanosecond later than the previous one and has a different port.
+ */
 export function makeFlows(count: number, more: Partial<FlowRecord> = {}, first = 0): FlowRecord[] {
   return Array.from({ length: count }, (_, index) => ({
     time: `2026-01-01T00:00:00.${String(first + index).padStart(9, '0')}Z`,

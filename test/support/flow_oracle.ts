@@ -2,7 +2,7 @@ import type { Exposition } from './exposition.ts';
 import { type FlowMetric, flowSeries, isEdge, type ShownSeries, seriesName, totalName } from './flow_page.ts';
 import type { FlowRow, FlowSums, Range } from './flow_sums.ts';
 
-/** Result of comparing a page while no traffic is running. */
+/** Result of comparing a page with the generator's sums while no traffic is running. */
 export interface AtRest {
   /** One sentence per violation. */
   readonly violations: readonly string[];
@@ -12,8 +12,8 @@ export interface AtRest {
    */
   readonly exact: number;
   /**
-   * Edge series whose values are incomplete because part of the traffic was counted under `*`: the edge was not shown
-   * at first, or not all the time.
+   * Edge series whose values are incomplete because part of the traffic was counted under `*`: the edge was missing
+   * from the page at first, or for some time.
    */
   readonly behind: readonly string[];
   /** Largest number of edges of any Pod. */
@@ -29,7 +29,7 @@ interface Numbers<Value> {
 }
 
 interface Scraped {
-  /** Sums before the request. */
+  /** Sums of the generator before the request. */
   readonly sums: Numbers<Range>;
   readonly page: Numbers<number>;
 }
@@ -39,9 +39,9 @@ const COUNTERS: readonly FlowMetric[] = ['sent', 'received', 'connections'];
 const ZERO: Range = [0, 0];
 
 /**
- * Compares the pages of one run of an agent with the sums of a traffic generator. The agent's counters begin at its
- * start, so earlier traffic is on no page. An unknown part of the traffic during the start is also missing; the first
- * comparison at rest determines this part.
+ * Compares the pages of one run of an agent with the sums of a traffic generator. The agent counts from its start, so
+ * its pages do not contain earlier traffic. They also lack an unknown part of the traffic during the start, which the
+ * first comparison at rest determines.
  */
 export class FlowOracle {
   readonly #pods: readonly string[];

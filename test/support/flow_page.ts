@@ -16,9 +16,9 @@ export type FlowMetric = keyof typeof FLOW_METRICS;
 export interface ShownSeries {
   readonly pod: string;
   readonly role: string;
-  /** Address of the peer. For series that combine several edges, a name that begins with `*`. */
+  /** Address of the peer; a name that begins with `*` for a series that combines several edges. */
   readonly peer: string;
-  /** Port of the server; `*` if the series combines several ports. */
+  /** Port of the server; `*` for a series that combines several ports. */
   readonly port: string;
   readonly metric: FlowMetric;
   /** Reason why a connection failed, or the way in which a connection was closed. */

@@ -1,5 +1,6 @@
 import { asNetnsId } from '#core/netns.ts';
-import type { EdgeTotals } from '#probe/flow_edges.ts';
+import type { DatagramTotals, EdgeTotals, RequestTotals } from '#probe/flow_edges.ts';
+import { UNKNOWN_PEER } from '#probe/peers.ts';
 
 /** Returns the totals of an edge in namespace 2. `more` overrides fields. */
 export function makeFlowRow(more: Partial<EdgeTotals> = {}): EdgeTotals {
@@ -7,6 +8,7 @@ export function makeFlowRow(more: Partial<EdgeTotals> = {}): EdgeTotals {
     netns: asNetnsId(2),
     role: 'client',
     peer: '10.0.0.7',
+    identity: more.peer === null ? undefined : UNKNOWN_PEER,
     port: 5_432,
     open: 1,
     connections: 10,
@@ -23,6 +25,38 @@ export function makeFlowRow(more: Partial<EdgeTotals> = {}): EdgeTotals {
     receiverLimitedSeconds: 0,
     sendBufferLimitedSeconds: 0.25,
     roundTrips: { count: 4, sumSeconds: 0.002 },
+    ...more,
+  };
+}
+
+/** Returns the totals of a UDP edge in namespace 2. `more` overrides fields. */
+export function makeDatagramRow(more: Partial<DatagramTotals> = {}): DatagramTotals {
+  return {
+    netns: asNetnsId(2),
+    role: 'client',
+    peer: '10.0.0.7',
+    identity: UNKNOWN_PEER,
+    port: 53,
+    sentBytes: 300,
+    receivedBytes: 900,
+    sentDatagrams: 10,
+    receivedDatagrams: 9,
+    ...more,
+  };
+}
+
+/** Returns the totals of the requests of an edge in namespace 2. `more` overrides fields. */
+export function makeRequestRow(more: Partial<RequestTotals> = {}): RequestTotals {
+  return {
+    netns: asNetnsId(2),
+    role: 'client',
+    peer: '10.0.0.7',
+    identity: more.peer === null ? undefined : UNKNOWN_PEER,
+    port: 5_432,
+    protocol: 'http1',
+    requests: { ok: 10, declined: 3, failed: 2, unread: 1 },
+    durations: [1, 4, 8, 2, 0, 0, 0, 0, 0],
+    sumNs: 30_000_000,
     ...more,
   };
 }

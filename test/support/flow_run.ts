@@ -1,9 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { rowsEach } from '#probe/flow_room.ts';
+import { FLOW_ROWS_MAX } from '#probe/tcp_ends_object.ts';
 import type { Exposition } from './exposition.ts';
 import { FlowOracle } from './flow_oracle.ts';
 import type { FlowSums } from './flow_sums.ts';
 import { type FlowTraffic, TRAFFIC_KINDS, type TrafficKind } from './flow_traffic.ts';
-import { only, TestKernel } from './kernel.ts';
+import { only, probesOf, TestKernel } from './kernel.ts';
 
 /** An agent that shows flows. */
 export interface FlowAgent extends AsyncDisposable {
@@ -13,7 +15,7 @@ export interface FlowAgent extends AsyncDisposable {
 export interface FlowRunOptions {
   readonly traffic: FlowTraffic;
   readonly open: () => Promise<FlowAgent>;
-  /** Number of comparisons that are made while no traffic is running. */
+  /** Number of comparisons while no traffic is running. */
   readonly rests: number;
   /** Number of connections between two of these comparisons. */
   readonly connections: number;
@@ -41,19 +43,44 @@ export interface FlowRunResult {
 }
 
 /**
- * Numbers of rows: `MANY_ROWS` has space for all keys. `FEW_ROWS` has space for only a few keys of each Pod, because the
- * Pods share three quarters of the rows.
+ * Number of rows for each Pod. With `MANY_ROWS`, all keys have a row; with `FEW_ROWS`, only some do. The limit also
+ * applies to the owners of all other namespaces on this machine.
  */
-export const MANY_ROWS = 16_384;
-export const FEW_ROWS = { all: 512, each: 24 } as const;
+export const MANY_ROWS = 192;
+export const FEW_ROWS = 24;
 
-/** Opens an agent that shows flows, with these options of the probe. */
-export function flowAgent(options: object, probes: Readonly<Record<string, unknown>> = {}): () => Promise<FlowAgent> {
-  return () => TestKernel.open(only({ flow: { enabled: true, detail: 'full', ...options }, ...probes }));
+/** Shows all edges by peer address, because the traffic generator counts by address. */
+const BY_ADDRESS = { enabled: true, detail: 'full', identity: 'address', loopback: true } as const;
+
+/**
+ * Opens an agent that shows flows.
+ * @param each number of rows of each Pod
+ * @param options further options of the probe
+ */
+export function flowAgent(
+  each: number,
+  options: object = {},
+  probes: Readonly<Record<string, unknown>> = {},
+): () => Promise<FlowAgent> {
+  return async () => {
+    const agent = await TestKernel.open(only({}));
+    const entities = await agent.kernel.entities();
+    const rows = rowsFor(each, entities.filter(({ kind }) => kind !== 'process').length);
+    await agent.kernel.configure(probesOf(only({ flow: { ...BY_ADDRESS, rows, ...options }, ...probes })));
+    return agent;
+  };
 }
 
-/** A run in which the rows, and the edges on the page, have to be evicted to make space for new ones. */
-export const PRESSED = { open: flowAgent({ rows: FEW_ROWS.all }), connections: 120, scrapers: 3 } as const;
+/** Returns the lowest power of two that gives each owner at least `each` rows. */
+function rowsFor(each: number, owners: number): number {
+  let rows = 16;
+  while (rowsEach(rows, owners) < each) rows *= 2;
+  if (rows > FLOW_ROWS_MAX) throw new Error(`there are too many owners for ${each} rows each: ${owners}`);
+  return rows;
+}
+
+/** A run in which rows, and edges on the page, are evicted to make space for new ones. */
+export const PRESSED = { open: flowAgent(FEW_ROWS), connections: 120, scrapers: 3 } as const;
 
 /** Returns the number of retransmitted segments over all edges of a Pod. */
 export function retransmitted({ named }: Exposition, pod: string): number {
@@ -61,8 +88,11 @@ export function retransmitted({ named }: Exposition, pod: string): number {
   return series.reduce((sum, { labels, value }) => sum + (labels['pod'] === pod ? Number(value) : 0), 0);
 }
 
-/** Maximum time between two scrapes by the same scraper, in milliseconds. */
-const PAUSE_MAX_MS = 60;
+/**
+ * Limits of the random pause between two scrapes by the same scraper: in milliseconds, and as a multiple of the time
+ * that the last scrape took. The multiple keeps scrapes of large pages from taking the CPU time of the traffic.
+ */
+const PAUSE_MAX = { ms: 60, scrapes: 3 };
 /** Number of violations after which a run ends early. */
 const VIOLATIONS_MAX = 50;
 /** Number of concurrent connections per worker. */
@@ -77,7 +107,9 @@ function weightsOf(burst: number): Partial<Record<TrafficKind, number>> {
   return Object.fromEntries(kinds.map((kind) => [kind, WEIGHTS[kind] ?? 1]));
 }
 
-/** Plays traffic in bursts while several scrapers read pages at random times. Compares all values after each burst. */
+/**
+ * Generates traffic in bursts while several scrapers read pages at random times. Compares all values after each burst.
+ */
 export async function runFlows(options: FlowRunOptions): Promise<FlowRunResult> {
   const run = new FlowRun(options);
   try {
@@ -149,9 +181,11 @@ class FlowRun {
   }
 
   async #scrapeUntil(end: AbortSignal, scraper: string, moment: string): Promise<void> {
-    while (!end.aborted) {
-      await wait(Math.random() * PAUSE_MAX_MS);
+    for (let tookMs = 0; !end.aborted; ) {
+      await wait(Math.random() * Math.max(PAUSE_MAX.ms, PAUSE_MAX.scrapes * tookMs));
+      const startMs = performance.now();
       await this.#scrape(scraper, moment);
+      tookMs = performance.now() - startMs;
     }
   }
 

@@ -1,7 +1,7 @@
-/** Limits of a number whose exact value may be unknown. Both limits are equal when no traffic is running. */
+/** Lower and upper limit of a number whose exact value may be unknown. They are equal when no traffic is running. */
 export type Range = readonly [min: number, max: number];
 
-/** Sums of one edge, from the view of the two applications. */
+/** Sums of one edge, as counted by the two applications. */
 export interface FlowRow {
   /** Name of the network namespace. */
   readonly netns: string;

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { sh } from './command.ts';
 import { type FlowSums, mergeSums } from './flow_sums.ts';
 import { FlowWorker, type ListenerOptions, type RouteOptions } from './flow_worker.ts';
@@ -19,13 +18,13 @@ const SPECIAL = {
 const NO_ROUTE = '198.51.100.1';
 /** Addresses that no namespace has. Packets to the first one are sent to a MAC address that no device has. */
 const [SILENT, UNREACHABLE] = [
-  { ipv4: '10.77.3.1', ipv6: 'fd77::3:1' },
-  { ipv4: '10.77.3.2', ipv6: 'fd77::3:2' },
+  { net: 3, ipv4: '10.77.3.1', ipv6: 'fd77::3:1' },
+  { net: 3, ipv4: '10.77.3.2', ipv6: 'fd77::3:2' },
 ];
-/** Range of ports of each worker for sockets that need a port of their own. */
+/** Range of local ports that each worker uses for sockets with a port of their own. */
 const SPARE = { first: 20_000, count: 5_000 };
 
-/** Routes over which each kind of traffic can run. A kind that is not listed uses all routes. */
+/** Routes over which each kind of traffic can run. Kinds that are not listed can use all routes. */
 const ALL = ['plain', 'six', 'mapped', 'wildcard', 'reuse', 'fast', 'mptcp', 'defer', 'small', 'loop', 'back'];
 const TCP = ALL.filter((name) => name !== 'mptcp');
 const SLOW_OPEN = TCP.filter((name) => name !== 'fast' && name !== 'defer');
@@ -106,8 +105,7 @@ export class FlowTraffic implements AsyncDisposable {
   }
 
   /**
-   * Opens `count` connections, whose kinds are chosen at random by weight. Resolves when all of them are closed or
-   * idle.
+   * Opens `count` connections, choosing their kinds at random by weight. Resolves when all of them are closed or idle.
    */
   async play(weights: Partial<Record<TrafficKind, number>>, count: number, parallel = 8): Promise<void> {
     const mix = Object.entries(weights).flatMap(([kind, weight]) => {
@@ -127,7 +125,7 @@ export class FlowTraffic implements AsyncDisposable {
     return mergeSums(await Promise.all(this.#workers.map((worker) => worker.call('tell', {}))));
   }
 
-  /** Waits until all counters of closed sockets are final, and returns the sums. No traffic may be playing. */
+  /** Waits until all counters of closed sockets are final, and returns the sums. There must be no running traffic. */
   async rest(): Promise<FlowSums> {
     const { rows } = await this.sums();
     const staying = ({ name }: TestNetns) =>
@@ -163,25 +161,36 @@ function addressesOf(net: number, count: number): Addresses {
   };
 }
 
+function hardwareAddress(net: number): string {
+  return `02:00:00:00:77:0${net}`;
+}
+
 function join(a: TestNetns, b: TestNetns, addresses: number): void {
   const [deviceA, deviceB] = [uniqueName('fa'), uniqueName('fb')];
-  sh(`ip link add ${deviceA} netns ${a.name} type veth peer name ${deviceB} netns ${b.name}`);
-  for (const [netns, device, net] of [
-    [a, deviceA, 1],
-    [b, deviceB, 2],
+  const end = (device: string, netns: TestNetns, net: number) =>
+    `${device} address ${hardwareAddress(net)} netns ${netns.name}`;
+  sh(`ip link add ${end(deviceA, a, 1)} type veth peer name ${end(deviceB, b, 2)}`);
+  for (const [netns, device, net, other] of [
+    [a, deviceA, 1, 2],
+    [b, deviceB, 2, 1],
   ] as const) {
     const { ipv4, ipv6 } = addressesOf(net, addresses);
+    const others = addressesOf(other, addresses);
+    const neighbours = [
+      ...[...others.ipv4, ...others.ipv6].map((address) => [address, hardwareAddress(other)] as const),
+      ...[SILENT.ipv4, SILENT.ipv6].map((address) => [address, hardwareAddress(SILENT.net)] as const),
+    ];
     const lines = [
       'link set lo up',
       ...ipv4.map((address) => `addr add ${address}/16 dev ${device}`),
       // Duplicate address detection would block the address for a second or two.
       ...ipv6.map((address) => `addr add ${address}/64 dev ${device} nodad`),
       `link set ${device} up`,
-      ...[SILENT.ipv4, SILENT.ipv6].map(
-        (address) => `neigh replace ${address} lladdr 02:00:00:00:00:77 dev ${device} nud permanent`,
-      ),
+      // On a busy machine, the settings below would make neighbour resolution give up too early, so the entries are
+      // permanent.
+      ...neighbours.map(([address, to]) => `neigh replace ${address} lladdr ${to} dev ${device} nud permanent`),
     ];
-    execFileSync('ip', ['-n', netns.name, '-batch', '-'], { input: lines.join('\n') });
+    netns.batch(...lines);
     const settings = [
       'net.ipv4.tcp_fastopen=3',
       'net.ipv4.tcp_syn_linear_timeouts=0',
@@ -205,7 +214,7 @@ interface Share {
   readonly sources: Addresses;
   /** Addresses of `b` that only this worker uses. */
   readonly targets: Addresses;
-  /** Addresses of `a` to which `b` connects (`back`), and to which `a` itself connects (`loop`). */
+  /** Addresses of `a`: `b` connects to those in `back`, and `a` itself connects to those in `loop`. */
   readonly back: readonly string[];
   readonly loop: readonly string[];
 }
@@ -234,7 +243,7 @@ function listenersOf({ made: { a, b }, index, targets, back, loop }: Share): Lis
   ];
 }
 
-/** Returns the routes to these listeners, without listeners that the kernel does not support. */
+/** Returns the routes to these listeners, except listeners that the kernel does not support. */
 function routesOf(
   share: Share,
   listeners: ReadonlyMap<string, readonly string[]>,

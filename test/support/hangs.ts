@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const DISK = fileURLToPath(new URL('./hanging_disk.py', import.meta.url));
-/** A loopback address that nothing else on this machine uses. */
+/** A loopback address that no other program on this machine uses. */
 const RESOLVER = '127.83.71.9';
 const DNS_PORT = 53;
 

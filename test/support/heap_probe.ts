@@ -4,7 +4,7 @@ import { isMainThread } from 'node:worker_threads';
 
 /**
  * Preloaded into each thread of an agent. On SIGUSR2, every thread runs a garbage collection, and the main thread
- * prints the number of bytes that all threads still use.
+ * prints the total number of bytes that remain in use.
  */
 
 setFlagsFromString('--expose-gc');
@@ -25,7 +25,7 @@ if (isMainThread) {
     if (bytes !== undefined) answer(bytes);
   };
   process.on('SIGUSR2', () => {
-    // The agent has one other thread, which may take a while to respond on a busy machine.
+    // The agent has only one other thread. On a busy machine, this thread may respond late.
     answer = (bytes) => process.stderr.write(`heap ${used() + bytes}\n`);
     channel.postMessage({});
   });

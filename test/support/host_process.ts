@@ -1,4 +1,5 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { flushCompileCache } from 'node:module';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
@@ -71,9 +72,7 @@ function open(address: string, port: number): Promise<Socket> {
   });
 }
 
-/**
- * Opens connections one after the other. On each connection, it sends `bytes` bytes, waits for the echo, and closes.
- */
+/** Opens connections one after the other. Sends `bytes` bytes on each one, waits for the echo, and closes it. */
 async function tcpExchange(given: { address: string; port: number; count: number; bytes: number }): Promise<void> {
   const { address, port, count, bytes } = given;
   for (let index = 0; index < count; index++) {
@@ -125,4 +124,6 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
   }
 });
 process.stdin.on('end', () => process.exit());
+// By default, the cache is written on exit, but tests kill this process.
+flushCompileCache();
 process.stdout.write(`${JSON.stringify({ id: 0, result: null })}\n`);

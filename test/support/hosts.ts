@@ -1,17 +1,22 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { statSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
-import { sh } from './command.ts';
+import { run, runWith, sh } from './command.ts';
 
 const PROCESS = fileURLToPath(new URL('./host_process.ts', import.meta.url));
+/** Loader option of this process. A guest has a loader that also makes host processes start faster. */
+const LOADER = process.execArgv.filter((option) => option.startsWith('--import='));
 
 const ENOPROTOOPT = 92;
 
 let counter = 0;
 
-/** Returns a name that no other test on the machine uses, with at most 15 characters, which is the limit for device names. */
+/**
+ * Returns a name that no other test on the machine uses. The name has at most 15 characters, which is the limit for
+ * device names.
+ */
 export function uniqueName(prefix: string): string {
   counter++;
   return `${prefix}${process.pid.toString(36)}${counter.toString(36)}`;
@@ -56,6 +61,11 @@ export class TestNetns implements Disposable {
     return sh(`ip -n ${this.name} ${line}`);
   }
 
+  /** Runs commands of `ip` in one process. */
+  batch(...lines: readonly string[]): void {
+    runWith(lines.join('\n'), 'ip', '-n', this.name, '-batch', '-');
+  }
+
   tc(line: string): string {
     return sh(`tc -n ${this.name} ${line}`);
   }
@@ -67,7 +77,7 @@ export class TestNetns implements Disposable {
 
   /** Runs a Python program in the namespace. */
   python(program: string): string {
-    return execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', program], { encoding: 'utf8' });
+    return run('ip', 'netns', 'exec', this.name, 'python3', '-c', program);
   }
 
   [Symbol.dispose](): void {
@@ -76,7 +86,10 @@ export class TestNetns implements Disposable {
 }
 
 /** Starts a Python program in a namespace, and waits for its first line of output. Disposing terminates the program. */
-export async function startPython({ name }: TestNetns, program: string): Promise<AsyncDisposable> {
+export async function startPython(
+  { name }: TestNetns,
+  program: string,
+): Promise<AsyncDisposable & { readonly pid: number }> {
   const child = spawn('ip', ['netns', 'exec', name, 'python3', '-u', '-c', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -85,6 +98,7 @@ export async function startPython({ name }: TestNetns, program: string): Promise
   const outcome = await Promise.race([ready.then(() => 'ready'), gone.then((code) => `it ended with ${code}`)]);
   if (outcome !== 'ready') throw new Error(`the program in ${name} is not ready: ${outcome}`);
   return {
+    pid: child.pid ?? 0,
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');
       await gone;
@@ -92,7 +106,7 @@ export async function startPython({ name }: TestNetns, program: string): Promise
   };
 }
 
-/** A process that causes traffic in a namespace. */
+/** A process that generates traffic in a namespace. */
 export class Host implements AsyncDisposable {
   readonly netns: TestNetns;
   readonly #process: ChildProcess;
@@ -105,7 +119,7 @@ export class Host implements AsyncDisposable {
   }
 
   static async start(netns: TestNetns): Promise<Host> {
-    const child = spawn('ip', ['netns', 'exec', netns.name, process.execPath, PROCESS], {
+    const child = spawn('ip', ['netns', 'exec', netns.name, process.execPath, ...LOADER, PROCESS], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const host = new Host(netns, child);
@@ -152,7 +166,7 @@ export class Host implements AsyncDisposable {
     return this.#call('tcpTry', args);
   }
 
-  /** Ends the process, and waits for its exit. */
+  /** Ends the process, and waits for it to exit. */
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = new Promise((resolve) => this.#process.once('exit', resolve));
     if (this.#process.exitCode !== null) return;
@@ -176,6 +190,29 @@ export class Host implements AsyncDisposable {
   }
 }
 
+type Addresses = Readonly<Record<'ipv4' | 'ipv6', string>>;
+
+/** Configures one end of a pair. @param other addresses of the other end, whose device has the address `otherLink` */
+function configure(netns: TestNetns, device: string, own: Addresses, other: Addresses, otherLink: string): void {
+  // A new namespace inherits this setting from the machine's first namespace, so it is reset to its default.
+  withNetns(netns.path, () => writeFileSync('/proc/sys/net/ipv4/ip_forward', '0'));
+  netns.batch(
+    'link set lo up',
+    `addr add ${own.ipv4}/24 dev ${device}`,
+    // Duplicate address detection would delay the use of the address by one or two seconds.
+    `addr add ${own.ipv6}/64 dev ${device} nodad`,
+    `link set ${device} up`,
+    // The neighbour entries are permanent, because neighbour resolution would delay the packets of a test.
+    ...[other.ipv4, other.ipv6].map(
+      (address) => `neigh replace ${address} lladdr ${otherLink} dev ${device} nud permanent`,
+    ),
+  );
+}
+
+/** Link-layer addresses of a pair's devices. */
+const LINK_A = '02:09:00:00:00:0a';
+const LINK_B = '02:09:00:00:00:0b';
+
 /** Two namespaces connected by a veth pair, with IPv4 and IPv6 addresses and a host process in each. */
 export class HostPair implements AsyncDisposable {
   readonly a: Host;
@@ -197,43 +234,18 @@ export class HostPair implements AsyncDisposable {
     const netnsA = cleanup.use(new TestNetns());
     const netnsB = cleanup.use(new TestNetns());
     const [deviceA, deviceB] = [uniqueName('va'), uniqueName('vb')];
-    sh(`ip link add ${deviceA} netns ${netnsA.name} type veth peer name ${deviceB} netns ${netnsB.name}`);
+    const peer = `peer name ${deviceB} address ${LINK_B} netns ${netnsB.name}`;
+    sh(`ip link add ${deviceA} address ${LINK_A} netns ${netnsA.name} type veth ${peer}`);
     const a = cleanup.use(await Host.start(netnsA));
     const b = cleanup.use(await Host.start(netnsB));
     const pair = new HostPair(a, b, deviceA, deviceB);
-    pair.#configure(netnsA, deviceA, pair.addressA);
-    pair.#configure(netnsB, deviceB, pair.addressB);
-    pair.#introduce(netnsA, deviceA, pair.addressB, netnsB, deviceB);
-    pair.#introduce(netnsB, deviceB, pair.addressA, netnsA, deviceA);
+    configure(netnsA, deviceA, pair.addressA, pair.addressB, LINK_B);
+    configure(netnsB, deviceB, pair.addressB, pair.addressA, LINK_A);
     pair.#resources = cleanup.move();
     return pair;
   }
 
   #resources = new AsyncDisposableStack();
-
-  #configure(netns: TestNetns, device: string, address: { ipv4: string; ipv6: string }): void {
-    netns.ip('link set lo up');
-    // 0 is also the default in the machine's first namespace.
-    netns.exec('sysctl -qw net.ipv4.ip_forward=0');
-    netns.ip(`addr add ${address.ipv4}/24 dev ${device}`);
-    // Duplicate address detection would delay the use of the address by one or two seconds.
-    netns.ip(`addr add ${address.ipv6}/64 dev ${device} nodad`);
-    netns.ip(`link set ${device} up`);
-  }
-
-  /** Adds a permanent neighbour entry, because neighbour resolution would delay the packets of a test. */
-  #introduce(
-    netns: TestNetns,
-    device: string,
-    other: { ipv4: string; ipv6: string },
-    otherNetns: TestNetns,
-    otherDevice: string,
-  ): void {
-    const [link] = JSON.parse(otherNetns.ip(`-j link show ${otherDevice}`)) as { address: string }[];
-    for (const address of [other.ipv4, other.ipv6]) {
-      netns.ip(`neigh replace ${address} lladdr ${link?.address} dev ${device} nud permanent`);
-    }
-  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync();

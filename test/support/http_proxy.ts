@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, request as requestHttp, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 
-/** A forward proxy for http:// (plain requests) and https:// (CONNECT; RFC 9110, 9.3.6). */
+/** A forward proxy for http:// (absolute-form requests) and https:// (CONNECT; RFC 9110, 9.3.6). */
 export class HttpProxy implements AsyncDisposable {
   /** Received requests with their credentials. */
   readonly asked: { readonly line: string; readonly login: string | undefined }[] = [];

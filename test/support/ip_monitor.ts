@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { TestNetns } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Runs `ip monitor` in a namespace, which prints netlink notifications. */
+/** Runs `ip monitor`, which prints netlink notifications, in a namespace. */
 export class IpMonitor implements AsyncDisposable {
   readonly #netns: TestNetns;
   readonly #child: ChildProcess;
@@ -38,7 +38,7 @@ export class IpMonitor implements AsyncDisposable {
   async settled(): Promise<string[]> {
     const before = this.#text.length;
     await eventually(() => {
-      // A new routing rule serves as a marker. It is repeated until the program prints it.
+      // A new routing rule serves as a marker. Rules are added until the program prints one.
       const mark = `pref ${30_000 + this.#marks++} from 192.0.2.99`;
       this.#netns.ip(`rule add ${mark} table 99`);
       this.#netns.ip(`rule del ${mark} table 99`);
@@ -58,7 +58,10 @@ export class IpMonitor implements AsyncDisposable {
   }
 }
 
-/** Counts device changes in the output of `ip monitor`, with keys such as `br0 up`. A device counts as added when it is first mentioned. */
+/**
+ * Counts device changes in the output of `ip monitor`, with keys such as `br0 up`. A device counts as added when it is
+ * first mentioned.
+ */
 export class MonitoredLinks {
   readonly #links = new Map<string, { readonly up: boolean; readonly mtu: number }>();
   readonly #counts: Record<string, number> = {};

@@ -63,7 +63,8 @@ export interface Joined extends AsyncDisposable {
 let port = 7300;
 
 /**
- * Opens two connected sockets. The sender is in namespace a and the receiver in namespace b. Each pair of sockets has its own port.
+ * Opens two connected sockets. The sender is in namespace a and the receiver in namespace b. Each pair of sockets has
+ * its own port.
  * @param receiveBuffer SO_RCVBUF of the receiver; 0 keeps the kernel's default
  */
 export async function joinSockets(

@@ -12,7 +12,7 @@ interface Model {
 }
 
 /**
- * Fields of a PodMonitor that we use
+ * The fields of a PodMonitor that our manifests use
  * (https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor).
  */
 const STRINGS = z.record(z.string(), z.string());

@@ -10,7 +10,10 @@ export interface KubernetesObject {
   readonly [key: string]: unknown;
 }
 
-/** The fields of https://kubectl.docs.kubernetes.io/references/kustomize/ that our manifests use. All others are rejected. */
+/**
+ * The fields of https://kubectl.docs.kubernetes.io/references/kustomize/ that our manifests use. All other fields are
+ * rejected.
+ */
 const KUSTOMIZATION = z.strictObject({
   apiVersion: z.enum(['kustomize.config.k8s.io/v1beta1', 'kustomize.config.k8s.io/v1alpha1']),
   kind: z.enum(['Kustomization', 'Component']),

@@ -50,7 +50,7 @@ export function bucketOf(seconds: number): number {
   return 2 ** Math.ceil(Math.log2(seconds * 1e6)) / 1e6;
 }
 
-/** Returns n such that the bucket with the median ends at 2^n microseconds. */
+/** Returns n, where 2^n microseconds is the upper boundary of the bucket that contains the median. */
 export function medianBucket({ buckets, count }: PageHistogram): number {
   let below = 0;
   for (const bucket of buckets) {
@@ -61,8 +61,9 @@ export function medianBucket({ buckets, count }: PageHistogram): number {
 }
 
 /**
- * Parses the output of libbpf-tools, which consists of rows such as `2 -> 3 : 18 |***|`, and sums up all of its
- * histograms. The upper boundary of each bucket is below 2^n microseconds.
+ * Parses the output of a program of libbpf-tools, which consists of rows such as `2 -> 3 : 18 |***|`, and sums up all of
+ * its histograms. The range of a row, in microseconds, ends just below a power of two. That power of two becomes the
+ * upper bound of the bucket.
  */
 export function toolHistogram(text: string): PageHistogram {
   const counts = new Map<number, number>();

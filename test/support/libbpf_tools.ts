@@ -11,9 +11,9 @@ export interface ToolComparison {
   /** Matches the part of the output to compare; by default all of it. */
   readonly section?: RegExp;
   readonly histogram: () => Promise<PageHistogram>;
-  /** Causes some of the measured load. It is repeated while the tool runs. */
+  /** Generates part of the measured load. Called repeatedly while the tool runs. */
   readonly load: () => unknown;
-  /** Minimum count in both histograms. */
+  /** Minimum number of samples in both histograms. */
   readonly atLeast: number;
 }
 

@@ -18,7 +18,7 @@ import {
 import type { LokiEntry } from './loki_server.ts';
 
 interface Store {
-  /** Returns a reason to refuse an entry that is within the limits. */
+  /** Returns the reason to refuse an entry that is within the limits, or undefined to accept it. */
   readonly refuse: (entry: LokiEntry) => string | undefined;
   readonly take: (entry: LokiEntry) => void;
 }

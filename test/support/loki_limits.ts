@@ -22,13 +22,13 @@ export interface LokiLimits {
   readonly blocked?: { readonly status: number; readonly of?: (labels: Labels) => boolean };
   /** `ingestion_rate_mb` and `ingestion_burst_size_mb`, in bytes. */
   readonly ingestion?: Rate;
-  /** `per_stream_rate_limit` and its burst, for some streams. */
+  /** `per_stream_rate_limit` and its burst, for the streams that `of` selects. */
   readonly perStream?: Rate & { readonly of?: (labels: Labels) => boolean };
   /** `max_global_streams_per_user` */
   readonly maxStreams?: number;
   /**
-   * `max_chunk_age` in nanoseconds. An entry is too far behind if it is older than the newest entry of its stream by
-   * more than half of this time.
+   * `max_chunk_age` in nanoseconds. An entry is refused as too far behind if it is more than half of this time older
+   * than the newest entry of its stream.
    */
   readonly maxChunkAge?: number;
 }
@@ -36,7 +36,7 @@ export interface LokiLimits {
 export interface Rate {
   /** Bytes per second. */
   readonly rate: number;
-  /** Maximum bytes at once. */
+  /** Maximum number of bytes in a burst. */
   readonly burst: number;
 }
 
@@ -93,13 +93,19 @@ export const bodyTooLarge = (bytes: number, limit: number): Reply => ({
   text: `request body too large: ${bytes} bytes, limit: ${limit} bytes`,
 });
 
-/** From pkg/validation/validate.go, `BlockedIngestionErrorMsg`, and pkg/distributor/validator.go, `ShouldBlockIngestion`. */
+/**
+ * From pkg/validation/validate.go, `BlockedIngestionErrorMsg`, and pkg/distributor/validator.go,
+ * `ShouldBlockIngestion`.
+ */
 export const blocked = (tenant: string, status: number): Reply => ({
   status,
   text: `ingestion blocked for user ${tenant} until '2030-01-01T00:00:00Z' with status code '${status}'`,
 });
 
-/** From pkg/validation/validate.go, `RateLimitedErrorMsg`. The distributor refuses the whole request (pkg/distributor/distributor.go). */
+/**
+ * From pkg/validation/validate.go, `RateLimitedErrorMsg`. The distributor refuses the whole request
+ * (pkg/distributor/distributor.go).
+ */
 export const rateLimited = (tenant: string, rate: number, lines: number, bytes: number): Reply => ({
   status: 429,
   text: `Ingestion rate limit exceeded for user ${tenant} (limit: ${rate} bytes/sec) while attempting to ingest '${lines}' lines totaling '${bytes}' bytes, reduce log volume or contact your Loki administrator to see if the limit can be increased`,
@@ -111,7 +117,10 @@ export const tooManyStreams = (tenant: string, labels: Labels): Reply => ({
   text: `Maximum active stream limit exceeded when trying to create stream ${streamName(labels)}, reduce the number of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, user: '${tenant}'`,
 });
 
-/** Renders the reasons and counts of refused entries (pkg/ingester/stream.go, `errorForFailedEntries`). The status code is that of the last entry. */
+/**
+ * Renders the reasons and counts of refused entries (pkg/ingester/stream.go, `errorForFailedEntries`). The status code
+ * is that of the last entry.
+ */
 export function ignored(
   tenant: string,
   labels: Labels,
@@ -160,7 +169,10 @@ export function faultOfEntry({ labels, time: ns, line, metadata }: LokiEntry, li
   return undefined;
 }
 
-/** Groups errors as in pkg/util/errors.go, `GroupedErrors`. A single error is returned unchanged (see pkg/distributor/distributor_test.go). */
+/**
+ * Groups errors as in pkg/util/errors.go, `GroupedErrors`. A single error is returned unchanged (see
+ * pkg/distributor/distributor_test.go).
+ */
 export function grouped(faults: readonly string[]): string {
   if (faults.length === 1) return faults[0] ?? '';
   const counts = new Map<string, number>();

@@ -14,13 +14,13 @@ export interface LokiEntry {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** A failure of the server to handle a request. */
+/** A fault to simulate while the server handles a request. */
 export interface Fault {
   readonly status?: number;
   readonly text?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly delayMs?: number;
-  /** Resets the connection before the request is read, or after the entries are stored. */
+  /** Resets the connection either before the request is read or after the entries are stored. */
   readonly reset?: 'before' | 'after';
   /** Reads the request and never responds. */
   readonly hang?: boolean;
@@ -47,14 +47,14 @@ export class LokiServer implements AsyncDisposable {
   }[] = [];
   /** Number of dropped duplicates. */
   duplicates = 0;
-  /** Number of entries that are older than an earlier one of their stream. */
+  /** Number of entries that are older than a previously received entry of the same stream. */
   unordered = 0;
   connections = 0;
   /** Local address of each connection. */
   readonly addresses: string[] = [];
-  /** Called with the number of each request, starting with 1. */
+  /** Returns the fault to simulate. Called with the number of each request, starting with 1. */
   fault: (request: number) => Fault | undefined = () => undefined;
-  /** Returns a reason to refuse an entry, or undefined. */
+  /** Returns the reason to refuse an entry, or undefined to accept it. */
   refuse: (entry: LokiEntry) => string | undefined = () => undefined;
   readonly #ingester = new Ingester();
   readonly #tls: ServerOptions | undefined;
@@ -95,7 +95,7 @@ export class LokiServer implements AsyncDisposable {
     this.#ingester.limits = limits;
   }
 
-  /** Starts listening again at the previous address. */
+  /** Starts listening; after `down()`, on the same port as before. */
   async up(): Promise<void> {
     const listener = (request: IncomingMessage, response: ServerResponse) => {
       this.#serve(request, response).catch(() => response.destroy());

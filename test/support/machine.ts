@@ -14,8 +14,8 @@ export interface RowShape {
 }
 
 /**
- * A simulated machine with any number of CPUs, for programs that sum up per-CPU counters. Each namespace has a counter
- * for each possible CPU.
+ * A simulated machine with any number of CPUs, for BPF programs that sum up per-CPU counters. Each namespace has a
+ * counter for each possible CPU.
  */
 export class Machine {
   readonly possible: readonly number[];

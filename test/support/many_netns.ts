@@ -28,7 +28,7 @@ export class ManyNetns implements AsyncDisposable {
     );
   }
 
-  /** Sends the same traffic again in each namespace. */
+  /** Generates the same traffic again in each namespace. */
   async use(): Promise<void> {
     this.#child.stdin.write('\n');
     await once(this.#child.stdout, 'data');

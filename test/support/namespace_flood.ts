@@ -6,7 +6,7 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 
 const PROGRAM = fileURLToPath(new URL('./namespace_flood.py', import.meta.url));
 
-/** Network namespaces without processes, which one process created. Disposing removes them. */
+/** Network namespaces without processes, all created by one process. Disposing removes them. */
 export class NamespaceFlood implements AsyncDisposable {
   readonly ids: readonly NetnsId[];
   readonly inums: ReadonlySet<number>;
@@ -35,7 +35,7 @@ export class NamespaceFlood implements AsyncDisposable {
     return new NamespaceFlood(child, lines, JSON.parse(value) as [number, number][]);
   }
 
-  /** Loses a datagram to a closed port and a packet of an unknown protocol in each namespace. */
+  /** In each namespace, sends a datagram to a closed port and a packet of an unknown protocol. Both are dropped. */
   async lose(): Promise<void> {
     this.#child.stdin?.write('\n');
     const { value } = await this.#lines.next();

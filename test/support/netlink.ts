@@ -5,9 +5,9 @@ import * as rt from 'netlink/dist/rt/structs.js';
 import { AttrStream, formatAttribute, formatMessage, pad, putString } from 'netlink/dist/structs.js';
 
 /**
- * Uses the npm package `netlink` to encode netlink messages in the kernel's format, for tests of decoders. The numbers
- * and structs of the package were derived from the kernel's headers independently of ours. Its socket and its native
- * code are not loaded.
+ * Uses the npm package `netlink` to encode netlink messages in the kernel's format, for tests of decoders. The
+ * package's constants and structs were derived from the kernel's headers independently of ours. The package's socket
+ * and native code are not loaded.
  */
 
 const { MessageType } = structs;
@@ -47,7 +47,7 @@ export function linkMessage(data: structs.Link, attrs: LinkAttrs, gone = false):
   return written(type, (out) => rt.formatLinkMessage({ kind: 'link', data, attrs }, out));
 }
 
-/** Returns the attribute IFLA_LINKINFO, which the package does not encode itself. */
+/** Returns the attribute IFLA_LINKINFO, for which the package has no encoder. */
 export function linkInfo(kind: string): Buffer {
   return attribute(1, cString(kind));
 }

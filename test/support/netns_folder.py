@@ -8,8 +8,8 @@ FOLDER = b'/run/netns'
 
 
 def prepare() -> None:
-    """Makes the directory a shared mount. Otherwise, a later `ip netns add` mounts the directory over itself, and the namespaces below can no longer be
-    unmounted."""
+    """Makes the directory a shared mount. Otherwise, a later `ip netns add` mounts the directory over itself, after which the earlier namespaces can no
+    longer be unmounted."""
     libc = ctypes.CDLL(None, use_errno=True)
     os.makedirs(FOLDER, exist_ok=True)
     if libc.mount(b'', FOLDER, b'none', MS_SHARED | MS_REC, None) == 0:

@@ -60,7 +60,10 @@ export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): Nod
   return made;
 }
 
-/** Creates netkit pairs. iproute2 may not know netkit's options, so both ends are created here with names that the kernel chooses. */
+/**
+ * Creates netkit pairs. iproute2 may not know netkit's options, so both ends are created here with names that the
+ * kernel chooses.
+ */
 function makeNetkit(resources: DisposableStack, pod: TestNetns, made: NodeDevice[]): void {
   for (const isNodes of [false, true]) {
     const name = uniqueName('k');

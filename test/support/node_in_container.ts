@@ -9,8 +9,9 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from './kernel.ts';
 
 /**
- * Runs as process 1 of a node that is itself a container. Creates cgroups below its own, runs a process in each, and prints the owner of each process,
- * once from the kernel walk and once from /proc. The arguments are its own cgroup and the paths below it.
+ * Runs as process 1 of a node that is itself a container. Creates cgroups below its own, runs a process in each, and
+ * prints the owner of each process, once from the kernel walk and once from /proc. The arguments are its own cgroup and
+ * the paths of the cgroups to create.
  */
 const [own = '', ...paths] = process.argv.slice(2);
 const made: string[] = [];

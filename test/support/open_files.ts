@@ -15,7 +15,7 @@ export interface Usage {
   readonly limitUsed: number | undefined;
 }
 
-/** Returns a Pod's counts from a page. */
+/** Returns the counts that a page shows for a Pod. */
 export function usageOf(page: Exposition, pod: string): Usage {
   return {
     open: sampleValue(page, 'netsonde_open_file_descriptors', { pod }),
@@ -24,7 +24,7 @@ export function usageOf(page: Exposition, pod: string): Usage {
   };
 }
 
-/** Returns the numbers that `ls` shows for these processes. */
+/** Returns the counts according to `ls` for these processes. */
 export function listed(processes: readonly Worker[]): Usage {
   const links = processes.map(({ pid }) => run('ls', '-l', `/proc/${pid}/fd`).match(/ -> .*/g) ?? []);
   const limits = processes.map(({ pid }) =>
@@ -37,7 +37,7 @@ export function listed(processes: readonly Worker[]): Usage {
   };
 }
 
-/** Starts a process in the Pod with nine threads and this number of open files. */
+/** Starts a process in the Pod with nine threads and these numbers of open files and sockets. */
 export async function startIn(workers: Workers, netns: TestNetns, pod: TestPod, files: number, sockets: number) {
   const worker = await workers.start(netns);
   pod.add(worker.pid);

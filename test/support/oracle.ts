@@ -6,8 +6,8 @@ const SETTLE_MS = 30;
 const LOOK_MS = { min: 20, max: 200 };
 
 /**
- * Reads the oracle and the agent at the same moment. A namespace is never completely quiet. The function therefore
- * reads the oracle both before and after the agent, and repeats this until both readings of the oracle agree.
+ * Reads the oracle and the agent at the same moment. A namespace is never completely idle, so the function reads the
+ * oracle both before and after the agent, and repeats this until both readings of the oracle agree.
  */
 export async function readBoth<Oracle, Ours>(
   readOracle: () => Oracle | Promise<Oracle>,
@@ -16,7 +16,7 @@ export async function readBoth<Oracle, Ours>(
   for (let tries = 0; tries < TRIES; tries++) {
     const before = JSON.stringify(await readOracle());
     const ours = await readOurs();
-    // The kernel frees the agent's closed netlink socket asynchronously, and counts it until then.
+    // The kernel frees the agent's closed netlink socket asynchronously, and the oracle counts it until then.
     await wait(SETTLE_MS);
     const oracle = await readOracle();
     if (JSON.stringify(oracle) === before) return { oracle, ours };
@@ -29,7 +29,7 @@ export async function readBoth<Oracle, Ours>(
  * Repeats a check until it succeeds. Checks often read a whole page, so the pauses grow, and each pause is at least as
  * long as the check itself.
  *
- * @throws the last failure after the deadline
+ * @throws the error of the last attempt, if the deadline has passed
  */
 export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 60_000): Promise<T> {
   const startMs = performance.now();
@@ -61,7 +61,7 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
 
 /**
  * Option for tests of events that are caused by timers, which run in the context of any process. Some sandbox kernels
- * run no BPF programs in the context of process 1. On such a machine, 200 keepalives ended a connection. The kernel's
+ * run no BPF programs in the context of process 1. On such a machine, keepalives ended 200 connections. The kernel's
  * counters included all of them, but its tracepoints fired only 199 times. No BPF program can see the missing event, so
  * the test is retried once.
  */

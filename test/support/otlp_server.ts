@@ -38,7 +38,7 @@ export interface OtlpRecord {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
-/** Receives logs over OTLP/HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
+/** Receives logs in the JSON encoding of OTLP/HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
 export class OtlpServer implements AsyncDisposable {
   readonly records: OtlpRecord[] = [];
   readonly headers: IncomingMessage['headers'][] = [];

@@ -1,6 +1,6 @@
 import { OwnerSlots } from '#probe/owners.ts';
 
-/** Owners for a test in which no namespace is unowned. */
+/** Owners for tests in which no namespace is unowned. */
 export const NO_OWNERS = new OwnerSlots({
   isUnowned: () => false,
   isNested: () => false,

@@ -41,7 +41,7 @@ export class ProbesInAllStates implements AsyncDisposable {
     const wanted = new Map(PROBE_STATES.filter((state) => state !== 'stopped').map((state) => [state, WISH]));
     const resting = new Map([...wanted].filter(([state]) => state !== 'starting'));
     await probes.#supervisor.apply(resting);
-    // These promises remain pending until the end, so they are not awaited.
+    // This promise stays pending until the end of the test, so it is not awaited.
     void probes.#supervisor.apply(new Map([...wanted].filter(([state]) => state !== 'stopping')));
     return probes;
   }

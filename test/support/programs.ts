@@ -4,10 +4,14 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
-/** Programs that scripts/setup --test installs only if it is allowed to install packages or can reach a mirror. */
+/** Programs that scripts/setup --test installs only if it may install packages or can reach a mirror. */
 const PROGRAMS = {
   promtool: () => existsSync(join(CACHE, 'promtool')) || isInPath('promtool'),
   clang: () => isInPath('clang') && isInPath('llvm-strip'),
+  // Its package depends on libpcap.
+  tcpdump: () => isInPath('tcpdump'),
+  dnsperf: () => isInPath('dnsperf'),
+  dig: () => isInPath('dig'),
   go: () => isInPath('go') && existsSync('/usr/share/gocode/src/github.com/Masterminds/sprig'),
 } as const;
 
@@ -16,8 +20,8 @@ function isInPath(name: string): boolean {
 }
 
 /**
- * Returns whether tests that need this program are skipped. The machine of an ordinary user may lack the program. If
- * `CI` is set, these tests are never skipped, and fail instead, because nobody would notice skipped tests there.
+ * Returns whether to skip tests that need this program, because a user's machine may lack it. If `CI` is set, the tests
+ * are not skipped and fail instead, because skipped tests would go unnoticed there.
  */
 export function lacks(program: keyof typeof PROGRAMS): boolean {
   return process.env['CI'] === undefined && !PROGRAMS[program]();

@@ -20,7 +20,7 @@ export interface Series {
 }
 
 export interface Target {
-  /** In the form `host:port`. */
+  /** Address in the form `host:port`. */
   readonly address: string;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -28,13 +28,15 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
-  /** If set, the server drops the series of all other Pods, so that series of other tests cause no work. */
+  /** If set, the server drops the series of all other Pods so that other tests cannot slow it down. */
   readonly pods?: readonly string[];
   /** Additional scrape configurations. */
   readonly jobs?: readonly object[];
   /** Scrape interval in seconds. */
   readonly intervalSeconds?: number;
-  /** Value of an external label. Servers with different values scrape the same targets at different times. */
+  /**
+   * Value of the external label `replica`. Servers with different values scrape the same targets at different times.
+   */
   readonly replica?: string;
 }
 
@@ -46,7 +48,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A Prometheus server that scrapes and evaluates rules every second by default. scripts/setup --test fetches the program. */
+/**
+ * A Prometheus server that scrapes and evaluates rules every second by default. scripts/setup --test fetches the
+ * program.
+ */
 export class PrometheusServer implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #directory: string;
@@ -104,6 +109,7 @@ export class PrometheusServer implements AsyncDisposable {
         `--web.listen-address=${address}`,
         '--web.enable-admin-api',
         '--log.level=warn',
+        '--enable-feature=exemplar-storage',
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
@@ -162,7 +168,17 @@ export class PrometheusServer implements AsyncDisposable {
     }));
   }
 
-  /** Evaluates an instant query for the current time, whose result must be a vector. */
+  /** Returns all exemplars. */
+  async exemplars(
+    selector: string,
+  ): Promise<readonly { readonly labels: Record<string, string>; readonly value: string }[]> {
+    const series = await this.get<{ exemplars: { labels: Record<string, string>; value: string }[] }[]>(
+      `query_exemplars?query=${encodeURIComponent(selector)}&start=0&end=4102444800`,
+    );
+    return series.flatMap(({ exemplars }) => exemplars);
+  }
+
+  /** Evaluates an instant query at the current time. The result must be a vector. */
   async query(expression: string): Promise<QueryResult[]> {
     const { result } = await this.get<{ result: { metric: Record<string, string>; value: [number, string] }[] }>(
       `query?query=${encodeURIComponent(expression)}`,

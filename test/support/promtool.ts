@@ -12,6 +12,8 @@ export function promtool(...args: [...words: string[], input: string]): string {
   const { stdout, stderr, error } = spawnSync(existsSync(FETCHED) ? FETCHED : 'promtool', words, {
     input: args.at(-1),
     encoding: 'utf8',
+    // A run is short. By default, collecting garbage takes a quarter of its CPU time.
+    env: { ...process.env, GOGC: '800' },
   });
   if (error !== undefined) throw error;
   return stdout + stderr;

@@ -6,7 +6,7 @@ import type { TestNetns } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
 /**
- * Python code that raises the process's priority if CAP_SYS_NICE permits it. A program that measures time must not have
+ * Python code that raises the process's priority if CAP_SYS_NICE permits it. Programs that measure time should not have
  * to wait for a CPU.
  */
 export const AHEAD_OF_OTHERS = `
@@ -15,7 +15,7 @@ try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 except PermissionError: pass
 `;
 
-/** A Python program in a namespace that reads and writes lines. Disposing ends it. */
+/** A Python program in a namespace that reads and writes lines. Disposing terminates it. */
 export class PythonProgram implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;

@@ -1,6 +1,6 @@
 import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts';
 
-/** A record without the fields of an event: it has no message, no severity, and no time in its JSON. */
+/** A record that lacks the fields of an event: it has no message, no severity, and no time in its JSON. */
 export interface TestRequest {
   readonly timeNs: string;
   readonly node: string;

@@ -17,7 +17,7 @@ export interface ResetCase {
   readonly counts: Readonly<Record<string, number>>;
   /** Sent resets by the reason that the agent derives on kernels without reset reasons. */
   readonly derived: Readonly<Record<string, number>>;
-  /** Namespace of the event for the sent reset. If `byProcess` is set, the event names the process. */
+  /** Namespace in the event for the sent reset. If `byProcess` is set, the event also names the process. */
   readonly sender?: 'a' | 'b';
   readonly byProcess?: boolean;
   readonly state?: string;
@@ -31,14 +31,14 @@ const LINGER = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pa
 
 const PEER_LINGER = "peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
 
-/** Makes the server forget a connection without informing the client. */
+/** Makes the server lose a connection without notifying the client. */
 const FORGET = `
 server, client, peer = connected(PORT)
 drop(B, 'tcp sport %d drop' % PORT, 'type filter hook output priority 0')
 ${PEER_LINGER}; peer.close(); undrop(B)
 `;
 
-/** Loses the client's FIN. */
+/** Closes the client's socket, but drops its FIN. */
 const CLOSE_UNHEARD = `
 server, client, peer = connected(PORT)
 drop(B, 'tcp dport %d tcp flags & fin == fin drop' % PORT)
@@ -56,7 +56,7 @@ export const RESET_CASES: readonly ResetCase[] = [
     receivedIn: 'SYN_SENT',
   },
   {
-    name: 'SO_LINGER with no time',
+    name: 'SO_LINGER with a zero timeout',
     program: `server, client, peer = connected(PORT); ${LINGER}; client.close(); time.sleep(0.05)`,
     counts: { 'a sent TCP_STATE orderly': 1, 'b received by_peer orderly': 1 },
     derived: { 'a sent linger orderly': 1 },
@@ -66,7 +66,7 @@ export const RESET_CASES: readonly ResetCase[] = [
     receivedIn: 'ESTABLISHED',
   },
   {
-    name: 'SO_LINGER with no time over data on the way',
+    name: 'SO_LINGER with a zero timeout while data is in flight',
     program: `
 server, client, peer = connected(PORT)
 drop(B, 'tcp dport %d drop' % PORT)
@@ -165,7 +165,7 @@ client.close(); undrop(A)
     state: 'SYN_SENT',
   },
   {
-    name: 'TCP_LINGER2 with no time',
+    name: 'TCP_LINGER2 with a zero timeout',
     program:
       'server, client, peer = connected(PORT); client.setsockopt(6, socket.TCP_LINGER2, -1); client.close(); time.sleep(0.1)',
     counts: { 'a sent TCP_ABORT_ON_DATA orderly': 1, 'b received broken_pipe orderly': 1 },
@@ -291,7 +291,7 @@ for client in clients[:3]:
 const directionOf = (side: number) => ((side & 1) === 0 ? 'sent' : 'received');
 const isOrderly = (side: number) => side >> 1 === resetOutcome.orderly;
 
-/** Counts resets with the given programs, even if the agent would choose other programs on this kernel. */
+/** Counts resets with the given programs, even if the agent would use other programs on this kernel. */
 export class ResetCounter implements Disposable {
   readonly #object: BpfObject;
   readonly #counts: Counts;

@@ -11,11 +11,13 @@ export interface RetransmitCase {
    * amount.
    */
   readonly kinds: Readonly<Record<string, string>>;
-  /** Whether data is lost. Lost data causes a warning, except for loss probes and for a FIN without data. */
+  /**
+   * Whether data is lost. Lost data causes a warning. Loss probes, and retransmissions of a FIN without data, do not.
+   */
   readonly isLoss: boolean;
 }
 
-/** Configuration for the cases, in which each retransmission causes an event. */
+/** Configuration with which every retransmission causes an event. */
 export const RETRANSMIT_PROBES = { tcpretrans: { lossProbes: true } };
 
 export function severityOf(
@@ -25,7 +27,10 @@ export function severityOf(
   return isLoss && kind !== 'tlp' && (state !== 'FIN_WAIT1' || bytes !== 0) ? 'warning' : 'info';
 }
 
-/** Sends segments that are too large for a link. The router reports this, so all data arrives without a timeout. */
+/**
+ * Sends segments that are too large for a link. The router's ICMP message reaches the sender, so all data arrives
+ * without a timeout.
+ */
 export const PATH_MTU_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000)
@@ -33,8 +38,8 @@ assert len(peer.recv(30000, socket.MSG_WAITALL)) == 30000
 `;
 
 /**
- * Sends segments that are too large for a link, and drops the router's report. No large segment arrives, and segments
- * are retransmitted after a timeout.
+ * Sends segments that are too large for a link, and drops the router's ICMP message. No large segment arrives, so
+ * segments are retransmitted after a timeout.
  */
 export const BLACK_HOLE_PROGRAM = `
 server, client, peer = connected(PORT)

@@ -4,7 +4,10 @@ import { TestNetns, uniqueName } from './hosts.ts';
 /** MTU below that of the devices at both ends. IPv6 requires at least 1,280. */
 export const NARROW_MTU = 1_300;
 
-/** Two namespaces with a router between them. The router's link to the second namespace has a smaller MTU than the devices of the ends. */
+/**
+ * Two namespaces with a router between them. The router's link to the second namespace has a smaller MTU than the
+ * devices of the ends.
+ */
 export class RoutedPair implements Disposable {
   readonly a: { readonly netns: TestNetns };
   readonly b: { readonly netns: TestNetns };
@@ -30,17 +33,14 @@ export class RoutedPair implements Disposable {
   #connect(end: TestNetns, net: number): string {
     const [device, port] = [uniqueName('ve'), uniqueName('vr')];
     sh(`ip link add ${device} netns ${end.name} type veth peer name ${port} netns ${this.router.name}`);
-    for (const [netns, name, host] of [
-      [end, device, 1],
-      [this.router, port, 2],
-    ] as const) {
-      netns.ip('link set lo up');
-      netns.ip(`addr add 10.9.${net}.${host}/24 dev ${name}`);
-      netns.ip(`addr add fd09:${net}::${host}/64 dev ${name} nodad`);
-      netns.ip(`link set ${name} up`);
-    }
-    end.ip(`route add default via 10.9.${net}.2`);
-    end.ip(`-6 route add default via fd09:${net}::2`);
+    const configured = (name: string, host: number) => [
+      'link set lo up',
+      `addr add 10.9.${net}.${host}/24 dev ${name}`,
+      `addr add fd09:${net}::${host}/64 dev ${name} nodad`,
+      `link set ${name} up`,
+    ];
+    this.router.batch(...configured(port, 2));
+    end.batch(...configured(device, 1), `route add default via 10.9.${net}.2`, `route add default via fd09:${net}::2`);
     return port;
   }
 

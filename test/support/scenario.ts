@@ -2,18 +2,20 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import { canFilterPods } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
-import { type CheckGroup, defineChecks } from '../guest/check.ts';
+import { type CheckGroup, defineChecks, Inapplicable } from '../guest/check.ts';
+import { type Features, kernelFeatures } from '../guest/features.ts';
+import { expectUnsupported } from '../guest/unsupported.ts';
 import { type Exposition, sampleValue } from './exposition.ts';
 import { HostPair } from './hosts.ts';
 import { only, probesOf, TestKernel } from './kernel.ts';
 import { eventually } from './oracle.ts';
 
-/** Undefined in a guest, where vitest would be too slow. */
+/** Undefined in a guest, where loading vitest would take too long. */
 const vitest = process.env['VITEST'] === undefined ? undefined : await import('vitest');
 
 export interface ScenarioContext {
   readonly pair: HostPair;
-  /** An agent that runs only this probe, with full detail. */
+  /** An agent that runs only this probe and those of `beside`, with full detail. */
   readonly agent: TestKernel;
 }
 
@@ -22,24 +24,37 @@ export type ScenarioChecks = Readonly<Record<string, (context: ScenarioContext) 
 interface Scenario {
   /** Options of the probe in the configuration. */
   readonly options?: Readonly<Record<string, unknown>>;
-  /** Causes the activity that the probe counts, in both namespaces. Required for a probe that accepts a Pod filter. */
+  /** Other probes that must run for some of its metrics. */
+  readonly beside?: readonly string[];
+  /**
+   * Causes the activity that the probe counts, in both namespaces. It is required if the probe accepts a Pod filter.
+   */
   readonly cause?: (context: ScenarioContext) => Promise<void>;
+  /** Returns whether the kernel can run the probe. On other kernels, each check expects that the probe says so. */
+  readonly runsWith?: (features: Features) => boolean;
+  /** Reason that the probe must then report. */
+  readonly reason?: RegExp;
   /** Each check causes some activity, and asserts what the probe must report. The checks run in this order. */
   readonly checks: ScenarioChecks;
 }
 
 /**
  * Defines what a probe must report about two namespaces. vitest runs the scenario on this machine, and a guest runs it
- * on other kernels. Three checks are added: that all declared metrics and events were seen, that nothing of the probe
- * remains when it is off, and that it shows no other Pod when it has a Pod filter.
+ * on other kernels. Three checks are added: that all declared metrics and events were seen, that the probe leaves
+ * nothing behind when it is switched off, and that it shows no other Pod when it has a Pod filter.
  */
-export function defineScenario(probe: AnyProbe, { options = {}, cause, checks }: Scenario): CheckGroup {
-  const configOf = (more: object) => only({ [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });
+export function defineScenario(
+  probe: AnyProbe,
+  { options = {}, beside = [], cause, runsWith = () => true, reason = /./, checks }: Scenario,
+): CheckGroup {
+  const others = Object.fromEntries(beside.map((name) => [name, { enabled: true }]));
+  const configOf = (more: object) =>
+    only({ ...others, [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });
   const config = configOf({});
   if (canFilterPods(probe) && cause === undefined)
     throw new Error(`${probe.name} takes a Pod filter: its scenario needs a cause`);
   const types = new Set<string>();
-  const all: ScenarioChecks = {
+  const whole: ScenarioChecks = {
     ...Object.fromEntries(Object.entries(checks).map(([title, check]) => [title, watched(check, types)])),
     'has shown every metric and event that the probe declares': ({ agent }) => expectDeclared(probe, agent, types),
     'leaves nothing when it is off, and goes on where it was': ({ agent }) => expectToggled(probe, agent, config),
@@ -50,6 +65,11 @@ export function defineScenario(probe: AnyProbe, { options = {}, cause, checks }:
             expectFiltered(probe, context, cause, configOf),
         }),
   };
+  const guarded = (check: ScenarioChecks[string]) => async (context: ScenarioContext) => {
+    if (!runsWith(kernelFeatures())) await expectUnsupported(context.agent, probe.name, reason);
+    await check(context);
+  };
+  const all = Object.fromEntries(Object.entries(whole).map(([title, check]) => [title, guarded(check)]));
   const open = async (resources: AsyncDisposableStack) => ({
     pair: resources.use(await HostPair.create()),
     agent: resources.use(await TestKernel.open(config)),
@@ -71,7 +91,14 @@ function register(
       context = await open(resources);
     });
     afterAll(() => resources.disposeAsync());
-    it.each(Object.entries(checks))('%s', (_, check) => check(context));
+    it.for(Object.entries(checks))('%s', async ([, check], { skip }) => {
+      try {
+        await check(context);
+      } catch (error) {
+        if (error instanceof Inapplicable) skip(error.message);
+        throw error;
+      }
+    });
   });
 }
 

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { EventRecord } from '#api/events.ts';
+import { run } from './command.ts';
 import { type Exposition, sampleValue } from './exposition.ts';
 import type { TestKernel } from './kernel.ts';
 
@@ -16,15 +17,15 @@ export interface ScenePair {
 }
 
 /**
- * Start of each program. A single Python process has sockets in both namespaces, so that the order of the actions at
- * both ends is defined.
+ * Beginning of each program. A single Python process has sockets in both namespaces, so actions at both ends
+ * happen in a defined order.
  */
 const PRELUDE = `
 import ctypes, os, select, socket, struct, subprocess, time
 libc = ctypes.CDLL(None)
 print(os.getpid())
 def enter(ns):
-    fd = os.open('/run/netns/' + ns, os.O_RDONLY)
+    fd = os.open(ns if ns.startswith('/') else '/run/netns/' + ns, os.O_RDONLY)
     assert libc.setns(fd, 0x40000000) == 0
     os.close(fd)
 def sock(ns, kind=socket.SOCK_STREAM, protocol=0):
@@ -72,13 +73,25 @@ def raw(protocol, payload):
 const execute = promisify(execFile);
 
 /**
- * Runs a Python program that causes an anomaly between the two namespaces of a pair, `A` and `B`. Returns its PID and the numbers that it printed.
+ * Runs a Python program that causes an anomaly between the two namespaces of a pair, `A` and `B`. Returns the program's
+ * PID and the numbers that it printed.
  */
 export async function playScene(
   pair: ScenePair,
   family: Family,
   program: string,
 ): Promise<{ pid: number; printed: number[] }> {
+  const { stdout } = await execute('python3', argumentsOf(pair, family, program));
+  const [pid = 0, ...printed] = stdout.trim().split('\n').map(Number);
+  return { pid, printed };
+}
+
+/** Like `playScene`, but blocks this thread until the program ends. */
+export function playSceneSync(pair: ScenePair, family: Family, program: string): void {
+  run('python3', ...argumentsOf(pair, family, program));
+}
+
+function argumentsOf(pair: ScenePair, family: Family, program: string): string[] {
   const [a, b] = [pair.a.netns.name, pair.b.netns.name];
   const constants = `
 import socket
@@ -86,9 +99,7 @@ A, B, V6 = '${a}', '${b}', ${family === 'ipv6' ? 'True' : 'False'}
 FAMILY = socket.AF_INET6 if V6 else socket.AF_INET
 ADDRESS = { A: '${pair.addressA[family]}', B: '${pair.addressB[family]}' }
 `;
-  const { stdout } = await execute('python3', ['-u', '-c', constants + PRELUDE + program]);
-  const [pid = 0, ...printed] = stdout.trim().split('\n').map(Number);
-  return { pid, printed };
+  return ['-u', '-c', constants + PRELUDE + program];
 }
 
 /** Renders `address:port` in the format of events. */

@@ -1,6 +1,6 @@
 import type { Exposition } from './exposition.ts';
 
-/** Sums up counters by name as a Prometheus server does, which is increase() over all samples without extrapolation. */
+/** Sums up the increases of counters by name, like increase() in Prometheus but without extrapolation. */
 export class CountingScraper {
   readonly #last = new Map<string, number>();
   readonly #counted = new Map<string, number>();

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** A rule of a seccomp profile. We use only rules that compare one argument for equality. */
+/** A rule of a seccomp profile. Our profiles only have rules that compare one argument for equality. */
 export interface SeccompRule {
   readonly names: readonly string[];
   readonly action: string;
@@ -45,7 +45,10 @@ function returned(action: string, errno = EPERM): number {
   throw new Error(`${action} is not used here`);
 }
 
-/** Compiles a profile to a filter for x86-64 (man 2 seccomp). Ignores system calls of other architectures, as container runtimes do. */
+/**
+ * Compiles a profile to a filter for x86-64 (man 2 seccomp). Ignores system calls of other architectures, as container
+ * runtimes do.
+ */
 export function compileProfile({ defaultAction, defaultErrnoRet, syscalls }: Profile): Buffer {
   const known = numbers();
   const program: Instruction[] = [
@@ -76,7 +79,10 @@ export function compileProfile({ defaultAction, defaultErrnoRet, syscalls }: Pro
   return bytes;
 }
 
-/** Returns a command prefix that runs a command under a filter. Any user may run it. @param file path of a filter from `compileProfile` */
+/**
+ * Returns a command prefix that runs a command under a filter. It works for any user.
+ * @param file path of a filter from `compileProfile`
+ */
 export function underFilter(file: string): string[] {
   return ['/usr/bin/python3', LAUNCHER, file];
 }

@@ -24,13 +24,16 @@ export function bucketDelays(sent: readonly number[], length: number): number[] 
   });
 }
 
-/** Puts a queueing discipline on the device of namespace a, until disposed. */
+/** Attaches a queueing discipline to the device of namespace a, until disposed. */
 export function shape(pair: HostPair, options: string): Disposable {
   pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root ${options}`);
   return { [Symbol.dispose]: () => void pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`) };
 }
 
-/** Sends datagrams of 1,000 bytes as fast as possible. Returns the source port, and the time of each datagram in seconds of the monotonic clock. */
+/**
+ * Sends datagrams of 1,000 bytes as fast as possible. Returns the source port, and the time of each datagram in seconds
+ * of the monotonic clock.
+ */
 export function sendAtOnce(
   netns: TestNetns,
   address: string,

@@ -11,7 +11,7 @@ function override<T extends object, K extends keyof T>(target: T, name: K, value
   });
 }
 
-/** Returns copies of the probes whose map shares are so small that a test can fill them. */
+/** Returns copies of the probes with shares of their maps that are small enough for a test to fill. */
 export function withShares(probes: readonly AnyProbe[], shares: Shares): readonly AnyProbe[] {
   const owners = (of: Owners) => override(of, 'shares', () => shares);
   return probes.map((probe) => ({

@@ -9,8 +9,8 @@ const SHORT_PODS = fileURLToPath(new URL('./short_pods.py', import.meta.url));
 const run = promisify(execFile);
 
 /**
- * Runs a process for a few milliseconds in each Pod, one Pod after the other. Returns the final counters of each Pod
- * from its /proc.
+ * Runs a process for a few milliseconds in each Pod, one Pod after the other. Returns the counters that each process
+ * read from /proc just before it exited.
  */
 export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
   const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
@@ -18,7 +18,10 @@ export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
   return JSON.parse(stdout) as string[];
 }
 
-/** Parses the output for one Pod, and returns a function that looks up a counter by the kernel's names. */
+/**
+ * Parses the output for one Pod. Returns a function that looks up a counter by its table and field in the kernel's
+ * files.
+ */
 export function oracleOf(text: string): (table: string, field: string) => number {
   const malformed = (what: string) => {
     throw new Error(`the kernel printed ${what}`);

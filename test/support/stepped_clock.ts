@@ -45,8 +45,8 @@ export class SteppedClock implements Clock {
   }
 
   /**
-   * Lets pending work that does not sleep complete. Responses are promises and in-memory streams in these tests, so a
-   * few turns of the event loop are enough.
+   * Waits until pending work that does not sleep has completed. Responses are promises and in-memory streams in these
+   * tests, so a few turns of the event loop are enough.
    */
   async #settle(): Promise<void> {
     for (let times = 0; times < 4; times++) await turn();

@@ -1,4 +1,17 @@
+import { writeFileSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
+
+/** Environment variable with the path of a file. The counts are written to that file as JSON. */
+export const COUNTS_FILE = 'NETSONDE_TEST_COUNTS';
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+export function lineOf({ passed, failed }: Counts): string {
+  return `${passed} passed, ${failed} failed`;
+}
 
 const SLOWEST = 10;
 /**
@@ -7,7 +20,10 @@ const SLOWEST = 10;
  */
 const SKIPPED_MAX = 100;
 
-/** Prints the tests that needed a second run, the slowest files, and `N passed, N failed` as the last line, which scripts can parse. */
+/**
+ * Prints the tests that needed a second run, the slowest files, and `N passed, N failed` as the last line, which
+ * scripts can parse.
+ */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
@@ -26,18 +42,17 @@ export default class SummaryReporter implements Reporter {
       }
     }
     const isWhole = skipped.length <= SKIPPED_MAX;
-    const lines = [
-      ...(isWhole ? skipped : []),
-      ...flaky,
-      ...slowestFiles(modules),
-      `${passed} passed, ${failed} failed`,
-    ];
-    // On exit, all other reporters have finished their output.
+    const lines = [...(isWhole ? skipped : []), ...flaky, ...slowestFiles(modules), lineOf({ passed, failed })];
+    const file = process.env[COUNTS_FILE];
+    if (file !== undefined) writeFileSync(file, JSON.stringify({ passed, failed }));
+    // The exit handler runs after all other reporters have finished their output.
     process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }
 }
 
-/** Returns lines such as `  12.3 s  kernel  test/kernel/io.test.ts`, slowest first. The times include imports and hooks. */
+/**
+ * Returns lines such as `  12.3 s  kernel  test/kernel/io.test.ts`, slowest first. The times include imports and hooks.
+ */
 function slowestFiles(modules: readonly TestModule[]): string[] {
   const files = modules.map((module) => {
     const { collectDuration, duration } = module.diagnostic();

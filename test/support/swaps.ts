@@ -8,7 +8,7 @@ import { only } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import { swap } from './toggle.ts';
 
-/** Invalid documents and their errors. If the document is undefined, the key is removed from the ConfigMap. */
+/** Invalid documents and their errors. An undefined document means that the key is missing from the ConfigMap. */
 const BAD: readonly (readonly [text: string | undefined, faults: readonly (string | RegExp)[]])[] = [
   ['probs: {}', ['probs']],
   ['probes: { packetlos: {}, tpc: {} }', ['probes.packetlos', 'probes.tpc']],

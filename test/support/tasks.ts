@@ -5,8 +5,8 @@ import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { OBJECTS } from './kernel.ts';
 
 /**
- * Prints the depth of this process's PID namespace below that of /proc, and the processes that have a PID in the PID
- * namespace of /proc.
+ * Prints how many levels this process's PID namespace is below that of /proc, and lists the processes that have a PID
+ * in the PID namespace of /proc.
  */
 const own = pidNamespaceLevels('/proc');
 using lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), own);

@@ -63,7 +63,7 @@ def accept(name, listener, count=1):
 
 
 def pairs(name, address, port, count):
-    """Opens connections to a listener of this process, and keeps both ends open."""
+    """Opens connections to a listener in this process, and keeps both ends open."""
     for nth in range(count):
         connect(f"{name}/{nth}/a", address, port)
         accept(f"{name}/{nth}/b", name)

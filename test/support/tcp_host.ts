@@ -50,7 +50,7 @@ export class TcpHost implements AsyncDisposable {
     return answer;
   }
 
-  /** Ends the process, and waits for its exit. */
+  /** Ends the process, and waits for it to exit. */
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = new Promise((resolve) => this.#process.once('exit', resolve));
     if (this.#process.exitCode !== null) return;

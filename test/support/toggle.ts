@@ -13,8 +13,8 @@ import { eventually } from './oracle.ts';
 export const HEAP_PROBE = { NODE_OPTIONS: `--import=${fileURLToPath(new URL('./heap_probe.ts', import.meta.url))}` };
 
 /**
- * The toggled probes with their numbers of BPF programs. The programs that report when Pods start and end belong to
- * discovery. They stay loaded when the probe `lifecycle` is off, because short-lived Pods must still get their names.
+ * Number of BPF programs of each toggled probe. The programs that report when Pods start and end belong to discovery.
+ * They stay loaded when the probe `lifecycle` is off, because short-lived Pods must still get their names.
  */
 const SWITCHED = {
   packetloss: 1,
@@ -23,11 +23,13 @@ const SWITCHED = {
   lifecycle: 0,
   qdisc: 1,
   tcpsummary: 3,
+  // The other programs of `flow` belong to `tcpsummary` and `tcpconnect`, too.
+  flow: 1,
   conntrack: 1,
   sock: 2,
 };
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
-/** Probes that are also toggled. Their number of programs depends on the function hooks that this kernel supports. */
+/** More probes that are toggled. Their number of programs depends on the function hooks that this kernel supports. */
 const OF_FUNCTIONS = ['kernellatency', 'virtcmdlatency'];
 const ALL = [...Object.keys(SWITCHED), ...OF_FUNCTIONS];
 
@@ -61,7 +63,9 @@ export interface ToggleReport {
   readonly heap: ReadonlyMap<number, number>;
 }
 
-/** Lets a firewall rule and a queue drop packets, so that both probes have something to count. */
+/**
+ * Adds a firewall rule and a qdisc that drop packets so that the probes packetloss and qdisc have something to count.
+ */
 export function prepare(pair: HostPair): void {
   pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root tbf rate 1mbit burst 2000 limit 2000`);
   for (const rule of [
@@ -144,7 +148,7 @@ async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | un
   ];
 }
 
-/** Waits until the number of open descriptors is stable, because the test's own connections change it. */
+/** Waits until the number of open descriptors is stable, because connections of the test itself change it. */
 export async function settle(agent: AgentProcess): Promise<void> {
   let last = -1;
   await eventually(() => {

@@ -1,5 +1,5 @@
 """
-Sends and receives datagrams. Prints as JSON the numbers of datagrams and payload bytes that it has sent and received.
+Sends and receives datagrams. Prints the numbers of sent and received datagrams and payload bytes as JSON.
 
   serve HOST PORT reply|sink|joined  receives until the standard input ends, after printing `ready`. `reply` sends back the first
                                      half of each datagram. `joined` receives several datagrams in one buffer (UDP_GRO).
@@ -12,9 +12,11 @@ Sends and receives datagrams. Prints as JSON the numbers of datagrams and payloa
   offload DEVICE HOST PORT fragments|segments EACH BYTES
                                      creates a device in the subnet of HOST. The device receives one packet that is longer
                                      than its MTU, as from the host of a virtual machine. The packet is a datagram in
-                                     fragments of EACH bytes, or consists of datagrams of EACH bytes.
+                                     fragments of EACH bytes, or consists of datagrams of EACH bytes. Sends nothing if the
+                                     device does not support the kind.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -104,6 +106,8 @@ def segments(host, port, segment, octets, number):
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI, IFF_VNET_HDR = 0x400454CA, 1, 0x1000, 0x4000
 NEEDS_CHECKSUM = 1
+# Kernel: include/uapi/linux/if_tun.h. TUN_F_USO stands for TUN_F_USO4 and TUN_F_USO6.
+TUNSETOFFLOAD, TUN_F_CSUM, TUN_F_USO = 0x400454D0, 1, 0x60
 # Kernel: include/uapi/linux/virtio_net.h, VIRTIO_NET_HDR_GSO_UDP and VIRTIO_NET_HDR_GSO_UDP_L4.
 GSO_TYPES = {"fragments": 3, "segments": 5}
 
@@ -115,9 +119,21 @@ def ones_sum(data):
     return total
 
 
+def takes_segments(device):
+    try:
+        fcntl.ioctl(device, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_USO)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    return True
+
+
 def offload(name, host, port, kind, each, octets):
     device = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI | IFF_VNET_HDR))
+    if kind == "segments" and not takes_segments(device):
+        return
     for command in [f"addr add {host}/24 dev {name}", f"link set {name} up"]:
         subprocess.run(["ip", *command.split()], check=True)
     target = socket.inet_aton(host)

@@ -1,6 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { run } from './command.ts';
 import type { TestNetns } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./udp_traffic.py', import.meta.url));
@@ -19,7 +20,7 @@ function inside({ name }: TestNetns, args: readonly (string | number)[]): string
 
 /** Runs `call`, `scatter` or `segments` of udp_traffic.py in a namespace until it exits. */
 export function sendUdp(netns: TestNetns, ...args: readonly (string | number)[]): UdpTraffic {
-  return JSON.parse(execFileSync('ip', inside(netns, args), { encoding: 'utf8' }));
+  return JSON.parse(run('ip', ...inside(netns, args)));
 }
 
 /** A server from udp_traffic.py, running in a namespace. */

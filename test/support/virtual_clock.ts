@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/core/clock.ts';
 
 /**
- * A clock on which each sleep advances the time immediately by its length. Long pauses therefore take no time, and
- * their lengths are exact.
+ * A clock on which each sleep returns immediately and advances the time by its length. Long pauses therefore take no
+ * time, and their lengths are exact.
  */
 export class VirtualClock implements Clock {
   #nowMs = 0;
@@ -13,7 +13,7 @@ export class VirtualClock implements Clock {
   }
 
   async sleep(ms: number): Promise<void> {
-    // Sums of whole milliseconds are exact.
+    // Rounds up to whole milliseconds, because sums of integers are exact.
     this.#nowMs += Math.ceil(ms);
     await turn();
   }

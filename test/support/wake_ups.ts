@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 const WINDOW_MS = 4_000;
 
-/** Returns the number of context switches of all threads of a process, voluntary and involuntary (man 5 proc, status). */
+/** Returns the number of voluntary context switches of all threads of a process (man 5 proc, status). */
 function waits(pid: number): number {
   const tasks = readdirSync(`/proc/${pid}/task`);
   return tasks.reduce((sum, task) => {
@@ -12,7 +12,7 @@ function waits(pid: number): number {
   }, 0);
 }
 
-/** Measures the wakeups of a process per second. */
+/** Returns the number of voluntary context switches of a process per second. Each of them is followed by a wake-up. */
 export async function wakeUpsASecond(pid: number): Promise<number> {
   const startMs = performance.now();
   const before = waits(pid);

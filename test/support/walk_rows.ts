@@ -5,8 +5,8 @@ import { cpusOf } from '#sources/procfs/cpus.ts';
 import { OBJECTS } from './kernel.ts';
 
 /**
- * Prints the received segments and datagrams of every namespace by cookie, as the walk reads them when it runs in this
- * process's namespace.
+ * Prints the number of received segments and datagrams of every namespace, by cookie. The walk runs in the namespace of
+ * this process.
  */
 using pass = await MibWalk.open(new BpfSource(OBJECTS, '/sys'), cpusOf('/sys'));
 const snapshot = await pass.read(freeCycle());

@@ -15,8 +15,8 @@ const DAY_MS = 86_400_000;
 const time = (date: Date) => `${date.toISOString().replace(/\D/g, '').slice(0, 14)}Z`;
 
 /**
- * A certificate authority in a directory. It can sign certificates for any period. This is not possible with `openssl
- * x509`, whose certificates start at the current time.
+ * A certificate authority in a directory. It can sign certificates for any validity period. With `openssl x509`, the
+ * period always starts at the current time.
  */
 export class CertificateAuthority {
   readonly #folder: string;

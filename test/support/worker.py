@@ -37,7 +37,7 @@ def limit(soft):
 
 
 def write(path, size):
-    """Writes with direct I/O, so that exactly this number of bytes is written to storage."""
+    """Writes with direct I/O so that exactly this number of bytes is written to storage."""
     with mmap.mmap(-1, size) as buffer:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
         assert os.write(file, buffer) == size
@@ -76,7 +76,7 @@ def ignore_children():
 
 
 def churn(path, size, seconds, orphans):
-    """Starts short-lived children that write, or grandchildren that no process in the Pod waits for, and returns their number."""
+    """Starts short-lived children that write. With `orphans`, starts grandchildren, for which no process in the Pod waits. Returns the number of writing processes."""
     count, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
         count += 1

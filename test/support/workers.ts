@@ -80,8 +80,8 @@ export class Worker {
   }
 
   /**
-   * Starts children, or orphans, each of which writes this number of bytes, until the time has elapsed. Returns the
-   * number of processes started.
+   * Starts child processes until the time has elapsed. Each writes this number of bytes. If `orphans` is set, the
+   * processes become orphans. Returns the number of started processes.
    */
   async churn(path: string, bytes: number, seconds: number, orphans = false): Promise<number> {
     return (await this.#call('churn', path, bytes, seconds, orphans)) ?? 0;
@@ -97,7 +97,8 @@ export class Worker {
   }
 
   /**
-   * Ends the process. Resolves when the process has closed its connection. Its parent may not have waited for it yet.
+   * Ends the process, and resolves when its connection is closed. At that time, its parent may not have waited for it
+   * yet.
    */
   async end(): Promise<void> {
     const closed = new Promise((resolve) => this.#connection.once('close', resolve));
@@ -124,7 +125,7 @@ export class Worker {
   }
 }
 
-/** Starts workers. Disposing ends them and their children. */
+/** Starts workers. Disposing terminates them and their children. */
 export class Workers implements AsyncDisposable {
   readonly #directory = mkdtempSync(join(tmpdir(), 'workers-'));
   readonly #path = join(this.#directory, 'socket');

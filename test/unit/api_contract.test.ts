@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { CountersReport } from '#api/counters.ts';
 import type { EventRecord } from '#api/events.ts';
 import { FLOW_RECORD, type FlowRecord } from '#api/flows.ts';
+import { INCIDENT, type Incident, type IncidentsReport } from '#api/incidents.ts';
+import { REQUEST_RECORD } from '#api/requests.ts';
 import { COMMON_STATUSES, ROUTES } from '#api/routes.ts';
 import { DROP_REASONS, PROBE_STATES } from '#api/words.ts';
 import { ConfigError } from '#config/faults.ts';
@@ -24,14 +27,19 @@ import { createHealthApp } from '#server';
 import { ApiHost, KUBERNETES } from '../support/api_host.ts';
 import { checkAnswer, readEvent } from '../support/contract.ts';
 import { makeFlows } from '../support/flow_lines.ts';
+import { readStream } from '../support/incident_streams.ts';
 import { eventually } from '../support/oracle.ts';
 import { ProbesInAllStates } from '../support/probe_states.ts';
+import { failedRequest } from '../support/request_lines.ts';
 
 const SINKS = sinksSchema(KINDS);
 const VALUES = { string: 'text', number: 1, strings: ['a', 'b'] } as const;
 const JSON_ROUTES = ROUTES.filter(({ isStream }) => isStream !== true);
 const EVENTS_PATH = '/api/v1/events';
 const FLOW_STREAM = '/api/v1/flows/stream';
+const REQUEST_STREAM = '/api/v1/requests/stream';
+const INCIDENTS = '/api/v1/incidents';
+const INCIDENT_STREAM = '/api/v1/incidents/stream';
 const NDJSON = { headers: { accept: 'application/x-ndjson' } };
 
 let probes: ProbesInAllStates;
@@ -81,8 +89,32 @@ async function statuses(): Promise<Record<string, number>> {
   );
 }
 
-const WELL = { agent: 200, probes: 200, entities: 200, trouble: 200, flows: 200, sinks: 200, ledger: 200, config: 200 };
-const WITHOUT_KERNEL = { ...WELL, probes: 503, entities: 503, trouble: 503, flows: 503, ledger: 503 };
+const WELL = {
+  agent: 200,
+  probes: 200,
+  entities: 200,
+  trouble: 200,
+  counters: 200,
+  flows: 200,
+  map: 200,
+  incidents: 200,
+  sinks: 200,
+  ledger: 200,
+  config: 200,
+};
+const WITHOUT_KERNEL = {
+  ...WELL,
+  probes: 503,
+  entities: 503,
+  trouble: 503,
+  counters: 503,
+  flows: 503,
+  map: 503,
+  ledger: 503,
+};
+
+/** The field that the lane adds to events of connections. */
+const ID = { connectionId: expect.stringMatching(/^[\w-]{8}$/) };
 
 /** Returns two events of each type as the kernel thread sends them, one with all fields and one with only the required fields. */
 async function eventsOfAllTypes(): Promise<EventRecord[]> {
@@ -90,6 +122,7 @@ async function eventsOfAllTypes(): Promise<EventRecord[]> {
   const outbox = new Outbox({
     node: 'n1',
     probes: PROBES,
+    namesOf: () => [],
     find: (netns) => ({
       kind: 'pod',
       netns,
@@ -289,17 +322,20 @@ describe('events', () => {
     expect([...new Set(events.map(({ type }) => type))].sort()).toEqual(types.sort());
     host.lane.receive(events);
     const lines = (await historyOf({ accept: 'application/x-ndjson' })).trimEnd().split('\n').map(readEvent);
-    expect(lines).toEqual(events);
+    // The packet in a tunnel has no addresses here, and so no connection.
+    const hasConnection = (event: EventRecord) => event.protocol !== undefined && !('innerSrc' in event);
+    const sent = events.map((event) => ({ ...event, ...(hasConnection(event) ? ID : {}) }));
+    expect(lines).toEqual(sent);
     const data = [...(await historyOf({})).matchAll(/^data: (.*)$/gm)].map(([, json = '']) => readEvent(json));
-    expect(data).toEqual(events);
+    expect(data).toEqual(sent);
   });
 
   it('match the contract when they are folded, have a peer, or have no Pod', async () => {
     const peer = { kind: 'service', namespace: 'shop', name: 'db', ip: '::1' } as const;
     host.peers = {
       find: (ip) => (ip === peer.ip ? peer : undefined),
+      identify: () => ({ kind: 'unknown', namespace: '', name: '' }),
       isLocal: () => false,
-      isExternal: undefined,
     };
     host.lane.configure({ limit: 1_000, foldMs: 60_000, foldBy: 'service', history: 0 });
     const events = await eventsOfAllTypes();
@@ -313,7 +349,10 @@ describe('events', () => {
   });
 
   it.each([
-    ['folow=true', 'no such parameter: folow; there are probe, type, namespace, pod, since, last, follow'],
+    [
+      'folow=true',
+      'no such parameter: folow; there are probe, type, namespace, pod, connectionId, since, last, follow',
+    ],
     ['folow=true&last=x', 'no such parameter: folow'],
     ['probe=packetloss&probe=tcp', 'probe is given more than once; give probe=a,b for several'],
     ['pod[a]=b', 'pod[a]'],
@@ -358,16 +397,29 @@ describe('events', () => {
   });
 });
 
+it('counters refuse an unknown parameter, and are those of one Pod', async () => {
+  const wrong = await answerOf('/api/v1/counters?pods=a');
+  expect([wrong.status, (wrong.body as { error: string }).error]).toEqual([400, expect.stringContaining('pods')]);
+  const read = async (query: string) => {
+    const { body } = await answerOf(`/api/v1/counters${query}`);
+    return (body as CountersReport).namespaces.map(({ netns, tables }) => [netns, tables['Ip']?.['OutNoRoutes']]);
+  };
+  expect(await read('')).toEqual([['1', 2 ** 60]]);
+  expect(await read('?namespace=shop&pod=cart-0')).toEqual([['2', 2 ** 60]]);
+  expect(await read('?pod=blue')).toEqual([['4', 2 ** 60]]);
+  expect(await read('?namespace=shop&pod=none')).toEqual([]);
+});
+
 describe('flows', () => {
-  it('say that the probe is off, and how to switch it on', async () => {
+  it.each(['/api/v1/flows', '/api/v1/map'])('%s says that the probe is off, and how to switch it on', async (path) => {
     host.kernel.flows = undefined;
-    const { status, body } = await answerOf('/api/v1/flows');
+    const { status, body } = await answerOf(path);
     expect([status, (body as { error: string }).error]).toEqual([409, expect.stringContaining('probes: { flow:')]);
   });
 
   it.each(['/api/v1/flows', FLOW_STREAM])('%s refuses a wrong parameter with a message', async (path) => {
     const { status, body } = await answerOf(`${path}?port=x`);
-    expect([status, body]).toEqual([400, { error: 'port: x is no port; give a number from 1 to 65535' }]);
+    expect([status, body]).toEqual([400, { error: 'port: x is not a port; give a number from 1 to 65535' }]);
   });
 
   it('are streamed in both formats', async () => {
@@ -381,6 +433,59 @@ describe('flows', () => {
   });
 });
 
+it('requests are streamed in both formats', async () => {
+  const request = failedRequest();
+  host.requests.publish([request]);
+  const lines = await host.fetch(`${REQUEST_STREAM}?follow=false`, NDJSON);
+  note(REQUEST_STREAM, lines.status);
+  const text = await lines.text();
+  expect(REQUEST_RECORD.parse(JSON.parse(text))).toEqual(request);
+  const events = await (await host.fetch(`${REQUEST_STREAM}?follow=false`)).text();
+  expect(events).toBe(`id: ${host.requests.run}-1\nevent: request\ndata: ${text}\n`);
+});
+
+describe('incidents', () => {
+  const ask = async (query: string) => {
+    const { body } = await answerOf(`${INCIDENTS}?${query}`);
+    return (body as IncidentsReport).incidents.map(({ state, cause }) => `${state} ${cause}`);
+  };
+
+  it('are those that are open, and those that have ended', async () => {
+    host.peers = {
+      find: (ip) => ({ kind: 'pod', namespace: 'shop', name: ip === '10.9.2.1' ? 'server' : 'client', ip }),
+      identify: () => ({ kind: 'unknown', namespace: '', name: '' }),
+      isLocal: () => true,
+    };
+    const [refused, mtu] = [readStream('refused'), readStream('mtu')];
+    host.lane.receive([...refused, ...mtu]);
+    const [first] = host.lane.incidents.list();
+    host.incidents.publish([
+      { ...(first as Incident), id: 'earlier', state: 'ended', lastTime: '2026-01-01T00:00:00.000000000Z' },
+    ]);
+    expect((await ask('')).sort()).toEqual(['ended refused', 'open mtu', 'open refused']);
+    expect(await ask('cause=mtu')).toEqual(['open mtu']);
+    expect(await ask('namespace=shop&pod=server&since=2026-01-02T00:00:00Z')).toHaveLength(2);
+    expect(await ask('namespace=other')).toEqual([]);
+  });
+
+  it.each([INCIDENTS, INCIDENT_STREAM])('%s refuses a wrong cause with a message', async (path) => {
+    const { status, body } = await answerOf(`${path}?cause=bad`);
+    expect(status).toBe(400);
+    expect((body as { error: string }).error).toContain('cause: bad is not a cause; there are: accept_queue, ');
+  });
+
+  it('are streamed in both formats', async () => {
+    host.lane.receive(readStream('refused'));
+    host.lane[Symbol.dispose]();
+    const lines = await host.fetch(`${INCIDENT_STREAM}?follow=false`, NDJSON);
+    note(INCIDENT_STREAM, lines.status);
+    const incident = INCIDENT.parse(await lines.json());
+    expect(incident).toMatchObject({ cause: 'refused', count: 80 });
+    const events = await (await host.fetch(`${INCIDENT_STREAM}?follow=false`)).text();
+    expect(events).toBe(`id: ${host.incidents.run}-1\nevent: incident\ndata: ${JSON.stringify(incident)}\n\n`);
+  });
+});
+
 it('the tests above saw all documented statuses and no others', () => {
   for (const { path, statuses: own } of ROUTES) {
     const documented = ['200', ...Object.keys(COMMON_STATUSES), ...Object.keys(own)];
@@ -391,7 +496,7 @@ it('the tests above saw all documented statuses and no others', () => {
 type Node = Record<string, unknown> | unknown[];
 
 /** Names of fields whose schema allows any key. */
-const OPEN = new Set(['document', 'labels', 'dropped', 'failed', 'ends']);
+const OPEN = new Set(['document', 'labels', 'dropped', 'failed', 'ends', 'events', 'tables']);
 
 /** Returns the objects and arrays within a value, except those below `OPEN`. */
 function nodesOf(value: unknown): Node[] {

@@ -31,6 +31,7 @@ describe('totals', () => {
         makeFlowRow({ netns: asNetnsId(1), role: 'server', peer: '10.0.0.9', port: 9_100 }),
         makeFlowRow({ peer: null, port: 0, connections: 5 }),
       ],
+      departed: [],
     };
   });
 
@@ -61,14 +62,14 @@ describe('totals', () => {
   });
 
   it.each([
-    ['?peer=db', 'peer: db is no address; give one like 10.0.0.1 or fd00::1'],
-    ['?peer=10.0.0.0/8', 'peer: 10.0.0.0/8 is no address; give one like 10.0.0.1 or fd00::1'],
-    ['?port=0', 'port: 0 is no port; give a number from 1 to 65535'],
-    ['?port=65536', 'port: 65536 is no port; give a number from 1 to 65535'],
-    ['?role=listener', 'role: listener is no role; give client or server'],
+    ['?peer=db', 'peer: db is not an address; give one like 10.0.0.1 or fd00::1'],
+    ['?peer=10.0.0.0/8', 'peer: 10.0.0.0/8 is not an address; give one like 10.0.0.1 or fd00::1'],
+    ['?port=0', 'port: 0 is not a port; give a number from 1 to 65535'],
+    ['?port=65536', 'port: 65536 is not a port; give a number from 1 to 65535'],
+    ['?role=listener', 'role: listener is not a role; give client or server'],
     ['?failed=1', 'failed: 1 is neither true nor false'],
-    ['?limit=0', 'limit: 0 is no limit; give a number from 1 to 20000'],
-    ['?limit=20001', 'limit: 20001 is no limit; give a number from 1 to 20000'],
+    ['?limit=0', 'limit: 0 is not a limit; give a number from 1 to 20000'],
+    ['?limit=20001', 'limit: 20001 is not a limit; give a number from 1 to 20000'],
     ['?pod=a&pod=b', 'pod is given more than once; give it once'],
     ['?peers=10.0.0.1', 'no such parameter: peers; there are namespace, pod, peer, port, role, failed, limit'],
     ['?since=1m', 'no such parameter: since'],
@@ -135,7 +136,7 @@ describe('the stream', () => {
     ['?since=yesterday', 'since: yesterday is neither a duration (10m) nor a time (RFC 3339)'],
     ['?last=x', 'last: x is not a number of records'],
     ['?follow=maybe', 'follow: maybe is neither true nor false'],
-    ['?peer=*', 'peer: * is no address'],
+    ['?peer=*', 'peer: * is not an address'],
   ])('%s is refused with a message', async (query, words) => {
     const response = await host.fetch(`${STREAM}${query}`);
     expect(response.status).toBe(400);

@@ -36,5 +36,6 @@ it('an invalid option is refused with its name', () => {
   expect(livedOptions(defaults)).toMatchObject({ bed: 'namespaces', count: 110, everySeconds: [15, 1], baselines: [] });
   expect(() => livedOptions({ ...defaults, bed: 'vm' })).toThrow('--bed vm: namespaces or pods');
   expect(() => livedOptions({ ...defaults, every: '15,x' })).toThrow('--every x: not a number above 0');
+  expect(() => livedOptions({ ...defaults, edges: '10' })).toThrow('--edges 10: needs --bed pods');
   expect(() => livedOptions({ ...defaults, before: '-1' })).toThrow('--before -1: not a whole number');
 });

@@ -12,7 +12,7 @@ function outputOf(source: string): string {
   return found;
 }
 
-/** Returns these bundles and all bundles that they import statically. */
+/** Returns the given bundles and all bundles that they import statically. */
 function loadedWith(...sources: readonly string[]): string[] {
   const names = new Set(sources.map(outputOf));
   for (const name of names) {

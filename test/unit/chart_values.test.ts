@@ -22,7 +22,7 @@ const isGood = (given: unknown) => validator.safeParse(given).success;
 describe('values', () => {
   it('match the schema, key by key', () => {
     expect(isGood(values)).toBe(true);
-    // Helm itself defines `global`, for values of all charts, and `enabled`, for the condition in a parent chart.
+    // Helm itself defines `global` (values that all charts share) and `enabled` (the condition in a parent chart).
     const own = Object.keys(schema.properties).filter((key) => key !== 'global' && key !== 'enabled');
     expect(own.sort()).toEqual(Object.keys(values).sort());
     expect(isGood({ ...values, global: {}, enabled: true })).toBe(true);

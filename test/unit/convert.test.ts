@@ -140,7 +140,7 @@ describe('a configuration of KubeSkoop', () => {
         udp: fields('udp'),
         kernellatency: { enabled: true, buckets: { from: '8ms', to: '16ms' } },
         packetloss: { stack: true, ...fields('packetloss') },
-        flow: { enabled: true, events: false, ...fields('flow') },
+        flow: { events: false, ...fields('flow') },
         tcpretrans: fields('tcpretrans'),
         biolatency: { enabled: true, metrics: false },
         tcpreset: { metrics: false },
@@ -150,6 +150,7 @@ describe('a configuration of KubeSkoop', () => {
         tcpconnect: false,
         changes: false,
         lifecycle: false,
+        tooluse: false,
       },
       sinks: { stdout: {}, file: { path: '/var/log/kubeskoop/events.json' } },
     });
@@ -248,7 +249,7 @@ describe('a configuration of KubeSkoop', () => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
     const { document, lines } = converted(list);
     expect(document).toEqual(converted(fixture('config')).document);
-    // Lines within a quoted scalar differ from lines of the file, so the comment gives the path.
+    // Line numbers within a quoted scalar differ from those of the file, so the comment gives the path instead.
     expect(lines).toContain('  tcpsummary:  # metrics.probes.5');
   });
 
@@ -351,7 +352,7 @@ describe('a configuration of KubeSkoop', () => {
   });
 });
 
-/** A value of any type, which replaces a valid one in a configuration. */
+/** An arbitrary value that replaces a valid one in a configuration. */
 const anything = fc.anything({ maxDepth: 2, withNullPrototype: false });
 const entry = fc.oneof(
   fc.record({

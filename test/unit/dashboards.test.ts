@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { EventDescriptor } from '#probe/event.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
+import { RECORDINGS } from '../../dashboards/netsonde/alerts.ts';
 import { CPU_SECONDS, RESIDENT_MEMORY, UP } from '../../dashboards/netsonde/foreign.ts';
 import { UIDS } from '../../dashboards/netsonde/links.ts';
-import { WORKLOAD_OF_POD } from '../../dashboards/netsonde/views.ts';
+import { WORKLOAD_OF_POD, WORKLOAD_OF_POD_RE2 } from '../../dashboards/netsonde/views.ts';
 import { interpolate, MODELS, type PanelModel, panelsOf, queriesOf } from '../support/dashboards.ts';
 import { isSeries } from '../support/descriptors.ts';
 import { isLogql } from '../support/logql.ts';
@@ -119,9 +120,12 @@ describe('the queries of Prometheus', () => {
   });
 
   it('ask for existing metrics', () => {
-    const foreign: string[] = [UP, CPU_SECONDS, RESIDENT_MEMORY].map(({ name }) => name);
+    const foreign: string[] = [
+      ...[UP, CPU_SECONDS, RESIDENT_MEMORY].map(({ name }) => name),
+      ...RECORDINGS.map(({ record }) => record),
+    ];
     for (const { expr } of queries) {
-      const names = [...expr.matchAll(/\b(\w+)\{/g)].map(([, name = '']) => name);
+      const names = [...expr.matchAll(/([\w:]+)\{/g)].map(([, name = '']) => name);
       expect(names.length).toBeGreaterThan(0);
       for (const name of names) expect(isSeries(name) || foreign.includes(name), name).toBe(true);
     }
@@ -187,6 +191,8 @@ describe('the workload of a Pod', () => {
     ['single', 'single'],
   ])('%s is of %s', (pod, workload) => {
     expect(expression.exec(pod)?.groups?.['value']).toBe(workload);
+    // Prometheus anchors the expression at both ends.
+    expect(new RegExp(`^(?:${WORKLOAD_OF_POD_RE2})$`).exec(pod)?.[1]).toBe(workload);
   });
 
   it('matches the variable and the queries', () => {

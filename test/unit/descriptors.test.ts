@@ -46,10 +46,13 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
   });
 });
 
-/** Suffixes that OpenMetrics appends to the name of a metric family. No name with a suffix may be that of another family. */
+/**
+ * Suffixes that OpenMetrics appends to the name of a metric family. A name with such a suffix must not be the name of
+ * another family.
+ */
 const SUFFIXES = ['_total', '_created', '_bucket', '_sum', '_count', '_gsum', '_gcount', '_info'];
 
-/** Returns the names that belong to two metric families in one of the two formats. */
+/** Returns the names that two metric families share in one of the two formats. */
 function clashes(metrics: readonly Pick<MetricDescriptor, 'name' | 'type'>[]): string[] {
   const owners = new Map<string, Set<string>>();
   for (const { name, type } of metrics) {

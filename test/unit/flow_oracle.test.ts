@@ -32,7 +32,7 @@ function page(...lines: readonly Line[]): Exposition {
   return parseExposition(text.join('\n'));
 }
 
-/** Returns an oracle for an agent that was started before all traffic. */
+/** Returns an oracle for an agent that was started before any traffic. */
 function fromZero(): FlowOracle {
   const oracle = new FlowOracle([POD], NOTHING);
   expect(oracle.rest(page(), NOTHING).violations).toEqual([]);

@@ -22,9 +22,14 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
     'count_rest',
     'event_buckets',
     'event_ledgers',
+    'flow_log_head',
+    'flow_log_shares',
     'flow_rest',
     'flow_rest_used',
     'flow_taken',
+    'l7_early_seen',
+    'l7_kept_taken',
+    'l7_live',
     'mib_scratch',
     'misses',
     'netdev_effort_cell',
@@ -33,18 +38,33 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
     'owner_scratch',
     'percpu_anchor',
     'percpu_cpus',
+    'request_returned',
+    'request_taken',
     'rows_returned',
     'rows_taken',
     'tcp_progress_cell',
     'tcp_shares',
   ],
-  rows: ['counts'],
-  rowsBySlot: ['flow_rows'],
+  rows: ['counts', 'l7_rows'],
+  rowsBySlot: ['flow_rows', 'request_rows'],
   listed: ['filtered_netns', 'owners'],
-  told: ['flow_allowed', 'netdev_kinds'],
-  ring: ['events'],
+  told: [
+    'flow_allowed',
+    'flow_log_tail',
+    'l7_again_received',
+    'l7_again_sent',
+    'l7_on_early',
+    'l7_on_kept',
+    'l7_on_received',
+    'l7_on_sent',
+    'l7_wanted',
+    'netdev_kinds',
+    'request_wanted',
+  ],
+  ring: ['events', 'flow_log'],
   later: [],
-  device: [],
+  recent: [],
+  device: ['l7_connections', 'l7_early', 'l7_kept', 'l7_orders'],
   walk: [
     'conntrack_rows',
     'mib_rows',
@@ -59,19 +79,29 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
   life: ['births', 'owned', 'records'],
 };
 
+const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
 const OF_COMMON = Object.fromEntries(
   (Object.keys(COMMON) as MapRule[]).flatMap((rule) => COMMON[rule].map((map) => [map, rule] as const)),
 );
-const OF_PROBES: ReadonlyMap<string, Readonly<Record<string, MapRule>>> = new Map(
-  PROBES.map(({ name, hooks, maps = {} }) => [hooks?.file ?? `${name}.bpf.o`, maps]),
-);
-
-const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
+/** Rules for maps of objects that only commands load. */
+const OF_COMMANDS: Readonly<Record<string, Readonly<Record<string, MapRule>>>> = {
+  'drop_capture.bpf.o': { scratch: 'fixed', capture_count: 'fixed', captured: 'ring' },
+};
+/** Objects whose programs use the maps of a probe's first object. */
+const BESIDE: Readonly<Record<string, string>> = { 'http2.bpf.o': 'http.bpf.o' };
+const OF_PROBES: ReadonlyMap<string, Readonly<Record<string, MapRule>>> = new Map([
+  ...Object.entries(OF_COMMANDS),
+  // A parser has an object of its own, which the programs in the file of its hooks call.
+  ...PROBES.map(
+    ({ name, hooks, maps = {} }) =>
+      [files.includes(`${name}.bpf.o`) ? `${name}.bpf.o` : (hooks?.file ?? ''), maps] as const,
+  ),
+]);
 
 describe.each(files)('%s', (file) => {
   const maps = mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf);
   const names = maps.map(({ name }) => name);
-  const rules = { ...OF_COMMON, ...OF_PROBES.get(file) };
+  const rules = { ...OF_COMMON, ...OF_PROBES.get(BESIDE[file] ?? file) };
   const ruleOf = (map: string) => rules[map];
 
   it('has a rule for the room of each map', () => {
@@ -85,7 +115,7 @@ describe.each(files)('%s', (file) => {
 
   it('has the maps that its rules need', () => {
     const rows = names.filter((name) => ruleOf(name) === 'rows');
-    // The row maps of an object share `rows_taken` and `rows_returned`, and each of them has a part of the rows.
+    // The row maps of an object share `rows_taken` and `rows_returned`, so they also share each owner's limit of rows.
     expect(rows.length).toBeLessThanOrEqual(2);
     if (rows.length > 0) expect(names).toEqual(expect.arrayContaining(['owners', 'rows_taken', 'rows_returned']));
     if (names.includes('events')) expect(names).toEqual(expect.arrayContaining(['owners', 'event_buckets']));
@@ -99,7 +129,8 @@ it('has no rule for a missing map', () => {
   const ofAny = new Set([...there.values()].flat().map(({ name }) => name));
   expect(Object.keys(OF_COMMON).filter((name) => !ofAny.has(name))).toEqual([]);
   for (const [file, maps] of OF_PROBES) {
-    const names = there.get(file)?.map(({ name }) => name) ?? [];
+    const objects = [file, ...Object.keys(BESIDE).filter((beside) => BESIDE[beside] === file)];
+    const names = objects.flatMap((object) => there.get(object)?.map(({ name }) => name) ?? []);
     expect(
       Object.keys(maps).filter((name) => !names.includes(name)),
       file,

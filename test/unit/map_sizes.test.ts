@@ -5,10 +5,10 @@ import { mapSizes } from '../../scripts/map_sizes.ts';
 const MB = 1e6;
 const CPUS = 256;
 const OBJECT_MAX = 64 * MB;
-/** Maximum memory for the rows of 110 Pods. */
+/** Number of Pods on a node: the kubelet's default maximum. Their histograms must fit into `OF_PODS_MAX` bytes. */
 const PODS = 110;
 const OF_PODS_MAX = 0.3 * MB;
-/** Maximum memory of all per-CPU maps of an object. */
+/** Maximum total size in bytes of an object's per-CPU maps. */
 const PER_CPU_MAX = 4 * MB;
 
 const sizes = mapSizes(CPUS);

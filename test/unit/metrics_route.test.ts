@@ -110,3 +110,22 @@ it.each([
     }
   },
 );
+
+it('shows the workload behind a Service while it is known', async () => {
+  await give(false);
+  const shown = async () =>
+    parseExposition(ownPart((await ask('/metrics')).body)).samples.flatMap(({ name, labels, value }) =>
+      name === 'netsonde_service_workload_info' ? [{ ...labels, value }] : [],
+    );
+  const cart = { namespace: 'shop', service: 'cart', workload: 'cart' };
+  const db = { namespace: 'data', service: 'db', workload: 'postgres' };
+  host.serviceWorkloads = [cart, db];
+  expect(await shown()).toEqual([
+    { peer_namespace: 'shop', peer: 'cart', workload: 'cart', value: '1' },
+    { peer_namespace: 'data', peer: 'db', workload: 'postgres', value: '1' },
+  ]);
+  host.serviceWorkloads = [db];
+  expect(await shown()).toEqual([{ peer_namespace: 'data', peer: 'db', workload: 'postgres', value: '1' }]);
+  host.serviceWorkloads = [{ ...db, workload: 'mysql' }];
+  expect(await shown()).toEqual([{ peer_namespace: 'data', peer: 'db', workload: 'mysql', value: '1' }]);
+});

@@ -27,7 +27,7 @@ import { referencePage } from '../support/reference_page/page.ts';
 
 const FORMATS = ['text', 'openmetrics'] as const satisfies readonly Format[];
 
-/** Generates numbers from a seed that fast-check provides, so that each sample of a page has its own value. */
+/** Generates numbers from a seed that fast-check provides, so each sample of a page has its own value. */
 class Numbers {
   #state: number;
 
@@ -35,7 +35,7 @@ class Numbers {
     this.#state = seed;
   }
 
-  /** xorshift32 */
+  /** Returns a pseudo-random integer from 0 to `end` - 1 (xorshift32). */
   below(end: number): number {
     this.#state ^= this.#state << 13;
     this.#state ^= this.#state >>> 17;
@@ -46,7 +46,7 @@ class Numbers {
   /**
    * Usually returns the previous number or one with the same number of digits. Sometimes returns a number that is
    * difficult to format.
-   * @param isAdded whether the value may be added up under `*`, in which case it must be an integer
+   * @param isAdded whether the value may become part of the sum in the row `*`, which requires an integer
    */
   counter(isAdded: boolean): Counter {
     const kind = this.below(24);
@@ -125,7 +125,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60_000 }) }) },
 );
 
-/** Two aggregators with the same history: the agent's own, and one that uses the reference implementation for rows and page. */
+/**
+ * Two aggregators with the same history: the agent's own, and one that uses the reference implementation for rows and
+ * page.
+ */
 class Pair {
   readonly #sets: readonly MetricSet[];
   readonly #detail: 'core' | 'full';

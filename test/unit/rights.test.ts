@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { configMap, endpointSlices, NODES, ownNode, podsOf, SERVICES } from '#kubernetes/objects.ts';
+import { endpointSlices, nodesOf, remotePods, SERVICES } from '#kubernetes/cluster_objects.ts';
+import { configMap, ownNode, podsOf } from '#kubernetes/objects.ts';
+import { CLUSTER_POLICIES, NETWORK_POLICIES } from '#kubernetes/policy_resources.ts';
 import { SECCOMP_PROFILE } from '../../scripts/seccomp_profile.ts';
 import { kustomize } from '../support/kustomize.ts';
 
@@ -25,12 +27,22 @@ function granted(...components: readonly string[]): string[] {
 }
 
 describe('rights at the API', () => {
-  const all = granted('peers', 'configmap-api').sort();
+  const all = granted('configmap-api', 'policies').sort();
 
   it('are those of the agent’s requests, and no others', () => {
-    const watched = [podsOf('n'), ownNode('n'), NODES, SERVICES, endpointSlices('n'), configMap('a', 'b', 'c')];
+    const watched = [
+      podsOf('n'),
+      ownNode('n'),
+      nodesOf('table', true),
+      remotePods('table', 'n'),
+      SERVICES,
+      endpointSlices('n'),
+      configMap('a', 'b', 'c'),
+    ];
     const resources = new Set(watched.map(({ path }) => path.split('/').at(-1) ?? ''));
     const asked = [...resources].flatMap((name) => [`${name} list`, `${name} watch`]);
+    const policies = [NETWORK_POLICIES, ...CLUSTER_POLICIES].map(({ name }) => `${name} list`);
+    asked.push(...policies, 'pods get', 'namespaces get');
     // `reportRejection` creates Kubernetes Events without the list functions that `asked` contains.
     expect([...asked, 'events create'].sort()).toEqual(all);
   });
@@ -47,9 +59,18 @@ describe('rights at the API', () => {
     expect(documented.sort()).toEqual(all);
   });
 
-  it('without a component cover only the names of Pods', () => {
-    expect(granted().sort()).toEqual(['nodes list', 'nodes watch', 'pods list', 'pods watch']);
+  it('without a component cover only names and addresses', () => {
+    const resources = ['endpointslices', 'nodes', 'pods', 'services'];
+    expect(granted().sort()).toEqual(resources.flatMap((name) => [`${name} list`, `${name} watch`]));
   });
+});
+
+it('the API groups of the rights to policies are those of the requests', () => {
+  const rules = manifests('policies').flatMap(({ rules: own }) => (own ?? []) as (Rule & { apiGroups: string[] })[]);
+  for (const { name, group } of [NETWORK_POLICIES, ...CLUSTER_POLICIES]) {
+    const rule = rules.find(({ resources }) => resources.includes(name));
+    expect(rule).toMatchObject({ apiGroups: [group], verbs: ['list'] });
+  }
 });
 
 describe('the seccomp profile', () => {

@@ -20,7 +20,9 @@ describe('the runbook', () => {
     const known = MODELS.flatMap((model) =>
       panelsOf(model).map(({ title }) => `${model.title.replace('netsonde / ', '')}: ${title}`),
     );
-    const named = [...RUNBOOK.replaceAll(/\s+/g, ' ').matchAll(/\*((?:Cluster|Pod|Node|Events|Agent): [^*]+)\*/g)];
+    const named = [
+      ...RUNBOOK.replaceAll(/\s+/g, ' ').matchAll(/\*((?:Cluster|Pod|Node|Flows|Events|Agent): [^*]+)\*/g),
+    ];
     expect(named.length).toBeGreaterThan(30);
     for (const [, panel] of named) expect(known).toContain(panel);
   });
@@ -32,7 +34,7 @@ describe('the runbook', () => {
     for (const symptom of symptoms) {
       const [title = ''] = symptom.split('\n');
       expect(symptom, title).toMatch(/\bprobes?\b/i);
-      expect(symptom, title).toMatch(/\*(Cluster|Pod|Node|Events|Agent): /);
+      expect(symptom, title).toMatch(/\*(Cluster|Pod|Node|Flows|Events|Agent): /);
       expect(symptom, title).toMatch(/^```(promql|logql)$/m);
     }
   });

@@ -119,9 +119,9 @@ int churn(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
- * When attached, reads the first row repeatedly on every system call. The writer fills each field with the
- * same byte. Counts in `numbers` the fields with different bytes (0), and the fields that changed while they
- * were read (1).
+ * When attached, repeatedly reads the first row on every system call. The writer fills each field with a
+ * single repeated byte. Counts fields with different bytes in numbers[0], and changes between two reads in
+ * numbers[1].
  */
 SEC("raw_tp/sys_enter")
 int watch_row(struct bpf_raw_tracepoint_args *ctx)

@@ -30,7 +30,7 @@ static void count(__u32 which)
 		__sync_fetch_and_add(value, 1);
 }
 
-/* Programs of a cgroup see a packet starting at its IP header. */
+/* For cgroup programs, a packet starts at its IP header. */
 static int is_udp(struct __sk_buff *skb)
 {
 	__u8 protocol = 0;
@@ -65,8 +65,7 @@ int dispatch(struct __sk_buff *skb)
 	return 1;
 }
 
-/* Calls the program in the slot given by the packet's first byte. Returns its result, or 7 if the slot is
- * empty. */
+/* Calls the program in the slot that the first byte selects. Returns its result; 7 if the slot is empty. */
 SEC("tc")
 int dispatch_tc(struct __sk_buff *skb)
 {

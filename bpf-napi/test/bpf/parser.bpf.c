@@ -3,7 +3,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* An object whose programs are put into the arrays of packets.bpf.c and count in a map of that object. */
+/* Programs for the arrays in packets.bpf.c. They count packets in a map of that object. */
 
 #define PARSED 3
 

@@ -3,7 +3,9 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Numbered records of different lengths, so that lost, duplicated or truncated records are noticed. */
+/*
+ * Writes numbered records of different lengths, so that lost, duplicated and truncated records are detected.
+ */
 
 #define RECORD_BYTES_MAX 256
 
@@ -27,8 +29,7 @@ struct emission {
 	__u32 lost;
 };
 
-/* Writes a record that consists of its number, its length, and bytes that all equal the lower byte of its
- * number. */
+/* Writes one record: its number, its length, and bytes that are all equal to the lower byte of its number. */
 static long emit_one(__u32 index, struct emission *emission)
 {
 	__u32 record[RECORD_BYTES_MAX / sizeof(__u32)];
@@ -56,8 +57,8 @@ static int emit_all(struct bpf_raw_tracepoint_args *ctx, __u64 flags)
 }
 
 /*
- * Arguments: number of records, and bytes of each, or 0 for alternating lengths of 8 to 71. Returns the
- * number of records that did not fit.
+ * Arguments: number of records, number of bytes per record (0 for alternating lengths of 8 to 71). Returns
+ * the number of records that did not fit.
  */
 SEC("raw_tp/sys_enter")
 int emit(struct bpf_raw_tracepoint_args *ctx)
@@ -65,7 +66,7 @@ int emit(struct bpf_raw_tracepoint_args *ctx)
 	return emit_all(ctx, BPF_RB_NO_WAKEUP);
 }
 
-/* Like `emit`, with notifications: the kernel reports a record if all earlier records were read. */
+/* Like `emit`, but the kernel notifies the reader if it has read all earlier records. */
 SEC("raw_tp/sys_enter")
 int emit_waking(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -5,8 +5,7 @@
 #include <stdbool.h>
 
 /*
- * Programs for tests of the verifier: one that the verifier refuses depending on a constant, and some that
- * take a long time to verify.
+ * Programs for tests of the verifier: one that a constant makes invalid, and some that take long to verify.
  */
 
 const volatile bool read_out_of_bounds = false;

@@ -5,7 +5,7 @@ import type { TestNamespace } from './namespace.ts';
 
 let made = 0;
 
-/** Returns the mount point of the v2 hierarchy. Some machines only have v2, others have both versions. */
+/** Returns the mount point of the v2 hierarchy. Some machines mount only v2, others both versions. */
 function mountOfVersion2(): string {
   const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
   const mount = mounts.map((line) => line.split(' ')).find(([, , type]) => type === 'cgroup2')?.[1];
@@ -13,7 +13,7 @@ function mountOfVersion2(): string {
   return mount;
 }
 
-/** Sends the given number of one-byte datagrams to itself, and exits after receiving all of them. */
+/** Script that sends the given number of one-byte datagrams to itself, and exits once all of them have arrived. */
 const TRAFFIC = `
   const socket = require('node:dgram').createSocket('udp4');
   let missing = Number(process.argv[1]);
@@ -23,9 +23,9 @@ const TRAFFIC = `
   });`;
 
 /**
- * Attaches a program to a cgroup as the only one for its hook, without BPF_F_ALLOW_MULTI. The program stays attached
- * until the cgroup is removed.
- * Kernel: include/uapi/linux/bpf.h, BPF_PROG_GET_FD_BY_ID, BPF_PROG_ATTACH.
+ * Script that attaches a program to a cgroup without BPF_F_ALLOW_MULTI, so that no other program can be attached to the
+ * same hook. The program remains attached until the cgroup is removed. Kernel: include/uapi/linux/bpf.h,
+ * BPF_PROG_GET_FD_BY_ID, BPF_PROG_ATTACH.
  */
 const ATTACH_ALONE = `
 import ctypes, os, platform, struct, sys
@@ -51,16 +51,14 @@ export class TestCgroup implements Disposable {
     mkdirSync(this.path);
   }
 
-  /**
-   * Runs a process in the cgroup and the namespace that sends datagrams to itself, and waits until the process exits.
-   */
+  /** Runs a process in the cgroup and the namespace until it exits. The process sends datagrams to itself. */
   traffic({ name }: TestNamespace, datagrams: number): void {
     const enter = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
     const command = ['ip', 'netns', 'exec', name, process.execPath, '--eval', TRAFFIC, String(datagrams)];
     execFileSync('sh', ['-c', enter, 'sh', this.path, ...command], { timeout: 20_000 });
   }
 
-  /** Attaches a loaded program for sent packets, so that the cgroup accepts no other program for them. */
+  /** Attaches a loaded egress program exclusively. The cgroup then accepts no other egress program. */
   attachAlone(programId: number): void {
     execFileSync('python3', ['-c', ATTACH_ALONE, this.path, String(programId), String(EGRESS)]);
   }

@@ -3,7 +3,10 @@ import { setTimeout } from 'node:timers/promises';
 import { type BpfLink, BpfObject, BpfRing, BpfStats, NetlinkSubscription, type RingOptions } from '../../lib/index.ts';
 import { openDescriptors, ownPrograms } from './process_state.ts';
 
-/** Child process of leak_alarm.test.ts, run with --expose-gc. Forgets or closes one resource, and prints the result. */
+/**
+ * Child process of leak_alarm.test.ts, run with --expose-gc. Closes one resource or drops its last reference, and
+ * prints the result.
+ */
 const [objects = '', thing = '', closes] = process.argv.slice(2);
 const RING: RingOptions = {
   recordBytesMax: 256,
@@ -34,7 +37,7 @@ async function load(name = 'ring', program = 'emit'): Promise<BpfObject> {
 const warnings: string[] = [];
 process.on('warning', (warning) => warnings.push(`${warning.name}: ${warning.message}`));
 
-// This module references the object so that only the ring is forgotten.
+// Keeps the object referenced, so that only the ring is garbage collected.
 const owner = await load();
 const before = openDescriptors();
 

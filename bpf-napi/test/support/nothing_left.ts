@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect } from 'vitest';
 import { mappedMaps, openDescriptors, ownPrograms } from './process_state.ts';
 
-/** Checks after each test of the file that the process has no more programs, maps, links or mappings than before. */
+/** Checks after each test in the file that the process has no more programs, maps, links or mappings than before it. */
 export function expectNothingLeft(): void {
   let before: string[];
   beforeEach(() => {

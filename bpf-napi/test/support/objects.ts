@@ -6,8 +6,8 @@ const EPERM = 1;
 const ROOT = join(import.meta.dirname, '../..');
 
 // Builds the addon and test objects if they are not up to date. The Makefile asks Node for paths, so it must use the
-// same Node as the tests.
-execFileSync('make', ['-s', '-C', ROOT, 'build/bpf_napi.node', 'test-objects'], {
+// same Node as the tests. Several test files may start at the same time. Only one of them builds, and the others wait.
+execFileSync('flock', [ROOT, 'make', '-s', '-C', ROOT, 'build/bpf_napi.node', 'test-objects'], {
   env: { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env['PATH']}` },
   stdio: ['ignore', 'ignore', 'pipe'],
 });
@@ -18,7 +18,7 @@ export function objectPath(name: string): string {
   return join(OBJECTS, `${name}.bpf.o`);
 }
 
-/** Returns an object that is opened but not loaded, with these programs chosen. */
+/** Opens an object without loading it. Selects the given programs for loading. */
 export async function openObject(name: string, programs: readonly string[]): Promise<BpfObject> {
   const object = await BpfObject.open(objectPath(name));
   object.choosePrograms(programs);

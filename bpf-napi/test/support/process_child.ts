@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { exitNow, tryLock } from '../../lib/index.ts';
 
 /**
- * Child process of process.test.ts. Holds a lock until it is killed, or exits while all threads of libuv's pool hang.
+ * Child process of process.test.ts. Holds a lock until it is killed, or exits while all threads in libuv's pool hang.
  */
 const [, , way, path = ''] = process.argv;
 

@@ -6,7 +6,7 @@ function descriptors(): { fd: string; target: string }[] {
     try {
       return [{ fd, target: readlinkSync(`/proc/self/fd/${fd}`) }];
     } catch {
-      return []; // the descriptor used for the listing
+      return []; // the descriptor used for the listing itself
     }
   });
 }

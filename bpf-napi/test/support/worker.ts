@@ -16,7 +16,7 @@ import {
   withNetns,
 } from '../../lib/index.ts';
 
-/** Task of a worker thread in workers.test.ts. It posts 'ready' in the middle of the task. */
+/** Task that this worker thread of workers.test.ts runs. The thread posts 'ready' in the middle of the task. */
 const { task, objects, path } = workerData as { task: keyof typeof TASKS; objects: string; path: string };
 
 async function open(name: string, programs: readonly string[]): Promise<BpfObject> {
@@ -46,7 +46,7 @@ function subscribe(queueBytes: number): () => void {
 }
 
 const TASKS = {
-  /** Exits without being terminated, and posts the number of entries that it read. */
+  /** Posts the number of entries that it read, and then exits on its own. */
   async count() {
     let entries = 0;
     for (let round = 0; round < 20; round++) {
@@ -148,7 +148,7 @@ const TASKS = {
     ready();
   },
 
-  /** Blocks in a callback of epoll. */
+  /** Blocks the thread inside an epoll callback. */
   async insideNotice() {
     const object = await open('ring', ['emit_waking']);
     await object.load();
@@ -175,7 +175,7 @@ const TASKS = {
     for (;;) await Promise.all([1, 2].map(() => object.readIteratorAsync('tcp_ports', { bytesMax: 1 << 20 })));
   },
 
-  /** Stays in the namespace at `path` and posts what it sees there. */
+  /** Moves the thread to the namespace at `path`, and posts the cookie and the devices of that namespace. */
   async liveInNamespace() {
     const home = netnsCookie();
     enterNetns(path);
@@ -211,7 +211,7 @@ const TASKS = {
     setInterval(change, 1);
   },
 
-  /** Causes an overrun of the socket and never receives the error. */
+  /** Overruns the socket's receive buffer and never reads the error. */
   async overrun() {
     const change = subscribe(1);
     for (let times = 0; times < 50; times++) change();

@@ -7,7 +7,7 @@
 
 #define ADDRESS_PROGRAMS 8
 
-/* One cell per program, because one program may interrupt another. */
+/* One entry per program because one program may interrupt another. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, ADDRESS_PROGRAMS);
@@ -16,8 +16,8 @@ struct {
 } address_cells SEC(".maps");
 
 /*
- * Converts a pointer to a number. The verifier does not allow arithmetic on kernel addresses, but treats a value loaded
- * from a map as a number.
+ * Converts a pointer to an integer by storing it in a map and loading it again. The verifier forbids arithmetic on
+ * kernel pointers, but treats a value loaded from a map as an integer.
  */
 static __always_inline __u64 address_of(const void *pointer, __u32 program)
 {

@@ -6,8 +6,8 @@
 
 /*
  * Returns an argument of a typed tracepoint or function as an untyped pointer, which must be read with BPF_CORE_READ().
- * This is needed for arguments that may be NULL because the verifier of kernels 6.6 to 6.12 assumes that typed
- * arguments are never NULL, removes checks for NULL, and allows direct access.
+ * Required for arguments that may be NULL: the verifier of Linux 6.6 to 6.12 assumes that typed arguments are never
+ * NULL, so it removes NULL checks and allows direct access.
  */
 static __always_inline void *plain_argument(const __u64 *ctx, int index)
 {

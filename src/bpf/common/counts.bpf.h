@@ -14,7 +14,7 @@
 struct count_key {
 	__u64 netns; /* cookie */
 	__u32 reason;
-	__u32 side; /* second property that is counted separately, such as the direction */
+	__u32 side; /* second dimension of the count, such as the direction */
 };
 
 struct count_value {
@@ -29,10 +29,10 @@ struct {
 	__type(value, struct count_value);
 } counts SEC(".maps");
 
-/* Number of sums per slot for keys without a row. The probe assigns each key to one of these sums. */
+/* Number of overflow counters per slot. The probe chooses the overflow counter for a key that has no row of its own. */
 #define COUNT_RESTS 16
 
-/* Indexed by slot * COUNT_RESTS + rest. All entries exist from the start, so no count is lost. */
+/* Overflow counters, indexed by slot * COUNT_RESTS + rest. An array's entries always exist, so no count is lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS *COUNT_RESTS);
@@ -51,9 +51,7 @@ static __always_inline struct count_value *count_make(const struct count_key *ke
 	return bpf_map_lookup_elem(&counts, key);
 }
 
-/*
- * @param rest index of the sum to use if the owner has no free row; less than COUNT_RESTS
- */
+/* @param rest overflow counter to use if the owner has no free row; less than COUNT_RESTS */
 static __always_inline void count_add(const struct count_key *key, struct netns_clue clue, __u64 bytes, __u32 rest)
 {
 	struct count_value *value = bpf_map_lookup_elem(&counts, key);

@@ -8,15 +8,15 @@
 #include <stdbool.h>
 
 /*
- * Sends events from a probe to user space. An event is counted as produced, takes a token from its owner's bucket,
- * and reserves space in the ring. Refused events are counted, so that produced = limited + lost + submitted holds
- * exactly. An object that includes this file has one ring, one ledger and one table of buckets.
+ * Sends events from a probe to user space. Each event is counted as produced, takes a token from its owner's bucket,
+ * and reserves space in the ring buffer. Refused events are counted as well, so produced = limited + lost + submitted
+ * always holds. Each object that includes this file has its own ring buffer, ledger and table of buckets.
  */
 
-const volatile bool events_enabled = false; /* if true, the constants below are also set */
-const volatile __u64 event_rate = 0; /* events per second and owner; also the capacity of a bucket */
+const volatile bool events_enabled = false; /* the constants below are set only if this is true */
+const volatile __u64 event_rate = 0; /* events per second per owner; also the capacity of a bucket */
 const volatile __u64 jiffies_per_second = 0;
-const volatile __u64 ring_share = 0; /* maximum bytes of one owner in the ring */
+const volatile __u64 ring_share = 0; /* maximum number of unread bytes per owner in the ring buffer */
 
 struct event_ledger {
 	__u64 produced; /* all events, including refused ones */
@@ -34,8 +34,8 @@ struct {
 struct event_bucket {
 	__u64 refilled; /* jiffies */
 	__u64 tokens; /* in units of 1/jiffies_per_second of an event */
-	__u64 position; /* position of the ring's reader when `bytes` was reset */
-	__u64 bytes; /* written to the ring since `position` was set */
+	__u64 position; /* the reader's position in the ring buffer when `bytes` was last reset */
+	__u64 bytes; /* bytes written to the ring buffer since then */
 };
 
 /* Buckets by slot. All namespaces of an owner share one bucket. */
@@ -51,25 +51,23 @@ struct {
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
 
-/* User space decodes ring records with the layout of their struct. This macro keeps the struct in the object's BTF. */
-#define EVENT_RECORD(type) const struct type *const volatile type##_record = NULL
-
 /*
- * Takes a token. Two CPUs may both get the last one because the limit only needs to bound the cost. Time is in jiffies
- * because reading the clock would take ten times as long as the rest of the function.
+ * Takes a token; returns false if there is none. Two CPUs may both take the last token, which is acceptable because the
+ * limit only has to bound the cost. Time is measured in jiffies because reading the clock would take ten times as long
+ * as the rest of the function.
  *
  * @param rate tokens per second, which is also the capacity of a bucket
  */
 static __always_inline bool event_take_token(struct event_bucket *bucket, __u64 rate)
 {
 	__u64 now = bpf_jiffies64(), full = rate * jiffies_per_second;
-	/* Each field is read only once because another CPU may change it. That CPU's time may also be ahead. */
+	/* Read each field only once because another CPU may change it and may store a time later than `now`. */
 	__u64 tokens = *(volatile __u64 *)&bucket->tokens;
 	__s64 elapsed = now - *(volatile __u64 *)&bucket->refilled;
 
 	if (elapsed > 0) {
 		tokens += elapsed * rate;
-		/* Prevents an overflow after a long pause. */
+		/* Limits the product above, which could overflow after a long pause. */
 		if (elapsed > (__s64)jiffies_per_second || tokens > full)
 			tokens = full;
 		bucket->refilled = now;
@@ -83,8 +81,12 @@ static __always_inline bool event_take_token(struct event_bucket *bucket, __u64 
 	return false;
 }
 
-/* Returns whether the owner may write `size` more bytes to the ring before the reader catches up. */
-static __always_inline bool event_take_share(struct event_bucket *bucket, __u64 size)
+/*
+ * Returns whether the owner may write `size` more bytes to the ring buffer before the reader consumes more records.
+ *
+ * @param share maximum number of bytes that the owner may write between two reads
+ */
+static __always_inline bool event_take_bytes(struct event_bucket *bucket, __u64 size, __u64 share)
 {
 	__u64 position = bpf_ringbuf_query(&events, BPF_RB_CONS_POS);
 
@@ -92,19 +94,28 @@ static __always_inline bool event_take_share(struct event_bucket *bucket, __u64 
 		bucket->position = position;
 		bucket->bytes = 0;
 	}
-	if (bucket->bytes + size > ring_share)
+	if (bucket->bytes + size > share)
 		return false;
 	bucket->bytes += size;
 	return true;
 }
 
-/*
- * Reserves space for an event of `size` bytes (a constant); returns NULL if the event is refused. The ledger is
- * per-CPU, but adds are atomic because another program of the object may interrupt this one.
- */
-static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, __u64 size)
+/* Like event_take_bytes(), with the owner's full share. */
+static __always_inline bool event_take_share(struct event_bucket *bucket, __u64 size)
 {
-	__u32 zero = 0, slot = owner_slot(netns, clue);
+	return event_take_bytes(bucket, size, ring_share);
+}
+
+/*
+ * Reserves space for an event; returns NULL if the event is refused. The ledger is per-CPU, but adds are atomic because
+ * another program of the object may interrupt this one.
+ *
+ * @param slot slot of the owner
+ * @param size bytes; must be a compile-time constant
+ */
+static __always_inline void *event_reserve_of(__u32 slot, __u64 size)
+{
+	__u32 zero = 0;
 	struct event_ledger *ledger = bpf_map_lookup_elem(&event_ledgers, &zero);
 	struct event_bucket *bucket = bpf_map_lookup_elem(&event_buckets, &slot);
 	void *event;
@@ -122,8 +133,14 @@ static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, 
 	return event;
 }
 
+/* Like event_reserve_of(), for the owner of a namespace. */
+static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, __u64 size)
+{
+	return event_reserve_of(owner_slot(netns, clue), size);
+}
+
 /*
- * Submits an event. Wakes the reader only if it has read all earlier events; otherwise the reader polls with a timer.
+ * Submits an event. Wakes the reader only if it has read all earlier events; otherwise the reader is already polling.
  */
 static __always_inline void event_submit(void *event)
 {

@@ -6,15 +6,15 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* Offset from a CPU's run queue to its timer bases, which are both static per-CPU variables; 0 if unknown. */
+/* Offset from a CPU's run queue to its timer bases (both are static per-CPU variables); 0 if unknown. */
 const volatile __u64 timer_bases_at = 0;
 
 #define TIMER_BASES_MAX 3
 
 /*
  * Returns the namespace of fragments that are discarded because the rest of their packet did not arrive. Such fragments
- * no longer have a device, but the running timer of this CPU belongs to their fragment queue. Returns 0 if another
- * timer is running.
+ * no longer have a device, but the timer that is running on this CPU belongs to their fragment queue. Returns 0 if it
+ * is another timer.
  */
 static __always_inline __u64 fragment_timer_netns(void)
 {

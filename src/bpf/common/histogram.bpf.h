@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-#include "events.bpf.h"
 #include "misses.bpf.h"
 #include "room.bpf.h"
+#include "shared.bpf.h"
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
 /*
- * Histogram of durations. Each bucket's upper limit is twice that of the previous bucket: bucket i counts durations of
- * more than 2^(i-1) and at most 2^i microseconds. The first bucket also includes shorter durations, and the last bucket
+ * Histogram of durations. Each bucket's upper bound is twice the previous one: bucket i counts durations of more than
+ * 2^(i-1) and at most 2^i microseconds. The first bucket also counts all shorter durations, and the last bucket all
  * longer ones.
  */
-#define HISTOGRAM_BOUNDS 25 /* the last is 16.8 seconds */
+#define HISTOGRAM_BOUNDS 25 /* the highest bound is 16.8 seconds */
 
 struct histogram {
 	__u64 sum; /* nanoseconds; 0 if the histogram is empty */
@@ -24,8 +24,8 @@ EVENT_RECORD(histogram);
 
 /*
  * Defines a map of histogram structs keyed by namespace cookie, and histograms_of(), which creates a namespace's entry
- * on first use. Once an owner has no free rows, its further namespaces share a single row. The histograms are shared by
- * all CPUs because per-CPU histograms for 110 Pods would take 63 MB with 128 possible CPUs.
+ * on first use. When an owner has used up its rows, its remaining namespaces share an overflow row. All CPUs update the
+ * same histograms because per-CPU histograms for 110 Pods would take 63 MB on a machine with 128 possible CPUs.
  */
 #define NETNS_HISTOGRAMS(name)                                                                 \
 	struct {                                                                               \
@@ -70,7 +70,7 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 
 	if (microseconds >> (HISTOGRAM_BOUNDS - 1))
 		return HISTOGRAM_BOUNDS;
-	/* Determines the number of significant bits. */
+	/* Binary search for the number of significant bits. */
 	for (int step = 16; step; step /= 2) {
 		if (rest >> step) {
 			bits += step;
@@ -80,14 +80,14 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 	return bits + rest;
 }
 
-/* Adds to a histogram of this CPU that no other program updates. */
+/* Adds a duration to a per-CPU histogram that no other program updates. */
 static __always_inline void histogram_add(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);
 
 	/*
-	 * Keeps the value in one register. Otherwise the compiler may check the limit on a copy, and the verifier would
-	 * not know the limit of the value itself.
+	 * Keeps the value in one register. Otherwise the compiler may check the bound on a copy, and the verifier would
+	 * not apply the bound to the original.
 	 */
 	barrier_var(bucket);
 	if (bucket > HISTOGRAM_BOUNDS)
@@ -96,7 +96,7 @@ static __always_inline void histogram_add(struct histogram *histogram, __u64 nan
 	histogram->sum += nanoseconds ? nanoseconds : 1;
 }
 
-/* Adds to a histogram that other CPUs also update. */
+/* Adds a duration to a histogram that other CPUs may update at the same time. */
 static __always_inline void histogram_add_shared(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);

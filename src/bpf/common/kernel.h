@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 /*
- * Kernel types used by the programs, with only the fields that are accessed. CO-RE relocates each access to the
- * layout of the running kernel, so the order of fields and the padding do not matter. If kernels differ, programs
- * check with bpf_core_field_exists() whether a field exists.
+ * Kernel types used by the programs, with only the fields that they access. CO-RE adjusts each access to the layout of
+ * the running kernel, so the order of fields and the padding do not matter. If a field exists only in some kernels,
+ * programs check for it with bpf_core_field_exists().
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -16,7 +16,7 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-/* The list ends with an odd value instead of NULL: (number << 1) | 1, where the number identifies the chain. */
+/* A list ends with an odd value instead of NULL: (number << 1) | 1, where the number identifies the hash chain. */
 struct hlist_nulls_node {
 	struct hlist_nulls_node *next, **pprev;
 };
@@ -46,7 +46,7 @@ struct ns_common___before_6_18 {
 	refcount_t count;
 };
 
-/* MIBs are per-CPU (kernel: include/net/snmp.h). Only their sizes are used. */
+/* MIBs are per-CPU (kernel: include/net/snmp.h). The programs only need their sizes. */
 struct tcp_mib {
 	unsigned long mibs[1];
 };
@@ -71,7 +71,7 @@ struct icmpv6_mib {
 	unsigned long mibs[1];
 };
 
-/* Not per-CPU. Received messages by type, followed by sent messages. */
+/* Shared by all CPUs. Counts of received messages by type, followed by counts of sent messages. */
 struct icmpmsg_mib {
 	long mibs[512];
 };
@@ -123,7 +123,7 @@ struct inet_frag_queue {
 	struct fqdir *fqdir;
 };
 
-/* Per-CPU; each CPU has several timer bases. */
+/* Per-CPU: each CPU has an array of timer bases. */
 struct timer_base {
 	struct timer_list *running_timer;
 };
@@ -150,7 +150,7 @@ struct inet_timewait_death_row {
 	struct inet_hashinfo *hashinfo;
 };
 
-/* Range of ports that the kernel assigns to sockets without a bound port. */
+/* Range of ports from which the kernel assigns a port to sockets that are not bound to one. */
 struct local_ports {
 	__u32 range; /* since 6.8: last port in the upper half, first port in the lower half */
 };
@@ -175,7 +175,7 @@ struct netns_ipv6 {
 	struct fqdir *fqdir;
 };
 
-/* Per-CPU number of sockets in use, in total and by protocol. */
+/* Per-CPU counts of sockets in use, in total and by protocol. */
 struct prot_inuse {
 	int all;
 	int val[64];
@@ -198,6 +198,49 @@ struct ip_conntrack_stat {
 	unsigned int chaintoolong;
 };
 
+/* An entry of connection tracking: the addresses of its packets in both directions, original and reply. */
+union nf_inet_addr {
+	__u32 all[4];
+};
+
+union nf_conntrack_man_proto {
+	__be16 all; /* port */
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union nf_conntrack_man_proto u;
+	__u16 l3num; /* address family */
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+		} u;
+		__u8 protonum; /* IPPROTO_* */
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+struct ip_ct_tcp {
+	__u8 state;
+};
+
+union nf_conntrack_proto {
+	struct ip_ct_tcp tcp;
+};
+
+struct nf_conn {
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	union nf_conntrack_proto proto;
+};
+
 struct netns_ct {
 	struct ip_conntrack_stat *stat; /* per-CPU */
 };
@@ -216,7 +259,7 @@ struct nf_conntrack_net {
 	struct ctl_table_header *sysctl_header;
 };
 
-/* Per-namespace data of modules, indexed by the number that each module got when it was registered. */
+/* Per-namespace data of modules, indexed by the ID that each module was assigned on registration. */
 struct net_generic {
 	struct {
 		unsigned int len;
@@ -375,13 +418,10 @@ struct net_device_ops {
 	void *ndo_get_stats;
 };
 
-/*
- * Per-CPU counts that the network core keeps for a device. Allocated when the core first drops one of the device's
- * packets.
- */
+/* Per-CPU drop counts that the core keeps for a device. Allocated when the core first drops a packet of the device. */
 struct net_device_core_stats;
 
-/* Kind of a device's per-CPU counts. Set by drivers since 6.7, and in later releases of 6.1. */
+/* Type of a device's per-CPU counters. Set by drivers since 6.7, and in later 6.1 stable releases. */
 enum netdev_stat_type {
 	NETDEV_PCPU_STAT_NONE,
 	NETDEV_PCPU_STAT_LSTATS,
@@ -389,7 +429,7 @@ enum netdev_stat_type {
 	NETDEV_PCPU_STAT_DSTATS,
 };
 
-/* Read as a whole because its members are unions in newer kernels. */
+/* Read as a whole because newer kernels replaced its members with unions. */
 struct net_device_stats {
 	unsigned long rx_packets;
 };
@@ -398,6 +438,7 @@ struct net_device {
 	char name[16];
 	unsigned int flags;
 	unsigned int mtu;
+	unsigned short type; /* of the hardware; include/uapi/linux/if_arp.h */
 	int ifindex;
 	possible_net_t nd_net;
 	struct list_head dev_list;
@@ -410,7 +451,7 @@ struct net_device {
 	const struct net_device_ops *netdev_ops;
 	struct net_device_stats stats;
 	struct net_device_core_stats *core_stats; /* 5.18 */
-	void *tstats; /* pointer to per-CPU counts of any kind */
+	void *tstats; /* per-CPU counters, whose type varies */
 	enum netdev_stat_type pcpu_stat_type;
 };
 
@@ -420,7 +461,7 @@ struct proto {
 	struct list_head node;
 };
 
-/* The only part of a socket that TIME_WAIT and request sockets have. */
+/* The only part that TIME_WAIT and request sockets share with full sockets. */
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -439,12 +480,12 @@ struct sock_common {
 };
 
 struct sk_buff_head {
-	struct sk_buff *prev; /* last packet */
+	struct sk_buff *prev; /* last packet in the queue */
 	__u32 qlen;
 };
 
 struct sock_cgroup_data {
-	struct cgroup *cgroup; /* in the v2 hierarchy */
+	struct cgroup *cgroup; /* cgroup in the v2 hierarchy */
 };
 
 struct rb_node {
@@ -486,11 +527,11 @@ struct inet_sock {
 	struct sock sk;
 	struct ipv6_pinfo *pinet6;
 	__be16 inet_sport;
-	int mc_index; /* interface for multicast; on an accepted TCP socket, the interface of the SYN */
+	int mc_index; /* multicast interface; on an accepted TCP socket, the interface on which the SYN arrived */
 };
 
 struct request_sock_queue {
-	__u8 rskq_defer_accept; /* on a listening socket: how many times it waits for data (TCP_DEFER_ACCEPT) */
+	__u8 rskq_defer_accept; /* number of SYN-ACK timeouts for which a listener waits for data (TCP_DEFER_ACCEPT) */
 };
 
 struct inet_connection_sock {
@@ -499,7 +540,7 @@ struct inet_connection_sock {
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_pending;
 	__u8 icsk_retransmits;
-	__u32 icsk_pmtu_cookie; /* path MTU for which segments are sized */
+	__u32 icsk_pmtu_cookie; /* path MTU used to size segments */
 };
 
 struct minmax_sample {
@@ -507,7 +548,7 @@ struct minmax_sample {
 };
 
 struct minmax {
-	struct minmax_sample s[3]; /* the first is the best one */
+	struct minmax_sample s[3]; /* the first is the current minimum or maximum */
 };
 
 struct tcp_sock {
@@ -519,7 +560,7 @@ struct tcp_sock {
 	__u32 rcv_ooopack;
 	__u32 chrono_stat[3]; /* jiffies: busy, limited by the receiver's window, limited by the send buffer */
 	struct minmax rtt_min; /* microseconds */
-	__u32 rcv_tstamp; /* jiffies at the last ACK */
+	__u32 rcv_tstamp; /* time of the last received ACK, in jiffies */
 	__u32 retrans_stamp; /* time of the first SYN or retransmission, in ms; in µs if tcp_usec_ts is set */
 	__u8 tcp_usec_ts : 1; /* 6.7 */
 	__u32 srtt_us;
@@ -555,7 +596,7 @@ struct tcp_request_sock {
 
 struct tcp_skb_cb {
 	__u32 seq;
-	__u32 end_seq; /* including SYN and FIN */
+	__u32 end_seq; /* includes SYN and FIN */
 	__u8 tcp_flags;
 };
 
@@ -572,24 +613,30 @@ struct sk_buff {
 	struct sock *sk;
 	char cb[48];
 	unsigned long _skb_refdst;
+	unsigned long _nfct; /* address of a struct nf_conn, with an enum ip_conntrack_info in the lowest three bits */
 	unsigned char *data;
 	unsigned int len;
+	unsigned int data_len; /* bytes in page fragments and further buffers */
 	__be16 protocol;
 	__u8 pkt_type : 3;
+	int skb_iif; /* index of the device that received the packet; 0 if none did */
 	__u16 queue_mapping;
 	__u16 transport_header;
 	__u16 network_header;
 	__u16 mac_header;
 	unsigned char *head;
-	unsigned int end; /* offset of the shared info from the head; on 32-bit kernels an address */
+	unsigned int tail; /* offset from `head` to the end of the linear data, like `end` */
+	unsigned int end; /* offset from `head` to the shared info; on 32-bit kernels its address */
 };
 
-/* At the end of a packet's buffer. */
+/* Located at the end of a packet's buffer. */
 struct skb_shared_info {
+	unsigned short gso_size; /* bytes of data in each segment of a packet that is still to be segmented */
+	unsigned short gso_segs;
 	unsigned int gso_type;
 };
 
-/* Types of the virtio_net driver. */
+/* Private data of a virtio_net device. */
 struct virtnet_info {
 	struct net_device *dev;
 };
@@ -605,7 +652,7 @@ struct request_queue {
 struct request {
 	struct request_queue *q;
 	unsigned int cmd_flags;
-	unsigned int __data_len; /* remaining bytes */
+	unsigned int __data_len; /* bytes that are not completed yet */
 };
 
 /* Before 5.17 the disk was a member of the request. */

@@ -9,20 +9,20 @@
 #include <stdbool.h>
 
 /*
- * SNMP counters of a network namespace. The kernel sums them over the CPUs, so rows have the same size on every
- * machine.
+ * SNMP counters of a network namespace. The BPF program sums them over the CPUs, so the size of a row does not depend
+ * on the number of CPUs.
  */
 
-/* ICMP message types for which the kernel's files have names. */
+/* ICMP message types that have a name in the kernel's files. */
 #define ICMP_TYPES 19 /* 0 to 18 */
 #define ICMP6_ERRORS 5 /* 0 to 4 */
 #define ICMP6_INFO_FIRST 128
 #define ICMP6_INFOS 16 /* 128 to 143 */
-#define ICMP_SENT 256 /* index of the first type sent */
+#define ICMP_SENT 256 /* index of the first sent type in the kernel's arrays, after the received types */
 
 /*
- * Number of counters in each per-CPU table. Linux 6.18 has 16, 136, 10, 38, 30 and 7. Additional counters of newer
- * kernels are ignored. No table is read beyond its actual size.
+ * Copies of the kernel's per-CPU tables, with space for future counters. Linux 6.18 has 16 tcp, 136 tcpext, 10 udp, 38
+ * ip, 30 icmp and 7 icmp6 counters. Counters that do not fit are ignored, and no table is read beyond its actual size.
  */
 struct mib_values {
 	__u64 tcp[24];
@@ -38,13 +38,13 @@ struct mib_values {
 };
 
 enum mib_ip_setting {
-	IP_SETTING_FORWARDING, /* as in net/snmp, 1 or 2 */
+	IP_SETTING_FORWARDING, /* 1 or 2, as shown in net/snmp */
 	IP_SETTING_DEFAULT_TTL,
 };
 
 #define IP_SETTINGS (IP_SETTING_DEFAULT_TTL + 1)
 
-/* Values that exist once per namespace and not per CPU. */
+/* Values that are not per-CPU. */
 struct mib_once {
 	__u64 ip_settings[IP_SETTINGS];
 	__u64 icmp_received[ICMP_TYPES];
@@ -80,7 +80,7 @@ SHARED_ENUM(mib_ip_setting);
 struct mib_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 tables; /* one bit for each table that was read on every CPU; all other tables are invalid */
+	__u32 tables; /* bits of the tables that could be read on every CPU; other tables are invalid */
 	struct mib_once once;
 	struct mib_values values;
 };
@@ -106,10 +106,7 @@ struct mib_sum {
 	__u32 row;
 };
 
-/*
- * Reads the values of one CPU for a table. If the read fails, the values are stale and the bit of the table is
- * cleared.
- */
+/* Reads one CPU's values of a table. If the read fails, the values are stale, so the table's bit is cleared. */
 #define MIB_READ(table, bit, type)                                                                   \
 	{                                                                                            \
 		__u32 size = bpf_core_type_size(type);                                               \
@@ -120,8 +117,8 @@ struct mib_sum {
 	}
 
 /*
- * Adds the values of the nth CPU to the row; returns 1 if the CPU's offset is unknown. This is a global function so
- * that the verifier checks it only once and not in each iteration of the calling loop, which would exceed the limits of
+ * Adds the values of the nth CPU to the row; returns 1 if the CPU's offset is unknown. As a global function, it is
+ * verified only once and not in each iteration of the calling loop, which would exceed the limits of the verifier of
  * Linux 7.2.
  */
 __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
@@ -159,7 +156,7 @@ __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
 	}
 	sums = (__u64 *)&row->values;
 	shares = (__u64 *)scratch;
-	/* Unrolled because the verifier would check every iteration of a loop in every state. */
+	/* Unrolled because the verifier would check every iteration of a loop separately. */
 #pragma clang loop unroll(full)
 	for (int i = 0; i < sizeof(struct mib_values) / sizeof(__u64); i++)
 		sums[i] += shares[i];
@@ -171,8 +168,8 @@ static long mib_add_cpu(__u64 index, struct mib_sum *sum)
 	int stop = mib_add_share(index, sum);
 
 	/*
-	 * Without the barrier, clang 19 analyses the function and removes the comparison that proves to the verifier
-	 * that the result is 0 or 1.
+	 * Without the barrier, clang 19 infers the result from the function body and removes the comparison, which the
+	 * verifier needs to prove that the result is 0 or 1.
 	 */
 	barrier_var(stop);
 	return stop ? 1 : 0;
@@ -182,7 +179,7 @@ static long mib_add_cpu(__u64 index, struct mib_sum *sum)
 	if (bpf_core_field_exists(net->mib.field)) \
 		sum.table = BPF_CORE_READ(net, mib.field);
 
-/* Copies part of an array of message counts by type. */
+/* Copies a section of a message count array, which is indexed by type; returns false on failure. */
 #define MIB_COPY(target, messages, first) \
 	(bpf_probe_read_kernel(target, sizeof(target), (messages) + (first) * sizeof(__u64)) == 0)
 
@@ -226,8 +223,8 @@ static __always_inline bool mib_write(__u32 index, struct net *net, __u32 flags,
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	/*
-	 * The row starts with all bits, and the bits of missing tables are cleared. If the bits were in a local
-	 * variable, the verifier would check every combination of them.
+	 * Start with all bits set; the bits of missing tables are cleared later. The bits are stored in the row because
+	 * the verifier would explore every combination of them in a local variable.
 	 */
 	row->tables = MIB_ALL_PER_CPU;
 	MIB_FIND(tcp, tcp_statistics)

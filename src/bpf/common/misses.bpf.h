@@ -5,12 +5,15 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* Occurrences that a probe saw but did not include in its counts or histograms, except for those in `added_up`. */
+/*
+ * Events that a probe observed but could not include in its counts or histograms. Only the events in `added_up` are
+ * included, in an overflow row.
+ */
 struct misses {
 	__u64 map_full; /* the map was full */
-	__u64 untracked; /* its start was not seen or could not be stored */
-	__u64 no_netns; /* belongs to no namespace */
-	__u64 added_up; /* counted in the sums of its owner because the owner has no free row */
+	__u64 untracked; /* the start was not seen or could not be stored */
+	__u64 no_netns; /* the event belongs to no namespace */
+	__u64 added_up; /* the owner has no free row, so an overflow row was used */
 };
 
 struct {
@@ -20,7 +23,7 @@ struct {
 	__type(value, struct misses);
 } misses SEC(".maps");
 
-/* The add is atomic although the array is per-CPU, because another program of the object may interrupt this one. */
+/* The map is per-CPU, but the add is atomic because another program of the object may interrupt this one. */
 #define count_miss(cause)                                                      \
 	do {                                                                   \
 		__u32 zero_ = 0;                                               \

@@ -9,21 +9,21 @@
 #include <stdbool.h>
 
 /*
- * Walks over all network namespaces of the machine, one slice per call.
+ * Walks all network namespaces of the machine, one slice per call.
  *
- * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). The list head is not
- * an exported symbol, so the walk starts at the caller's own namespace and continues until it returns there. On the way
- * it passes the list head, which is not a namespace. The walk recognizes the list head because its ns.ops, read as if
- * it were a namespace, differ from those of the caller's namespace.
+ * The kernel links each `struct net` into the RCU list net_namespace_list (kernel: net/core/net_namespace.c). The list
+ * head is not an exported symbol, so the walk starts at the caller's own namespace and continues until it returns
+ * there. On the way it passes the list head, which is not part of a namespace. The walk recognizes the list head by the
+ * memory at the position of ns.ops, which differs from the ns.ops of real namespaces.
  *
- * Programs run with BPF_PROG_TEST_RUN as raw tracepoint programs, which the kernel runs under rcu_read_lock(). They are
- * never attached.
+ * The programs are of the raw tracepoint type, but are never attached. User space runs them with BPF_PROG_TEST_RUN, for
+ * which the kernel holds rcu_read_lock().
  *
- * A slice starts after a given number of entries, or where the last slice of the object ended. Skipping thousands of
- * entries for each slice would take longer than reading them, and the duration of a walk would grow quadratically.
+ * A slice skips a given number of entries, or continues where the object's previous slice ended. Skipping thousands of
+ * entries in each slice would take longer than reading them, and the duration of a walk would grow quadratically.
  */
 
-#define NETNS_WALK_MAX (1 << 16) /* maximum number of entries; a longer list is corrupted */
+#define NETNS_WALK_MAX (1 << 16) /* maximum number of entries; a longer list is assumed to be corrupted */
 
 /* Result of a call: the number of rows written, combined with these flags. */
 enum netns_walk_result {
@@ -33,7 +33,7 @@ enum netns_walk_result {
 
 /* Flags of a row. */
 enum netns_flag {
-	NETNS_INITIAL = 1, /* initial namespace of the machine, which is the entry after the list head */
+	NETNS_INITIAL = 1, /* the machine's initial namespace, which directly follows the list head */
 	NETNS_DYING = 2, /* has no references left; the kernel is about to remove it */
 	NETNS_NESTED = 4, /* created in a user namespace other than the initial one */
 };
@@ -52,7 +52,7 @@ struct netns_walk {
 /* Position where the last slice of this object ended. */
 static __u64 netns_cursor, netns_cursor_cookie;
 
-/* Writes row number walk->rows. Returning false ends the slice. */
+/* Writes row number walk->rows; returns false to end the slice. */
 typedef bool (*netns_row_fn)(struct netns_walk *walk, struct net *net, __u32 flags);
 
 static __always_inline struct net *netns_at(const struct list_head *position)
@@ -107,9 +107,9 @@ static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk,
 }
 
 /*
- * Returns whether the entry at which the last slice ended is still in the list and is still the same namespace. A
- * removed entry has a poisoned back link (kernel: list_del_rcu()), and a namespace in reused memory has a different
- * cookie.
+ * Returns whether the entry at which the previous slice ended is still in the list and still belongs to the same
+ * namespace. A removed entry has a poisoned back link (kernel: list_del_rcu()), and a new namespace in the same memory
+ * has another cookie.
  */
 static __always_inline bool netns_cursor_holds(void)
 {
@@ -122,9 +122,9 @@ static __always_inline bool netns_cursor_holds(void)
 
 /*
  * Initializes a slice.
- * @param skip number of entries before the first row
- * @param goes_on whether to start at the last row of the previous slice instead, if possible
- * @return whether the slice starts at that row
+ * @param skip number of entries to skip
+ * @param goes_on whether to start at the last row of the previous slice if possible, ignoring `skip`
+ * @return whether the slice starts at the last row of the previous slice
  */
 static __always_inline bool netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count, bool goes_on)
 {

@@ -9,14 +9,14 @@
 #include <stdbool.h>
 
 /*
- * Finds the owner of a process by its cgroup path, in which some directories are named after a Pod or a container. The
- * outermost cgroup that looks like a Pod's is used because inner cgroups were created by processes of the Pod.
- * src/pods/cgroup.ts applies the same rules to these names and to the paths of /proc.
+ * Finds the owner of a process from its cgroup path, in which some directories are named after a Pod or a container. If
+ * several directories match a Pod, the outermost one is used because processes of the Pod may have created the others.
+ * src/pods/cgroup.ts applies the same rules to paths in /proc.
  *
  * Must be called under rcu_read_lock(), which keeps the task's cgroups and their directory names alive.
  */
 #define OWNER_NAME 256 /* maximum bytes of a directory name, including the NUL */
-#define OWNER_LEVELS 256 /* maximum depth of the search; before 6.1 a deeper cgroup has no owner */
+#define OWNER_LEVELS 256 /* maximum depth of the search; before 6.1, deeper cgroups have no owner */
 #define OWNER_SUBSYSTEMS 16 /* maximum number of controllers; Linux 6.18 has 15 */
 #define OWNER_RUNTIME 24 /* maximum characters between the colons of `….slice:cri-containerd:<id>`, plus one */
 
@@ -33,11 +33,11 @@ struct owner_name {
 	char text[OWNER_NAME];
 };
 
-/* Names that were not found are empty. */
+/* Names of the directories that were found; the others are empty. */
 struct owner_names {
-	struct owner_name container; /* outermost container below the Pod, or anywhere if there is no Pod */
+	struct owner_name container; /* outermost container in the Pod, or outermost of all if there is no Pod */
 	struct owner_name pod; /* outermost Pod */
-	struct owner_name outer; /* around the Pod: outermost container, or user.slice or machine.slice */
+	struct owner_name outer; /* directory around the Pod: outermost container, user.slice or machine.slice */
 };
 
 struct {
@@ -47,7 +47,7 @@ struct {
 	__type(value, struct owner_names);
 } owner_scratch SEC(".maps");
 
-/* Name of the current directory. */
+/* Name of the directory that is being examined. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -59,7 +59,7 @@ struct owner_search {
 	const struct css_set *set, *base;
 	const struct kernfs_node *folder, *root, *seen;
 	__u64 owner; /* kernfs ID of the Pod's directory, or of the container's if there is no Pod */
-	bool is_whole; /* the search reached the root */
+	bool is_whole; /* true once the search has reached the root */
 };
 
 enum owner_kind { OWNER_NONE, OWNER_CONTAINER, OWNER_POD };
@@ -69,7 +69,9 @@ static __always_inline char owner_at(const struct owner_name *name, __u32 index)
 	return name->text[index & (OWNER_NAME - 1)];
 }
 
-/* Returns 1 if the character is `wanted`. Does not branch because the verifier would check each branch. */
+/*
+ * Returns 1 if the character equals `wanted`, otherwise 0. Branchless because the verifier would explore each branch.
+ */
 static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index, char wanted)
 {
 	__u32 difference = (__u8)(owner_at(name, index) ^ wanted);
@@ -77,7 +79,7 @@ static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index
 	return (difference - 1) >> 31;
 }
 
-/* This function and the following ones combine differences with `|`. The result is 0 if everything matches. */
+/* The functions owner_not_…() return 0 on a match. They combine mismatches with `|` to avoid branches. */
 static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u32 start, __u32 count)
 {
 	__u32 strange = 0;
@@ -85,22 +87,22 @@ static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u
 	for (__u32 index = 0; index < count; index++) {
 		__u32 digit = (__u8)owner_at(name, start + index);
 
-		/* The first difference is negative for values above 9, the second for values above f. */
+		/* Nonzero only if the character is neither 0 to 9 (first difference) nor a to f (second difference). */
 		strange |= ((9 - (__u8)(digit - '0')) & (5 - (__u8)(digit - 'a'))) >> 31;
 	}
 	return strange;
 }
 
 /*
- * UIDs contain dashes. The kubelet replaces them with underscores in slice names because systemd does not allow
- * dashes.
+ * Accepts an underscore as well: in slice names, the kubelet replaces each dash of a UID with an underscore because
+ * systemd uses dashes to separate the levels of a slice.
  */
 static __always_inline __u32 owner_not_dash(const struct owner_name *name, __u32 index)
 {
 	return (owner_is(name, index, '-') | owner_is(name, index, '_')) ^ 1;
 }
 
-/* Returns 0 only if `pod` precedes `start`, at the beginning of the name or after a `-`. */
+/* Returns 0 only if `start` is preceded by `pod`, which must be at the beginning of the name or after a `-`. */
 static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 start)
 {
 	__u32 before = start > 3 ? owner_at(name, start - 4) ^ '-' : 0;
@@ -109,7 +111,7 @@ static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 
 	       (owner_at(name, start - 1) ^ 'd');
 }
 
-/* These are global functions so that the verifier checks each one separately instead of all combinations of paths. */
+/* Global functions, so that the verifier checks each one separately instead of all combinations of their paths. */
 __noinline int owner_is_pod(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - POD_UID;
@@ -132,7 +134,7 @@ __noinline int owner_is_static_pod(const struct owner_name *name, __u32 stem)
 	return !(owner_not_pod(name, start) | owner_not_digits(name, start, STATIC_POD_UID));
 }
 
-/* The ID is the whole name, or follows a `-`, `_` or `:`. */
+/* The ID may be the whole name, or the part after a `-`, `_` or `:`. */
 __noinline int owner_is_container(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - CONTAINER_ID, joined = 1;
@@ -145,7 +147,7 @@ __noinline int owner_is_container(const struct owner_name *name, __u32 stem)
 	return !(owner_not_digits(name, start, CONTAINER_ID) | (joined ^ 1));
 }
 
-/* Returns the length of the name without the suffix `.slice` or `.scope`. @param second second letter of the suffix */
+/* Returns the length of the name without a suffix `.slice` or `.scope`. @param second second letter of the suffix */
 static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 length, char second)
 {
 	if (length > 6 && !((owner_at(name, length - 6) ^ '.') | (owner_at(name, length - 5) ^ 's') |
@@ -155,8 +157,8 @@ static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 len
 }
 
 /*
- * Returns the length of the slice in a name such as `<slice>:<runtime>:<id>`; 0 for other names. Runtimes that use the
- * cgroupfs driver create such directories if the kubelet uses the systemd driver.
+ * Returns the length of the slice in a name such as `<slice>:<runtime>:<id>`; 0 for other names. A runtime that uses
+ * the cgroupfs driver creates such directories if the kubelet uses the systemd driver.
  */
 __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 {
@@ -164,7 +166,7 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 
 	if (!name || length < CONTAINER_ID + OWNER_RUNTIME + 1 || owner_at(name, end) != ':')
 		return 0;
-	/* Starts at the farthest position so that the nearest colon wins. */
+	/* Searches towards `end`, so that the last colon found is the nearest one. */
 	for (__u32 index = OWNER_RUNTIME; index; index--) {
 		__u32 is_colon = owner_is(name, end - index, ':');
 
@@ -174,8 +176,8 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 }
 
 /*
- * Returns what a directory with this name may be, as an enum owner_kind. The function is inlined because the stacks of
- * all nested calls are limited to 512 bytes, at least up to 6.1.
+ * Returns the enum owner_kind that a directory's name suggests. Inlined because the stacks of nested calls are limited
+ * to 512 bytes in total, at least up to 6.1.
  */
 static __always_inline int owner_kind_of(const struct owner_name *name, __u32 length)
 {
@@ -200,8 +202,8 @@ static __always_inline __u32 owner_is_not(const struct owner_name *name, const c
 }
 
 /*
- * Returns whether the name is `user.slice` or `machine.slice`, in which users and machines may create their own
- * cgroups.
+ * Returns whether the name is `user.slice` or `machine.slice`. Users and virtual machines can create cgroups of any
+ * name in them.
  */
 static __always_inline bool owner_is_handed_out(const struct owner_name *name)
 {
@@ -232,10 +234,10 @@ static __always_inline void owner_copy(struct owner_name *to, const struct owner
 	bpf_probe_read_kernel(to, sizeof(*to), from);
 }
 
-/* Stores a Pod's directory, which is closer to the root than everything found so far. */
+/* Stores the name of a Pod's directory, which is closer to the root than all directories found so far. */
 static __always_inline void owner_take_pod(struct owner_names *names, const struct owner_name *name)
 {
-	/* A container around the previously found Pod belongs to this Pod. */
+	/* The container found around the previous Pod is inside this Pod. */
 	if (names->outer.text[0])
 		owner_copy(&names->container, &names->outer);
 	names->outer.text[0] = 0;
@@ -276,8 +278,7 @@ static long owner_step_up(__u64 level, struct owner_search *search)
 }
 
 /*
- * Returns the kernfs node of a cgroup, or NULL. If the cgroup is too deep for the search, returns that of an
- * ancestor.
+ * Returns the kernfs node of a cgroup, or NULL. If the cgroup is too deep for the search, returns an ancestor's node.
  */
 static __always_inline const struct kernfs_node *owner_folder(const struct cgroup *cgroup)
 {
@@ -298,7 +299,7 @@ static __always_inline bool owner_search_folder(struct owner_search *search, con
 	__u32 zero = 0;
 	struct owner_names *names = bpf_map_lookup_elem(&owner_scratch, &zero);
 
-	/* Controllers that are mounted together, or are all in v2, share a directory. */
+	/* Controllers that are mounted together, or are all in v2, share a directory. It is searched only once. */
 	if (!names || !folder || folder == search->seen)
 		return false;
 	search->folder = search->seen = folder;
@@ -329,8 +330,8 @@ static long owner_search_subsystem(__u64 index, struct owner_search *search)
 }
 
 /*
- * Returns the address of the css_set that the init process of a PID namespace sees as the cgroup root. If the node
- * itself is a container, cgroups above this root do not belong to the node.
+ * Returns the address of the css_set with the cgroups that the init process of a PID namespace sees as roots. If the
+ * node itself is a container, the cgroups above them do not belong to the node.
  */
 static __always_inline __u64 owner_base(const struct pid_namespace *pids)
 {
@@ -338,8 +339,8 @@ static __always_inline __u64 owner_base(const struct pid_namespace *pids)
 }
 
 /*
- * Stores the names in owner_scratch. Returns the ID of the owner's directory, or 0 if there is no owner. This is a
- * global function for the same reason as the functions above.
+ * Stores the names in owner_scratch. Returns the ID of the owner's directory; 0 if there is no owner. A global
+ * function, so that the verifier checks it only once.
  */
 __noinline __u64 owner_search_task(__u64 address, __u64 base)
 {

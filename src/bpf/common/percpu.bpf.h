@@ -7,7 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* CPUs to sum over. The counts of an offline CPU no longer change, so user space reads them once and keeps them. */
+/* CPUs to include in sums. User space reads the counts of offline CPUs only once because they do not change. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -16,9 +16,9 @@ struct {
 } percpu_cpus SEC(".maps");
 
 /*
- * CPU c has its copy of a per-CPU variable at base + offset(c), but offset(c) is not exported. The offset is the
- * difference between the address that bpf_map_lookup_percpu_elem() returns for CPU c of this map and the map's per-CPU
- * pointer.
+ * A per-CPU variable of CPU c is located at base + offset(c), but the kernel does not export offset(c). The offset is
+ * the difference between the address that bpf_map_lookup_percpu_elem() returns for CPU c in this map and the map's
+ * per-CPU pointer.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -28,8 +28,8 @@ struct {
 } percpu_anchor SEC(".maps");
 
 /*
- * Converts a pointer to a number. The verifier does not allow arithmetic on the address of a map, but treats a value
- * loaded from a map as a number.
+ * Converts a pointer to an integer by storing it in a map and loading it again. The verifier forbids arithmetic on the
+ * address of a map, but treats a value loaded from a map as an integer.
  */
 static __always_inline __u64 number_of(const void *pointer)
 {
@@ -50,7 +50,7 @@ static __always_inline __u64 percpu_anchor_base(void)
 	return (__u64)BPF_CORE_READ(anchor, pptrs[0]);
 }
 
-/* Determines the offset of the nth CPU to sum over; returns false if there is no such CPU. */
+/* Determines the offset of the nth CPU in percpu_cpus; returns false if there is no such CPU. */
 static __always_inline bool percpu_offset(__u32 nth, __u64 base, __u64 *offset)
 {
 	__u32 zero = 0;

@@ -16,7 +16,7 @@ static __always_inline const struct upid *pid_number(const struct pid *pid, __u3
 	return (const void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 }
 
-/* Finds the PID namespace that is `above` levels above the caller's own. */
+/* Finds the PID namespace that is `above` levels above the caller's own PID namespace. */
 static __always_inline void pid_view_of_current(struct pid_view *view, __u32 above)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -30,7 +30,7 @@ static __always_inline void pid_view_of_current(struct pid_view *view, __u32 abo
 	view->ns = BPF_CORE_READ(number, ns);
 }
 
-/* Returns the process ID of a task in the namespace of the view; 0 if it has none. */
+/* Returns the ID of a task in the PID namespace of the view; 0 if the task is not visible there. */
 static __always_inline __u32 pid_in_view(const struct pid_view *view, const struct task_struct *task)
 {
 	const struct pid *pid = BPF_CORE_READ(task, thread_pid);

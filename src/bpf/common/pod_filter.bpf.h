@@ -6,9 +6,9 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-const volatile bool filters_pods = false; /* a pod filter is set; otherwise the verifier removes all code for it */
+const volatile bool filters_pods = false; /* true if a Pod filter is set; otherwise the verifier removes its code */
 
-/* Namespaces that the pod filter includes, by cookie. */
+/* Cookies of the namespaces that the Pod filter includes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -16,7 +16,7 @@ struct {
 	__type(value, __u8);
 } filtered_netns SEC(".maps");
 
-/* Must be called as soon as the namespace is known, before anything is counted or stored. */
+/* Call this as soon as the namespace is known, before counting or storing anything. */
 static __always_inline bool passes_pod_filter(__u64 netns)
 {
 	return !filters_pods || bpf_map_lookup_elem(&filtered_netns, &netns);

@@ -9,29 +9,29 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* Process on whose behalf the kernel acts. `pid` is 0 if there is none or it is unknown. */
+/* Process on whose behalf the kernel is acting. `pid` is 0 if there is none or it is unknown. */
 struct event_process {
-	__u64 cgroup; /* ID in the v2 hierarchy */
-	__u32 pid; /* in the initial PID namespace */
+	__u64 cgroup; /* cgroup ID in the v2 hierarchy */
+	__u32 pid; /* process ID in the initial PID namespace */
 	char name[16];
 };
 
 EVENT_RECORD(event_process);
 
 /*
- * Kernel: include/linux/preempt.h. The softirq bit means that a softirq is running. Sections with disabled bottom
- * halves are counted above this bit, in steps of two.
+ * Bits of the preempt count that are set in interrupts and softirqs (kernel: include/linux/preempt.h). Sections with
+ * disabled bottom halves do not set bit 8; they are counted from bit 9 upwards.
  */
 #define IN_INTERRUPT 0xff0100
 
-/* x86: offset from a CPU's run queue to its preempt count, which are both static per-CPU variables; 0 if unknown. */
+/* x86: offset from a CPU's run queue to its preempt count (both are static per-CPU variables); 0 if unknown. */
 const volatile __u64 preempt_count_at = 0;
 
 /*
- * Returns whether the kernel acts on behalf of the running process. A softirq often interrupts the process that sent
- * the packet, but does not act for it. Returns false if unknown. On x86, programs cannot get the address of the preempt
- * count because kernels without KALLSYMS_ALL refuse it. Therefore the preempt count is found through the run queue of
- * the running task's CPU.
+ * Returns whether the kernel is acting on behalf of the running process; false if unknown. A softirq often interrupts
+ * the very process that sent the packet, but does not act for it. On x86, the address of the preempt count is not
+ * available to programs on kernels without KALLSYMS_ALL. The function therefore computes it from the address of the
+ * task's run queue.
  */
 static __always_inline bool in_process(void)
 {

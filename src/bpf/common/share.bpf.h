@@ -10,14 +10,14 @@
 #include <stdbool.h>
 
 /*
- * Owners of namespaces. Each owner has a share of the maps that other owners cannot use (ADR 25). An owner, such as a
- * Pod with all of its namespaces, is identified by a slot, which is a small number that user space assigns. Namespaces
- * that user space has not listed share two additional slots.
+ * Owners of namespaces. An owner is, for example, a Pod with all of its namespaces. Each owner has a reserved part of
+ * the maps that other owners cannot use (ADR 25), and is identified by a slot, a small number assigned by user space.
+ * Namespaces that user space has not assigned to an owner are unlisted and share the first two slots.
  */
 enum owner_slot {
 	SLOT_UNLISTED,
-	SLOT_NESTED, /* unlisted, and created by a process that is root only in its own user namespace */
-	SLOT_FIRST, /* first slot of the owners */
+	SLOT_NESTED, /* unlisted, and created by a process that may be root only in its own user namespace */
+	SLOT_FIRST, /* first slot for owners */
 };
 
 SHARED_ENUM(owner_slot);
@@ -32,7 +32,7 @@ struct {
 	__type(value, __u32);
 } owners SEC(".maps");
 
-/* Pointers through which a namespace can be found if only its cookie is known. Each may be NULL. */
+/* Objects from which a namespace can be determined if only its cookie is known. Each pointer may be NULL. */
 struct netns_clue {
 	const struct net_device *device;
 	const struct sock *sk;
@@ -40,7 +40,7 @@ struct netns_clue {
 
 static __always_inline const struct net *clue_net(struct netns_clue clue)
 {
-	/* Copied to local variables because CO-RE would look for struct netns_clue in the kernel. */
+	/* Copied to local variables because CO-RE would otherwise try to find struct netns_clue in the kernel's BTF. */
 	const struct net_device *device = clue.device;
 	const struct sock *sk = clue.sk;
 

@@ -10,6 +10,7 @@
 
 #define FAMILY_IPV4 2
 #define FAMILY_IPV6 10
+#define FAMILY_PACKET 17
 
 /* TIME_WAIT and request sockets consist only of struct sock_common. */
 static __always_inline bool socket_is_full(__u8 state)
@@ -24,9 +25,9 @@ static __always_inline bool socket_queue_full(const struct sock *sk)
 }
 
 /*
- * Fills a zeroed tuple with the socket's own end as the source and the other end as the destination. IPv6 sockets that
- * use IPv4 have IPv4-mapped addresses. A socket that is being closed has released its port number (skc_num is 0), but
- * the port from which it sends is still set.
+ * Fills a zeroed tuple with the local end as the source and the remote end as the destination. IPv6 sockets that use
+ * IPv4 have IPv4-mapped addresses. While a socket is being closed, skc_num is already 0, but the source port in
+ * inet_sport is still set.
  */
 static __always_inline void socket_read_tuple(struct packet_tuple *tuple, const struct sock *sk)
 {

@@ -12,10 +12,10 @@ struct packet_tuple {
 	__u16 destination_port;
 	__u16 ethertype; /* host order */
 	__u8 protocol; /* IPPROTO_*, valid if family is set */
-	__u8 family; /* 4, 6, or 0 if not IP; then only the ethertype is valid */
+	__u8 family; /* 4 or 6; 0 if not IP, in which case only the ethertype is valid */
 };
 
-/* Swaps source and destination. */
+/* Swaps the source and the destination. */
 static __always_inline void tuple_reverse(struct packet_tuple *tuple)
 {
 	struct packet_tuple forth = *tuple;

@@ -1,12 +1,12 @@
 // Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
 import { readCounter } from '#core/counter.ts';
-import { readString } from '../layout.ts';
+import { readBytes, readString } from '../layout.ts';
 
 export const FILE = 'packetloss.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'timer_bases_at' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_stack';
+  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'timer_bases_at' | 'frees_answered_echo' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_tunnels' | 'vxlan_ports' | 'with_stack';
   readonly map: 'filtered_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'waiting_drops';
   readonly program: 'packet_drop_udp' | 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
 }
@@ -14,26 +14,6 @@ export interface Layout {
 /** Number of entries of each map, or size of a ring in bytes, as in the object file. */
 export const MAX_ENTRIES = {
   waiting_drops: 1,
-} as const;
-
-/** enum discard_class */
-export const discardClass = {
-  answered_by_reset: 0,
-  control: 1,
-  duplicate: 2,
-  no_listener_multicast: 3,
-  not_for_us: 4,
-  before_forwarding: 5,
-  unhandled_protocol: 6,
-  purged: 7,
-  configured: 8,
-  unclassified: 9,
-} as const;
-
-/** enum drop_limit */
-export const dropLimit = {
-  reasons: 256,
-  subsystems: 8,
 } as const;
 
 /** enum drop_rest */
@@ -48,48 +28,73 @@ export const dropSide = {
   discarded: 1,
 } as const;
 
-/** enum loss_rule */
-export const lossRule = {
-  unknown: 0,
-  loss: 1,
-  no_reason: 2,
-  request: 3,
-  unicast: 4,
-  window: 5,
-  bridge: 6,
-  old: 7,
-  queue: 8,
-  qdisc: 9,
-  class: 10,
+/** enum tracked_sender */
+export const trackedSender = {
+  none: 0,
+  client: 1,
+  server: 2,
+} as const;
+
+/** enum tunnel_kind */
+export const tunnelKind = {
+  none: 0,
+  vxlan: 1,
+  geneve: 2,
+  ipip: 3,
+  ip6: 4,
+  gre: 5,
+} as const;
+
+/** enum tunnel_limit */
+export const tunnelLimit = {
+  vxlan_ports: 4,
 } as const;
 
 /** struct packet_drop_event */
 export const packetDropEvent = {
-  SIZE: 200,
-  offsets: { time: 0, netns: 8, location: 16, reason: 24, length: 28, tuple: 32, process: 72, device: 104, symbol: 120 },
+  SIZE: 336,
+  offsets: { time: 0, netns: 8, location: 16, reason: 24, length: 28, tuple: 32, tunnel: 72, connection: 120, process: 208, device: 240, symbol: 256 },
   time: (view: DataView, at: number) => readCounter(view, at + 0),
   netns: (view: DataView, at: number) => readCounter(view, at + 8),
   location: (view: DataView, at: number) => readCounter(view, at + 16),
   reason: (view: DataView, at: number) => view.getUint32(at + 24, true),
   length: (view: DataView, at: number) => view.getUint32(at + 28, true),
-  device: (view: DataView, at: number) => readString(view, at + 104, 16),
-  symbol: (view: DataView, at: number) => readString(view, at + 120, 80),
+  device: (view: DataView, at: number) => readString(view, at + 240, 16),
+  symbol: (view: DataView, at: number) => readString(view, at + 256, 80),
 } as const;
 
 /** struct packet_drop_stack_event */
 export const packetDropStackEvent = {
-  SIZE: 1616,
-  offsets: { drop: 0, frames: 200, addresses: 208, symbols: 336 },
-  frames: (view: DataView, at: number) => readCounter(view, at + 200),
-  addresses: (view: DataView, at: number, index: number) => readCounter(view, at + 208 + index * 8),
+  SIZE: 1752,
+  offsets: { drop: 0, frames: 336, addresses: 344, symbols: 472 },
+  frames: (view: DataView, at: number) => readCounter(view, at + 336),
+  addresses: (view: DataView, at: number, index: number) => readCounter(view, at + 344 + index * 8),
   addressesCount: 16,
-  symbols: (view: DataView, at: number, index: number) => readString(view, at + 336 + index * 80, 80),
+  symbols: (view: DataView, at: number, index: number) => readString(view, at + 472 + index * 80, 80),
   symbolsCount: 16,
+} as const;
+
+/** struct packet_tunnel */
+export const packetTunnel = {
+  SIZE: 48,
+  offsets: { inner: 0, id: 40, kind: 44, hasId: 45, spare: 46 },
+  id: (view: DataView, at: number) => view.getUint32(at + 40, true),
+  kind: (view: DataView, at: number) => view.getUint8(at + 44),
+  hasId: (view: DataView, at: number) => view.getUint8(at + 45),
+  spare: (view: DataView, at: number) => readBytes(view, at + 46, 2),
+} as const;
+
+/** struct tracked_connection */
+export const trackedConnection = {
+  SIZE: 88,
+  offsets: { original: 0, reply: 40, sender: 80, spare: 81 },
+  sender: (view: DataView, at: number) => view.getUint8(at + 80),
+  spare: (view: DataView, at: number) => readBytes(view, at + 81, 7),
 } as const;
 
 /** struct waiting_drop */
 export const waitingDrop = {
-  SIZE: 224,
+  SIZE: 360,
   offsets: { isWaiting: 0, key: 8, event: 24 },
   isWaiting: (view: DataView, at: number) => readCounter(view, at + 0),
 } as const;

@@ -6,7 +6,7 @@ export const FILE = 'udpflow.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows';
+  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'node_netns';
   readonly map: 'udp_rows' | 'misses' | 'filtered_netns' | 'owners' | 'rows_taken' | 'rows_returned' | 'udp_rest';
   readonly program: 'udp_sent' | 'udp_sent_copied' | 'udp_received' | 'udp_received_copied' | 'udp_leave';
 }
@@ -25,13 +25,14 @@ export const udpRole = {
 
 /** struct udp_key */
 export const udpKey = {
-  SIZE: 32,
-  offsets: { netns: 0, peer: 8, port: 24, role: 26, padding: 27 },
+  SIZE: 40,
+  offsets: { netns: 0, cgroup: 8, peer: 16, port: 32, role: 34, padding: 35 },
   netns: (view: DataView, at: number) => readCounter(view, at + 0),
-  peer: (view: DataView, at: number) => readBytes(view, at + 8, 16),
-  port: (view: DataView, at: number) => view.getUint16(at + 24, true),
-  role: (view: DataView, at: number) => view.getUint8(at + 26),
-  padding: (view: DataView, at: number) => readBytes(view, at + 27, 5),
+  cgroup: (view: DataView, at: number) => readCounter(view, at + 8),
+  peer: (view: DataView, at: number) => readBytes(view, at + 16, 16),
+  port: (view: DataView, at: number) => view.getUint16(at + 32, true),
+  role: (view: DataView, at: number) => view.getUint8(at + 34),
+  padding: (view: DataView, at: number) => readBytes(view, at + 35, 5),
 } as const;
 
 /** struct udp_row */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Histograms of the time that block devices take for requests, by owner, device and operation, and events for slow
- * requests.
+ * Histograms of the time that block devices take to complete requests, by owner, device and operation, and events for
+ * slow requests.
  */
 #include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
@@ -11,9 +11,9 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#define OPERATION_MASK 0xff /* operation in cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
+#define OPERATION_MASK 0xff /* mask of the operation in cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
 
-/* The first of the kernel's operations are counted separately (kernel: include/linux/blk_types.h, enum req_op). */
+/* Kernel: include/linux/blk_types.h, enum req_op. Its first four operations are counted separately. */
 enum block_operation {
 	OPERATION_READ,
 	OPERATION_WRITE,
@@ -24,8 +24,8 @@ enum block_operation {
 
 SHARED_ENUM(block_operation);
 
-const volatile __u64 threshold = 0; /* nanoseconds; slower requests cause an event */
-const volatile __u64 node_netns = 0; /* owner of requests that the kernel makes for itself */
+const volatile __u64 threshold = 0; /* nanoseconds; slower requests trigger an event */
+const volatile __u64 node_netns = 0; /* owner of requests that the kernel itself makes */
 
 struct block_key {
 	__u64 netns; /* cookie */
@@ -41,7 +41,7 @@ struct {
 	__type(value, struct histogram);
 } block_histograms SEC(".maps");
 
-/* A request in progress. The kernel allocates a fixed number of requests per device and reuses them. */
+/* A request in progress. The kernel allocates a fixed set of requests per device and reuses them. */
 struct block_request {
 	__u64 issued; /* nanoseconds; 0 if not issued yet */
 	__u64 netns;
@@ -53,7 +53,7 @@ struct block_request {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, __u64); /* address */
+	__type(key, __u64); /* address of the request */
 	__type(value, struct block_request);
 } block_requests SEC(".maps");
 
@@ -87,7 +87,7 @@ static __always_inline int handle_issue(struct request *request)
 	__u64 address = (__u64)request;
 	struct block_request fresh = {}, *record = bpf_map_lookup_elem(&block_requests, &address);
 
-	/* If a request is issued again after the device was busy, the last time counts. */
+	/* If the device was busy and the request is issued again, the latest time is used. */
 	if (record) {
 		record->bytes = request->__data_len;
 		record->issued = bpf_ktime_get_ns();
@@ -124,7 +124,7 @@ static __always_inline struct histogram *histogram_made(const struct block_key *
 	return bpf_map_lookup_elem(&block_histograms, key);
 }
 
-/* Returns a histogram. If the owner has no free row, its requests are counted only by operation. */
+/* Returns the histogram for a key. If the owner has no free row, its requests are distinguished only by operation. */
 static __always_inline struct histogram *histogram_of(const struct block_key *key)
 {
 	struct block_key rest = {.operation = key->operation, .device = "other"};
@@ -159,7 +159,7 @@ static __always_inline void tell(const struct block_key *key, const struct block
 	event_submit(event);
 }
 
-/* Runs when a request is created, in the process that makes it. Another process may issue it to the device later. */
+/* Runs in the process that makes the request. Another process may issue the request to the device later. */
 SEC("tp_btf/block_io_start")
 int BPF_PROG(block_io_start, struct request *request)
 {
@@ -191,7 +191,7 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 	struct histogram *histogram;
 	struct block_key key = {};
 
-	/* Only part of the request is complete. The device is still processing the remaining part. */
+	/* Partial completion: the device is still processing the rest of the request. */
 	if (bytes < request->__data_len)
 		return 0;
 	record = bpf_map_lookup_elem(&block_requests, &address);

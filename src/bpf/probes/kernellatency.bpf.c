@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that packets spend in the kernel's IP layer, by stage, between device and socket in both directions. */
+/* Time that packets spend in each stage of the kernel's IP layer, between device and socket, in both directions. */
 #include "kernellatency.bpf.h"
 #include "kernellatency_tracepoints.bpf.h"
 
-/* Receiving: from the header check until the transport protocol has processed the packet. */
+/* Receive path: from the header check until the transport protocol has processed the packet. */
 
 static __always_inline int handle_transport(const struct sk_buff *skb)
 {
@@ -49,7 +49,7 @@ static __always_inline int observe_receive(struct packet_delivery *delivery)
 	return 0;
 }
 
-/* The delivery that has completed is the last one that started on this CPU. */
+/* The delivery that has just ended is the one that this CPU started last. */
 static __always_inline int handle_transport_end(__u64 address)
 {
 	__u32 zero = 0;
@@ -68,7 +68,10 @@ static __always_inline int handle_received(const struct sk_buff *skb, __u64 netn
 	return 0;
 }
 
-/* These functions return the packet, or a copy if the packet is shared, for example with a capture. */
+/*
+ * ip_rcv_core() and ip6_rcv_core() return a copy if the packet is shared, for example with a packet capture, so the
+ * returned packet is the one to follow.
+ */
 SEC("fexit/ip_rcv_core")
 int received_v4_exit(__u64 *ctx)
 {
@@ -97,7 +100,9 @@ int received_v6_return(struct pt_regs *ctx)
 	return handle_received(skb, skb ? netns_read_id(BPF_CORE_READ(skb, dev, nd_net.net)) : 0);
 }
 
-/* Hooks a function with fentry and kprobe. `handle` is called with the packet, which is argument number `index`. */
+/*
+ * Defines an fentry and a kprobe program for a function. Both call `handle` with the packet, which is argument `index`.
+ */
 #define ARGUMENT_0(ctx) PT_REGS_PARM1(ctx)
 #define ARGUMENT_1(ctx) PT_REGS_PARM2(ctx)
 #define ARGUMENT_2(ctx) PT_REGS_PARM3(ctx)
@@ -146,7 +151,7 @@ int transport_v6_return(struct pt_regs *ctx)
 	return handle_transport_end(0);
 }
 
-/* Sending: from passing the packet to the IP layer until it is in the queue of the device. */
+/* Send path: from the call of the IP layer until the packet is in the device's queue. */
 
 static __always_inline int handle_sent(const struct sk_buff *skb, const struct net *net)
 {
@@ -166,7 +171,7 @@ int sent_v6_entry(__u64 *ctx)
 	return handle_sent(plain_argument(ctx, 2), plain_argument(ctx, 0));
 }
 
-/* TCP over IPv6 does not call the function above. */
+/* Called instead of the function above for TCP over IPv6. */
 SEC("fentry/ip6_xmit")
 int sent_tcp_v6_entry(__u64 *ctx)
 {

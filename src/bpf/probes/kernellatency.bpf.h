@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Definitions shared by the kernellatency programs: tracked packets, their histograms and their events. */
+/* Definitions for the kernellatency programs: tracked packets, histograms and events. */
 #include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
@@ -13,11 +13,11 @@
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds; packets with a longer total time cause an event */
+const volatile __u64 threshold = 0; /* nanoseconds; packets with a longer total time trigger an event */
 
 /*
- * Measured paths. WAY_RECEIVE and WAY_SEND are measured in stages by functions of the IP layer. If these functions
- * cannot be hooked, the other paths are measured instead, by tracepoints around the layer.
+ * Measured paths. WAY_RECEIVE and WAY_SEND are split into stages by hooks on functions of the IP layer. If these
+ * functions cannot be hooked, WAY_DELIVERY and WAY_DEVICE are measured instead, with tracepoints outside the IP layer.
  */
 enum packet_way {
 	WAY_RECEIVE,
@@ -31,21 +31,20 @@ SHARED_ENUM(packet_way);
 #define STAGES_MAX 3
 
 /*
- * A tracked packet, found by its address. If two packets need the same slot, the later one gets it and the other is
- * untracked. A slot is freed when its packet is delivered, queued for a device or dropped. Some packets are freed in
- * other ways, such as reassembled fragments and packets that are split into segments. Their slots are not freed. This
- * is harmless because each path starts by setting the slot, and a packet without such a start does not match the
- * path, stage and socket in the slot.
+ * A tracked packet, looked up by a hash of its address. If two packets hash to the same slot, only the later one is
+ * tracked. A slot is freed when its packet is delivered, queued for a device or dropped. It is not freed if the packet
+ * is freed in another way, for example after reassembly or segmentation. Such a stale slot is harmless: the start of a
+ * path overwrites it, and later stages discard it if path, stage or socket do not match.
  */
 struct packet_slot {
-	__u64 packet; /* address; 0 for none */
+	__u64 packet; /* address; 0 if the slot is free */
 	__u64 netns;
-	__u64 owner; /* address of the sending socket; 0 for none */
-	__u64 begun; /* nanoseconds */
-	__u64 passed[STAGES_MAX - 1]; /* end of each stage except the last; 0 if not reached */
+	__u64 owner; /* address of the sending socket; 0 if there is none */
+	__u64 begun; /* start of the path in nanoseconds */
+	__u64 passed[STAGES_MAX - 1]; /* end times of all stages but the last; 0 if not reached */
 	__u32 way;
 	__u32 length;
-	struct packet_header header; /* only for WAY_DEVICE, where the driver may free the packet */
+	struct packet_header header; /* only for WAY_DEVICE, because the driver may free the packet */
 };
 
 #define SLOT_BITS 13
@@ -58,8 +57,8 @@ struct {
 } packet_slots SEC(".maps");
 
 /*
- * The packet that this CPU is delivering to its transport protocol. With tracepoints, the last packet that this CPU
- * received. The data for the event is stored here because the packet may be freed before the delivery ends.
+ * The packet that this CPU is delivering to a transport protocol or, for WAY_DELIVERY, the packet that this CPU
+ * received last. The data for an event is copied here because the packet may be freed before the delivery ends.
  */
 struct packet_delivery {
 	__u64 packet; /* address; 0 for none */
@@ -89,7 +88,7 @@ NETNS_HISTOGRAMS(kernel_histograms);
 struct kernel_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
-	__u64 stages[STAGES_MAX]; /* nanoseconds; paths measured by tracepoints have only the first */
+	__u64 stages[STAGES_MAX]; /* nanoseconds; WAY_DELIVERY and WAY_DEVICE have only one stage */
 	__u32 way;
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
@@ -128,7 +127,10 @@ static __always_inline void begin(__u64 address, __u32 way, __u64 netns, __u64 o
 	slot->packet = address;
 }
 
-/* Returns the slot of a packet that has passed `stages` stages of this path. Frees a slot that does not match. */
+/*
+ * Returns the slot of a packet that has passed exactly `stages` stages of this path. If the packet has a slot that does
+ * not match, frees the slot and returns NULL.
+ */
 static __always_inline struct packet_slot *find(__u64 address, __u32 way, __u64 owner, __u32 stages)
 {
 	struct packet_slot *slot = slot_of(address);
@@ -150,7 +152,7 @@ static __always_inline void pass(__u64 address, __u32 way, __u64 owner, __u32 st
 		slot->passed[stage] = bpf_ktime_get_ns();
 }
 
-/* Frees the slot of a dropped packet because another packet may soon have the same address. */
+/* Frees the slot of a dropped packet because a new packet may soon have the same address. */
 SEC("tp_btf/kfree_skb")
 int packet_dropped(__u64 *ctx)
 {
@@ -163,8 +165,8 @@ int packet_dropped(__u64 *ctx)
 }
 
 /*
- * Computes the durations of the stages. Returns false if the times are out of order because two CPUs have written to
- * the slot at the same time.
+ * Computes the durations of the stages; returns false if the times are out of order because two CPUs wrote to the slot
+ * at the same time.
  */
 static __always_inline bool read_stages(__u64 *stages, __u64 begun, const __u64 *passed, __u64 now)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Paths measured by tracepoints: from the device to the socket, and from the queue of a device to its driver. */
+/* Paths measured with tracepoints: from the device to the socket, and from the device's queue to its driver. */
 #include "kernellatency.bpf.h"
 
 SEC("tp_btf/netif_receive_skb")
@@ -32,9 +32,9 @@ struct tcp_fields {
 #define IPV6_HEADER 40
 
 /*
- * Returns whether the socket just received the segment that arrived last, which is the case if the segment's sequence
- * number ends at the socket's position. A segment without data has no sequence numbers and is not passed to the
- * socket.
+ * Returns whether the last segment that arrived on this CPU is the one that the socket has just received. If so, its
+ * end is the sequence number that the socket expects next. A segment without data or FIN occupies no sequence numbers
+ * and is not passed to the socket.
  */
 static __always_inline bool is_last_segment(const struct packet_delivery *delivery, struct sock *sk)
 {
@@ -57,8 +57,8 @@ static __always_inline bool is_last_segment(const struct packet_delivery *delive
 		return false;
 	}
 	/*
-	 * The header contains no length if the packet exceeds 64 KiB. The packet's own length may include padding by
-	 * the device, so it is only a fallback.
+	 * The length field of a packet longer than 64 KiB is zero. The length of the buffer is only a fallback because
+	 * it may include padding added by the device.
 	 */
 	if (!length)
 		length = delivery->length;
@@ -69,7 +69,10 @@ static __always_inline bool is_last_segment(const struct packet_delivery *delive
 	       fields.source == sk->__sk_common.skc_dport && bpf_ntohl(fields.sequence) + taken == tcp->rcv_nxt;
 }
 
-/* A UDP datagram must be the last one in the queue. It is not measured if another CPU has added one meanwhile. */
+/*
+ * Returns whether the last packet that arrived on this CPU is the one that the socket has just received. A UDP datagram
+ * must be the last one in the receive queue, so it is not measured if another CPU has queued a datagram after it.
+ */
 static __always_inline bool is_last_packet(const struct packet_delivery *delivery, struct sock *sk)
 {
 	__u16 protocol = sk->sk_protocol;
@@ -96,8 +99,8 @@ int BPF_PROG(socket_ready, struct sock *sk)
 		return 0;
 	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
 	/*
-	 * A process that held the lock of the socket also receives packets that arrived meanwhile, so the last packet
-	 * may be a different one.
+	 * When a process releases the socket lock, it processes packets that arrived while it held the lock. The last
+	 * packet that arrived on this CPU may then be a different one, so nothing is measured in process context.
 	 */
 	if (!delivery || !delivery->packet || delivery->netns != netns_id(sk->__sk_common.skc_net.net) ||
 	    !is_last_packet(delivery, sk) || in_process()) {
@@ -117,7 +120,9 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	return 0;
 }
 
-/* Only packets of local sockets count. A forwarded packet has no socket or a socket of another namespace. */
+/*
+ * Only packets sent by local sockets are measured. A forwarded packet has no socket, or a socket in another namespace.
+ */
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(device_queued, struct sk_buff *skb)
 {
@@ -142,12 +147,12 @@ int BPF_PROG(device_queued, struct sk_buff *skb)
 
 #define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
 
-/* Maximum bytes of headers that are added on the way, such as a VLAN tag or IPsec headers. */
+/* Maximum size in bytes of headers added after the packet was queued, such as a VLAN tag or IPsec headers. */
 #define GROWTH_MAX 64
 
 /*
- * The packet may already be freed. A packet that was split is sent as segments that were never queued. A segment may
- * have the address of another packet, but all segments are shorter than the queued packet.
+ * The packet may already have been freed, so only its address is used. If the kernel split a queued packet, the driver
+ * sends segments that were never queued. A segment may have the address of a queued packet, but is always shorter.
  */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *device, __u32 length)
@@ -157,7 +162,7 @@ int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *de
 	struct kernel_histograms *histograms;
 	struct kernel_event *event;
 
-	/* The driver has refused the packet, so it is queued again. */
+	/* The driver refused the packet, so the kernel queues it again. */
 	if (!slot || result == TRANSMIT_BUSY)
 		return 0;
 	slot->packet = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reports the creation of network namespaces as soon as a process of a Pod runs in them, and their removal with the
- * final counters.
+ * Reports a new network namespace as soon as a process of a Pod executes a program in it, and reports its final
+ * counters when the kernel removes it.
  */
 #include "common/mib.bpf.h"
 #include "common/misses.bpf.h"
@@ -12,12 +12,12 @@
 #include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-const volatile __u32 pid_namespace = 0; /* inode number; processes outside of it belong to another node */
+const volatile __u32 pid_namespace = 0; /* inode number of the node's PID namespace; other processes are ignored */
 const volatile __u64 node_netns = 0; /* the node's own namespace, which is not reported */
 const volatile __u32 possible_cpus = 1; /* number of CPUs in percpu_cpus */
-const volatile __u32 deaths_max = 64; /* maximum number of namespaces copied in one run, which occupies its CPU */
+const volatile __u32 deaths_max = 64; /* maximum number of namespaces copied per run, because a run occupies its CPU */
 
-/* The kind is the first member of every record. */
+/* Type of a record, stored in its first member. */
 enum life_kind { LIFE_BIRTH, LIFE_DEATH };
 
 SHARED_ENUM(life_kind);
@@ -26,7 +26,7 @@ struct life_birth {
 	__u32 kind;
 	__u32 inum;
 	__u64 netns;
-	__u64 start; /* start of the process, nanoseconds after boot */
+	__u64 start; /* start time of the process in nanoseconds after boot */
 	__u32 pid;
 	struct owner_names owner;
 };
@@ -34,14 +34,14 @@ struct life_birth {
 struct life_death {
 	__u32 kind;
 	__u64 time; /* bpf_ktime_get_ns() */
-	__u64 boot; /* nanoseconds after boot, like life_birth.start */
+	__u64 boot; /* the same time in nanoseconds after boot, comparable with life_birth.start */
 	struct mib_row row;
 };
 
 #define RING_BYTES (1 << 19)
 
 /*
- * The ring has space for 132 deaths. Its size is limited because user space maps the ring twice and all of it counts as
+ * Has space for 132 deaths. The size is limited because user space maps the ring buffer twice and all of it counts as
  * resident memory.
  */
 struct {
@@ -52,16 +52,16 @@ struct {
 const struct life_birth *const volatile life_birth_record = NULL;
 const struct life_death *const volatile life_death_record = NULL;
 
-/* Owner for which a namespace was reported, and the time of the first report. */
+/* Owner for which a namespace was last reported, and the time of the namespace's first report. */
 struct told_owner {
-	__u64 owner; /* kernfs ID of its directory */
+	__u64 owner; /* kernfs ID of the owner's directory */
 	__u64 first; /* nanoseconds after boot */
 };
 
 /*
- * Namespaces that were reported. An evicted namespace is reported again. While a namespace is young, it is also
- * reported for other owners that execute a program in it, because the namespace may have been created or prepared by an
- * owner other than its Pod.
+ * Reported namespaces. If an entry is evicted, its namespace is reported again. In the first minute, a namespace is
+ * reported for each owner that executes a program in it, because it may have been created or prepared by an owner other
+ * than its Pod.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -73,16 +73,16 @@ struct {
 #define YOUNG_NS 60000000000ULL
 
 /*
- * Maximum number of reports per owner and second. A Pod starts with a few namespaces, and an owner that creates many
- * must not fill the ring. Indexed by a hash of the owner; owners with the same hash share the limit.
+ * Maximum number of reports per owner per second. Pods start with only a few namespaces, and an owner that creates many
+ * must not fill the ring buffer. The limit is tracked by a hash of the owner; owners with the same hash share it.
  */
 #define BIRTHS_EACH 16
 #define BIRTHS_NS 1000000000ULL
 #define BIRTH_BITS 10
 
 struct birth_share {
-	__u64 begun; /* nanoseconds after boot */
-	__u64 told; /* number of namespaces reported since then */
+	__u64 begun; /* start of the current second in nanoseconds after boot */
+	__u64 told; /* number of reports in the current second */
 };
 
 struct {
@@ -106,19 +106,19 @@ static __always_inline bool take_birth(__u64 owner, __u64 now)
 	return share->told++ < BIRTHS_EACH;
 }
 
-/* Processes may create cgroups that look like containers, so half of the ring is reserved for Pods. */
+/* Any process may create cgroups that look like containers, so half of the ring buffer is reserved for Pods. */
 static __always_inline bool ring_has_room(bool is_pod)
 {
 	return is_pod || bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) < RING_BYTES / 2;
 }
 
-/* When a container executes its first program, its network namespace and cgroup are final. */
+/* By the time a container executes its first program, its network namespace and cgroup no longer change. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_executes, struct task_struct *task)
 {
 	struct net *net = task->nsproxy->net_ns;
 	__u64 netns = net->net_cookie;
-	__u64 address = bpf_get_current_task(); /* same task as a number */
+	__u64 address = bpf_get_current_task(); /* `task` as an integer */
 	const struct pid_namespace *pids = NULL;
 	struct told_owner told = {}, *before;
 	const struct owner_names *owner;
@@ -157,18 +157,18 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	return 0;
 }
 
-/* Maximum number of unlisted namespaces copied in one run. A node starts fewer Pods in a second. */
+/* Maximum number of unlisted namespaces copied per run. A node starts fewer Pods than this per second. */
 #define UNLISTED_MAX 96
 
 /*
- * State of the cleanup_net() hook across runs. The counters of a walk are here and not on the stack because the
- * verifier of Linux 7.2 tracks values on the stack and would check the loop for each of them.
+ * State of the cleanup_net() hook. The counters of a walk are stored here and not on the stack because the verifier of
+ * Linux 7.2 tracks values on the stack and would check the loop for each value.
  */
 struct cleanup_state {
-	__u64 function; /* address of cleanup_net(), which is not exported; taken from the first work of its queue */
-	__u32 steps; /* maximum number of steps in this run */
+	__u64 function; /* address of cleanup_net(), which is not exported; taken from the workqueue `netns` */
+	__u32 steps; /* maximum number of steps per run */
 	__u32 copies;
-	__u32 unlisted; /* copied namespaces that are unlisted */
+	__u32 unlisted; /* number of copied namespaces that are unlisted */
 };
 
 struct {
@@ -186,7 +186,7 @@ static __always_inline struct cleanup_state *find_cleanup(void)
 }
 
 struct death_walk {
-	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because netns_walk_step() passes a pointer to it to the callback */
 	struct mib_cpus cpus;
 };
 
@@ -212,7 +212,7 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 
 /*
  * Returns whether the final counters of a namespace are needed, which is the case if it is listed or was reported when
- * it was created. A Pod that lives for only milliseconds is not listed yet.
+ * it was created. A Pod that lives for only milliseconds is removed before it is listed.
  */
 static __always_inline bool is_wanted(struct cleanup_state *state, __u64 netns)
 {
@@ -262,9 +262,9 @@ int BPF_PROG(work_queued, int cpu, struct pool_workqueue *queue, struct work_str
 }
 
 /*
- * cleanup_net() is about to remove the namespaces without references. All of their sockets are closed, so their
- * counters no longer change, and the namespaces are still in the list. cleanup_net() never runs concurrently, so a
- * single row is enough.
+ * Runs just before cleanup_net() removes the namespaces that have no references left. They are still in the list, and
+ * their counters are final because all of their sockets are closed. A single row is enough because cleanup_net() never
+ * runs concurrently.
  */
 SEC("tp_btf/workqueue_execute_start")
 int BPF_PROG(work_starts, struct work_struct *work)

@@ -9,7 +9,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#define LOOPBACK 0x8 /* device flag; kernel: include/uapi/linux/if.h, IFF_LOOPBACK */
+#define LOOPBACK 0x8 /* IFF_LOOPBACK in net_device.flags; kernel: include/uapi/linux/if.h */
 #define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
 
 #define PROGRAM_QUEUE 0
@@ -21,15 +21,15 @@ enum transmit_kind { KIND_QDISC, KIND_DRIVER };
 
 SHARED_ENUM(transmit_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer cause an event */
+const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer trigger an event */
 
 /*
- * A queued packet, found by its address. If two packets need the same slot, the later one gets it and the other is
- * counted as untracked when it is sent. A hash map would cost four times as much.
+ * A queued packet, looked up by a hash of its address. If two packets hash to the same slot, the later one takes it,
+ * and the earlier one is counted as untracked when it is sent. A hash map would cost four times as much.
  */
 struct queued_packet {
-	__u64 packet; /* address; 0 for none */
-	__u64 time; /* nanoseconds */
+	__u64 packet; /* address; 0 if the slot is free */
+	__u64 time; /* time of queueing in nanoseconds */
 	__u64 length;
 };
 
@@ -43,18 +43,18 @@ struct {
 } queued_packets SEC(".maps");
 
 /*
- * A packet that was passed to the driver. The data for an event is stored here because the driver may free the packet.
+ * A packet that was passed to the driver. The data for an event is copied here because the driver may free the packet.
  */
 struct transmit {
-	__u64 packet; /* address */
-	__u64 device; /* address */
-	__u64 queued; /* nanoseconds; 0 if unknown */
+	__u64 packet; /* address of the packet */
+	__u64 device; /* address of the device */
+	__u64 queued; /* time of queueing in nanoseconds; 0 if unknown */
 	__u64 started;
 	__u32 length;
 	struct packet_header header;
 };
 
-/* Stacked devices transmit recursively (kernel: include/linux/netdevice.h, XMIT_RECURSION_LIMIT). */
+/* Stacked devices call each other's transmit functions (kernel: include/linux/netdevice.h, XMIT_RECURSION_LIMIT). */
 #define DEPTH_MAX 8
 
 struct {
@@ -114,13 +114,13 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	return 0;
 }
 
-/* Maximum bytes of headers that are added on the way, such as a VLAN tag or IPsec headers. */
+/* Maximum size in bytes of headers added after the packet was queued, such as a VLAN tag or IPsec headers. */
 #define GROWTH_MAX 64
 
 /*
- * Returns the time at which the packet was queued; 0 if unknown. A packet that was split is sent as segments that
- * were never queued. A segment may have the address of another packet, but all segments are shorter than the queued
- * packet.
+ * Frees the packet's slot and returns the time at which the packet was queued; 0 if unknown. If the kernel split a
+ * queued packet, the driver sends segments that were never queued. A segment may have the address of a queued packet,
+ * but is always shorter than it.
  */
 static __always_inline __u64 take_slot(struct sk_buff *skb)
 {
@@ -143,7 +143,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 
 	if (!depth || device->flags & LOOPBACK || !passes_pod_filter(netns_id(device->nd_net.net)))
 		return 0;
-	/* If the depth exceeds the kernel's limit, the ends of some transmissions were missed. */
+	/* A depth above the kernel's limit means that the ends of some transmissions were missed. */
 	index = *depth < DEPTH_MAX ? *depth : 0;
 	transmit = bpf_map_lookup_elem(&transmits, &index);
 	if (!transmit)
@@ -159,7 +159,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 	return 0;
 }
 
-/* Frees the slot of a dropped packet because another packet may soon have the same address. */
+/* Frees the slot of a dropped packet because a new packet may soon have the same address. */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_dropped, struct sk_buff *skb)
 {
@@ -197,7 +197,7 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 	struct transmit_histograms *histograms = histograms_of(netns, (struct netns_clue){.device = device});
 	__u64 driver = now - transmit->started, qdisc = 0;
 
-	/* If the times are out of order, two CPUs have written to the slot at the same time. */
+	/* The times are out of order if two CPUs wrote to the slot at the same time. */
 	if (transmit->queued && transmit->queued < transmit->started)
 		qdisc = transmit->started - transmit->queued;
 	if (histograms) {
@@ -215,7 +215,7 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 		tell(KIND_DRIVER, netns, now, driver, transmit, device);
 }
 
-/* Stores the packet again because the driver has refused it and the kernel queues it again. */
+/* Stores the packet again: the driver refused it, so the kernel puts it back into the queue. */
 static __always_inline void requeue(struct sk_buff *skb, const struct transmit *transmit)
 {
 	__u64 address = address_of(skb, PROGRAM_DONE);
@@ -229,8 +229,8 @@ static __always_inline void requeue(struct sk_buff *skb, const struct transmit *
 }
 
 /*
- * The packet may already be freed and its address reused, but it is still the last one that this CPU started to
- * transmit.
+ * The packet may already have been freed and its address reused, but the last transmission that this CPU started is
+ * still the one that ends here.
  */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(transmit_done, struct sk_buff *skb, int result, struct net_device *device)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that received data waits in a socket until it is read, and that written data waits until it is sent. */
+/* Time that received data waits in a socket before it is read, and time that written data waits before it is sent. */
 #include "socketlatency.bpf.h"
 
-/* Kernel: include/linux/socket.h. Reads with these flags leave the data in the queue or return no payload. */
+/* Kernel: include/linux/socket.h. Reads with these flags leave the data in the queue or return something else. */
 #define FLAG_PEEK 0x2
 #define FLAG_ERROR_QUEUE 0x2000
 
-/* Content of the receive queue, from `position` up to `end`. */
+/* Range of positions in the receive queue, excluding `end`. */
 struct queue {
 	__u32 position, end;
 };
@@ -50,7 +50,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 
 	if (!is_inet(sk, IPPROTO_TCP) && !is_inet(sk, IPPROTO_UDP))
 		return 0;
-	/* A listening socket has connections to accept, but no data. */
+	/* A listening socket has connections waiting to be accepted, but no data. */
 	if (sk->__sk_common.skc_state == STATE_LISTEN || !passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -64,8 +64,8 @@ static __always_inline int handle_arrival(struct sock *sk)
 		return 0;
 	clock = &state->read;
 	/*
-	 * A datagram that is alone in the queue starts a new wait. If the clock is still running, the program has
-	 * missed reads.
+	 * If the datagram is the only one in the queue, its wait starts now. A clock that is still running shows that
+	 * the program missed the reads of earlier datagrams.
 	 */
 	if (!clock->first || (sk->sk_protocol == IPPROTO_UDP && queue.end - queue.position == 1)) {
 		clock->second = 0;
@@ -84,7 +84,7 @@ int BPF_PROG(data_arrived, struct sock *sk)
 	return handle_arrival(sk);
 }
 
-/* Used before 6.3. Since then this function has the tracepoint. */
+/* Used before 6.3, which added the tracepoint to the hooked function. */
 SEC("fentry/sock_def_readable")
 int BPF_PROG(data_arrived_entry, struct sock *sk)
 {
@@ -92,9 +92,8 @@ int BPF_PROG(data_arrived_entry, struct sock *sk)
 }
 
 /*
- * Returns whether the kernel itself has read data since the last read (splice, kTLS, a sockmap). If so, the process
- * that reads the remaining data did not cause the delay. The limit is one more than the length because the end of a
- * stream also takes a sequence number.
+ * Returns whether the kernel itself has consumed data (splice, kTLS, sockmap) since the process last read. In this
+ * case, the delay cannot be attributed to the process. One extra sequence number is allowed for the FIN.
  */
 static __always_inline bool was_read_by_others(const struct clock *clock, const struct queue *queue, __u32 length)
 {
@@ -109,7 +108,7 @@ static __always_inline int handle_read(struct sock *sk, int length, int flags)
 	struct clock *clock;
 	__u64 now;
 
-	/* Datagrams may be empty. On a stream, an empty read means the end. */
+	/* Datagrams may be empty. A stream returns 0 bytes only at its end. */
 	if (length < is_tcp || flags & (FLAG_PEEK | FLAG_ERROR_QUEUE))
 		return 0;
 	if (!is_tcp && !is_inet(sk, IPPROTO_UDP))
@@ -154,8 +153,8 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 }
 
 /*
- * Used before 6.3. These functions, one per address family, call the code to which 6.3 added the tracepoint. Reads that
- * were in progress when the program was attached are missed.
+ * Used before 6.3. These functions, one per address family, are the callers of the code to which 6.3 added the
+ * tracepoint. Reads that were already in progress when the program was attached are missed.
  */
 SEC("fexit/inet_recvmsg")
 int BPF_PROG(data_read_v4_exit, struct socket *socket, void *message, __u64 size, int flags, int length)
@@ -170,8 +169,9 @@ int BPF_PROG(data_read_v6_exit, struct socket *socket, void *message, __u64 size
 }
 
 /*
- * Runs at the start of each part of a write. The data of the part follows write_seq. If no data has followed since the
- * clock was started, the earlier write failed because of a memory shortage. The socket is locked, as in data_sent.
+ * Runs at the start of each part of a write. The part's data will start at write_seq. If write_seq has not changed
+ * since the clock was started, the previous attempt failed for lack of memory, so the clock is restarted. Needs no
+ * atomic operations because the socket is locked here and in data_sent.
  */
 static __always_inline int handle_write(struct sock *sk, __u64 size)
 {
@@ -208,7 +208,10 @@ int BPF_PROG(data_written, struct sock *sk)
 	return handle_write(sk, 0);
 }
 
-/* Used on kernels without the tracepoint. Runs at the start of a whole write, and after each wait for buffer space. */
+/*
+ * Used on kernels without the tracepoint. Together, the following two hooks run at the start of each write and after
+ * each wait for buffer space.
+ */
 SEC("fentry/tcp_sendmsg_locked")
 int BPF_PROG(data_written_entry, struct sock *sk, void *message, __u64 size)
 {
@@ -221,14 +224,14 @@ int BPF_PROG(write_goes_on_exit, struct sock *sk)
 	return is_inet(sk, IPPROTO_TCP) ? handle_write(sk, 0) : 0;
 }
 
-/* Before 6.5, sendfile and splice write with this function. */
+/* Before 6.5, sendfile and splice use this function to write. */
 SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(pages_written_entry, struct sock *sk, void *page, int offset, __u64 size)
 {
 	return handle_write(sk, size);
 }
 
-/* Reads the sequence number after the last byte of a TCP packet; returns false if the packet has no data. */
+/* Computes the sequence number after the last byte of a TCP packet; returns false if the packet has no data. */
 static __always_inline bool read_sequence_end(struct sk_buff *skb, __u32 *end)
 {
 	struct {
@@ -264,7 +267,7 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	if (!state || !state->write.first)
 		return 0;
 	clock = &state->write;
-	/* Ignores packets that are retransmitted or seen again on a lower device. */
+	/* Ignores retransmitted packets, and packets that pass a second device, such as the one below a VLAN. */
 	if (!read_sequence_end(skb, &end) || (__s32)(end - clock->position) <= 0)
 		return 0;
 	now = bpf_ktime_get_ns();
@@ -272,7 +275,7 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	observe(sk, KIND_WRITE, clock->first, now, written - clock->position, state);
 	clock->position = end;
 	if ((__s32)(written - end) <= 0) {
-		/* The packet may be the first part of a write that is still in progress. */
+		/* The process may still be writing the rest of the data. */
 		clock->first = state->call_end && (__s32)(state->call_end - end) > 0 ? now : 0;
 		clock->second = 0;
 	} else if (clock->second && (__s32)(end - clock->end) >= 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Definitions shared by the socketlatency programs: the clocks of data that waits in a socket, and the events. */
+/* Definitions for the socketlatency programs: clocks that measure waiting data, and events. */
 #include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -15,18 +15,18 @@ enum socket_kind { KIND_READ, KIND_WRITE };
 
 SHARED_ENUM(socket_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer causes an event */
+const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer triggers an event */
 
 /*
- * Records since when data has been waiting. Positions only grow; they are TCP sequence numbers or numbers of datagrams.
- * Only the times of the first arrival and the next one are stored, so data left over from a partial read may get a
- * wrong waiting time, measured from the next arrival.
+ * Measures how long data has been waiting. Positions are TCP sequence numbers or datagram counts, and only increase.
+ * The clock stores only the times of the oldest arrival and the next one. After a partial read, the rest of the oldest
+ * arrival is therefore measured from the next arrival, so its waiting time may be wrong.
  */
 struct clock {
-	__u64 first; /* nanoseconds; 0 if no data waits */
-	__u64 second; /* time of the next arrival; 0 for none */
-	__u32 position; /* all data before this position was processed */
-	__u32 end; /* end of the first arrival */
+	__u64 first; /* time of the oldest arrival in nanoseconds; 0 if no data is waiting */
+	__u64 second; /* time of the next arrival; 0 if there is none */
+	__u32 position; /* all data before this position has been processed */
+	__u32 end; /* end of the oldest arrival */
 };
 
 struct socket_state {
@@ -56,10 +56,10 @@ struct socket_event {
 	__u64 netns;
 	__u64 delay; /* nanoseconds */
 	__u32 kind;
-	__u32 waiting; /* bytes or datagrams in the queue, including the part that was just processed */
+	__u32 waiting; /* bytes or datagrams in the queue before this read or transmission */
 	__u32 pid;
 	char process[16];
-	struct packet_tuple tuple; /* source is the sender of the data */
+	struct packet_tuple tuple; /* the source is the sender of the data */
 };
 
 EVENT_RECORD(packet_tuple);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that raised softirqs wait until they run, and time that they run, by vector. */
+/* Time that softirqs wait between being raised and being run, and time that they run, by vector. */
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/shared.bpf.h"
@@ -29,13 +29,13 @@ SHARED_ENUM(softirq_vector);
 SHARED_ENUM(softirq_kind);
 
 const volatile __u32 vectors = 0; /* one bit per measured vector */
-const volatile __u64 threshold = 0; /* nanoseconds; longer waits and runs cause an event */
+const volatile __u64 threshold = 0; /* nanoseconds; longer waits and runs trigger an event */
 const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
-/* The softirqs of a CPU run on that CPU, one after the other. */
+/* State of one CPU. A CPU runs its own softirqs, one at a time. */
 struct softirq_clock {
-	__u64 raised[VECTORS]; /* nanoseconds; 0 if not raised */
-	__u64 entered; /* nanoseconds; 0 if none is running */
+	__u64 raised[VECTORS]; /* time in nanoseconds; 0 if not raised */
+	__u64 entered; /* start of the running softirq in nanoseconds; 0 if none is running */
 };
 
 struct {
@@ -74,12 +74,12 @@ static __always_inline struct softirq_clock *clock_of(__u32 vector)
 	return bpf_map_lookup_elem(&softirq_clocks, &zero);
 }
 
-/* Returns the time at which a vector was raised. */
+/* Returns a pointer to the time at which a vector was raised. */
 static __always_inline __u64 *raised_of(struct softirq_clock *clock, __u32 vector)
 {
 	/*
-	 * Keeps the value in one register. Otherwise the compiler may check the limit on a copy, and the verifier would
-	 * not know the limit of the value itself.
+	 * Keeps the value in one register. Otherwise the compiler may check the bound on a copy, and the verifier would
+	 * not apply the bound to the original.
 	 */
 	barrier_var(vector);
 	return vector < VECTORS ? &clock->raised[vector] : NULL;
@@ -109,7 +109,7 @@ static __always_inline void observe(__u32 vector, __u32 kind, __u64 begun, __u64
 	event_submit(event);
 }
 
-/* If a waiting vector is raised again, the first time counts. */
+/* If a pending vector is raised again, the time of the first raise is kept. */
 SEC("tp_btf/softirq_raise")
 int BPF_PROG(softirq_raise, __u32 vector)
 {
@@ -133,8 +133,8 @@ int BPF_PROG(softirq_entry, __u32 vector)
 	now = bpf_ktime_get_ns();
 	clock->entered = now;
 	/*
-	 * An atomic exchange is not used because it was added in 5.12. If an interrupt raises the vector at this
-	 * moment, this raise is merged with the earlier one.
+	 * Not an atomic exchange, which BPF supports only since 5.12. If an interrupt raises the vector between the two
+	 * statements, the new raise is merged with the earlier one.
 	 */
 	since = *raised;
 	*raised = 0;

@@ -1,29 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Settings of the programs that count closed TCP sockets, and reports of single sockets to user space. */
+/* Settings of the programs that count closed TCP sockets, and reports about individual sockets to user space. */
 #include "common/events.bpf.h"
 #include "common/flow_rows.bpf.h"
 #include "common/socket.bpf.h"
 #include "common/tuple.bpf.h"
 
-/* Parts that the probes currently need. User space changes these values while the programs run. */
+/* Features that the probes currently need. User space changes these values while the programs are running. */
 struct tcp_ends_wanted {
 	__u32 rows;
-	__u32 listens; /* rows of listening sockets */
-	__u32 connects; /* counts of failures, and connection times */
+	__u32 listens; /* whether to count drops of listening sockets */
+	__u32 connects; /* whether to count failures and measure connect times */
 	__u32 round_trips;
-	/* Whether to report closed sockets, by reason and consumer. */
+	/* Whether to report these closed sockets individually. */
 	__u32 failures; /* as events: connections that were not established or that timed out */
 	__u32 degraded; /* as events: connections that exceed one of the thresholds */
 	__u32 failed_records;
 	__u32 all_records;
-	__u32 rate; /* maximum number of reported sockets per second and owner */
-	/* Thresholds; 0 for none. */
-	__u32 retransmitted_permille; /* of the sent segments */
-	__u32 receiver_limited_permille; /* of the time during which there was data to send */
+	__u32 starts; /* whether to record the times at which connections are established */
+	/* Maximum number of reported sockets per second per owner, for each consumer. */
+	__u32 failure_rate;
+	__u32 degraded_rate;
+	__u32 record_rate;
+	/* Thresholds of degraded connections; 0 disables a threshold. */
+	__u32 retransmitted_permille; /* share of sent segments */
+	__u32 receiver_limited_permille; /* share of the time during which there was data to send */
 	__u32 round_trip; /* microseconds */
-	__u32 segments_min; /* minimum number of sent segments for the thresholds to apply */
+	__u32 segments_min; /* the thresholds apply only from this number of sent segments on */
 };
 
 struct {
@@ -33,7 +37,7 @@ struct {
 	__type(value, struct tcp_ends_wanted);
 } tcp_ends_wanted SEC(".maps");
 
-/* Consumers of a reported socket, as bits. */
+/* Consumers to which a socket is reported, as bits. */
 enum end_consumer {
 	CONSUMER_FAILURE = 1,
 	CONSUMER_DEGRADED = 2,
@@ -43,8 +47,11 @@ enum end_consumer {
 SHARED_ENUM(end_consumer);
 
 #define CONSUMERS 3
+#define RECEIVER_FAILURE 0 /* bit numbers of the consumers */
+#define RECEIVER_DEGRADED 1
+#define RECEIVER_RECORD 2
 
-/* Counts of reported sockets, by the bit number of the consumer. */
+/* Ledgers of the reports, indexed by the bit number of the consumer. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CONSUMERS);
@@ -52,14 +59,27 @@ struct {
 	__type(value, struct event_ledger);
 } end_ledgers SEC(".maps");
 
+/*
+ * Rate limits, indexed by slot * CONSUMERS + the bit number of the consumer. A consumer with too many reports does not
+ * affect the others.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS *CONSUMERS);
+	__type(key, __u32);
+	__type(value, struct event_bucket);
+} end_buckets SEC(".maps");
+
 struct tcp_end_event {
 	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 started; /* bpf_ktime_get_ns() when the connection was established; 0 if unknown */
 	__u64 netns;
-	__u64 cgroup; /* ID in the v2 hierarchy; 0 if the socket has none */
+	__u64 cgroup; /* same as in struct flow_key */
 	__u64 counts[FLOW_FIELDS];
-	struct packet_tuple tuple; /* the source is this end */
+	struct packet_tuple tuple; /* the source is the local end */
 	__u32 connect; /* microseconds until the connection failed; 0 if unknown */
-	__u32 round_trip, round_trip_min; /* microseconds; 0 if not measured */
+	__u32 round_trip; /* microseconds, measured until the socket left the state ESTABLISHED; 0 if not measured */
+	__u32 round_trip_min; /* microseconds; 0 if not measured */
 	__u8 role;
 	__u8 state; /* state before the socket was closed */
 	__u8 end;
@@ -69,6 +89,17 @@ struct tcp_end_event {
 EVENT_RECORD(tcp_end_event);
 EVENT_RECORD(packet_tuple);
 
+/*
+ * Times at which connections were established, from bpf_ktime_get_ns(). The socket itself does not retain this time.
+ * Storing it is optional because it takes longer than everything else that is done when a connection is established.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} connection_starts SEC(".maps");
+
 static __always_inline const struct tcp_ends_wanted *wanted_now(void)
 {
 	__u32 zero = 0;
@@ -76,7 +107,7 @@ static __always_inline const struct tcp_ends_wanted *wanted_now(void)
 	return bpf_map_lookup_elem(&tcp_ends_wanted, &zero);
 }
 
-/* Returns the microseconds since the first SYN; 0 if the socket has not stored its time. */
+/* Returns the microseconds since the first SYN; 0 if the socket does not contain its time. */
 static __always_inline __u32 since_first_syn(const struct tcp_sock *tcp)
 {
 	__u64 now = bpf_ktime_get_ns() / 1000;
@@ -106,14 +137,14 @@ static __always_inline bool is_degraded(const struct tcp_ends_wanted *wanted, co
 
 /* Returns the consumers to which a closed socket is reported. */
 static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, const struct tcp_sock *tcp,
-					 const __u64 *counts, __u8 end)
+					 const __u64 *counts, __u32 round_trip, __u8 end)
 {
 	bool failed = end >= FIRST_FAILURE || end == END_TIMEOUT;
 	__u8 consumers = 0;
 
 	if (wanted->failures && failed)
 		consumers |= CONSUMER_FAILURE;
-	if (wanted->degraded && is_degraded(wanted, tcp, counts, tcp->srtt_us >> 3))
+	if (wanted->degraded && is_degraded(wanted, tcp, counts, round_trip))
 		consumers |= CONSUMER_DEGRADED;
 	if (wanted->all_records || (wanted->failed_records && (failed || end == END_RESET_BY_PEER || end == END_OTHER)))
 		consumers |= CONSUMER_RECORD;
@@ -121,70 +152,109 @@ static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, c
 }
 
 /*
- * Returns the ledger of a consumer; NULL if the socket is not reported to it. The calls are not in a loop because
- * before 6.2 the verifier cannot prove that a loop ends if its counter is in memory as a map key.
+ * Returns the ledger of a consumer; NULL if the socket is not reported to this consumer. The callers do not use a loop:
+ * before 6.2, the verifier cannot prove that a loop ends if its counter is in memory because it is used as a map key.
  */
 static __always_inline struct event_ledger *end_ledger(__u8 consumers, __u32 receiver)
 {
 	return consumers >> receiver & 1 ? bpf_map_lookup_elem(&end_ledgers, &receiver) : NULL;
 }
 
-#define count_end_of(consumers, receiver, field)                                \
-	do {                                                                    \
-		struct event_ledger *ledger_ = end_ledger(consumers, receiver); \
-		if (ledger_)                                                    \
-			__sync_fetch_and_add(&ledger_->field, 1);               \
-	} while (0)
-
-#define count_end(consumers, field)                \
-	do {                                       \
-		count_end_of(consumers, 0, field); \
-		count_end_of(consumers, 1, field); \
-		count_end_of(consumers, 2, field); \
-	} while (0)
-
-static __always_inline struct tcp_end_event *reserve_end(__u64 netns, struct netns_clue clue, __u8 consumers,
-							 __u32 rate)
+static __always_inline void count_lost_of(__u8 consumers, __u32 receiver)
 {
-	__u32 slot = owner_slot(netns, clue);
-	struct event_bucket *bucket = bpf_map_lookup_elem(&event_buckets, &slot);
-	struct tcp_end_event *event;
+	struct event_ledger *ledger = end_ledger(consumers, receiver);
 
-	if (!bucket)
-		return NULL;
-	count_end(consumers, produced);
-	if (!event_take_token(bucket, rate) || !event_take_share(bucket, sizeof(*event))) {
-		count_end(consumers, limited);
-		return NULL;
-	}
-	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event)
-		count_end(consumers, lost);
-	return event;
+	if (ledger)
+		__sync_fetch_and_add(&ledger->lost, 1);
 }
 
-static __always_inline void report_end(const struct tcp_ends_wanted *wanted, const struct sock *sk,
-				       const struct tcp_sock *tcp, __u64 netns, const __u64 *counts, __u8 role, int old,
-				       __u8 end)
+/* Counts a report as lost because the ring buffer was full. */
+static __always_inline void count_lost(__u8 consumers)
 {
-	__u8 consumers = consumers_of(wanted, tcp, counts, end);
+	count_lost_of(consumers, RECEIVER_FAILURE);
+	count_lost_of(consumers, RECEIVER_DEGRADED);
+	count_lost_of(consumers, RECEIVER_RECORD);
+}
+
+/*
+ * Charges a report to the owner's limits for a consumer; returns whether the limits allow it. A global function, so
+ * that the verifier checks it only once. Records may use three quarters of the owner's share of the ring buffer because
+ * they are far more frequent than events.
+ */
+__noinline int take_report(__u32 slot, __u32 receiver, __u32 rate)
+{
+	__u64 share = receiver == RECEIVER_RECORD ? ring_share / 4 * 3 : ring_share / 8;
+	__u32 index = slot * CONSUMERS + receiver;
+	struct event_ledger *ledger = bpf_map_lookup_elem(&end_ledgers, &receiver);
+	struct event_bucket *bucket = bpf_map_lookup_elem(&end_buckets, &index);
+
+	if (!ledger || !bucket)
+		return 0;
+	__sync_fetch_and_add(&ledger->produced, 1);
+	if (event_take_token(bucket, rate) && event_take_bytes(bucket, sizeof(struct tcp_end_event), share))
+		return 1;
+	__sync_fetch_and_add(&ledger->limited, 1);
+	return 0;
+}
+
+/* Returns the consumers whose limits allow a report. */
+static __always_inline __u8 allowed_of(const struct tcp_ends_wanted *wanted, __u32 slot, __u8 consumers)
+{
+	__u8 allowed = 0;
+
+	if (consumers & CONSUMER_FAILURE && take_report(slot, RECEIVER_FAILURE, wanted->failure_rate))
+		allowed |= CONSUMER_FAILURE;
+	if (consumers & CONSUMER_DEGRADED && take_report(slot, RECEIVER_DEGRADED, wanted->degraded_rate))
+		allowed |= CONSUMER_DEGRADED;
+	if (consumers & CONSUMER_RECORD && take_report(slot, RECEIVER_RECORD, wanted->record_rate))
+		allowed |= CONSUMER_RECORD;
+	return allowed;
+}
+
+/* Stores the time at which a connection was established. If memory is short, the time remains unknown. */
+static __always_inline void store_start(const struct sock *sk)
+{
+	__u64 *start = bpf_sk_storage_get(&connection_starts, (void *)sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (start)
+		*start = bpf_ktime_get_ns();
+}
+
+static __always_inline __u64 start_of(const struct sock *sk)
+{
+	__u64 *start = bpf_sk_storage_get(&connection_starts, (void *)sk, NULL, 0);
+
+	return start ? *start : 0;
+}
+
+/* @param round_trip microseconds; 0 if it was not measured */
+static __always_inline void report_end(const struct tcp_ends_wanted *wanted, const struct sock *sk,
+				       const struct tcp_sock *tcp, const struct flow_key *key, const __u64 *counts,
+				       __u32 round_trip, int old, __u8 end)
+{
+	__u8 consumers = consumers_of(wanted, tcp, counts, round_trip, end);
 	struct tcp_end_event *event;
 
+	if (consumers)
+		consumers = allowed_of(wanted, owner_slot(key->netns, (struct netns_clue){.sk = sk}), consumers);
 	if (!consumers)
 		return;
-	event = reserve_end(netns, (struct netns_clue){.sk = sk}, consumers, wanted->rate);
-	if (!event)
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		count_lost(consumers);
 		return;
+	}
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time = bpf_ktime_get_ns();
-	event->netns = netns;
-	event->cgroup = netns == node_netns ? flow_cgroup(sk) : 0;
+	event->started = wanted->starts ? start_of(sk) : 0;
+	event->netns = key->netns;
+	event->cgroup = key->cgroup;
 	__builtin_memcpy(event->counts, counts, sizeof(event->counts));
 	socket_read_tuple(&event->tuple, sk);
 	event->connect = old == STATE_SYN_SENT ? since_first_syn(tcp) : 0;
-	event->round_trip = tcp->srtt_us >> 3;
-	event->round_trip_min = event->round_trip ? BPF_CORE_READ(tcp, rtt_min.s[0].v) : 0;
-	event->role = role;
+	event->round_trip = round_trip;
+	event->round_trip_min = round_trip ? BPF_CORE_READ(tcp, rtt_min.s[0].v) : 0;
+	event->role = key->role;
 	event->state = old;
 	event->end = end;
 	event->consumers = consumers;

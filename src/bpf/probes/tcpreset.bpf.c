@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Counts TCP resets, sent and received, by namespace and reason. Sends events for a limited number of them. */
+/* Counts sent and received TCP resets by namespace and reason. Sends events for a limited number of them. */
 #include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
@@ -13,10 +13,10 @@
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-/* `side` member of the count key: the direction in the lowest bit, the outcome above it. */
+/* Value of count_key.side: the direction in the lowest bit, followed by the outcome. */
 #define COUNT_SIDE(side, outcome) ((side) | (outcome) << 1)
 
-/* Derived reasons, for resets for which the kernel reports none. Their numbers are above the kernel's. */
+/* Reasons that the probe derives if the kernel gives none. Their values are above those of the kernel's reasons. */
 enum reset_reason {
 	REASON_NO_LISTENER = 1 << 16,
 	REASON_QUEUE_FULL,
@@ -51,18 +51,6 @@ struct tcp_reset_event {
 EVENT_RECORD(tcp_reset_event);
 EVENT_RECORD(packet_tuple);
 
-/*
- * Returns the namespace of a packet without a socket. This is the namespace of the packet's route, in which the kernel
- * sends the reset.
- */
-static __always_inline __u64 routed_netns(const struct sk_buff *skb)
-{
-	/* The lowest bit indicates that the route is not reference-counted. */
-	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
-
-	return netns_read_id(BPF_CORE_READ(route, dev, nd_net.net));
-}
-
 static __always_inline void count_reset(const struct sock *sk, const struct sk_buff *skb, __u64 netns, __u32 reason,
 					__u8 side)
 {
@@ -87,7 +75,9 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	event->side = side;
 	event->state = state;
 	event->scene = scene;
-	/* A listening socket has no peer address, so both ends are taken from the packet that caused the reset. */
+	/*
+	 * A listening socket has no peer address, so both addresses are taken from the packet that triggered the reset.
+	 */
 	if (skb)
 		packet_read_tuple(&event->tuple, (struct sk_buff *)skb);
 	else
@@ -116,8 +106,8 @@ static __always_inline __u32 answer_reason(const struct sock *sk, __u8 state)
 }
 
 /*
- * Derives the reason of a reset that does not respond to a packet. A socket that is being closed is already in state
- * CLOSE.
+ * Derives the reason of a reset that does not respond to a packet. A socket that the process has closed is already in
+ * the state CLOSE.
  */
 static __always_inline __u32 abort_reason(const struct sock *sk, __u8 state)
 {
@@ -157,7 +147,7 @@ static __always_inline int handle_abort(const struct sock *sk)
 	return handle_sent(sk, NULL, abort_reason(sk, state_of(sk)));
 }
 
-/* The hooked functions are also called for received resets, to which they do not respond. */
+/* The kernel also calls the hooked functions for received resets, to which it sends no response. */
 static __always_inline bool is_reset(const struct sk_buff *skb)
 {
 	const void *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header);
@@ -168,8 +158,8 @@ static __always_inline bool is_reset(const struct sk_buff *skb)
 }
 
 /*
- * Derives the reason of a received reset. It corresponds to the error that the kernel reports to the process
- * (tcp_reset()).
+ * Counts a received reset. The reason follows from the socket state, and matches the error that the process gets (see
+ * tcp_reset()).
  */
 static __always_inline int handle_received(const struct sock *sk, __u64 netns, __u8 state)
 {
@@ -182,8 +172,8 @@ static __always_inline int handle_received(const struct sock *sk, __u64 netns, _
 }
 
 /*
- * A raw tracepoint because both pointers may be NULL (see plain_argument()). Since 6.10 the tracepoint passes a
- * reason and also fires without a socket.
+ * A raw tracepoint, because both pointers may be NULL (see plain_argument()). Since 6.10, the tracepoint has a reason
+ * argument and also fires for resets without a socket.
  */
 SEC("raw_tp/tcp_send_reset")
 int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff *skb, __u32 reason)
@@ -192,8 +182,8 @@ int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff 
 	const struct sock *socket;
 
 	/*
-	 * Converts the pointers to typed ones, which can be read cheaply because the kernel handles page faults. The
-	 * cost matters because a port scan causes many resets.
+	 * Casts the pointers to typed ones, which can be read without a helper because the kernel handles faults. This
+	 * cost matters because a port scan triggers many resets.
 	 */
 	if (sk) {
 		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));

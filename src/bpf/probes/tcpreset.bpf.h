@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* Decides whether a reset was orderly or cut off a connection or data. The rule is documented in docs/resets.md. */
+/* Decides whether a reset was orderly or cut off a connection or data. docs/resets.md documents the rule. */
 #include "common/events.bpf.h"
 #include "common/kernel.h"
 #include "common/packet.bpf.h"
@@ -12,7 +12,7 @@
 
 /* Kernel: include/net/sock.h, enum sock_flags */
 #define SOCK_DEAD (1 << 0)
-#define SOCK_DONE (1 << 1) /* the other end's FIN was received */
+#define SOCK_DONE (1 << 1) /* the peer's FIN was received */
 #define SOCK_KEEPOPEN (1 << 3)
 #define SOCK_LINGER (1 << 4)
 
@@ -20,7 +20,7 @@
 
 enum reset_side { SIDE_SENT, SIDE_RECEIVED };
 
-/* Whether a connection or data was lost. */
+/* A reset is orderly unless a connection or data was lost. */
 enum reset_outcome { OUTCOME_ORDERLY, OUTCOME_CUT_OFF };
 
 SHARED_ENUM(reset_side);
@@ -28,9 +28,9 @@ SHARED_ENUM(reset_outcome);
 
 /* Data lost by a reset, in bytes without SYN and FIN. */
 struct reset_scene {
-	__u32 unacknowledged; /* sent or queued but not acknowledged by the other end */
-	__u32 unread; /* received but unread when the socket was closed */
-	__u32 refused; /* data in the segment that caused the reset */
+	__u32 unacknowledged; /* sent or queued data that the peer has not acknowledged */
+	__u32 unread; /* received data that had not been read when the socket was closed */
+	__u32 refused; /* data in the segment that triggered the reset */
 	__u8 answers_syn;
 	__u8 never_accepted;
 	__u8 outcome;
@@ -44,8 +44,8 @@ static __always_inline __u8 state_of(const struct sock *sk)
 }
 
 /*
- * Returns whether this is the size of a TLS close_notify record: with TLS 1.3, or with TLS 1.2 and AES-GCM, ChaCha20,
- * or AES-CBC with SHA-1, SHA-256 or SHA-384. Both ends send such a record, and few programs wait for the other end's.
+ * Returns whether a TLS close_notify record may have this size: with TLS 1.3, or with TLS 1.2 and AES-GCM, ChaCha20, or
+ * AES-CBC with SHA-1, SHA-256 or SHA-384. Both ends send this record, and few programs wait for the peer's.
  */
 static __always_inline bool is_close_notify(__u32 bytes)
 {
@@ -78,15 +78,17 @@ static __always_inline bool ends_with_fin(const struct sock *sk)
 	return last && packet_tcp_flags(last) & TCP_FIN;
 }
 
-/* Returns whether the FIN is unacknowledged. */
+/* Returns whether the socket has sent or queued a FIN that the peer has not acknowledged. */
 static __always_inline bool fin_is_outstanding(const struct sock *sk, const struct sk_buff *skb, __u8 state)
 {
 	if (state == STATE_FIN_WAIT1 || state == STATE_CLOSING || state == STATE_LAST_ACK)
 		return true;
 	if (state != STATE_CLOSE)
 		return false;
-	/* The state before CLOSE is unknown. If a segment arrived after the close, the FIN was already sent and the
-	 * queues are empty. */
+	/*
+	 * The state before CLOSE is unknown. If a segment has arrived since the close, the FIN was already sent and the
+	 * queues are empty.
+	 */
 	return skb || ends_with_fin(sk);
 }
 
@@ -107,7 +109,7 @@ static __always_inline __u32 unread_bytes(const struct sock *sk)
 	return unread && BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE ? unread - 1 : unread;
 }
 
-/* Returns whether no process can read further data because the socket was closed or shut down. */
+/* Returns whether the socket was closed or shut down, so that no process can read further data. */
 static __always_inline bool is_closed(const struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD || BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
@@ -127,7 +129,7 @@ static __always_inline bool answer_cuts_off(const struct reset_scene *scene, con
 
 /*
  * Returns whether a reset that does not respond to a segment cuts off a connection or data. After a timeout, a kill or
- * a memory shortage, the socket is still in its previous state.
+ * a memory shortage, the socket has not changed its state yet.
  */
 static __always_inline bool abort_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {

@@ -18,10 +18,7 @@ enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK, KIN
 
 SHARED_ENUM(retransmit_kind);
 
-/*
- * Off by default because most tail loss probes are sent although nothing was lost; the other end has only delayed its
- * acknowledgement.
- */
+/* Off by default because most tail loss probes are needless: nothing was lost, and the peer only delayed its ACK. */
 const volatile bool loss_probe_events = false;
 
 struct tcp_retransmit_event {
@@ -30,8 +27,8 @@ struct tcp_retransmit_event {
 	struct packet_tuple tuple;
 	__u32 sequence; /* sequence number of the first byte */
 	__u32 length; /* bytes of data; 0 for a SYN or FIN without data */
-	__u32 retransmits; /* retransmissions of this connection, including this one */
-	__u32 needless; /* retransmissions that the other end reported as duplicates (DSACK) */
+	__u32 retransmits; /* number of retransmissions on this connection, including this one */
+	__u32 needless; /* number of retransmissions that the peer reported as duplicates (DSACK) */
 	__u32 srtt; /* microseconds; 0 before the first measurement */
 	__u32 cwnd; /* segments */
 	__u8 kind;
@@ -44,16 +41,16 @@ EVENT_RECORD(tcp_retransmit_event);
 EVENT_RECORD(packet_tuple);
 
 /*
- * Returns whether the retransmission was caused by neither a timeout nor a gap. Both set the undo marker so that the
- * kernel can undo its reaction to them. Segments that must be sent again without being lost also put the connection
- * into the Loss state, but without the marker (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
+ * Returns whether neither a timeout nor a gap caused the retransmission. In both of these cases, the kernel sets the
+ * undo marker in order to be able to undo its reaction. The kernel also enters the Loss state when it has to resend
+ * segments that were not lost, but then sets no marker (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
  */
 static __always_inline bool is_no_loss(const struct tcp_sock *tcp, __u8 congestion)
 {
 	return congestion != CA_RECOVERY && !tcp->undo_marker && !tcp->inet_conn.icsk_retransmits;
 }
 
-/* Data in the SYN that the server did not accept is sent again when the connection is established. */
+/* If the server did not accept the data in the SYN, it is retransmitted when the connection is established. */
 static __always_inline bool is_fastopen(const struct tcp_sock *tcp)
 {
 	return BPF_CORE_READ_BITFIELD(tcp, syn_data) && !BPF_CORE_READ_BITFIELD(tcp, syn_data_acked) &&
@@ -61,8 +58,9 @@ static __always_inline bool is_fastopen(const struct tcp_sock *tcp)
 }
 
 /*
- * The data of segments that are too large for the path is sent again in smaller segments. The path MTU must be smaller
- * than the MTU of the device, because a timeout while the window is reduced (ECN) also sets no undo marker.
+ * Returns whether data is retransmitted in smaller segments because its segments were too large for the path. The MTUs
+ * of the path and the device are compared because a timeout while the window is reduced (ECN) sets no undo marker
+ * either.
  */
 static __always_inline bool is_for_mtu(const struct sock *sk, const struct tcp_sock *tcp)
 {
@@ -81,8 +79,8 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 	if (is_no_loss(tcp, congestion) && is_fastopen(tcp))
 		return KIND_FASTOPEN;
 	/*
-	 * While the probe is sent, its timer is still marked as pending. In the Recovery state, the mark belongs to
-	 * another timer.
+	 * While the kernel sends a loss probe, its timer is still marked as pending. In the Recovery state, a pending
+	 * timer does not mean that this retransmission is the probe.
 	 */
 	if (congestion < CA_RECOVERY && connection->icsk_pending == TIME_LOSS_PROBE)
 		return KIND_TLP;
@@ -92,7 +90,7 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 	return KIND_FAST;
 }
 
-/* Counts a retransmission. Returns its namespace, or 0 if the pod filter excludes it. */
+/* Counts a retransmission. Returns its namespace; 0 if the Pod filter excludes it. */
 static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 {
 	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
@@ -145,10 +143,7 @@ static __always_inline int handle_segment(struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
-/*
- * The variant with the error argument, which was added between 6.12 and 6.18, also fires for segments that could not
- * be sent.
- */
+/* Variant with the error argument (added between 6.12 and 6.18). Also fires for segments that could not be sent. */
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(tcp_retransmit_error, struct sock *sk, struct sk_buff *skb, int error)
 {
@@ -161,7 +156,7 @@ int BPF_PROG(tcp_retransmit, struct sock *sk, struct sk_buff *skb)
 	return handle_segment(sk, skb);
 }
 
-/* The connection is not a full socket yet, only a request on the listening socket. */
+/* At this point, the connection is only a request on the listening socket and not a full socket. */
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *request)
 {

@@ -5,6 +5,7 @@
 #include "common/pod_filter.bpf.h"
 #include "common/room.bpf.h"
 #include "common/shared.bpf.h"
+#include "common/socket_place.bpf.h"
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/types.h>
@@ -16,7 +17,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 enum udp_role {
-	ROLE_CLIENT, /* the kernel chose the local port */
+	ROLE_CLIENT, /* the kernel assigned the local port */
 	ROLE_SERVER,
 };
 
@@ -24,8 +25,9 @@ SHARED_ENUM(udp_role);
 
 struct udp_key {
 	__u64 netns; /* cookie */
+	__u64 cgroup; /* cgroup ID of the socket in the node's own namespace; 0 in other namespaces */
 	__u8 peer[16]; /* IPv4 addresses are IPv4-mapped */
-	__u16 port; /* port of the server */
+	__u16 port; /* server's port */
 	__u8 role;
 	__u8 padding[5];
 };
@@ -33,7 +35,7 @@ struct udp_key {
 struct udp_row {
 	__u64 sent_bytes, received_bytes; /* payload */
 	__u64 sent_datagrams, received_datagrams;
-	__u64 leaving; /* set when user space is about to delete the row, which then no longer grows */
+	__u64 leaving; /* nonzero if the row must not be updated because user space is about to delete it */
 };
 
 struct {
@@ -43,7 +45,7 @@ struct {
 	__type(value, struct udp_row);
 } udp_rows SEC(".maps");
 
-/* Sums of the datagrams without a row, by slot. */
+/* Overflow rows for datagrams that have no row of their own, by slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS);
@@ -53,29 +55,24 @@ struct {
 
 enum udp_direction { UDP_SENT, UDP_RECEIVED };
 
-/* A datagram, or several datagrams of equal length in one buffer. */
+/* A buffer with one datagram, or with several datagrams of equal length. */
 struct udp_packet {
 	struct udp_key key;
 	__u32 bytes, datagrams;
 };
 
+/* The node's own namespace, in which each cgroup has its own rows. */
+const volatile __u64 node_netns = 0;
+
 #define UDP_HEADER 8
-#define UDP_AT_MAX 0x7fff /* farthest place of the UDP header */
+#define UDP_AT_MAX 0x7fff /* maximum offset of the UDP header */
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
 #define SOCK_DGRAM 2
-/* Marks a datagram that is longer than a packet (kernel: include/linux/skbuff.h). */
+/* Bit of gso_type for a single datagram that is split into IP fragments (kernel: include/linux/skbuff.h). */
 #define SKB_GSO_UDP (1 << 16)
 
-extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
-
-/*
- * How a program reads the kernel's own structs. Reads through typed pointers cost a third as much as reads through a
- * helper. The argument is a constant, so the compiler removes the unused method.
- */
-enum udp_reads { READS_TYPED, READS_COPIED };
-
-/* Returns false if the header rules out UDP, which is the case for most packets. */
+/* Returns false if the IP header rules out UDP, as it does for most packets. */
 static __always_inline bool may_be_udp(const struct __sk_buff *skb)
 {
 	const __u8 *header = (const void *)(long)skb->data;
@@ -84,11 +81,11 @@ static __always_inline bool may_be_udp(const struct __sk_buff *skb)
 		return false;
 	if (header[0] >> 4 == 4)
 		return header[9] == IPPROTO_UDP;
-	/* Extension headers may precede UDP, so the type of the socket decides. */
+	/* Extension headers may precede the UDP header, so the socket's type decides. */
 	return header[6] != IPPROTO_TCP && header[6] != IPPROTO_ICMPV6;
 }
 
-/* Returns the socket that sends or receives the packet if it is a UDP datagram socket; otherwise NULL. */
+/* Returns the socket that sends or receives the packet; NULL if it is not a UDP socket. */
 static __always_inline const struct bpf_sock *udp_socket(const struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -97,33 +94,8 @@ static __always_inline const struct bpf_sock *udp_socket(const struct __sk_buff 
 	return sk && sk->type == SOCK_DGRAM && sk->protocol == IPPROTO_UDP ? sk : NULL;
 }
 
-/*
- * Returns the address of an object, to which the program has only partial access, as a plain number. The address is
- * converted on the stack and not in a map because another run of the program may preempt this one.
- */
-static __always_inline const void *plain_address(const void *typed)
-{
-	const void *plain = NULL;
-
-	bpf_probe_read_kernel(&plain, sizeof(plain), &typed);
-	return plain;
-}
-
-/* Returns the namespace of a socket. Before 6.15, these programs have no helper that returns it. */
-static __always_inline const struct net *net_of(const struct bpf_sock *sk, enum udp_reads reads)
-{
-	const struct sock *socket;
-
-	if (reads == READS_TYPED) {
-		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
-		return socket->__sk_common.skc_net.net;
-	}
-	socket = plain_address(sk);
-	return BPF_CORE_READ(socket, __sk_common.skc_net.net);
-}
-
-/* Returns whether the kernel assigns the port in this namespace to sockets that are not bound to a port. */
-static __always_inline bool is_ephemeral(const struct net *net, __u16 port, enum udp_reads reads)
+/* Returns whether the port is in the range from which this namespace assigns ports to unbound sockets. */
+static __always_inline bool is_ephemeral(const struct net *net, __u16 port, enum socket_reads reads)
 {
 	const struct net___before_6_8 *old = (const void *)net;
 	int range[2] = {};
@@ -141,7 +113,7 @@ static __always_inline bool is_ephemeral(const struct net *net, __u16 port, enum
 }
 
 /*
- * Copies the address of the other end.
+ * Copies the remote address.
  * @return offset of the UDP header; 0 if the packet has none
  */
 static __always_inline __u32 read_peer(struct udp_key *key, const struct __sk_buff *skb, enum udp_direction direction)
@@ -183,7 +155,7 @@ static __always_inline __u32 datagrams_of(const struct __sk_buff *skb, __u32 byt
 }
 
 static __always_inline bool read_packet(struct udp_packet *packet, const struct __sk_buff *skb, const struct net *net,
-					__u16 local, enum udp_direction direction, enum udp_reads reads)
+					__u16 local, enum udp_direction direction, enum socket_reads reads)
 {
 	struct udp_key *key = &packet->key;
 	__u32 at = read_peer(key, skb, direction) & UDP_AT_MAX;
@@ -209,7 +181,7 @@ static __always_inline struct udp_row *make_row(const struct udp_key *key, __u32
 	return bpf_map_lookup_elem(&udp_rows, key);
 }
 
-/* Returns the row of a key, or the owner's sums for datagrams without a row. */
+/* Returns the row for a key, or the owner's overflow row. */
 static __always_inline struct udp_row *row_of(const struct udp_key *key, const struct net *net)
 {
 	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
@@ -238,8 +210,8 @@ static __always_inline void add_packet(struct udp_row *row, const struct udp_pac
 	}
 }
 
-/* Counts a packet. The result always lets the packet pass. */
-static __always_inline int count_packet(struct __sk_buff *skb, enum udp_direction direction, enum udp_reads reads)
+/* Counts a packet. Always returns 1, which lets the packet pass. */
+static __always_inline int count_packet(struct __sk_buff *skb, enum udp_direction direction, enum socket_reads reads)
 {
 	struct udp_packet packet = {};
 	const struct bpf_sock *sk;
@@ -259,6 +231,8 @@ static __always_inline int count_packet(struct __sk_buff *skb, enum udp_directio
 	}
 	if (!passes_pod_filter(packet.key.netns))
 		return 1;
+	if (packet.key.netns == node_netns)
+		packet.key.cgroup = cgroup_of(sk, reads);
 	if (!read_packet(&packet, skb, net, sk->src_port, direction, reads)) {
 		count_miss(untracked);
 		return 1;
@@ -296,13 +270,13 @@ int udp_received_copied(struct __sk_buff *skb)
 }
 
 /*
- * Marks a row, whose key is in the arguments, as about to be deleted. From then on, its packets are added to the
- * owner's sums. User space deletes the row later, when no program that found it earlier is still running.
+ * Marks the row with the key in the arguments for deletion. From then on, its packets are counted in the owner's
+ * overflow row. User space deletes the row once no program can still be using it.
  */
 SEC("raw_tp/sys_enter")
 int udp_leave(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 key[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3]};
+	__u64 key[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4]};
 	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
 
 	if (row)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Time that the hypervisor takes for control commands of virtio-net devices. */
+/* Time that the hypervisor takes to execute control commands of virtio-net devices. */
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -8,21 +8,19 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds; slower commands cause an event */
+const volatile __u64 threshold = 0; /* nanoseconds; slower commands trigger an event */
 const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
-/*
- * A command that has not received its response. The driver waits for the response in the thread that sent the command.
- */
+/* A pending command. The driver waits for the response in the thread that sent the command. */
 struct virtio_command {
-	__u64 begun; /* nanoseconds */
+	__u64 begun; /* time at which the command was sent, in nanoseconds */
 	__u64 driver; /* address of the struct virtnet_info */
 	__u8 class, command;
 };
 
 /*
- * Commands by process and thread. An entry is removed when its command completes. If the completion was missed, the
- * entry is replaced by the thread's next command or evicted eventually.
+ * Commands by process and thread ID. An entry is removed when its command completes. If the program missed the
+ * completion, the entry stays until the thread sends another command or the LRU map evicts it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -86,7 +84,7 @@ static __always_inline int handle_answer(void)
 	__u32 zero = 0;
 	struct histogram *histogram = bpf_map_lookup_elem(&virtio_histograms, &zero);
 
-	/* The command was sent before the program was attached. */
+	/* A command without a record was sent before the program was attached. */
 	if (!record || !histogram)
 		return 0;
 	histogram_add_shared(histogram, now - record->begun);
@@ -96,7 +94,7 @@ static __always_inline int handle_answer(void)
 	return 0;
 }
 
-/* Both functions have the same first arguments: driver, class and command. */
+/* The first three arguments of both functions are the driver, the class and the command. */
 #define AT_COMMAND(name, function)                                                                         \
 	SEC("fentry/" #function) int name##_entry(__u64 *ctx)                                              \
 	{                                                                                                  \

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reads connection tracking in every network namespace: the number of entries, and the counters summed over the CPUs.
+ * Reads the connection tracking statistics of every network namespace: the number of table entries, and the counters
+ * summed over the CPUs.
  */
 #include "common/netns_walk.bpf.h"
 #include "common/percpu.bpf.h"
@@ -8,7 +9,7 @@
 struct conntrack_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 complete; /* 0 if a read failed, which makes the following fields incomplete */
+	__u32 complete; /* 0 if a read failed, in which case the other fields are incomplete */
 	__u64 entries;
 	__u64 found;
 	__u64 invalid;
@@ -30,12 +31,12 @@ struct {
 	__type(value, struct conntrack_row);
 } conntrack_rows SEC(".maps");
 
-#define GENERIC_FIRST 3 /* lower slots overlap the start of struct net_generic */
+#define GENERIC_FIRST 3 /* first valid slot; the array overlaps the header of struct net_generic */
 #define TABLE_ENTRIES 4
 #define NAME_BYTES sizeof("nf_conntrack_count")
 
 struct conntrack_walk {
-	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because netns_walk_step() passes a pointer to it to the callback */
 	__u64 anchor;
 	__u32 cpus;
 	__u32 slot;
@@ -43,7 +44,7 @@ struct conntrack_walk {
 
 struct conntrack_search {
 	struct net_generic *generic;
-	__u32 slot; /* 0 if not found */
+	__u32 slot; /* 0 if nf_conntrack's slot was not found */
 };
 
 struct conntrack_sum {
@@ -64,8 +65,9 @@ static __always_inline void *generic_data(struct net_generic *generic, __u32 slo
 }
 
 /*
- * Returns whether a module's data belongs to nf_conntrack. Its sysctl table then has an entry nf_conntrack_count that
- * points back to the data. In the data of other modules the bytes read here are arbitrary and do not match.
+ * Returns whether a module's per-namespace data belongs to nf_conntrack. If it does, its sysctl table contains an entry
+ * named nf_conntrack_count that points back to the data. In the data of other modules, the bytes read here are
+ * arbitrary and do not match.
  */
 static __always_inline bool is_conntrack(struct nf_conntrack_net *data)
 {
@@ -149,7 +151,7 @@ static long step(__u64 index, struct conntrack_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* Returns the slot of nf_conntrack's data; 0 if it does not exist or no BTF describes it. */
+/* Returns the slot of nf_conntrack's data; 0 if nf_conntrack is not loaded or has no BTF. */
 static __always_inline __u32 find_slot(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -163,8 +165,8 @@ static __always_inline __u32 find_slot(void)
 }
 
 /*
- * Arguments: namespaces to skip, rows to write, number of CPUs in percpu_cpus, whether to continue after the previous
- * slice. Returns 0 if there is nothing to read.
+ * Arguments: number of namespaces to skip, maximum number of rows, number of entries in percpu_cpus, whether to
+ * continue after the previous slice. Returns an enum netns_walk_result, or 0 without nf_conntrack.
  */
 SEC("raw_tp/sys_enter")
 int conntrack_read(struct bpf_raw_tracepoint_args *ctx)

@@ -2,25 +2,26 @@
 #pragma once
 
 /*
- * Adds the current counts of open sockets to the rows of closed ones, so that every byte is counted exactly once. In
- * each walk, a row first copies the counts of its closed sockets. Then the row adds each open socket that is still in
- * the hash after its counts were read. The kernel removes a socket from the hash before the hook counts it as closed,
- * so the copied counts do not include any of these sockets. A socket that is closed during the walk may be missing from
- * both sums until the next walk. User space hides this by never showing a smaller value than before.
+ * Adds the current counts of open sockets to the counts of closed sockets, so that every byte is counted exactly once.
+ * When the walk first reaches a row, it copies the counts of the closed sockets. It then adds the counts of each open
+ * socket that is still in the hash table after its counts were read. The kernel removes a socket from the hash table
+ * before the hook counts it as closed, so the copied counts do not include these sockets. A socket that is closed
+ * during the walk may be missing from the sum until the next walk. User space hides this by never letting a value
+ * decrease.
  */
 #include "common/flow_rows.bpf.h"
 #include <linux/in.h>
 
-/* Whether this object uses the maps of the hooks. If not, there are no rows. */
+/* Whether this object shares the maps of the hooks. If not, there are no rows. */
 const volatile bool has_flow_rows = false;
 
 /*
- * Makes the walk ignore closed sockets, for a test that adds them after the open ones. Some sockets are then counted
- * twice, which the test must detect.
+ * Makes the walk ignore the counts of closed sockets. A test sets this and adds them after the walk instead, which
+ * counts some sockets twice, to check that it detects this error.
  */
 const volatile bool closed_late = false;
 
-/* Identity of a socket in the hash, and its counts. */
+/* Properties that identify a socket in the hash table, and its counts. */
 struct flow_socket {
 	__u64 net;
 	__u32 hash, ports;
@@ -28,7 +29,7 @@ struct flow_socket {
 	__u64 counts[FLOW_FIELDS];
 };
 
-/* Global because these would take most of the stack. */
+/* Global variables because these structs would take up most of the stack. */
 struct flow_socket flow_socket;
 struct flow_key flow_key;
 __u64 flow_fence;
@@ -65,8 +66,8 @@ static __always_inline void flow_read_counts(__u64 sk, __u32 state)
 	__u64 sent, again, received, finished;
 
 	/*
-	 * Because of this order, a segment or a FIN that arrives between two reads makes a count temporarily too small,
-	 * but never too large.
+	 * The fields are read in this order so that a segment or FIN that arrives between two reads can make a count
+	 * temporarily too small, but never too large.
 	 */
 	sent = READ(struct tcp_sock, sk, bytes_sent);
 	barrier();
@@ -87,7 +88,7 @@ static __always_inline void flow_read_counts(__u64 sk, __u32 state)
 	counts[FIELD_SEND_BUFFER_LIMITED] = READ(struct tcp_sock, sk, chrono_stat[2]);
 }
 
-/* Copies the counts of a row's closed sockets when this walk first reaches the row. */
+/* Copies the counts of closed sockets when this walk reaches the row for the first time. */
 static __always_inline void flow_begin_row(struct flow_row *row)
 {
 	__u64 before;
@@ -98,12 +99,12 @@ static __always_inline void flow_begin_row(struct flow_row *row)
 		row->now[field] = closed_late ? 0 : *(volatile __u64 *)&row->closed[field];
 	row->live = 0;
 	row->walk = walk.progress.walk;
-	/* This is a full barrier because its result is used. The hash is therefore read after the counts. */
+	/* An atomic operation with a result is a full barrier: the hash table is read after the counts were copied. */
 	before = __sync_fetch_and_add(&flow_fence, 1);
 	barrier_var(before);
 }
 
-/* Returns whether the socket is still in the hash, and is still the same one. */
+/* Returns whether the hash table still contains this socket, and not another socket in the same memory. */
 static __always_inline bool flow_is_hashed(__u64 sk)
 {
 	return READ(struct sock_common, sk, skc_nulls_node.pprev) &&
@@ -129,9 +130,25 @@ static __always_inline void flow_sample(struct flow_row *row, __u64 sk)
 		flow_add_round_trip(row, round_trip);
 }
 
+static __always_inline void flow_log_open(struct flow_row *row, __u64 sk)
+{
+	struct flow_ends ends = {
+		.local_port = flow_socket.ports >> 16,
+		.peer_port = bpf_ntohs(flow_socket.ports & 0xffff),
+	};
+
+	if (READ(struct sock_common, sk, skc_family) == FAMILY_IPV4) {
+		ends.local[10] = ends.local[11] = 0xff;
+		*(__be32 *)(ends.local + 12) = READ(struct sock_common, sk, skc_rcv_saddr);
+	} else {
+		BPF_CORE_READ_INTO((struct in6_addr *)ends.local, (struct sock_common *)sk, skc_v6_rcv_saddr);
+	}
+	flow_log_connection(row, &flow_key, (const struct net *)flow_socket.net, &ends, false);
+}
+
 /*
- * Adds a connection to its row. Skips connections in a chain that a slice left in the middle because a socket could
- * occur there twice.
+ * Adds a connection to its row. If the previous slice ended in the middle of this chain, the connection is skipped
+ * because the walk may already have visited it.
  */
 static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
 {
@@ -145,7 +162,7 @@ static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
 	flow_socket.hash = READ(struct sock_common, sk, skc_hash);
 	flow_socket.ports = READ(struct sock_common, sk, skc_portpair);
 	flow_socket.peer = READ(struct sock_common, sk, skc_daddr);
-	/* The memory now belongs to another socket, which is in another chain. */
+	/* A mismatch means that the memory now belongs to a socket in another chain or of another protocol. */
 	if ((flow_socket.hash & (walk.buckets - 1)) != walk.bucket || READ(struct sock, sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 	flow_read_key(sk, netns);
@@ -156,6 +173,8 @@ static __noinline int flow_take(__u64 sk, __u64 netns, __u32 state)
 	flow_read_counts(sk, state);
 	if (!flow_is_hashed(sk))
 		return 0;
+	if (row->watched)
+		flow_log_open(row, sk);
 	flow_add(row);
 	flow_sample(row, sk);
 	return 0;

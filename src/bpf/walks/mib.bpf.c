@@ -4,7 +4,7 @@
 #include "common/netns_walk.bpf.h"
 
 struct mib_walk {
-	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because netns_walk_step() passes a pointer to it to the callback */
 	struct mib_cpus cpus;
 };
 
@@ -19,8 +19,8 @@ static long step(__u64 index, struct mib_walk *walk)
 }
 
 /*
- * Arguments: namespaces to skip, rows to write, number of CPUs in percpu_cpus, whether to continue after the last
- * slice.
+ * Arguments: number of namespaces to skip, maximum number of rows, number of entries in percpu_cpus, whether to
+ * continue after the previous slice. Returns an enum netns_walk_result.
  */
 SEC("raw_tp/sys_enter")
 int mib_read(struct bpf_raw_tracepoint_args *ctx)

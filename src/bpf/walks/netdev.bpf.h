@@ -7,7 +7,7 @@
 
 /* Interface between user space and the walk over devices. */
 
-/* Counters as in net/dev. Some are sums of several counts (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
+/* The counters of net/dev, some of which are sums (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
 enum netdev_counter {
 	NETDEV_RX_BYTES,
 	NETDEV_RX_PACKETS,
@@ -27,11 +27,11 @@ enum netdev_counter {
 
 #define NETDEV_COUNTERS (NETDEV_TX_CARRIER + 1)
 
-/* Ways to compute the counts of a kind, corresponding to the drivers' ndo_get_stats64(). */
+/* Ways to compute the counters of a device, each equivalent to one or more drivers' ndo_get_stats64(). */
 enum netdev_recipe {
 	NETDEV_AS_CORE, /* dev_get_tstats64() */
 	NETDEV_AS_TUN, /* like NETDEV_AS_CORE, plus frame errors */
-	NETDEV_AS_DUMMY, /* lstats of sent traffic */
+	NETDEV_AS_DUMMY, /* lstats, which count only sent packets */
 	NETDEV_AS_VETH,
 	NETDEV_AS_NETKIT,
 	NETDEV_AS_VLAN, /* struct vlan_pcpu_stats, or a struct with the same layout */
@@ -42,8 +42,8 @@ enum netdev_recipe {
 enum netdev_is {
 	NETDEV_IS_LOOPBACK = 1,
 	NETDEV_IS_COUNTED = 2, /* the counters are valid; otherwise they must be queried through netlink */
-	NETDEV_IS_LINKED_OUTSIDE = 4, /* linked to a device in another namespace */
-	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver knows whether the device is linked */
+	NETDEV_IS_LINKED_OUTSIDE = 4, /* the linked device is in another namespace */
+	NETDEV_IS_LINK_UNKNOWN = 8, /* whether the device is linked cannot be determined without calling the driver */
 };
 
 SHARED_ENUM(netdev_counter);
@@ -54,17 +54,20 @@ struct netdev_kind_name {
 	char text[16];
 };
 
-/* Layout of the driver data of a kind, as byte offsets from struct net_device. */
+/*
+ * Layout of a driver's private data for one kind of device. Offsets are in bytes from the start of struct net_device
+ * unless noted otherwise.
+ */
 struct netdev_kind {
 	__u32 recipe;
-	__u32 peer; /* pointer to the other end of a pair */
-	__u32 dropped; /* veth: packets that could not be passed to the peer */
-	__u32 queues; /* pointer to an array */
-	__u32 queue_bytes; /* size of a queue */
-	__u32 queue_rx; /* offset of the receive counts in a queue */
+	__u32 peer; /* pointer to the peer device of a pair */
+	__u32 dropped; /* veth: number of packets that could not be passed to the peer */
+	__u32 queues; /* pointer to the array of queues */
+	__u32 queue_bytes; /* size of an array element */
+	__u32 queue_rx; /* offset of the receive counters in an array element */
 	__u32 queue_tx;
-	__u32 shares; /* per-CPU pointer */
-	__u32 are_errors_drops; /* whether packets received with an error also count as dropped */
+	__u32 shares; /* pointer to per-CPU counters */
+	__u32 are_errors_drops; /* whether packets received with errors also count as dropped */
 	__u32 frame_errors;
 };
 
@@ -73,12 +76,12 @@ struct netdev_row {
 	__u32 flags; /* flags of the namespace */
 	__u32 ifindex;
 	__u32 is;
-	__u8 name[16]; /* arbitrary bytes, NUL-terminated unless all 16 are used */
+	__u8 name[16]; /* arbitrary bytes; without a NUL if all 16 are used */
 	char kind[16];
 	__u64 counters[NETDEV_COUNTERS];
 };
 
-/* Total cost of all calls. */
+/* Cost of all calls together. */
 struct netdev_effort {
 	__u64 calls;
 	__u64 ns;
@@ -93,7 +96,7 @@ struct {
 	__type(value, struct netdev_row);
 } netdev_rows SEC(".maps");
 
-/* Kinds with counts that the walk can read. */
+/* Device kinds with driver statistics that the walk supports. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
@@ -101,7 +104,7 @@ struct {
 	__type(value, struct netdev_kind);
 } netdev_kinds SEC(".maps");
 
-/* Offset of each CPU's values from a per-CPU pointer. Has as many entries as percpu_cpus. */
+/* For each entry of percpu_cpus, the offset from a per-CPU pointer to that CPU's values. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Lists the network namespaces of the machine, and its processes with their namespaces and owners. */
+/* Lists the machine's network namespaces, and its processes with their namespaces and owners. */
 #include "common/netns_walk.bpf.h"
 #include "common/owner.bpf.h"
 #include "common/pid.bpf.h"
 
-#define TASKS_MAX (1 << 16) /* maximum steps per slice; a step reads one pointer and takes about 20 ns */
+#define TASKS_MAX (1 << 16) /* maximum number of steps per slice; a step reads one pointer and takes about 20 ns */
 
 struct netns_row {
 	__u64 cookie;
@@ -15,8 +15,8 @@ struct netns_row {
 struct task_row {
 	__u64 cookie;
 	__u64 start; /* nanoseconds after boot */
-	__u32 tgid; /* in the initial PID namespace */
-	__u32 pid; /* in the requested PID namespace; 0 if not in it, or exiting */
+	__u32 tgid; /* process ID in the initial PID namespace */
+	__u32 pid; /* process ID in the requested PID namespace; 0 if not in it, or exiting */
 	__u32 inum;
 	char comm[16];
 	struct owner_names owner;
@@ -63,7 +63,10 @@ static long step(__u64 index, struct netns_walk *walk)
 	return netns_walk_step(index, walk, write_row);
 }
 
-/* Arguments: namespaces to skip, rows to write, whether to continue after the previous slice. */
+/*
+ * Arguments: number of namespaces to skip, maximum number of rows, whether to continue after the previous slice.
+ * Returns an enum netns_walk_result.
+ */
 SEC("raw_tp/sys_enter")
 int netns_list(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -98,7 +101,7 @@ static __always_inline void write_task(const struct task_walk *walk, struct task
 	}
 }
 
-/* The list of processes is circular. Its head is the idle task, which has the same type as the other entries. */
+/* The list of processes is circular. Its head is in the idle task, which can be read like every other entry. */
 static long task_step(__u64 index, struct task_walk *walk)
 {
 	struct list_head *position = walk->position;
@@ -124,8 +127,9 @@ static long task_step(__u64 index, struct task_walk *walk)
 }
 
 /*
- * Arguments: processes to skip, rows to write, number of levels from our PID namespace up to the one whose process
- * IDs are needed. Runs like netns_list.
+ * Arguments: number of processes to skip, maximum number of rows, number of levels from the agent's PID namespace up to
+ * the one with the needed process IDs. Returns the number of rows, combined with NETNS_WALK_DONE at the end of the
+ * list.
  */
 SEC("raw_tp/sys_enter")
 int task_list(struct bpf_raw_tracepoint_args *ctx)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Finds the network namespaces that have a device with a queue. Qdiscs are dumped only in these namespaces. */
+/* Finds the network namespaces in which a device has a queue. User space dumps qdiscs only in these namespaces. */
 #include "common/netns_walk.bpf.h"
 
 #define DEVICES_MAX 8192
@@ -23,7 +23,7 @@ struct device_walk {
 	__u32 has_queue;
 };
 
-/* Returns whether a qdisc has no counts: `noqueue`, or `noop` on a device that is down. */
+/* Returns whether a qdisc has no counters: `noqueue`, or `noop` on a device that is down. */
 static __always_inline bool is_none(struct Qdisc *qdisc)
 {
 	char id[4] = {};
@@ -33,8 +33,8 @@ static __always_inline bool is_none(struct Qdisc *qdisc)
 }
 
 /*
- * Returns whether there is an ingress queue. The queue is created with the first ingress qdisc and never removed, so
- * only a dump shows whether it is used.
+ * Returns whether the device has an ingress queue. The kernel creates it with the first ingress qdisc and never removes
+ * it, so only a dump shows whether it is in use.
  */
 static __always_inline bool has_ingress(struct net_device *device)
 {
@@ -67,7 +67,7 @@ static __always_inline bool write_row(struct netns_walk *walk, struct net *net, 
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	devices.position = BPF_CORE_READ(net, dev_base_head.next);
-	/* If a namespace has more devices, or if its list has changed meanwhile, the namespace is also dumped. */
+	/* If the loop does not reach the end of the list, the namespace is dumped in any case. */
 	if (bpf_loop(DEVICES_MAX, device_step, &devices, 0) == DEVICES_MAX)
 		devices.has_queue = 1;
 	row->has_queue = devices.has_queue;
@@ -79,7 +79,10 @@ static long step(__u64 index, struct netns_walk *walk)
 	return netns_walk_step(index, walk, write_row);
 }
 
-/* Arguments: namespaces to skip, rows to write, whether to continue after the previous slice. */
+/*
+ * Arguments: number of namespaces to skip, maximum number of rows, whether to continue after the previous slice.
+ * Returns an enum netns_walk_result.
+ */
 SEC("raw_tp/sys_enter")
 int qdisc_find(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reads the socket counts of every network namespace, as shown in net/sockstat and net/sockstat6. */
+/* Reads the socket counts that net/sockstat and net/sockstat6 show, for every network namespace. */
 #include "common/netns_walk.bpf.h"
 #include "common/percpu.bpf.h"
 #include "common/shared.bpf.h"
 
-#define PROTOCOLS_MAX 256 /* maximum number of protocols; kernels have a few dozen */
+#define PROTOCOLS_MAX 256 /* maximum number of registered protocols; kernels have a few dozen */
 
-/* Protocols in the order of NAMES. */
+/* Protocols, in the same order as NAMES. */
 enum sock_protocol {
 	PROTOCOL_TCP,
 	PROTOCOL_UDP,
@@ -18,9 +18,9 @@ enum sock_protocol {
 
 #define PROTOCOLS (PROTOCOL_RAW6 + 1)
 
-/* Indices of protocols in the kernel's per-CPU counts. */
+/* Special value for the index of a protocol in the kernel's per-CPU counts. */
 enum sock_place {
-	SOCK_PLACE_NONE = ~0U, /* this kernel does not have the protocol */
+	SOCK_PLACE_NONE = ~0U, /* the kernel does not support the protocol */
 };
 
 enum sock_fragments {
@@ -40,7 +40,7 @@ struct sock_sums {
 struct sock_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 complete; /* every CPU was read */
+	__u32 complete; /* nonzero if every CPU was read */
 	__u64 time_wait;
 	__u64 fragment_queues[FRAGMENTS_IPV6 + 1];
 	__u64 fragment_bytes[FRAGMENTS_IPV6 + 1];
@@ -55,7 +55,7 @@ struct {
 	__type(value, struct sock_row);
 } sock_rows SEC(".maps");
 
-/* Index of each protocol in the kernel's counts. */
+/* Index of each protocol in the kernel's per-CPU counts. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PROTOCOLS);
@@ -104,9 +104,9 @@ static long protocol_step(__u64 step, struct protocol_walk *walk)
 }
 
 /*
- * Finds the indices of the protocols. All protocols are in one list, which is reachable from the protocol of any
- * socket. The walk uses the rtnetlink socket of the namespace. The list head, read as a protocol, has none of the
- * names.
+ * Finds the indices of the protocols. The kernel keeps all protocols in one list, which can be reached from the
+ * protocol of any socket. The walk starts at the rtnetlink socket of the namespace. It may treat the list head as a
+ * protocol because the bytes there match none of the names.
  */
 SEC("raw_tp/sys_enter")
 int sock_protocols(void *ctx)
@@ -126,7 +126,7 @@ int sock_protocols(void *ctx)
 }
 
 struct sock_walk {
-	struct netns_walk netns; /* must be first because the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first because netns_walk_step() passes a pointer to it to the callback */
 	__u64 anchor;
 	__u32 cpus;
 };
@@ -183,7 +183,7 @@ static __always_inline bool write_row(struct netns_walk *netns, struct net *net,
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	row->complete = 1;
-	/* The kernel itself holds one reference. */
+	/* Excludes the reference that the kernel itself holds. */
 	row->time_wait = BPF_CORE_READ(net, ipv4.tcp_death_row.tw_refcount.refs.counter) - 1;
 	row->fragment_queues[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
 	row->fragment_bytes[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);
@@ -201,8 +201,8 @@ static long step(__u64 index, struct sock_walk *walk)
 }
 
 /*
- * Arguments: namespaces to skip, rows to write, number of CPUs in percpu_cpus, whether to continue after the last
- * slice.
+ * Arguments: number of namespaces to skip, maximum number of rows, number of entries in percpu_cpus, whether to
+ * continue after the previous slice. Returns an enum netns_walk_result.
  */
 SEC("raw_tp/sys_enter")
 int sock_read(struct bpf_raw_tracepoint_args *ctx)

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Sums over the TCP sockets of every network namespace, computed in one walk over the hashes that contain them.
+ * Summarizes the TCP sockets of every network namespace in one walk over the hash tables of the sockets.
  *
- * Connections are in `ehash`, listening sockets in `lhash2` (kernel: include/net/inet_hashtables.h). All namespaces
- * share both hashes, but a namespace may have its own `ehash` (net.ipv4.tcp_child_ehash_entries, 6.1). The walk takes
- * no lock. While the walk is at a socket, the memory may be reused for a socket in another chain. The walk detects this
- * because the end of a chain identifies the chain.
+ * Connections are in `ehash` and listening sockets in `lhash2` (kernel: include/net/inet_hashtables.h). Namespaces
+ * share both tables, except that a namespace may have its own `ehash` (net.ipv4.tcp_child_ehash_entries, 6.1). The walk
+ * takes no locks. While it visits a socket, the socket's memory may be reused for a socket in another chain. The walk
+ * detects this because the end marker of a chain contains the number of the chain.
  *
- * A call works until its time is up and records where it stopped. The next call continues from there.
+ * A call stops at its time limit and saves its position, where the next call resumes.
  */
 #include "tcpsummary.bpf.h"
 
 #define LISTENING_NULLS_BASE (1U << 29) /* kernel: include/net/inet_hashtables.h */
 
-#define CHUNK 64 /* buckets that are read together */
-#define WHOLE_CHAIN 1024 /* sockets; a chain of at most this length is always finished, even when the time is over */
-#define BUCKET_BYTES_MAX 128 /* 16, unless the kernel debugs its locks */
+#define CHUNK 64 /* number of buckets that are read at once */
+#define WHOLE_CHAIN 1024 /* chains of up to this number of sockets are finished even after the time limit */
+#define BUCKET_BYTES_MAX 128 /* a bucket has 16 bytes, but more if lock debugging is enabled */
 
-/* The clock is read about once in 10 µs of work. The cost of work is counted in units of about 25 ns. */
+/* Cost of work in units of about 25 ns. The clock is read after each CLOCK_EVERY units, about every 10 µs. */
 #define CLOCK_EVERY 400
 #define CHUNK_COST 4
 #define SOCKET_COST 4
@@ -38,7 +38,7 @@ static __always_inline void spend(__u32 cost)
 		walk.expired = 1;
 }
 
-/* Moves to the next bucket of the chunk that has sockets; returns false at the end of the chunk. */
+/* Moves to the next nonempty bucket of the chunk; returns false at the end of the chunk. */
 static __always_inline bool enter_chain(void)
 {
 	__u32 nth = walk.nth, bucket;
@@ -48,10 +48,10 @@ static __always_inline bool enter_chain(void)
 	walk.nth++;
 	nth = chunk.occupied[nth] & (CHUNK - 1);
 	bucket = walk.first + nth;
-	/* A hash may be smaller than a chunk. */
+	/* A hash table may be smaller than a chunk. */
 	if (bucket >= walk.buckets)
 		return false;
-	/* The previous call has already counted the buckets before walk.bucket. */
+	/* The previous call has already counted this bucket. */
 	if (bucket < walk.bucket)
 		return true;
 	if (bucket > walk.bucket)
@@ -60,10 +60,7 @@ static __always_inline bool enter_chain(void)
 	walk.skip = walk.counted;
 	walk.is_resumed = walk.skip != 0;
 	walk.enough = walk.counted + WHOLE_CHAIN;
-	/*
-	 * The head is read again because, since the chunk was read, its first socket may have been replaced by another
-	 * one.
-	 */
+	/* Read the head again because another socket may have become the first one since the chunk was read. */
 	walk.node = (__u64)READ(struct hlist_nulls_head, walk.heads + (__u64)bucket * walk.stride, first);
 	return true;
 }
@@ -82,7 +79,7 @@ static long walk_socket(__u64 index, void *context)
 
 	if (*node & 1)
 		return enter_chain() ? 0 : 1;
-	/* Skipping is cheap and must finish because a call that stops earlier makes no progress. */
+	/* Skipping ignores the time limit: it is cheap, and a call that stopped here would make no progress. */
 	if (walk.skip) {
 		walk.skip--;
 	} else {
@@ -90,7 +87,7 @@ static long walk_socket(__u64 index, void *context)
 		walk.counted++;
 		spend(SOCKET_COST);
 	}
-	/* After the pointer is stored and loaded again, the verifier treats it as a number. */
+	/* Once the pointer is stored and loaded again, the verifier treats it as an integer. */
 	*node = (__u64)READ(struct hlist_nulls_node, *node, next);
 	if (!*node) {
 		walk.progress.unreadable++;
@@ -124,7 +121,7 @@ static __always_inline long walk_chunk(void)
 	return walk.expired ? 1 : 0;
 }
 
-/* Returns the size of a chunk in bytes, for a hash with buckets of this size. */
+/* Returns the number of bytes to read for the current chunk. */
 static __always_inline __u32 chunk_bytes(__u32 bucket_bytes)
 {
 	__u32 count = walk.buckets - walk.first;
@@ -163,7 +160,7 @@ static long walk_listeners(__u64 index, void *context)
 	return walk_chunk();
 }
 
-/* Resumes at the position where the walk stopped, unless the position belongs to another walk. */
+/* Restores a saved position, or starts from the beginning if the position was saved by an earlier walk. */
 static __always_inline void resume(const struct tcp_cursor *cursor)
 {
 	bool goes_on = cursor->walk == walk.progress.walk;
@@ -181,7 +178,10 @@ static __always_inline bool pause(struct tcp_cursor *cursor)
 	return cursor->done;
 }
 
-/* Returns whether a namespace's own hash may be walked. A walk that was started is always finished. */
+/*
+ * Returns whether the owner's bucket limit allows a walk over the namespace's own hash table. A walk that has been
+ * started is always finished.
+ */
 static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struct net *net, __u32 buckets)
 {
 	struct tcp_share *share;
@@ -200,8 +200,8 @@ static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struc
 }
 
 /*
- * Walks the namespace's own hash of connections, unless this was already done; returns false if the hash is not
- * finished.
+ * Walks the hash table with the namespace's connections unless this walk has already finished it. Returns false if the
+ * time limit was reached before the end of the table.
  */
 static __always_inline bool walk_netns(struct netns_walk *netns, struct net *net, __u32 flags)
 {
@@ -234,8 +234,8 @@ static long step(__u64 index, struct netns_walk *netns)
 }
 
 /*
- * Walks over all listeners. A namespace's own hash contains only connections; the listeners of all namespaces are in
- * one hash.
+ * Walks all listening sockets. The listening sockets of all namespaces are in one table, even if a namespace has its
+ * own hash table for connections.
  */
 static __always_inline bool walk_all_listeners(void)
 {
@@ -252,7 +252,7 @@ static __always_inline bool walk_all_listeners(void)
 	return pause(&walk.progress.listeners);
 }
 
-/* Kinds of rows in flow_rows that a walk updates, as bits. */
+/* Parts of flow_rows that a walk updates, as bits. */
 enum tcp_rows_wanted {
 	TCP_ROWS_WANTED_FLOWS = 1,
 	TCP_ROWS_WANTED_LISTENS = 2,
@@ -262,8 +262,9 @@ enum tcp_rows_wanted {
 SHARED_ENUM(tcp_rows_wanted);
 
 /*
- * Arguments: number of the walk (never 0), maximum duration of this call in nanoseconds, whether to read only listeners
- * that have dropped connections, bits of enum tcp_rows_wanted. Returns whether the walk is complete.
+ * Arguments: number of the walk (nonzero, the same for all of its calls), maximum duration of this call in nanoseconds,
+ * whether to read only listening sockets that have dropped connections, bits of enum tcp_rows_wanted. Returns whether
+ * the walk is complete.
  */
 SEC("raw_tp/sys_enter")
 int tcp_count(struct bpf_raw_tracepoint_args *ctx)
@@ -301,7 +302,7 @@ int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 	return walk.progress.listeners.done;
 }
 
-/* Arguments: a key of flow_rows, in words. Marks the row as evicted, so that the hooks no longer add to it. */
+/* Marks a row of flow_rows as evicted, so that it is no longer updated. Arguments: the words of the row's key. */
 SEC("raw_tp/sys_enter")
 int flow_evict(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Counts of a walk over the TCP sockets of each namespace: sockets, their queued bytes, and connections waiting to be
- * accepted.
+ * Results and state of a walk that counts the TCP sockets of each namespace, their queued bytes, and the connections
+ * waiting to be accepted.
  */
 #include "common/netns_walk.bpf.h"
 #include "common/share.bpf.h"
@@ -12,19 +12,19 @@
 
 #define FAMILY_IPV4 2 /* AF_INET */
 /*
- * Maximum number of rows in a walk for each owner, so that an owner that listens on every port cannot hide the queues
+ * Maximum number of rows per owner in a walk. Without it, an owner that listens on every port could displace the rows
  * of other owners.
  */
 const volatile __u32 ports_each = 4096;
 const volatile __u32 listeners_each = 64;
-/* Maximum number of buckets to walk in an owner's own hashes, because a namespace may have its own hash of any size. */
+/* Maximum number of buckets to walk per owner in namespaces with their own hash table, which may have any size. */
 const volatile __u32 buckets_each = 1 << 18;
 
-#define TCP_STATES 16 /* the power of two above the last */
+#define TCP_STATES 16 /* a power of two greater than the last state */
 
 /*
- * States with queues, as bits. In other states, the sequence numbers do not show what is queued, or do not exist
- * because the entry is not a full socket.
+ * States in which sockets have queues, as bits. In other states, the sequence numbers do not indicate queued data, or
+ * do not exist because the entry is not a full socket.
  */
 enum tcp_states {
 	TCP_STATES_WITH_QUEUES = 1 << STATE_ESTABLISHED | 1 << STATE_FIN_WAIT1 | 1 << STATE_FIN_WAIT2 |
@@ -33,7 +33,7 @@ enum tcp_states {
 
 SHARED_ENUM(tcp_states);
 
-/* True if kernel memory can be read without calling a helper (6.2), which halves the duration of the walk. */
+/* True if kernel memory can be read without a helper call (6.2), which halves the duration of a walk. */
 const volatile bool can_cast = false;
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
@@ -45,18 +45,18 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 			 : BPF_CORE_READ(_object, field);                                           \
 	})
 
-/* Position where the walk over one hash continues. */
+/* Saved position in one hash table. */
 struct tcp_cursor {
-	__u32 walk; /* number of the walk that the position belongs to */
+	__u32 walk; /* number of the walk that saved the position */
 	__u32 bucket;
-	__u32 counted; /* number of sockets in this bucket that were already counted */
+	__u32 counted; /* number of sockets in this bucket that have already been counted */
 	__u32 done;
 };
 
 struct tcp_row {
-	struct tcp_cursor own; /* in the namespace's own hash, if it has one */
-	__u32 walk; /* number of the walk that the following fields belong to */
-	__u32 left; /* whether its own hash was not walked */
+	struct tcp_cursor own; /* position in the namespace's own hash table, if it has one */
+	__u32 walk; /* number of the walk that set the following fields */
+	__u32 left; /* whether the own hash table was skipped */
 	__u32 sockets[TCP_STATES];
 	__u32 largest_receive_queue, largest_send_queue;
 	__u64 receive_queue, send_queue;
@@ -75,7 +75,7 @@ struct tcp_port {
 	__u64 port;
 };
 
-/* Connections waiting at all sockets that listen on a port, and at the fullest of these sockets. */
+/* Connections waiting at all sockets that listen on a port, and at the one that is closest to its limit. */
 struct tcp_accept_queue {
 	__u32 walk;
 	__u32 length;
@@ -101,7 +101,7 @@ struct tcp_listener {
 	__u8 address[16];
 };
 
-/* Listeners by socket address. The memory of a socket may be reused for another socket with another port. */
+/* Listening sockets by the address of their struct sock, which may be reused for another listening socket. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -112,8 +112,8 @@ struct {
 /* Resources that an owner has used in this walk, by slot. */
 struct tcp_share {
 	__u32 walk;
-	__u32 taken; /* accept queues or listening sockets with a row */
-	__u32 buckets; /* buckets in the own hashes of its namespaces */
+	__u32 taken; /* number of rows used for accept queues or listening sockets */
+	__u32 buckets; /* number of buckets in hash tables of the owner's namespaces */
 };
 
 struct {
@@ -123,21 +123,21 @@ struct {
 	__type(value, struct tcp_share);
 } tcp_shares SEC(".maps");
 
-/* Progress of a walk, and counts of what the walk did not include. */
+/* Progress of a walk, and numbers of items that it had to leave out. */
 struct tcp_progress {
-	struct tcp_cursor connections; /* in the shared hash */
+	struct tcp_cursor connections; /* position in the shared hash table */
 	struct tcp_cursor listeners;
 	__u32 walk;
 	__u32 sockets;
-	__u32 rows_full; /* sockets in namespaces for which there was no free row */
+	__u32 rows_full; /* sockets in namespaces that got no row because the map was full */
 	__u32 accept_queues_full;
-	__u32 accept_queues_left; /* accept queues beyond the limit of their owner */
-	__u32 hashes_left; /* own hashes of namespaces, beyond the bucket limit of their owner */
+	__u32 accept_queues_left; /* accept queues beyond the limit per owner */
+	__u32 hashes_left; /* namespaces' own hash tables beyond the bucket limit per owner */
 	__u32 listeners_full;
-	__u32 strayed; /* chains that ended in another chain */
-	__u32 flows_left; /* connections in chains that a slice left in the middle */
+	__u32 strayed; /* chains that led into another chain */
+	__u32 flows_left; /* connections in chains that were split between two slices */
 	__u32 unreadable;
-	__u64 longest, total; /* nanoseconds of the longest call, and of all calls */
+	__u64 longest, total; /* nanoseconds: longest call, all calls together */
 };
 
 struct {
@@ -149,20 +149,20 @@ struct {
 } tcp_progress_cell SEC(".maps");
 
 /*
- * State of the running call; only one call runs at a time. It is in a map because the verifier does not track values in
- * maps. Otherwise the verifier would check every iteration of the loops.
+ * State of the running call; calls never overlap. Stored in a map because the verifier does not track values in maps;
+ * it would check every iteration of a loop over values that it tracks.
  */
 static struct {
 	__u64 deadline;
-	__u64 heads; /* address of the first head of a chain */
-	__u64 node; /* in the current chain */
+	__u64 heads; /* address of the first chain's head */
+	__u64 node; /* address of the current node in the chain */
 	__u32 stride, buckets, nulls_base;
 	__u32 bucket, counted, skip, enough;
-	__u32 first, occupied, nth; /* of the chunk: first bucket, number of buckets with sockets, next one of these */
+	__u32 first, occupied, nth; /* in the chunk: first bucket, number of nonempty buckets, index of the next one */
 	__u32 cost, expired;
 	__u32 listeners_only;
-	__u32 flows, listens, round_trips; /* whether the rows of flow_rows are wanted, of which kind, and with what */
-	__u32 is_resumed; /* the current chain was left in the middle by an earlier slice */
+	__u32 flows, listens, round_trips; /* whether to update these parts of flow_rows */
+	__u32 is_resumed; /* whether an earlier slice ended in the middle of the current chain */
 	__u32 started, previous; /* jiffies at the start of this walk and of the previous one */
 	struct tcp_progress progress;
 } walk;
@@ -192,7 +192,7 @@ static __always_inline struct tcp_row *row_of(__u64 netns)
 	return row;
 }
 
-/* Returns the resources that the owner of a namespace has used in this walk; NULL on failure. */
+/* Returns the resources that the namespace's owner has used in this walk; NULL on failure. */
 static __always_inline struct tcp_share *share_of(__u64 netns, const struct net *net)
 {
 	__u32 slot = owner_slot_of(netns, net);
@@ -205,7 +205,7 @@ static __always_inline struct tcp_share *share_of(__u64 netns, const struct net 
 	return share;
 }
 
-/* Allocates one of the `each` rows that the owner of the socket has in this walk. */
+/* Allocates one of the `each` rows that the socket's owner may use in this walk; returns false if none is left. */
 static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
 {
 	struct tcp_share *share = share_of(netns, READ(struct sock_common, sk, skc_net.net));
@@ -216,7 +216,7 @@ static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
 	return true;
 }
 
-/* Returns 0 if the difference is negative, which may happen if the socket changes during the read. */
+/* Returns `end - start`, or 0 if it is negative because the socket changed between the two reads. */
 static __always_inline __u32 difference(__u32 end, __u32 start)
 {
 	return (__s32)(end - start) < 0 ? 0 : end - start;
@@ -264,14 +264,17 @@ static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 	limit = READ(struct sock, sk, sk_max_ack_backlog);
 	queue->length += length;
 	queue->limit += limit;
-	/* One connection more than the limit may wait (kernel: include/net/sock.h, sk_acceptq_is_full()). */
+	/*
+	 * Compares fill ratios. A queue may contain one connection more than its limit (kernel: include/net/sock.h,
+	 * sk_acceptq_is_full()).
+	 */
 	if (length * (queue->fullest_limit + 1ULL) > queue->fullest_length * (limit + 1)) {
 		queue->fullest_length = length;
 		queue->fullest_limit = limit;
 	}
 }
 
-/* Adds the connections that a listening socket has dropped (tcp_listendrop()). Few listeners have dropped any. */
+/* Adds a row for a listening socket that has dropped connections (tcp_listendrop()). Most have not dropped any. */
 static __always_inline void add_listener(__u64 netns, __u64 sk)
 {
 	static const struct tcp_listener fresh;
@@ -328,7 +331,7 @@ static __always_inline void count_socket(__u64 sk)
 	row = row_of(netns);
 	if (!row)
 		return;
-	/* A socket in FIN_WAIT2 that no process holds is kept as a small TIME_WAIT socket. */
+	/* The kernel replaces an orphaned socket in FIN_WAIT2 with a TIME_WAIT socket to save memory. */
 	if (is_small)
 		state = READ(struct inet_timewait_sock, sk, tw_substate);
 	else if (state == STATE_LISTEN)

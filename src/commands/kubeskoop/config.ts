@@ -24,9 +24,9 @@ export interface KubeskoopConfig {
   /** Labels in the form `NAME=TEMPLATE`. */
   readonly labels: readonly Given<string>[];
   readonly debug?: Given<boolean> | undefined;
-  /** All other keys that KubeSkoop knows. */
+  /** All other keys that KubeSkoop supports. */
   readonly rest: readonly Given<unknown>[];
-  /** Keys that KubeSkoop does not know and ignores. */
+  /** Keys that KubeSkoop ignores, because it does not support them. */
   readonly unknown: readonly Given<unknown>[];
 }
 
@@ -81,7 +81,19 @@ function firstSchema(object: Shape) {
 }
 
 /** Top-level keys of netsonde's configuration that do not exist in KubeSkoop's. */
-const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats', 'limits'];
+const OURS = [
+  'probes',
+  'sinks',
+  'detail',
+  'labels',
+  'events',
+  'peers',
+  'external',
+  'nodes',
+  'log',
+  'bpfStats',
+  'limits',
+];
 
 /**
  * Reads a configuration in either of KubeSkoop's formats.

@@ -101,7 +101,7 @@ function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section 
   };
 }
 
-/** Returns options that limit the metrics of a probe to the metrics that KubeSkoop has. */
+/** Returns options that limit the metrics of a probe to those that KubeSkoop has. */
 function shownOf(probe: string): Options {
   const fields = FIELDS[probe];
   const buckets = BUCKETS[probe];
@@ -109,8 +109,8 @@ function shownOf(probe: string): Options {
 }
 
 /**
- * Returns a warning if the probe needs more capabilities than manifests/base grants; otherwise undefined, as for all
- * BPF probes.
+ * Returns a warning if the probe needs more capabilities than manifests/base grants, otherwise undefined. BPF probes
+ * need no further capabilities.
  */
 function capabilitiesText(capabilities: readonly string[]): string | undefined {
   if (capabilities.length === 0 || capabilities.includes('CAP_BPF')) return undefined;
@@ -179,7 +179,7 @@ function convertLabels(labels: readonly Given<string>[], notes: Notes): Conversi
 }
 
 const NO_CONTROLLER =
-  'netsonde has no controller, so there is no diagnosis, packet capture, latency detection or web console; `peers: cluster` names both ends of events (docs/kubernetes.md)';
+  'netsonde has no controller, so there is no diagnosis, packet capture, latency detection or web console; `peers` names both ends of events (docs/kubernetes.md)';
 
 const NOT_HERE = 'the listen address is not part of the configuration';
 

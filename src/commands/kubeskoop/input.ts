@@ -29,7 +29,7 @@ export interface Input {
 }
 
 /**
- * Finds a KubeSkoop configuration in a text, which is either the document itself or a manifest with a ConfigMap that
+ * Finds a KubeSkoop configuration in the input, which is either the document itself or a manifest with a ConfigMap that
  * contains the document.
  * @throws {NotKubeskoop} if there is no such configuration, or more than one
  */
@@ -51,8 +51,8 @@ interface Parsed {
 }
 
 /**
- * Parses all YAML documents of a text.
- * @param place prefix of error messages, which names the text
+ * Parses all YAML documents of the input.
+ * @param place prefix of error messages, which names the source of the text
  */
 function parse(text: string, place = ''): Parsed[] {
   try {
@@ -169,7 +169,7 @@ function inputOf({ parsed, path, object }: KubernetesObject): Input {
   const [document, ...more] = parse(String(dataOf(object)[KEY]), `${KEY} of ${configMap}: `);
   if (document === undefined || more.length > 0) throw new NotKubeskoop(`${configMap}: ${KEY} must be one document`);
   const node = nodeAt(parsed.document, [...path, 'data', KEY]);
-  // The content of a block scalar starts on the line after its indicator. Lines within a quoted scalar cannot be
+  // The content of a literal block scalar starts on the line after its indicator. Lines within other scalars cannot be
   // determined.
   const isBlock = isScalar(node) && node.type === 'BLOCK_LITERAL';
   const before = isBlock ? (parsed.lineOf([...path, 'data', KEY]) ?? 0) : undefined;

@@ -28,7 +28,7 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
 const STEP = fc.record({
   /** Number of records in each stream. */
   streams: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 9 }),
-  /** Responses that the server returns in this order and then repeats. */
+  /** Responses of the server. It returns them in this order, and then starts again with the first one. */
   verdicts: fc.array(fc.constantFrom(...Object.keys(VERDICTS)), { minLength: 1, maxLength: 6 }),
   ms: fc.integer({ min: 1, max: 40_000 }),
 });
@@ -105,7 +105,7 @@ it('records that it does not get to, because all others were refused, stay', asy
   const write = (streams: readonly Stream[]) => delivery.deliver(streams, receipt, new AbortController().signal);
   for (; nowMs < 60_000; nowMs += 10_000) await expect(write([good, ...refused])).rejects.toThrow('no');
   expect(rejected).toEqual([]);
-  // Five records are sent alone and rejected. The other three are dropped without a request.
+  // Five records are sent individually and rejected. The other three are then dropped without a request.
   await expect(write(refused)).rejects.toThrow('no');
   expect(rejected).toHaveLength(5);
 });

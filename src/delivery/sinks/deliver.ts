@@ -15,13 +15,13 @@ const REFUSALS_MAX = 100;
  */
 const OWNER_REFUSALS_MAX = 10;
 /**
- * Number of refused streams after which a write is abandoned if no stream was accepted, because the streams are then
- * not the cause.
+ * Number of refused streams after which a write is abandoned if no stream was accepted, because the streams themselves
+ * are then unlikely to be the cause.
  */
 const REFUSED_STREAMS_MAX = 5;
 /**
- * The records of a stream are dropped once it has been refused for this long and this many times while other streams
- * were accepted.
+ * The remaining records of a stream are dropped if the stream has been refused for at least `GIVE_UP_MS` milliseconds
+ * and `GIVE_UP_TRIES` times, while other streams were accepted.
  */
 const GIVE_UP_MS = 60_000;
 const GIVE_UP_TRIES = 5;
@@ -81,7 +81,7 @@ class Round implements Receipt {
     this.#refusalsOf.set(owner, (this.#refusalsOf.get(owner) ?? 0) + 1);
   }
 
-  /** Whether the remaining records of an owner are refused as a group instead of one by one. */
+  /** Whether the remaining records of an owner are refused as a group instead of individually. */
   isRefused(owner: string): boolean {
     return this.#refusals >= REFUSALS_MAX && (this.#refusalsOf.get(owner) ?? 0) >= OWNER_REFUSALS_MAX;
   }
@@ -97,9 +97,9 @@ class Round implements Receipt {
 }
 
 /**
- * Sends batches stream by stream, and determines which records the server refuses. Only the invalid records of a batch
- * are dropped. A batch that is too large is split into smaller requests. A stream that makes no progress does not delay
- * other streams. Splitting may resend records that have already reached the server.
+ * Sends the records of each stream in order, and determines which records the server refuses. Only the invalid records
+ * of a batch are dropped. A batch that is too large is split into smaller requests. A stream that makes no progress
+ * does not delay other streams. Splitting may resend records that have already reached the server.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -209,7 +209,8 @@ export class Delivery {
   }
 
   /**
-   * Drops the rest of a stream if it has long been refused while other streams were accepted. Returns whether it did.
+   * Drops the remaining records of a stream if it has been refused for too long and too often while other streams were
+   * accepted. Returns whether the records were dropped.
    */
   #givesUp({ stream, left, verdict }: Round['refused'][number], round: Round): boolean {
     const nowMs = this.#now();

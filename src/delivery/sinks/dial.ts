@@ -44,7 +44,7 @@ export class Dialer {
   readonly #config: DialConfig;
   readonly #files: Files;
   readonly #network: Network;
-  /** Lookups in progress by name. Callers share a lookup, because each one blocks a thread while the resolver hangs. */
+  /** Lookups in progress by name. Callers share a lookup, because a lookup blocks a thread while the resolver hangs. */
   readonly #lookups = new Map<string, Promise<readonly LookupAddress[]>>();
 
   constructor(url: URL, config: DialConfig, files: Files, network: Network = NETWORK) {

@@ -19,7 +19,7 @@ export class FileSink implements Sink {
   #file: FileHandle | undefined;
   #inode = 0;
   #size = 0;
-  /** When the file was created, on the clock of `#now`. */
+  /** Creation time of the file, on the clock of `#now`. */
   #bornMs = 0;
 
   constructor(config: SinkConfig<'file'>, files: Files, now = () => performance.now()) {

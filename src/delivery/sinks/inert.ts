@@ -1,6 +1,6 @@
 import { ACTIVE } from '#core/inert.ts';
 
-/** Maximum number of characters of a server's text in messages. */
+/** Maximum number of characters of a server's response that a message quotes. */
 export const WORDS_MAX = 300;
 /** Shorter secrets are not hidden, because they would match by chance. */
 const SECRET_LENGTH_MIN = 4;

@@ -29,7 +29,7 @@ function expectExact({ published, delivered, pending, lost }: ReturnType<EventWa
   expect(delivered + pending + lost).toBe(published);
 }
 
-/** Returns events of two streams, beginning with those of `shop`. */
+/** Returns events of two streams, first those of `shop`. */
 const shopAndBank = (count: number, first = 0) => [
   ...makeEvents(count, { namespace: 'shop' }, first),
   ...makeEvents(count, { namespace: 'bank' }, first),
@@ -46,22 +46,18 @@ describe('records that Loki takes in the end are all delivered', () => {
       { perStream: { rate: 40_000, burst: 20_000, of: inShop } },
       /429: entry with timestamp .*per_stream_rate_limit/,
     ],
-  ])(
-    '%s',
-    async (_, limits, told) => {
-      loki.limits = limits;
-      await using way = await EventWay.open(sink());
-      way.publish(shopAndBank(150));
-      const ledger = await way.settled('loki');
-      expect(ledger).toMatchObject({ delivered: 300, lost: 0 });
-      expectExact(ledger);
-      if (told === undefined) expect(way.logged).toEqual([]);
-      // Messages that differ only in numbers count as the same failure.
-      else expect(way.logged).toEqual([expect.stringMatching(told), expect.stringMatching(/^events reach loki again/)]);
-      expect(way.status('loki')).toMatchObject({ state: 'running', reason: '' });
-    },
-    30_000,
-  );
+  ])('%s', async (_, limits, told) => {
+    loki.limits = limits;
+    await using way = await EventWay.open(sink());
+    way.publish(shopAndBank(150));
+    const ledger = await way.settled('loki');
+    expect(ledger).toMatchObject({ delivered: 300, lost: 0 });
+    expectExact(ledger);
+    if (told === undefined) expect(way.logged).toEqual([]);
+    // Two messages count as the same failure if they differ only in numbers.
+    else expect(way.logged).toEqual([expect.stringMatching(told), expect.stringMatching(/^events reach loki again/)]);
+    expect(way.status('loki')).toMatchObject({ state: 'running', reason: '' });
+  });
 });
 
 describe('records that Loki refuses because of its own setup or that of the sink: the sink fails, reports a remedy, and loses nothing', () => {
@@ -170,7 +166,7 @@ describe('a stream that Loki refuses', () => {
     expectExact(await way.settled('loki'));
   });
 
-  /** Retries the remaining records every second, as the queue does. */
+  /** Writes to a sink, and retries the remaining records a second later, as the queue does. */
   class Writer {
     readonly rejected: { readonly records: readonly LaneRecord[]; readonly why: string }[] = [];
     readonly #sink: LokiSink;
@@ -205,7 +201,8 @@ describe('a stream that Loki refuses', () => {
           },
           new AbortController().signal,
         );
-        // If the write succeeds, the caller counts all records as delivered, so none may be without a receipt.
+        // If a write succeeds, the caller counts all remaining records as delivered, so the sink must have reported
+        // each of them.
         expect(open.size).toBe(0);
         return '';
       } catch (error) {
@@ -244,7 +241,7 @@ describe('a stream that Loki refuses', () => {
     ]);
     expect(writer.delivered).toBe(62);
     expect(loki.entries).toHaveLength(62);
-    // From now on, the rejected stream is tried once per batch until Loki accepts it.
+    // From now on, the sink tries the rejected stream once per batch until Loki accepts it.
     await writer.write([...line('shop', 62), ...line('bank', 62)]);
     expect(writer.rejected).toHaveLength(2);
     loki.limits = {};

@@ -1,20 +1,20 @@
 import type { LaneRecord } from '../record.ts';
 
 /**
- * Milliseconds after which a learned limit expires, because servers can be reconfigured and may share a limit among
- * clients.
+ * Interval in milliseconds at which accepted and refused sizes are forgotten, because servers can be reconfigured and
+ * may share a limit among clients.
  */
 const FORGET_MS = 600_000;
 const GROWTH = 1.25;
 /** The limit grows up to this fraction of the smallest refused size. */
 const BELOW = 0.9;
-/** Larger than any batch. */
+/** Initial limit, which is larger than any batch. */
 const BYTES_MAX = 64 * 1024 * 1024;
 
 /**
  * Learns the maximum request size from the server's responses. A refusal sets the limit to half of the refused size,
- * and each accepted request of a similar size increases it. For ten minutes, the limit does not grow to the refused
- * size again. Sizes are the bytes of the records.
+ * and each accepted request of a similar size increases it. The limit does not grow to a refused size again until the
+ * refused size is forgotten. Sizes are the bytes of the records.
  */
 export class RequestSize {
   readonly #now: () => number;
@@ -55,7 +55,7 @@ export class RequestSize {
 
   refused(bytes: number): void {
     this.#forget();
-    // If a request of this size was accepted before, the cause of the refusal is the rate.
+    // If a request of this size was accepted before, this one was refused because of the rate.
     if (!this.wasTaken(bytes)) this.#refused = Math.min(this.#refused, bytes);
     this.#bytesMax = Math.max(1, bytes / 2);
   }

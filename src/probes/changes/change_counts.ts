@@ -3,10 +3,10 @@ import type { Family } from '#sources/netlink/changes/family.ts';
 import type { Change, LinkChange, TableChange } from '#sources/netlink/changes/network_state.ts';
 import type { Link } from '#sources/netlink/changes/notices.ts';
 
-/** Maximum number of devices that are counted by name. Further devices are counted by kind. */
+/** Maximum number of devices that are counted by name. All other devices are counted by kind. */
 export const DEVICES_MAX = 256;
 
-/** Kinds of devices that carry the traffic of many Pods. Every change of such a device is an event. */
+/** Kinds of devices that carry the traffic of many Pods. Every change of such a device causes an event. */
 const TOLD_KINDS = new Set([
   ...['bond', 'team', 'bridge', 'vlan'],
   ...['vxlan', 'geneve', 'gre', 'gretap', 'erspan', 'ip6gre', 'ip6gretap', 'ip6erspan', 'ipip', 'ip6tnl', 'sit'],
@@ -20,7 +20,7 @@ export function kindOf({ kind, loopback }: Link): string {
   return kind ?? (loopback ? 'loopback' : 'physical');
 }
 
-/** Returns whether changes of the device are events. Devices that are created for each Pod cause no events. */
+/** Returns whether changes of the device cause events. Changes of devices that are created for a single Pod do not. */
 export function isTold(link: Link): boolean {
   const kind = kindOf(link);
   return kind === 'physical' || TOLD_KINDS.has(kind);
@@ -61,8 +61,8 @@ export class ChangeCounts {
   }
 
   /**
-   * Returns the name of the device, or its kind in the form `kind:veth`. The two cannot collide because the kernel does
-   * not allow colons in names.
+   * Returns the name of the device, or its kind as in `kind:veth`. The two cannot be confused, because the kernel does
+   * not allow colons in device names.
    */
   #label(link: Link): string {
     const { name } = link;

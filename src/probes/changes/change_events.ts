@@ -14,7 +14,7 @@ export const CHANGE_EVENTS = defineEvents({
       change: { type: 'string', help: 'Type of change: up, down, mtu, carrier, added or removed.' },
       mtu: { type: 'number', help: 'Current MTU of the device.' },
       mtuBefore: { type: 'number', help: 'Previous MTU, if it changed.', optional: true },
-      carrier: { type: 'string', help: 'State of the carrier: on or off.' },
+      carrier: { type: 'string', help: 'Carrier state: on or off.' },
     },
   },
   route_changed: {
@@ -24,10 +24,10 @@ export const CHANGE_EVENTS = defineEvents({
     equalBy: ['family', 'destination', 'table', 'change'],
     fields: {
       family: FAMILY,
-      destination: { type: 'string', help: '`default`, or the network: 10.0.1.0/24.' },
-      table: { type: 'number', help: 'Routing table: 254 is `main`.' },
+      destination: { type: 'string', help: '`default`, or the destination network, for example 10.0.1.0/24.' },
+      table: { type: 'number', help: 'Routing table ID (254 is `main`).' },
       change: { type: 'string', help: 'Type of change: added, replaced or removed.' },
-      via: { type: 'strings', help: 'Current next hops: `10.0.0.1 dev eth0`.', optional: true },
+      via: { type: 'strings', help: 'Current next hops, for example `10.0.0.1 dev eth0`.', optional: true },
       viaBefore: { type: 'strings', help: 'Previous next hops.', optional: true },
     },
   },
@@ -66,9 +66,9 @@ export const CHANGE_EVENTS = defineEvents({
     severity: 'info',
     equalBy: ['table', 'process'],
     fields: {
-      table: { type: 'string', help: 'Family and name of the table: `inet filter`.' },
+      table: { type: 'string', help: 'Family and name of the table, for example `inet filter`.' },
       process: { type: 'string', help: 'Name of the process.' },
-      pid: { type: 'number', help: 'ID of the process.' },
+      pid: { type: 'number', help: 'Process ID.' },
     },
   },
 });

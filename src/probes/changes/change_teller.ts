@@ -24,7 +24,7 @@ export interface TellerOptions {
   readonly limit: number;
   /** Networks whose routes and neighbours cause events. If empty, the Pod networks of this node are used. */
   readonly networks: readonly string[];
-  /** Names of nftables tables whose changes cause no event. A trailing `*` matches any suffix. */
+  /** Names of nftables tables whose changes do not cause events. A trailing `*` matches any suffix. */
   readonly tables: readonly string[];
 }
 
@@ -123,8 +123,8 @@ export class ChangeTeller {
   }
 
   /**
-   * Networks whose changes cause events: the `networks` option or, if that is empty, the Pod networks. The Pod networks
-   * are empty until the API server has responded.
+   * Networks whose routes and neighbours cause events: the option `networks` or, if it is empty, the Pod networks.
+   * There are no Pod networks until the API server has responded.
    */
   get #told(): NetworkList {
     const { podNetworks } = this.#scope.node;
@@ -141,7 +141,10 @@ export class ChangeTeller {
     );
   }
 
-  /** @param once key of an event that is published at most once a minute; undefined if only `limit` applies */
+  /**
+   * Publishes an event.
+   * @param once key of an event that is published at most once a minute; undefined if only `limit` applies
+   */
   #publish<Type extends keyof ChangeEvents & string>(
     type: Type,
     once: string | undefined,

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { SYSTEM_CLOCK } from '#core/clock.ts';
 import { freeCycle } from '#core/cycle.ts';
 import { isNetwork } from '#core/network_list.ts';
+import { repeat } from '#core/repeat.ts';
 import { defineProbe, type ProbeScope } from '#probe/contract.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
@@ -16,9 +17,9 @@ import { CHANGE_EVENTS, type ChangeEvents } from './change_events.ts';
 import { ChangeTeller } from './change_teller.ts';
 import { NeighbourTableWatch } from './neighbour_tables.ts';
 
-// Notifications are per network namespace. A socket receives the rtnetlink and nftables notifications of the namespace
-// in which it was created, which is the node's here. Neighbour tables are shared by all namespaces, with one table and
-// limit per family (kernel: net/ipv4/arp.c, arp_tbl; net/ipv6/ndisc.c, nd_tbl).
+// These metrics are per network namespace. A socket receives the rtnetlink and nftables notifications of the namespace
+// in which it was created; here, this is the node's. Neighbour tables are shared by all namespaces, with one table and
+// one limit for each address family (kernel: net/ipv4/arp.c, arp_tbl; net/ipv6/ndisc.c, nd_tbl).
 
 const FAMILY = { help: 'Address family.', values: ['ipv4', 'ipv6'] } as const;
 const DEVICE = {
@@ -33,12 +34,12 @@ const metrics = defineMetrics({
   links: {
     ...counter,
     name: 'netsonde_link_changes_total',
-    help: 'Changes of the network devices of the node.',
+    help: 'Changes to network devices of the node.',
     source: 'RTM_NEWLINK, RTM_DELLINK',
     labels: {
       device: DEVICE,
       change: {
-        help: 'Type of change. A lost or regained carrier counts only while the device is up.',
+        help: 'Type of change. Carrier changes are counted only while the device is up.',
         values: ['up', 'down', 'mtu', 'carrier', 'added', 'removed'],
       },
     },
@@ -46,7 +47,7 @@ const metrics = defineMetrics({
   routes: {
     ...counter,
     name: 'netsonde_route_changes_total',
-    help: 'Changes of the routes of the node, except in the table `local`.',
+    help: 'Changes to routes of the node, except in the `local` table.',
     source: 'RTM_NEWROUTE, RTM_DELROUTE',
     labels: {
       family: FAMILY,
@@ -56,7 +57,7 @@ const metrics = defineMetrics({
   rules: {
     ...counter,
     name: 'netsonde_rule_changes_total',
-    help: 'Changes of the routing rules of the node (`ip rule`).',
+    help: 'Changes to routing rules of the node (`ip rule`).',
     source: 'RTM_NEWRULE, RTM_DELRULE',
     labels: { family: FAMILY, change: { help: 'Type of change.', values: ['added', 'removed'] } },
   },
@@ -109,15 +110,15 @@ const metrics = defineMetrics({
   overruns: {
     ...counter,
     name: 'netsonde_change_overruns_total',
-    help: 'Times that notifications of the kernel were lost. The state is then read again, but changes that were undone meanwhile are not counted.',
+    help: 'Times that kernel notifications were lost. The state is then read again, but changes that were reverted in the meantime are not counted.',
     source: 'ENOBUFS of the socket',
     labels: {},
   },
 });
 
 /**
- * nftables tables that change frequently: tables of kube-proxy and of CNIs, and the tables of iptables-nft, which most
- * CNIs use.
+ * nftables tables that change frequently: those of kube-proxy and CNI plugins, and those of iptables-nft, which most
+ * CNI plugins use.
  */
 const KNOWN_TABLES = [
   ...['kube-proxy', 'filter', 'nat', 'mangle', 'raw', 'security'],
@@ -143,7 +144,10 @@ function emitCounts(emit: Emit<typeof metrics>, counts: ChangeCounts): void {
   emit('overruns', NODE, counts.overruns, NO_LABELS);
 }
 
-/** Returns undefined without CAP_NET_ADMIN. The probe then works without it and is not degraded. */
+/**
+ * Starts to follow the nftables ruleset. Returns undefined if CAP_NET_ADMIN is missing. The probe then omits the
+ * ruleset, and does not count as degraded.
+ */
 function openRuleset(
   scope: ProbeScope<ChangeEvents>,
   { netlink }: Sources,
@@ -161,23 +165,25 @@ function openRuleset(
   }
 }
 
+const LOOK_EVERY_MS = 10_000;
+
 export const changes = defineProbe({
   name: 'changes',
   kind: 'netlink',
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'Changes in the network of the node: devices, addresses, routes, rules and unresponsive neighbours. Recommended everywhere because most incidents follow a change.',
+    'Changes to the network of the node: devices, addresses, routes, rules and unresponsive neighbours. Recommended everywhere because most incidents follow a change.',
   guide: {
     question: 'What changed on the node before it broke?',
     when: 'Look here first when all Pods of a node lose packets at the same moment, or cannot reach one network.',
     query: 'sum by (node, device, change) (increase(netsonde_link_changes_total{device!~"kind:.*"}[15m])) > 0',
     limits: [
-      'The probe follows the network of the node and not those of Pods. Only neighbour tables cover all namespaces.',
+      'The probe monitors the network of the node, not those of Pods. Only the metrics of neighbour tables cover all namespaces.',
       'Devices that are created for each Pod (veth, netkit, macvlan) are counted by kind and cause no events. Other devices are counted by name, up to 256 names. Routing rules cause no events because some CNIs create one for each Pod.',
-      'If notifications arrive faster than the agent receives them, the kernel drops some. The agent counts these losses and reads the state again, but does not see changes that were undone meanwhile. Without NET_ADMIN the kernel queues at most net.core.rmem_max bytes.',
+      'If notifications arrive faster than the agent receives them, the kernel drops some. The agent counts these losses and reads the state again, but does not see changes that were reverted in the meantime. Without NET_ADMIN, the kernel queues at most net.core.rmem_max bytes.',
       'The address of a Service is usually not a neighbour. If it is, add its network to `networks`.',
-      'Changes of nftables need NET_ADMIN; changes by iptables-legacy are not seen.',
+      'Detecting nftables changes requires NET_ADMIN. Changes made by iptables-legacy are not reported.',
     ],
   },
   metrics,
@@ -197,10 +203,10 @@ export const changes = defineProbe({
   requires: {
     capabilities: [],
     kernel:
-      'Any, by rtnetlink. nftables needs NET_ADMIN. An agent outside of the network namespace of the node needs SYS_ADMIN to enter it.',
+      'Any, by rtnetlink. nftables needs NET_ADMIN. An agent outside the network namespace of the node needs SYS_ADMIN to enter it.',
   },
   measured: {
-    note: 'Sleeps until the kernel sends notifications, each of which takes 12 to 16 µs of CPU. A scrape takes 0.16 ms to read the neighbour tables. Measured on a busy machine.',
+    note: 'Sleeps until the kernel sends notifications, each of which takes 12 to 16 µs of CPU time. A scrape takes 0.16 ms to read the neighbour tables. Measured on a busy machine.',
   },
   open: async (scope, sources, { events, limit, options }) => {
     const { node } = sources.netns;
@@ -233,9 +239,8 @@ export const changes = defineProbe({
       return tables;
     };
     lookAtTables();
-    // The kernel sends no notification for a full table. The agent wakes up for each sweep anyway, so this check
-    // costs no extra wake-up.
-    if (events) scope.own(sources.netns.onSweep(lookAtTables));
+    // The tables have to be polled, because the kernel sends no notification when one is full.
+    if (events) scope.own(repeat(LOOK_EVERY_MS, async () => void lookAtTables()));
     return {
       health: () => ({
         reader: 'netlink',

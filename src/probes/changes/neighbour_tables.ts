@@ -1,16 +1,16 @@
 import { type Counter, subtractCounters } from '#core/counter.ts';
 import type { NeighbourTable } from '#sources/netlink/neighbour_table.ts';
 
-/** A neighbour table that refused a new entry. */
+/** A neighbour table that has refused new entries. */
 export interface FullTable extends NeighbourTable {
-  /** Entries refused since the last check. */
+  /** Number of entries refused since the last check. */
   readonly refused: Counter;
 }
 
 /**
- * Finds full tables by the entries that they refused. The number of entries does not show whether a table is full,
- * because permanent entries do not count against the limit, and the kernel evicts other entries before it refuses one
- * (net/core/neighbour.c, neigh_alloc()). Refusals before the first check are ignored.
+ * Finds full tables by the number of entries that they have refused. The number of entries in a table does not show
+ * whether it is full: permanent entries do not count toward the limit, and the kernel evicts other entries before it
+ * refuses a new one (net/core/neighbour.c, neigh_alloc()). Refusals before the first check are ignored.
  */
 export class NeighbourTableWatch {
   readonly #overflows = new Map<string, Counter>();

@@ -13,10 +13,10 @@ import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#source
 import type { Sources } from '#sources/sources.ts';
 import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
 
-// These metrics are per network namespace. All namespaces share one hash table, but each counts its own entries and
-// failures (net->ct.stat, nf_conntrack_net.count). The limit is a node metric because it is a single setting, with
+// These metrics are per network namespace. All namespaces share one hash table, but each one counts its own entries and
+// failures (net->ct.stat, nf_conntrack_net.count). The limit is a node metric, because it is a single setting with
 // which the kernel compares the count of each namespace (kernel 6.18: net/netfilter/nf_conntrack_core.c,
-// __nf_conntrack_alloc()). Namespaces without entries and counts are not shown because most Pods never track a
+// __nf_conntrack_alloc()). Namespaces without entries and failures are not shown, because most Pods never track a
 // connection.
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
@@ -128,14 +128,14 @@ const metrics = defineMetrics({
 });
 
 /**
- * Time limit for reading tables by state. A collection may take one second, and a table that is started just before the
- * limit must fit into the remaining time.
+ * Milliseconds after which no further table is read to count entries by state. A collection may take one second, so the
+ * last read has at least half a second.
  */
 const STATES_MS = 500;
 
 /**
- * Counters of earlier runs, so that a counter that has wrapped continues from its last value when the probe is
- * enabled again.
+ * Counters from earlier runs. With them, a counter that has wrapped around continues from its last value when the probe
+ * is enabled again.
  */
 const WIDE = defineRetained(() => new WideCounters());
 
@@ -154,8 +154,8 @@ function emitRow(emit: ConntrackEmit, { id, entries, counters }: ConntrackRow): 
 }
 
 /**
- * Emits entries by protocol and state, starting with the longest tables. Tables for which no time is left are skipped
- * and counted.
+ * Emits the number of entries by protocol and state, starting with the longest tables. A table is skipped and counted
+ * as such if it is too long, or if no time is left for it.
  */
 async function emitStates(
   emit: ConntrackEmit,

@@ -16,7 +16,7 @@ function row(id: typeof A, entries: number, counters: ConntrackRow['counters'] =
   return { id, entries, counters };
 }
 
-/** Evaluates these rows at the given second. All of their namespaces are known. */
+/** Evaluates these rows at the given second. All namespaces in the rows are known. */
 function look(seconds: number, ...rows: readonly ConntrackRow[]) {
   return watch.look({ rows, limit: LIMIT }, new Set(rows.map(({ id }) => id)), seconds * 1_000);
 }

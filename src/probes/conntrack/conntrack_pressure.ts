@@ -27,7 +27,7 @@ export const PRESSURE_EVENTS = defineEvents({
 });
 
 const LOOK_EVERY_MS = 10_000;
-/** Minimum interval between two events of a namespace. It permits fewer events than any `limit`. */
+/** Minimum interval in milliseconds between two events of a namespace. It is stricter than any `limit`. */
 const PAUSE_MS = 60_000;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
@@ -36,7 +36,7 @@ type Failures = Readonly<Record<(typeof COUNTERS)[number], number>>;
 
 const NO_FAILURES: Failures = { insertFailed: 0, drop: 0, earlyDrop: 0 };
 
-/** A namespace whose table is nearly full or could not take a connection. */
+/** A namespace whose table is nearly full, or has failed to add connections. */
 export interface Pressure {
   readonly netns: NetnsId;
   readonly entries: number;
@@ -46,7 +46,7 @@ export interface Pressure {
   readonly seconds: number;
 }
 
-/** Earlier state of a namespace. Failures are counted from this state on. */
+/** State of a namespace from which failures are counted. */
 interface Baseline {
   readonly counted: Failures;
   readonly atMs: number;
@@ -56,22 +56,22 @@ interface Baseline {
 export interface Findings {
   readonly pressures: readonly Pressure[];
   /**
-   * Number of namespaces under pressure that had an event less than a minute ago. Their failures are included in the
-   * next event.
+   * Number of namespaces under pressure for which an event was sent less than a minute ago. Their failures are included
+   * in their next event.
    */
   readonly limited: number;
 }
 
 /**
- * Finds tables that are filled above a threshold or had failures since the last check. Failures that must not be
- * reported yet accumulate until the next event.
+ * Finds tables that are filled beyond a threshold, or have had failures since the last check. Failures that cannot be
+ * reported yet are added to the next event.
  */
 export class PressureWatch {
   readonly #threshold: number;
   readonly #baselines = new Map<NetnsId, Baseline>();
   /**
-   * Namespaces that were owned at the last check. A namespace that is missing here is new, so all of its counts are
-   * failures since that check.
+   * Namespaces that had owners at the last check. If a namespace is not among them, it is new, and all of its failures
+   * have occurred since that check.
    */
   #known: ReadonlySet<NetnsId> | undefined;
   #lookedMs = 0;
@@ -83,7 +83,7 @@ export class PressureWatch {
     this.#threshold = threshold;
   }
 
-  /** @param known owned namespaces; rows of other namespaces are ignored */
+  /** @param known namespaces that have owners; rows of other namespaces are ignored */
   look({ rows, limit }: ConntrackSnapshot, known: ReadonlySet<NetnsId>, nowMs: number): Findings {
     const pressures: Pressure[] = [];
     let limited = 0;
@@ -135,14 +135,17 @@ function countedBy({ counters }: ConntrackRow): Failures {
   return { insertFailed: counters.insertFailed ?? 0, drop: counters.drop ?? 0, earlyDrop: counters.earlyDrop ?? 0 };
 }
 
-/** The kernel's per-CPU counters have 32 bits. After one has wrapped, the sum is smaller than before. */
+/**
+ * Returns the failures since an earlier reading. The kernel's per-CPU counters have 32 bits, so the sum decreases when
+ * one of them wraps around.
+ */
 function since(before: Failures, row: ConntrackRow): Failures {
   const now = countedBy(row);
   const grown = (name: keyof Failures) => Math.max(0, now[name] - before[name]);
   return { insertFailed: grown('insertFailed'), drop: grown('drop'), earlyDrop: grown('earlyDrop') };
 }
 
-/** Describes the pressure in a sentence for operators. */
+/** Describes the pressure for operators in one sentence. */
 export function describePressure({ entries, limit, failures, seconds }: Pressure): string {
   const table =
     limit === undefined || limit === 0
@@ -172,7 +175,7 @@ function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure):
   });
 }
 
-/** Checks for pressure now, and then repeatedly until the scope closes. */
+/** Checks for pressure immediately, and then repeatedly until the scope closes. */
 export async function watchPressure(
   scope: ProbeScope<typeof PRESSURE_EVENTS>,
   { netns }: Sources,

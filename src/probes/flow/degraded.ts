@@ -7,22 +7,22 @@ import type { Thresholds } from '#probe/tcp_ends_use.ts';
 
 export const DEGRADED_EVENTS = defineEvents({
   connection_degraded: {
-    help: 'A TCP connection has ended that was worse than a threshold: many retransmissions, or a receiver that did not read.',
+    help: 'A TCP connection ended after reaching a threshold: many retransmissions or, if these thresholds are set, a receiver that read too slowly or a long round-trip time.',
     severity: 'warning',
     equalBy: ['role'],
     client: ({ role }) => (role === 'client' ? 'src' : 'dst'),
     fields: {
-      role: { type: 'string', help: 'Side of the Pod: client or server.' },
-      sentBytes: { type: 'number', help: 'Bytes of payload that were sent.' },
-      receivedBytes: { type: 'number', help: 'Bytes of payload that were received.' },
-      sentSegments: { type: 'number', help: 'Segments that were sent, retransmissions included.' },
-      retransmittedSegments: { type: 'number', help: 'Segments that were sent again.' },
+      role: { type: 'string', help: 'Role of the Pod: client or server.' },
+      sentBytes: { type: 'number', help: 'Payload bytes sent.' },
+      receivedBytes: { type: 'number', help: 'Payload bytes received.' },
+      sentSegments: { type: 'number', help: 'Segments sent, including retransmissions.' },
+      retransmittedSegments: { type: 'number', help: 'Segments retransmitted.' },
       receiverLimited: {
         type: 'number',
-        help: 'Share of the time with data to send in which the window of the receiver was closed: 0 to 1.',
+        help: 'Fraction (0 to 1) of the time with data to send during which the receive window of the other end was closed.',
       },
-      roundTripSeconds: { type: 'number', help: 'Smoothed round-trip time at the end.', optional: true },
-      minRoundTripSeconds: { type: 'number', help: 'Shortest round-trip time of the last minutes.', optional: true },
+      roundTripSeconds: { type: 'number', help: 'Smoothed round-trip time when the connection ended.', optional: true },
+      minRoundTripSeconds: { type: 'number', help: 'Minimum round-trip time over the last minutes.', optional: true },
     },
   },
 });
@@ -52,28 +52,29 @@ const ROUND_TRIP = z
 export const THRESHOLD_OPTION = z
   .prefault(
     z.strictObject({
-      retransmits: SHARE.prefault('5%').describe('Share of retransmissions among the sent segments.'),
-      receiverLimited: SHARE.prefault('20%').describe(
-        'Share of the time with data to send in which the window of the receiver was closed.',
+      retransmits: SHARE.prefault('5%').describe('Fraction of the sent segments that were retransmissions.'),
+      // A program that reads in pace with its own work keeps the window closed for most of the time, and has no problem.
+      receiverLimited: SHARE.optional().describe(
+        'Fraction of the time with data to send during which the receive window of the other end was closed. Not checked if unset.',
       ),
-      roundTrip: ROUND_TRIP.optional().describe('Smoothed round-trip time; without it, none is too long.'),
+      roundTrip: ROUND_TRIP.optional().describe('Smoothed round-trip time. Not checked if unset.'),
       segments: z
         .int()
         .min(1)
         .max(SEGMENTS_MAX)
         .default(SEGMENTS)
-        .describe('Number of sent segments below which a connection is not judged.'),
+        .describe('Minimum number of sent segments. Connections with fewer segments are not checked.'),
     }),
     {},
   )
-  .describe('An event `connection_degraded` is sent for each connection that reaches one of these.');
+  .describe('A `connection_degraded` event is sent for each connection that reaches one of these thresholds.');
 
 export function thresholdsOf(option: z.output<typeof THRESHOLD_OPTION>): Thresholds {
   const { retransmits, receiverLimited, roundTrip, segments } = option;
   return { retransmits, receiverLimited, roundTripSeconds: roundTrip, segments };
 }
 
-/** Returns the share of the time with data to send in which the receiver's window was closed. */
+/** Returns the share of the time with data to send during which the receive window of the peer was closed. */
 export function receiverLimitedShare({ counts }: Pick<SocketEnd, 'counts'>): number {
   const all = counts.busy + counts.receiver_limited + counts.send_buffer_limited;
   return all === 0 ? 0 : counts.receiver_limited / all;

@@ -1,163 +1,62 @@
 import { jiffiesPerSecond } from 'bpf-napi';
 import * as z from 'zod';
 import { defineProbe, type ProbeScope } from '#probe/contract.ts';
-import type { FlowEdges } from '#probe/flow_edges.ts';
+import { IDENTITIES } from '#probe/edge_labels.ts';
 import { FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
-import { FAILURES, type FlowRow } from '#probe/flow_row.ts';
+import type { FlowRow } from '#probe/flow_row.ts';
 import { withSubject } from '#probe/host_pods.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
-import { type Emit, NO_LABELS, NODE, type RowReader } from '#probe/metric.ts';
+import { type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
+import type { Unresolved } from '#probe/peers.ts';
 import { type RecordRules, UNOFFERED } from '#probe/records.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
 import { FLOW_ROWS, FLOW_ROWS_MAX, TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
 import type { EndReports, TcpEndsUser } from '#probe/tcp_ends_use.ts';
-import { DEFAULT_PORT_RANGE, type PortRange, readPortRange } from '#sources/procfs/port_range.ts';
+import { TRANSLATION_STATES, type TranslationState } from '#probe/translation.ts';
+import { DEFAULT_PORT_RANGE, readPortRange } from '#sources/procfs/port_range.ts';
 import { DEGRADED_EVENTS, degradedEvent, THRESHOLD_OPTION, thresholdsOf } from './degraded.ts';
-import { edgeTotals, endedConnection } from './flow_api.ts';
-import { COUNTS_OF, ENDS, FLOW_BOUND, FLOW_METRICS, SECONDS_OF } from './flow_metrics.ts';
+import { endedConnection } from './flow_api.ts';
+import { CollectedEdges } from './flow_edges.ts';
+import { FLOW_BOUND, FLOW_METRICS } from './flow_metrics.ts';
+import { FlowReader } from './flow_reader.ts';
+import { FlowSubjects, subjectOf } from './flow_subjects.ts';
+import { HiddenRows } from './hidden_rows.ts';
 
-// These metrics are per network namespace. A TCP socket stays in one namespace throughout its life and carries the
-// namespace cookie.
+// These metrics are per network namespace. A TCP socket remains in one namespace throughout its life, and carries the
+// cookie of the namespace.
 
 const ROWS_MIN = 16;
-const OTHER_PORT = '*';
-const MICROSECONDS = 1e-6;
-
 type FlowEmit = Emit<typeof FLOW_METRICS>;
-type Put = Parameters<RowReader<typeof FLOW_METRICS, FlowRow>['samples']>[1];
 
-function putCounts(row: FlowRow, put: Put, perSecond: number): void {
-  for (const metric of Object.keys(COUNTS_OF) as (keyof typeof COUNTS_OF)[]) {
-    put(metric, row.count(COUNTS_OF[metric]), NO_LABELS);
-  }
-  for (const metric of Object.keys(SECONDS_OF) as (keyof typeof SECONDS_OF)[]) {
-    put(metric, row.count(SECONDS_OF[metric]) / perSecond, NO_LABELS);
-  }
-}
-
-function putEnds(row: FlowRow, put: Put): void {
-  for (const end of Object.keys(FAILURES) as (keyof typeof FAILURES)[]) {
-    const count = row.ended(end);
-    if (count > 0) put('failed', count, { cause: FAILURES[end] });
-  }
-  for (const end of ENDS) {
-    const count = row.ended(end);
-    if (count > 0) put('closed', count, { end });
-  }
-}
-
-function putRoundTrips(row: FlowRow, put: Put): void {
-  const counts = row.roundTrips;
-  if (counts.some((count) => count > 0)) put('roundTrip', { counts, sum: row.roundTripSum * MICROSECONDS }, NO_LABELS);
-}
-
-/** Returns the labels of a row. A client's own ephemeral port has no meaning, so it is not shown as a label. */
-function labelsOf({ place: { role, peer, port } }: FlowRow, { first, last }: PortRange): Record<string, string> {
-  const isPassing = port === undefined || (role === 'client' && port >= first && port <= last);
-  return { role, peer, port: isPassing ? OTHER_PORT : String(port) };
-}
-
-/** Reads rows for the collector. */
-class FlowReader implements RowReader<typeof FLOW_METRICS, FlowRow> {
-  readonly #ephemeral: PortRange;
-  readonly #perSecond = jiffiesPerSecond();
-  readonly #labels = new WeakMap<FlowRow, Record<string, string>>();
-  readonly #subjectOf: (row: FlowRow) => FlowRow['place']['netns'];
-  readonly #user: TcpEndsUser;
-
-  constructor(user: TcpEndsUser, ephemeral: PortRange, subjectOf: (row: FlowRow) => FlowRow['place']['netns']) {
-    this.#user = user;
-    this.#ephemeral = ephemeral;
-    this.#subjectOf = subjectOf;
-  }
-
-  subject(row: FlowRow) {
-    return this.#subjectOf(row);
-  }
-
-  key(row: FlowRow): number {
-    return row.serial;
-  }
-
-  labels(row: FlowRow): Record<string, string> {
-    let labels = this.#labels.get(row);
-    if (labels === undefined) {
-      labels = labelsOf(row, this.#ephemeral);
-      this.#labels.set(row, labels);
-    }
-    return labels;
-  }
-
-  samples(row: FlowRow, put: Put): void {
-    putCounts(row, put, this.#perSecond);
-    put('open', row.open, NO_LABELS);
-    putEnds(row, put);
-    putRoundTrips(row, put);
-  }
-
-  isLast(row: FlowRow): boolean {
-    return row.isLast;
-  }
-
-  counted(row: FlowRow): void {
-    this.#user.counted(row);
-  }
-}
-
-async function collectRows(
-  emit: FlowEmit,
-  rows: Iterable<FlowRow>,
-  user: TcpEndsUser,
-  reader: FlowReader,
-): Promise<void> {
-  emit.rows(FLOW_BOUND, rows, reader);
+/** Emits the rows. If connections to own addresses are hidden, their rows are omitted. */
+function emitRows(emit: FlowEmit, rows: readonly FlowRow[], user: TcpEndsUser, reader: FlowReader, hidden: HiddenRows) {
+  emit.rows(FLOW_BOUND, hidden.remove(rows), reader);
+  emit('hiddenBytes', NODE, hidden.sentBytes, NO_LABELS);
   emit('rows', NODE, user.size, NO_LABELS);
   emit('evictedRows', NODE, user.evicted, NO_LABELS);
-}
-
-/** Returns a function that returns the subject of a row. In the node's namespace, this is the Pod of the cgroup. */
-function subjects({ owners, hostPods }: Pick<ProbeScope<typeof DEGRADED_EVENTS>, 'owners' | 'hostPods'>) {
-  return ({ place: { netns, cgroup } }: FlowRow) => hostPods.subjectOf(cgroup) ?? owners.homeOf(netns);
 }
 
 type Scope = ProbeScope<typeof DEGRADED_EVENTS>;
 type IsShown = ((id: FlowRow['place']['netns']) => boolean) | undefined;
 
-/** Maximum number of ends per second per owner that the kernel reports if the rules select among all ends. */
+/** Maximum number of ends per second for one owner that the kernel reports if the rules select from all ends. */
 const ALL_ENDS_RATE = 10_000;
 
 /**
- * Returns the reports that the probe needs to offer records; empty if the rules select none.
- * @param limit maximum number of reports per second per owner
+ * Returns the reports that the probe needs to produce records; none if the rules select no records.
+ * @param limit maximum number of reports per second for one owner
  */
 function recordReports(scope: Scope, rules: RecordRules | undefined, limit: number, isShown: IsShown): EndReports[] {
   const all = rules?.slow !== undefined || rules?.sample !== undefined;
   if (rules?.failed !== true && !all) return [];
-  const perSecond = jiffiesPerSecond();
   const onEnd = (end: SocketEnd) =>
     withSubject(scope.hostPods, end, (subject) => {
-      if (isShown?.(subject) !== false) scope.record(flowRecord(endedConnection(end, subject, perSecond)));
+      if (isShown?.(subject) !== false) scope.record(flowRecord(endedConnection(end, subject, jiffiesPerSecond())));
     });
   return [{ consumer: 'record', rate: all ? ALL_ENDS_RATE : limit, all, onEnd }];
 }
 
-/** Returns the edges lazily, because most collections are for a page, which does not use them. */
-function edgesOf(
-  rows: readonly FlowRow[],
-  subjectOf: (row: FlowRow) => FlowRow['place']['netns'],
-  perSecond: number,
-): FlowEdges['edges'] {
-  return {
-    *[Symbol.iterator]() {
-      for (const row of rows) {
-        const edge = edgeTotals(row, subjectOf(row), perSecond);
-        if (edge !== undefined) yield edge;
-      }
-    },
-  };
-}
-
-/** Keeps the counts of this run while the probe is disabled. */
+/** Keeps the counts of this run after the probe is disabled. */
 function keepLedgers(scope: Scope, user: TcpEndsUser): void {
   scope.own({
     [Symbol.dispose]: () => {
@@ -171,19 +70,27 @@ export const flow = defineProbe({
   name: 'flow',
   kind: 'ebpf',
   cost: 'low',
-  enabledByDefault: false,
+  enabledByDefault: true,
   summary:
-    'TCP traffic of each Pod by peer and port: bytes, connections, failures and retransmissions, exact, with no program on the path of packets.',
+    'TCP traffic of each Pod by peer and port: exact numbers of bytes, connections, failures and retransmissions, without running a program for each packet.',
   guide: {
-    question: 'With whom does a Pod talk, how much, and how well?',
-    when: 'Switch it on to see which peer is slow, refuses connections, or causes the traffic.',
-    query: 'topk(10, sum by (namespace, pod, role, peer, port) (rate(netsonde_flow_sent_bytes_total[5m])))',
+    question: 'Which peers does a Pod communicate with, how much, and how well?',
+    when: 'Look here when an application is slow or fails, to see which of its peers is slow, refuses connections, or causes the traffic.',
+    query:
+      'topk(10, sum by (namespace, pod, role, peer_kind, peer_namespace, peer, port) (rate(netsonde_flow_sent_bytes_total[5m])))',
     limits: [
-      'Counts are those of TCP sockets: UDP and raw sockets have none.',
-      'A Pod shows the 16 edges that grow most (64 with `detail: full`), and the sum of all others under `*`.',
-      'Traffic of connections that were open before the probe was switched on counts from then on.',
-      'A connection that ends during a scrape may be missing from that scrape, and is in the next one.',
-      'Connections to a Service have the address of the Service at the client, unless the network plugin replaces it when the socket connects.',
+      'Only TCP sockets are counted, not UDP or raw sockets.',
+      'Connections of a Pod to itself are not shown unless `loopback` is set; `netsonde_flow_hidden_bytes_total` counts their bytes.',
+      'If an address gets another owner between two scrapes, the traffic in between is shown with an unknown peer.',
+      'Each Pod shows the 16 edges with the fastest growth (64 with `detail: full`), and the sum of all others as `*`.',
+      'Traffic of connections that were already open when the probe was enabled is counted from then on.',
+      'If the node translates the address of a peer (NAT), the real peer is shown only with NET_ADMIN, from the third scrape on, and only while all connections of an edge lead to the same peer ([peers behind NAT](identity.md#peers-behind-nat)).',
+      'Namespaces that have no name and belong to no Pod or container are shown together as the Pod `unlisted`, ten seconds after they were found.',
+      'In the network namespace of the node, a row is deleted when its Pod is no longer exported, or after ten minutes in which it counted nothing. Its counts are exported for as long as its Pod or the node is.',
+      'A connection that ends during a scrape may be missing from that scrape, but the next scrape includes it.',
+      'If rules in a Pod redirect a connection to a proxy in the same Pod, it is counted twice: for the application, with the original destination address, and for the proxy, which connects to that address ([the map](page.md#map) shows both as one edge).',
+      'For a client that connects to a Service, the peer is the Service. If the network plugin replaces the address of the Service when the socket connects, the peer is the Pod.',
+      'Data that a sockmap program passes to the other end of a connection on the same node bypasses TCP and is not counted. The connection itself is counted.',
     ],
   },
   metrics: FLOW_METRICS,
@@ -195,14 +102,20 @@ export const flow = defineProbe({
       .min(ROWS_MIN)
       .max(FLOW_ROWS_MAX)
       .default(FLOW_ROWS)
-      .describe('Rows in the kernel, of which each Pod has an equal share. A row takes 360 bytes while it exists.'),
-    edges: z.int().min(1).max(1_000).optional().describe('Edges that one Pod shows, in place of 16 or 64.'),
+      .describe('Number of rows in the kernel, divided equally among Pods. A row takes 370 bytes while it exists.'),
+    edges: z.int().min(1).max(1_000).optional().describe('Number of edges shown for each Pod, instead of 16 or 64.'),
     ports: z
       .int()
       .min(1)
       .max(1_000)
       .optional()
-      .describe('Ports that are shown for each role and peer, in place of 16.'),
+      .describe('Number of ports shown for each role and peer, instead of 16.'),
+    identity: z
+      .enum(IDENTITIES)
+      .default('workload')
+      .describe('How labels name a peer: by Service or workload, by Pod instead, or only by address.'),
+    zones: z.boolean().default(false).describe('Adds the label `peer_zone`. Traffic between zones may cost money.'),
+    loopback: z.boolean().default(false).describe('Also show connections of a Pod or the node to its own addresses.'),
     threshold: THRESHOLD_OPTION,
   },
   hooks: TCP_ENDS_HOOKS,
@@ -210,22 +123,34 @@ export const flow = defineProbe({
     connect_times: 'rows',
     tcp_ends_wanted: 'told',
     end_ledgers: 'fixed',
+    end_buckets: 'fixed',
     slow_connects: 'later',
+    connection_starts: 'device',
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF, ring buffers and atomic operations with a result (5.12); 6.1 for the counts of open connections.',
+    kernel:
+      'BTF, ring buffers and atomic operations that return a value (5.12). Counting open connections requires 6.1.',
   },
-  measured: { note: 'Measured together with `tcpconnect`.' },
+  measured: {
+    collect: {
+      ms: 6.1,
+      note: 'with 2,105 rows in the kernel; 1.1 ms without any; the walk over the sockets belongs to `tcpsummary`',
+    },
+    note: 'The programs were measured together with `tcpconnect`.',
+  },
   open: async (scope, { sockets }, { events, limit, options, podFilter, records }) => {
     scope.own(await sockets.use());
     const followed =
       podFilter && scope.own(scope.filters.follow(podFilter, { add: () => undefined, remove: () => undefined }));
     const isShown = followed && ((id: FlowRow['place']['netns']) => followed.isIncluded(id));
+    const identities = scope.own(scope.peers.follow({ pods: options.identity === 'pod', subjectOf }));
     const user = scope.own(
       await scope.tcpEnds.use({
+        identities,
         probe: 'flow',
         roles: ['client', 'server'],
+        translates: true,
         rows: options.rows,
         roundTrips: true,
         reports: [
@@ -248,37 +173,62 @@ export const flow = defineProbe({
       }),
     );
     keepLedgers(scope, user);
-    const subjectOf = subjects(scope);
-    const perSecond = jiffiesPerSecond();
-    let collected: FlowEdges | undefined;
+    const subjects = new FlowSubjects(scope.owners, scope.hostPods, user);
     const ephemeral = readPortRange(scope.paths.proc) ?? DEFAULT_PORT_RANGE;
-    const reader = Object.assign(new FlowReader(user, ephemeral, subjectOf), {
-      max: options.edges,
-      labelMax: options.ports,
-    });
+    const { identity, zones, loopback, edges, ports } = options;
+    const naming = { identity, zones, ephemeral, edges, ports };
+    const reader = Object.assign(new FlowReader(user, naming, subjectOf), { max: edges, labelMax: ports });
+    scope.own(scope.naming.show(naming));
+    const hidden = new HiddenRows(!loopback, (row) => user.counted(row));
+    const collected = new CollectedEdges(subjectOf, jiffiesPerSecond());
     return {
       ...user.report,
       health: () => ({
         reader: user.hook,
+        note: user.untranslated && `peers behind NAT have the translated address: ${user.untranslated}`,
         degraded: [...user.degraded, ...scope.hostPods.degraded, ...openDegraded(sockets.health)],
       }),
       ledger: () => user.ledger('degraded'),
       unoffered: () => user.ledger('record'),
-      edges: () => collected,
+      edges: () => collected.last,
       isShown,
       collect: async (emit, cycle) => {
-        const rows = [...(await user.rows(cycle))];
+        const rows = await user.rows(cycle);
         await scope.hostPods.find(new Set(rows.map(({ place }) => place.cgroup)));
-        const shown = isShown === undefined ? rows : rows.filter((row) => isShown(subjectOf(row)));
-        await collectRows(emit, shown, user, reader);
-        collected = { collectedAtMs: Date.now(), edges: edgesOf(shown, subjectOf, perSecond) };
+        const settled = subjects.settle(rows);
+        const shown = isShown === undefined ? settled : settled.filter((row) => isShown(subjectOf(row)));
+        await identities.find(shown);
+        user.watch((row) => identities.mayBeTranslated(row));
+        collected.take(shown);
+        emitRows(emit, shown, user, reader, hidden);
+        for (const [reason, count] of Object.entries(identities.unresolved()) as [Unresolved, number][]) {
+          emit('unresolvedPeers', NODE, count, { reason });
+        }
+        const translated = shown.filter((row) => identities.mayBeTranslated(row));
+        for (const [state, count] of translationStates(translated, user.translates)) {
+          emit('translatedPeers', NODE, count, { state });
+        }
       },
     };
   },
 });
 
 /**
- * Returns the reason why open connections are not counted, if any. They are read by a walk that old kernels cannot run.
+ * Counts rows whose peers may be behind NAT by state.
+ * @param canFind whether real ends can be found
+ */
+function translationStates(rows: readonly FlowRow[], canFind: boolean): Map<TranslationState, number> {
+  const counts = new Map<TranslationState, number>(TRANSLATION_STATES.map((state) => [state, 0]));
+  for (const { translation, isLast } of rows) {
+    if (isLast) continue;
+    const state = canFind ? (translation?.state ?? 'pending') : 'no_lookup';
+    counts.set(state, (counts.get(state) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/**
+ * Returns the reason why open connections are not counted, if any. The walk that reads them cannot run on old kernels.
  */
 function openDegraded({
   reader,

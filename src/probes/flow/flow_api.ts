@@ -4,12 +4,14 @@ import type { NetnsId } from '#core/netns.ts';
 import type { EdgeTotals } from '#probe/flow_edges.ts';
 import type { EndedConnection } from '#probe/flow_record.ts';
 import { FAILURES, type FlowRow, isFailure } from '#probe/flow_row.ts';
+import { UNKNOWN_PEER } from '#probe/peers.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
 import { ENDS } from './flow_metrics.ts';
 
 const MICROSECONDS = 1e-6;
 
 /**
+ * Converts an ended connection to the content of a record.
  * @param netns subject of the record
  * @param perSecond jiffies per second
  */
@@ -37,11 +39,12 @@ export function endedConnection(end: SocketEnd, netns: NetnsId, perSecond: numbe
     busySeconds: counts.busy / perSecond,
     receiverLimitedSeconds: counts.receiver_limited / perSecond,
     sendBufferLimitedSeconds: counts.send_buffer_limited / perSecond,
-    startedNs: null,
+    startedNs: end.startedNs ?? null,
   };
 }
 
 /**
+ * Converts a row to an edge of the API.
  * @param netns subject of the row
  * @param perSecond jiffies per second
  */
@@ -53,6 +56,7 @@ export function edgeTotals(row: FlowRow, netns: NetnsId, perSecond: number): Edg
     netns,
     role,
     peer: port === undefined ? null : peer,
+    identity: port === undefined ? undefined : (row.identity ?? UNKNOWN_PEER),
     port: port ?? 0,
     open: row.open,
     connections: row.count('connections'),

@@ -13,9 +13,9 @@ import { type ProcessStat, parseStat } from '#sources/procfs/stat.ts';
 import { type IoCounts, IoTotals, type ProcessReading, type Readings } from './io_totals.ts';
 
 // These metrics are per process and not per network namespace. The processes of a Pod are those in its cgroups
-// (src/pods/process_groups.ts), regardless of their network namespaces. All other processes belong to the node, or to
-// hostNetwork Pods, which share the node's network namespace. They are not read. When a process ends and no process of
-// its Pod waits for it, its I/O since the last scrape is lost. Its earlier I/O stays in the totals (io_totals.ts).
+// (src/pods/process_groups.ts), regardless of their network namespaces. All other processes belong to the node or to
+// hostNetwork Pods, which share the node's network namespace, and are not read. If a process ends and no process of its
+// Pod waits for it, its I/O since the last scrape is lost. Its earlier I/O remains in the totals (io_totals.ts).
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -61,14 +61,14 @@ const FIELDS = [
 ] as const;
 
 /**
- * Maximum number of attempts to read a group while its processes end. If all attempts fail, the totals stay unchanged
- * until the next scrape.
+ * Maximum number of attempts to read a group while its processes are ending. If all attempts fail, the totals do not
+ * change until the next scrape.
  */
 const PASSES_MAX = 4;
-/** States of a process that has ended but was not waited for yet. Its counters can still be read. */
+/** States of a process that has exited but has not been reaped. Its counters can still be read. */
 const ENDED = /[ZX]/;
 
-/** State of a group, which is kept while the probe is disabled. */
+/** State of a group that is kept while the probe is disabled. */
 interface Kept {
   readonly totals: IoTotals;
   readonly netns: readonly NetnsId[];
@@ -96,8 +96,8 @@ class GroupReader {
       const now = await this.#readAll(pids, totals.members);
       if (now === undefined) return false;
       const goneNow = totals.gone(now).length;
-      // If a process ended since the last attempt, the counters read from its parent may or may not include its
-      // counters.
+      // If a process has ended since the last attempt, it is unknown whether the counters that were read from its
+      // parent include those of the process.
       if (goneNow === gone) {
         totals.update(now);
         return true;
@@ -108,8 +108,8 @@ class GroupReader {
   }
 
   /**
-   * Reads the listed processes and those earlier members that still exist, the oldest first. Returns undefined if any
-   * of them is unreadable.
+   * Reads the listed processes, and earlier members that still exist, in order of age, oldest first. Returns undefined
+   * if any of them cannot be read.
    */
   async #readAll(pids: readonly number[], members: Readings): Promise<Readings | undefined> {
     const listed = new Set(pids);
@@ -123,7 +123,7 @@ class GroupReader {
       const member = members.get(pid);
       const earlier = member?.startTime === stat.startTime ? member : undefined;
       const isHere = listed.has(pid) || (earlier !== undefined && ENDED.test(stat.state));
-      // If a process has moved to another owner, its I/O up to its last reading here stays in the totals.
+      // If a process has moved to another owner, its I/O up to the last reading remains in the totals of this group.
       return isHere ? this.#read(pid, stat, earlier) : earlier;
     });
     return processes && readings && new Map(readings.map((reading) => [reading.pid, reading]));
@@ -136,7 +136,7 @@ class GroupReader {
   }
 }
 
-/** Returns undefined if the process has exited. @throws if it cannot be read */
+/** Reads /proc/<pid>/stat. Returns undefined if the process has exited. @throws if it cannot be read */
 function readStat(proc: string, pid: number): ProcessStat | undefined {
   const path = join(proc, String(pid), 'stat');
   const text = readText(path);
@@ -145,7 +145,7 @@ function readStat(proc: string, pid: number): ProcessStat | undefined {
   return stat;
 }
 
-/** Returns undefined if the process has exited. @throws if it cannot be read */
+/** Reads /proc/<pid>/io. Returns undefined if the process has exited. @throws if it cannot be read */
 function readCounts(proc: string, pid: number, malformed: Malformed): IoCounts | undefined {
   const path = join(proc, String(pid), 'io');
   const text = readText(path);
@@ -176,7 +176,7 @@ export const io = defineProbe({
       'topk(10, sum by (namespace, pod) (rate(netsonde_io_read_bytes_total[5m]) + rate(netsonde_io_written_bytes_total[5m])))',
     limits: [
       'When a process ends and no process of its Pod waits for it, its I/O since the last scrape is lost.',
-      'Writes count for the process that wrote to the page cache, even if the file is removed before the data reaches the disk.',
+      'Writes are attributed to the process that wrote to the page cache, even if the file is removed before the data reaches the disk.',
       'The node itself and Pods with hostNetwork are not measured.',
     ],
   },

@@ -11,20 +11,23 @@ interface ModelProcess {
   faults: number;
   takenIo: number;
   takenFaults: number;
-  /** The part of the counters of the process and its waited-for children that was included in any reading. */
+  /**
+   * The part of the counters that earlier readings included. The counters are those of the process itself and of
+   * children that it has waited for.
+   */
   read: number;
 }
 
 /**
- * Models how the kernel passes on the counters of processes that exit. The first process never exits, and adopts
+ * Models how the kernel adds the counters of an exited process to its parent. The first process never exits, and adopts
  * orphans. Processes that ignore their children do not exit either, and their children have no children of their own. A
- * process that entered from outside does not wait for its children, which become orphans when it exits.
+ * process that entered from outside the Pod does not wait for its children, which become orphans when it exits.
  */
 class Model {
   readonly root: ModelProcess;
-  /** Total I/O so far. */
+  /** Total I/O of all processes so far. */
   done = 0;
-  /** I/O of processes that no parent waited for, counted since the last reading of each process. */
+  /** I/O of processes for which no parent waited, counted from the last reading of each process. */
   lost = 0;
   readonly #living: ModelProcess[] = [];
   #clock = 0;
@@ -37,7 +40,7 @@ class Model {
     return this.#living[index % this.#living.length] ?? this.root;
   }
 
-  /** Adds a process. A process without a parent enters from outside, as with `kubectl exec`. */
+  /** Adds a process. A process without a parent enters from outside the Pod, as with `kubectl exec`. */
   fork(parent: ModelProcess | undefined, ignoresChildren: boolean): void {
     if (parent?.parent?.ignoresChildren) return;
     this.#start(parent, ignoresChildren);
@@ -49,7 +52,7 @@ class Model {
     this.done += bytes;
   }
 
-  /** Ends a process, for which its parent then waits. */
+  /** Ends a process. Its parent then waits for it, unless the parent ignores SIGCHLD. */
   end(process: ModelProcess): void {
     if (process === this.root || process.ignoresChildren || this.#isFromOutside(process.parent)) return;
     for (const child of this.#living) if (child.parent === process) child.parent = this.root;
@@ -181,7 +184,7 @@ describe('IoTotals', () => {
     const child = reading(5, 2, 20, 5);
     const orphan = reading(4, 3, 20, 5);
     totals.update(readings(reading(1, 0, 100, 9), reading(2, 1, 100, 9), reading(3, 2, 20, 5), orphan, child));
-    // The second process waited for its two children, and the first one waited for the orphan.
+    // The second process has waited for its two children, and the first one for the orphan.
     totals.update(readings(reading(1, 0, 120, 9, 5), reading(2, 1, 200, 9, 10)));
     expect(totals.shown).toEqual([320]);
   });

@@ -1,34 +1,37 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { ProcessStat } from '#sources/procfs/stat.ts';
 
-/** Counters of one process or of a group, always with the same fields in the same order. */
+/** Counters of one process or of a group. The fields and their order are always the same. */
 export type IoCounts = readonly Counter[];
 
 export interface ProcessReading extends ProcessStat {
   readonly pid: number;
-  /** PID namespace as named by its link; empty unless its own init process adopts orphans. */
+  /**
+   * PID namespace, as in the link ns/pid. Empty for the agent's own PID namespace, in which no init process of the
+   * group adopts orphans.
+   */
   readonly pidNamespace: string;
   readonly io: IoCounts;
 }
 
-/** Readings by process ID, sorted by the age of the process with the oldest first. */
+/** Readings by process ID, sorted by the age of the process, oldest first. */
 export type Readings = ReadonlyMap<number, ProcessReading>;
 
 /**
  * Sums the I/O of a group of processes. The totals never decrease, even when processes end.
  *
- * The kernel adds the counters of an ended process to the parent that waits for it (kernel/exit.c, wait_task_zombie()),
- * so the parent's counters include them from then on. If no parent waits, because SIGCHLD is ignored or the parent is
- * outside of the group, the kernel discards the counters and the last reading is kept here. The page faults of children
- * show which of the two happened, because the kernel adds them to the parent at the same time, but shows them
- * separately from the parent's own.
+ * When a parent waits for an ended process, the kernel adds the counters of the process to those of the parent
+ * (kernel/exit.c, wait_task_zombie()). If SIGCHLD is ignored, the kernel discards the counters. If the parent is
+ * outside of the group, the counters leave the group. In these two cases, the last reading is kept here. Whether a
+ * member of the group has inherited the counters can be seen from its number of page faults of children: the kernel
+ * adds the page faults at the same time, but counts them separately from those of the parent itself.
  *
- * An older process must be read before a younger one, and all readings must be taken after the missing processes have
+ * Older processes must be read before younger ones, and all readings must be taken after the missing processes have
  * ended.
  */
 export class IoTotals {
   #members: Readings = new Map();
-  /** Counters of ended processes that no other process has inherited. */
+  /** Counters of ended processes that were not inherited by another process. */
   #ended: IoCounts = [];
   #shown: IoCounts = [];
 
@@ -42,7 +45,7 @@ export class IoTotals {
     return this.#shown;
   }
 
-  /** Returns the members that are missing in the readings. */
+  /** Returns the members of the last update that are missing from the readings. */
   gone(now: Readings): ProcessReading[] {
     return [...this.#members.values()].filter((member) => !isIn(now, member));
   }
@@ -50,7 +53,7 @@ export class IoTotals {
   update(now: Readings): void {
     const ended = this.#withTakers(now);
     // If the parent is alive, only the parent can have inherited the counters. Processes with a living parent are
-    // handled first.
+    // therefore handled first.
     ended.sort((a, b) => Number(b.hasParent) - Number(a.hasParent));
     const unclaimed = new Map([...now.values()].map((reading) => [reading.pid, this.#newChildFaults(reading)]));
     for (const { process, takers } of ended) {
@@ -58,8 +61,8 @@ export class IoTotals {
     }
     this.#members = now;
     const sum = [...now.values()].reduce((total, { io }) => add(total, io), this.#ended);
-    // If the parent waited for a child while the parent was being read, the child's counters only appear in the
-    // parent's next reading.
+    // If a parent waited for a child while the parent was being read, the child's counters appear only in the next
+    // reading of the parent.
     this.#shown = sum.map((value, index) => max(value, this.#shown[index] ?? 0));
   }
 
@@ -74,15 +77,15 @@ export class IoTotals {
       const ancestors = this.#ancestors(process);
       const hasParent = ancestors[0] !== undefined && isIn(now, ancestors[0]);
       const init = inits.get(process.pidNamespace);
-      // If the parent is outside of the group, it waits there. An orphan is waited for by an ancestor or by the init
-      // process of its PID namespace.
+      // If the parent is outside of the group, it has inherited the counters. An orphan is reaped by an ancestor or by
+      // the init process of its PID namespace.
       const elders = ancestors.length === 0 || init === undefined ? ancestors : [...new Set([...ancestors, init])];
       const living = elders.filter((elder) => isIn(now, elder)).map(({ pid }) => pid);
       return { process, hasParent, takers: hasParent ? living.slice(0, 1) : living };
     });
   }
 
-  /** Returns the ancestors as of the last update, the nearest first. */
+  /** Returns the ancestors as of the last update, nearest first. */
   #ancestors(process: ProcessReading): ProcessReading[] {
     const ancestors = new Set<ProcessReading>();
     let next = this.#members.get(process.parent);
@@ -93,7 +96,7 @@ export class IoTotals {
     return [...ancestors];
   }
 
-  /** Returns the page faults of children that the process has waited for since the last update. */
+  /** Returns the page faults of children for which the process has waited since the last update. */
   #newChildFaults(reading: ProcessReading): number {
     const member = this.#members.get(reading.pid);
     return member?.startTime === reading.startTime ? reading.childFaults - member.childFaults : 0;
@@ -105,8 +108,8 @@ function isIn(now: Readings, { pid, startTime }: ProcessReading): boolean {
 }
 
 /**
- * Subtracts the page faults of an ended process from the unclaimed faults of the processes that may have waited for it.
- * Returns false and subtracts nothing if these are too few.
+ * Subtracts the page faults of an ended process from the unclaimed page faults of the processes that may have waited
+ * for it. If there are not enough of them, subtracts nothing and returns false.
  */
 function claim(unclaimed: Map<number, number>, takers: readonly number[], faults: number): boolean {
   const left = takers.reduce((sum, pid) => sum + (unclaimed.get(pid) ?? 0), 0);

@@ -13,7 +13,7 @@ import { NodeDevices, readDevices } from './node_devices.ts';
 import { walkedOfNode, walkedOfPod } from './walked.ts';
 
 // These metrics are per network namespace. Each namespace has its own list of devices (kernel: struct net,
-// dev_base_head), which net/dev shows (net/core/net-procfs.c, dev_seq_show()).
+// dev_base_head), which is shown in net/dev (net/core/net-procfs.c, dev_seq_show()).
 
 const DEVICE = { help: 'Network device.', example: 'eth0', max: 16, moves: true } as const;
 
@@ -131,7 +131,7 @@ interface Options {
 
 interface Collecting {
   readonly emit: Emit<typeof metrics>;
-  /** Columns that the chosen detail shows. */
+  /** Columns that are shown at the configured detail. */
   readonly columns: readonly DeviceColumn[];
   readonly sources: Sources;
   readonly options: Options;
@@ -150,7 +150,7 @@ function emitDevice(
   for (const column of columns) (emit as LooseEmit)(column, entry.id, value(column), labels, options);
 }
 
-/** Returns false if the walk could not read all devices that must be shown. */
+/** Emits the devices that the walk has read. Returns false if it could not read all devices to be shown. */
 function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows): boolean {
   const { sources, options, cycle } = collecting;
   const shown = entry.isNode
@@ -167,6 +167,7 @@ function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows)
 }
 
 /**
+ * Emits the devices in net/dev.
  * @param numbers interface indices of the devices by name; undefined if the walk did not visit the namespace
  */
 function emitFromFiles(
@@ -181,12 +182,12 @@ function emitFromFiles(
   if (!entry.isNode) {
     for (const [device, stats] of readDevices(sources, entry, cycle)) {
       const identity = numbers?.get(device);
-      // A name without an index appeared after the walk. The next walk will show which device the name belongs to.
+      // A name without an index appeared after the walk. Only the next walk can show to which device it belongs.
       if (numbers === undefined || identity !== undefined) emitStats(device, stats, { identity });
     }
     return;
   }
-  // Devices linked to another namespace are the node's ends of Pod devices. Each Pod shows its own end.
+  // A device that is linked to another namespace is the node's end of a Pod's device. The Pod shows its own end.
   const isShown = ({ linkedOutside }: LinkRow) => options.nodeVeth || !linkedOutside;
   for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
     const keep = link !== undefined && link.kind === undefined && !link.loopback;
@@ -222,7 +223,7 @@ export const netdev = defineProbe({
       'topk(10, sum by (namespace, pod, device) (rate(netsonde_netdev_received_drops_total[5m]) + rate(netsonde_netdev_sent_drops_total[5m])))',
     limits: [
       "The node's ends of Pod devices (`veth…`, `cali…`, `lxc…`, `eni…`, netkit) are shown only with `nodeVeth`. They are recognized by the kernel reporting a link to another namespace. `lo` is shown only with `loopback`.",
-      'SR-IOV representors and Open vSwitch ports count for the node because the kernel does not report who owns the other side.',
+      'SR-IOV representors and Open vSwitch ports are attributed to the node because the kernel does not report who owns the other side.',
       "A driver's own counters (`ethtool -S`) are not read.",
     ],
   },
@@ -264,7 +265,7 @@ export const netdev = defineProbe({
   },
 });
 
-/** Describes kinds of devices that the walk supports, but not with the layout that they have in this kernel. */
+/** Describes the kinds of devices that the walk cannot read because their layout is different in this kernel. */
 function whyRefused(refused: ReadonlyMap<string, string>): string | undefined {
   if (refused.size === 0) return undefined;
   const reasons = [...refused].map(([kind, reason]) => `${kind}: ${reason}`);

@@ -7,7 +7,7 @@ import { NodeDevices } from './node_devices.ts';
 
 const NODE = { id: asNetnsId(1), inum: 1, isNode: true };
 
-/** State of a device at one moment. Each device has its own number of bytes. */
+/** State of a device at one moment. Each device has a different number of bytes, which identifies it in the results. */
 interface Device {
   readonly ifindex: number;
   readonly bytes: number;
@@ -16,8 +16,8 @@ interface Device {
 type Moment = Readonly<Record<string, Device>>;
 
 /**
- * Simulates a kernel that changes between requests. Each read of the file and each netlink request sees the next
- * moment. After the last moment, all requests see the last one.
+ * Simulates a kernel that changes between requests. Each read of the file and each netlink request returns the state at
+ * the next moment. After the last moment, the state no longer changes.
  */
 function machine(...moments: readonly Moment[]) {
   let asked = 0;
@@ -88,7 +88,7 @@ describe('the devices of the node', () => {
   it('never get the value of the device that had their name before', () => {
     const before = { eth0: ETH0, x: VETH };
     const after = { eth0: ETH0, x: BRIDGE };
-    // The device changes between reading the file and the netlink request.
+    // The device changes between the read of the file and the netlink request.
     const { read } = machine(before, before, before, before, before, after);
     read();
     expect(read()).toEqual({ eth0: 100, x: 5 });

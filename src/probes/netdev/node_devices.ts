@@ -6,8 +6,8 @@ import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
 import type { Sources } from '#sources/sources.ts';
 
 /**
- * Maximum number of attempts to read the devices while they change. After the last attempt, devices that changed are
- * skipped.
+ * Maximum number of attempts to read the devices while they are changing. After the last attempt, devices that have
+ * changed are skipped.
  */
 const TRIES = 3;
 
@@ -29,8 +29,8 @@ export function readDevices(
 }
 
 /**
- * Reads the devices of the node with their kinds. The file identifies devices by name and netlink by index, but a
- * name may have moved to another device between the two reads. A row is therefore used only if its name had the same
+ * Reads the devices of the node and their kinds. The file net/dev identifies a device by its name, and netlink by its
+ * index. A name may be given to another device between the two reads, so a row is used only if its name had the same
  * index before and after the file was read.
  */
 export class NodeDevices {
@@ -43,6 +43,7 @@ export class NodeDevices {
   }
 
   /**
+   * Returns the devices by name.
    * @param isShown returns whether a device is shown; all others are ignored
    */
   read(entry: NetnsEntry, isShown: (link: LinkRow) => boolean, cycle: Cycle): Map<string, NodeDevice> {
@@ -62,7 +63,9 @@ export class NodeDevices {
     }
   }
 
-  /** Forgets the links when the devices were read in another way, so that the probe does not count as degraded. */
+  /**
+   * Forgets the links. Called if the walk has read the devices instead, so that the probe does not count as degraded.
+   */
   forget(): void {
     this.#links = new Map();
     this.#hasDevices = false;

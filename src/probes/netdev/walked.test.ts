@@ -10,7 +10,7 @@ interface Device {
   readonly kind: string;
   readonly isCounted?: boolean;
   readonly isLoopback?: boolean;
-  /** Undefined if only the driver of the device knows. */
+  /** Undefined if the walk cannot determine the value, because it is known only to the device's driver. */
   readonly isOutside?: boolean | undefined;
 }
 
@@ -25,7 +25,7 @@ const PODS: Device = { kind: 'veth', isOutside: true };
 const BRIDGE: Device = { kind: 'bridge' };
 const VXLAN: Device = { kind: 'vxlan', isOutside: undefined };
 
-/** Returns rows with device numbers from 1 on. */
+/** Returns rows whose device numbers start at 1. */
 function rowsOf(...devices: readonly Device[]): DeviceRows {
   const { is, kind } = {
     is: (row: number) => devices[row] as Device,
@@ -84,7 +84,7 @@ describe('the devices of the node', () => {
     const { route, asked } = ask([
       { ifindex: 1, kind: 'vxlan', linkedOutside: false },
       { ifindex: 2, kind: 'vxlan', linkedOutside: true },
-      // The number now belongs to another device.
+      // The number has been reused by another device.
       { ifindex: 3, kind: 'bridge', linkedOutside: false },
     ]);
     const shown = walkedOfNode(rowsOf(VXLAN, VXLAN, VXLAN, VXLAN, PODS), NODE, ALL, route, freeCycle());

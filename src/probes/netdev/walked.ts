@@ -10,7 +10,8 @@ export class WalkedDevice {
   readonly row: number;
   readonly stats: DeviceStats | undefined;
 
-  // A class because V8 discards the shapes of collected object literals and then reoptimizes the code that uses them.
+  // This is a class because V8 discards the hidden class of object literals when they are garbage-collected, and then
+  // has to reoptimize the code that uses them.
   constructor(row: number, stats?: DeviceStats) {
     this.row = row;
     this.stats = stats;
@@ -23,7 +24,7 @@ interface Shown {
 }
 
 /**
- * Returns the devices of a Pod; undefined if the walk did not visit the namespace or could not read one of its
+ * Returns the devices of a Pod; undefined if the walk did not visit the namespace, or could not read one of its
  * devices.
  */
 export function walkedOfPod(
@@ -40,8 +41,8 @@ export function walkedOfPod(
 type Route = Pick<RouteSource, 'links' | 'deviceStats'>;
 
 /**
- * Returns the devices of the node, excluding the node's ends of Pod devices. Devices that the walk could not read, such
- * as physical ones, are queried individually. Returns undefined if the kernel does not respond.
+ * Returns the devices of the node, without the node's ends of Pod devices. Devices that the walk could not read, such
+ * as physical ones, are queried individually with netlink. Returns undefined if the kernel does not respond.
  */
 export function walkedOfNode(
   rows: DeviceRows,
@@ -63,7 +64,7 @@ export function walkedOfNode(
 }
 
 /**
- * Returns the devices that are not linked to another namespace. Uses netlink only for facts that the walk does not
+ * Returns the devices that are not linked to another namespace. Netlink is used only for facts that the walk does not
  * provide.
  */
 function withoutPods(
@@ -78,7 +79,7 @@ function withoutPods(
   return all.filter((row) => {
     if (!isUnknown(row)) return rows.isLinkedOutside(row) !== true;
     const link = links.get(rows.ifindex(row));
-    // A different or missing kind means that the device was removed.
+    // If the kind is different or missing, the device has been removed.
     return link?.kind === rows.kind(row) && !link.linkedOutside;
   });
 }

@@ -6,8 +6,8 @@ export interface ReasonDescription {
 }
 
 /**
- * Explanations of the kernel's drop reasons: what happened and what to check. Names have no prefix (kernel:
- * include/net/dropreason-core.h of 5.17 to 7.x, net/openvswitch/drop.h, net/mac80211/drop.h).
+ * Explanations of the kernel's drop reasons: what happened, and what to check. The names are given without a prefix
+ * (kernel: include/net/dropreason-core.h of 5.17 to 7.x, net/openvswitch/drop.h, net/mac80211/drop.h).
  */
 // biome-ignore format: one line per reason is easier to read
 const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> = {
@@ -154,7 +154,7 @@ const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> =
   OVS_DROP_IP_TTL: ['The TTL has run out in Open vSwitch.', 'A routing loop.'],
 };
 
-/** Explanations that apply to all reasons of a subsystem, by the prefix of their names. */
+/** Explanations that apply to all reasons of a subsystem, by the prefix of the reasons' names. */
 const FAMILIES: readonly (readonly [prefix: string, what: string, hint: string])[] = [
   ['RX_DROP_', 'The wireless frame cannot be used.', 'Signal, keys and driver of the wireless device.'],
   [
@@ -164,10 +164,10 @@ const FAMILIES: readonly (readonly [prefix: string, what: string, hint: string])
   ],
 ];
 
-/** Names of all reasons with an explanation, in the order of the kernel. */
+/** Names of all reasons that have an explanation, in the order of the kernel. */
 export const DESCRIBED_REASONS: readonly string[] = Object.keys(REASONS);
 
-/** Explanations for kernel functions that drop packets without giving a reason, by name. */
+/** Explanations for kernel functions that drop packets without a reason, by the name of the function. */
 // biome-ignore format: one line per function
 const PLACES: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   neigh_invalidate: ['The next hop does not answer ARP or neighbour discovery.', 'Is it up and in the same network? ip neigh.'],
@@ -181,13 +181,15 @@ const PLACES: Readonly<Record<string, readonly [what: string, hint: string]>> = 
   dst_discard_out: ['A blackhole route discarded the packet.', 'ip route: a blackhole route.'],
   veth_xdp_rcv_skb: ['An XDP program refused the packet.', 'bpftool net: which one, and its own counters.'],
   do_xdp_generic: ['An XDP program refused the packet.', 'bpftool net: which one, and its own counters.'],
+  nf_queue: ['A firewall rule passes packets to a program in user space, and no such program runs.', 'Does the agent of the network policies run? nft list ruleset: queue.'],
+  nfqnl_reinject: ['A firewall in user space refused the packet.', 'The network policies, and the log of the agent that enforces them.'],
   __dev_forward_skb: ['The other end of the device is down, or does not accept packets of this size.', 'ip link: state and MTU of both ends.'],
   __dev_forward_skb2: ['The other end of the device is down, or does not accept packets of this size.', 'ip link: state and MTU of both ends.'],
 };
 
 /**
- * Explains a drop. If the kernel gives no reason, the explanation depends on the function that freed the packet, such
- * as `ip_error+0x1f/0x2a0`.
+ * Explains a drop. If the kernel gave no reason, the explanation depends on the function that freed the packet, such as
+ * `ip_error+0x1f/0x2a0`.
  */
 export function describeDrop(reason: string, symbol: string): ReasonDescription {
   const name = /^[\w$]+/.exec(symbol)?.[0] ?? '';
@@ -201,12 +203,12 @@ function describe(name: string): readonly [what: string, hint: string] | undefin
   return family === undefined ? undefined : [family[1], family[2]];
 }
 
-/** Returns whether there is an explanation. Reasons that are newer than this table have none. */
+/** Returns whether the reason has an explanation. Reasons that are newer than this table have none. */
 export function isDescribed(name: string): boolean {
   return describe(name) !== undefined;
 }
 
-/** Explains a reason. Reasons that are newer than this table get a generic text. */
+/** Explains a reason. The text is generic for reasons that are newer than this table. */
 export function describeReason(name: string): ReasonDescription {
   const known = describe(name);
   if (known !== undefined) return { what: known[0], hint: known[1] };

@@ -2,33 +2,33 @@ import { type Btf, KIND } from '#sources/bpf/btf.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 
 const PREFIX = /^SKB_(DROP_REASON_)?/;
-/** Members of enum skb_drop_reason that are not reasons. */
+/** Members of enum skb_drop_reason that do not stand for a reason. */
 const NO_REASON = /^SKB_DROP_REASON_(SUBSYS_|MAX$)/;
 const SUBSYSTEM_PREFIX = 'SKB_DROP_REASON_SUBSYS_';
 /**
- * Each subsystem numbers its own reasons. The high half of a reason's number identifies the subsystem (kernel:
+ * Each subsystem numbers its reasons separately. The upper half of the number identifies the subsystem (kernel:
  * include/net/dropreason.h).
  */
 const SUBSYSTEM_SHIFT = 16;
 const LOW_HALF = 0xffff;
 
-/** Enums with the reasons of subsystems, and the module that may contain each. */
+/** Enums that contain the reasons of subsystems, with the kernel module in which each may be defined. */
 const SUBSYSTEM_ENUMS = [
   { name: '___mac80211_drop_reason', module: 'mac80211' },
   { name: 'ovs_drop_reason', module: 'openvswitch' },
 ] as const;
 
-/** Name of the reason for all drops on kernels that report no reasons (before 5.17). */
+/** Reason for all drops on kernels that do not report reasons (before 5.17). */
 const NONE = 'unknown';
 
-/** Names of the reasons for which the running kernel drops packets. */
+/** Names of the drop reasons of the running kernel. */
 export class DropReasons {
   readonly #bpf: BpfSource;
   readonly #names = new Map<number, string>();
   readonly #subsystems = new Map<number, string>();
   readonly #tells: boolean;
 
-  /** @param bpf provides the kernel's BTF, which is needed because the numbers of the reasons differ between kernels */
+  /** @param bpf provides the kernel's BTF; the numbers of the reasons differ between kernels */
   constructor(bpf: BpfSource) {
     this.#bpf = bpf;
     const btf = bpf.btf();
@@ -42,7 +42,7 @@ export class DropReasons {
     this.#readSubsystems();
   }
 
-  /** Adds the reasons of subsystems under the names that the kernel prints, such as `OVS_DROP_METER`. */
+  /** Adds the reasons of subsystems, with the names that the kernel prints, such as `OVS_DROP_METER`. */
   #readSubsystems(): void {
     for (const { name, module } of SUBSYSTEM_ENUMS) {
       const members = [...enumMembers(this.#bpf.btf(), name), ...enumMembers(this.#bpf.moduleBtf(module), name)];
@@ -53,13 +53,13 @@ export class DropReasons {
   }
 
   /**
-   * Returns the name of a reason, such as `NETFILTER_DROP`. A subsystem's reason that is in no enum gets a name like
-   * `OPENVSWITCH_3`.
+   * Returns the name of a reason, such as `NETFILTER_DROP`. If a subsystem's reason is not in any enum, its name is
+   * derived from its number, as in `OPENVSWITCH_3`.
    */
   name(reason: number): string {
     const known = this.#names.get(reason);
     if (known !== undefined) return known;
-    // The module of the subsystem may have been loaded meanwhile. The result is stored, so each number is looked up
+    // The subsystem's module may have been loaded in the meantime. The result is stored, so each number is looked up
     // only once.
     const subsystem = reason >>> SUBSYSTEM_SHIFT;
     if (subsystem !== 0) this.#readSubsystems();

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { discardClass, lossRule } from '#bpf/generated/packetloss.ts';
+import { discardClass, lossRule } from '#bpf/generated/common.ts';
 import { DESCRIBED_REASONS, describeDrop, describeReason } from './drop_hints.ts';
 import type { DropReasons } from './drop_reasons.ts';
 import { CLASS_HELP, DISCARD_CLASSES, lossRules, lossWords, subsystemRules } from './loss_rules.ts';
@@ -38,6 +38,12 @@ it('classes a described reason as a loss unless the table says otherwise, and no
 
 it('decides by the packet on a kernel without reasons', () => {
   expect(lossRules(kernelWith({}), [])[0]).toBe(lossRule.no_reason);
+});
+
+it('does not count a segment outside of the window as lost where duplicates have the same reason', () => {
+  const without = { NOT_SPECIFIED: 2, TCP_INVALID_SEQUENCE: 40 };
+  expect(lossRules(kernelWith(without), [])[40]).toBe(lossRule.sequence);
+  expect(lossRules(kernelWith({ ...without, TCP_OLD_SEQUENCE: 41 }), [])[40]).toBe(lossRule.loss);
 });
 
 it('follows the configuration, also for a newer reason', () => {

@@ -1,8 +1,8 @@
-import { discardClass, dropLimit, lossRule } from '#bpf/generated/packetloss.ts';
+import { discardClass, dropLimit, lossRule } from '#bpf/generated/common.ts';
 import { isDescribed } from './drop_hints.ts';
 import type { DropReasons } from './drop_reasons.ts';
 
-/** Classes of enum discard_class, in the same order as in the BPF program. */
+/** Classes in enum discard_class, in the same order as in the BPF program. */
 export const DISCARD_CLASSES = [
   'answered_by_reset',
   'control',
@@ -36,9 +36,9 @@ export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], strin
 const discard = (name: keyof typeof discardClass) => lossRule.class + discardClass[name];
 
 /**
- * Rules for two kinds of reasons: reasons for which the packet decides whether it counts as lost
- * (src/bpf/common/loss.bpf.h), and reasons that never mean a loss. All other described reasons are decisions to drop or
- * exhausted resources, which always mean a loss.
+ * Rules for two kinds of reasons: those for which it depends on the packet whether it counts as lost
+ * (src/bpf/common/loss.bpf.h), and those that never mean a loss. All other reasons with an explanation are deliberate
+ * drops or exhausted resources, which always mean a loss.
  */
 const RULES: Readonly<Record<string, number>> = {
   NOT_SPECIFIED: lossRule.no_reason,
@@ -67,8 +67,8 @@ const RULES: Readonly<Record<string, number>> = {
   CONSUMED: discard('control'),
   TCP_CLOSE: discard('control'),
   TCP_FASTOPEN: discard('control'),
-  // The kernel responds with an acknowledgement to a retransmitted SYN, or to the SYN of a restarted host, which then
-  // retries immediately.
+  // The kernel responds with an acknowledgement to a retransmitted SYN, and also to the SYN of a restarted host, which
+  // then retries immediately.
   TCP_INVALID_SYN: discard('control'),
   TCP_RESET: discard('control'),
   TCP_RFC7323_PAWS_ACK: discard('control'),
@@ -85,11 +85,12 @@ const RULES: Readonly<Record<string, number>> = {
   UNHANDLED_PROTO: discard('unhandled_protocol'),
 };
 
-/** Subsystems whose reasons are all decisions to drop, which means that every packet is lost. */
+/** Subsystems all of whose reasons are deliberate drops, so that every packet counts as lost. */
 const DECIDING_SUBSYSTEMS = ['OPENVSWITCH'];
 
 /**
- * @param configured names of reasons that the configuration excludes from losses
+ * Returns the rule for each reason, by number.
+ * @param configured names of reasons that the configuration does not count as losses
  */
 export function lossRules(reasons: DropReasons, configured: readonly string[]): Uint8Array {
   const rules = new Uint8Array(dropLimit.reasons);
@@ -98,8 +99,10 @@ export function lossRules(reasons: DropReasons, configured: readonly string[]): 
     if (reason !== undefined && reason < rules.length) rules[reason] = rule;
   };
   for (const name of reasons.all) set(name, RULES[name] ?? (isDescribed(name) ? lossRule.loss : lossRule.unknown));
-  // A kernel without reasons reports reason 0 for each drop.
+  // A kernel that does not support reasons reports reason 0 for each drop.
   if (reasons.number('NOT_SPECIFIED') === undefined) rules[0] = lossRule.no_reason;
+  // A kernel without TCP_OLD_SEQUENCE gives this reason for duplicates, keepalives and window probes as well.
+  if (reasons.number('TCP_OLD_SEQUENCE') === undefined) set('TCP_INVALID_SEQUENCE', lossRule.sequence);
   for (const name of configured) set(name, discard('configured'));
   return rules;
 }
@@ -126,7 +129,7 @@ const RULE_WORDS: Readonly<Record<number, string>> = {
   [lossRule.queue]: 'if dropped from the queue of a device; otherwise `purged`',
 };
 
-/** Returns a text for the documentation that says whether packets with the reason are lost. */
+/** Returns the text for the documentation that explains whether packets with this reason count as lost. */
 export function lossWords(name: string): string {
   const rule = RULES[name] ?? lossRule.loss;
   return RULE_WORDS[rule] ?? `no: \`${DISCARD_CLASSES[rule - lossRule.class]}\``;

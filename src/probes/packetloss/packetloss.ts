@@ -14,25 +14,21 @@ import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics, type Emit } from '#probe/metric.ts';
-import {
-  decodeProcess,
-  decodeTuple,
-  fragmentConstants,
-  isLaterFragment,
-  PROCESS_FIELDS,
-  processConstants,
-} from '#probe/scene.ts';
+import { decodeProcess, decodeTuple, isLaterFragment, PROCESS_FIELDS } from '#probe/scene.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 import { KernelSymbols } from '#sources/procfs/kallsyms.ts';
+import { dropConstants, RECEIVER_ARGUMENTS } from './drop_constants.ts';
 import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
-import { DISCARD_CLASSES, lossRules, subsystemRules } from './loss_rules.ts';
+import { DISCARD_CLASSES } from './loss_rules.ts';
+import { decodeTracked, TRACKED_FIELDS } from './tracked.ts';
+import { decodeTunnel, describeTunnel, TUNNEL_FIELDS, TUNNEL_OPTIONS, tunnelConstants } from './tunnel.ts';
 
-// These metrics are per network namespace. A packet belongs to the namespace of its device, or of its socket if it has
-// no device. Both carry the namespace cookie.
+// These metrics are per network namespace. A packet belongs to the namespace of its device or, if it has none, of its
+// socket. Both carry the cookie of the namespace.
 
 const REASON = {
-  help: 'Reason of the drop by its name in the running kernel.',
+  help: 'Drop reason, as named by the running kernel.',
   example: 'NETFILTER_DROP',
   max: 256,
 } as const;
@@ -60,7 +56,7 @@ const metrics = defineMetrics({
     scope: 'pod',
     labels: {
       class: {
-        help: 'Class of the discard, which says why the packet does not count as lost.',
+        help: 'Discard class, which says why the packet is not considered lost.',
         values: DISCARD_CLASSES,
       },
     },
@@ -75,17 +71,19 @@ const events = defineEvents({
   packet_drop: {
     help: 'The kernel dropped a packet.',
     severity: 'warning',
-    equalBy: ['reason', 'symbol', 'device'],
+    equalBy: ['reason', 'symbol', 'device', 'tunnel', 'tunnelId'],
     fields: {
-      reason: { type: 'string', help: 'Reason of the drop by its name in the running kernel.' },
+      reason: { type: 'string', help: 'Drop reason, as named by the running kernel.' },
       hint: { type: 'string', help: 'Advice on what to check.' },
       symbol: {
         type: 'string',
-        help: 'Place in the kernel: function, offset, size and module, if any.',
+        help: 'Location in the kernel: function, offset, size and module, if any.',
         optional: true,
       },
-      length: { type: 'number', help: 'Length of the packet in bytes.' },
+      length: { type: 'number', help: 'Packet length in bytes.' },
       device: { type: 'string', help: 'Network device of the packet.', optional: true },
+      ...TUNNEL_FIELDS,
+      ...TRACKED_FIELDS,
       ...PROCESS_FIELDS,
       stack: {
         type: 'strings',
@@ -99,9 +97,6 @@ const events = defineEvents({
 type DropEvent = EventBody<(typeof events)['packet_drop']>;
 type DropEmit = Emit<typeof metrics>;
 
-/** Number of arguments of the tracepoint since 6.11, when the receiving socket was added. */
-const RECEIVER_ARGUMENTS = 4;
-
 const UDP_FULL = hook('tp_btf/udp_fail_queue_rcv_skb', 2, 'packet_drop_udp');
 
 const hooks: HookTable<Layout['program']> = {
@@ -110,8 +105,8 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'dropped packets',
       choices: [
-        // The receiving socket was added in 6.11 and the reason in 5.17. Without the socket argument, a second
-        // tracepoint shows whose buffer was full.
+        // The reason was added in 5.17, and the receiving socket in 6.11. Without the socket, a second tracepoint
+        // identifies the socket whose buffer was full.
         { hooks: [hook('tp_btf/kfree_skb', RECEIVER_ARGUMENTS, 'packet_drop_socket')] },
         { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason'), UDP_FULL] },
         {
@@ -123,7 +118,7 @@ const hooks: HookTable<Layout['program']> = {
   ],
 };
 
-/** Returns the kernel's symbols if BPF programs cannot print them (before 5.13); otherwise undefined. */
+/** Returns the kernel's symbols; undefined if BPF programs can print them themselves (since 5.13). */
 function openSymbols(bpf: BpfSource, proc: string): KernelSymbols | undefined {
   return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(proc);
 }
@@ -134,7 +129,7 @@ interface Decoding {
   readonly withStack: boolean;
 }
 
-/** Decodes the event of the record at `at`. */
+/** Decodes the event from the ring record at the offset `at`. */
 function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decoding): DropEvent {
   const { reasons, symbols, withStack } = decoding;
   const reason = reasons.name(packetDropEvent.reason(view, at));
@@ -143,6 +138,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
   const device = packetDropEvent.device(view, at);
   const tuple = decodeTuple(view, at + packetDropEvent.offsets.tuple);
   const { what, hint } = describeDrop(reason, symbol);
+  const tunnel = decodeTunnel(view, at + packetDropEvent.offsets.tunnel);
   const part = isLaterFragment(view, at + packetDropEvent.offsets.tuple) ? 'fragment of a ' : '';
   const path = tuple.src === undefined ? '' : ` from ${tuple.src} to ${tuple.dst}`;
   return {
@@ -155,14 +151,19 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
       ...(symbol === '' ? {} : { symbol }),
       length,
       ...(device === '' ? {} : { device }),
+      ...tunnel,
+      // The node tracks the connection of the outer packet, which says nothing about the one in the tunnel.
+      ...(tunnel.innerDst === undefined
+        ? decodeTracked(view, at + packetDropEvent.offsets.connection, tuple.protocol)
+        : {}),
       ...decodeProcess(view, at + packetDropEvent.offsets.process),
       ...(withStack ? { stack: decodeStack(view, at, symbol, symbols) } : {}),
     },
-    message: `The kernel dropped a ${part}packet of ${length} bytes (${tuple.protocol}${path}): ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
+    message: `The kernel dropped a ${part}packet of ${length} bytes (${tuple.protocol}${path}${describeTunnel(tunnel)}): ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
   };
 }
 
-/** Decodes the stack, excluding the frames above the drop, which belong to our own program. */
+/** Decodes the stack trace. Omits the frames above the drop, which belong to the BPF program itself. */
 function decodeStack(view: DataView, at: number, symbol: string, symbols: KernelSymbols | undefined): string[] {
   const count = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
   const frames = Array.from({ length: count }, (_, index) => {
@@ -193,15 +194,17 @@ export const packetloss = defineProbe({
     'Packets that the kernel drops, per Pod and by reason, with a detailed event for each. Recommended everywhere.',
   guide: {
     question: 'Which packets does the kernel drop, and why?',
-    when: 'Look here whenever there are timeouts, because the kernel itself tells the reason of a drop. Enable `stack` if the function alone does not explain the drop.',
+    when: 'Look here whenever there are timeouts, because the kernel itself reports why it dropped a packet. Enable `stack` if the function alone does not explain the drop.',
     query: 'topk(10, sum by (node, namespace, pod, reason) (rate(netsonde_packet_drops_total[5m])))',
     limits: [
       'Only packets that this kernel drops are counted. Packets lost on the wire, in a switch or in the device are not.',
-      'A packet counts as lost if a rule or a program decided to drop it, if a resource was exhausted, or if it was an unserved request to this host only, such as a SYN, a datagram or an echo request. All other packets that the kernel discards are counted in `netsonde_packet_discards_total` and cause no event.',
+      'A packet is considered lost if a rule or a program decided to drop it, if a resource was exhausted, or if it was an unserved request to this host only, such as a SYN, a datagram or an echo request. All other packets that the kernel discards are counted in `netsonde_packet_discards_total` and cause no event.',
       'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket. Packets that cannot be classified for this reason have the class `unclassified`.',
-      'A packet that has left its device and has no socket counts for the node. Since Linux 6.9, incomplete fragments also count for the node if their CPU was idle, because their timer then runs on another CPU.',
+      'A packet that has left its device and has no socket is attributed to the node, except for a lost TCP segment, whose route identifies the namespace. Since Linux 6.9, incomplete fragments are also attributed to the node if their CPU was idle, because their timer then runs on another CPU.',
+      'Kernels before 5.17: a datagram that has left its device is counted when the same CPU frees its next packet, because a tracepoint that reports the receiving socket may follow the drop.',
+      'The addresses in a tunnel are read from the linear part of a packet, up to the length in the IP header. An encrypted tunnel (WireGuard, IPsec) shows only its outer addresses. A packet that is dropped before encapsulation, or after decapsulation, shows its own addresses.',
       'Drops of a Pod above `limit` per second are counted but cause no event.',
-      'A Pod may have 48 rows, each for one namespace and reason. Further drops are counted under the reason `other`. Drops in namespaces that are not listed, or not yet, are counted under the pod `unlisted`.',
+      'A Pod may have 48 rows, each for one namespace and reason. Further drops are counted with the reason `other`. Drops in namespaces that are not listed, or not listed yet, are counted for the pod `unlisted`.',
     ],
   },
   metrics,
@@ -211,11 +214,12 @@ export const packetloss = defineProbe({
       .boolean()
       .default(false)
       .describe('Add the kernel call stack to each event. An event then costs about 8 µs instead of 1.5 µs.'),
+    ...TUNNEL_OPTIONS,
     noLoss: z
       .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'the name of a reason in the kernel, like TCP_OLD_DATA'))
       .default([])
       .describe(
-        'Additional reasons that do not count as a loss. Their packets are counted as discards of the class `configured`.',
+        'Additional reasons that are not considered losses. Their packets are counted as discards of the class `configured`.',
       ),
   },
   hooks,
@@ -227,11 +231,9 @@ export const packetloss = defineProbe({
   measured: { collect: { ms: 0.05 }, programs: { ns: { 'tp_btf/kfree_skb': '95' } } },
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);
-    const { stack, noLoss } = settings.options;
+    const { stack, noLoss, ...tunnels } = settings.options;
     const symbols = openSymbols(sources.bpf, scope.paths.proc);
     const decoding = { reasons, symbols, withStack: stack };
-    const btf = sources.bpf.btf();
-    const notSpecified = reasons.number('NOT_SPECIFIED');
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
       restKey: (rest) =>
@@ -239,17 +241,10 @@ export const packetloss = defineProbe({
           ? { reason: ANY_REASON, side: dropSide.lost }
           : { reason: rest - dropRest.discarded, side: dropSide.discarded },
       constants: {
-        ...processConstants(btf),
-        ...fragmentConstants(btf),
+        ...dropConstants(sources.bpf, reasons, noLoss),
         with_stack: stack,
+        ...tunnelConstants(tunnels),
         node_netns: sources.netns.node?.id ?? 0,
-        not_specified: notSpecified ?? 0,
-        has_reasons: notSpecified !== undefined,
-        waits_for_udp: btf.tracepointArguments('kfree_skb') !== RECEIVER_ARGUMENTS,
-        receive_buffer: reasons.number('SOCKET_RCVBUFF') ?? 0,
-        protocol_memory: reasons.number('PROTO_MEM') ?? 0,
-        rules: lossRules(reasons, noLoss),
-        subsystem_rules: subsystemRules(reasons),
       },
       events: {
         recordBytesMax: packetDropStackEvent.SIZE,

@@ -8,12 +8,12 @@ import type { Sources } from '#sources/sources.ts';
 import { type PortCounters, rdmaDevices, rdmaPorts, readPortCounters } from '#sources/sysfs/infiniband.ts';
 import { isPortCounter, isShown, PORT_COUNTERS, PORT_TRAFFIC } from './rdma_counters.ts';
 
-// These metrics are not per network namespace. The counters of a device include all of its users and cannot be split by
-// Pod, so they are node metrics. A device that was moved into a Pod's namespace (rdma system set netns exclusive) no
-// longer belongs to the node and is not shown.
+// These metrics are not per network namespace. The counters of a device include the traffic of all its users and cannot
+// be divided among Pods, so they are node metrics. A device that was moved into a Pod's namespace (rdma system set
+// netns exclusive) no longer belongs to the node, and is not shown.
 
 const DEVICE = { help: 'RDMA device.', example: 'mlx5_0', max: 64 } as const;
-const PORT = { help: 'Number of the port, from 1.', example: '1', max: 16 } as const;
+const PORT = { help: 'Port number, starting at 1.', example: '1', max: 16 } as const;
 const RESOURCES = ['qp', 'cq', 'mr', 'pd', 'cm_id', 'ctx', 'srq'] as const;
 
 const ofPort = { type: 'counter', scope: 'node', labels: { device: DEVICE, port: PORT }, detail: 'core' } as const;
@@ -49,9 +49,9 @@ const metrics = defineMetrics({
   counters: {
     ...ofPort,
     name: 'netsonde_rdma_port_counters_total',
-    help: 'Errors, discards and other events of the RDMA port, by the name of the counter in the kernel.',
+    help: 'Errors, discards and other events on the RDMA port, by kernel counter name.',
     source: 'sysfs counters, hw_counters',
-    labels: { device: DEVICE, port: PORT, counter: { help: 'Name in sysfs.', values: PORT_COUNTERS } },
+    labels: { device: DEVICE, port: PORT, counter: { help: 'Counter name in sysfs.', values: PORT_COUNTERS } },
   },
   resources: {
     ...ofDevice,
@@ -85,8 +85,8 @@ const TRAFFIC = (Object.keys(PORT_TRAFFIC) as (keyof typeof PORT_TRAFFIC)[]).map
 function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCounters['values']): void {
   const labels = { device, port };
   for (const { metric, names } of TRAFFIC) {
-    // Always uses the same name, even if its file cannot be read now. Other names have slightly different values, so
-    // the counter could decrease.
+    // The same name is always used, even if its file cannot be read at the moment. The values under other names differ
+    // slightly, so the counter could decrease.
     const best = names.find(([name]) => values.has(name));
     const value = best === undefined ? undefined : values.get(best[0]);
     if (best !== undefined && value !== undefined) emit(metric, NODE, multiplyCounter(value, best[1]), labels);
@@ -96,7 +96,7 @@ function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCoun
   }
 }
 
-/** Collects the counters in sysfs. Returns the number of unknown names by device. */
+/** Collects the counters in sysfs. Returns the number of unknown counters by device. */
 async function collectPorts(
   emit: RdmaEmit,
   { paths, errors }: ProbeContext,
@@ -117,7 +117,9 @@ async function collectPorts(
   return unknown;
 }
 
-/** Collects the numbers of objects. Returns whether the kernel responded. Counts unknown kinds in `unknown`. */
+/**
+ * Collects the numbers of objects. Adds the number of unknown kinds to `unknown`. Returns whether the kernel responded.
+ */
 function collectResources(
   emit: RdmaEmit,
   { netns, netlink }: Sources,

@@ -1,10 +1,10 @@
 /**
- * Names of the counters that RDMA drivers show in sysfs, by driver. A name has the same meaning in every driver, so
- * the counters of other drivers are shown if their names are listed here. Device names are not used because devices
- * can be renamed.
+ * Names of the counters that RDMA drivers provide in sysfs, by driver. A name has the same meaning in every driver, so
+ * counters of other drivers are also shown if their names are listed here. The names of devices are not used, because
+ * devices can be renamed.
  */
 
-/** Counters of the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
+/** Counters defined by the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
 export const STANDARD = [
   'symbol_error',
   'link_error_recovery',
@@ -70,8 +70,8 @@ const ERDMA = [
 ] as const;
 
 /**
- * Counters of the vendor's own driver for elastic RDMA. It also has the counters of the kernel's driver, with the
- * prefix `hw_`.
+ * Counters of the vendor's own driver for Alibaba's elastic RDMA. It also provides the counters of the kernel's driver,
+ * with the prefix `hw_`.
  */
 export const ERDMA_VENDOR = [
   'hw_tx_reqs_cnt',
@@ -156,9 +156,9 @@ export function isPortCounter(name: string): name is PortCounter {
 }
 
 /**
- * Names that drivers use for the bytes and packets of a port, in order of preference, with the number of bytes or
- * packets per unit. Standard names without `_64` come last because their counters may have 32 bits and stop at the
- * maximum. The specification counts data in units of four octets.
+ * Names of the counters for bytes and packets of a port, in order of preference, with the number of bytes or packets
+ * per unit. Standard names without `_64` come last, because their counters may have 32 bits and stop at the maximum.
+ * The specification counts data in units of four octets.
  */
 export const PORT_TRAFFIC = {
   receivedBytes: { rcvd_bytes: 1, rx_bytes_cnt: 1, hw_rx_bytes_cnt: 1, port_rcv_data_64: 4, port_rcv_data: 4 },
@@ -181,7 +181,7 @@ export const PORT_TRAFFIC = {
 
 const TRAFFIC_NAMES: ReadonlySet<string> = new Set(Object.values(PORT_TRAFFIC).flatMap((names) => Object.keys(names)));
 
-/** Returns whether a counter is shown, either under its own name or as traffic. */
+/** Returns whether a counter is shown, either under its own name or as the traffic of the port. */
 export function isShown(name: string): boolean {
   return KNOWN.has(name) || TRAFFIC_NAMES.has(name);
 }

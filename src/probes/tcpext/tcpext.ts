@@ -29,14 +29,14 @@ const SKIPPED: Readonly<Record<string, string>> = {
 const byCause = (metric: string, fields: Readonly<Record<string, string>>): MibField[] =>
   Object.entries(fields).map(([cause, field]) => ({ metric, table: 'TcpExt', field, labels: { cause } }));
 
-/** Fields that have a named metric. */
+/** Fields that have a metric of their own. */
 const NAMED: readonly MibField[] = [
   ...fieldsOf(metrics),
   ...byCause('aborts', ABORTS),
   ...byCause('acksSkipped', SKIPPED),
 ];
 
-/** Returns the fields of this kernel that have no named metric. */
+/** Returns those fields of this kernel that have no metric of their own. */
 function otherFields({ paths, errors }: ProbeContext): MibField[] {
   const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
   const table = parseSnmp(text, errors.malformed('procfs', 'net/netstat')).get('TcpExt') ?? new Map();

@@ -2,7 +2,7 @@ import { defineMetrics } from '#probe/metric.ts';
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
-/** Maximum number of fields that `fields: all` shows. Kernels have about 130 fields. */
+/** Maximum number of fields that are shown with `fields: all`. Kernels have about 130 fields. */
 const FIELDS_MAX = 256;
 
 export const metrics = defineMetrics({
@@ -247,7 +247,7 @@ export const metrics = defineMetrics({
   pruneCalled: {
     ...counter,
     name: 'netsonde_tcp_receive_queue_prunes_total',
-    help: 'Times that the receive queue was compacted because the buffer was over its limit.',
+    help: 'Times that the receive queue was collapsed because the buffer was over its limit.',
     mib: ['TcpExt', 'PruneCalled'],
     detail: 'full',
   },
@@ -373,7 +373,7 @@ export const metrics = defineMetrics({
   fastOpenActiveFails: {
     ...counter,
     name: 'netsonde_tcp_fast_open_active_failures_total',
-    help: 'Connections that this side tried to open with TCP Fast Open and that failed.',
+    help: 'Failed attempts of this side to open a connection with TCP Fast Open.',
     mib: ['TcpExt', 'TCPFastOpenActiveFail'],
     detail: 'full',
   },
@@ -387,14 +387,14 @@ export const metrics = defineMetrics({
   fastOpenPassiveFails: {
     ...counter,
     name: 'netsonde_tcp_fast_open_passive_failures_total',
-    help: 'Connections that the other side tried to open with TCP Fast Open and that failed.',
+    help: 'Failed attempts of the other side to open a connection with TCP Fast Open.',
     mib: ['TcpExt', 'TCPFastOpenPassiveFail'],
     detail: 'full',
   },
   fastOpenOverflows: {
     ...counter,
     name: 'netsonde_tcp_fast_open_listen_overflows_total',
-    help: 'TCP Fast Open requests beyond the limit of the listening socket.',
+    help: 'TCP Fast Open requests that exceeded the limit of the listening socket.',
     mib: ['TcpExt', 'TCPFastOpenListenOverflow'],
     detail: 'full',
   },
@@ -533,7 +533,7 @@ export const metrics = defineMetrics({
     source: 'net/netstat TcpExt.*',
     detail: 'core',
     labels: {
-      field: { help: 'Name of the field in net/netstat.', example: 'TCPAutoCorking', max: FIELDS_MAX },
+      field: { help: 'Field name in net/netstat.', example: 'TCPAutoCorking', max: FIELDS_MAX },
     },
   },
 });

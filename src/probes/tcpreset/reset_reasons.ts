@@ -4,7 +4,7 @@ import { type Btf, KIND } from '#sources/bpf/btf.ts';
 const PREFIX = 'SK_RST_REASON_';
 
 const NOT_ACCEPTED = 'The listening socket was closed before the connection was accepted.';
-/** In both cases, tcp_rcv_state_process() calls tcp_reset() (kernel: net/ipv4/tcp_input.c). */
+/** Text for two causes. In both cases, tcp_rcv_state_process() calls tcp_reset() (kernel: net/ipv4/tcp_input.c). */
 const RESET_AFTER_CLOSE =
   'This end had closed the connection. Then the other end reset it or sent more data; the kernel reports both in the same way.';
 const AFTER_CLOSE = 'A segment arrived for a connection that was already closed.';
@@ -41,7 +41,7 @@ const KERNEL_SENTENCES: Readonly<Record<string, string>> = {
   ERROR: 'The kernel reports an unspecified error.',
 };
 
-/** Explanations of the reasons that the BPF program derives. */
+/** Explanations of the reasons that the BPF program determines itself. */
 const OUR_SENTENCES: Readonly<Record<keyof typeof resetReason, string>> = {
   no_listener: 'The connection does not exist here. It may have been closed, or this end was restarted.',
   queue_full: 'The accept queue of the server is full.',
@@ -62,7 +62,7 @@ const SENTENCES: Readonly<Record<string, string>> = { ...KERNEL_SENTENCES, ...OU
 
 /**
  * A connection that was reset. The BPF program reads its properties from the socket and from the segment that caused
- * the reset. Amounts are bytes of data.
+ * the reset. Amounts of data are in bytes.
  */
 export interface ResetScene {
   readonly reason: string;
@@ -70,19 +70,19 @@ export interface ResetScene {
   readonly state: string;
   readonly isSent: boolean;
   readonly isCutOff: boolean;
-  /** Data that was sent or queued but not acknowledged. */
+  /** Data that was sent or queued but has not been acknowledged. */
   readonly unacknowledged: number;
   /** Received data that was unread when the socket was closed. */
   readonly unread: number;
   /** Data in the segment that caused the reset. */
   readonly refused: number;
-  /** True if the segment that caused the reset requests a connection. */
+  /** Whether the segment that caused the reset was a SYN. */
   readonly answersSyn: boolean;
-  /** True if the connection was still in the queue of a listening socket. */
+  /** Whether the connection was still in the accept queue of a listening socket. */
   readonly neverAccepted: boolean;
 }
 
-/** Names of the reasons, both the running kernel's and those that the BPF program derives. */
+/** Names of the reasons: those of the running kernel, and those that the BPF program determines itself. */
 export class ResetReasons {
   readonly #names = new Map<number, string>(Object.entries(resetReason).map(([name, value]) => [value, name]));
 
@@ -93,14 +93,17 @@ export class ResetReasons {
     }
   }
 
-  /** Returns the name of a reason, such as `NO_SOCKET`. Derived reasons are in lower case. */
+  /**
+   * Returns the name of a reason, such as `NO_SOCKET`. Names of reasons that the BPF program determines are in lower
+   * case.
+   */
   name(reason: number): string {
     return this.#names.get(reason) ?? `UNKNOWN_${reason}`;
   }
 }
 
 /**
- * Explains the reset. The explanation depends on the reason and the state, because the kernel uses the same reason for
+ * Explains the reset. The explanation depends on the state as well, because the kernel uses the same reason for
  * different causes.
  */
 function sentenceOf({ reason, state, answersSyn, neverAccepted, isSent, refused }: ResetScene): string {
@@ -126,7 +129,7 @@ function lossOf({ isCutOff, unacknowledged, unread, refused }: ResetScene): stri
   return lost.length === 0 ? '' : `Data was lost: ${lost.join(', ')}.`;
 }
 
-/** Returns sentences that explain the reason and what was lost. */
+/** Returns sentences that explain the reason and what data was lost. */
 export function describeReset(scene: ResetScene): string {
   return `${sentenceOf(scene)} ${lossOf(scene)}`.trimEnd();
 }

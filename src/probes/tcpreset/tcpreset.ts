@@ -10,11 +10,11 @@ import { defineMetrics } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants, tcpStateName } from '#probe/scene.ts';
 import { describeReset, ResetReasons, type ResetScene } from './reset_reasons.ts';
 
-// These metrics are per network namespace. A socket carries the cookie of its namespace. A reset without a socket
-// belongs to the namespace of the packet that caused it.
+// These metrics are per network namespace. A socket carries the cookie of its namespace. If there is no socket, the
+// reset belongs to the namespace of the packet that caused it.
 
 const REASON_HELP =
-  'Reason of the reset by its name in the running kernel. Reasons in lower case are derived from the socket because the kernel gives none.';
+  'Reset reason, as named by the running kernel. Reasons in lower case are derived from the socket because the kernel gives none.';
 
 const OUTCOME_HELP =
   '`cut_off`: a connection or data was lost; `orderly`: nothing was lost, for example at the end of TLS.';
@@ -89,7 +89,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'resets sent',
       choices: [
         { hooks: [hook('raw_tp/tcp_send_reset', 3, 'tcp_reset_sent_reason')] },
-        // Before 6.10, the tracepoint does not fire for resets without a socket. The functions are called for all
+        // Before 6.10, the tracepoint does not fire for resets without a socket. These functions are called for all
         // resets.
         {
           hooks: [

@@ -13,7 +13,7 @@ export const ACCEPT_QUEUE_EVENTS = defineEvents({
   accept_queue_full: {
     help: 'The accept queue of a listening socket was full because the application accepts too slowly. Its clients wait for a second or more. Checked every five seconds.',
     severity: 'warning',
-    // Events with different numbers are not duplicates. Merging them would lose the numbers.
+    // Events with different numbers are not duplicates, because the numbers would be lost if they were merged.
     equalBy: ['address', 'port', 'refused'],
     fields: {
       address: { type: 'string', help: 'Address that the socket listens on; `0.0.0.0` or `::` for all addresses.' },
@@ -24,7 +24,7 @@ export const ACCEPT_QUEUE_EVENTS = defineEvents({
       },
       length: {
         type: 'number',
-        help: 'Connections that currently wait to be accepted at the fullest of these sockets.',
+        help: 'Connections waiting to be accepted on the fullest of these sockets.',
       },
       limit: {
         type: 'number',
@@ -32,7 +32,7 @@ export const ACCEPT_QUEUE_EVENTS = defineEvents({
       },
       refused: {
         type: 'number',
-        help: 'Segments dropped since the last event that requested or completed a connection. A client that retries is counted again.',
+        help: 'Dropped segments since the last event, if they requested or completed a connection. A client that retries is counted again.',
       },
       seconds: { type: 'number', help: 'Period in which the segments were counted.' },
       cgroup: {
@@ -61,7 +61,7 @@ function publish(scope: AcceptQueueScope, queue: FullQueue): void {
   });
 }
 
-/** Checks for full accept queues now, and then repeatedly until the scope closes. */
+/** Checks for full accept queues immediately, and then repeatedly until the scope closes. */
 export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Sources): Promise<void> {
   const list = (object: Pick<BpfObject, 'map'>) => new OwnersMap(object, scope.owners);
   const source = listenerSource(sources, list, scope.errors, scope.warn);

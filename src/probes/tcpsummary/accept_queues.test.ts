@@ -7,7 +7,7 @@ const POD = asNetnsId(7);
 
 let watch: AcceptQueueWatch;
 let nowMs: number;
-/** Counts by namespace. A namespace without an entry cannot be read. */
+/** Counts by namespace. Namespaces without an entry cannot be read. */
 let counts: Map<unknown, ListenCounts>;
 let reads: number;
 
@@ -24,9 +24,9 @@ function listener(drops: number, more: Partial<Listener> = {}): Listener {
 }
 
 /**
- * Evaluates the queues five seconds after the previous call.
- * @param overflows total number of overflows that the namespace has counted
- * @param drops total number of drops that the namespace has counted
+ * Checks the queues five seconds after the previous check.
+ * @param overflows total number of overflows in the counts of the namespace
+ * @param drops total number of drops in the counts of the namespace
  */
 function look(listeners: readonly Listener[], overflows?: number, drops = overflows ?? 0) {
   nowMs += 5_000;
@@ -71,7 +71,7 @@ describe('a full accept queue', () => {
     look([]);
     expect(look([listener(4)], 6).full).toEqual([]);
     expect(look([listener(6)], 6).full).toEqual([['1', 6, 10]]);
-    // This reading is also late.
+    // The namespace has again counted refusals after its sockets were read.
     expect(look([listener(7)], 9).full).toEqual([['1', 1, 5]]);
     expect(look([listener(9)], 9).full).toEqual([['1', 2, 5]]);
   });
@@ -85,6 +85,18 @@ describe('a full accept queue', () => {
         15,
       ).full,
     ).toEqual([['3', 15, 5]]);
+  });
+
+  it('explains the overflows, so other ports that drop for another reason are not blamed', () => {
+    const other = { key: '2', port: 81 };
+    look([]);
+    expect(look([listener(10, { length: 9 }), listener(3, other)], 10, 13).full).toEqual([['1', 10, 5]]);
+    expect(look([listener(15, { length: 9 }), listener(4, other)], 15, 19).full).toEqual([['1', 5, 5]]);
+    expect(look([listener(20, { length: 9 }), listener(5, other)], 20, 25).full).toEqual([['1', 5, 5]]);
+    expect(look([listener(25, { length: 9 }), listener(8, other)], 28, 33).full).toEqual([
+      ['1', 5, 5],
+      ['2', 3, 5],
+    ]);
   });
 
   it('is reported once for all sockets of an address and port, with the fullest', () => {

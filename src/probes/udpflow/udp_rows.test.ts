@@ -9,7 +9,7 @@ import { UDP_ROWS, UdpRows } from './udp_rows.ts';
 const [CART, NOBODYS] = [11, 12].map(asNetnsId) as [NetnsId, NetnsId];
 const IDLE_MS = 1_000;
 
-/** A fake kernel map, indexed by the bytes of its keys. */
+/** A fake BPF map, indexed by the bytes of its keys. */
 class FakeMap {
   readonly entries = new Map<string, Uint8Array>();
   readonly keyBytes: number;
@@ -54,12 +54,14 @@ let unowned: Set<NetnsId>;
 let departed: Set<NetnsId>;
 let owners: OwnerSlots;
 let rows: UdpRows;
+let hostPods: Map<number, NetnsId>;
 const earlier = { value: UDP_ROWS.initial() };
 
-function keyOf(netns: NetnsId, port: number): Uint8Array {
+function keyOf(netns: NetnsId, port: number, cgroup = 0): Uint8Array {
   const key = new Uint8Array(udpKey.SIZE);
   const view = new DataView(key.buffer);
   view.setBigUint64(udpKey.offsets.netns, BigInt(netns), true);
+  view.setBigUint64(udpKey.offsets.cgroup, BigInt(cgroup), true);
   key.set([0xff, 0xff, 10, 0, 0, 7], udpKey.offsets.peer + 10);
   view.setUint16(udpKey.offsets.port, port, true);
   view.setUint8(udpKey.offsets.role, udpRole.server);
@@ -92,7 +94,11 @@ function openRows(): UdpRows {
     map: (name: string) => maps.get(name),
     run: (_: string, args: BigUint64Array) => left.push(new Uint8Array(args.slice().buffer)),
   };
-  return new UdpRows(object as unknown as BpfObject, owners, earlier, { idleMs: IDLE_MS, nowMs: () => nowMs });
+  return new UdpRows(object as unknown as BpfObject, owners, earlier, {
+    hostPods: { find: async () => undefined, subjectOf: (cgroup) => hostPods.get(Number(cgroup)) },
+    idleMs: IDLE_MS,
+    nowMs: () => nowMs,
+  });
 }
 
 beforeEach(() => {
@@ -104,6 +110,7 @@ beforeEach(() => {
   owned = new Set([CART]);
   unowned = new Set();
   departed = new Set();
+  hostPods = new Map();
   owners = new OwnerSlots({
     isUnowned: (id) => unowned.has(id),
     isNested: () => false,
@@ -115,7 +122,7 @@ beforeEach(() => {
   rows = openRows();
 });
 
-/** Returns the counts by namespace, role, peer and port. The last value of a removed row is marked. */
+/** Returns the counts by namespace, role, peer and port. Marks the last value of a removed row. */
 function shown(): Record<string, unknown> {
   return Object.fromEntries(
     rows
@@ -182,6 +189,49 @@ describe('rows', () => {
   });
 });
 
+describe('rows in the namespace of the node', () => {
+  const [NODE, POD] = [asNetnsId(1), asNetnsId(1n << 62n)];
+  const CGROUP = 77;
+  const countIn = (cgroup: number, datagrams: number) => kernel.update(keyOf(NODE, 53, cgroup), rowOf(datagrams));
+
+  beforeEach(() => void owned.add(NODE));
+
+  it('belong to the Pods of their cgroups, as soon as these were looked up', async () => {
+    hostPods.set(CGROUP, POD);
+    countIn(CGROUP, 4);
+    countIn(CGROUP + 1, 5);
+    expect(shown()).toEqual({});
+    expect(rows.notShown().waiting).toBe(9);
+    await rows.find();
+    expect(shown()).toEqual({ [`${POD} server 10.0.0.7 53`]: 4, '1 server 10.0.0.7 53': 5 });
+  });
+
+  it('count as departed after their Pod, and the node’s are those of no Pod', async () => {
+    hostPods.set(CGROUP, POD);
+    countIn(CGROUP, 4);
+    await rows.find();
+    collect();
+    departed.add(POD);
+    countIn(CGROUP, 6);
+    expect(shown()).toEqual({ [`${POD} server 10.0.0.7 53 last`]: 6 });
+    rows.sweep(nobodyDead);
+    expect(shown()).toEqual({});
+    expect(rows.notShown().departed).toBe(6);
+    hostPods.clear();
+    expect(shown()).toEqual({ '1 server 10.0.0.7 53': 0 });
+    countIn(CGROUP, 7);
+    expect(shown()).toEqual({ '1 server 10.0.0.7 53': 1 });
+  });
+
+  it('are the node’s if the run ends before they were looked up', () => {
+    countIn(CGROUP, 4);
+    rows.remember();
+    kernel.entries.clear();
+    rows = openRows();
+    expect(shown()).toEqual({ '1 server 10.0.0.7 53 last': 4 });
+  });
+});
+
 describe('an idle row', () => {
   it('ends in two steps: what is counted after the first one is not lost', () => {
     count(CART, 53, 4);
@@ -189,7 +239,7 @@ describe('an idle row', () => {
     nowMs = IDLE_MS;
     expect(rows.sweep(nobodyDead)).toEqual(new Map([[CART, 1]]));
     expect(left).toEqual([keyOf(CART, 53)]);
-    // A program that found the row earlier adds to it.
+    // A program that looked up the row before its removal still adds to it.
     count(CART, 53, 5);
     expect(kernel.entries.size).toBe(1);
     expect(rows.sweep(nobodyDead)).toEqual(new Map());

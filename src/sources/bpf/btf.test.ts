@@ -7,11 +7,11 @@ interface Record {
   readonly kind: number;
   readonly vlen: number;
   readonly sizeOrType: number;
-  /** Words that follow the record. A name is encoded as its offset in the string section. */
+  /** Words that follow the record header. A string stands for its offset in the string section. */
   readonly extra: readonly (number | string)[];
 }
 
-/** Encodes BTF in the kernel's format. String offsets of a module start after those of its base. */
+/** Encodes BTF in the kernel's format. The string offsets of a module start where those of its base end. */
 function encode(
   records: readonly Record[],
   baseStrings: readonly string[] = [],

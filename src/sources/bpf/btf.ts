@@ -1,7 +1,7 @@
 /**
  * Parser for BTF, the kernel's type information (kernel: Documentation/bpf/btf.rst). BTF consists of a header, type
- * records and strings. Each name is stored only once, so names are compared by their offsets. The parser assumes that
- * the host is little-endian.
+ * records and strings. Each name is stored only once, so the parser compares names by their offsets. It supports only
+ * little-endian machines.
  */
 
 const MAGIC = 0xeb9f;
@@ -31,8 +31,8 @@ export const KIND = {
 } as const;
 
 /**
- * Number of 32-bit words after the header of a record, by kind. EXTRA_ONCE applies once per record, and EXTRA_EACH once
- * for each of the record's `vlen` elements.
+ * Number of 32-bit words after the header of a record, by kind. EXTRA_ONCE is the number per record, and EXTRA_EACH the
+ * number for each of its `vlen` elements.
  */
 const EXTRA_ONCE = new Uint8Array(32);
 const EXTRA_EACH = new Uint8Array(32);
@@ -46,7 +46,7 @@ export interface BtfType {
   readonly kind: number;
   readonly vlen: number;
   readonly name: string;
-  /** Size of a struct, union, enum or integer. For other kinds, the ID of the type that they refer to. */
+  /** Size in bytes of a struct, union, enum or integer. For other kinds, the ID of the type that they refer to. */
   readonly sizeOrType: number;
   /** Index of the first word after the record header. */
   readonly extra: number;
@@ -60,12 +60,12 @@ export interface BtfMember {
 }
 
 /**
- * Number of types per stored position. The kernel has 130,000 types, and stepping over a few of them costs less than
- * touching memory for all positions.
+ * The position of every 32nd type is stored. Skipping up to 31 of the kernel's 130,000 types costs less than storing
+ * the position of each type.
  */
 const TYPES_A_MARK = 32;
 
-/** Returns the length of a type record in words. @param at index of its first word */
+/** Returns the length of a type record in words. @param at index of the record's first word */
 function wordsOf(words: Uint32Array, at: number): number {
   const info = words[at + 1] ?? 0;
   const kind = (info >>> 24) & 0x1f;
@@ -74,9 +74,7 @@ function wordsOf(words: Uint32Array, at: number): number {
 
 export class Btf {
   readonly #base: Btf | undefined;
-  /**
-   * Number of types and string bytes of the base. The type IDs of this object start after the last type ID of the base.
-   */
+  /** Number of types and string bytes in the base. The type IDs of this object start after those of the base. */
   readonly #baseTypes: number;
   readonly #baseStrings: number;
   readonly #view: DataView;
@@ -91,7 +89,7 @@ export class Btf {
   readonly length: number;
 
   /**
-   * @param base the kernel's types if this object belongs to a module
+   * @param base the kernel's own types; required if this object describes a module
    * @throws if the bytes are not BTF or are truncated
    */
   constructor(bytes: Uint8Array, base?: Btf) {
@@ -122,7 +120,7 @@ export class Btf {
     this.length = count + 1;
   }
 
-  /** Returns the index of a type's first word. @param id type of this object and not of its base */
+  /** Returns the index of a type's first word. @param id ID relative to this object, excluding the types of the base */
   #place(id: number): number | undefined {
     if (id < 1 || id >= this.length) return undefined;
     let at = this.#marks[Math.floor((id - 1) / TYPES_A_MARK)] ?? 0;
@@ -130,7 +128,7 @@ export class Btf {
     return at;
   }
 
-  /** Yields, in order, all types whose records contain a word with this value, and the position of the word. */
+  /** Yields, in order, the types whose records contain a word with this value, along with the position of that word. */
   *#recordsWith(value: number): Generator<{ readonly id: number; readonly at: number; readonly found: number }> {
     const words = this.#words;
     const first = this.#marks[0] ?? words.length;
@@ -167,7 +165,7 @@ export class Btf {
     };
   }
 
-  /** Returns the first type with this kind and name. For a module, only the module's own types are searched. */
+  /** Returns the first type with this kind and name. In a module, searches only the module's own types. */
   find(kind: number, name: string): BtfType | undefined {
     const offset = this.#stringOffset(name);
     if (offset === undefined) return undefined;
@@ -187,14 +185,14 @@ export class Btf {
       members.push({
         name: this.string(this.#view.getUint32(at, true)),
         type: this.#view.getUint32(at + 4, true),
-        // In a struct with bit fields, the high byte is the width of the member in bits.
+        // In a struct with bit fields, the upper 8 bits contain the width of the member.
         bits: this.#view.getUint32(at + 8, true) & 0xffffff,
       });
     }
     return members;
   }
 
-  /** Returns the offset of a member in bits. The member may be in an anonymous struct or union. */
+  /** Returns the offset of a member in bits. Also finds members of anonymous structs and unions. */
   memberBits(type: BtfType, name: string): number | undefined {
     for (const member of this.members(type)) {
       if (member.name === name) return member.bits;
@@ -228,7 +226,9 @@ export class Btf {
     return variables;
   }
 
-  /** Returns the offset of a static per-CPU variable in the per-CPU area; undefined if there is no such variable. */
+  /**
+   * Returns the type of a static per-CPU variable and its offset in the per-CPU area; undefined if it does not exist.
+   */
   perCpuVariable(name: string): { readonly type: BtfType; readonly offset: number } | undefined {
     const section = this.find(KIND.dataSection, '.data..percpu');
     const variable = this.find(KIND.variable, name);
@@ -237,7 +237,7 @@ export class Btf {
     return place === undefined ? undefined : { type: this.resolve(variable.sizeOrType), offset: place.offset };
   }
 
-  /** Follows typedefs and qualifiers to the underlying type. */
+  /** Resolves typedefs and qualifiers to the underlying type. */
   resolve(id: number): BtfType {
     let type = this.type(id);
     while ([KIND.typedef, KIND.const, KIND.volatile, KIND.restrict, KIND.typeTag].some((kind) => kind === type.kind)) {
@@ -256,7 +256,10 @@ export class Btf {
     return values;
   }
 
-  /** Returns the values of the enum that has this member. The enums of the kernel's MIBs have no names of their own. */
+  /**
+   * Returns the values of the enum with this member. The enums of the kernel's MIBs are anonymous, so they cannot be
+   * found by name.
+   */
   enumWithMember(member: string): Map<string, number> | undefined {
     const offset = this.#stringOffset(member);
     if (offset === undefined) return undefined;
@@ -267,15 +270,12 @@ export class Btf {
     return undefined;
   }
 
-  /**
-   * Returns the number of arguments that a tracepoint passes to a BPF program; undefined if the kernel has no such
-   * tracepoint.
-   */
+  /** Returns the number of arguments that a tracepoint passes to a BPF program; undefined if it does not exist. */
   tracepointArguments(name: string): number | undefined {
     const typedef = this.find(KIND.typedef, `btf_trace_${name}`);
     if (typedef === undefined) return undefined;
     const prototype = this.resolve(this.type(typedef.sizeOrType).sizeOrType);
-    // The first parameter belongs to the tracepoint itself.
+    // The first parameter is not passed to BPF programs.
     return prototype.kind === KIND.functionProto ? prototype.vlen - 1 : undefined;
   }
 
@@ -296,7 +296,7 @@ export class Btf {
   #stringOffset(name: string): number | undefined {
     const inBase = this.#base === undefined ? undefined : this.#base.#stringOffset(name);
     if (inBase !== undefined) return inBase;
-    // The strings of a module do not start with an empty string.
+    // In a module, the string section does not start with an empty string, so the name may be at its very beginning.
     const first = `${name}\0`;
     if (this.#bytes.toString('latin1', this.#stringsAt, this.#stringsAt + first.length) === first)
       return this.#baseStrings;

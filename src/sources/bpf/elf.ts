@@ -1,4 +1,4 @@
-/** Minimal ELF parser (man 5 elf) that extracts one section from a 64-bit little-endian object file. */
+/** Minimal ELF parser (man 5 elf) that returns one section of a 64-bit little-endian object file. */
 
 const MAGIC = 0x464c457f;
 const SECTION_TABLE_AT = 0x28;
@@ -6,9 +6,7 @@ const SECTION_BYTES_AT = 0x3a;
 const SECTION_COUNT_AT = 0x3c;
 const NAMES_INDEX_AT = 0x3e;
 
-/**
- * @throws if the file is not such an object or has no such section
- */
+/** @throws if the file is not an ELF file, or has no section of this name */
 export function elfSection(file: Uint8Array, name: string): Uint8Array {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (file.length < 64 || view.getUint32(0, true) !== MAGIC) throw new Error('ELF: not an object file');

@@ -6,10 +6,12 @@ import { ListWalk } from './list_walk.ts';
 const DONE = 2 ** 31;
 const STARTS_INITIAL = 2 ** 30;
 
-/** A model of the namespace list and of the program that reads it in slices. The list changes between slices. */
+/**
+ * A model of the kernel's namespace list and of the program that reads it in slices. The list changes between slices.
+ */
 class FakeList {
   ids: number[];
-  /** Number of entries read. */
+  /** Number of list entries that were read. */
   steps = 0;
   #slice: number[] = [];
 
@@ -53,8 +55,8 @@ it('visits every namespace once, even while others start and end between slices'
             if (hasOther) list.read(other++ % list.ids.length, 3, 0n);
             const result = list.read(skip, count, goesOn);
             const now = pending.shift();
-            // The list changes after the slice has been read. The first namespace is the one that the walk runs in, so it
-            // is never removed.
+            // Changes the list after the slice has been read. The first namespace is never removed because the walk
+            // runs in it.
             for (const at of now?.removed ?? []) {
               const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
               if (gone !== undefined) always.delete(gone);

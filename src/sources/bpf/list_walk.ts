@@ -2,7 +2,7 @@ import { netnsWalkResult } from '#bpf/generated/common.ts';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 
-/** Flags of a result. The remaining bits are the number of rows in the slice. */
+/** Flags in a result. The remaining bits contain the number of rows in the slice. */
 const { done: DONE, starts_initial: STARTS_INITIAL } = netnsWalkResult;
 const ROWS_MASK = ~(DONE | STARTS_INITIAL);
 
@@ -11,14 +11,14 @@ export function rowsOf(result: number): number {
   return result & ROWS_MASK;
 }
 
-/** Target duration of a slice. A program occupies its CPU while it runs and must stay below half a millisecond. */
+/** Target duration of a slice. A run of a program occupies its CPU, so it should take less than half a millisecond. */
 const SLICE_MS = 0.3;
 const ROWS_MIN = 4;
 
 /**
- * Runs the program for `count` rows beginning with row `skip`, and returns its result.
- * @param goesOn 1 to continue at the last row of the previous slice if possible; 0 to count from the start of the
- *   list
+ * Runs the program for up to `count` rows and returns its result.
+ * @param skip number of rows to skip from the start of the list
+ * @param goesOn 1 to continue at the last row of the previous slice instead, if possible; 0 to skip rows
  */
 export type RunSlice = (skip: number, count: number, goesOn: bigint) => number;
 
@@ -30,19 +30,19 @@ export interface WalkVisitor {
 }
 
 /**
- * Walks a kernel list of all network namespaces or all processes in slices, so that no run occupies its CPU for long.
- * Each entry is visited exactly once even if other entries are added or removed between slices. A slice starts at the
- * last row of the previous slice, which the program remembers. If that row is gone or another walk has run meanwhile,
- * the program counts rows from the start of the list. Because removed entries shift later entries forward, the walk
- * then steps back until it finds a row that it has already visited.
+ * Walks the kernel's list of network namespaces or processes in slices, so that no run occupies its CPU for long.
+ * Visits each entry exactly once, even if other entries are added or removed between slices. A slice starts at the last
+ * row of the previous slice, which the program has stored. If that row has been removed, or another walk has run in the
+ * meantime, the program counts rows from the start of the list. Since removals move later entries forward, the walk
+ * then goes back until it finds an entry that it has already visited.
  */
 export class ListWalk {
   readonly #rowsMax: number;
   #rows: number;
 
   /**
-   * @param rowsMax maximum number of rows that fit into the program's map
-   * @param rowsFirst number of rows in the first slice, when the cost of a row is not yet known; any positive number
+   * @param rowsMax number of rows that fit into the program's map
+   * @param rowsFirst positive number of rows in the first slice, before the cost of a row is known
    */
   constructor(rowsMax: number, rowsFirst: number) {
     this.#rowsMax = rowsMax;
@@ -50,8 +50,8 @@ export class ListWalk {
   }
 
   /**
-   * Returns whether a walk over namespaces started in the initial namespace. The flags of its first row do not show
-   * that.
+   * Walks the whole list. A walk over namespaces also returns whether it started in the initial namespace, because the
+   * flags of its first row do not show this.
    */
   async run(run: RunSlice, visitor: WalkVisitor, cycle: Cycle): Promise<{ startsInitial: boolean }> {
     const seen = new Set<Counter>();
@@ -84,8 +84,8 @@ export class ListWalk {
     const rows = rowsOf(result);
     if (rows > 0) {
       const fitting = Math.floor((SLICE_MS / took) * rows);
-      // The number of rows may at most double with each run. A slow run that was interrupted must not keep the slices
-      // short.
+      // The number of rows at most doubles with each slice. If a slice took long only because it was interrupted, the
+      // number recovers in the next slices.
       this.#rows = Math.max(ROWS_MIN, Math.min(this.#rowsMax, fitting, this.#rows * 2));
     }
     return result;

@@ -10,18 +10,18 @@ const ROWS_MAX = MAX_ENTRIES.netns_rows;
 export interface NetnsRow {
   readonly id: NetnsId;
   readonly inum: number;
-  /** True for the initial namespace of the machine. */
+  /** True for the machine's initial namespace. */
   readonly initial: boolean;
   /**
-   * True if the namespace was created in a user namespace other than the initial one. Its creator may be root only in
-   * that user namespace.
+   * True if the namespace was created in a user namespace other than the initial one, so that its creator may be root
+   * only in that user namespace.
    */
   readonly isNested?: boolean;
 }
 
 /**
- * Lists all live network namespaces of the machine. This takes a few microseconds for hundreds of namespaces, whereas
- * reading /proc takes 10 µs per process.
+ * Lists all live network namespaces of the machine. Takes a few microseconds for hundreds of namespaces, while reading
+ * /proc takes 10 µs per process.
  */
 export class NetnsList {
   readonly #object: LoadedObject<Layout>;
@@ -67,7 +67,7 @@ export class NetnsList {
   }
 }
 
-/** Returns the namespaces that are in both lists, by inode number. Uses the rows of the later list. */
+/** Returns the namespaces that are in both lists, by inode number, with the rows of the later list. */
 export function livedBetween(before: readonly NetnsRow[], after: readonly NetnsRow[]): Map<number, NetnsRow> {
   const ids = new Set(before.map(({ id }) => id));
   return new Map(after.filter(({ id }) => ids.has(id)).map((row) => [row.inum, row]));

@@ -4,19 +4,19 @@ import { NetnsList } from './netns_list.ts';
 import type { BpfSource, LoadedObject } from './source.ts';
 import { TaskList } from './task_list.ts';
 
-/** The kernel's lists of namespaces and processes. */
+/** Access to the kernel's lists of namespaces and processes. */
 export interface NetnsObject extends Disposable {
   readonly namespaces: NetnsList;
-  /** Undefined if the kernel cannot list them. */
+  /** Undefined if processes cannot be listed. */
   readonly tasks: TaskList | undefined;
   /** Reason why `tasks` is undefined. */
   readonly reason: string;
 }
 
 /**
- * @param levels number of levels from our own PID namespace up to the one whose process IDs are used; undefined if
+ * @param levels number of levels from the agent's PID namespace up to the one whose process IDs are used; undefined if
  *   unknown
- * @throws {Unsupported} if not even the namespaces can be listed
+ * @throws {Unsupported} if not even namespaces can be listed
  */
 export async function openNetnsObject(bpf: BpfSource, levels: number | undefined): Promise<NetnsObject> {
   if (levels === undefined) return namespacesAlone(bpf, 'the agent is not in the PID namespace of its /proc');

@@ -1,6 +1,7 @@
 import type { BpfObject } from 'bpf-napi';
 import { type CommonLayout, netnsFlag } from '#bpf/generated/common.ts';
 import type { ObjectLayout } from '#bpf/layout.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
@@ -11,10 +12,10 @@ import type { BpfSource } from './source.ts';
 /** Map declared in src/bpf/common/percpu.bpf.h. */
 const CPUS: CommonLayout['map'] = 'percpu_cpus';
 
-/** A program that writes a row for each namespace with sums over the given CPUs (src/bpf/common/percpu.bpf.h). */
+/** A program that writes a row for each namespace, with sums over CPUs (src/bpf/common/percpu.bpf.h). */
 export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
   readonly file: string;
-  /** All programs are loaded; only the first one is run. */
+  /** Programs to load. Only the first one is run by the walk. */
   readonly programs: readonly [L['program'], ...L['program'][]];
   /** Name of the map that contains the rows. */
   readonly rows: L['map'];
@@ -25,19 +26,19 @@ export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
     cookie(view: DataView, at: number): Counter;
     flags(view: DataView, at: number): number;
   };
-  /** Position of the sums over CPUs within a row. */
+  /** Offset and size of the sums in a row. */
   readonly sums: { readonly at: number; readonly bytes: number };
-  /** Number of per-CPU values to add up in the first slice, which takes a few tenths of a millisecond. */
+  /** Number of per-CPU values to add up in the first slice, which should take a few tenths of a millisecond. */
   readonly sumsFirst: number;
 }
 
-/** Rows of one walk, which are valid until the next walk. */
+/** Rows of one walk. Valid until the next walk. */
 export class PerCpuRows {
   readonly ids: NetnsId[] = [];
   readonly #size: number;
   #bytes: Uint8Array;
   view: DataView;
-  /** Counts of offline CPUs. They no longer grow but remain part of the sums. */
+  /** Counts of offline CPUs. They do not change, but are included in the sums. */
   readonly offline = new Map<NetnsId, DataView>();
 
   constructor(size: number) {
@@ -62,14 +63,14 @@ export class PerCpuRows {
     this.ids.push(id);
   }
 
-  /** Returns a copy of a row, or undefined if its sums are zero. */
+  /** Returns a copy of a row; undefined if all of its sums are zero. */
   copyCounted(row: number, sums: PerCpuProgram['sums']): DataView | undefined {
     const start = row * this.#size;
     const counted = this.#bytes.subarray(start + sums.at, start + sums.at + sums.bytes).some((byte) => byte !== 0);
     return counted ? new DataView(this.#bytes.slice(start, start + this.#size).buffer) : undefined;
   }
 
-  /** Returns a u64 sum of the row, including the counts of offline CPUs. */
+  /** Returns one of a row's u64 sums, including the counts of offline CPUs. */
   sum(row: number, at: number): Counter {
     const value = readCounter(this.view, row * this.#size + at);
     if (this.offline.size === 0) return value;
@@ -78,7 +79,7 @@ export class PerCpuRows {
   }
 }
 
-/** Reads a row for every namespace with a BPF program that adds up the values of the CPUs. */
+/** Reads a row for each namespace with a BPF program that adds up the values of the CPUs. */
 export class PerCpuWalk implements Disposable {
   readonly object: BpfObject;
   readonly #program: PerCpuProgram;
@@ -109,9 +110,9 @@ export class PerCpuWalk implements Disposable {
   }
 
   /**
-   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
-   * @param rowsMax maximum number of rows in a slice, if it differs from the object file
-   * @throws {Unsupported} if the kernel cannot run the program: before 5.19, without BTF or without the capability
+   * @param isNobodys returns whether a namespace is unowned; unowned namespaces get no row
+   * @param rowsMax maximum number of rows in a slice, if it differs from the one in the object file
+   * @throws {Unsupported} if the kernel cannot run the program: before 5.19, without BTF, or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -132,8 +133,8 @@ export class PerCpuWalk implements Disposable {
   async read(cycle: Cycle): Promise<PerCpuRows> {
     const online = this.#cpus.online();
     if (online.join() !== this.#online) {
-      // If the cycle is aborted, the list of CPUs in the map may be wrong. An empty value makes the next read start
-      // over.
+      // If the cycle is aborted, the map may contain the wrong CPUs. The empty value makes the next read write them
+      // again.
       this.#online = '';
       await this.#readOffline(online, cycle);
       this.#online = online.join();
@@ -143,9 +144,9 @@ export class PerCpuWalk implements Disposable {
   }
 
   /**
-   * Stores the counts of offline CPUs. On many machines most possible CPUs never come online and their counts stay
-   * zero, so only rows with counts are stored. Namespaces that are created later have no counts on these CPUs.
-   * Unowned namespaces are included because they may get an owner later.
+   * Stores the counts of offline CPUs. On many machines, most possible CPUs never come online and have no counts, so
+   * only nonzero rows are stored. Namespaces created later have no counts on these CPUs. Unowned namespaces are
+   * included because they may get an owner later.
    */
   async #readOffline(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
@@ -193,8 +194,4 @@ export class PerCpuWalk implements Disposable {
   [Symbol.dispose](): void {
     this.object.close();
   }
-}
-
-function bytesOf(u32: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(u32).buffer);
 }

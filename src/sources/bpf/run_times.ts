@@ -2,10 +2,7 @@ import { join } from 'node:path';
 import { BpfError, BpfStats } from 'bpf-napi';
 import { readText } from '../procfs/read.ts';
 
-/**
- * Makes the kernel measure the run time of BPF programs. It is active only while needed, because measuring makes each
- * run slower.
- */
+/** Makes the kernel measure the run time of BPF programs while this is needed. The measurement slows down each run. */
 export class RunTimes implements Disposable {
   readonly #proc: string;
   #stats: BpfStats | undefined;
@@ -15,15 +12,14 @@ export class RunTimes implements Disposable {
     this.#proc = proc;
   }
 
-  /** Switches the measurement on or off. If it is not permitted, `missing` gives the reason. */
+  /** Switches the measurement on or off. If it is not permitted, `missing` contains the reason. */
   want(wanted: boolean): void {
     if (!wanted) this[Symbol.dispose]();
     else if (this.#stats === undefined) this.#open();
   }
 
   /**
-   * Reason why nothing is measured; undefined if run times are measured, either by our request or by
-   * kernel.bpf_stats_enabled.
+   * Reason why run times are not measured; undefined if they are, because of this object or kernel.bpf_stats_enabled.
    */
   get missing(): string | undefined {
     if (this.#stats !== undefined) return undefined;

@@ -20,36 +20,36 @@ export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
   /** Programs to load. Other programs in the file are ignored. */
   readonly programs: readonly L['program'][];
   readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
-  /** Overrides of sizes in the object file: the number of entries of a map, or the bytes of a ring. */
+  /** Sizes that replace those in the object file: maximum number of entries of a map, or bytes of a ring buffer. */
   readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
   /**
-   * Number of entries for hash maps that allocate entries on demand. If the kernel does not support this, the number in
-   * `sizes` or in the object file applies.
+   * Maximum numbers of entries for hash maps that allocate entries on demand. On kernels that do not support this,
+   * `sizes` or the size in the object file applies.
    */
   readonly onDemand?: Partial<Readonly<Record<L['map'], number>>>;
   /**
-   * BPF helpers that the programs need, without the prefix `bpf_`. They are checked in advance because the kernel's own
-   * error does not name the missing helper.
+   * BPF helpers that the programs need, without the prefix `bpf_`. They are checked before the load because the
+   * kernel's error does not name the missing helper.
    */
   readonly helpers?: readonly string[];
   /**
-   * Maps that the chosen programs cannot reach with these constants. They are not created and may be missing in the
-   * file.
+   * Maps that the selected programs cannot reach with these constants. They are not created, and the file need not
+   * contain them.
    */
   readonly without?: readonly L['map'][];
-  /** Maps of another loaded object that this object uses in place of its own maps of the same names. */
+  /** Maps of another loaded object that replace this object's maps of the same names. */
   readonly shared?: Partial<Readonly<Record<L['map'], BpfMap>>>;
 }
 
-/** A loaded object whose methods accept only names that it contains. */
+/** A loaded object. Its methods accept only names that exist in the object. */
 export interface LoadedObject<L extends ObjectLayout> extends Disposable {
   map(name: L['map']): BpfMap;
   run(program: L['program'], args: BigUint64Array): number;
 }
 
-/** Loads our BPF objects and provides the kernel's BTF. */
+/** Loads the agent's BPF objects and provides the kernel's BTF. */
 export class BpfSource {
-  /** Kinds of programs that this kernel does not allow, with the reason. */
+  /** Program types that this kernel does not allow, with the reason. */
   readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
   readonly #cgroup: string;
@@ -58,16 +58,13 @@ export class BpfSource {
   readonly #kprobes: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
-  /**
-   * Facts from the BTF that every load needs. They are stored so that loading an object again does not require parsing
-   * the BTF again.
-   */
+  /** Information from the BTF that every load needs. Stored so that the BTF is not parsed again for each load. */
   #asked: { readonly helpers: ReadonlySet<string> | undefined; readonly allocatesOnDemand: boolean } | undefined;
 
   /**
    * @param directory directory of the compiled objects
    * @param sys mount point of sysfs
-   * @param cgroup mount point of the cgroups
+   * @param cgroup mount point of the cgroup file system
    */
   constructor(directory: string, sys: string, cgroup = join(sys, 'fs/cgroup')) {
     this.#directory = directory;
@@ -79,8 +76,8 @@ export class BpfSource {
   }
 
   /**
-   * BTF of the running kernel. It takes several megabytes, so it is only weakly referenced here.
-   * @throws {Unsupported} if the kernel provides none
+   * The running kernel's BTF. Only weakly referenced here because it takes up several megabytes.
+   * @throws {Unsupported} if the kernel has none
    */
   btf(): Btf {
     const cached = this.#btf?.deref();
@@ -91,7 +88,9 @@ export class BpfSource {
     return btf;
   }
 
-  /** Returns the BTF of a loaded module, based on the kernel's; undefined if the module is not loaded or has no BTF. */
+  /**
+   * Returns the BTF of a loaded module, based on the kernel's BTF; undefined if the module is not loaded or has no BTF.
+   */
   moduleBtf(module: string): Btf | undefined {
     try {
       return new Btf(readFileSync(join(this.#modules, module)), this.btf());
@@ -101,7 +100,7 @@ export class BpfSource {
   }
 
   /**
-   * Returns whether the kernel supports kprobes, which have their own kind of performance event (kernel:
+   * Returns whether the kernel supports kprobes, which are a separate type of performance event (kernel:
    * kernel/events/core.c, perf_kprobe).
    */
   hasKprobes(): boolean {
@@ -110,12 +109,12 @@ export class BpfSource {
 
   /** Returns whether the module is loaded but has no BTF. */
   lacksTypes(module: string): boolean {
-    // A built-in driver has no `initstate`, and its types are part of the kernel's BTF.
+    // A built-in module has no file `initstate`, and its types are in the kernel's own BTF.
     return existsSync(join(this.#loaded, module, 'initstate')) && !existsSync(join(this.#modules, module));
   }
 
   /**
-   * Returns the directory of the root cgroup, whose programs see the packets of all sockets.
+   * Returns the directory of the root cgroup. Programs attached to it see the packets of all sockets.
    * @throws {Unsupported} if it is not mounted
    */
   cgroupRoot(): string {
@@ -123,7 +122,8 @@ export class BpfSource {
   }
 
   /**
-   * @throws {Unsupported} if no object can be loaded because the addon or libbpf is missing
+   * Checks that objects can be loaded at all.
+   * @throws {Unsupported} if the addon or libbpf is missing
    */
   check(): void {
     const missing = unavailable();
@@ -131,8 +131,8 @@ export class BpfSource {
   }
 
   /**
-   * Opens an instance of an object file and loads what the spec lists. Attaches nothing. The caller must close the
-   * object.
+   * Opens an instance of an object file and loads the programs and maps in the spec, without attaching anything. The
+   * caller must close the object.
    * @throws {Unsupported} if the addon, the object, BTF, a capability or a kernel feature is missing
    * @throws {BpfError} for errors that may be transient, such as a memory shortage
    */
@@ -155,8 +155,8 @@ export class BpfSource {
   }
 
   /**
-   * Returns whether the kernel has a BPF helper. Returns true if the BTF does not show it, because loading will reveal
-   * it.
+   * Returns whether the kernel has a BPF helper. Returns true if the BTF does not list helpers; loading then fails if
+   * the helper is missing.
    * @param name name without `bpf_`
    */
   hasHelper(name: string): boolean {
@@ -165,8 +165,8 @@ export class BpfSource {
   }
 
   /**
-   * Returns whether programs can create hash entries that are allocated on demand. Since 6.1 they can, from a cache
-   * for BPF (kernel: kernel/bpf/memalloc.c).
+   * Returns whether programs can create hash map entries that are allocated on demand. This requires the memory
+   * allocator for BPF that was added in 6.1 (kernel: kernel/bpf/memalloc.c).
    */
   allocatesOnDemand(): boolean {
     return this.#answers().allocatesOnDemand;
@@ -211,7 +211,7 @@ function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand'
 }
 
 /**
- * Converts errors that would also occur on every retry into {@link Unsupported}.
+ * Converts errors that would recur on every retry into {@link Unsupported}.
  * @param lockdown content of the lockdown file (man 7 kernel_lockdown); undefined if it cannot be read
  * @param unprivileged reason why this process may not read kernel memory; empty if it may
  */
@@ -227,7 +227,7 @@ export function asUnsupported(
 }
 
 function whyRefused(error: BpfError, lockdown: string | undefined, unprivileged: string): readonly string[] {
-  if (unprivileged !== '' && lacksReads(error)) return [unprivileged];
+  if (unprivileged !== '' && (lacksReads(error) || isRestricted(error))) return [unprivileged];
   if (isLockedDown(error, lockdown)) return [CONFIDENTIALITY];
   if (error.errno !== EPERM) return [];
   if (error.code === 'BPF_LOAD') return [whyNotPermitted(error)];
@@ -236,19 +236,26 @@ function whyRefused(error: BpfError, lockdown: string | undefined, unprivileged:
 }
 
 /**
- * Under confidentiality lockdown, programs have no helpers to read kernel memory (kernel: kernel/bpf/helpers.c,
- * bpf_base_func_proto).
+ * Returns whether the cause is confidentiality lockdown, under which programs have no helpers to read kernel memory
+ * (kernel: kernel/bpf/helpers.c, bpf_base_func_proto).
  */
 function isLockedDown(error: BpfError, lockdown: string | undefined): boolean {
   return lacksReads(error) && (lockdown === undefined || lockdown.includes('[confidentiality]'));
 }
 
-/** Returns whether the verifier knows no helper that reads kernel memory. */
+/** Returns whether the verifier rejected a call to a helper that reads kernel memory. */
 function lacksReads({ message, verifier }: BpfError): boolean {
   return READ_HELPERS.test([message, ...verifier].join('\n'));
 }
 
-/** Without CAP_PERFMON, some types of programs can be loaded but cannot use the helpers that read kernel memory. */
+/** Returns whether the verifier rejected what it allows with CAP_PERFMON, such as arithmetic with pointers. */
+function isRestricted({ message, verifier }: BpfError): boolean {
+  return PROHIBITED.test([message, ...verifier].join('\n'));
+}
+
+/**
+ * Without CAP_PERFMON, some types of programs can be loaded, but the helpers that read kernel memory are not available.
+ */
 function missingForReads(): string {
   if (missingCapabilities(['CAP_SYS_ADMIN']).length === 0) return '';
   return describeMissing(missingCapabilities(['CAP_PERFMON']));
@@ -257,11 +264,12 @@ function missingForReads(): string {
 const LOCKDOWN = '/sys/kernel/security/lockdown';
 const CONFIDENTIALITY =
   'BPF programs cannot read kernel memory because the kernel is locked down (lockdown=confidentiality); boot with lockdown=integrity';
+const PROHIBITED = /prohibited for !root|pointer comparison prohibited|leaks addr/;
 const READ_HELPERS = /(cannot use helper|unknown func) bpf_probe_read/;
 
 /**
- * CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, which were added in 5.8. Before 5.11, maps count as locked memory
- * (man 2 getrlimit).
+ * CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, which were added in 5.8. Before 5.11, the memory of maps counts
+ * towards the limit on locked memory (man 2 getrlimit).
  */
 function whyNotPermitted({ log }: BpfError): string {
   if (missingCapabilities(['CAP_SYS_ADMIN']).length > 0) {

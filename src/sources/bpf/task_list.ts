@@ -12,7 +12,7 @@ const NANOSECONDS = 1e-9;
 
 const OWNERS = [ownerNames.offsets.podText, ownerNames.offsets.containerText];
 
-/** A process in the kernel's list. Reading it does not require the capability to inspect the process. */
+/** A process in the kernel's list. Unlike with /proc, no privilege to inspect the process is required. */
 export interface TaskRow {
   readonly pid: number;
   readonly netns: NetnsId;
@@ -20,7 +20,7 @@ export interface TaskRow {
   readonly inum: number;
   /** True if the process is in a cgroup that may belong to a Pod or container. */
   readonly isOwned: boolean;
-  /** Copies the remaining fields, which are rarely needed. */
+  /** Copies the remaining fields. They are read only on request because they are rarely needed. */
   readonly keep: () => TaskDetails;
 }
 
@@ -44,13 +44,13 @@ export class TaskDetails {
     return taskRow.comm(this.#view, 0);
   }
 
-  /** Names in its cgroup path that identify the owner; empty if there are none. */
+  /** Names of directories in the cgroup path that identify the owner; empty if there are none. */
   get folders(): { readonly pod: string; readonly container: string; readonly outer: string } {
     return ownerFolders(this.#view, taskRow.offsets.owner);
   }
 }
 
-/** Reads the names in a struct owner_names. */
+/** Decodes a struct owner_names. */
 export function ownerFolders(view: DataView, at: number): TaskDetails['folders'] {
   return {
     pod: ownerNames.podText(view, at),
@@ -59,10 +59,7 @@ export function ownerFolders(view: DataView, at: number): TaskDetails['folders']
   };
 }
 
-/**
- * Lists all processes of a PID namespace. This takes a millisecond for 2,000 processes, whereas reading /proc takes 10
- * µs per process.
- */
+/** Lists all processes in a PID namespace. Takes a millisecond for 2,000 processes; /proc takes 10 µs per process. */
 export class TaskList {
   readonly #object: LoadedObject<Layout>;
   readonly #levels: number;
@@ -72,7 +69,7 @@ export class TaskList {
 
   /**
    * @param object object of netns.bpf.c, loaded with the program `task_list`
-   * @param levels number of levels from our own PID namespace up to the one whose process IDs are used
+   * @param levels number of levels from the agent's PID namespace up to the one whose process IDs are used
    */
   constructor(object: LoadedObject<Layout>, levels: number) {
     this.#object = object;
@@ -80,8 +77,8 @@ export class TaskList {
   }
 
   /**
-   * Visits processes that have an ID in that PID namespace and are not exiting. A row is valid only during the call
-   * of `visit`.
+   * Visits all processes that have an ID in that PID namespace and are not exiting. A row is valid only during the call
+   * to `visit`.
    */
   async read(visit: (task: TaskRow) => void, cycle: Cycle): Promise<void> {
     const place = (index: number) => index * taskRow.SIZE;

@@ -34,6 +34,8 @@ describe('a program that may not read kernel memory', () => {
     expect((asUnsupported(NO_READS, undefined, missing) as Error).message).toMatch(
       /bpf_probe_read#4: CAP_PERFMON is missing$/,
     );
+    const arithmetic = refusal('l7.bpf.o: R1 pointer arithmetic with it prohibited for !root');
+    expect((asUnsupported(arithmetic, undefined, missing) as Error).message).toMatch(/: CAP_PERFMON is missing$/);
     const other = refusal('mib.bpf.o: R1 type=scalar expected=fp');
     expect((asUnsupported(other, undefined, missing) as Error).message).not.toContain('CAP_PERFMON');
   });

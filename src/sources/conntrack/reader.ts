@@ -48,22 +48,20 @@ const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
 const TABLE = { protocol: NETLINK.netfilter, what: 'conntrack table', request: TABLE_REQUEST };
 
 /**
- * Files in /proc/sys/net depend on the network namespace of the reader, but this file shows the same limit in all
- * namespaces.
+ * Most files in /proc/sys/net depend on the reader's network namespace, but this limit is the same in all namespaces.
  */
-const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
+export const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
 
 /**
- * Maximum size of an entry in a response. Entries have at least 164 bytes, and about 400 bytes with NAT, accounting and
- * labels.
+ * Maximum size of an entry in a response. Entries have at least 164 bytes; about 400 with NAT, accounting and labels.
  */
 const ENTRY_BYTES_MAX = 1024;
-/** Number of extra entries to allow for, because connections are added after the entries were counted. */
+/** Maximum number of entries that may be added between counting and reading. */
 const ENTRIES_MORE = 10_000;
-/** Number of entries to decode between two pauses. Decoding this number takes a few hundred microseconds. */
+/** Number of entries to decode before pausing, which takes a few hundred microseconds. */
 const ENTRIES_A_PIECE = 256;
 
-const NO_CONNTRACK = 'this kernel does not track connections: nf_conntrack is not loaded';
+export const NO_CONNTRACK = 'this kernel does not track connections: nf_conntrack is not loaded';
 
 const EPERM = 1;
 const EINVAL = 22;
@@ -71,15 +69,15 @@ const EPROTONOSUPPORT = 93;
 const EOPNOTSUPP = 95;
 
 /**
- * Reads the connection tracking statistics of every namespace. Uses one walk in the kernel if possible, otherwise two
- * netlink requests per namespace.
+ * Reads the connection tracking statistics of every namespace: with a walk in the kernel if possible, otherwise with
+ * two netlink requests per namespace.
  */
 export class ConntrackReader implements AsyncDisposable {
   readonly #sources: ConntrackSources;
   readonly #source: WalkSource<readonly ConntrackRow[]>;
   readonly #wide: WideCounters;
   #use: AsyncDisposable | undefined;
-  /** Last netlink response with the limit. */
+  /** Latest netlink response with the global limit. */
   #asked: GlobalStats | undefined;
   /** Reason why ctnetlink cannot be queried; undefined if it can. */
   readonly refusal: string | undefined;
@@ -101,13 +99,12 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * @param wide counters of earlier runs, if they must continue
-   * @throws {NotYet} if the kernel does not track connections, or not yet
-   * @throws {Unsupported} if the statistics cannot be read in any way
+   * @param wide counters of an earlier reader, which the new one continues
+   * @throws {NotYet} if the kernel is not tracking connections (yet)
+   * @throws {Unsupported} if there is no way to read the statistics
    */
   static async open(sources: ConntrackSources, wide = new WideCounters()): Promise<ConntrackReader> {
-    // The path is checked first, because a netlink request would load the module, which would then track every
-    // connection.
+    // Check the path first, because a netlink request would load the module, which then tracks every connection.
     const limit = limitPath(sources);
     if (!existsSync(limit)) throw new NotYet(`${NO_CONNTRACK} (${limit} is missing)`, () => existsSync(limit));
     const reader = new ConntrackReader(sources, wide, refusalOf(sources));
@@ -202,7 +199,7 @@ function refusalOf(sources: ConntrackSources): string | undefined {
 }
 
 /**
- * Explains the error to operators.
+ * Returns an explanation for operators of the reason why ctnetlink cannot be queried.
  * @param tracks whether the kernel has connection tracking
  * @throws the error if it may be transient
  */
@@ -210,7 +207,7 @@ export function explainRefusal(error: unknown, tracks: boolean): string {
   if (error instanceof Unsupported) return error.message;
   if (!(error instanceof BpfError)) throw error;
   if (error.errno === EPERM) return 'ctnetlink needs CAP_NET_ADMIN';
-  // These codes mean that the netlink protocol or its subsystem does not exist.
+  // These codes mean that the kernel does not support the netlink protocol or the subsystem.
   if (![EINVAL, EOPNOTSUPP, EPROTONOSUPPORT].includes(error.errno)) throw error;
   return tracks
     ? 'connection tracking cannot be queried because ctnetlink (module nf_conntrack_netlink) is missing'

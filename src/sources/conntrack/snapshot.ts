@@ -11,8 +11,8 @@ export interface ConntrackRow {
 export interface ConntrackSnapshot {
   readonly rows: readonly ConntrackRow[];
   /**
-   * net.netfilter.nf_conntrack_max, which is a single setting but applies to each namespace separately. 0 means no
-   * limit. Undefined if the kernel does not report it.
+   * net.netfilter.nf_conntrack_max. The setting is global, but limits each namespace separately. 0 means no limit;
+   * undefined means that the kernel does not report it.
    */
   readonly limit: number | undefined;
 }

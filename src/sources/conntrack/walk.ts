@@ -1,5 +1,6 @@
 import { netnsFlag } from '#bpf/generated/common.ts';
 import { conntrackRow, FILE, type Layout, MAX_ENTRIES } from '#bpf/generated/conntrack.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
@@ -13,13 +14,15 @@ import type { ConntrackRow } from './snapshot.ts';
 import type { WideCounters } from './wide.ts';
 
 const ROWS_MAX = MAX_ENTRIES.conntrack_rows;
-/** Number of per-CPU values to add up in the first slice. Each takes about 0.1 µs, so the slice stays below 0.3 ms. */
+/**
+ * Number of per-CPU values to add up in the first slice. Each takes about 0.1 µs, so the slice takes less than 0.3 ms.
+ */
 const SUMS_FIRST = 2_000;
 
 const { SIZE } = conntrackRow;
 
 const READERS = CONNTRACK_COUNTERS.map((name) => conntrackRow[name]);
-/** Counters shared by all namespaces that have counted nothing. Most namespaces have not. */
+/** Shared by all namespaces without any counts, which is the majority. */
 const NOTHING: ConntrackCounters = Object.freeze(Object.fromEntries(CONNTRACK_COUNTERS.map((name) => [name, 0])));
 
 /**
@@ -50,7 +53,7 @@ export class ConntrackWalk implements KernelWalk<readonly ConntrackRow[]> {
   }
 
   /**
-   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
+   * @param isNobodys returns whether a namespace is unowned; unowned namespaces get no row
    * @throws {Unsupported} if the kernel cannot run the program: before 5.19, or without BTF, the capability or
    *   nf_conntrack
    */
@@ -69,7 +72,7 @@ export class ConntrackWalk implements KernelWalk<readonly ConntrackRow[]> {
       sizes: { percpu_cpus: cpus.length },
     });
     try {
-      for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(u32(index), u32(cpu));
+      for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(bytesOf(index), bytesOf(cpu));
       const walk = new ConntrackWalk(object, cpus, wide, errors, isNobodys);
       walk.#run(0, 1);
       return walk;
@@ -79,12 +82,10 @@ export class ConntrackWalk implements KernelWalk<readonly ConntrackRow[]> {
     }
   }
 
-  /**
-   * @throws {Unsupported} if nf_conntrack was unloaded
-   */
+  /** @throws {Unsupported} if nf_conntrack has been unloaded */
   async read(cycle: Cycle): Promise<ConntrackRow[]> {
     const rows: ConntrackRow[] = [];
-    // Allocated for each read because another read may run during the pauses of this one.
+    // Each read has its own buffer because another read may run while this one pauses.
     const buffer = new Uint8Array(ROWS_MAX * SIZE);
     const view = new DataView(buffer.buffer);
     await this.#walk.run(
@@ -128,8 +129,4 @@ export class ConntrackWalk implements KernelWalk<readonly ConntrackRow[]> {
   [Symbol.dispose](): void {
     this.#object[Symbol.dispose]();
   }
-}
-
-function u32(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer);
 }

@@ -16,10 +16,10 @@ const share = fc.oneof(
   fc.integer({ min: 0, max: WRAP - 1 }),
 );
 const cpus = fc.array(share, { minLength: 1, maxLength: 24 });
-/** Increments of each CPU's counter between two readings. */
+/** Generates the amounts by which the CPUs' counters increase between readings. */
 const growths = fc.array(fc.array(fc.nat(100_000), { minLength: 24, maxLength: 24 }), { maxLength: 10 });
 
-/** Returns a ctnetlink response with a 32-bit counter per CPU. */
+/** Returns a ctnetlink response with one 32-bit counter for each CPU. */
 function answer(shares: readonly number[]): Uint8Array {
   const messages = shares.map((value) => {
     const bytes = new Uint8Array(4);

@@ -2,31 +2,32 @@ import type { NetnsId } from '#core/netns.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounter, type ConntrackCounters } from '../netlink/conntrack.ts';
 
 /**
- * The kernel's per-CPU counters have 32 bits and wrap (kernel: include/linux/netfilter/nf_conntrack_common.h, struct
- * ip_conntrack_stat).
+ * The kernel's per-CPU counters have 32 bits and wrap around (kernel: include/linux/netfilter/nf_conntrack_common.h,
+ * struct ip_conntrack_stat).
  */
 const WRAP = 2 ** 32;
 
 type Counters = Partial<Record<ConntrackCounter, number>>;
 
-/** Counters of a namespace as last read, and the extended counters shown for them. */
+/** Counters of a namespace: as last read, and extended beyond 32 bits. */
 interface Wide {
   readonly read: Counters;
   readonly shown: Counters;
 }
 
 /**
- * Extends counters beyond 32 bits. When a per-CPU counter wraps, the sum over all CPUs decreases by 2^32. Modulo 2^32
- * the sum still grows by the right amount, so the individual counters are not needed. The first values of a namespace
- * are shown as they are, even after a restart of the agent, because the kernel does not record earlier wraps.
+ * Extends counters beyond 32 bits. When a CPU's counter wraps around, the sum over all CPUs decreases by 2^32. Modulo
+ * 2^32, the sum still increases by the right amount, so the individual counters are not needed. The first values of a
+ * namespace are returned unchanged, even after a restart of the agent, because the kernel does not record earlier
+ * wraparounds.
  */
 export class WideCounters {
   readonly #namespaces = new Map<NetnsId, Wide>();
 
   /**
-   * Must be called right after each reading so that the readings are in order.
+   * Must be called right after each reading, so that readings are processed in order.
    * @param sums sums over all possible CPUs
-   * @returns the values to show; the object is updated by the next call for the namespace
+   * @returns the extended counters; the next call for the namespace updates the same object
    */
   widen(id: NetnsId, sums: ConntrackCounters): ConntrackCounters {
     let wide = this.#namespaces.get(id);
@@ -44,7 +45,9 @@ export class WideCounters {
     return wide.shown;
   }
 
-  /** Returns whether the namespace is stored. Namespaces whose counters have always been 0 do not need to be stored. */
+  /**
+   * Returns whether there are counters for the namespace. Namespaces with counters that have always been 0 need none.
+   */
   knows(id: NetnsId): boolean {
     return this.#namespaces.has(id);
   }

@@ -5,12 +5,12 @@ import type { BpfSource } from '../bpf/source.ts';
 /** Fields of a struct netdev_kind. Missing fields are 0. */
 type Kind = Partial<Record<keyof typeof netdevKind.offsets, number>>;
 
-/** Offsets in structs of the kernel and of one module. */
+/** Offsets of members in the structs of the kernel and of one module. */
 class Types {
   readonly #all: readonly Btf[];
 
   constructor(kernel: Btf, module?: Btf) {
-    // The module's types come first because they are few, and every look-up searches from the start.
+    // Search the module's types first: there are few of them, and every search starts from the beginning.
     this.#all = module === undefined ? [kernel] : [module, kernel];
   }
 
@@ -30,6 +30,7 @@ class Types {
   }
 
   /**
+   * Checks the layout of a struct.
    * @throws if a member is not at the offset that the program expects
    */
   expect(struct: string, places: Readonly<Record<string, number>>): void {
@@ -90,8 +91,8 @@ const STATS = words(
 const DSTATS = ['rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes', 'rx_drops', 'tx_drops'];
 
 /**
- * Returns the program's constants, which say where the network core keeps its counters.
- * @throws if the counters are at other offsets than the program expects
+ * Returns constants that describe the layout of struct pcpu_dstats to the program.
+ * @throws if another struct with counters does not have the layout that the program expects
  */
 export function coreConstants(btf: Btf): { has_dstats: boolean; dstats_words: Uint8Array } {
   const types = new Types(btf);
@@ -99,16 +100,17 @@ export function coreConstants(btf: Btf): { has_dstats: boolean; dstats_words: Ui
   types.expect('pcpu_lstats', words('packets', 'bytes'));
   types.expect('pcpu_sw_netstats', words('rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes'));
   types.expect('net_device_core_stats', words('rx_dropped', 'tx_dropped'));
-  // Before 6.7, only the vrf driver had this struct.
+  // Before 6.7, the struct existed only in the vrf driver.
   const hasDstats = btf.find(KIND.struct, 'pcpu_dstats') !== undefined;
   const places = hasDstats ? DSTATS.map((member) => types.at('pcpu_dstats', member) / 8) : DSTATS.map(() => 0);
   return { has_dstats: hasDstats, dstats_words: Uint8Array.from(places) };
 }
 
 interface KnownKind {
-  /** Module of its driver; undefined if the driver is always built in. */
+  /** Module of the driver; undefined if the driver is always built in. */
   readonly module?: string;
   /**
+   * Determines the layout of the driver's data.
    * @param own offset of the driver's private data from the start of struct net_device
    */
   readonly layOut: (types: Types, own: number) => Kind;
@@ -140,7 +142,7 @@ const IPVLAN: KnownKind = {
   },
 };
 
-/** Kinds by the name of their driver in rtnetlink (kernel: struct rtnl_link_ops). */
+/** Supported kinds, by the name of the driver in rtnetlink (kernel: struct rtnl_link_ops). */
 const KINDS: Readonly<Record<string, KnownKind>> = {
   bridge: AS_CORE,
   vxlan: AS_CORE,
@@ -222,13 +224,13 @@ function ownPartAt(types: Types): number {
   return Math.ceil(types.bytes('net_device') / 32) * 32;
 }
 
-/** Facts about a kind that the program needs, as an entry of the map netdev_kinds. */
+/** An entry of the map netdev_kinds, encoded. */
 export interface KindEntry {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
 }
 
-/** Derives the layout of device kinds from the BTF of the kernel and of the drivers' modules. */
+/** Derives the layout of device kinds from the BTF of the kernel and of drivers that are modules. */
 export class KindLayouts {
   readonly #bpf: Pick<BpfSource, 'btf' | 'moduleBtf'>;
   #own: number | undefined;
@@ -237,7 +239,7 @@ export class KindLayouts {
     this.#bpf = bpf;
   }
 
-  /** Returns all kinds whose layout is available now, by name. A module has BTF only while it is loaded. */
+  /** Returns the kinds with a known layout, by name. The BTF of a module exists only while the module is loaded. */
   known(): Map<string, KindEntry> {
     const found = new Map<string, KindEntry>();
     for (const kind of Object.keys(KINDS)) {
@@ -245,16 +247,16 @@ export class KindLayouts {
         const entry = this.layOut(kind);
         if (entry !== undefined) found.set(kind, entry);
       } catch {
-        // The reason is reported once a device of this kind is found.
+        // Not reported until a device of this kind is found.
       }
     }
     return found;
   }
 
   /**
-   * Derives the layout of a kind of which a device exists, which means that its driver is loaded. Returns undefined if
-   * the walk does not support the kind.
-   * @throws if this kernel has no BTF for the kind, or an unexpected layout
+   * Derives the layout of a kind after a device of this kind was found, at which point its driver is loaded. Returns
+   * undefined if the walk does not support the kind.
+   * @throws if there is no BTF for the kind, or its layout differs from the expected one
    */
   layOut(kind: string): KindEntry | undefined {
     if (!Object.hasOwn(KINDS, kind)) return undefined;

@@ -28,9 +28,9 @@ const PLACES: Readonly<Record<DeviceColumn, number>> = {
 
 const NONE: readonly number[] = [];
 
-/** Devices found by one walk, one row per device. Valid until the next walk. */
+/** Devices found by one walk. Valid until the next walk. */
 export class DeviceRows {
-  /** Reasons why the walk could not read devices of kinds that it normally supports, by kind. */
+  /** Reasons why devices could not be read although the walk supports their kind, by kind. */
   readonly refused = new Map<string, string>();
   readonly #byNetns = new Map<NetnsId, number[]>();
   #count = 0;
@@ -64,7 +64,7 @@ export class DeviceRows {
     return this.#count;
   }
 
-  /** Returns the rows of a namespace; empty if the walk did not visit it. */
+  /** Returns the row numbers of a namespace's devices; empty if the walk did not visit the namespace. */
   of(id: NetnsId): readonly number[] {
     return this.#byNetns.get(id) ?? NONE;
   }
@@ -73,7 +73,7 @@ export class DeviceRows {
     return netdevRow.ifindex(this.#view, row * SIZE);
   }
 
-  /** Returns the name as files and netlink show it; see `deviceName`. */
+  /** Returns the name in the same format as files and netlink; see `deviceName`. */
   name(row: number): string {
     const start = row * SIZE + offsets.name;
     let name = '';
@@ -92,7 +92,7 @@ export class DeviceRows {
     return deviceName(end < 0 ? bytes : bytes.subarray(0, end));
   }
 
-  /** Returns the kind as named by rtnetlink; empty for `lo` and for devices that are not software devices. */
+  /** Returns the kind of a software device as named by rtnetlink; empty for `lo` and all other devices. */
   kind(row: number): string {
     return netdevRow.kind(this.#view, row * SIZE);
   }
@@ -106,18 +106,20 @@ export class DeviceRows {
     return this.#bytes[row * SIZE + offsets.kind] === 0 && !this.isLoopback(row);
   }
 
-  /** Returns whether the walk could read the counters. Otherwise they must be queried by netlink. */
+  /** Returns whether the walk could read the counters. If not, they must be queried through netlink. */
   isCounted(row: number): boolean {
     return this.#is(row, netdevIs.counted);
   }
 
-  /** Returns whether the device is linked to a device in another namespace; undefined if only the driver knows. */
+  /**
+   * Returns whether the device is linked to a device in another namespace; undefined if the walk cannot determine this.
+   */
   isLinkedOutside(row: number): boolean | undefined {
     if (this.#is(row, netdevIs.link_unknown)) return undefined;
     return this.#is(row, netdevIs.linked_outside);
   }
 
-  /** Valid only if `isCounted(row)`. */
+  /** Returns a counter. Valid only if `isCounted(row)` is true. */
   value(row: number, column: DeviceColumn): Counter {
     return netdevRow.counters(this.#view, row * SIZE, PLACES[column]);
   }
@@ -131,7 +133,7 @@ export class DeviceRows {
     return kinds;
   }
 
-  /** Returns all counters as a text that can be compared with another walk's. */
+  /** Returns a string that contains all counters that were read, for comparison with another walk. */
   digest(): string {
     let all = '';
     for (let row = 0; row < this.#count; row++) {

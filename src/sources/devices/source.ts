@@ -4,8 +4,8 @@ import type { DeviceRows } from './rows.ts';
 import { DevicesWalk } from './walk.ts';
 
 /**
- * Reads the devices of every namespace with one walk in the kernel. Returns undefined if the walk does not run, so
- * that the caller must read each namespace separately.
+ * Reads the devices of every namespace with one walk in the kernel. The snapshot is undefined if the walk does not run,
+ * in which case the caller must read each namespace separately.
  */
 export type DeviceSource = WalkSource<DeviceRows | undefined>;
 

@@ -1,5 +1,6 @@
 import { netnsFlag } from '#bpf/generated/common.ts';
 import { FILE, type Layout, MAX_ENTRIES, netdevEffort, netdevRow } from '#bpf/generated/netdev.ts';
+import { bytesOf } from '#bpf/layout.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
@@ -14,15 +15,16 @@ import { DeviceRows } from './rows.ts';
 const { SIZE } = netdevRow;
 const ROWS_MAX = MAX_ENTRIES.netdev_rows;
 /**
- * Number of per-CPU values to add up in the first slice, for all of its devices together. This takes a few tenths of a
- * millisecond.
+ * Number of per-CPU values to add up in the first slice, over all of its devices. Takes a few tenths of a millisecond.
  */
 const SUMS_FIRST = 400;
-/** Maximum duration of a call in nanoseconds. A call occupies its CPU, and ends after the device that it is reading. */
+/**
+ * Maximum duration of a call in nanoseconds. A call occupies its CPU. It may take longer to finish the current device.
+ */
 const CALL_NS = 250_000;
 const HIGH = 2 ** 20;
 
-/** Cost of the program's calls. */
+/** Cost of all calls of the program. */
 export interface WalkEffort {
   readonly calls: number;
   readonly ns: number;
@@ -43,9 +45,9 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   readonly #buffer = new Uint8Array(ROWS_MAX * SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #rows = new DeviceRows();
-  /** CPUs that may have counted something. */
+  /** CPUs that may have nonzero counts. */
   #counting: readonly number[] = [];
-  /** Kinds that the program could not read when a device of the kind was first found. */
+  /** Kinds that the program could not read at first. Their layout is looked up only once. */
   readonly #met = new Set<string>();
 
   private constructor(
@@ -64,9 +66,9 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * @param isNobodys returns whether a namespace is unowned; such namespaces get no rows
+   * @param isNobodys returns whether a namespace is unowned; unowned namespaces get no rows
    * @param callNs maximum duration of a call in nanoseconds
-   * @throws {Unsupported} if the kernel cannot run the program: before 6.0, without BTF or without the capability
+   * @throws {Unsupported} if the kernel cannot run the program: before 6.0, without BTF, or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -105,8 +107,8 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * Decides which CPUs to read. On many machines most possible CPUs never come online, so CPUs that are currently
-   * offline are read only if one of them has counts. CPUs that go offline later are still read.
+   * Decides which CPUs to read. On many machines, most possible CPUs never come online, so CPUs that are offline at the
+   * start are read only if any of them has counts. CPUs that go offline later are still read.
    */
   async #findCounting(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
@@ -116,9 +118,9 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * Returns whether the first CPUs of the map have counts. A comparison is needed, because reading without any CPU
-   * still yields the counters that are not per CPU.
-   * @param cpus number of CPUs in the map
+   * Returns whether any of the first CPUs in the map has counts. Compares with a read without any CPU, because some
+   * counters are not per-CPU.
+   * @param cpus number of CPUs
    */
   async #haveCounted(cpus: number, cycle: Cycle): Promise<boolean> {
     const counts = (await this.#readAll(cpus, cycle)).digest();
@@ -136,8 +138,8 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
   }
 
   /**
-   * Reads the devices again until no new kind was found. If a driver was loaded after the start, its BTF is available
-   * now and the layout of its kind can be derived.
+   * Reads all devices, and repeats this as long as layouts of new kinds become known. This happens if a driver was
+   * loaded after the walk was opened, because its BTF is then available.
    */
   async #readAll(cpus: number, cycle: Cycle): Promise<DeviceRows> {
     do await this.#readOnce(cpus, cycle);
@@ -168,7 +170,7 @@ export class DevicesWalk implements KernelWalk<DeviceRows> {
     );
   }
 
-  /** Derives the layouts of kinds that the program could not read. Returns whether there are any new ones. */
+  /** Looks up the layouts of kinds that the program could not read. Returns whether any was found. */
   #learn(): boolean {
     let learnt = false;
     for (const kind of this.#rows.kindsNotCounted()) {
@@ -201,14 +203,10 @@ function constantsOf(bpf: BpfSource): ReturnType<typeof coreConstants> {
 }
 
 /**
- * Returns a key for a device from its namespace and interface index. The key is a number if both are small, which is
- * nearly always the case.
+ * Returns a unique key for a device from its namespace and interface index. Nearly always, both are small enough for
+ * the key to be a number.
  */
 function keyOf(cookie: Counter, ifindex: number): Counter {
   if (typeof cookie === 'number' && cookie < 2 ** 32 && ifindex < HIGH) return cookie * HIGH + ifindex;
   return (BigInt(cookie) << 32n) | BigInt(ifindex);
-}
-
-function bytesOf(u32: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(u32).buffer);
 }

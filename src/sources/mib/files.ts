@@ -3,14 +3,15 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Malformed } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
-import type { NetnsIndex } from '../netns.ts';
+import type { NetnsEntry, NetnsIndex } from '../netns.ts';
 import { parseSnmp, parseSnmp6 } from '../procfs/snmp.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
-import { MIB_FILES, type MibTable } from './tables.ts';
+import { MIB_FILES, MIB_TABLES, type MibTable } from './tables.ts';
 
-type Row = ReadonlyMap<MibTable, ReadonlyMap<string, Counter>>;
+/** Counters of one namespace, by table and field. */
+export type MibRow = ReadonlyMap<MibTable, ReadonlyMap<string, Counter>>;
 
-/** Reads the counters from the files of each namespace. Slower than the walk, but works on every kernel. */
+/** Reads the counters from the files of each namespace. This is slower than the walk, but works on every kernel. */
 export class MibFiles {
   readonly #netns: NetnsIndex;
   readonly #files: NetFiles;
@@ -22,19 +23,28 @@ export class MibFiles {
 
   async read(tables: ReadonlySet<MibTable>, cycle: Cycle): Promise<MibSnapshot> {
     const ids: NetnsId[] = [];
-    const rows: Row[] = [];
+    const rows: MibRow[] = [];
     for (const entry of this.#netns.snapshot()) {
       ids.push(entry.id);
-      rows.push(readRow(tables, (path, parser) => this.#files.parse(entry, path, cycle, parser)));
+      rows.push(this.#readRow(entry, tables, cycle));
       await cycle.pause();
     }
     return new FilesSnapshot(ids, rows);
+  }
+
+  /** Returns all counters of one namespace. Tables that cannot be read are absent or empty. */
+  readOne(entry: NetnsEntry, cycle: Cycle): MibRow {
+    return this.#readRow(entry, new Set(MIB_TABLES), cycle);
+  }
+
+  #readRow(entry: NetnsEntry, tables: ReadonlySet<MibTable>, cycle: Cycle): MibRow {
+    return readRow(tables, (path, parser) => this.#files.parse(entry, path, cycle, parser));
   }
 }
 
 type Parse = <T>(path: string, parser: (text: string, malformed: Malformed) => T) => T | undefined;
 
-function readRow(tables: ReadonlySet<MibTable>, parse: Parse): Row {
+function readRow(tables: ReadonlySet<MibTable>, parse: Parse): MibRow {
   const row = new Map<MibTable, ReadonlyMap<string, Counter>>();
   const wanted = (file: string) => [...tables].filter((table) => MIB_FILES[table] === file);
   for (const file of ['net/snmp', 'net/netstat']) {
@@ -58,10 +68,10 @@ function withoutPrefix(counters: ReadonlyMap<string, Counter>, prefix: string): 
 
 class FilesSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
-  readonly #rows: readonly Row[];
+  readonly #rows: readonly MibRow[];
   readonly #columns: { table: MibTable; field: string }[] = [];
 
-  constructor(ids: readonly NetnsId[], rows: readonly Row[]) {
+  constructor(ids: readonly NetnsId[], rows: readonly MibRow[]) {
     this.ids = ids;
     this.#rows = rows;
   }

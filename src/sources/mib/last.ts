@@ -4,8 +4,7 @@ import type { NetnsId } from '#core/netns.ts';
 import type { MibIndex, MibTable } from './tables.ts';
 
 /**
- * Final counters that the kernel copied from namespaces when they were removed. They are kept while the namespaces are
- * still shown.
+ * Final counters that the kernel copied from removed namespaces. They are kept while the namespaces are still shown.
  */
 export class LastCounters {
   readonly #rows = new Map<NetnsId, Uint8Array>();
@@ -23,7 +22,7 @@ export class LastCounters {
   }
 }
 
-/** Returns a field of such a row; undefined if this kernel does not have it. */
+/** Returns a field from a row of {@link LastCounters}; undefined if this kernel does not have the field. */
 export function lastValue(index: MibIndex, row: Uint8Array, table: MibTable, field: string): Counter | undefined {
   const view = new DataView(row.buffer, row.byteOffset);
   const column = index.column(table, field);

@@ -4,10 +4,10 @@ import type { NetnsId } from '#core/netns.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
-import type { NetnsIndex } from '../netns.ts';
+import type { NetnsEntry, NetnsIndex } from '../netns.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import { type KernelWalk, WalkSource } from '../walk_source.ts';
-import { MibFiles } from './files.ts';
+import { MibFiles, type MibRow } from './files.ts';
 import { LastCounters } from './last.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
 import { MibIndex, type MibTable } from './tables.ts';
@@ -18,18 +18,18 @@ interface User {
 }
 
 /**
- * Reads the SNMP counters of every namespace with one walk in the kernel if possible, otherwise from files. Tables that
- * the walk does not read are also read from files.
+ * Reads the SNMP counters of every namespace: with a walk in the kernel if possible, otherwise from files. Tables that
+ * the walk does not support are always read from files.
  */
 export class MibSource {
-  /** Rows of dead namespaces that are still shown. */
+  /** Final rows of dead namespaces that are still shown. */
   readonly last = new LastCounters();
   readonly #bpf: BpfSource;
   readonly #netns: NetnsIndex;
   readonly #files: MibFiles;
   readonly #source: WalkSource<MibSnapshot>;
   readonly #users = new Set<User>();
-  /** Tables that this kernel does not provide in files either. */
+  /** Tables that are not in the files of this kernel either. */
   readonly #absent = new Set<MibTable>();
   #index: MibIndex | undefined;
 
@@ -47,7 +47,7 @@ export class MibSource {
     });
   }
 
-  /** Registers a user of the tables. The result must be disposed when the tables are no longer needed. */
+  /** Registers a user of these tables. The caller must dispose of the result when it no longer needs them. */
   async use(tables: readonly MibTable[]): Promise<AsyncDisposable> {
     const user: User = { tables };
     this.#users.add(user);
@@ -60,7 +60,7 @@ export class MibSource {
     };
   }
 
-  /** Indices that this kernel assigns to the fields of a row. @throws {Unsupported} without BTF */
+  /** Indices of the fields in this kernel's rows. @throws {Unsupported} without BTF */
   get index(): MibIndex {
     this.#index ??= new MibIndex(this.#bpf.btf());
     return this.#index;
@@ -70,12 +70,14 @@ export class MibSource {
     return this.#source.health;
   }
 
-  /**
-   * Returns the counters of this cycle, which are read once for all callers. The snapshot is valid until the next
-   * cycle.
-   */
+  /** Returns the counters of this cycle, which are read only once for all callers. Valid until the next cycle. */
   read(cycle: Cycle): Promise<MibSnapshot> {
     return this.#source.read(cycle);
+  }
+
+  /** Reads all counters of one namespace from its files, whether or not a probe uses them. */
+  readOne(entry: NetnsEntry, cycle: Cycle): MibRow {
+    return this.#files.readOne(entry, cycle);
   }
 
   async #openWalk(cpus: Cpus): Promise<KernelWalk<MibSnapshot>> {
@@ -99,7 +101,7 @@ export class MibSource {
   }
 }
 
-/** A snapshot that reads missing tables from another snapshot. */
+/** A snapshot that takes missing tables from another snapshot. */
 class PatchedSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
   readonly #whole: MibSnapshot;
@@ -117,7 +119,7 @@ class PatchedSnapshot implements MibSnapshot {
     return this.#whole.has(table) || this.#patch.has(table);
   }
 
-  /** Columns of `patch` are encoded as negative numbers. */
+  /** Returns a column. Columns of `patch` are encoded as negative numbers. */
   column(table: MibTable, field: string): Column | undefined {
     if (this.#whole.has(table)) return this.#whole.column(table, field);
     const column = this.#patch.column(table, field);

@@ -2,8 +2,8 @@ import { mibIpSetting, mibRow, mibTable, mibValues } from '#bpf/generated/common
 import type { Btf } from '../bpf/btf.ts';
 
 /**
- * SNMP tables of a namespace. Fields have the names of the kernel's files. In net/snmp and net/netstat, the name of the
- * table precedes the fields on each line. In net/snmp6, it is a prefix of each field.
+ * SNMP tables of a namespace. Fields have the same names as in the kernel's files. In net/snmp and net/netstat, each
+ * line starts with the name of the table. In net/snmp6, the name of the table is a prefix of each field.
  */
 export const MIB_TABLES = [
   'Tcp',
@@ -23,7 +23,7 @@ export type MibTable = (typeof MIB_TABLES)[number];
 export type Mib6Table = Extract<MibTable, `${string}6`>;
 export type Mib4Table = Exclude<MibTable, Mib6Table>;
 
-/** File that contains each table. IPv6 tables are in net/snmp6, where each field starts with the name of its table. */
+/** File that contains each table. IPv6 tables are in net/snmp6, where the table name is a prefix of each field. */
 export const MIB_FILES = {
   Tcp: 'net/snmp',
   Udp: 'net/snmp',
@@ -38,7 +38,7 @@ export const MIB_FILES = {
   Icmp6: 'net/snmp6',
 } as const satisfies Readonly<Record<MibTable, string>>;
 
-/** Place of a field in the rows of the walk. */
+/** Location of a field in the rows of the walk. */
 export interface WalkColumn {
   /** Bit of the table in the `tables` member of a row. */
   readonly bit: number;
@@ -61,16 +61,16 @@ interface Part {
 }
 
 interface Enumeration {
-  /** Name of the enum's last member. It identifies the enum, because the enum has no name. */
+  /** Name of the enum's last member, by which the enum is found because it is anonymous. */
   readonly lastMember: string;
   readonly prefix: string;
-  /** Fields whose names in the files differ from the enum members. Some of these differences depend on the kernel. */
+  /** Fields that are named differently in the files and in the enum. Some of them depend on the kernel. */
   readonly aliases: Readonly<Record<string, string | ((members: ReadonlyMap<string, number>) => string | undefined)>>;
 }
 
 /**
- * Since 6.8, packets sent by protocols and packets passed to a device are counted separately. Earlier kernels show
- * the same counter under both names.
+ * Since 6.8, the kernel counts packets sent by protocols separately from packets passed to a device. Earlier kernels
+ * show the same counter under both names.
  */
 const hasSentApart = (members: ReadonlyMap<string, number>) => members.has('IPSTATS_MIB_OUTREQUESTS');
 
@@ -135,7 +135,7 @@ const ICMP6: Enumeration = { lastMember: '__ICMP6_MIB_MAX', prefix: 'ICMP6_MIB_'
 
 const IP_SETTINGS = { Forwarding: mibIpSetting.forwarding, DefaultTTL: mibIpSetting.default_ttl };
 
-/** Kernel: net/ipv4/proc.c, icmpmibmap. Index by message type. */
+/** Values are message types. Kernel: net/ipv4/proc.c, icmpmibmap. */
 const ICMP_TYPES: Readonly<Record<string, number>> = {
   EchoReps: 0,
   DestUnreachs: 3,
@@ -151,7 +151,8 @@ const ICMP_TYPES: Readonly<Record<string, number>> = {
 };
 
 /**
- * Kernel: net/ipv6/proc.c, icmp6type2name. The error messages come first, followed by messages of type 128 and higher.
+ * Offsets in the arrays of error messages and of other messages, which start at type 128. Kernel: net/ipv6/proc.c,
+ * icmp6type2name.
  */
 const ICMP6_ERRORS: Readonly<Record<string, number>> = {
   DestUnreachs: 1,
@@ -181,7 +182,7 @@ function memberOf({ prefix, aliases }: Enumeration, field: string, members: Read
   return name === undefined ? undefined : prefix + name;
 }
 
-/** A table with per-CPU values, whose fields are numbered by an enum in the kernel's BTF. */
+/** Describes an array of per-CPU values whose fields are numbered by an enum in the kernel's BTF. */
 function counted(values: Values, enumeration: Enumeration): Part {
   const { lastMember } = enumeration;
   return {
@@ -200,7 +201,7 @@ function counted(values: Values, enumeration: Enumeration): Part {
 
 type Once = Extract<keyof (typeof mibRow)['offsets'], `once${string}`>;
 
-/** A part whose fields have the same place on every kernel. `prefix` is prepended to their names. */
+/** Describes an array whose fields are at the same position on every kernel. `prefix` is prepended to their names. */
 function fixed(
   bit: keyof typeof mibTable,
   once: Once,
@@ -218,7 +219,7 @@ function fixed(
   };
 }
 
-/** Parts of a row for each table. The first part that contains a field provides its value. */
+/** Arrays that contain each table. If several of them contain a field, the first one is used. */
 const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Tcp: [counted('tcp', TCP)],
   TcpExt: [counted('tcpext', TCP_EXT)],
@@ -229,7 +230,7 @@ const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Ip: [fixed('ip_settings', 'onceIpSettings', '', IP_SETTINGS), counted('ip', IP)],
   IpExt: [counted('ip', IP)],
   Ip6: [counted('ip6', IP)],
-  // The enum also has members for message types, but the kernel does not count messages there.
+  // The enum also has members for message types, but the kernel counts them in a separate array.
   Icmp: [
     fixed('icmp_types', 'onceIcmpReceived', 'In', ICMP_TYPES),
     fixed('icmp_types', 'onceIcmpSent', 'Out', ICMP_TYPES),
@@ -258,15 +259,13 @@ export class MibIndex {
 
   readonly #membersOf: Members = (lastMember) => this.#members.get(lastMember);
 
-  /**
-   * Returns the bits of the parts of a table with per-CPU values; 0 if the kernel does not number the table's fields.
-   */
+  /** Returns the bits of a table's per-CPU arrays; 0 if the fields are not numbered in this kernel's BTF. */
   mask(table: MibTable): number {
     const parts = PARTS[table].filter((part) => part.perCpu && part.isNumbered(this.#membersOf));
     return parts.reduce((mask, { bit }) => mask | (1 << bit), 0);
   }
 
-  /** Returns undefined if this kernel has no such field or the field does not fit into a row. */
+  /** Returns the location of a field; undefined if this kernel has no such field or it does not fit into a row. */
   column(table: MibTable, field: string): WalkColumn | undefined {
     for (const { bit, perCpu, at, count, indexOf } of PARTS[table]) {
       const index = indexOf(field, this.#membersOf);

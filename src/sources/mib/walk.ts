@@ -36,9 +36,9 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
   }
 
   /**
-   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
+   * @param isNobodys returns whether a namespace is unowned; unowned namespaces get no row
    * @param rowsMax maximum number of rows in a slice
-   * @throws {Unsupported} if the kernel cannot run the program: before 5.19, without BTF or without the capability
+   * @throws {Unsupported} if the kernel cannot run the program: before 5.19, without BTF, or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -57,7 +57,7 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
   async read(cycle: Cycle, last: LastCounters = NONE): Promise<MibSnapshot> {
     const rows = await this.#walk.read(cycle);
     for (const [id, row] of last.rows()) {
-      // The kernel's final row already includes the counts of offline CPUs.
+      // The final row already includes the counts of offline CPUs.
       rows.offline.delete(id);
       rows.add(row, id);
     }
@@ -69,7 +69,9 @@ export class MibWalk implements KernelWalk<MibSnapshot> {
   }
 }
 
-/** A column encodes the offset of the value in a row, the bit of its table, and whether it is a sum over CPUs. */
+/**
+ * A column number encodes the value's offset in a row, the bit of its table, and whether the value is a sum over CPUs.
+ */
 const BIT_SHIFT = 16;
 const AT_MASK = 2 ** BIT_SHIFT - 1;
 const PER_CPU = 2 ** 24;

@@ -27,7 +27,7 @@ const IFA_LOCAL = 2;
 
 export const ADDRESS_REQUEST = encodeRequest(RTM_GETADDR, NLM_F_DUMP, new Uint8Array(IFADDRMSG.bytes));
 
-/** Returns the IPv4 and IPv6 addresses of global scope, by which other hosts reach the namespace. */
+/** Returns the IPv4 and IPv6 addresses with global scope, at which other hosts can reach the namespace. */
 export function decodeAddresses(messages: Uint8Array, malformed: Malformed): string[] {
   const addresses: string[] = [];
   for (const { payload, attributes } of decodeObjects(messages, RTM_NEWADDR, IFADDRMSG.bytes, malformed)) {
@@ -42,7 +42,7 @@ export function decodeAddresses(messages: Uint8Array, malformed: Malformed): str
   return addresses;
 }
 
-/** Returns the local address. On a point-to-point device, IFA_ADDRESS is the address of the peer. */
+/** Returns the local address. On a point-to-point device, IFA_ADDRESS contains the peer's address instead. */
 export function localAddress(attributes: Attributes): Span | undefined {
   return attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
 }

@@ -16,7 +16,7 @@ import { missingCapabilities } from '../procfs/capabilities.ts';
 import { isGone } from '../procfs/read.ts';
 import { refusalOf } from '../refusals.ts';
 
-/** Maximum size of a response for one namespace, enough for ten thousand devices with their qdiscs. */
+/** Maximum size of a response for one namespace in bytes. Sufficient for ten thousand devices with their qdiscs. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const TRIES = 3;
 
@@ -28,25 +28,25 @@ const ENODEV = 19;
 
 /** A netlink request. */
 export interface NetlinkRequest {
-  /** Protocol of the socket, from `NETLINK`. */
+  /** Netlink protocol, from `NETLINK`. */
   readonly protocol: number;
-  /** Name of the request under which failures are counted, such as `qdisc`. */
+  /** Name under which failures of the request are counted, such as `qdisc`. */
   readonly what: string;
   readonly request: Uint8Array;
 }
 
-/** A subscription to notifications. Failures while it is open are counted. */
+/** A subscription to notifications. Failures after it was opened are counted. */
 export interface SubscriptionRequest extends Omit<NetlinkSubscriptionOptions, 'onError'> {
-  /** Name of the subscription under which failures are counted. */
+  /** Name under which failures of the subscription are counted. */
   readonly what: string;
 }
 
-/** A kind of request, with the decoder of its response. */
+/** A request and the decoder for its response. */
 export interface NetlinkQuestion<Answer> extends NetlinkRequest {
   readonly decode: (messages: Uint8Array, malformed: Malformed) => Answer;
 }
 
-/** Queries the kernel over netlink in any namespace. Each request uses its own socket in the namespace. */
+/** Sends netlink requests in any namespace. Each request uses a new socket in the namespace. */
 export class NetlinkClient {
   readonly #files: NetFiles;
   readonly #errors: SourceErrors;
@@ -57,8 +57,8 @@ export class NetlinkClient {
   }
 
   /**
-   * Enters a namespace to check that this is permitted and that netlink sockets can be used.
-   * @throws {Unsupported} if the addon or CAP_SYS_ADMIN is missing, or if a filter refuses one of the system calls
+   * Enters a namespace to check that this is permitted and that netlink sockets are available.
+   * @throws {Unsupported} if the addon or CAP_SYS_ADMIN is missing, or a required system call is blocked by a filter
    */
   check(entry: NetnsEntry, cycle: Cycle): void {
     checkAddon();
@@ -73,8 +73,8 @@ export class NetlinkClient {
 
   /**
    * Subscribes to notifications in a namespace. Enters the namespace only if the agent is in another one.
-   * @throws {Unsupported} if the addon or a capability is missing, or if a filter refuses netlink sockets
-   * @throws {BpfError} NETLINK; EPERM if a group needs CAP_NET_ADMIN
+   * @throws {Unsupported} if the addon or a capability is missing, or netlink sockets are blocked by a filter
+   * @throws {BpfError} NETLINK (EPERM if a group requires CAP_NET_ADMIN)
    * @throws if the namespace is gone
    */
   subscribe(entry: NetnsEntry, { what, ...options }: SubscriptionRequest, cycle: Cycle): NetlinkSubscription {
@@ -105,8 +105,13 @@ export class NetlinkClient {
     }
   }
 
+  /** Whether the agent is in the namespace, or has the capability to enter other namespaces. */
+  mayEnter(entry: NetnsEntry): boolean {
+    return this.#files.mayEnter(entry);
+  }
+
   /**
-   * Like `ask`, but throws if the request failed. Returns undefined only if the namespace is gone.
+   * Like `ask`, but throws if the request fails. Returns undefined only if the namespace is gone.
    * @throws {BpfError} NETNS, NETLINK
    */
   demand<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
@@ -115,8 +120,8 @@ export class NetlinkClient {
   }
 
   /**
-   * Receives a long response in a worker thread and returns its messages. Returns undefined if the namespace is gone
-   * or the request failed.
+   * Receives a long response in a worker thread and returns its messages; undefined if the namespace is gone or the
+   * request failed.
    */
   async askLong(
     entry: NetnsEntry,

@@ -43,7 +43,7 @@ function big(value: number): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** Returns the kernel's message for one CPU with these counter values. */
+/** Encodes the kernel's message for one CPU with the given counter values. */
 function cpu(values: readonly number[]): Uint8Array {
   return message(
     CPU_STATS,
@@ -111,7 +111,7 @@ describe('decodeCpuStats', () => {
         expect(decodeCpuStats(answer, ignore)).toEqual(length === 4 ? { [name]: 0 } : undefined);
       }),
     );
-    // Any wrong attribute length must make the decoder reject the message rather than return incomplete sums.
+    // If any attribute has the wrong length, the decoder must reject the message instead of returning incomplete sums.
     const whole = cpu(NAMES.map((_, index) => index + 1));
     const right = decodeCpuStats(whole, ignore);
     for (let at = 20; at < whole.length; at += 8) {
@@ -159,7 +159,9 @@ describe('decodeEntry', () => {
   const SEEN_REPLY = 2;
   const ASSURED = 4;
 
-  /** Encodes a conntrack entry with the kernel's nesting. The entry also contains other attributes. */
+  /**
+   * Encodes a conntrack entry with attributes nested as in the kernel, along with attributes that the decoder ignores.
+   */
   function entry(protocol: number, status: number, tcpState?: number): Uint8Array {
     const tuple = join(
       attribute(0x8001, join(attribute(1, new Uint8Array(4)), attribute(2, new Uint8Array(4)))),

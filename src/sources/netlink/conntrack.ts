@@ -45,7 +45,7 @@ const CPU_ATTRIBUTES = {
 export type ConntrackCounter = keyof typeof CPU_ATTRIBUTES;
 export const CONNTRACK_COUNTERS = Object.keys(CPU_ATTRIBUTES) as readonly ConntrackCounter[];
 
-/** Counters of one namespace, summed over the CPUs. Counters that the kernel does not provide are missing. */
+/** Counters of one namespace, summed over the CPUs. Counters that the kernel does not support are missing. */
 export type ConntrackCounters = Readonly<Partial<Record<ConntrackCounter, number>>>;
 
 const CTA_STATS_GLOBAL_ENTRIES = 1;
@@ -76,7 +76,7 @@ export const TCP_STATES = [
   'syn_sent2',
 ] as const;
 
-/** States of entries without a TCP state. conntrack(8) prints them as [UNREPLIED], nothing, and [ASSURED]. */
+/** States of entries without a TCP state. conntrack(8) prints [UNREPLIED], nothing, or [ASSURED] for them. */
 export const OTHER_STATES = ['unreplied', 'replied', 'assured'] as const;
 
 export type ConntrackState = (typeof TCP_STATES)[number] | (typeof OTHER_STATES)[number];
@@ -90,8 +90,8 @@ export const GLOBAL_STATS_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET_STATS, 0, he
 export const TABLE_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET, NLM_F_DUMP, header);
 
 /**
- * Returns the counters summed over all CPUs. Returns undefined if a message is truncated or malformed, because an
- * incomplete sum would look like a counter reset.
+ * Returns the counters summed over all CPUs; undefined if a message is truncated or malformed, because an incomplete
+ * sum would look like a counter reset.
  */
 export function decodeCpuStats(messages: Uint8Array, malformed: Malformed): ConntrackCounters | undefined {
   const sums: Partial<Record<ConntrackCounter, number>> = {};
@@ -107,7 +107,7 @@ export function decodeCpuStats(messages: Uint8Array, malformed: Malformed): Conn
   return end > 0 && end === messages.length ? sums : undefined;
 }
 
-/** Adds the counters of one CPU. Returns false if they are incomplete. */
+/** Adds one CPU's counters; returns false if they are incomplete. */
 function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span): boolean {
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
   if ([...attributes.values()].at(-1)?.end !== payload.end) return false;
@@ -123,7 +123,7 @@ function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span
 
 export interface GlobalStats {
   readonly entries: number;
-  /** Value of net.netfilter.nf_conntrack_max. Kernels before 4.18 do not report it. */
+  /** net.netfilter.nf_conntrack_max; undefined if the kernel does not report it (before 4.18). */
   readonly limit: number | undefined;
 }
 
@@ -141,7 +141,7 @@ export interface TableEntry {
   readonly state: ConntrackState;
 }
 
-/** Decodes one table entry. Returns undefined if the message is not an entry or is truncated. */
+/** Decodes one table entry; returns undefined if the message is truncated or not an entry. */
 export function decodeEntry({ type, payload }: Message): TableEntry | undefined {
   if (type !== IPCTNL_MSG_CT_NEW) return undefined;
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);

@@ -5,10 +5,10 @@ import { decodeDeviceStats, deviceStatsRequest } from './device_stats.ts';
 
 const RTM_NEWSTATS = 92;
 
-/** Bytes of the kernel's struct, which has grown by two words since the package was written. */
+/** Size of the kernel's struct, which is two words longer than in the netlink package. */
 const STATS_BYTES = 25 * 8;
 
-/** Gives each counter a different power of ten or two, so that each sum shows which counters it contains. */
+/** Each counter is a different power of ten or two, so a sum reveals which counters it includes. */
 const STATS: LinkStats64 = {
   rxPackets: 1n,
   txPackets: 10n,

@@ -19,8 +19,8 @@ const IFLA_STATS_LINK_64 = 1;
 const ONLY_LINK_64 = 1 << (IFLA_STATS_LINK_64 - 1);
 
 /**
- * Words of struct rtnl_link_stats64 that are added up for each column. The kernel adds them up in the same way for
- * net/dev (net/core/net-procfs.c, dev_seq_printf_stats()).
+ * Words of struct rtnl_link_stats64 that are added up for each column, in the same way as for net/dev (kernel:
+ * net/core/net-procfs.c, dev_seq_printf_stats()).
  */
 const WORDS: Readonly<Record<keyof DeviceStats, readonly number[]>> = {
   receivedPackets: [0],
@@ -29,15 +29,15 @@ const WORDS: Readonly<Record<keyof DeviceStats, readonly number[]>> = {
   sentBytes: [3],
   receivedErrors: [4],
   sentErrors: [5],
-  // Dropped and missed.
+  // rx_dropped, rx_missed_errors.
   receivedDrops: [6, 15],
   sentDrops: [7],
   receivedMulticast: [8],
   collisions: [9],
-  // Length, over, CRC, frame.
+  // rx_length_errors, rx_over_errors, rx_crc_errors, rx_frame_errors.
   receivedFrame: [10, 11, 12, 13],
   receivedFifo: [14],
-  // Aborted, carrier, heartbeat, window.
+  // tx_aborted_errors, tx_carrier_errors, tx_heartbeat_errors, tx_window_errors.
   sentCarrier: [16, 17, 19, 20],
   sentFifo: [18],
   receivedCompressed: [21],
@@ -53,7 +53,7 @@ export function deviceStatsRequest(ifindex: number): Uint8Array {
   return encodeRequest(RTM_GETSTATS, 0, payload);
 }
 
-/** Returns undefined if the response has no counters. */
+/** Returns the counters; undefined if the response contains none. */
 export function decodeDeviceStats(messages: Uint8Array, malformed: Malformed): DeviceStats | undefined {
   for (const { attributes } of decodeObjects(messages, RTM_NEWSTATS, IF_STATS_MSG_BYTES, malformed)) {
     const stats = attributes.get(IFLA_STATS_LINK_64);

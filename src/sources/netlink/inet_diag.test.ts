@@ -16,7 +16,7 @@ const SOCK_DIAG_BY_FAMILY = 20;
 const INET_DIAG_SHUTDOWN = 8;
 const MESSAGE_BYTES = 16 + 72;
 
-/** Returns an attribute of zeros. */
+/** Returns an attribute filled with zeros. */
 const zeros = (type: number, length: number) => attribute(type, new Uint8Array(length));
 
 function diag(row: InetDiagRow, attributes: Uint8Array = new Uint8Array()): Buffer {
@@ -37,7 +37,7 @@ const anyRow = fc.record({
   receiveQueue: u32,
   sendQueue: u32,
 });
-/** Generates complete attributes of any type and length. */
+/** Generates sequences of well-formed attributes with arbitrary types and lengths. */
 const anyAttributes = fc
   .array(fc.tuple(fc.integer({ min: 0, max: 0x3fff }), fc.integer({ min: 0, max: 40 })), { maxLength: 4 })
   .map((list) => join(...list.map(([type, length]) => zeros(type, length))));
@@ -65,7 +65,7 @@ describe('decodeInetDiag', () => {
     expect(states(zeros(INET_DIAG_SHUTDOWN, 1))).toEqual([tcpState.syn_recv]);
     expect(states(new Uint8Array())).toEqual([tcpState.new_syn_recv]);
     expect(states(zeros(15, 4))).toEqual([tcpState.new_syn_recv]);
-    // A truncated mask is ignored.
+    // The decoder ignores a truncated mask.
     expect(states(zeros(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([tcpState.new_syn_recv]);
   });
 

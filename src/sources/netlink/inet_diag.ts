@@ -17,26 +17,29 @@ const IPPROTO_TCP = 6;
 const REQUEST_BYTES = 56;
 const ALL_STATES = (1 << (tcpState.new_syn_recv + 1)) - 1;
 
-/** struct inet_diag_msg: family, state, timer, retransmits, socket (source port first), expiry, both queues, user, inode. */
+/**
+ * struct inet_diag_msg: family, state, timer, retransmits, socket (starting with the source port), expiry, receive
+ * queue, send queue, user, inode.
+ */
 const MESSAGE_BYTES = 72;
 const STATE = 1;
 const SOURCE_PORT = 4;
 const RECEIVE_QUEUE = 56;
 const SEND_QUEUE = 60;
 
-/** Attribute that only full sockets have. */
+/** INET_DIAG_SHUTDOWN, an attribute that only full sockets have. */
 const INET_DIAG_SHUTDOWN = 8;
-/** Attribute with an array of u32. Its ninth element is sk_drops (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS). */
+/** Attribute with an array of u32. The ninth element is sk_drops (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS). */
 const INET_DIAG_SKMEMINFO = 7;
 const SK_MEMINFO_DROPS = 8 * 4;
 const SOURCE = 8;
 const COOKIE = 44;
 
 export interface InetDiagRow {
-  /** State by its number in the kernel. */
+  /** The kernel's number for the state. */
   readonly state: number;
   readonly port: number;
-  /** Bytes in the receive and send queue. For a listening socket, the length and the limit of its accept queue. */
+  /** Bytes in the receive and send queues. For a listening socket, the length and limit of its accept queue. */
   readonly receiveQueue: number;
   readonly sendQueue: number;
 }
@@ -44,7 +47,7 @@ export interface InetDiagRow {
 /** Requests for all TCP sockets, by address family. */
 export const TCP_DIAG_REQUESTS = { ipv4: diagRequest(AF_INET), ipv6: diagRequest(AF_INET6) } as const;
 
-/** Requests for the listening sockets with their drops, by address family. */
+/** Requests for all listening sockets, including their drop counters, by address family. */
 export const LISTENER_REQUESTS = {
   ipv4: diagRequest(AF_INET, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
   ipv6: diagRequest(AF_INET6, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
@@ -58,10 +61,10 @@ function diagRequest(family: number, states = ALL_STATES, extensions = 0): Uint8
 }
 
 /**
- * Decodes the sockets in a response. The kernel reports connection requests as SYN_RECV, which is also the state of
- * sockets that TCP Fast Open creates for such requests. Connection requests are recognized by the missing shutdown mask
- * because they are not full sockets.
- * @returns undefined if a message is truncated, because a missing row would make the sums wrong
+ * Decodes the sockets in a response. The kernel reports connection requests as SYN_RECV, which is also the state of the
+ * sockets that TCP Fast Open creates for such requests. Requests are not full sockets, so they are recognized by the
+ * missing shutdown mask.
+ * @returns undefined if a message is truncated, because the sums would be wrong if a row were missing
  */
 export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): InetDiagRow[] | undefined {
   const rows: InetDiagRow[] = [];
@@ -82,12 +85,12 @@ export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): Inet
 /** A listening socket. */
 export interface ListenerRow extends InetDiagRow {
   readonly address: string;
-  /** Cookie that identifies the socket. It is never reused. */
+  /** Cookie that identifies the socket. The kernel never reuses it. */
   readonly cookie: bigint;
   readonly drops: number;
 }
 
-/** Returns the listening sockets that have drops. Skips messages that are truncated or lack the number of drops. */
+/** Returns the listening sockets with drops. Skips messages that are truncated or contain no drop counter. */
 export function decodeListeners(messages: Uint8Array, malformed: Malformed): ListenerRow[] {
   const rows: ListenerRow[] = [];
   visitSockets(messages, malformed, (payload) => {
@@ -105,7 +108,7 @@ export function decodeListeners(messages: Uint8Array, malformed: Malformed): Lis
   return rows;
 }
 
-/** Calls `visit` for each socket whose message has a whole struct inet_diag_msg. */
+/** Calls `visit` for each socket. Skips messages that are too short for a struct inet_diag_msg. */
 function visitSockets(messages: Uint8Array, malformed: Malformed, visit: (payload: Span) => void): void {
   for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== SOCK_DIAG_BY_FAMILY) continue;

@@ -12,7 +12,7 @@ interface Given {
   readonly loopback?: true;
   readonly name: string;
   readonly kind?: string;
-  /** IFLA_LINK and IFLA_LINK_NETNSID. */
+  /** Values of the attributes IFLA_LINK and IFLA_LINK_NETNSID. */
   readonly link?: number;
   readonly netnsid?: number;
 }

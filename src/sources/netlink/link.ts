@@ -27,21 +27,21 @@ const IFF_LOOPBACK = 0x8;
 /** IFLA_…: attributes of a device. */
 export const IFLA = { ifname: 3, mtu: 4, link: 5, linkinfo: 18, extMask: 29, carrier: 33, linkNetnsid: 37 } as const;
 const IFLA_INFO_KIND = 1;
-/** Flag that omits the statistics, which make up 90 % of a response. */
+/** Flag that omits the statistics, which would make up 90% of the response. */
 const RTEXT_FILTER_SKIP_STATS = 0x8;
 
 export interface Device {
   readonly ifindex: number;
   readonly name: string;
-  /** Kind, such as `veth`, `bridge` or `vlan`. Undefined for `lo` and for devices that are not software devices. */
+  /** Kind of a software device, such as `veth`, `bridge` or `vlan`; undefined for `lo` and all other devices. */
   readonly kind: string | undefined;
   readonly loopback: boolean;
 }
 
 export interface LinkRow extends Device {
   /**
-   * True if the device is linked to a device in another namespace, usually the other end of a pair (veth, netkit).
-   * The driver reports this with get_link_net() (kernel: struct rtnl_link_ops).
+   * True if the device is linked to a device in another namespace, usually the peer in a pair (veth, netkit). The
+   * driver reports this with get_link_net() (kernel: struct rtnl_link_ops).
    */
   readonly linkedOutside: boolean;
 }
@@ -66,14 +66,15 @@ export function decodeLinks(messages: Uint8Array, malformed: Malformed): LinkRow
       continue;
     }
     const { attributes } = message;
-    // A link of zero means a tunnel that is not bound to a device. The destination of a tunnel is not its other end.
+    // A tunnel that is not bound to a device has link 0. Its IFLA_LINK_NETNSID identifies the namespace that carries
+    // its packets and not that of a linked device.
     const linkedOutside = attributes.has(IFLA.linkNetnsid) && (u32(attributes.get(IFLA.link)) ?? 0) > 0;
     rows.push({ ...device, linkedOutside });
   }
   return rows;
 }
 
-/** Returns undefined if the index, the flags or the name are missing. */
+/** Decodes a device; returns undefined if its index, flags or name is missing. */
 export function deviceOf({ payload, attributes }: MessageObject): Device | undefined {
   const ifindex = u32(payload, IFINFOMSG.index);
   const flags = u32(payload, IFINFOMSG.flags);

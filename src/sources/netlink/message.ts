@@ -1,6 +1,6 @@
 /**
- * Encodes and decodes netlink messages (man 7 netlink; kernel: include/uapi/linux/netlink.h). A message has a 16-byte
- * header and a payload, an attribute has a 4-byte header and a value, and both are aligned to four bytes. All
+ * Encodes and decodes netlink messages (man 7 netlink; kernel: include/uapi/linux/netlink.h). A message consists of a
+ * 16-byte header and a payload, and an attribute of a 4-byte header and a value. Both are aligned to four bytes. All
  * supported machines are little-endian.
  */
 
@@ -16,7 +16,7 @@ const ATTRIBUTE_HEADER_BYTES = 4;
 export const NLM_F_REQUEST = 0x001;
 export const NLM_F_DUMP = 0x300;
 
-/** The two high bits of nla_type are flags. */
+/** Excludes the two high bits of nla_type, which are flags. */
 const NLA_TYPE_MASK = 0x3fff;
 
 const decoder = new TextDecoder('utf-8');
@@ -30,7 +30,7 @@ export interface Span {
 
 export interface Message {
   readonly type: number;
-  /** NLM_F_… flags. In a notification, the flags of the request that caused it. */
+  /** NLM_F_… flags. In a notification, these are the flags of the request that caused it. */
   readonly flags: number;
   readonly payload: Span;
 }
@@ -42,14 +42,14 @@ export function encodeRequest(type: number, flags: number, payload: Uint8Array):
   view.setUint32(0, bytes.length, true);
   view.setUint16(4, type, true);
   view.setUint16(6, flags | NLM_F_REQUEST, true);
-  view.setUint32(8, 1, true); // each request has its own socket, so the sequence number can be constant
+  view.setUint32(8, 1, true); // constant because each request has its own socket
   bytes.set(payload, HEADER_BYTES);
   return bytes;
 }
 
 /**
- * Yields the messages of a buffer in order. Stops at a message with an invalid length because nothing after it can be
- * trusted.
+ * Yields the messages in a buffer, in order. Stops at a message with an invalid length because the position of the next
+ * one is then unknown.
  */
 export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Generator<Message> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -57,7 +57,7 @@ export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Genera
     const rest = bytes.length - at;
     const length = rest < HEADER_BYTES ? 0 : view.getUint32(at, true);
     if (length < HEADER_BYTES || length > rest) {
-      malformed(`a message of ${length} bytes, where ${rest} are left`);
+      malformed(`a message claims ${length} bytes, but ${rest} bytes remain`);
       return;
     }
     const payload = { view, start: at + HEADER_BYTES, end: at + length };
@@ -66,7 +66,7 @@ export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Genera
   }
 }
 
-/** Calls `visit` with each attribute of a span, in order. Stops at an attribute with an invalid length. */
+/** Calls `visit` with each attribute in a span, in order. Stops at an attribute with an invalid length. */
 export function visitAttributes({ view, start, end }: Span, skip: number, visit: (type: number, value: Span) => void) {
   for (let at = start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
     const length = view.getUint16(at, true);
@@ -81,8 +81,8 @@ export function visitAttributes({ view, start, end }: Span, skip: number, visit:
 export type Attributes = ReadonlyMap<number, Span>;
 
 /**
- * Returns the attributes of a span by type, or no attributes if the span is undefined. If a type is repeated, the last
- * attribute wins.
+ * Returns the attributes in a span by type; none if the span is undefined. If a type occurs more than once, the last
+ * one wins.
  */
 export function decodeAttributes(span: Span | undefined, skip = 0): Attributes {
   const attributes = new Map<number, Span>();
@@ -91,12 +91,12 @@ export function decodeAttributes(span: Span | undefined, skip = 0): Attributes {
 }
 
 export interface MessageObject {
-  /** Header of the family, followed by the attributes. */
+  /** Family-specific header, followed by the attributes. */
   readonly payload: Span;
   readonly attributes: Attributes;
 }
 
-/** Yields the messages of one type, in order, with the attributes that follow the family's header. */
+/** Yields the messages of one type, in order, with the attributes that follow the family-specific header. */
 export function* decodeObjects(
   messages: Uint8Array,
   wanted: number,
@@ -116,15 +116,12 @@ export function length(span: Span): number {
   return span.end - span.start;
 }
 
-/** Reads a u32 at an offset in the span. Returns undefined if the span is too short. */
+/** Reads a u32 at an offset in the span; returns undefined if the span is too short. */
 export function u32(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
 }
 
-/**
- * Reads a big-endian u32, as used in netfilter attributes. Returns undefined if the span does not have the size of a
- * u32.
- */
+/** Reads a big-endian u32, as used in netfilter attributes; returns undefined if the span does not have four bytes. */
 export function u32be(span: Span | undefined): number | undefined {
   return span === undefined || length(span) !== 4 ? undefined : span.view.getUint32(span.start, false);
 }
@@ -141,13 +138,13 @@ export function u8(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 1 ? undefined : span.view.getUint8(span.start + offset);
 }
 
-/** Reads a string, which ends at its first NUL. */
+/** Reads a string up to its first NUL. */
 export function text(span: Span | undefined): string | undefined {
   const bytes = stringBytes(span);
   return bytes && decoder.decode(bytes);
 }
 
-/** Reads a NUL-terminated string as bytes, which need not be UTF-8. */
+/** Reads a NUL-terminated string as bytes, because it may not be valid UTF-8. */
 export function stringBytes(span: Span | undefined): Uint8Array | undefined {
   if (span === undefined) return undefined;
   const bytes = bytesOf(span);

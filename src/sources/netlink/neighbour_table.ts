@@ -17,20 +17,20 @@ const NDTA_NAME = 1;
 const NDTA_THRESH3 = 4;
 const NDTA_CONFIG = 5;
 const NDTA_STATS = 7;
-/** struct ndt_config: key_len and entry_size, then entries. */
+/** struct ndt_config: key_len, entry_size, entries. */
 const CONFIG_ENTRIES = 4;
 /** Offset of table_fulls, the eleventh u64 of struct ndt_stats. */
 const STATS_TABLE_FULLS = 10 * 8;
 
 const FAMILIES: Readonly<Record<string, 'ipv4' | 'ipv6'>> = { arp_cache: 'ipv4', ndisc_cache: 'ipv6' };
 
-/** A neighbour table, which all namespaces of the machine share. */
+/** A neighbour table. All namespaces of the machine share it. */
 export interface NeighbourTable {
   readonly family: 'ipv4' | 'ipv6';
   readonly entries: number;
   /** Maximum number of entries (`gc_thresh3`). */
   readonly limit: number;
-  /** Entries that the full table refused; undefined if the kernel does not report them. */
+  /** Number of entries that were rejected because the table was full; undefined if the kernel does not report it. */
   readonly overflows: Counter | undefined;
 }
 
@@ -42,8 +42,7 @@ export const NEIGHBOUR_TABLES: NetlinkQuestion<NeighbourTable[]> = {
 };
 
 /**
- * Decodes the ARP table and the neighbour discovery table. Skips rows for individual devices and tables of other
- * protocols.
+ * Decodes the ARP and neighbour discovery tables. Skips rows for individual devices and the tables of other protocols.
  */
 export function decodeNeighbourTables(messages: Uint8Array, malformed: Malformed): NeighbourTable[] {
   const tables: NeighbourTable[] = [];

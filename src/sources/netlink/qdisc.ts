@@ -45,7 +45,7 @@ export interface QdiscRow {
   readonly packets: Counter;
   readonly queueLength: number;
   readonly backlogBytes: number;
-  /** These three counters have 32 bits in the kernel and wrap. */
+  /** The next three counters have 32 bits in the kernel and wrap around. */
   readonly drops: number;
   readonly requeues: number;
   readonly overlimits: number;
@@ -54,9 +54,8 @@ export interface QdiscRow {
 export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Array(TCMSG_BYTES));
 
 /**
- * Returns the root and ingress qdiscs of devices. Child qdiscs are skipped because the counts of their root include
- * their counts. `noqueue` is skipped because it counts nothing. A message that is truncated or has no statistics yields
- * no row.
+ * Returns the root and ingress qdiscs of devices. Skips child qdiscs, whose counts are included in those of their root,
+ * and `noqueue`, which counts nothing. Also skips messages that are truncated or have no statistics.
  */
 export function decodeQdiscs(messages: Uint8Array, malformed: Malformed): QdiscRow[] {
   const rows: QdiscRow[] = [];

@@ -8,7 +8,7 @@ import type { KernelWalk } from '../walk_source.ts';
 const ROWS_MAX = MAX_ENTRIES.qdisc_rows;
 const ROWS_FIRST = 128;
 
-/** Finds the namespaces with at least one device that has a queue. */
+/** Finds the namespaces in which at least one device has a queue. */
 export class QueuesWalk implements KernelWalk<ReadonlySet<NetnsId>> {
   readonly #object: LoadedObject<Layout>;
   readonly #walk = new ListWalk(ROWS_MAX, ROWS_FIRST);

@@ -18,10 +18,7 @@ import {
  * drivers/infiniband/core/nldev.c, fill_res_info(); include/uapi/rdma/rdma_netlink.h.
  */
 
-/**
- * RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET). The high bits contain the client, and the low ten bits
- * contain the command.
- */
+/** RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET): client in the high bits, command in the low ten bits. */
 const RES_GET = (5 << 10) | 9;
 
 const ATTR_DEV_NAME = 2;
@@ -32,7 +29,7 @@ const ATTR_RES_SUMMARY_ENTRY_CURR = 18;
 
 export interface RdmaResourceRow {
   readonly device: string;
-  /** Kind, such as `qp`, `cq` or `mr`. Newer kernels have more kinds. */
+  /** Kind, such as `qp`, `cq` or `mr`. Newer kernels may report additional kinds. */
   readonly resource: string;
   readonly count: Counter;
 }

@@ -21,7 +21,7 @@ function question<Answer>(
   return { protocol: NETLINK.route, what, request, decode };
 }
 
-/** Sends requests of the netlink route family in any namespace. */
+/** Sends rtnetlink requests in any namespace. */
 export class RouteSource {
   readonly #netlink: NetlinkClient;
 
@@ -37,12 +37,14 @@ export class RouteSource {
     return this.#netlink.ask(entry, LINKS, cycle) ?? [];
   }
 
-  /** Returns undefined if the device or its namespace is gone or the request failed. */
+  /** Reads the counters of a device; returns undefined if the device or its namespace is gone or the request failed. */
   deviceStats(entry: NetnsEntry, ifindex: number, cycle: Cycle): DeviceStats | undefined {
     return this.#netlink.ask(entry, question('device stats', deviceStatsRequest(ifindex), decodeDeviceStats), cycle);
   }
 
+  /** Returns the addresses in a namespace. If the agent may not enter it, returns none without counting an error. */
   addresses(entry: NetnsEntry, cycle: Cycle): readonly string[] {
+    if (!this.#netlink.mayEnter(entry)) return [];
     return this.#netlink.ask(entry, ADDRESSES, cycle) ?? [];
   }
 }

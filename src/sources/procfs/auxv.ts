@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { readText } from './read.ts';
 
-/** Type of an entry of the auxiliary vector (man 3 getauxval). */
+/** Type of the entry with the page size in the auxiliary vector (man 3 getauxval). */
 const AT_PAGESZ = 6n;
 
 const DEFAULT_PAGE_BYTES = 4096;

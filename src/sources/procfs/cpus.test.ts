@@ -7,7 +7,7 @@ import { cpusOf, parseCpuList } from './cpus.ts';
 
 const masks = fc.uniqueArray(fc.nat(1023), { minLength: 1, maxLength: 1024 }).map((cpus) => cpus.sort((a, b) => a - b));
 
-/** Renders a CPU mask as the kernel does (%*pbl): consecutive CPUs become ranges. */
+/** Formats a CPU list as the kernel does (%*pbl): consecutive CPUs become ranges. */
 function listOf(cpus: readonly number[]): string {
   const ranges: [number, number][] = [];
   for (const cpu of cpus) {

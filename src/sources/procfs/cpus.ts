@@ -11,8 +11,8 @@ export interface Cpus {
 const CPUS_MAX = 8192;
 
 /**
- * Reads the CPUs from sysfs (kernel: Documentation/admin-guide/cputopology.rst). @throws if a file cannot be read or
- * contains no list
+ * Reads the CPUs from sysfs (kernel: Documentation/admin-guide/cputopology.rst).
+ * @throws if a file cannot be read or does not contain a CPU list
  */
 export function cpusOf(sys: string): Cpus {
   const list = (name: string) => {
@@ -26,8 +26,7 @@ export function cpusOf(sys: string): Cpus {
 }
 
 /**
- * Parses a CPU list of sysfs such as `0-3,8`. Returns undefined if the list is malformed, empty or not in ascending
- * order.
+ * Parses a CPU list from sysfs, such as `0-3,8`; returns undefined if it is malformed, empty or not in ascending order.
  */
 export function parseCpuList(text: string): number[] | undefined {
   const cpus: number[] = [];

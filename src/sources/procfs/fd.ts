@@ -2,24 +2,24 @@ import { readdirSync, readlinkSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isGone } from './read.ts';
 
-/** statfs type of a procfs; kernel: include/uapi/linux/magic.h. */
+/** File system type of procfs (statfs); kernel: include/uapi/linux/magic.h. */
 const PROC_MAGIC = 0x9fa0;
 
 /**
- * Line of /proc/<pid>/limits (man 5 proc): `Max open files            1024                 4096                 files
- * `.
+ * Matches a line of /proc/<pid>/limits (man 5 proc): `Max open files`, the soft limit, the hard limit and `files`, each
+ * padded with spaces.
  */
 const OPEN_FILES = /^Max open files +(\d{1,15}) +(?:\d+|unlimited) +files *\n/m;
 
-/** Returns the soft limit of open descriptors (RLIMIT_NOFILE); undefined if it is unlimited or missing. */
+/** Returns the soft limit on open descriptors (RLIMIT_NOFILE); undefined if it is unlimited or missing. */
 export function parseOpenFilesLimit(text: string): number | undefined {
   const limit = OPEN_FILES.exec(text)?.[1];
   return limit === undefined ? undefined : Number(limit);
 }
 
 /**
- * Open descriptors of processes, from /proc/<pid>/fd. Methods return undefined if the process is gone, and throw all
- * other errors of the system.
+ * Reads the open descriptors of processes from /proc/<pid>/fd. Methods return undefined if the process is gone, and
+ * throw all other system errors.
  */
 export class Descriptors {
   readonly #proc: string;
@@ -30,9 +30,7 @@ export class Descriptors {
     this.#isProcfs = statfsSync(proc).type === PROC_MAGIC;
   }
 
-  /**
-   * Returns the number of descriptors. Uses the size of the fd directory, or lists it on kernels that report no size.
-   */
+  /** Returns the number of descriptors. Lists the fd directory only if the kernel does not report its size. */
   count(process: string): number | undefined {
     try {
       const size = this.#sizeOf(process);
@@ -50,7 +48,7 @@ export class Descriptors {
     return size > 0 ? size : pathsIn(join(own, 'fd')).length - 1;
   }
 
-  /** Returns the paths of the open descriptors in /proc. */
+  /** Returns the paths of the process's open descriptors in /proc. */
   list(process: string): string[] | undefined {
     try {
       const paths = pathsIn(join(process, 'fd'));
@@ -82,8 +80,8 @@ function pathsIn(directory: string): string[] {
 }
 
 /**
- * Lists the descriptors through another thread. If the main thread has ended, its directory is empty, but the
- * directories of the other threads still contain the descriptors.
+ * Lists the descriptors through another thread of the process. If the main thread has ended, its fd directory is empty,
+ * but those of the other threads are not.
  */
 function listOfThread(process: string): string[] {
   for (const thread of readdirSync(join(process, 'task'))) {

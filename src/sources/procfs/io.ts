@@ -4,9 +4,9 @@ import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /**
- * Parses /proc/<pid>/io, which has a line such as `write_bytes: 4096` for each counter. Counters include all threads,
- * ended threads, and children that the process has waited for. Kernel: fs/proc/base.c, do_io_accounting(). Malformed
- * lines are skipped.
+ * Parses /proc/<pid>/io, which has one line per counter, such as `write_bytes: 4096`. The counters include all threads,
+ * threads that have ended, and children that the process has waited for. Kernel: fs/proc/base.c, do_io_accounting().
+ * Skips malformed lines.
  */
 export function parseProcessIo(text: string, malformed: Malformed): Map<string, Counter> {
   const counters = new Map<string, Counter>();

@@ -12,7 +12,7 @@ const RATES = `
        1        2        3                4                5
 `;
 
-/** Renders the file in the kernel's format, `%8LX %8LX %8LX %16LX %16LX`. */
+/** Formats the file as the kernel does: `%8LX %8LX %8LX %16LX %16LX`. */
 function file(values: readonly bigint[]): string {
   const cells = values.map((value, index) =>
     value

@@ -3,7 +3,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHexCounter } from './number.ts';
 
-/** IPVS totals of one network namespace over all virtual services, IPv4 and IPv6. */
+/** IPVS totals of one network namespace, over all virtual services for IPv4 and IPv6. */
 export interface IpVsStats {
   readonly connections: Counter;
   readonly receivedPackets: Counter;
@@ -12,14 +12,14 @@ export interface IpVsStats {
   readonly sentBytes: Counter;
 }
 
-/** Second line of the file, which names the columns below. */
+/** Second line of the file, which contains the column headings. */
 const HEADINGS = 'Conns Packets Packets Bytes Bytes';
 
 /**
- * Parses net/ip_vs_stats, which has two lines of headings, followed by the totals in hexadecimal and then the rates.
- * Kernel: net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Byte counters have 64 bits. Connection and packet
- * counters have 64 bits since 4.1 and had 32 bits before.
- * @returns undefined if the totals are truncated or malformed, or if the headings differ
+ * Parses net/ip_vs_stats, which has two lines of headings, followed by the totals in hexadecimal and the rates. Kernel:
+ * net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Byte counters have 64 bits. Connection and packet counters have
+ * 64 bits since 4.1; before, they had 32 bits.
+ * @returns undefined if the totals are truncated or malformed, or the headings differ
  */
 export function parseIpVsStats(text: string, malformed: Malformed): IpVsStats | undefined {
   const [, headings = '', totals = ''] = wholeLines(text, malformed);

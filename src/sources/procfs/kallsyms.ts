@@ -3,18 +3,18 @@ import type { Counter } from '#core/counter.ts';
 import { forEachLine, readText } from './read.ts';
 
 /**
- * Line such as `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]` with address, type, name and module. Only code has one
- * of these types.
+ * Matches a line such as `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]`: address, type, name and module. Only symbols
+ * in code have one of these types.
  */
 const LINE = /^([0-9a-f]{16}) [tTwW] (\S+)(?:\t\[(\S+)\])?$/;
-/** Line such as `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000` with name, size in bytes and address. */
+/** Matches a line such as `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000`: name, size in bytes, …, address. */
 const MODULE = /^(\S+) (\d+) .* 0x([0-9a-f]{16})/gm;
-/** Symbol at the end of the code of the kernel itself. */
+/** Symbol that marks the end of the kernel's own code. */
 const KERNEL_END = '_etext';
 
 /**
- * Number of low hexadecimal digits that a JavaScript number represents exactly. All higher digits of a kernel address
- * are `f`.
+ * Number of low hexadecimal digits that fit exactly into a JavaScript number. The remaining digits of a kernel address
+ * are all `f`.
  */
 const DIGITS = 13;
 const LOW_MASK = (1n << BigInt(4 * DIGITS)) - 1n;
@@ -34,9 +34,9 @@ interface Area {
 }
 
 /**
- * Functions of the kernel and its modules by address, for kernels that do not resolve addresses themselves. The table
- * stores two numbers and a name per function. /proc/kallsyms shows addresses only to processes with CAP_SYSLOG. For
- * other processes all addresses are zero, and this table stays empty.
+ * Functions of the kernel and its modules by address, for kernels on which BPF programs cannot resolve addresses.
+ * Stores two numbers and a name per function. Without CAP_SYSLOG, all addresses in /proc/kallsyms are zero and the
+ * table stays empty.
  */
 export class SymbolTable {
   /** Start addresses, sorted. */
@@ -47,7 +47,7 @@ export class SymbolTable {
   readonly #areas: readonly Area[];
 
   /**
-   * @param forEach reads the lines of /proc/kallsyms
+   * @param forEach calls `handle` for each line of /proc/kallsyms
    * @param modules content of /proc/modules
    */
   constructor(forEach: (handle: (line: string) => void) => void, modules: string) {
@@ -69,7 +69,7 @@ export class SymbolTable {
       names.push(text);
       bytes += text.length;
     });
-    // Aliases stay in the order of the file. The first one is used as the name, as in the kernel.
+    // Aliases stay in the order of the file because the kernel also uses the name of the first one.
     const order = Uint32Array.from(starts.keys()).sort((a, b) => (starts[a] ?? 0) - (starts[b] ?? 0) || a - b);
     this.#starts = Float64Array.from(order, (index) => starts[index] ?? 0);
     this.#nameAt = Uint32Array.from(order, (index) => nameAt[index] ?? 0);
@@ -78,8 +78,8 @@ export class SymbolTable {
   }
 
   /**
-   * Describes an address in the kernel's format: `nft_do_chain+0x3e8/0x610 [nf_tables]`. Returns undefined if no
-   * known code contains it.
+   * Formats an address as the kernel does: `nft_do_chain+0x3e8/0x610 [nf_tables]`. Returns undefined if the address is
+   * not in known code.
    */
   describe(address: Counter): string | undefined {
     const low = Number(BigInt(address) & LOW_MASK);
@@ -94,8 +94,8 @@ export class SymbolTable {
   }
 
   /**
-   * Returns the address ranges of functions, excluding the end address. A function has several ranges if the compiler
-   * has split it.
+   * Returns the address ranges of functions; the end addresses are exclusive. A function has several ranges if the
+   * compiler has split it.
    */
   ranges(functions: readonly string[]): (readonly [start: bigint, end: bigint])[] {
     const wanted = new Set(functions);
@@ -111,7 +111,7 @@ export class SymbolTable {
 
   /**
    * Returns the index of the last symbol at or before an address; -1 if there is none. If the symbol has aliases,
-   * returns the index of the first one.
+   * returns the index of the first alias.
    */
   #find(address: number): number {
     let [low, high] = [0, this.#starts.length];
@@ -146,8 +146,8 @@ function moduleAreas(modules: string): Area[] {
 }
 
 /**
- * Symbols of the running kernel. They are read on first use. They are read again for an unknown address if modules were
- * loaded in the meantime.
+ * Symbols of the running kernel, read on first use. They are read again if an address is unknown and modules have been
+ * loaded since then.
  */
 export class KernelSymbols {
   readonly #proc: string;

@@ -2,7 +2,7 @@ import type { Malformed } from '../errors.ts';
 
 const SHOWN_MAX = 80;
 
-/** Returns the complete lines of a kernel file. A last line without a newline is truncated, so it is skipped. */
+/** Returns the complete lines of a kernel file. Skips a last line without a newline, because it is truncated. */
 export function wholeLines(text: string, malformed: Malformed): string[] {
   const lines = text.split('\n');
   const rest = lines.pop();
@@ -10,7 +10,7 @@ export function wholeLines(text: string, malformed: Malformed): string[] {
   return lines;
 }
 
-/** Quotes a piece of a file for a message. */
+/** Quotes part of a file for use in a message. */
 export function shown(text: string): string {
   return JSON.stringify(text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text);
 }

@@ -4,7 +4,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
-/** Columns of net/dev in the kernel's order: eight columns for receiving, then eight for sending. */
+/** Columns of net/dev in order: eight for received packets, followed by eight for sent packets. */
 export const NET_DEV_COLUMNS = [
   'receivedBytes',
   'receivedPackets',
@@ -24,7 +24,7 @@ export const NET_DEV_COLUMNS = [
   'sentCompressed',
 ] as const;
 
-/** Columns that are shown. */
+/** Columns that are exported. */
 export type DeviceColumn = Exclude<(typeof NET_DEV_COLUMNS)[number], 'receivedCompressed' | 'sentCompressed'>;
 
 const ASCII = /^[\x20-\x7e]*$/;
@@ -33,10 +33,10 @@ const HEADING = /^(?:Inter-| face )\|/;
 export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Counter>>;
 
 /**
- * Parses net/dev: two lines of headings, then lines such as `  eth0: n n n …`. Kernel: net/core/net-procfs.c,
- * dev_seq_printf_stats(). A device name may contain any byte except `/`, white space and `:`. Because a VLAN alias
- * may contain a colon, the last colon before the numbers ends the name. Rows with a missing or malformed column are
- * skipped.
+ * Parses net/dev: two lines of headings, followed by lines such as `  eth0: n n n …`. Kernel: net/core/net-procfs.c,
+ * dev_seq_printf_stats(). A device name may contain any byte except `/`, white space and `:`. VLAN aliases may also
+ * contain colons, so the name ends at the last colon before the numbers. Skips rows in which a column is missing or
+ * malformed.
  */
 export function parseNetDev(text: string, malformed: Malformed): Map<string, DeviceStats> {
   const devices = new Map<string, DeviceStats>();
@@ -51,7 +51,7 @@ export function parseNetDev(text: string, malformed: Malformed): Map<string, Dev
   return devices;
 }
 
-/** Decodes a name. Each character of the text is one byte of the file. */
+/** Decodes a name from text in which each character stands for one byte of the file. */
 function decodeName(name: string): string {
   return ASCII.test(name) ? name : deviceName(Buffer.from(name, 'latin1'));
 }

@@ -11,7 +11,7 @@ import { parseStat } from './stat.ts';
 
 const ignore = () => undefined;
 
-/** Returns the parts that a parser reports as malformed. */
+/** Returns the parts of a text that a parser reports as malformed. */
 function leftOut(parse: (malformed: (what: string) => void) => unknown): string[] {
   const said: string[] = [];
   parse((what) => said.push(what));
@@ -83,7 +83,8 @@ describe('parseSnmp', () => {
     const whole = parseSnmp(text, ignore);
     for (let length = 0; length < text.length; length++) {
       for (const [prefix, fields] of parseSnmp(text.slice(0, length), ignore)) {
-        // The last number may be truncated. The kernel writes whole lines, so a line without a newline must be ignored.
+        // The text may end in the middle of a number. The kernel writes whole lines, so a last line without a newline
+        // must be ignored.
         const complete = text
           .slice(0, length)
           .includes(`${prefix}: ${[...(whole.get(prefix)?.values() ?? [])].join(' ')}\n`);

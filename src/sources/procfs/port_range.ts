@@ -1,21 +1,21 @@
 import { join } from 'node:path';
 import { readText } from './read.ts';
 
-/** Range of ports that a kernel assigns to clients automatically. */
+/** Range of ports that the kernel assigns to sockets that do not request a port. */
 export interface PortRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** Default of the kernel (net/ipv4/af_inet.c, inet_init_net()). */
+/** The kernel's default (net/ipv4/af_inet.c, inet_init_net()). */
 export const DEFAULT_PORT_RANGE: PortRange = { first: 32_768, last: 60_999 };
 
 const FILE = 'sys/net/ipv4/ip_local_port_range';
 const PORT_MAX = 65_535;
 
 /**
- * Reads the port range of the agent's own network namespace, which should be the node's namespace. Returns the kernel's
- * default if the range cannot be read.
+ * Reads the port range of the agent's network namespace, which should be the node's. Returns the kernel's default if it
+ * cannot be read.
  */
 export function readPortRange(proc: string): PortRange {
   let text: string | undefined;

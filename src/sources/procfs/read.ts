@@ -1,20 +1,20 @@
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 
-/** Maximum file length in bytes. The kernel files that are read here are shorter. */
+/** Maximum file length in bytes. All files that are read with this function are shorter. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
 /**
- * Maximum number of bytes to request at once: /proc/sys answers ENOMEM to requests of 4 MiB (kernel:
- * fs/proc/proc_sysctl.c, proc_sys_call_handler()), and the buffer may have grown to that for another file.
+ * Maximum number of bytes per read call. A read of 4 MiB from /proc/sys fails with ENOMEM (kernel:
+ * fs/proc/proc_sysctl.c, proc_sys_call_handler()), and the buffer may have grown to that size for another file.
  */
 const READ_BYTES_MAX = 1024 * 1024;
 
 let buffer = Buffer.allocUnsafe(64 * 1024);
 
 /**
- * Reads a whole file of procfs or sysfs synchronously as Latin-1 text. These files are not on a disk, so a read takes
- * microseconds. Reading in the thread pool would be ten times slower (120 µs instead of 10 µs for net/snmp).
+ * Reads a whole file of procfs or sysfs synchronously as Latin-1 text. Reads of these files take microseconds because
+ * no disk is involved. In the thread pool, they would take ten times as long (120 µs instead of 10 µs for net/snmp).
  * @returns undefined if the file or its process is gone
- * @throws the system's error, whose message contains the path, for any other reason
+ * @throws the system error for any other reason, with the path in its message
  */
 export function readText(path: string): string | undefined {
   let fd: number;
@@ -34,7 +34,7 @@ export function readText(path: string): string | undefined {
   }
 }
 
-/** Adds the path to the error of a read, which does not contain it. */
+/** Adds the path to a read error, whose message does not contain it. */
 function withPath(error: unknown, path: string): unknown {
   if (error instanceof Error && !error.message.includes(path)) error.message = `${error.message} '${path}'`;
   return error;
@@ -45,7 +45,7 @@ function readAll(fd: number, path: string): string {
   for (;;) {
     const bytes = readSync(fd, buffer, length, Math.min(buffer.length - length, READ_BYTES_MAX), null);
     length += bytes;
-    // A seq_file returns at most a page or a full buffer per read, so only an empty read marks the end of the file.
+    // A seq_file may return less than requested, so only an empty read marks the end of the file.
     if (bytes === 0) return buffer.toString('latin1', 0, length);
     if (length === buffer.length) {
       if (length >= FILE_BYTES_MAX) throw new Error(`${path}: longer than ${FILE_BYTES_MAX} bytes`);
@@ -59,7 +59,7 @@ function readAll(fd: number, path: string): string {
 /**
  * Calls `handle` for each line of a file that is too long to keep in memory, such as /proc/kallsyms. Does nothing if
  * the file does not exist.
- * @throws the system's error, whose message contains the path, for any other reason
+ * @throws the system error for any other reason, with the path in its message
  */
 export function forEachLine(path: string, handle: (line: string) => void): void {
   let fd: number;
@@ -83,7 +83,7 @@ export function forEachLine(path: string, handle: (line: string) => void): void 
   }
 }
 
-/** Returns the sorted file names in a directory; empty if it does not exist or cannot be read. */
+/** Returns the names in a directory, sorted; empty if the directory does not exist or cannot be read. */
 export function listDirectory(directory: string): string[] {
   try {
     return readdirSync(directory).sort();
@@ -94,7 +94,7 @@ export function listDirectory(directory: string): string[] {
   }
 }
 
-/** ENOENT means that the process or file does not exist. ESRCH means that the process ended between open and read. */
+/** ENOENT: the process or file does not exist. ESRCH: the process ended between open and read. */
 export function isGone(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return code === 'ENOENT' || code === 'ESRCH';

@@ -10,7 +10,7 @@ export type SnmpTables = Map<string, Map<string, Counter>>;
  * Parses net/snmp and net/netstat, which consist of pairs of lines: `Tcp: names…` and `Tcp: values…`. Kernel:
  * net/ipv4/proc.c, snmp_seq_show() and netstat_seq_show().
  *
- * If the lines of a pair do not match, the whole pair is skipped because values could be assigned to wrong names. If a
+ * If the lines of a pair do not match, both are skipped because values could be assigned to the wrong names. If a
  * single value is not a number, only this value is skipped.
  */
 export function parseSnmp(text: string, malformed: Malformed): SnmpTables {
@@ -48,7 +48,7 @@ function pair(names: readonly string[], values: readonly string[], malformed: Ma
 }
 
 /**
- * Parses net/snmp6, which has a line such as `Udp6InDatagrams<spaces>17` for each counter. Kernel: net/ipv6/proc.c,
+ * Parses net/snmp6, which has one line per counter, such as `Udp6InDatagrams<spaces>17`. Kernel: net/ipv6/proc.c,
  * snmp6_seq_show().
  */
 export function parseSnmp6(text: string, malformed: Malformed): Map<string, Counter> {

@@ -2,7 +2,7 @@ import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHex } from './number.ts';
 
-/** Received packets of one CPU. The counters have 32 bits and wrap. */
+/** Packets received by one CPU. The counters have 32 bits and wrap around. */
 export interface SoftnetCpu {
   readonly cpu: number;
   readonly processed: number;
@@ -11,7 +11,7 @@ export interface SoftnetCpu {
   /** Inter-processor interrupts received for RPS. */
   readonly receivedRps: number | undefined;
   readonly flowLimitReached: number | undefined;
-  /** Number of packets that are currently queued; undefined on kernels without the column. */
+  /** Number of packets that are currently queued; undefined if the kernel does not have this column. */
   readonly backlogLength: number | undefined;
 }
 
@@ -21,9 +21,9 @@ const BACKLOG = 11;
 const CPU = 12;
 
 /**
- * Parses net/softnet_stat, which has a line of hexadecimal columns for each online CPU. Kernel:
- * net/core/net-procfs.c, softnet_seq_show(). Newer kernels have more columns, one of which is the CPU number. On
- * older kernels the lines are in the order of the online CPUs, so `onlineCpus` is needed.
+ * Parses net/softnet_stat, which has a line of hexadecimal columns for each online CPU. Kernel: net/core/net-procfs.c,
+ * softnet_seq_show(). On newer kernels, one of the columns is the CPU number. On older kernels, the lines are in the
+ * order of `onlineCpus`.
  */
 export function parseSoftnetStat(text: string, onlineCpus: readonly number[], malformed: Malformed): SoftnetCpu[] {
   const rows: SoftnetCpu[] = [];

@@ -1,19 +1,19 @@
-/** Fields of /proc/<pid>/stat that we use. */
+/** The fields of /proc/<pid>/stat that are needed. */
 export interface ProcessStat {
-  /** Name of the command. Bytes that are not UTF-8 become U+FFFD. */
+  /** Command name. Bytes that are not UTF-8 become U+FFFD. */
   readonly comm: string;
-  /** State as one letter. `Z` means that the process has ended but its parent has not waited for it yet. */
+  /** State as one letter. `Z` (zombie) means that the process has ended but its parent has not waited for it yet. */
   readonly state: string;
   readonly parent: number;
-  /** Minor page faults of the process itself, and of children that it has waited for. */
+  /** Minor page faults of the process itself, and of the children that it has waited for. */
   readonly faults: number;
   readonly childFaults: number;
-  /** Start time in clock ticks after boot. The combination of process ID and start time is never reused. */
+  /** Start time in clock ticks after boot. No two processes have the same process ID and start time. */
   readonly startTime: number;
 }
 
 /**
- * Field numbers in man 5 proc. The first two fields are parsed separately because the command's name may contain
+ * Field numbers as in man 5 proc. The first two fields are parsed separately because the command name may contain
  * spaces and parentheses.
  */
 const FIRST_AFTER_COMM = 3;
@@ -22,7 +22,7 @@ const MINOR_FAULTS = 10;
 const CHILD_MINOR_FAULTS = 11;
 const START_TIME = 22;
 
-/** Parses /proc/<pid>/stat (man 5 proc). Returns undefined if it is truncated or malformed. */
+/** Parses /proc/<pid>/stat (man 5 proc); returns undefined if it is truncated or malformed. */
 export function parseStat(text: string): ProcessStat | undefined {
   const open = text.indexOf('(');
   const close = text.lastIndexOf(')');

@@ -56,7 +56,7 @@ it('reports the fullest of the sockets that share a port', () => {
   const [queue] = summarize(rows).acceptQueues;
   expect(queue).toEqual({ port: 80, length: 109, limit: 1_064, fullest: { length: 9, limit: 8 } });
   expect(queue && fullness(queue.fullest)).toBe(1);
-  // Ports are sorted by their fullest socket and not by the sum over their sockets.
+  // A port is ranked by its fullest socket and not by the sum over its sockets.
   expect(summarize([...rows, listener(81, 5, 9)]).acceptQueues.map(({ port }) => port)).toEqual([80, 81]);
 });
 

@@ -28,7 +28,7 @@ const NO_BACKLOG = { length: 0, limit: 0 } as const;
 
 /**
  * Adds up the TCP sockets of each namespace with SOCK_DIAG, which every kernel supports. For each request, the kernel
- * walks the hash table of the whole machine, which takes 0.2 ms even if nothing is found. Therefore, namespaces without
+ * walks the machine's whole hash table, which takes 0.2 ms even if it finds nothing. Therefore, namespaces that have no
  * sockets according to sockstat are skipped.
  */
 export class TcpDiag {
@@ -58,7 +58,7 @@ export class TcpDiag {
     const timeWait = stat?.get('TCP')?.get('tw');
     if (inUse === undefined || timeWait === undefined) return undefined;
     const stat6 = this.#files.parse(entry, 'net/sockstat6', cycle, parseSockstat);
-    // The count of TIME_WAIT sockets in sockstat covers both address families.
+    // The number of TIME_WAIT sockets in sockstat includes both address families.
     const ask = (what: NetlinkQuestion<InetDiagRow[] | undefined>, count: Counter) =>
       notNegative(count) > 0 || notNegative(timeWait) > 0 ? this.#netlink.ask(entry, what, cycle) : [];
     const rows = ask(QUESTIONS.ipv4, inUse);
@@ -89,8 +89,8 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
         fullest: fullness(own) > fullness(fullest) ? own : fullest,
       });
     } else if (hasQueues(state)) {
-      // The kernel computes queue lengths from sequence numbers. If a socket changes meanwhile, the difference may be
-      // negative.
+      // The kernel computes queue lengths from sequence numbers. If the socket changes during the computation, the
+      // result may be negative.
       const received = Math.max(0, row.receiveQueue | 0);
       const sent = Math.max(0, row.sendQueue | 0);
       receiveQueue = addCounters(receiveQueue, received);

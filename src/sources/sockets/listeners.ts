@@ -15,9 +15,9 @@ import { type KernelWalk, WalkSource } from '../walk_source.ts';
 import type { Listener } from './snapshot.ts';
 import { FLOW_MAPS, type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
-/** Maximum number of listening sockets with drops that are read per owner. */
+/** Maximum number of listening sockets with drops that are read for each owner. */
 const LISTENERS_EACH = 64;
-/** Maximum number of listening sockets with drops that are read in total. Memory is allocated on demand. */
+/** Maximum number of listening sockets with drops that are read in total. The map allocates memory on demand. */
 export const LISTENERS_MAX = 256 * LISTENERS_EACH;
 const FAMILY_IPV4 = 2;
 
@@ -31,14 +31,14 @@ const QUESTIONS = Object.values(LISTENER_REQUESTS).map(
 );
 
 /**
- * Reads the listening TCP sockets of every namespace that have dropped a segment. Uses one walk in the kernel if
- * possible, otherwise SOCK_DIAG.
+ * Reads the listening TCP sockets of every namespace that have dropped a segment: with a walk in the kernel if
+ * possible, otherwise with SOCK_DIAG.
  */
 export type ListenerSource = WalkSource<readonly Listener[]>;
 
 /**
- * Creates a separate reader, because it may be used while a scrape reads the sockets.
- * @param list writes the owner of each namespace into the object until the result is disposed
+ * Creates a source that does not share its walk, because it may be read while a scrape reads the sockets.
+ * @param list writes the owners of namespaces into the object until the result is disposed
  */
 export function listenerSource(
   { bpf, netns, netlink }: Pick<Sources, 'bpf' | 'netns' | 'netlink'>,
@@ -97,7 +97,7 @@ class ListenerWalk implements KernelWalk<readonly Listener[]> {
     this.#listed = listed;
   }
 
-  /** @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF or without the capability */
+  /** @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF, or without the capability */
   static async open(bpf: BpfSource, list: ListOwners, errors: SourceErrors): Promise<ListenerWalk> {
     const object = await bpf.load<Layout>({
       file: FILE,

@@ -3,18 +3,18 @@ import { tcpStates } from '#bpf/generated/tcpsummary.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Returns whether the lengths of the queues can be computed from sequence numbers in this state. */
+/** Returns whether sockets in this state have queues whose lengths can be computed from sequence numbers. */
 export function hasQueues(state: number): boolean {
   return state <= tcpState.new_syn_recv && (tcpStates.with_queues & (1 << state)) !== 0;
 }
 
-/** Established connections that have not been accepted yet. */
+/** Established connections that are waiting to be accepted. */
 export interface Backlog {
   readonly length: number;
   readonly limit: number;
 }
 
-/** Accept queues of all sockets that listen on a port. */
+/** Accept queues of all sockets that listen on a port, added up. */
 export interface AcceptQueue {
   readonly port: number;
   readonly length: number;
@@ -23,14 +23,14 @@ export interface AcceptQueue {
   readonly fullest: Backlog;
 }
 
-/** Compares two queues for sorting: the fullest first, then by port. */
+/** Compares two queues for sorting: by fill ratio in descending order, then by port. */
 export function byFullness(a: AcceptQueue, b: AcceptQueue): number {
   return fullness(b.fullest) - fullness(a.fullest) || a.port - b.port;
 }
 
 /**
- * Returns the fill ratio of the queue. At 1 it refuses connections: one more connection than the limit may wait
- * (include/net/sock.h, sk_acceptq_is_full()).
+ * Returns the fill ratio of the queue. At 1, new connections are refused. This happens at one connection above the
+ * limit (include/net/sock.h, sk_acceptq_is_full()).
  */
 export function fullness({ length, limit }: Backlog): number {
   return length / (limit + 1);
@@ -43,24 +43,24 @@ export interface Listener extends Backlog {
   readonly key: string;
   readonly address: string;
   readonly port: number;
-  /** Number of segments dropped since the socket started to listen. The counter has 32 bits and may wrap. */
+  /** Number of segments dropped since the socket started to listen. The counter has 32 bits and may wrap around. */
   readonly drops: number;
-  /** ID of the socket's cgroup (v2), in decimal; undefined if unknown. */
+  /** Decimal ID of the socket's cgroup (v2); undefined if unknown. */
   readonly cgroup: string | undefined;
 }
 
 /** Totals of the TCP sockets of one namespace, for IPv4 and IPv6 together. */
 export interface TcpSummary {
-  /** Number of sockets, indexed by the number of their state. Index 0 is unused. */
+  /** Number of sockets, indexed by state. Index 0 is unused. */
   readonly sockets: readonly number[];
   /** Number of received bytes that the application has not read. */
   readonly receiveQueue: Counter;
-  /** Number of unacknowledged bytes, whether already sent or still waiting to be sent. */
+  /** Number of bytes that the peer has not acknowledged, including those that have not been sent yet. */
   readonly sendQueue: Counter;
-  /** Longest receive queue of a single socket. */
+  /** Length of the longest receive queue of any socket, in bytes. */
   readonly largestReceiveQueue: number;
   readonly largestSendQueue: number;
-  /** Accept queues, the fullest first, so that the least important rows are left out if the page has no room. */
+  /** Accept queues, fullest first. If the number of rows is limited, the emptiest queues are omitted. */
   readonly acceptQueues: readonly AcceptQueue[];
 }
 
@@ -73,21 +73,21 @@ export const NO_SOCKETS: TcpSummary = {
   acceptQueues: [],
 };
 
-/** Result of a walk that has added the open sockets to the rows of the ended sockets. */
+/** Result of a walk that has added open sockets to the rows of closed sockets. */
 export interface RowsWalk {
-  /** Number of the walk. */
+  /** Sequence number of the walk. */
   readonly walk: number;
-  /** Rows that the walk has updated: bits of `tcpRowsWanted`. */
+  /** Kinds of rows that the walk has updated, as bits of `tcpRowsWanted`. */
   readonly updated: number;
-  /** Number of connections that were left out. They are counted only when they end. */
+  /** Number of connections that the walk left out. They are counted when they are closed. */
   readonly left: number;
-  /** Makes the programs stop counting in the row with this key. The row can be deleted after the next walk. */
+  /** Makes the programs stop updating the row with this key. The row can be deleted after the next walk. */
   evict(key: Uint8Array): void;
 }
 
 export interface TcpSnapshot {
-  /** True if a walk has updated the rows of ended sockets. */
+  /** True if the walk has updated rows that include closed sockets. */
   readonly hasRows?: boolean;
-  /** Returns undefined if the namespace could not be read. The failure is counted. */
+  /** Returns the totals of a namespace; undefined if it could not be read. Failures are counted. */
   summary(id: NetnsId): TcpSummary | undefined;
 }

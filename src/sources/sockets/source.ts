@@ -10,14 +10,11 @@ import type { TcpSnapshot } from './snapshot.ts';
 import { TcpWalk } from './tcp_walk.ts';
 import type { ListOwners, SharedRows } from './walk.ts';
 
-/**
- * Reads the TCP sockets of every namespace. Uses one walk in the kernel if possible, otherwise SOCK_DIAG in each
- * namespace.
- */
+/** Reads the TCP sockets of every namespace: with a walk in the kernel if possible, otherwise with SOCK_DIAG. */
 export type SocketSource = WalkSource<TcpSnapshot>;
 
 /**
- * @param list writes the owner of each namespace into each object that is loaded
+ * @param list writes the owners of namespaces into each object that is loaded
  * @param shared returns the rows to which the walk adds open sockets
  */
 export function socketSource(
@@ -37,7 +34,7 @@ export function socketSource(
     open: () => TcpWalk.open(bpf, netns.snapshot().length, list, errors, { shared }),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
-    // An unfinished walk does not mean that the next walk will fail, and SOCK_DIAG would take even longer.
+    // If a walk does not finish, the next one may still succeed, and SOCK_DIAG would take even longer.
     isTransient: (error) => !(error instanceof BpfError),
   });
 }

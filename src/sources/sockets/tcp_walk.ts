@@ -27,37 +27,37 @@ import {
 } from './walk.ts';
 
 export interface WalkOptions {
-  /** True if programs can read the kernel's memory without calling a helper (since 6.2), which takes half the time. */
+  /** True if programs can read kernel memory without a helper call (since 6.2), which halves the duration of a walk. */
   readonly canCast: boolean;
   /**
-   * Target duration of one call in microseconds. A call occupies its CPU. It takes a little longer because it finishes
-   * its current chain.
+   * Target duration of one call in microseconds. A call occupies its CPU, and takes a little longer to finish its
+   * current chain.
    */
   readonly sliceUs: number;
-  /** Maximum duration of a whole walk in milliseconds. The default is enough for half a million sockets. */
+  /** Maximum duration of a whole walk in milliseconds. The default is sufficient for half a million sockets. */
   readonly walkMs: number;
   /**
-   * Maximum number of ports per owner whose accept queues are reported, so that an owner that listens on every port
-   * does not hide the queues of other owners.
+   * Maximum number of ports per owner for which accept queues are reported. Prevents an owner that listens on every
+   * port from hiding the queues of other owners.
    */
   readonly portsEach: number;
-  /** Maximum number of buckets to walk per owner, in hash tables that only the owner's namespaces use. */
+  /** Maximum number of buckets to walk per owner in hash tables that belong to the owner's namespaces. */
   readonly bucketsEach: number;
   /** Returns the rows to which the walk adds open sockets; undefined while no probe needs any. */
   readonly shared: () => SharedRows | undefined;
   /**
-   * True to read the ended sockets last, which counts some sockets twice. Used to check that the tests detect this
-   * error.
+   * Makes the walk add the closed sockets last, which counts some sockets twice. Used to check that the tests detect
+   * this error.
    */
   readonly closedLate: boolean;
 }
 
 const PORTS_EACH = 4_096;
-/** Default limit on the buckets of one owner. Walking this number of buckets takes a millisecond. */
+/** Default maximum number of buckets per owner. Walking this number takes a millisecond. */
 const BUCKETS_EACH = 1 << 18;
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 export const TCP_ROWS_MAX = 1 << 15;
-/** Average number of listening ports per namespace for which the maps have room. */
+/** Average number of listening ports per namespace for which the maps have space. */
 export const PORTS_A_ROW = MAX_ENTRIES.tcp_accept_queues / MAX_ENTRIES.tcp_rows;
 
 const STATES = NO_SOCKETS.sockets.length;
@@ -65,14 +65,14 @@ const STATES = NO_SOCKETS.sockets.length;
 /**
  * Adds up the TCP sockets of all namespaces with a BPF program that walks the sockets' hash table in slices.
  *
- * Sockets are opened and closed during the walk. A socket that stays in its state is counted once. A socket that is
- * opened, is closed or changes its state during the walk may be missed, or may be counted in both states. The walk
- * takes a millisecond or two for ten thousand sockets.
+ * A walk takes one to two milliseconds for ten thousand sockets, during which sockets are opened and closed. A socket
+ * that stays in the same state is counted exactly once. A socket that is opened, is closed or changes its state may be
+ * missed or counted in both states.
  *
- * A slice can end in the middle of a chain only if the chain has more than a thousand sockets. Hash tables are sized
- * for chains of one or two. The next slice then skips as many sockets as were already counted. If sockets before that
- * position have been added or removed meanwhile, the same number of sockets is counted twice or missed. If the walk
- * finds that a chain leads into another chain, it is repeated.
+ * A slice can end in the middle of a chain only if the chain has more than a thousand sockets; hash tables are sized
+ * for chains of one or two. The next slice then skips as many sockets as have already been counted. If sockets before
+ * that position were added or removed in the meantime, the same number of sockets is counted twice or missed. The walk
+ * is repeated if it finds that a chain leads into another chain.
  */
 export class TcpWalk implements KernelWalk<TcpSnapshot> {
   readonly #bpf: BpfSource;
@@ -82,12 +82,12 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   #object: LoadedObject<Layout>;
   #listed: Disposable;
   #rows: number;
-  /** Shared rows with which the object was loaded. */
+  /** Shared rows that the loaded object uses. */
   #shared: SharedRows | undefined;
   #left: readonly string[] = [];
   #walk = 0;
   #closed = false;
-  /** The last read. Each read waits for the previous one. */
+  /** Promise of the previous read, which the next read awaits. */
   #reading: Promise<unknown> = Promise.resolve();
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
   readonly #progressView = new DataView(this.#progress.buffer);
@@ -112,9 +112,9 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
   }
 
   /**
-   * @param namespaces current number of namespaces; the maps grow if later namespaces do not fit
-   * @param list writes the owner of each namespace into each object that is loaded
-   * @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF or without the capability
+   * @param namespaces current number of namespaces; the maps are enlarged if later namespaces do not fit
+   * @param list writes the owners of namespaces into each object that is loaded
+   * @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF, or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -141,8 +141,7 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
 
   /** @throws if the walk could not finish or its result may be wrong */
   read(cycle: Cycle): Promise<TcpSnapshot> {
-    // Reads must not overlap, because the kernel stores only one position of the walk, and a read may load the object
-    // again.
+    // Reads must not overlap: the object stores the position of only one walk, and a read may load the object again.
     const reading = this.#reading.then(() => this.#read(cycle));
     this.#reading = reading.catch(() => undefined);
     return reading;
@@ -168,7 +167,7 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
     }
   }
 
-  /** Loads the object again, with room for more namespaces or with other shared rows. */
+  /** Loads the object again, for more namespaces or with other shared rows. */
   async #load(rows: number): Promise<void> {
     const shared = this.#options.shared();
     const object = await load(this.#bpf, this.#options, rows, shared);
@@ -186,8 +185,7 @@ export class TcpWalk implements KernelWalk<TcpSnapshot> {
 
   #snapshot(updated: number): TcpSnapshot {
     if (updated !== 0) this.#reportRows(updated);
-    // Connections are counted even if accept queues were left out, so that a Pod that listens on every port does not
-    // hide other Pods.
+    // A walk that left out accept queues is still valid, so a Pod that listens on every port cannot hide other Pods.
     const at = this.#progressView;
     const queuesLeft = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
     const hashesLeft = tcpProgress.hashesLeft(at, 0);

@@ -5,49 +5,53 @@ import type { NetnsId } from '#core/netns.ts';
 import type { LoadedObject } from '../bpf/source.ts';
 import type { RowsWalk } from './snapshot.ts';
 
-export const SLICE_US = 400;
+export const SLICE_US = 340;
 export const WALK_MS = 100;
-/** Maximum number of walks. A walk is repeated if it strayed into another chain. */
+/** Maximum number of attempts at a walk. A walk is repeated if it found a chain that leads into another chain. */
 export const WALKS_MAX = 3;
 
-/** Maps with the rows in which ended sockets are counted. A walk without shared rows has none of these maps. */
+/** Maps that contain the rows of closed sockets. A walk without shared rows does not create them. */
 export const FLOW_MAPS = [
   'flow_rows',
   'flow_rest',
   'flow_rest_used',
   'flow_taken',
   'flow_allowed',
+  'flow_log',
+  'flow_log_head',
+  'flow_log_tail',
+  'flow_log_shares',
 ] as const satisfies readonly Layout['map'][];
 
 export type FlowMap = (typeof FLOW_MAPS)[number];
 
-/** Rows in which ended sockets are counted and to which a walk adds the open sockets (`src/probe/tcp_ends.ts`). */
+/** Rows that count closed sockets, to which a walk adds the sockets that are still open (`src/probe/tcp_ends.ts`). */
 export interface SharedRows {
   readonly maps: Readonly<Record<FlowMap, BpfMap>>;
   /** The node's namespace, in which each cgroup has its own rows. */
   readonly node: NetnsId | undefined;
-  /** Rows that are currently needed, as bits of `tcpRowsWanted`. */
+  /** Kinds of rows that are currently needed, as bits of `tcpRowsWanted`. */
   readonly wanted: number;
   /** Called at the end of each walk, before the next walk can change the rows. */
   walked(walk: RowsWalk): void;
 }
 
-/** Writes the owner of each namespace into an object until the result is disposed (src/bpf/common/share.bpf.h). */
+/** Writes the owners of namespaces into an object until the result is disposed (src/bpf/common/share.bpf.h). */
 export type ListOwners = (object: LoadedObject<Layout>) => Disposable;
 
 interface Walk {
-  /** Number of the walk, never 0. */
+  /** Sequence number of the walk; never 0. */
   readonly walk: number;
   /** True to read only listening sockets that have dropped a segment. */
   readonly listenersOnly: boolean;
-  /** Rows of ended sockets that the walk updates, as bits of `tcpRowsWanted`. */
+  /** Kinds of shared rows to update, as bits of `tcpRowsWanted`. */
   readonly rows?: number;
 }
 
 interface Pace {
   /**
-   * Target duration of one call in microseconds. A call occupies its CPU. It takes a little longer because it finishes
-   * its current chain.
+   * Target duration of one call in microseconds. A call occupies its CPU, and may take a little longer to finish its
+   * current chain.
    */
   readonly sliceUs: number;
   /** Maximum duration of a whole walk in milliseconds. */
@@ -73,7 +77,7 @@ export async function walkSockets(
     object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
     if (tcpProgress.unreadable(at, 0) > 0) throw new Error('kernel memory of TCP sockets could not be read');
     if (done) return;
-    // The kernel measured this time, which therefore excludes the time for which this thread had to wait.
+    // Measured by the BPF program, so pauses between calls are not included.
     if (Number(tcpProgress.total(at, 0)) > walkMs * 1e6) {
       throw new Error(`${tcpProgress.sockets(at, 0)} TCP sockets took ${walkMs} ms, and there are more`);
     }
@@ -81,7 +85,7 @@ export async function walkSockets(
   }
 }
 
-/** Visits the entries of this walk and deletes entries of earlier walks. */
+/** Visits entries that this walk has written, and deletes entries of earlier walks. */
 export function visitWalked(
   map: BpfMap,
   walk: number,

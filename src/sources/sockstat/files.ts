@@ -5,7 +5,9 @@ import type { NetnsIndex } from '../netns.ts';
 import { parseSockstat, type Sockstat } from '../procfs/sockstat.ts';
 import type { FamilyCounts, SockstatRow } from './snapshot.ts';
 
-/** Reads the socket counts from the files of each namespace. Slower than the walk, but works on every kernel. */
+/**
+ * Reads the socket counts from the files of each namespace. This is slower than the walk, but works on every kernel.
+ */
 export async function readSockstatFiles(
   netns: NetnsIndex,
   files: NetFiles,

@@ -1,12 +1,12 @@
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Socket counts of one IP version in one namespace. Counts that the kernel lacks are undefined. */
+/** Socket counts of one IP version in one namespace; undefined if the kernel does not provide them. */
 export interface FamilyCounts {
   readonly tcp: Counter | undefined;
   readonly udp: Counter | undefined;
   readonly raw: Counter | undefined;
-  /** Packets that wait for missing fragments, and the memory that they use in bytes. */
+  /** Number of packets that are being reassembled, and the memory in bytes that their fragments use. */
   readonly fragmentQueues: Counter | undefined;
   readonly fragmentBytes: Counter | undefined;
 }

@@ -28,7 +28,7 @@ const PROGRAM: PerCpuProgram<Layout> = {
   sumsFirst: 400,
 };
 
-/** Indices of the sums and fragment counts, by IP version. */
+/** Indices of the protocols and of the fragment counts, by IP version. */
 const { tcp, udp, raw, tcp6, udp6, raw6 } = sockProtocol;
 const FAMILIES = {
   ipv4: { tcp, udp, raw, fragments: sockFragments.ipv4 },
@@ -36,10 +36,10 @@ const FAMILIES = {
 } as const;
 const U64_BYTES = 8;
 
-/** Reads the socket counts of all namespaces from kernel structures. */
+/** Reads the socket counts of all namespaces directly from the kernel's data structures. */
 export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   readonly #walk: PerCpuWalk;
-  /** For each protocol, whether this kernel supports it. */
+  /** Whether this kernel supports each protocol. */
   readonly #has: readonly boolean[];
 
   private constructor(walk: PerCpuWalk, has: readonly boolean[]) {
@@ -48,8 +48,8 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   }
 
   /**
-   * @param isNobodys returns whether a namespace is unowned; such namespaces get no row
-   * @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF or without the capability
+   * @param isNobodys returns whether a namespace is unowned; unowned namespaces get no row
+   * @throws {Unsupported} if the kernel cannot run the program: before 6.1, without BTF, or without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -66,7 +66,7 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
     );
     if (has[tcp] !== true) {
       walk[Symbol.dispose]();
-      throw new Error('the program found no socket protocols in the kernel');
+      throw new Error('the BPF program found no socket protocols in the kernel');
     }
     return new SockstatWalk(walk, has);
   }
@@ -86,7 +86,7 @@ export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
   }
 }
 
-/** A row that decodes values on demand, because most of them are not shown. It is valid as long as `rows`. */
+/** A row that decodes values on access, because most of them are never shown. Valid as long as `rows`. */
 class SummedRow implements SockstatRow {
   readonly id: NetnsId;
   readonly #rows: PerCpuRows;
@@ -95,7 +95,7 @@ class SummedRow implements SockstatRow {
   #ipv4: FamilyCounts | undefined;
   #ipv6: FamilyCounts | undefined;
 
-  /** @param has for each protocol, whether this kernel supports it */
+  /** @param has whether this kernel supports each protocol */
   constructor(id: NetnsId, rows: PerCpuRows, row: number, has: readonly boolean[]) {
     this.id = id;
     this.#rows = rows;

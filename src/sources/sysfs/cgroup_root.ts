@@ -3,17 +3,17 @@ import { join } from 'node:path';
 import { Unsupported } from '#core/reader.ts';
 
 /**
- * `ALWAYS` is a file that every cgroup of version 2 has. `BELOW_ROOT` is a file that every cgroup except the root has
- * (kernel: Documentation/admin-guide/cgroup-v2.rst).
+ * `ALWAYS` is a file that exists in every v2 cgroup. `BELOW_ROOT` exists in every v2 cgroup except the root (kernel:
+ * Documentation/admin-guide/cgroup-v2.rst).
  */
 const ALWAYS = 'cgroup.controllers';
 const BELOW_ROOT = 'cgroup.events';
 
 /**
- * Returns the directory of the root cgroup of version 2. This is the mount point itself, or the directory `unified` in
- * it if hierarchies of version 1 are mounted there as well.
+ * Returns the directory of the root cgroup in the v2 hierarchy. This is the mount point itself or, if v1 hierarchies
+ * are mounted there as well, its subdirectory `unified`.
  * @param mount mount point of the machine's cgroups
- * @throws {Unsupported} if no cgroups of version 2 are mounted there, or only a part of them is visible
+ * @throws {Unsupported} if the v2 hierarchy is not mounted there, or only part of it is visible
  */
 export function rootOfCgroups(mount: string): string {
   const root = [mount, join(mount, 'unified')].find((folder) => existsSync(join(folder, ALWAYS)));

@@ -87,7 +87,7 @@ describe('readPortCounters', () => {
   it('does not substitute the standard counter for an unreadable one of the driver, and counts the error', () => {
     write('mlx5_0/ports/1/counters/link_downed', '255\n');
     write('mlx5_0/ports/1/hw_counters/link_downed', '30');
-    // Reading a directory as a file fails like a command that the device refuses.
+    // Reading a directory fails, like a counter for which the device refuses the command.
     mkdirSync(join(sys, 'class/infiniband/mlx5_0/ports/1/counters/symbol_error'));
     const result = read();
     expect(result.values).toEqual({ link_downed: undefined, symbol_error: undefined });

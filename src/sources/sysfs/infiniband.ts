@@ -5,27 +5,24 @@ import { parseCounter } from '../procfs/number.ts';
 import { listDirectory, readText } from '../procfs/read.ts';
 
 /**
- * Reads RDMA devices in sysfs (kernel: Documentation/ABI/stable/sysfs-class-infiniband;
+ * Reads RDMA devices from sysfs (kernel: Documentation/ABI/stable/sysfs-class-infiniband;
  * drivers/infiniband/core/sysfs.c). Each port has a directory `class/infiniband/<device>/ports/<port>` with one file
- * per counter. `counters` contains the counters of the InfiniBand specification, and `hw_counters` contains the
- * counters of the driver.
+ * per counter. `counters` contains the counters defined by the InfiniBand specification, and `hw_counters` those
+ * defined by the driver.
  *
- * The content of a sysfs depends on the network namespace in which it was mounted. If this was not the node's
- * namespace, devices lack `hw_counters` or are missing.
+ * The content of sysfs depends on the network namespace in which it was mounted. If this is not the node's namespace,
+ * devices are missing or lack `hw_counters`.
  */
 
 const CLASS = 'class/infiniband';
 /**
  * The driver's counters come last so that they take precedence. They have 64 bits, while counters of the specification
- * stop at a maximum as low as 255.
+ * saturate at a maximum as low as 255.
  */
 const GROUPS = ['counters', 'hw_counters'];
-/**
- * A file in `hw_counters` that is not a counter. It contains the time in milliseconds for which the kernel caches the
- * values.
- */
+/** A file in `hw_counters` that is not a counter: the number of milliseconds for which the kernel caches the values. */
 const LIFESPAN = 'lifespan';
-/** Start of the text that the kernel prints for a counter that the device does not have: `N/A (no PMA)`. */
+/** Prefix of the text that the kernel prints for a counter that the device does not have: `N/A (no PMA)`. */
 const NOT_AVAILABLE = 'N/A';
 
 export interface PortCounters {
@@ -43,7 +40,7 @@ export function rdmaPorts(sys: string, device: string): string[] {
   return listDirectory(join(sys, CLASS, device, 'ports'));
 }
 
-/** Reads the requested counters of a port. A counter that cannot be read is counted as an error. */
+/** Reads the requested counters of a port. Counts an error for each counter that cannot be read. */
 export function readPortCounters(
   sys: string,
   device: string,
@@ -74,7 +71,7 @@ export function readPortCounters(
 }
 
 /**
- * Returns undefined if the counter is gone or the device does not have it.
+ * Reads a counter; returns undefined if it is gone or the device does not have it.
  * @throws if the file cannot be read or contains no number
  */
 function readPortCounter(path: string): Counter | undefined {

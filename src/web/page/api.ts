@@ -1,14 +1,16 @@
 import type { Failure } from '#api/errors.ts';
-import type { SeenEvent } from './event_log.ts';
 import { MessageReader } from './sse.ts';
 
 const TOKEN_KEY = 'netsonde-token';
-/** Maximum number of events from the last hour to request when the page opens. */
-export const BEGIN_WITH = 200;
+/**
+ * Maximum number of events from the last hour to request when the page opens: all that an agent keeps by default. A
+ * smaller number would select the newest events, so a noisy Pod would displace the events of others.
+ */
+const BEGIN_WITH = 1_000;
 const ANSWER_MS = 5_000;
 /**
- * Time without a message after which the stream counts as broken. The agent sends a message at least every 15 s, even
- * if there is nothing new.
+ * Time without a message after which the stream is considered broken. The agent sends a message at least every 15 s,
+ * even if there is nothing new.
  */
 const SILENCE_MS = 40_000;
 
@@ -19,7 +21,7 @@ export type Refusal =
   | { readonly kind: 'token'; readonly given: boolean }
   /** 403: this address is not allowed. */
   | { readonly kind: 'forbidden'; readonly message: string }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly status: number; readonly message: string };
 
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
@@ -51,7 +53,8 @@ async function request(path: string, headers: Record<string, string>, signal: Ab
   if (response.ok) return response;
   if (response.status === 401) throw new RefusedError({ kind: 'token', given: token !== null });
   const message = await errorOf(response);
-  throw new RefusedError({ kind: response.status === 403 ? 'forbidden' : 'failed', message });
+  if (response.status === 403) throw new RefusedError({ kind: 'forbidden', message });
+  throw new RefusedError({ kind: 'failed', status: response.status, message });
 }
 
 async function errorOf(response: Response): Promise<string> {
@@ -72,37 +75,43 @@ export async function getJson<T>(path: string): Promise<T> {
   }
 }
 
-export interface Following {
-  /** ID of the last event that was received; empty if there is none. */
+export interface Following<T> {
+  /** Path of the stream, with its query. */
+  readonly path: string;
+  /** ID of the last record that was received; empty if there is none. */
   readonly lastId: string;
   readonly signal: AbortSignal;
   readonly opened: () => void;
-  readonly take: (events: readonly SeenEvent[]) => void;
+  readonly take: (records: readonly { readonly id: string; readonly value: T }[]) => void;
 }
 
 /**
- * Receives events until the stream ends. Uses fetch instead of EventSource because EventSource cannot send a token.
+ * Receives records until the stream ends. Uses fetch instead of EventSource because EventSource cannot send a token.
  * @throws {RefusedError}
  */
-export async function followEvents({ lastId, signal, opened, take }: Following): Promise<void> {
+export async function followStream<T>({ path, lastId, signal, opened, take }: Following<T>): Promise<void> {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   try {
     const headers = { Accept: 'text/event-stream', ...(lastId === '' ? {} : { 'Last-Event-ID': lastId }) };
-    const ending = AbortSignal.any([signal, silence.signal]);
-    const response = await request(`/api/v1/events?since=1h&last=${BEGIN_WITH}`, headers, ending);
+    const response = await request(path, headers, AbortSignal.any([signal, silence.signal]));
     opened();
     const reader = new MessageReader();
     const chunks = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     for (let chunk = await chunks?.read(); chunk?.done === false; chunk = await chunks?.read()) {
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), SILENCE_MS);
-      const events = reader.take(chunk.value).map(({ id, data }) => ({ id, event: JSON.parse(data) }));
-      if (events.length > 0) take(events);
+      const records = reader.take(chunk.value).map(({ id, data }) => ({ id, value: JSON.parse(data) as T }));
+      if (records.length > 0) take(records);
     }
   } catch (error) {
     throw error instanceof RefusedError ? error : new RefusedError({ kind: 'unreachable' });
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Returns the path of the event stream. */
+export function eventsPath(): string {
+  return `/api/v1/events?since=1h&last=${BEGIN_WITH}`;
 }

@@ -3,19 +3,27 @@ import type { AgentReport } from '#api/agent.ts';
 import { AccessView } from './access_view.tsx';
 import { ConfigurationView } from './configuration_view.tsx';
 import { EventsView } from './events_view.tsx';
+import { FlowsView } from './flows/flows_view.tsx';
 import { clock, span } from './format.ts';
+import { IncidentsView } from './incidents_view.tsx';
 import { LedgerView } from './ledger_view.tsx';
 import { formatPlace, type Place, type Tab } from './location.ts';
+import { MapView } from './map/map_view.tsx';
 import { PodsView } from './pods_view.tsx';
 import { isProblem } from './probe_view.ts';
 import { ProbesView } from './probes_view.tsx';
+import { RequestsView } from './requests/requests_view.tsx';
 import type { Store } from './store.ts';
 import type { ViewProps } from './view.tsx';
 
 type Places = ReadonlyMap<Tab, Place>;
 
 const TITLES: Readonly<Record<Tab, string>> = {
+  incidents: 'Incidents',
+  map: 'Map',
   events: 'Events',
+  flows: 'Flows',
+  requests: 'Requests',
   pods: 'Pods',
   probes: 'Probes',
   ledger: 'Ledger',
@@ -23,7 +31,11 @@ const TITLES: Readonly<Record<Tab, string>> = {
 };
 
 const VIEWS: Readonly<Record<Tab, (props: ViewProps) => JSX.Element>> = {
+  incidents: IncidentsView,
+  map: MapView,
   events: EventsView,
+  flows: FlowsView,
+  requests: RequestsView,
   pods: PodsView,
   probes: ProbesView,
   ledger: LedgerView,
@@ -130,11 +142,13 @@ interface TabsProps {
   readonly places: Places;
 }
 
-function Tabs({ store, open, places }: TabsProps): JSX.Element {
-  const { probes, config, sinks } = store.answers;
+function Tabs({ store, open: current, places }: TabsProps): JSX.Element {
+  const { probes, config, sinks, incidents } = store.answers;
+  const open = incidents?.open ?? 0;
   const problems = (probes ?? []).filter(isProblem).length;
   const failed = (sinks ?? []).filter(({ state }) => state === 'failed').length;
   const notes: Readonly<Partial<Record<Tab, string>>> = {
+    ...(open > 0 ? { incidents: `${open} open` } : {}),
     ...(problems > 0 ? { probes: `${problems} with problems` } : {}),
     ...(failed > 0 ? { ledger: `${failed} sink${failed > 1 ? 's' : ''} failed` } : {}),
     ...(config?.successful === false ? { configuration: 'rejected' } : {}),
@@ -145,7 +159,7 @@ function Tabs({ store, open, places }: TabsProps): JSX.Element {
         <a
           key={tab}
           href={formatPlace(places.get(tab) ?? { tab, filters: {} })}
-          aria-current={tab === open ? 'page' : undefined}
+          aria-current={tab === current ? 'page' : undefined}
         >
           {TITLES[tab]}
           {notes[tab] !== undefined && (

@@ -43,7 +43,7 @@ function sourceOf({ file, configMap }: ConfigStatus): string {
 
 interface RejectedProps {
   readonly rejected: NonNullable<ConfigStatus['rejected']>;
-  /** True if no later configuration was applied. */
+  /** Whether no other configuration has been applied since the rejection. */
   readonly isCurrent: boolean;
   readonly ago: (time: number) => string;
 }

@@ -21,7 +21,7 @@ function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Quotes texts that YAML would parse as another type, and texts that contain special characters. */
+/** Quotes strings that YAML would parse as another type, and strings that contain special characters. */
 function plain(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(plain).join(', ')}]`;
   if (isMapping(value)) {

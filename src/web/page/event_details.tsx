@@ -1,12 +1,13 @@
 import type { JSX } from 'preact';
-import type { EventRecord } from '#api/events.ts';
+import type { EventRecord, Peer } from '#api/events.ts';
 
-/** Fields that are shown separately. */
-const APART = ['message', 'hint', 'stack', 'peer', 'labels'];
+/** Fields that are not part of the list of fields, because they are shown elsewhere. */
+const APART = ['message', 'hint', 'stack', 'labels'];
+const OWNERS: readonly string[] = ['peer', 'srcOwner', 'dstOwner'];
 
 /** Shows all details of an event as plain text, because some of them come from untrusted processes. */
 export function EventDetails({ event }: { event: EventRecord }): JSX.Element {
-  const { message, peer, labels } = event;
+  const { message, labels } = event;
   const hint = event['hint'];
   const stack = event['stack'];
   const fields = Object.entries(event).filter(([key]) => !APART.includes(key));
@@ -22,12 +23,6 @@ export function EventDetails({ event }: { event: EventRecord }): JSX.Element {
         {fields.map(([key, value]) => (
           <Field key={key} name={key} value={value} />
         ))}
-        {peer !== undefined && (
-          <Field
-            name="peer"
-            value={`${peer.kind} ${[peer.namespace, peer.name].filter(Boolean).join('/')} ${peer.ip}`}
-          />
-        )}
         {Object.entries(labels ?? {}).map(([key, value]) => (
           <Field key={`label ${key}`} name={`label ${key}`} value={value} />
         ))}
@@ -58,5 +53,10 @@ function Field({ name, value }: { name: string; value: unknown }): JSX.Element {
 function textOf(name: string, value: unknown): string {
   if (value === null) return 'unknown';
   if (value === '' && (name === 'namespace' || name === 'pod')) return '(none)';
+  if (OWNERS.includes(name)) return ownerText(value as Peer);
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+function ownerText({ kind, namespace, name, workload, service, ip }: Peer): string {
+  return [kind, [namespace, name].filter(Boolean).join('/'), workload ?? service, ip].filter(Boolean).join(' ');
 }

@@ -45,19 +45,32 @@ describe('the log', () => {
   it('keeps events that match the filters, and removes others first', () => {
     const log = new EventLog();
     log.filter = { ...NO_FILTER, pod: 'db' };
-    log.add([seen('a-1', { pod: 'db' }), ...range(2, EVENTS_MAX + 9)]);
+    const ofDb = Array.from({ length: EVENTS_MAX - 1 }, (_, index) => seen(`a-${index + 1}`, { pod: 'db' }));
+    log.add([...ofDb, ...range(EVENTS_MAX, EVENTS_MAX + 9)]);
     expect(log.events).toHaveLength(EVENTS_MAX);
     expect(log.leftOut).toBe(9);
     expect(log.events.at(-1)?.id).toBe('a-1');
+    expect(log.events[0]?.id).toBe(`a-${EVENTS_MAX + 9}`);
     log.filter = NO_FILTER;
     log.add(range(EVENTS_MAX + 10, EVENTS_MAX + 10));
     expect(log.events.some(({ id }) => id === 'a-1')).toBe(false);
   });
 
-  it('counts the events that were missed in between', () => {
+  it('keeps the only event of a Pod, however many another Pod has', () => {
     const log = new EventLog();
+    log.add([seen('a-1', { pod: 'db' }), seen('a-2', { pod: null, namespace: null }), ...range(3, 3 * EVENTS_MAX)]);
+    expect(log.events).toHaveLength(EVENTS_MAX);
+    expect(log.events.slice(-3).map(({ id }) => id)).toEqual([`a-${2 * EVENTS_MAX + 3}`, 'a-2', 'a-1']);
+  });
+
+  it('counts the events that were missed between two streams, but no gaps in the history that the first one has', () => {
+    const log = new EventLog();
+    log.begin();
     log.add([...range(1, 2), ...range(12, 13)]);
-    expect(log.missed).toBe(9);
+    expect(log.missed).toBe(0);
+    log.begin();
+    log.add(range(20, 21));
+    expect(log.missed).toBe(6);
   });
 
   it('continues after a restart of the agent', () => {

@@ -1,4 +1,6 @@
+import { podsOf } from '#api/event_pods.ts';
 import type { EventRecord } from '#api/events.ts';
+import { lastOfEach } from '#core/fair_share.ts';
 
 export const EVENTS_MAX = 500;
 
@@ -21,7 +23,7 @@ export interface Filter {
 
 export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
 
-/** The newest events, in order of arrival with the latest first. */
+/** The newest events of each Pod, in order of arrival with the latest first. */
 export class EventLog {
   /** Active filters. Events that match them are removed last. */
   filter: Filter = NO_FILTER;
@@ -29,6 +31,7 @@ export class EventLog {
   #lastId = '';
   #leftOut = 0;
   #missed = 0;
+  #isResumed = false;
 
   get events(): readonly SeenEvent[] {
     return this.#events;
@@ -49,6 +52,14 @@ export class EventLog {
     return this.#missed;
   }
 
+  /**
+   * Must be called when a stream begins. A stream that continues after {@link lastId} lacks the events that the agent no
+   * longer has. A gap at the beginning of the first stream is no loss, because the agent keeps only some old events.
+   */
+  begin(): void {
+    this.#isResumed = this.#lastId !== '';
+  }
+
   /** @returns number of new events */
   add(events: readonly SeenEvent[]): number {
     const fresh: SeenEvent[] = [];
@@ -56,7 +67,7 @@ export class EventLog {
       const [run, number] = split(seen.id);
       const [lastRun, lastNumber] = split(this.#lastId);
       if (run === lastRun && number <= lastNumber) continue;
-      if (run === lastRun) this.#missed += number - lastNumber - 1;
+      if (this.#isResumed && run === lastRun) this.#missed += number - lastNumber - 1;
       this.#lastId = seen.id;
       fresh.push(seen);
     }
@@ -69,11 +80,18 @@ export class EventLog {
 
   #cut(all: readonly SeenEvent[]): readonly SeenEvent[] {
     if (all.length <= EVENTS_MAX) return all;
-    let room = EVENTS_MAX;
-    const wanted = new Set(all.filter((seen) => matches(seen, this.filter)).slice(0, room));
-    room -= wanted.size;
-    return all.filter((seen) => wanted.has(seen) || room-- > 0);
+    const wanted: SeenEvent[] = [];
+    const others: SeenEvent[] = [];
+    for (const seen of all.toReversed()) (matches(seen, this.filter) ? wanted : others).push(seen);
+    const kept = new Set(lastOfEach(wanted, ownerOf, EVENTS_MAX));
+    for (const seen of lastOfEach(others, ownerOf, EVENTS_MAX - kept.size)) kept.add(seen);
+    return all.filter((seen) => kept.has(seen));
   }
+}
+
+/** Events without a known Pod share one quota. */
+function ownerOf({ event: { namespace, pod } }: SeenEvent): string {
+  return pod === null ? '' : `${namespace}/${pod}`;
 }
 
 function split(id: string): [run: string, number: number] {
@@ -86,7 +104,7 @@ export function matches({ event }: SeenEvent, { probe, type, severity, pod, text
     (probe === '' || event.probe === probe) &&
     (type === '' || event.type === type) &&
     (severity === '' || event.severity === severity) &&
-    (pod === '' || has(`${event.namespace ?? ''}/${event.pod ?? ''}`, pod)) &&
+    (pod === '' || podsOf(event).some((one) => has(`${one.namespace ?? ''}/${one.pod ?? ''}`, pod))) &&
     (text === '' || has(JSON.stringify(event), text))
   );
 }

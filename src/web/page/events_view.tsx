@@ -1,6 +1,5 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { BEGIN_WITH } from './api.ts';
 import { EventDetails } from './event_details.tsx';
 import { choices, EVENTS_MAX, type Filter, matches, NO_FILTER, type SeenEvent } from './event_log.ts';
 import { clock, count, entityName } from './format.ts';
@@ -17,7 +16,7 @@ export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
   const rows = (held ?? log.events).filter(isWanted);
   const waiting = held === undefined ? 0 : newerThan(log.events, held).filter(isWanted).length;
   const toggle = (id: string) => {
-    // The event that the user is reading must not move.
+    // The list is frozen while an event is open, so that the event does not move while the user is reading it.
     if (opened !== id && held === undefined) hold(log.events);
     open(opened === id ? '' : id);
   };
@@ -165,7 +164,7 @@ function EventRow({ seen: { id, event }, isOpen, toggle }: RowProps): JSX.Elemen
   );
 }
 
-/** Returns the values of the fields that best distinguish events of the same type. */
+/** Returns the values of the fields that best tell events of the same type apart. */
 function reasonOf(event: SeenEvent['event']): string {
   const { reason, kind, direction, process } = event;
   const parts = [direction, reason ?? kind ?? process].filter((part) => typeof part === 'string');
@@ -190,10 +189,10 @@ function NoEvents({ store, isFiltered }: { store: Store; isFiltered: boolean }):
 function Bounds({ store: { log }, shown }: { store: Store; shown: number }): JSX.Element {
   return (
     <p class="quiet">
-      {count(shown)} of {count(log.events.length)} events shown. The page started with at most {BEGIN_WITH} events of
-      the last hour.
+      {count(shown)} of {count(log.events.length)} events shown. The page started with the events of the last hour that
+      the agent still had.
       {log.leftOut > 0 &&
-        ` ${count(log.leftOut)} events were removed because the page keeps at most ${EVENTS_MAX}; events that match the filters are removed last.`}
+        ` ${count(log.leftOut)} events were removed because the page keeps at most ${EVENTS_MAX}, with an equal share for each Pod; events that match the filters are removed last.`}
       {log.missed > 0 && ` ${count(log.missed)} events were missed while the page was not connected.`}
     </p>
   );

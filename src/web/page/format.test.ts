@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clock, entityName, percent, rate, seconds, span } from './format.ts';
+import { bytes, bytesRate, clock, entityName, percent, rate, seconds, span } from './format.ts';
 
 describe('numbers', () => {
   it.each([
@@ -13,6 +13,19 @@ describe('numbers', () => {
   it('of all kinds', () => {
     expect(percent(0.0123)).toBe('1.23 %');
     expect([4.2e-8, 8.5e-4, 0.0123, 4.05].map(seconds)).toEqual(['42 ns', '850 µs', '12.3 ms', '4.05 s']);
+    expect(seconds(0)).toBe('0 s');
+    expect([0, 0.4, 999, 999.7, 20_600, 999_900, 1.5e6, 4.2e9, 3e15].map(bytes)).toEqual([
+      '0 B',
+      '0.4 B',
+      '999 B',
+      '1 kB',
+      '20.6 kB',
+      '1 MB',
+      '1.5 MB',
+      '4.2 GB',
+      '3,000 TB',
+    ]);
+    expect(bytesRate(42e6)).toBe('42 MB/s');
     expect([-5, 0, 14_000, 200_000, 7_500_000, 90_000_000].map(span)).toEqual([
       '0 s',
       '0 s',

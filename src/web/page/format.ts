@@ -15,9 +15,28 @@ export function percent(share: number): string {
   return `${rate(share * 100)} %`;
 }
 
+const BYTE_UNITS = [
+  ['TB', 1e12],
+  ['GB', 1e9],
+  ['MB', 1e6],
+  ['kB', 1e3],
+] as const;
+
+/** Formats a number of bytes: `0 B`, `21 kB`, `1.5 MB`. */
+export function bytes(value: number): string {
+  // 999.9 kB must not become `1,000 kB`.
+  const [unit, size] = BYTE_UNITS.find(([, least]) => value >= least * 0.9995) ?? ['B', 1];
+  return `${rate(value / size)} ${unit}`;
+}
+
+export function bytesRate(value: number): string {
+  return `${bytes(value)}/s`;
+}
+
 /** Formats a duration: `850 µs`, `12.3 ms`, `4.05 s`. */
 export function seconds(value: number): string {
   const figures = (number: number) => String(Number(number.toPrecision(3)));
+  if (value === 0) return '0 s';
   if (value < 1e-6) return `${figures(value * 1e9)} ns`;
   if (value < 1e-3) return `${figures(value * 1e6)} µs`;
   return value < 1 ? `${figures(value * 1e3)} ms` : `${figures(value)} s`;

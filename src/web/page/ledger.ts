@@ -55,7 +55,7 @@ function accountOf(
     pending,
     recovered,
     dropped: causes,
-    // Without a sink, it is not known how many records were delivered.
+    // The number of delivered records is unknown if there is no sink.
     rest: row === undefined ? 0 : produced + recovered - known,
   };
 }

@@ -9,6 +9,7 @@ describe('the place in the URL', () => {
   });
 
   it('is the first tab if the URL is malformed', () => {
-    for (const hash of ['', '#', '#nothing', '#%%%']) expect(parsePlace(hash)).toEqual({ tab: 'events', filters: {} });
+    for (const hash of ['', '#', '#nothing', '#%%%'])
+      expect(parsePlace(hash)).toEqual({ tab: 'incidents', filters: {} });
   });
 });

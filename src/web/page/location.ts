@@ -1,4 +1,4 @@
-const TABS = ['events', 'pods', 'probes', 'ledger', 'configuration'] as const;
+const TABS = ['incidents', 'map', 'events', 'flows', 'requests', 'pods', 'probes', 'ledger', 'configuration'] as const;
 export type Tab = (typeof TABS)[number];
 
 /** State that is stored in the fragment of the URL: the open tab and its filters. */
@@ -9,7 +9,7 @@ export interface Place {
 
 export function parsePlace(hash: string): Place {
   const [name = '', query = ''] = hash.replace(/^#/, '').split('?', 2);
-  const tab = TABS.find((candidate) => candidate === name) ?? 'events';
+  const tab = TABS.find((candidate) => candidate === name) ?? 'incidents';
   return { tab, filters: Object.fromEntries(new URLSearchParams(query)) };
 }
 

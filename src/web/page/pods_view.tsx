@@ -1,16 +1,21 @@
 import type { JSX } from 'preact';
-import { clock, percent, rate, span } from './format.ts';
-import { COLUMNS, type Column, gradeOf, type TroubleView, viewsOf } from './trouble.ts';
+import { clock, entityName, percent, rate, span } from './format.ts';
+import { lineSentence } from './line.ts';
+import { SortHead } from './sort_head.tsx';
+import { Sparkline } from './sparkline.tsx';
+import { PodTimeline } from './timeline/pod_timeline.tsx';
+import { COLUMNS, type Column, gradeOf, type Rates, type TroubleView, viewsOf } from './trouble.ts';
 import { Empty, type ViewProps } from './view.tsx';
 
 const SHOWN_MAX = 200;
 
 export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.Element {
-  const { q = '', by = '' } = filters;
+  const { q = '', by = '', pod = '' } = filters;
   const { rates } = store;
   const { trouble } = rates;
   if (trouble === undefined) return <Empty>The first values are being collected.</Empty>;
   const views = viewsOf(rates, q, by);
+  const opened = trouble.entities.find((row) => pod !== '' && entityName(row) === pod);
   return (
     <section>
       <h2>Pods</h2>
@@ -42,21 +47,34 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
           </select>
         </label>
       </search>
+      {opened !== undefined && <PodTimeline store={store} row={opened} close={() => filter({ pod: '' })} />}
+      {pod !== '' && opened === undefined && <p class="quiet">{pod} is not on this node.</p>}
       {views.length === 0 ? (
         <Empty>{q === '' ? 'There are no Pods on this node yet.' : `No Pod has “${q}” in its name.`}</Empty>
       ) : (
         <table class="cards pods">
           <thead>
             <tr>
-              <SortHead title="Pod" help="" column="" by={by} filter={filter} />
+              <SortHead title="Pod" help="worst first" column="" by={by} filter={filter} isText />
               {COLUMNS.map(({ key, title, help }) => (
-                <SortHead key={key} title={title} help={help} column={key} by={by} filter={filter} />
+                <SortHead
+                  key={key}
+                  title={title}
+                  help={`${help} Click to sort by this column.`}
+                  column={key}
+                  by={by}
+                  filter={filter}
+                  direction="descending"
+                />
               ))}
+              <th scope="col" title="The worst number of each row.">
+                5 minutes
+              </th>
             </tr>
           </thead>
           <tbody>
             {views.slice(0, SHOWN_MAX).map((view) => (
-              <PodRow key={view.row.netns} view={view} />
+              <PodRow key={view.row.netns} view={view} rates={rates} open={() => filter({ pod: view.name })} />
             ))}
           </tbody>
         </table>
@@ -68,53 +86,52 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
   );
 }
 
-interface SortProps {
-  readonly title: string;
-  readonly help: string;
-  readonly column: string;
-  readonly by: string;
-  readonly filter: ViewProps['filter'];
+interface RowProps {
+  readonly view: TroubleView;
+  readonly rates: Rates;
+  /** Shows the history of the Pod. */
+  readonly open: () => void;
 }
 
-/** Header of a column by which the table can be sorted. The first column sorts by severity. */
-function SortHead({ title, help, column, by, filter }: SortProps): JSX.Element {
-  const isOwn = column === by;
-  return (
-    <th scope="col" class={column === '' ? '' : 'number'} aria-sort={isOwn && column !== '' ? 'descending' : undefined}>
-      <button
-        type="button"
-        class="sort"
-        aria-pressed={isOwn}
-        title={column === '' ? 'worst first' : `${help} Click to sort by this column.`}
-        onClick={() => filter({ by: column })}
-      >
-        {title}
-      </button>
-    </th>
-  );
-}
-
-function PodRow({ view: { row, name, values } }: { view: TroubleView }): JSX.Element {
+function PodRow({ view, rates, open }: RowProps): JSX.Element {
+  const { row, name, values, worst } = view;
+  const line = rates.line(row, worst);
+  const grade = gradeOf(values[COLUMNS.indexOf(worst)] ?? null, worst.limit);
   return (
     <tr>
       <th scope="row" data-label="Pod">
-        <span class="value">{name}</span> <span class="quiet">{row.gone ? `${row.kind}, ended` : row.kind}</span>
+        <button type="button" class="toggle value" title="in time" onClick={open}>
+          {name}
+        </button>{' '}
+        <span class="quiet">{row.gone ? `${row.kind}, ended` : row.kind}</span>
       </th>
       {COLUMNS.map((column, index) => (
         <Cell key={column.key} column={column} value={values[index] ?? null} />
       ))}
+      <td data-label={`5 minutes: ${worst.title}`}>
+        <Sparkline
+          points={line}
+          tone={grade === 'none' ? 'ok' : grade}
+          label={lineSentence(worst.title, line, (value) => textOf(worst, value))}
+        />
+      </td>
     </tr>
   );
 }
 
 const WORDS = { none: '', ok: '', notice: 'noticeable', alert: 'bad' } as const;
 
-function Cell({ column: { title, unit, limit }, value }: { column: Column; value: number | null }): JSX.Element {
+function textOf({ unit }: Column, value: number | null): string {
+  if (value === null) return '–';
+  return unit === 'share' ? percent(value) : rate(value);
+}
+
+function Cell({ column, value }: { column: Column; value: number | null }): JSX.Element {
+  const { title, limit } = column;
   const grade = gradeOf(value, limit);
-  const text = value === null ? '–' : unit === 'share' ? percent(value) : rate(value);
   return (
     <td data-label={title} class={`number value grade-${grade}`}>
-      {text}
+      {textOf(column, value)}
       {WORDS[grade] !== '' && <span class="hidden"> {WORDS[grade]}</span>}
     </td>
   );

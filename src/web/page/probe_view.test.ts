@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ProbeReport } from '#api/probes.ts';
-import { BpfCosts, inOrder, isProblem } from './probe_view.ts';
+import { BpfCosts, CollectTimes, inOrder, isProblem } from './probe_view.ts';
 
 function probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
   const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
@@ -47,11 +47,31 @@ describe('probes', () => {
     const second = probe('a', 'running', 1.01);
     costs.add([second], 2_000);
     expect(costs.of(second)?.share).toBeCloseTo(0.01);
-    // The counts restart because the probe's programs were loaded again.
+    // The counters restart from zero, because the probe's programs were loaded again.
     const third = probe('a', 'running', 0, 0);
     costs.add([third], 3_000);
     expect(costs.of(third)).toEqual({ secondsPerRun: null, share: null });
     expect(costs.of(probe('a', 'running'))).toBeUndefined();
     expect(costs.of(probe('a', 'stopped', 1))).toBeUndefined();
+  });
+
+  it('have a line of the collections of the last five minutes', () => {
+    const times = new CollectTimes();
+    const collected = (collectSeconds: number | null, state: ProbeReport['state'] = 'running') => [
+      { ...probe('a', state), collectSeconds },
+    ];
+    times.add(collected(9), 0);
+    times.add(collected(1), 290_000);
+    times.add(collected(2), 340_000);
+    times.add(collected(3, 'stopped'), 345_000);
+    const line = times.line('a');
+    expect(line.map(({ value, isAfterGap }) => [value, isAfterGap])).toEqual([
+      [1, false],
+      [2, true],
+      [null, false],
+    ]);
+    expect(line.at(-1)?.at).toBe(1);
+    expect(times.line('a')).toBe(line);
+    expect(times.line('b')).toEqual([]);
   });
 });

@@ -1,4 +1,6 @@
 import type { ProbeReport } from '#api/probes.ts';
+import { HISTORY_MS } from './flows/history.ts';
+import type { SparkPoint } from './line.ts';
 
 export type Tone = 'bad' | 'warn' | 'good' | 'off';
 
@@ -67,6 +69,50 @@ export class BpfCosts {
       secondsPerRun: runs === 0 ? null : sum(programs.map(({ runSeconds }) => runSeconds)) / runs,
       share: before === undefined || now === undefined || grown < 0 ? null : (grown * 1_000) / (now.atMs - before.atMs),
     };
+  }
+}
+
+/**
+ * Maximum interval between two readings that does not count as a gap. While another tab is open, the page reads every
+ * 10 s.
+ */
+const GAP_MS = 30_000;
+
+interface CollectPoint {
+  readonly atMs: number;
+  /** Duration of a collection; null if there was none. */
+  readonly seconds: number | null;
+}
+
+/** Durations of the collections of each probe in the last five minutes. */
+export class CollectTimes {
+  #readings = new Map<string, readonly CollectPoint[]>();
+  #lines = new Map<string, readonly SparkPoint[]>();
+
+  /** @param atMs time of any clock, in milliseconds */
+  add(probes: readonly ProbeReport[], atMs: number): void {
+    this.#readings = new Map(
+      probes.map(({ name, collectSeconds, state }) => {
+        const kept = (this.#readings.get(name) ?? []).filter((point) => point.atMs > atMs - HISTORY_MS);
+        return [name, [...kept, { atMs, seconds: state === 'stopped' ? null : collectSeconds }]];
+      }),
+    );
+    this.#lines = new Map();
+  }
+
+  /** Returns the line of a probe. Calls return the same array until the next reading. */
+  line(name: string): readonly SparkPoint[] {
+    const points = this.#readings.get(name) ?? [];
+    const endMs = points.at(-1)?.atMs ?? 0;
+    const line =
+      this.#lines.get(name) ??
+      points.map(({ atMs, seconds }, index) => ({
+        at: 1 - (endMs - atMs) / HISTORY_MS,
+        value: seconds,
+        isAfterGap: atMs - (points[index - 1]?.atMs ?? atMs) > GAP_MS,
+      }));
+    this.#lines.set(name, line);
+    return line;
   }
 }
 

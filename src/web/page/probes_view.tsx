@@ -1,7 +1,9 @@
 import type { JSX } from 'preact';
 import type { ProbeReport } from '#api/probes.ts';
 import { percent, seconds, span } from './format.ts';
+import { lineSentence, type SparkPoint } from './line.ts';
 import { type BpfCost, inOrder, stateOf } from './probe_view.ts';
+import { Sparkline } from './sparkline.tsx';
 import { Empty, type ViewProps } from './view.tsx';
 
 export function ProbesView({ store }: ViewProps): JSX.Element {
@@ -31,7 +33,13 @@ export function ProbesView({ store }: ViewProps): JSX.Element {
         </thead>
         <tbody>
           {inOrder(probes).map((probe) => (
-            <ProbeRow key={probe.name} probe={probe} cost={store.costs.of(probe)} nowMs={store.nowMs} />
+            <ProbeRow
+              key={probe.name}
+              probe={probe}
+              cost={store.costs.of(probe)}
+              times={store.times.line(probe.name)}
+              nowMs={store.nowMs}
+            />
           ))}
         </tbody>
       </table>
@@ -42,10 +50,12 @@ export function ProbesView({ store }: ViewProps): JSX.Element {
 interface RowProps {
   readonly probe: ProbeReport;
   readonly cost: BpfCost | undefined;
+  /** Durations of the collections in the last five minutes. */
+  readonly times: readonly SparkPoint[];
   readonly nowMs: number;
 }
 
-function ProbeRow({ probe, cost, nowMs }: RowProps): JSX.Element {
+function ProbeRow({ probe, cost, times, nowMs }: RowProps): JSX.Element {
   const { name, kind, reason, reader, since, until, summary, collectSeconds, programs } = probe;
   const { word, tone } = stateOf(probe);
   const hooks = [...new Set(programs.map(({ hook }) => hook))];
@@ -74,6 +84,9 @@ function ProbeRow({ probe, cost, nowMs }: RowProps): JSX.Element {
       </td>
       <td data-label="Collect" class="number value">
         {collectSeconds === null || tone === 'off' ? '–' : seconds(collectSeconds)}
+        {collectSeconds !== null && tone !== 'off' && (
+          <Sparkline points={times} tone="ok" label={lineSentence('Duration of a collection', times, seconds)} />
+        )}
       </td>
       <td data-label="BPF" class="number value">
         <Cost hasPrograms={programs.length > 0} cost={cost} />

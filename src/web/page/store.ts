@@ -1,20 +1,31 @@
 import type { AgentReport } from '#api/agent.ts';
 import type { ConfigReport } from '#api/config.ts';
+import type { EntitiesReport, EntityStatus } from '#api/entities.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { FlowsSummary } from '#api/flows.ts';
+import type { IncidentsReport } from '#api/incidents.ts';
 import type { LedgerReport } from '#api/ledger.ts';
+import type { MapReport } from '#api/map.ts';
 import type { ProbeReport, ProbesReport } from '#api/probes.ts';
 import type { SinkStatus, SinksReport } from '#api/sinks.ts';
 import type { Trouble } from '#api/trouble.ts';
-import { followEvents, getJson, keepToken, type Refusal, RefusedError } from './api.ts';
+import { eventsPath, followStream, getJson, keepToken, type Refusal, RefusedError } from './api.ts';
 import { EventLog } from './event_log.ts';
+import { FlowBook } from './flows/book.ts';
 import { accountsOf, Balance } from './ledger.ts';
 import type { Tab } from './location.ts';
-import { BpfCosts } from './probe_view.ts';
+import { MapBook } from './map/book.ts';
+import { BpfCosts, CollectTimes } from './probe_view.ts';
+import { RequestBook } from './requests/book.ts';
 import { Rates } from './trouble.ts';
 
 const TICK_MS = 2_000;
-/** Interval between requests for data that is not visible but that the notes on tabs need. */
+/** Interval between requests for data that the current tab does not show, but that the notes on tabs need. */
 const SELDOM_MS = 10_000;
 const TROUBLE_MS = 10_000;
+const FLOWS_MS = 4_000;
+/** HTTP status of a response if a probe is not running. */
+const NOT_RUNNING = 409;
 /** Minimum time between two updates of the shown events. */
 const SHOW_EVERY_MS = 500;
 const RETRY_MAX_MS = 10_000;
@@ -26,30 +37,38 @@ export interface Answers {
   config?: ConfigReport;
   sinks?: readonly SinkStatus[];
   ledger?: LedgerReport;
+  incidents?: IncidentsReport;
+  entities?: readonly EntityStatus[];
 }
 
-type Source = keyof Answers | 'trouble';
+type Source = keyof Answers | 'trouble' | 'flows' | 'map';
 
 interface Fetched {
   readonly path: string;
-  /** Tabs that show the part. While none of them is open, the part is requested rarely or not at all. */
+  /** Tabs that show the data. While none of them is open, the data is requested rarely or not at all. */
   readonly tabs: readonly Tab[];
-  readonly elsewhere: boolean;
+  /** Other tabs that need the data. */
+  readonly elsewhere: 'all' | readonly Tab[];
   readonly everyMs: number;
 }
 
 const SOURCES: Readonly<Record<Source, Fetched>> = {
   agent: {
     path: '/api/v1/agent',
-    tabs: ['events', 'pods', 'probes', 'ledger', 'configuration'],
-    elsewhere: true,
+    tabs: ['incidents', 'map', 'events', 'flows', 'requests', 'pods', 'probes', 'ledger', 'configuration'],
+    elsewhere: 'all',
     everyMs: TICK_MS,
   },
-  probes: { path: '/api/v1/probes', tabs: ['probes'], elsewhere: true, everyMs: TICK_MS },
-  config: { path: '/api/v1/config', tabs: ['configuration'], elsewhere: true, everyMs: TICK_MS },
-  sinks: { path: '/api/v1/sinks', tabs: ['ledger'], elsewhere: true, everyMs: TICK_MS },
-  ledger: { path: '/api/v1/ledger', tabs: ['ledger'], elsewhere: false, everyMs: TICK_MS },
-  trouble: { path: '/api/v1/trouble', tabs: ['pods'], elsewhere: false, everyMs: TROUBLE_MS },
+  incidents: { path: '/api/v1/incidents', tabs: ['incidents'], elsewhere: 'all', everyMs: TICK_MS },
+  probes: { path: '/api/v1/probes', tabs: ['probes'], elsewhere: 'all', everyMs: TICK_MS },
+  config: { path: '/api/v1/config', tabs: ['configuration'], elsewhere: 'all', everyMs: TICK_MS },
+  sinks: { path: '/api/v1/sinks', tabs: ['ledger'], elsewhere: 'all', everyMs: TICK_MS },
+  ledger: { path: '/api/v1/ledger', tabs: ['ledger'], elsewhere: [], everyMs: TICK_MS },
+  trouble: { path: '/api/v1/trouble', tabs: ['pods'], elsewhere: [], everyMs: TROUBLE_MS },
+  // The map needs the owners of addresses in events, and the Pods of workloads.
+  flows: { path: '/api/v1/flows', tabs: ['flows', 'requests'], elsewhere: ['map'], everyMs: FLOWS_MS },
+  map: { path: '/api/v1/map', tabs: ['map'], elsewhere: [], everyMs: FLOWS_MS },
+  entities: { path: '/api/v1/entities', tabs: [], elsewhere: ['map'], everyMs: SELDOM_MS },
 };
 
 /** Requests data from the agent while the page is visible, and stores the responses. */
@@ -57,16 +76,20 @@ export class Store {
   readonly answers: Answers = {};
   readonly log = new EventLog();
   readonly rates = new Rates();
+  readonly flows = new FlowBook();
+  readonly requests = new RequestBook();
+  readonly map = new MapBook();
   readonly costs = new BpfCosts();
+  readonly times = new CollectTimes();
   readonly balance = new Balance();
-  /** Reason why the agent currently sends no responses; undefined if it does. */
+  /** Reason why the agent currently sends no usable responses; undefined if it does. */
   refusal: Refusal | undefined;
   /** Time of the last response according to the browser's clock. */
   heardMs: number | undefined;
   streaming = false;
   /** Reason why no events arrive although the agent responds; empty if there is none. */
   streamFailure = '';
-  /** Milliseconds by which the node’s clock is ahead of the browser’s. */
+  /** Number of milliseconds by which the node's clock is ahead of the browser's clock. */
   clockAheadMs = 0;
   readonly #changed: () => void;
   readonly #askedMs = new Map<Source, number>();
@@ -88,7 +111,7 @@ export class Store {
     this.#wake();
   }
 
-  /** Describes the parts that the agent does not provide; empty if there are none. */
+  /** Describes the data that the agent does not provide; empty if none is missing. */
   get failure(): string {
     return [...new Set(this.#failures.values())].join('; ');
   }
@@ -97,6 +120,12 @@ export class Store {
   get nowMs(): number {
     const heard = this.refusal === undefined ? undefined : this.heardMs;
     return (heard ?? Date.now()) + this.clockAheadMs;
+  }
+
+  /** Returns the section of a probe in the configuration; undefined if it has none, or is not known yet. */
+  sectionOf(probe: string): Readonly<Record<string, unknown>> | undefined {
+    const sections = this.answers.config?.document['probes'] as Readonly<Record<string, unknown>> | undefined;
+    return sections?.[probe] as Readonly<Record<string, unknown>> | undefined;
   }
 
   set tab(tab: Tab) {
@@ -120,7 +149,7 @@ export class Store {
     if (this.#stream === undefined) void this.#follow();
   }
 
-  /** True if the agent refuses this page. The page then waits for a token or retries rarely. */
+  /** Whether the agent refuses this page. If it does, the page waits for a token or retries rarely. */
   get #isRefused(): boolean {
     return this.refusal?.kind === 'token' || this.refusal?.kind === 'forbidden';
   }
@@ -140,13 +169,20 @@ export class Store {
   #isDue(source: Source): boolean {
     const { tabs, elsewhere, everyMs } = SOURCES[source];
     const isSeen = tabs.includes(this.#tab);
-    if (!isSeen && !elsewhere) return false;
+    if (!isSeen && elsewhere !== 'all' && !elsewhere.includes(this.#tab)) return false;
     if (this.refusal !== undefined && source !== 'agent') return false;
     const pauseMs = isSeen && !this.#isRefused ? everyMs : SELDOM_MS;
-    // Half a tick of tolerance is needed because the timer is not exact. The second request for trouble comes early
-    // because the first rates require two readings.
-    const first = source === 'trouble' && this.rates.seconds === 0;
-    return performance.now() - (this.#askedMs.get(source) ?? -SELDOM_MS) >= (first ? TICK_MS : pauseMs) - TICK_MS / 2;
+    // Half a tick of tolerance is needed because the timer is not exact.
+    const dueMs = this.#isFirst(source) ? TICK_MS : pauseMs;
+    return performance.now() - (this.#askedMs.get(source) ?? -SELDOM_MS) >= dueMs - TICK_MS / 2;
+  }
+
+  /** Whether the second reading of counters is requested early, because rates require two readings. */
+  #isFirst(source: Source): boolean {
+    if (source === 'trouble') return this.rates.seconds === 0;
+    if (source !== 'flows' && source !== 'map') return false;
+    const { history, unavailable } = this[source];
+    return history.seconds === 0 && unavailable === '';
   }
 
   async #ask(source: Source): Promise<void> {
@@ -164,8 +200,11 @@ export class Store {
 
   #refuse(source: Source, refusal: Refusal): void {
     this.#askedMs.set(source, refusal.kind === 'failed' ? performance.now() : -SELDOM_MS);
-    if (refusal.kind === 'failed') this.#failures.set(source, refusal.message);
-    else this.refusal = refusal;
+    if (refusal.kind !== 'failed') this.refusal = refusal;
+    else if ((source === 'flows' || source === 'map') && refusal.status === NOT_RUNNING) {
+      this[source].unavailable = refusal.message;
+      this.#failures.delete(source);
+    } else this.#failures.set(source, refusal.message);
     if (this.#isRefused) this.#askedMs.set('agent', performance.now());
   }
 
@@ -181,6 +220,7 @@ export class Store {
       case 'probes':
         this.answers.probes = (answer as ProbesReport).probes;
         this.costs.add(this.answers.probes, performance.now());
+        this.times.add(this.answers.probes, performance.now());
         break;
       case 'config':
         this.answers.config = answer as ConfigReport;
@@ -188,12 +228,25 @@ export class Store {
       case 'sinks':
         this.answers.sinks = (answer as SinksReport).sinks;
         break;
+      case 'incidents':
+        this.answers.incidents = answer as IncidentsReport;
+        break;
       case 'ledger':
         this.answers.ledger = answer as LedgerReport;
         this.balance.add(accountsOf(this.answers.ledger));
         break;
       case 'trouble':
         this.rates.add(answer as Trouble);
+        break;
+      case 'flows':
+        this.flows.add(answer as FlowsSummary);
+        this.requests.add(answer as FlowsSummary);
+        break;
+      case 'map':
+        this.map.add(answer as MapReport);
+        break;
+      case 'entities':
+        this.answers.entities = (answer as EntitiesReport).entities;
         break;
     }
   }
@@ -210,17 +263,19 @@ export class Store {
     const stream = new AbortController();
     this.#stream = stream;
     try {
-      await followEvents({
+      await followStream<EventRecord>({
+        path: eventsPath(),
         lastId: this.log.lastId,
         signal: stream.signal,
         opened: () => {
+          this.log.begin();
           this.#retryMs = 0;
           this.streaming = true;
           this.streamFailure = '';
           this.#show();
         },
-        take: (events) => {
-          if (this.log.add(events) > 0) this.#show();
+        take: (records) => {
+          if (this.log.add(records.map(({ id, value }) => ({ id, event: value }))) > 0) this.#show();
         },
       });
     } catch (error) {

@@ -84,6 +84,31 @@ describe('a rate', () => {
   });
 });
 
+describe('the line of a column', () => {
+  const [column] = COLUMNS;
+  const lineOf = (rates: Rates) => (column === undefined ? [] : rates.line(row('web', []), column));
+
+  it('covers five minutes, at the place of each reading', () => {
+    const looks = Array.from({ length: 100 }, (_, index) => drops(index * 10, index * 50));
+    const rates = ratesOf(...looks);
+    const line = lineOf(rates);
+    expect(line).toHaveLength(30);
+    expect(line[0]?.at).toBeCloseTo(1 / 30);
+    expect(line.at(-1)).toEqual({ at: 1, value: 5, isAfterGap: false });
+    expect(rates.seconds).toBe(60);
+    expect(lineOf(rates)).toBe(line);
+  });
+
+  it('has a gap for the time in which the page was hidden, and no value where the probe was off', () => {
+    const rates = ratesOf(drops(0, 0), drops(10, 10), drops(150, 20), drops(160, 40), drops(170, null));
+    expect(lineOf(rates).map(({ value, isAfterGap }) => [value, isAfterGap])).toEqual([
+      [1, false],
+      [2, true],
+      [null, false],
+    ]);
+  });
+});
+
 describe('the order', () => {
   const rates = ratesOf(
     at(
@@ -107,6 +132,7 @@ describe('the order', () => {
     // 10 % of the segments were retransmitted, and the threshold is 1 %.
     expect(views[0]?.score).toBeCloseTo(10);
     expect(views[1]?.score).toBe(4);
+    expect(views.map(({ worst }) => worst.key)).toEqual(['retransmitted', 'drops', 'conntrack', 'drops']);
   });
 
   it('is by a column if one is selected', () => {
@@ -125,7 +151,7 @@ describe('the order', () => {
   });
 
   it('has no share of next to nothing', () => {
-    // The rate is 0.2 per second.
+    // A rate of 0.2 per second is too low for a share.
     expect(viewsOf(rates, 'db', '')[0]?.values[2]).toBe(0);
     expect(viewsOf(rates, 'web', '')[0]?.values.at(-1)).toBe(0.9);
   });

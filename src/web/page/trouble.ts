@@ -9,48 +9,86 @@ import {
   RETRANSMITS_LEAST,
   RETRANSMITTED,
 } from '#core/limits.ts';
+import { HISTORY_MS } from './flows/history.ts';
 import { entityName } from './format.ts';
+import type { SparkPoint } from './line.ts';
 
+/** Period over which rates are averaged. */
 const WINDOW_MS = 60_000;
 /**
- * Maximum interval between two readings. After a longer interval, for which the page was hidden, the rates would be
+ * Maximum interval between two readings. A longer interval means that the page was hidden, and the rates would be
  * outdated.
  */
 const GAP_MS = 90_000;
+const MS_PER_SECOND = 1_000;
 
-interface Step {
-  readonly seconds: number;
-  /** Increases by metric; null if the value is unknown at either end of the step. */
-  readonly increases: readonly (number | null)[];
+/** Numbers for entities, either over the last minute or between two readings. */
+export interface Numbers {
+  readonly trouble: Trouble | undefined;
+  /** Rate per second; null if the metric is missing or was read only once. */
+  rate(netns: string, metric: string): number | null;
+  /** Value at the end of the period. */
+  value(row: TroubleRow, metric: string): number | null;
+}
+
+/** Growth between two readings. */
+class Step implements Numbers {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly trouble: Trouble;
+  readonly #rows: ReadonlyMap<string, TroubleRow>;
+  /** Increases by namespace and metric; null if the value is unknown at either end of the step. */
+  readonly #increases: ReadonlyMap<string, readonly (number | null)[]>;
+
+  constructor(earlier: Trouble, later: Trouble) {
+    this.startMs = Date.parse(earlier.collected);
+    this.endMs = Date.parse(later.collected);
+    this.trouble = later;
+    this.#rows = new Map(later.entities.map((row) => [row.netns, row]));
+    const before = new Map(earlier.entities.map((row) => [row.netns, row]));
+    this.#increases = new Map(
+      later.entities.map(({ netns, values }) => [
+        netns,
+        values.map((value, at) => increase(before.get(netns)?.values[at], value)),
+      ]),
+    );
+  }
+
+  get seconds(): number {
+    return (this.endMs - this.startMs) / MS_PER_SECOND;
+  }
+
+  /** Increase; null if it is unknown. */
+  grown(netns: string, metric: string): number | null {
+    return this.#increases.get(netns)?.[this.trouble.metrics.indexOf(metric)] ?? null;
+  }
+
+  rate(netns: string, metric: string): number | null {
+    const grown = this.grown(netns, metric);
+    return grown === null ? null : grown / this.seconds;
+  }
+
+  value({ netns }: TroubleRow, metric: string): number | null {
+    return this.#rows.get(netns)?.values[this.trouble.metrics.indexOf(metric)] ?? null;
+  }
 }
 
 /** Computes the growth rate of each entity's counters over the last minute, or since the page became visible. */
-export class Rates {
+export class Rates implements Numbers {
   #last: Trouble | undefined;
-  #steps: readonly { readonly endMs: number; readonly byNetns: ReadonlyMap<string, Step> }[] = [];
+  #steps: readonly Step[] = [];
+  readonly #lines = new Map<string, readonly SparkPoint[]>();
 
   add(trouble: Trouble): void {
     const last = this.#last;
     if (last?.collected === trouble.collected) return;
     this.#last = trouble;
+    this.#lines.clear();
     if (last === undefined) return;
-    const endMs = Date.parse(trouble.collected);
-    const ms = endMs - Date.parse(last.collected);
-    if (ms <= 0 || ms > GAP_MS) {
-      this.#steps = [];
-      return;
-    }
-    const before = new Map(last.entities.map((row) => [row.netns, row]));
-    const byNetns = new Map(
-      trouble.entities.map((row) => [
-        row.netns,
-        {
-          seconds: ms / 1_000,
-          increases: row.values.map((value, at) => increase(before.get(row.netns)?.values[at], value)),
-        },
-      ]),
-    );
-    this.#steps = [...this.#steps.filter((step) => step.endMs > endMs - WINDOW_MS), { endMs, byNetns }];
+    const step = new Step(last, trouble);
+    const ms = step.endMs - step.startMs;
+    const kept = ms < 0 ? [] : this.#steps.filter(({ endMs }) => endMs > step.endMs - HISTORY_MS);
+    this.#steps = ms <= 0 || ms > GAP_MS ? kept : [...kept, step];
   }
 
   get trouble(): Trouble | undefined {
@@ -59,28 +97,53 @@ export class Rates {
 
   /** Duration of the period that the rates cover, in seconds; 0 if there are no rates yet. */
   get seconds(): number {
-    const steps = this.#steps.map(({ byNetns }) => byNetns.values().next().value?.seconds ?? 0);
-    return steps.reduce((sum, seconds) => sum + seconds, 0);
+    return this.#window.reduce((sum, step) => sum + step.seconds, 0);
   }
 
-  /** Rate per second; null if the metric is missing or was read only once. */
   rate(netns: string, metric: string): number | null {
-    const at = this.#last?.metrics.indexOf(metric) ?? -1;
     let sum = 0;
     let seconds = 0;
-    for (const { byNetns } of this.#steps) {
-      const step = byNetns.get(netns);
-      const grown = step?.increases[at] ?? null;
-      if (step === undefined || grown === null) continue;
+    for (const step of this.#window) {
+      const grown = step.grown(netns, metric);
+      if (grown === null) continue;
       sum += grown;
       seconds += step.seconds;
     }
     return seconds === 0 ? null : sum / seconds;
   }
 
-  /** Current value. */
   value({ values }: TroubleRow, metric: string): number | null {
     return values[this.#last?.metrics.indexOf(metric) ?? -1] ?? null;
+  }
+
+  /**
+   * Returns the values of a column in the last five minutes. Calls with the same arguments return the same array until
+   * the next reading.
+   */
+  line(row: TroubleRow, { key, read }: Column): readonly SparkPoint[] {
+    const id = `${row.netns} ${key}`;
+    const lastMs = this.#endMs;
+    const line =
+      this.#lines.get(id) ??
+      this.#steps.map((step, index) => ({
+        at: 1 - (lastMs - step.endMs) / HISTORY_MS,
+        value: read(step, row),
+        isAfterGap: index > 0 && this.#steps[index - 1]?.endMs !== step.startMs,
+      }));
+    this.#lines.set(id, line);
+    return line;
+  }
+
+  get #endMs(): number {
+    return this.#last === undefined ? 0 : Date.parse(this.#last.collected);
+  }
+
+  /** Steps of the last minute after the last gap. */
+  get #window(): readonly Step[] {
+    const endMs = this.#endMs;
+    const recent = this.#steps.filter((step) => step.endMs > endMs - WINDOW_MS);
+    const gap = recent.findLastIndex((step, index) => step.endMs !== (recent[index + 1]?.startMs ?? endMs));
+    return recent.slice(gap + 1);
   }
 }
 
@@ -102,7 +165,7 @@ export interface Column {
   readonly help: string;
   readonly unit: 'rate' | 'share';
   readonly limit: Limit;
-  readonly read: (rates: Rates, row: TroubleRow) => number | null;
+  readonly read: (rates: Numbers, row: TroubleRow) => number | null;
 }
 
 const rateOf =
@@ -124,15 +187,17 @@ const shareOf =
     return parts < least || sum === 0 ? 0 : Math.min(1, parts / sum);
   };
 
+const FIRST_COLUMN: Column = {
+  key: 'drops',
+  title: 'Drops/s',
+  help: 'Packets that the kernel dropped.',
+  unit: 'rate',
+  limit: LOSS,
+  read: rateOf('netsonde_packet_drops_total'),
+};
+
 export const COLUMNS: readonly Column[] = [
-  {
-    key: 'drops',
-    title: 'Drops/s',
-    help: 'Packets that the kernel dropped.',
-    unit: 'rate',
-    limit: LOSS,
-    read: rateOf('netsonde_packet_drops_total'),
-  },
+  FIRST_COLUMN,
   {
     key: 'resets',
     title: 'Resets/s',
@@ -207,11 +272,11 @@ export interface TroubleView {
   readonly values: readonly (number | null)[];
   /** Ratio of the worst value to its threshold. A score of 1 or more means that the threshold is exceeded. */
   readonly score: number;
+  /** Column with the worst value. */
+  readonly worst: Column;
 }
 
-/**
- * @param by key of the column to sort by; otherwise the worst comes first
- */
+/** @param by key of the column to sort by; if it names no column, the worst rows come first */
 export function viewsOf(rates: Rates, search: string, by: string): TroubleView[] {
   const wanted = search.trim().toLowerCase();
   const at = COLUMNS.findIndex(({ key }) => key === by);
@@ -219,7 +284,9 @@ export function viewsOf(rates: Rates, search: string, by: string): TroubleView[]
     .map((row) => {
       const values = COLUMNS.map((column) => column.read(rates, row));
       const scores = COLUMNS.map(({ limit }, index) => (values[index] ?? 0) / limit.notice);
-      return { row, name: entityName(row), values, score: Math.max(...scores) };
+      const score = Math.max(...scores);
+      const worst = COLUMNS[scores.indexOf(score)] ?? FIRST_COLUMN;
+      return { row, name: entityName(row), values, score, worst };
     })
     .filter(({ name }) => name.toLowerCase().includes(wanted));
   const weight = ({ values, score }: TroubleView) => (at < 0 ? score : (values[at] ?? -1));

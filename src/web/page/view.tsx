@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import type { Place } from './location.ts';
 import type { Store } from './store.ts';
 
-/** Properties for rendering a tab. */
+/** Properties of the component for a tab. */
 export interface ViewProps {
   readonly store: Store;
   readonly place: Place;

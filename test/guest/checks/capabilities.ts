@@ -9,7 +9,7 @@ const DEFAULT = '-all,+bpf,+perfmon';
 
 export const capabilities = defineChecks('capabilities', async () => undefined, {
   'objects with features that this kernel lacks load without CAP_SYS_ADMIN': async () => {
-    const { hasPass, resetReasons } = kernelFeatures();
+    const { hasPass, resetReasons, dropReasons, dropReceivers } = kernelFeatures();
     // Before 5.11, the memory of BPF maps counts towards RLIMIT_MEMLOCK, which the agent raises with CAP_SYS_RESOURCE.
     const set = hasPass ? DEFAULT : `${DEFAULT},+sys_resource`;
     const rows = sh(
@@ -21,7 +21,8 @@ export const capabilities = defineChecks('capabilities', async () => undefined, 
       row('tcpreset'),
       resetReasons ? / running / : / degraded +fentry, tp_btf +resets sent: this kernel gives no reasons/,
     );
-    match(row('packetloss'), / (running|degraded) +tp_btf\/kfree_skb/);
+    match(row('packetloss'), dropReasons ? / running / : / degraded .* this kernel gives no reasons for drops/);
+    match(row('packetloss'), dropReceivers ? / tp_btf\/kfree_skb$/ : / tp_btf( |$)/);
     match(row('qdisc'), / unsupported .*needs CAP_SYS_ADMIN$/);
     equal(
       rows.some((line) => line.includes('failed to iterate BTF objects')),

@@ -1,4 +1,4 @@
-import { deepEqual, equal } from 'node:assert/strict';
+import { deepEqual, equal, rejects } from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { freeCycle } from '#core/cycle.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
@@ -10,7 +10,7 @@ import { TestNetns } from '../../support/hosts.ts';
 import { OBJECTS, TestKernel } from '../../support/kernel.ts';
 import { makeNodeDevices } from '../../support/node_devices.ts';
 import { eventually, retry } from '../../support/oracle.ts';
-import { defineChecks } from '../check.ts';
+import { defineChecks, Inapplicable } from '../check.ts';
 import { kernelFeatures } from '../features.ts';
 
 const CONFIG = '{ detail: full, probes: { netdev: true, packetloss: false, tcpretrans: false, tcpreset: false } }';
@@ -22,7 +22,8 @@ export const devices = defineChecks('devices', async (resources) => resources.us
   'devices of the node are distinguished from ends of Pods, for every kind that this kernel has': async (agent) => {
     using resources = new DisposableStack();
     const made = makeNodeDevices(resources, resources.use(new TestNetns()));
-    // The devices' drivers were just loaded. Under emulation, the walk needs longer than one collection to read their types, so the check is retried.
+    // The devices' drivers have just been loaded. Under emulation, reading their types takes the walk longer than one
+    // collection, so the check is retried.
     await eventually(async () => {
       const { samples } = await agent.page();
       const shown = samples
@@ -36,7 +37,11 @@ export const devices = defineChecks('devices', async (resources) => resources.us
   },
 
   'the walk counts the same as the kernel, on a device of every kind': async () => {
-    if (!kernelFeatures().hasPass) return;
+    if (!kernelFeatures().hasPass) {
+      const walk = DevicesWalk.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
+      await rejects(walk, /the kernel shows no struct net_device_core_stats/);
+      throw new Inapplicable('this kernel does not support the walk over devices');
+    }
     using netns = new TestNetns();
     using pass = await DevicesWalk.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
     // The module must be loaded explicitly, because /dev/net/tun does not exist without it.

@@ -47,7 +47,7 @@ function fileTotals(netns: TestNetns): Totals {
     .map((cell) => Number.parseInt(cell, 16));
 }
 
-/** Returns the sums over all services of the namespace. */
+/** Returns the sums over all services of the namespace, according to ipvsadm. */
 function toolTotals(netns: TestNetns): Totals {
   const services = [...netns.exec('ipvsadm -ln --stats --exact').matchAll(/^TCP +\S+((?: +\d+){5})$/gm)];
   const rows = services.map(([, cells = '']) => cells.trim().split(/\s+/).map(Number));

@@ -18,7 +18,7 @@ import { defineChecks } from '../check.ts';
 
 interface Context {
   readonly pair: HostPair;
-  /** An agent that selected its hooks itself. */
+  /** An agent that chose its hooks by itself. */
   readonly agent: TestKernel;
 }
 
@@ -53,7 +53,7 @@ const KPROBE = [
   ...FUNCTIONS.map((name) => `${name}_probe`),
   ...['transport', 'received'].flatMap((name) => [`${name}_v4_return`, `${name}_v6_return`]),
 ];
-/** Before 6.6, the function has too many arguments for fentry. */
+/** Programs for the function that sends TCP over IPv6. Before 6.6, this function has too many arguments for fentry. */
 const TCP_V6 = { entry: 'sent_tcp_v6_entry', probe: 'sent_tcp_v6_probe' };
 
 /** Number of packets in each stage. */
@@ -86,7 +86,7 @@ class StageCounter implements Disposable {
     }
   }
 
-  /** Returns the counts of a namespace, without stages that have no packets. */
+  /** Returns the counts of a namespace. Omits stages without packets. */
   counts({ path, inum }: TestNetns): Counts {
     const id = idOf(path, inum);
     const row = [...this.#histograms.rows()].find(({ key }) => key === id);
@@ -121,8 +121,8 @@ function each(stages: readonly string[], count: number): Counts {
 }
 
 /**
- * Retries an attempt. The kernel sends its own packets in a new namespace, such as router solicitations, which change
- * the counts.
+ * Retries a failed attempt. In a new namespace, the kernel sends packets of its own, such as router solicitations,
+ * which change the counts.
  */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 4; ; left--) {
@@ -273,7 +273,7 @@ async function checkHeld({ pair, agent }: Context): Promise<void> {
       const told = agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`));
       for (const [other, histogram] of Object.entries(growth))
         equal(slowOnes(histogram), other === stage ? HELD_PACKETS : 0, `${other}, where ${stage} is slow`);
-      // Other packets also passed through this stage, but only briefly.
+      // The stage also has other packets, but they passed through it quickly.
       const held = told.reduce((sum, event) => sum + Number(event[`${stage}Seconds`]), 0);
       const more = Number(growth[stage]?.sum) - held;
       ok(more > -1e-6 && more < HOLD_SECONDS, `${held} s reported for ${stage}, ${growth[stage]?.sum} s counted`);
@@ -328,7 +328,7 @@ async function checkForwarded({ pair, agent }: Context): Promise<void> {
     deepEqual(counted(growth), Object.fromEntries(STAGES.map((stage) => [stage, 0])));
   });
   ok(forwarded() - before >= 30, 'nothing was forwarded');
-  // The kernel may reuse the memory addresses of the forwarded packets for these packets.
+  // The kernel may reuse the memory of the forwarded packets for these packets.
   const growth = await during(agent, b.netns, () =>
     a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 200, bytes: 100 }),
   );

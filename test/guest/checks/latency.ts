@@ -46,7 +46,7 @@ function softirqRuns(vector: string): number {
     .reduce((sum, count) => sum + Number(count), 0);
 }
 
-/** Number of firewall rules that no packet matches. Each one slows the softirq that receives a packet. */
+/** Number of firewall rules, none of which matches. They slow down the softirq that receives a packet. */
 const RULES = 1_500;
 
 function burden(pair: HostPair): Disposable {
@@ -81,7 +81,7 @@ export const latency = defineChecks('latency', open, {
           return found;
         });
         equal(waited.count, expected.length);
-        // Under emulation, the queue's timer may be late on a busy machine, but it must not be early.
+        // Under emulation on a busy machine, the queue's timer may fire late, but it must not fire early.
         ok(waited.sum > sum * 0.95 && waited.sum < sum * 1.25, `${address}: ${waited.sum} s, expected ${sum} s`);
         return { source, expected };
       });
@@ -103,8 +103,7 @@ export const latency = defineChecks('latency', open, {
     await switchOn(agent, 'softirq', 'vectors: [net_rx], threshold: 10s');
     const labels = { vector: 'net_rx', namespace: '', pod: '' };
     const read = () => histogram(agent, 'netsonde_softirq_run_seconds', labels);
-    // Both counts are read at the same moment. Packets rarely arrive between the two readings; if they do, the check is
-    // retried.
+    // Both counts are read at the same moment. In the rare case that a packet arrives in between, the check is retried.
     const aligned = () =>
       eventually(async () => {
         const kernel = softirqRuns('NET_RX');
@@ -146,14 +145,14 @@ print(total)`),
     sh(`modprobe null_blk nr_devices=1 queue_mode=2 irqmode=2 completion_nsec=${IO_SECONDS * 1e9} gb=1`);
     try {
       await switchOn(agent, 'biolatency', 'threshold: 20ms');
-      // On older kernels, the request belongs to the kernel thread that submits it to the device, so it is counted for
-      // the node.
+      // On older kernels, the request belongs to the kernel thread that submits it to the device, so it counts for the
+      // node.
       const owner = features.blockOwner ? pair.a.netns.name : '';
       const labels = { pod: owner, device: 'nullb0', operation: 'write' };
       pair.a.netns.exec('dd if=/dev/zero of=/dev/nullb0 bs=4k count=10 oflag=direct status=none');
       const done = await histogram(agent, 'netsonde_block_io_seconds', labels);
       equal(done.count, 10);
-      // The device's timer may be some milliseconds late under emulation, but never early.
+      // Under emulation, the device's timer may fire a few milliseconds late, but never early.
       ok(done.sum >= 10 * IO_SECONDS && done.sum < 15 * IO_SECONDS, `${done.sum} s`);
       const events = await eventually(() => {
         const found = agent.events.filter(({ type, operation }) => type === 'block_io_slow' && operation === 'write');

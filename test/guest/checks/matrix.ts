@@ -1,4 +1,4 @@
-import { deepEqual, equal } from 'node:assert/strict';
+import { deepEqual, equal, match } from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import type { CheckReport } from '#commands/check.ts';
 import { DISCOVERY } from '#kernel/discovery_status.ts';
@@ -6,16 +6,21 @@ import { LIFECYCLE_HOOKS } from '#pods/lifecycle.ts';
 import { PROBES } from '#probes/index.ts';
 import { run } from '../../support/command.ts';
 import { defineChecks, REPORT } from '../check.ts';
+import { kernelFeatures } from '../features.ts';
 
 const CONFIG = '/run/all.yaml';
 const STATES = ['running', 'degraded', 'unsupported'];
 
-/** This check runs last, because the other checks load the kernel modules that probes need. */
-export const matrix = defineChecks('matrix', async () => undefined, {
-  'every probe runs, or reports what is missing': async () => {
-    writeFileSync(CONFIG, everyProbe());
-    const report = JSON.parse(run('bin/netsonde', 'check', '--json', '--config', CONFIG)) as CheckReport;
-    process.stdout.write(`${REPORT}${JSON.stringify(report)}\n`);
+async function open(): Promise<CheckReport> {
+  writeFileSync(CONFIG, everyProbe());
+  const report = JSON.parse(run('bin/netsonde', 'check', '--json', '--config', CONFIG)) as CheckReport;
+  process.stdout.write(`${REPORT}${JSON.stringify(report)}\n`);
+  return report;
+}
+
+/** These checks run last, because other checks load the kernel modules that the probes need. */
+export const matrix = defineChecks('matrix', open, {
+  'every probe runs, or reports what is missing': async (report) => {
     deepEqual(
       report.probes.map(({ name }) => name),
       [DISCOVERY, ...PROBES.map(({ name }) => name)],
@@ -33,6 +38,28 @@ export const matrix = defineChecks('matrix', async () => undefined, {
     equal(
       report.hooks.find(({ hooks, reason }) => hooks.length === 0 && reason === ''),
       undefined,
+    );
+  },
+
+  'probes use the best reader that the kernel supports': async (report) => {
+    const { hasPass, dropReasons, dropReceivers } = kernelFeatures();
+    const rows = new Map(
+      report.probes.map(({ name, state, reader, reason }) => [name, [state, reader, reason].join(' ').trimEnd()]),
+    );
+    const row = (probe: string) => rows.get(probe) ?? '';
+    const reader = hasPass ? /^running pass$/ : /^running files this kernel lacks the BPF helper bpf_loop/;
+    for (const probe of ['tcp', 'tcpext', 'udp', 'ip', 'icmp', 'sock']) match(row(probe), reader);
+    match(row('softnet'), /^running files$/);
+    match(row('netdev'), hasPass ? /^running pass, netlink$/ : /^running files the kernel shows no struct /);
+    match(row('qdisc'), hasPass ? /^running pass, netlink$/ : /^running netlink this kernel lacks/);
+    // Without the receiving socket, a second tracepoint reports it.
+    match(
+      row('packetloss'),
+      dropReceivers
+        ? /^running tp_btf\/kfree_skb$/
+        : dropReasons
+          ? /^running tp_btf$/
+          : /^degraded tp_btf .*gives no reasons for drops/,
     );
   },
 });

@@ -31,7 +31,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(config('{}'))), features: kernelFeatures() };
 }
 
-/** Sends datagrams to a port of b, where they are dropped. Each must be counted only in b, and cause one event. */
+/** Sends datagrams to a port of b, where they are dropped. Each must be counted in b alone and cause one event. */
 async function dropAll({ pair, agent }: Context, port: number, reason: string, symbol: RegExp): Promise<EventRecord[]> {
   const count = 12;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
@@ -58,7 +58,7 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
       equal(event.netns, String(pair.b.netns.id));
       equal(event['reason'], reason);
       equal(event['device'], pair.deviceB);
-      // The length includes the headers. In some functions, the kernel has already removed the IP header.
+      // The length includes the headers, except that some functions run after the kernel has removed the IP header.
       ok([28, 28 + (family === 'ipv4' ? 20 : 40)].includes(Number(event['length'])), `${event['length']} bytes`);
       match(String(event['symbol']), symbol);
     }
@@ -128,7 +128,7 @@ export const packetloss = defineChecks('packetloss', open, {
       }
     });
     deepEqual(grown, {}, JSON.stringify(agent.events));
-    // The kernel sends at most one ICMP error per second.
+    // The kernel sends at most one ICMP error per second, so the check waits before it causes the next one.
     await wait(1_100);
     const refused = await growth(agent, pods, DROPS, 'reason', () =>
       pair.a.udpSend({ address: pair.addressB.ipv6, port: 7009, count: 1, bytes: 20 }),

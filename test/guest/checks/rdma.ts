@@ -10,7 +10,8 @@ import { defineChecks } from '../check.ts';
 const DEVICE = 'rxe0';
 const PORT = `/sys/class/infiniband/${DEVICE}/ports/1`;
 /**
- * The agent's traffic metrics by sysfs file name. The factor is the number of bytes or packets per unit of the file.
+ * The agent's traffic metrics, by the name of the file in sysfs. The factor is the number of bytes or packets per unit
+ * in that file.
  */
 const TRAFFIC: Readonly<Record<string, readonly [metric: string, factor: number]>> = {
   port_rcv_data: ['received_bytes', 4],
@@ -25,13 +26,13 @@ const TRAFFIC: Readonly<Record<string, readonly [metric: string, factor: number]
 
 type Numbers = Readonly<Record<string, number>>;
 
-/** Runs `ibv_rc_pingpong` over the device, as a server or a client. Both run on this machine. */
+/** Runs `ibv_rc_pingpong` over the device as a server or as a client, both of which run on this machine. */
 function pingpong(...args: readonly string[]): { child: ChildProcess; ended: Promise<number | null> } {
   const child = spawn('ibv_rc_pingpong', ['-d', DEVICE, '-g', '1', '-n', '50', ...args], { stdio: 'ignore' });
   return { child, ended: new Promise((resolve) => child.once('exit', resolve)) };
 }
 
-/** Creates a Soft RoCE device on a network device without a peer. The device can only send to itself. */
+/** Creates a Soft RoCE device on a network device that has no peer, so it can only send to itself. */
 async function open(resources: AsyncDisposableStack): Promise<TestKernel> {
   sh('modprobe -a rdma_rxe ib_uverbs');
   const agent = resources.use(await TestKernel.open(only({ rdma: true }, { detail: 'full' })));
@@ -128,7 +129,7 @@ export const rdma = defineChecks<TestKernel>('rdma', open, {
   'objects in use by the kernel and by a process equal rdma resource': async (agent) => {
     const idle = await compareResources(agent);
     const server = pingpong();
-    // The server creates its queue pair after all other resources, so the check waits for it.
+    // The server creates its queue pair last, so the check waits for it.
     await eventually(() => equal(toolResources()['qp'], Number(idle['qp']) + 1), 10_000);
     const busy = await compareResources(agent);
     server.child.kill();

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { deepEqual, equal, ok } from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
 import { HostPair } from '../../support/hosts.ts';
 import { type End, joinSockets, told } from '../../support/joined_sockets.ts';
@@ -7,6 +7,7 @@ import { grown, histogramOf } from '../../support/latency.ts';
 import { eventually } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
 import { kernelFeatures } from '../features.ts';
+import { expectUnsupported } from '../unsupported.ts';
 
 const READ = 'netsonde_socket_read_delay_seconds';
 const WRITE = 'netsonde_socket_write_delay_seconds';
@@ -22,7 +23,7 @@ const ENDS: readonly End[] = [
 interface Context {
   readonly pair: HostPair;
   readonly agent: TestKernel;
-  /** Whether this kernel supports the probe. If it does not, the checks expect the probe to report the reason. */
+  /** Whether this kernel supports the probe. If not, the checks expect the probe to report the reason. */
   readonly can: boolean;
 }
 
@@ -34,9 +35,9 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /**
- * Checks a measured time. The lower limit is the time that the check itself waited, and the upper limit is the time
- * measured from outside.
- * @param waited in seconds
+ * Checks a time that the probe measured. The lower limit is the time for which the check waited, and the upper limit is
+ * the time that the check measured itself.
+ * @param waited lower limit in seconds
  */
 function between(value: number, waited: number, measured: number, what: string): void {
   // The check's own timer may fire slightly early.
@@ -45,9 +46,8 @@ function between(value: number, waited: number, measured: number, what: string):
 
 async function refuses({ agent }: Context): Promise<void> {
   await agent.kernel.configure(probesOf(ON));
-  const status = agent.kernel.probes().find(({ name }) => name === 'socketlatency');
-  equal(status?.state, 'unsupported');
-  match(status?.reason ?? '', /socket storage, which tracepoints and fentry programs support since 5\.11/);
+  const reason = /socket storage, which tracepoints and fentry programs support since 5\.11/;
+  await expectUnsupported(agent, 'socketlatency', reason);
 }
 
 /** Checks that there is one event of this type for this port, with a delay within the limits. */

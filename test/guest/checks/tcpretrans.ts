@@ -25,7 +25,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /**
- * Runs one case. Checks the counts by cause against the kernel's counters, and that each retransmission produced
+ * Plays one case. Checks that the counts by cause agree with the kernel's counters, and that each retransmission caused
  * exactly one event.
  */
 async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: number): Promise<void> {

@@ -17,7 +17,7 @@ interface Context {
 const DRIVER = '/sys/bus/virtio/drivers/virtio_net';
 const VLANS = [11, 12, 13];
 
-/** Each `ip` call causes one command, which runs in the calling process. */
+/** Runs `ip` repeatedly. Each run causes one device command, which is sent in the context of the calling process. */
 function provoke(device: string): void {
   for (const id of VLANS) sh(`ip link add link ${device} name vl${id} type vlan id ${id}`);
   for (const id of VLANS) sh(`ip link del vl${id}`);
@@ -27,7 +27,7 @@ function provoke(device: string): void {
 const PROVOKED = { 'vlan add': VLANS.length, 'vlan del': VLANS.length, 'mac addr_set': 2 };
 const COMMANDS = Object.values(PROVOKED).reduce((sum, count) => sum + count, 0);
 
-/** Returns the programs for the function that sends commands on this kernel. */
+/** Returns the programs that attach to this kernel's function for sending commands. */
 function programs(...suffixes: readonly string[]): string[] {
   const hasReply = sh('cat /proc/kallsyms').includes(' virtnet_send_command_reply\t');
   return suffixes.map((suffix) => `${hasReply ? 'command_reply' : 'command'}_${suffix}`);
@@ -59,7 +59,7 @@ export const virtcmdlatency = defineChecks(
       if (name === undefined) throw new Error('no device of virtio_net');
       return name;
     });
-    // The device stays down, because the kernel would send additional filter commands for each change if it were up.
+    // The device stays down. If it were up, each change would cause additional filter commands.
     return { device };
   },
   {
@@ -92,7 +92,8 @@ export const virtcmdlatency = defineChecks(
 
       sh(`ip link set ${device} up`);
       sh(`ip link set ${device} promisc on`);
-      // Each change sets the filters with three commands. Since 6.9, a kernel thread sends them later, so the check is retried.
+      // Each change sets the filters with three commands. Since 6.9, a kernel thread sends them later, so the check is
+      // retried.
       await eventually(async () => {
         const rx = ['rx promisc', 'rx allmulti', 'mac table_set'].map((what) => count(agent, what));
         ok(
@@ -120,8 +121,8 @@ async function shown(agent: TestKernel): Promise<{ count: number; sum: number }>
 }
 
 /**
- * Checks that programs that need kernel types cannot be loaded, as is the case before 5.11. Only kprobes work on these
- * kernels.
+ * Checks that programs that need types of kernel modules cannot be loaded, as is the case before 5.11. On these
+ * kernels, only kprobes work.
  */
 async function assertNoTypes(): Promise<void> {
   const [, name = ''] = programs('exit', 'entry');

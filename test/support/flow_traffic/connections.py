@@ -53,7 +53,7 @@ def plain(address):
 
 @dataclass
 class Listener:
-    """@param reach the address to which clients connect if the listener is bound to all addresses"""
+    """A listening socket. @param reach the address to which clients connect if the listener is bound to all addresses"""
 
     netns: str
     bind: str
@@ -126,15 +126,15 @@ class Route:
     listeners: list = field(default_factory=list)
     # Whether the clients' sockets are IPv6 sockets with v4-mapped addresses.
     mapped: bool = False
-    # Address and port at which no socket listens, from which no response comes, that no host has, and to which there is
-    # no route.
+    # Address and port of each kind of failure: no socket listens there, no response arrives, no host has the address,
+    # and there is no route.
     refused: list = None
     silent: list = None
     unreachable: list = None
     no_route: list = None
     # Range of ports that no other traffic uses.
     spare_ports: list = field(default_factory=lambda: [20000, 29999])
-    # Pairs that stay open, and pairs with one closed direction. The ends of the latter are in the order of closing.
+    # Pairs that stay open, and pairs with one closed direction, whose ends are in the order in which they are closed.
     held: list = field(default_factory=list)
     halves: list = field(default_factory=list)
 
@@ -167,7 +167,7 @@ class Pair:
                 end.other.has_read(end.written - end.other.read)
 
     def closed(self):
-        """Must be called when an application closes the first of the two ends."""
+        """Updates the sums. Must be called when an application closes the first of the two ends."""
         self.client.row.open -= 1
         self.server.row.open -= 1
 

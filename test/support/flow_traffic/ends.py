@@ -12,7 +12,7 @@ from sums import sums
 CHUNK = 1 << 16
 JUNK = memoryview(bytes(CHUNK))
 
-# linux/sockios.h: number of bytes that were not acknowledged yet, and number of bytes that were not sent yet.
+# Numbers of bytes that have not been acknowledged yet, and that have not been sent yet (linux/sockios.h).
 SIOCOUTQ, SIOCOUTQNSD = 0x5411, 0x894B
 # asm-generic/socket.h
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
@@ -67,7 +67,7 @@ class End:
         self.row.open += 1
 
     async def acquainted(self):
-        """Waits until the handshake is complete. With TCP Fast Open, a connection is accepted earlier."""
+        """Waits until the handshake is complete, because TCP Fast Open allows a connection to be accepted earlier."""
         while self.info()[0] in (netns.SYN_RECV, netns.NEW_SYN_RECV):
             await asyncio.sleep(0)
 
@@ -115,7 +115,7 @@ class End:
         self.has_ended = True
 
     async def reset(self):
-        """Waits until a RST from the other end has arrived."""
+        """Waits for a RST from the other end."""
         while True:
             try:
                 if self.receive() == 0:
@@ -125,7 +125,7 @@ class End:
             await readable(self.sock)
 
     def queued(self):
-        """Returns the number of bytes that were not acknowledged and the number of bytes that were not sent."""
+        """Returns the number of bytes that have not been acknowledged, and the number of bytes that have not been sent."""
         return tuple(
             struct.unpack("i", fcntl.ioctl(self.sock, request, bytes(4)))[0] for request in (SIOCOUTQ, SIOCOUTQNSD)
         )

@@ -13,9 +13,9 @@ from sums import sums
 
 # The kernel gives up when either limit is reached: the number of SYN retransmissions or the time in milliseconds.
 SYN_RETRIES, SYN_MS = 1, 1_200
-# linux/in.h; since Linux 6.3
+# Socket option (linux/in.h), available since Linux 6.3.
 IP_LOCAL_PORT_RANGE = 51
-# Part of the default range of ephemeral ports. The kernel ignores ports outside the default range.
+# A part of the default range of ephemeral ports. The kernel ignores ports outside of the default range.
 PASSING_PORTS = (60_000, 60_999)
 
 
@@ -72,7 +72,7 @@ async def given_up(route):
 
 
 def limit_port(attempt, port):
-    """Makes the kernel choose this port only. Returns False if the kernel lacks this option."""
+    """Restricts the kernel's choice to this port. Returns False if the kernel lacks this option."""
     try:
         attempt.sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", port << 16 | port))
     except OSError:
@@ -88,7 +88,7 @@ async def no_port(route):
     port = random.randint(*PASSING_PORTS)
     attempt = Attempt(route, *to, source=source)
     if random.random() < 0.5 or not limit_port(attempt, port):
-        # The application chooses the port itself.
+        # The application chooses the port itself, which also works on kernels without this option.
         port = route.spare_port()
         attempt.sock.close()
         attempt = Attempt(route, *to, source=source, source_port=port)

@@ -35,8 +35,8 @@ async def close_orderly(pair, first, second):
 
 
 async def close_one_way(pair):
-    """Closes one direction, while data still flows in the other direction. Returns the ends in the order in which they
-    were closed.
+    """Closes one direction of a connection while data still flows in the other one. Returns the ends in the order in
+    which they were closed.
     """
     pair.half()
     first, second = in_any_order(pair)

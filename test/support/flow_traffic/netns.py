@@ -1,4 +1,4 @@
-"""Network namespaces by name. A socket belongs to the namespace in which its thread was when it created the socket."""
+"""Functions for named network namespaces. A socket belongs to the namespace that its thread was in when it created the socket."""
 
 import ctypes
 import os
@@ -12,9 +12,9 @@ current = None
 # Socket states by their numbers in /proc/net/tcp (include/net/tcp_states.h).
 ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, TIME_WAIT = 1, 2, 3, 4, 5, 6
 CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING, NEW_SYN_RECV = 7, 8, 9, 10, 11, 12
-# Temporary states, which a socket leaves without an action of the application.
+# Temporary states: a socket leaves them without any action by the application.
 PASSING = {SYN_SENT, SYN_RECV, FIN_WAIT1, LAST_ACK, CLOSING, NEW_SYN_RECV}
-# Timer number of a TIME_WAIT socket. Such a socket is shown in the state that it had before.
+# Timer number in /proc/net/tcp by which a TIME_WAIT socket is recognised, because its state may be shown as the previous one.
 TIME_WAIT_TIMER = 3
 
 

@@ -18,7 +18,7 @@ TIMES = 3
 # millisecond.
 PAUSE_SECONDS = 0.003
 SYN_SECONDS = 0.02
-# struct tcp_info
+# Offset of tcpi_total_retrans in struct tcp_info.
 TOTAL_RETRANSMITS_AT = 100
 
 
@@ -57,7 +57,7 @@ def pass_on(end, to):
 
 
 async def passed(route):
-    """Passes each end to a process in the namespace of the other end."""
+    """Passes the socket of each end to the namespace of the other end."""
     pair = await connect(route)
     await exchange(pair)
     pass_on(pair.client, pair.server.netns)
@@ -124,7 +124,7 @@ async def unaccepted(route):
 
 
 async def overflow(route):
-    """Fills the accept queue, so that the kernel drops SYNs and the clients give up."""
+    """Fills the accept queue so that the kernel drops SYNs and the clients give up."""
     backlog = random.randint(0, 2)
     listener = listener_of_its_own(route, backlog)
     pairs = [await unaccepted_pair(route, listener) for _ in range(backlog + 1)]

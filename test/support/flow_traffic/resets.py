@@ -115,7 +115,7 @@ async def stuffed(route):
     await second.reset()
     _, _, received = second.info()
     second.was_reset()
-    # No data was in flight.
+    # No data was in flight, so the bytes that were received are those that were sent.
     settle(first, second, received, received)
     settle(second, first)
 

@@ -20,9 +20,9 @@ class Row:
     # Connection attempts whose outcome is unknown so far.
     connecting: int = 0
     connections: int = 0
-    # Connections whose two directions are both open.
+    # Connections with both directions open.
     open: int = 0
-    # Connections that are closed in one direction, or whose other end disappeared unnoticed.
+    # Connections with one closed direction, or whose other end is gone without this end's knowledge.
     half_open: int = 0
     failed: Counter = field(default_factory=Counter)
     ends: Counter = field(default_factory=Counter)

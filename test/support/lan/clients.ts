@@ -10,7 +10,7 @@ import type { Activity } from './traffic.ts';
 const IDLE_SECONDS = 10;
 const LARGE_PING = 4_000;
 
-/** Script with which udhcpc sets and removes the address. */
+/** Script that udhcpc runs to set and remove the address. */
 const LEASE_SCRIPT = `#!/bin/sh
 case $1 in
 bound) ip addr replace $ip/$mask dev $interface; echo "lease $ip" ;;
@@ -18,7 +18,7 @@ deconfig) ip -4 addr flush dev $interface ;;
 esac
 `;
 
-/** Opens connections that stay idle with TCP keepalives for a while before they are used again. */
+/** Opens connections with TCP keepalives, and leaves them idle for a while before it uses them again. */
 const IDLE = `
 import socket, sys, time
 made = []

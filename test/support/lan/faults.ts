@@ -6,7 +6,8 @@ import type { Lan, LanHost } from './lan.ts';
 import type { Servers } from './servers.ts';
 
 /**
- * Hosts into which faults are injected: two hosts of the LAN and one host behind a router. They have no other traffic.
+ * Hosts into which faults are injected: two hosts of the LAN and one host behind a router. No other traffic uses these
+ * hosts.
  */
 export class FaultScene implements Disposable {
   readonly a: LanHost;
@@ -39,7 +40,10 @@ export class FaultScene implements Disposable {
     return `${this.#lan.subnet}.254`;
   }
 
-  /** Runs a Python program between the first host and another: the second host, the cache server, or the host behind the router. */
+  /**
+   * Runs a Python program between the first host and another: the second host, the cache server, or the host behind the
+   * router.
+   */
   async play(to: 'b' | 'far' | 'cache', program: string): Promise<void> {
     const { a, b, servers, farSubnet } = this;
     const ends = {
@@ -68,7 +72,7 @@ export interface Fault {
   readonly happen: (scene: FaultScene) => Promise<void>;
 }
 
-/** Injects a fault into an open connection. Data that is sent during the fault is echoed afterwards. */
+/** Injects a fault into an open connection, and waits until all data that was sent during the fault has arrived. */
 const established = (port: number, fault: string) => `
 server, client, peer = connected(${port})
 client.send(b'x'); peer.recv(1); peer.send(b'x'); client.recv(1); time.sleep(0.3)

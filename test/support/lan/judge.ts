@@ -4,11 +4,11 @@ import type { Watch } from './watch.ts';
 const DSACKS = 'netsonde_tcp_dsacks_received_total';
 
 /**
- * Decides which warnings count. On a busy machine, segments are delayed, and may be reordered when a process moves to
- * another CPU. TCP then retransmits segments that were not lost. Such a retransmission is excused if the receiver
- * reported duplicate data (DSACK). The number of excused retransmissions in a namespace is limited to its number of
- * DSACKs. Some DSACKs are responses to loss probes. The number of loss probes is not subtracted, because no DSACK is
- * sent for a probe if the connection is closed before the response.
+ * Decides which warnings are failures. On a busy machine, segments are delayed, and may be reordered when a process
+ * moves to another CPU. TCP then retransmits segments that were not lost. Such a retransmission is excused if the
+ * receiver reported duplicate data (DSACK). The number of excused retransmissions in a namespace is limited to its
+ * number of DSACKs. Some DSACKs are responses to loss probes. The number of loss probes is not subtracted, because no
+ * DSACK is sent for a probe if the connection is closed before the response.
  */
 export class Judge {
   readonly #watch: Watch;

@@ -73,13 +73,13 @@ export class LanHost implements Disposable {
 
 export interface JoinOptions {
   readonly ipv6?: boolean;
-  /** If set, the host has no IPv4 address, because it uses DHCP. */
+  /** Whether the host starts without an IPv4 address because it uses DHCP. */
   readonly unconfigured?: boolean;
 }
 
 /**
- * Namespaces that are connected by a bridge, which is in its own namespace. The first host that joins is the name
- * server of all hosts.
+ * Namespaces that are connected by a bridge in a namespace of its own. The first host that joins is the name server of
+ * all hosts.
  */
 export class Lan implements Disposable {
   /** Prefix of the names of all namespaces. */

@@ -14,8 +14,8 @@ export interface MadePackage {
 }
 
 /**
- * Generates a binary tree of packages, so that installing the first package installs all packages. Their sizes range
- * from 100 bytes to about 130 kB.
+ * Generates packages whose dependencies form a binary tree, so installing the first package installs all of them. Their
+ * sizes range from 100 bytes to about 130 kB.
  */
 export function makePackages(count: number): MadePackage[] {
   return Array.from({ length: count }, (_, index) => {

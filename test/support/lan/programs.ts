@@ -26,13 +26,21 @@ const NEEDED = [
   'setpriv',
 ] as const;
 
-export type Program = (typeof NEEDED)[number];
+/** Programs that only a few tests need. */
+const OPTIONAL = ['nghttpx'] as const;
+
+export type Program = (typeof NEEDED)[number] | (typeof OPTIONAL)[number];
 
 /**
- * Returns whether tests that need these programs are skipped. If `CI` is set, they are never skipped, and fail instead.
+ * Returns whether to skip tests that need these programs. If `CI` is set, the tests are not skipped and fail instead.
  */
 export function lacksApplications(): boolean {
   return process.env['CI'] === undefined && NEEDED.some((name) => find(name) === undefined);
+}
+
+/** Likewise for one program. */
+export function lacksProgram(name: Program): boolean {
+  return process.env['CI'] === undefined && find(name) === undefined;
 }
 
 function find(name: string): string | undefined {
@@ -50,7 +58,7 @@ export function npm(): readonly string[] {
   return [process.execPath, realpathSync(program('npm'))];
 }
 
-/** Returns environment variables for programs whose packages were extracted but not installed. */
+/** Returns environment variables for programs from packages that were extracted but not installed. */
 export function libraries(): NodeJS.ProcessEnv {
   return { LD_LIBRARY_PATH: globSync(join(SERVERS, 'usr/lib/*-linux-gnu')).join(':') };
 }

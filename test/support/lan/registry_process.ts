@@ -4,8 +4,8 @@ import { createInterface } from 'node:readline';
 import { makePackages, packumentOf } from './packages.ts';
 
 /**
- * An npm registry over TLS. Its arguments are a key, a certificate, the number of packages, and its own URL. It responds to each line on stdin with its
- * counts as a JSON object.
+ * An npm registry over TLS. Its arguments are a key, a certificate, the number of packages, and its own URL. For each
+ * line on stdin, it prints its counts as a JSON object.
  */
 
 const [key = '', certificate = '', count = '0', url = ''] = process.argv.slice(2);

@@ -5,7 +5,7 @@ import type { Servers } from './servers.ts';
 import type { Traffic } from './traffic.ts';
 import type { Watch } from './watch.ts';
 
-/** The kernel's counters of connections, segments and losses. */
+/** The kernel's counters of connections, segments and lost segments. */
 const COUNTERS = [
   ...['TcpActiveOpens', 'TcpInSegs', 'TcpOutSegs', 'TcpRetransSegs', 'TcpExtTCPTimeouts', 'TcpExtTCPLossProbes'],
   ...[
@@ -19,7 +19,7 @@ const COUNTERS = [
   ...['IpReasmFails', 'IpInDiscards', 'IpOutDiscards', 'Ip6InDiscards', 'Ip6OutDiscards'],
 ];
 
-/** Returns a summary of the applications' work, the events and the counters. */
+/** Returns a summary of the applications' results, the events and the counters. */
 export async function report(
   watch: Watch,
   traffic: Traffic,
@@ -53,7 +53,7 @@ function kernelCounters(hosts: readonly LanHost[]): Record<string, number> {
   return sums;
 }
 
-/** Counts the events by kind, with the first of each kind as an example. */
+/** Returns the number of events of each kind, with the first event as an example. */
 export function tally(events: readonly EventRecord[]): Record<string, { count: number; example: EventRecord }> {
   const found: Record<string, { count: number; example: EventRecord }> = {};
   for (const event of events) {

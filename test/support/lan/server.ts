@@ -5,7 +5,7 @@ import { libraries } from './programs.ts';
 
 const START_MS = 60_000;
 
-/** A server process in a namespace. Disposing ends it. */
+/** A server process in a namespace. Disposing terminates it. */
 export class Server implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #gone: Promise<unknown>;

@@ -91,7 +91,7 @@ function startDns(host: LanHost, lan: Lan, hosts: Servers['hosts'], folder: stri
     `--dhcp-range=${lan.subnet}.100,${lan.subnet}.149,255.255.255.0,1h`,
     `--dhcp-leasefile=${join(folder, 'leases')}`,
   ];
-  // By default, dnsmasq pings an address before it leases the address. This ping receives no response.
+  // By default, dnsmasq pings an address before leasing it. Such pings remain unanswered, so they are disabled.
   const quiet = ['--no-ping', '--dhcp-authoritative', '--pid-file=', '--user=root', '--log-facility=-'];
   const own = ['--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--local=/test/'];
   return Server.start(host, [program('dnsmasq'), ...own, ...quiet, ...leases, ...records], /DHCP, IP range/);
@@ -162,7 +162,8 @@ async function startDatabase(host: LanHost, folder: string): Promise<Server> {
 }
 
 function startCache(host: LanHost, folder: string): Promise<Server> {
-  // All Redis programs are the same binary, which acts according to its name. Installing the package redis-server would start a server.
+  // All Redis programs are the same binary, which acts according to its name. The link replaces the package
+  // redis-server, because installing that package would start a server.
   const server = join(folder, 'redis-server');
   symlinkSync(program('redis-check-rdb'), server);
   const options = ['--bind', '*', '-::*', '--protected-mode', 'no', '--save', '', '--dir', folder];

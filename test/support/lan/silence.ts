@@ -14,27 +14,28 @@ import { startServers } from './servers.ts';
 import { Traffic } from './traffic.ts';
 import { Watch } from './watch.ts';
 
-/** Time after which folded events have been sent. Events are folded for five seconds. */
+/** Time until all folded events have been sent. Events are folded for five seconds. */
 const SETTLE_MS = 7_000;
-/** Maximum number of times to wait for expected events, which may arrive late on a busy machine. */
+/** Maximum number of times that the test waits for expected events, which may arrive late on a busy machine. */
 const SETTLES_MAX = 10;
 
 export interface SilenceOptions {
   readonly seconds: number;
-  /** Fraction of a complete LAN's clients. */
+  /** Fraction of the clients of a complete LAN to start. */
   readonly share: number;
   /**
-   * Faults that are injected afterwards while the applications continue. At least one fault is needed to prove that the
-   * agent, which has reported nothing so far, is able to report.
+   * Faults that are injected at the end, while the applications continue. At least one fault is required, to prove that
+   * an agent that has reported nothing so far can report at all.
    */
   readonly faults: readonly Fault[];
-  /** Receives the report. */
+  /** Called with the report. */
   readonly write?: (report: object) => void;
 }
 
 /**
- * Runs applications that do ordinary work in many namespaces, and checks that the agent counts no lost packet and sends no warning, and that no
- * application fails. Then injects faults, and checks that the agent reports exactly the events in `expected`.
+ * Runs applications that do ordinary work in many namespaces. Checks that the agent counts no lost packet and sends no
+ * warning, and that no application fails. Then injects faults, and checks that the agent reports exactly the events in
+ * `expected`.
  */
 export async function checkSilence({ seconds, share, faults, write }: SilenceOptions): Promise<void> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'lan-'));
@@ -85,7 +86,7 @@ export async function checkSilence({ seconds, share, faults, write }: SilenceOpt
 interface FaultReport {
   readonly name: string;
   readonly expected: readonly string[];
-  /** The reported events. If the fault could not be injected, also the error. */
+  /** The reported events, and the error if the fault could not be injected. */
   readonly seen: readonly string[];
   /** Unexpected events. */
   readonly unexpected: readonly EventRecord[];

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Amount of work and the errors that an application reports. */
+/** Amount of work that an application has done, and the errors that it has reported. */
 export interface Figures {
   runs: number;
   connections: number;
@@ -43,7 +43,7 @@ export class Traffic implements AsyncDisposable {
     return [...this.figures].flatMap(([app, { errors }]) => errors.map((error) => `${app}: ${error}`));
   }
 
-  /** @param phase from 0 to 1; it delays the first run, so that activities do not all start at the same time */
+  /** @param phase number from 0 to 1 that delays the first run so that not all activities start together */
   async #loop(activity: Activity, phase: number): Promise<void> {
     const { signal } = this.#ending;
     const rest = (ms: number) => wait(ms, undefined, { signal }).catch(() => undefined);

@@ -7,7 +7,7 @@ import type { Lan } from './lan.ts';
 
 const POLL_MS = 10_000;
 
-/** The default configuration with the additional metrics that the test needs. */
+/** The default probes, with the additional metrics that the test needs. */
 const PROBES = { packetloss: { detail: 'full' }, tcpext: { detail: 'full' } };
 
 interface Series {
@@ -18,8 +18,8 @@ interface Series {
 }
 
 /**
- * A built agent, with the warnings and counters that it reports for the namespaces of a LAN. They are read from its
- * event file and its page.
+ * A bundled agent, with the warnings and counters that it reports for the namespaces of a LAN. The warnings are read
+ * from its event file, and the counters from its page.
  */
 export class Watch implements AsyncDisposable {
   readonly agent: AgentProcess;
@@ -75,7 +75,7 @@ export class Watch implements AsyncDisposable {
       const key = `${name} ${JSON.stringify(labels)}`;
       const { last, grown } = this.#series.get(key) ?? { last: 0, grown: 0 };
       const now = Number(value);
-      // BPF counters restart if the agent replaces its kernel thread.
+      // Counters in BPF maps restart from zero if the agent replaces its kernel thread.
       this.#series.set(key, { name, labels, last: now, grown: grown + (now < last ? now : now - last) });
     }
   }

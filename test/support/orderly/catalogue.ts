@@ -1,11 +1,12 @@
 import type { Family } from '../scene.ts';
 
 /**
- * Kernel feature that a pattern needs. The host's kernel may lack it, but the guests' kernels provide it as a module.
+ * Kernel feature that a pattern needs. The host's kernel may lack it, but the guests' kernels provide it as a module,
+ * except for Multipath TCP, which is built in or missing.
  */
-export type Needs = 'esp' | 'geneve' | 'gre' | 'ipip' | 'sit' | 'vlan';
+export type Needs = 'esp' | 'geneve' | 'gre' | 'ipip' | 'mptcp' | 'sit' | 'vlan';
 
-/** The twin of a pattern consists of the same traffic with one lost packet. This interface describes the loss. */
+/** Variant of a pattern: the same traffic, but one packet is lost. */
 export interface Twin {
   readonly words: string;
   /**
@@ -13,6 +14,11 @@ export interface Twin {
    * of them as a drop. If undefined, the agent distinguishes them by the kernel function or by the packet itself.
    */
   readonly reason?: string;
+  /**
+   * Whether kernels that know the reason may not report it here. Whether this kernel does is then known from the oracle
+   * only.
+   */
+  readonly isNewer?: true;
 }
 
 /** Traffic in which nothing is lost, with its twin. `id` is the name of a Python function in this directory. */
@@ -26,7 +32,7 @@ export interface Pattern {
   readonly often?: true;
 }
 
-/** Traffic that the catalogue does not include. */
+/** Kind of traffic that the catalogue does not include, with the reason. */
 export interface NotShown {
   readonly title: string;
   readonly why: string;
@@ -34,10 +40,15 @@ export interface NotShown {
 
 const FILTERED: Twin = { words: 'a firewall drops one packet' };
 /**
- * For packets that are addressed to many receivers. Only the reason distinguishes a filtered packet from an unwanted
- * packet.
+ * Twin of patterns whose packets are addressed to many receivers. Only the drop reason distinguishes a packet that was
+ * filtered from one that was not wanted.
  */
 const FILTERED_SHARED: Twin = { ...FILTERED, reason: 'NETFILTER_DROP' };
+/**
+ * Twin of a pattern whose packet is addressed to the MAC address of another host. Only the drop reason distinguishes a
+ * frame that was filtered from one that a bridge port received without being its receiver.
+ */
+const FILTERED_FORWARDED: Twin = { ...FILTERED, reason: 'NETFILTER_DROP' };
 const DAMAGED_WORDS = 'a packet of the same kind arrives with a wrong checksum';
 const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };
 const DAMAGED_ICMP: Twin = { words: DAMAGED_WORDS, reason: 'ICMP_CSUM' };
@@ -120,12 +131,13 @@ export const CATALOGUE: readonly Chapter[] = [
         title: 'A reader pauses, so that the window closes and is probed, and continues later',
         twin: FILTERED,
       },
+      { id: 'slow_reader', title: 'A reader takes 1 MB per second in small parts', twin: FILTERED, often: true },
       { id: 'defer_accept', title: 'TCP_DEFER_ACCEPT', twin: FILTERED, often: true },
       { id: 'fast_open', title: 'TCP Fast Open', twin: FILTERED },
       { id: 'syn_cookies', title: 'SYN cookies', twin: FILTERED },
       { id: 'simultaneous_open', title: 'Both ends connect to each other', twin: FILTERED },
-      { id: 'mptcp', title: 'Multipath TCP', twin: FILTERED },
-      { id: 'mptcp_to_plain', title: 'Multipath TCP to a server without it', twin: FILTERED },
+      { id: 'mptcp', title: 'Multipath TCP', twin: FILTERED, needs: 'mptcp' },
+      { id: 'mptcp_to_plain', title: 'Multipath TCP to a server without it', twin: FILTERED, needs: 'mptcp' },
       { id: 'ack_to_listener', title: 'An ACK for a connection that the server does not know', twin: DAMAGED_TCP },
       { id: 'data_twice', title: 'Duplicate data', twin: DAMAGED_TCP },
       { id: 'ack_twice', title: 'A duplicate acknowledgement', twin: DAMAGED_TCP },
@@ -147,7 +159,7 @@ export const CATALOGUE: readonly Chapter[] = [
       {
         id: 'udp_unread',
         title: 'A socket is closed with unread datagrams',
-        twin: { words: 'the process reads a datagram with a wrong checksum', reason: 'SOCKET_CLOSE' },
+        twin: { words: 'the process reads a datagram with a wrong checksum', reason: 'UDP_CSUM', isNewer: true },
         often: true,
       },
       { id: 'udp_peeked', title: 'Datagrams that are peeked at before they are read', twin: FILTERED },
@@ -155,7 +167,7 @@ export const CATALOGUE: readonly Chapter[] = [
       {
         id: 'fragments',
         title: 'Fragments that are reassembled',
-        twin: { words: 'the second fragment never arrives', reason: 'FRAG_REASM_TIMEOUT' },
+        twin: { words: 'the second fragment never arrives' },
         often: true,
       },
       { id: 'fragments_out_of_order', title: 'Fragments that arrive in reverse order', twin: FILTERED },
@@ -248,7 +260,7 @@ export const CATALOGUE: readonly Chapter[] = [
     title: 'Devices',
     patterns: [
       { id: 'bridge_start', title: 'Packets at the ports of a bridge that is not up yet', twin: CLOSED, often: true },
-      { id: 'bridge_traffic', title: 'Packets through a bridge', twin: FILTERED },
+      { id: 'bridge_traffic', title: 'Packets through a bridge', twin: FILTERED_FORWARDED },
       { id: 'bridge_flood', title: 'A bridge floods a packet to all ports', twin: CLOSED },
       { id: 'bridge_empty', title: 'Multicast packets of a bridge without ports', twin: FILTERED },
       {

@@ -42,7 +42,7 @@ def udp_unread(t):
 
 @pattern
 def udp_peeked(t):
-    """Datagrams are peeked at and then read; each counts once."""
+    """Datagrams are first peeked at and then read, and each counts only once."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     t.lose(f"udp dport {t.port}")
     for _ in range(5):
@@ -82,7 +82,7 @@ def fragments(t):
     for size in (3_000, 20_000):
         t.answered(t.a, t.b, t.address[t.b], port=t.port + size // 1000, protocol_size=size)
     if t.twin:
-        # The second fragment is never sent.
+        # The second fragment is never sent, so reassembly times out.
         t.sysctl(t.b, "ipv6/ip6frag_time" if t.v6 else "ipv4/ipfrag_time", 1)
         half = struct.pack("!HHHH", 40_000, t.port, 1600, 0) + bytes(800)
         if t.v6:
@@ -281,7 +281,7 @@ def multicast_not_joined(t):
 
 @pattern
 def multicast_to_all(t):
-    """Sends to the group of all hosts, at a closed port."""
+    """Sends datagrams to a closed port of all hosts, by their multicast group."""
     t.lose(f"udp dport {t.port}")
     cast(t, ALL_HOSTS[t.v6], t.port)
     rest()
@@ -335,7 +335,7 @@ def broadcast(t):
 
 @pattern
 def ping_all(t):
-    """A ping to the broadcast address, or to all hosts."""
+    """Pings the broadcast address (IPv4) or the group of all hosts (IPv6)."""
     if t.v6:
         address = f"ff02::1%{t.device[t.a]}"
         s = t.sock(t.a, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
@@ -355,7 +355,7 @@ def ping_all(t):
 
 @pattern
 def sniffer(t):
-    """Packet sockets are opened, and closed with unread packets."""
+    """Packet sockets are opened, and closed while they have unread packets."""
     sniffers = [t.sniff(ns) for ns in (t.a, t.b)]
     _, client, peer = t.connected()
     t.lose_tcp()

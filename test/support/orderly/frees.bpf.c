@@ -57,8 +57,10 @@ struct {
 	__type(value, __u64);
 } frees SEC(".maps");
 
-/* The tests use the addresses 10.<subnet>.… and fd<subnet>:… with these
- * subnets. */
+/*
+ * Range of the subnets in the tests' addresses, which begin with 10.<subnet> or
+ * fd<subnet>.
+ */
 const volatile __u8 first_subnet = 0;
 const volatile __u8 last_subnet = 0;
 const volatile __u32 no_reason = 0;
@@ -73,8 +75,9 @@ static __always_inline __u32 netns_of(struct sk_buff *skb, struct sock *receiver
 	struct sock *sk = receiver ? receiver : BPF_CORE_READ(skb, sk);
 	__u16 family;
 
-	/* A UDP queue and a fragment queue store other data in place of the
-	 * device. */
+	/*
+	 * UDP queues and fragment queues store other data in the field `dev`.
+	 */
 	if ((__s64)device < -4096 && (__u64)device >= 0xffff000000000000ULL) {
 		__u32 inum = BPF_CORE_READ(device, nd_net.net, ns.inum);
 

@@ -14,7 +14,10 @@ const SOURCE = fileURLToPath(new URL('./frees.bpf.c', import.meta.url));
 
 /** Packets that the kernel freed without delivering them. */
 export interface Freed {
-  /** Inode number of the namespace, or the subnet of the source address if neither device nor socket identifies the namespace. */
+  /**
+   * Inode number of the namespace. If neither the device nor the socket identifies the namespace, the subnet of the
+   * source address.
+   */
   readonly netns: number;
   readonly reason: string;
   /** Kernel function with offset. */
@@ -22,7 +25,7 @@ export interface Freed {
   readonly count: number;
 }
 
-/** An independent BPF program that counts every freed packet on this machine without the agent's code. */
+/** A BPF program that counts every freed packet on this machine, independently of the agent's code. */
 export class FreesOracle implements Disposable {
   readonly #object: BpfObject;
   readonly #map: BpfMap;
@@ -35,7 +38,10 @@ export class FreesOracle implements Disposable {
     this.#reasons = reasons;
   }
 
-  /** @param subnets range of the second address byte; packets from these addresses are counted by subnet if their namespace is unknown */
+  /**
+   * @param subnets range of the second address byte; packets from these addresses are counted by subnet if their
+   * namespace is unknown
+   */
   static async open(subnets: readonly [number, number]): Promise<FreesOracle> {
     const folder = mkdtempSync(join(tmpdir(), 'frees-'));
     try {

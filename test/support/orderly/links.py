@@ -14,7 +14,7 @@ TUNSETIFF = 0x400454CA
 
 
 class Bridged:
-    """Creates a bridge in b, with one port for a and some ports for c. The caller sets it up."""
+    """Creates a bridge in b, with one port for a and some ports for c. The caller must set the bridge up."""
 
     def __init__(self, t, ports=1):
         self.t, self.name = t, t.name()
@@ -48,7 +48,7 @@ class Bridged:
 
 @pattern
 def bridge_start(t):
-    """The hosts behind the ports send before the bridge is up."""
+    """The hosts behind the ports send packets before the bridge is up."""
     bridge = Bridged(t)
     t.udp(t.a)
     for _ in range(3):
@@ -79,7 +79,7 @@ def bridge_traffic(t):
 
 @pattern
 def bridge_flood(t):
-    """The bridge does not know the port of the destination, and floods the packet to all ports."""
+    """The destination's port is unknown to the bridge, so it floods the packet to all ports."""
     bridge = Bridged(t, ports=3)
     for port, _ in (bridge.a, *bridge.c):
         t.ip(t.b, f"link set {port} type bridge_slave learning off")
@@ -113,7 +113,7 @@ def bridge_empty(t):
 
 @pattern
 def no_carrier(t):
-    """A host starts, and sends multicast packets on a device whose peer is not up yet."""
+    """A host that has just started sends multicast packets on a device whose peer is not up yet."""
     name, address, other = t.name(), t.inner(11, 1), t.inner(11, 2)
     t.ip(t.b, f"link add {name} type veth peer name {name}p")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -185,7 +185,7 @@ def tun(t):
 
 
 def end(t, file, client, there):
-    """Ends the process. In the twin, it leaves one packet unread."""
+    """Closes the device. In the twin, one packet is left unread."""
     read_all(file)
     if t.twin:
         client.sendto(b"nobody reads", (there, t.port))
@@ -285,7 +285,7 @@ def mirror(t):
 
 @pattern
 def forwarded(t):
-    """A router forwards the traffic. In the twin, the hop limit of a packet runs out."""
+    """A router forwards the traffic. In the twin, the hop limit of one packet reaches zero."""
     first, second = t.link(t.b, t.c)
     here, there = t.inner(1, 1), t.inner(1, 2)
     t.give(t.b, first, here)

@@ -4,6 +4,7 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { TestNetns } from '../hosts.ts';
 import { OBJECTS } from '../kernel.ts';
 import type { Needs, Pattern } from './catalogue.ts';
+import type { Played } from './theatre.ts';
 
 const TRIES: Readonly<Record<Needs, (netns: TestNetns) => string>> = {
   esp: (netns) =>
@@ -13,8 +14,13 @@ const TRIES: Readonly<Record<Needs, (netns: TestNetns) => string>> = {
   geneve: (netns) => netns.ip('link add g type geneve id 1 remote 10.0.0.2'),
   gre: (netns) => netns.ip('link add g type gre local 10.0.0.1 remote 10.0.0.2'),
   ipip: (netns) => netns.ip('link add i type ipip local 10.0.0.1 remote 10.0.0.2'),
+  mptcp: (netns) => netns.exec('sysctl -n net.mptcp.enabled'),
   sit: (netns) => netns.ip('link add s type sit local 10.0.0.1 remote 10.0.0.2'),
-  vlan: (netns) => netns.ip('link add v link lo type vlan id 1'),
+  // The loopback device of 5.10 cannot have VLANs.
+  vlan: (netns) => {
+    netns.ip('link add one type veth peer name two');
+    return netns.ip('link add v link one type vlan id 1');
+  },
 };
 
 /** Determines which patterns of the catalogue this kernel supports. */
@@ -25,12 +31,15 @@ export class Kernel {
   /**
    * Returns the number of drops that the agent counts in the twin. It is 0 if the agent cannot distinguish the twin
    * from the pattern.
+   * @param played the played twin
    */
-  dropsOf({ twin }: Pattern): 0 | 1 {
-    return twin.reason === undefined || this.#reasons.number(twin.reason) !== undefined ? 1 : 0;
+  dropsOf({ twin: { reason, isNewer } }: Pattern, { frees, strayFrees }: Played): 0 | 1 {
+    if (reason === undefined) return 1;
+    if (isNewer) return [...frees, ...strayFrees].some((freed) => freed.reason === reason) ? 1 : 0;
+    return this.#reasons.number(reason) === undefined ? 0 : 1;
   }
 
-  /** Returns whether the kernel supports the pattern, by trying to create the device. */
+  /** Tries to use what the pattern needs, such as a device, and returns whether the kernel supports it. */
   plays({ needs }: Pattern): boolean {
     if (needs === undefined) return true;
     const has = this.#known.get(needs) ?? this.#has(needs);

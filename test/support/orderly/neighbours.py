@@ -109,6 +109,10 @@ def lease(t):
             rest(0.1)
         else:
             raise AssertionError("no address")
+        if t.twin:
+            # An unsolicited advertisement may have arrived before the client's first solicitation, which it then omits.
+            solicitation = t.icmp("::", "ff02::2", 133, 0, bytes(4), b"", hops=255)
+            t.inject(t.a, solicitation, mac=bytes.fromhex("333300000002"), device=first)
     else:
         t.lose("udp dport 67")
         t.run(t.a, "busybox", "udhcpc", "-f", "-n", "-q", "-T1", "-i", first, "-s", "/bin/true")
@@ -170,7 +174,7 @@ def unknown_protocol(t):
 
 @pattern
 def unknown_vlan(t):
-    """Broadcasts a frame with the VLAN tag of no device."""
+    """Broadcasts a frame with a VLAN tag for which there is no device."""
     inner = t.datagram(t.address[t.a], t.address[t.b], (40_000, t.port))
     frames_then_loss(t, plain(t, BROADCAST, 0x8100, struct.pack("!HH", 77, 0x86DD if t.v6 else 0x0800) + inner))
 

@@ -1,4 +1,5 @@
 """Plays traffic patterns between network namespaces. Reads one request per line from stdin as JSON, and responds with a JSON line.
+A request without an id only makes the kernel free a message.
 
 A single process has sockets in all namespaces, so the order of actions at the ends is defined.
 """
@@ -38,6 +39,14 @@ def enter(ns):
             raise OSError(ctypes.get_errno(), "setns")
     finally:
         os.close(file)
+
+
+def free_message():
+    """Makes the kernel free a message with the function that frees packets."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.send(b"x")
+    receiver.close()
+    sender.close()
 
 
 def rest(seconds=0.03):
@@ -93,10 +102,10 @@ class Stage(contextlib.ExitStack):
         self.names += 1
         return "or%d%s" % (self.port, "abcdefghij"[self.names])
 
-    # Losses, only in the twin
+    # Losses, which occur only in the twin
 
     def lose(self, match, ns=None, hook="input", family="inet"):
-        """In the twin, loses exactly the next matching packet."""
+        """In the twin, drops exactly one packet: the next one that matches."""
         if not self.twin:
             return
         ns = ns or self.b
@@ -106,13 +115,13 @@ class Stage(contextlib.ExitStack):
         self.callback(lambda: self.run(ns, "nft", "delete", "table", family, "lose"))
 
     def lose_tcp(self, flags=0, ns=None, hook="input"):
-        """In the twin, loses the next segment of the connection that has at least these flags."""
+        """In the twin, drops the connection's next segment that has at least these flags."""
         mask = f" tcp flags & {flags} == {flags}" if flags else ""
         ns = ns or self.b
         self.lose(f"tcp {'dport' if ns == self.b else 'sport'} {self.port}{mask}", ns, hook)
 
     def repair(self, seconds=0.5):
-        """In the twin, waits for the retransmission of the lost segment."""
+        """In the twin, waits until the lost segment has been retransmitted."""
         if self.twin:
             rest(seconds)
 
@@ -155,7 +164,7 @@ class Stage(contextlib.ExitStack):
     def take(self, receiver, size):
         receiver.settimeout(5)
         while size > 0:
-            data = receiver.recv(65536)
+            data = receiver.recv(min(size, 65536))
             assert data, "the stream ended %d bytes early" % size
             size -= len(data)
 
@@ -204,11 +213,11 @@ class Stage(contextlib.ExitStack):
             return struct.pack("!HHHH", *ports, 8 + len(payload), check)
         return self.headed(source, target, 17, self.summed(source, target, 17, header, payload, wrong))
 
-    def icmp(self, source, target, kind, code, rest_of_header, payload, wrong=0):
+    def icmp(self, source, target, kind, code, rest_of_header, payload, wrong=0, hops=64):
         def header(check):
             return struct.pack("!BBH", kind, code, check) + rest_of_header
         if self.v6:
-            return self.headed(source, target, 58, self.summed(source, target, 58, header, payload, wrong))
+            return self.headed(source, target, 58, self.summed(source, target, 58, header, payload, wrong), hops)
         return self.headed(source, target, 1, header(checksum(header(0) + payload) ^ wrong) + payload)
 
     def inject(self, ns, packet, mac=None, device=None):
@@ -270,7 +279,7 @@ class Stage(contextlib.ExitStack):
         return found
 
     def inner(self, number, host):
-        """Returns an address in another subnet of the tests."""
+        """Returns an address inside a tunnel, from another subnet of the tests."""
         if self.v6:
             return f"{self.address[self.a].split(':')[0]}:{number}::{host}"
         return f"{self.address[self.a].rpartition('.')[0].rpartition('.')[0]}.{200 + number}.{host}"
@@ -299,7 +308,7 @@ class Stage(contextlib.ExitStack):
         return server, client
 
     def whole_checksums(self):
-        """Disables checksum offload, so that frames captured on the device are complete and can be sent again."""
+        """Disables checksum offload so that frames captured on the device are complete and can be sent again."""
         for ns in (self.a, self.b):
             self.offload(ns, self.device[ns], ETHTOOL_STXCSUM, 0)
             self.callback(self.offload, ns, self.device[ns], ETHTOOL_STXCSUM, 1)
@@ -312,12 +321,19 @@ class Stage(contextlib.ExitStack):
             fcntl.ioctl(s, 0x8946, struct.pack("16sP", device.encode(), ctypes.addressof(value)))
 
 
+def play(order):
+    with Stage(order["namespaces"], order["v6"], order["twin"], order["port"]) as stage:
+        PATTERNS[order["id"]](stage)
+
+
 def main():
     for line in sys.stdin:
         order = json.loads(line)
         try:
-            with Stage(order["namespaces"], order["v6"], order["twin"], order["port"]) as stage:
-                PATTERNS[order["id"]](stage)
+            if order["id"] is None:
+                free_message()
+            else:
+                play(order)
             answer = {}
         except subprocess.CalledProcessError as error:
             answer = {"error": f"{error}: {error.stderr}"}

@@ -1,6 +1,7 @@
 """TCP connections while they are open."""
 
 import socket
+import threading
 
 from stage import ACK, FIN, PSH, RST, SYN, pattern, rest
 
@@ -48,7 +49,7 @@ def keepalives_after_close(t):
 
 @pattern
 def zero_window(t):
-    """The reader pauses, and the sender probes the closed window. Then the reader continues until all data has arrived."""
+    """The reader pauses while the sender probes the closed window. Then the reader continues until all data has arrived."""
     server = t.listen()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client = t.sock(t.a)
@@ -66,6 +67,26 @@ def zero_window(t):
     rest(0.7)
     t.take(peer, sent)
     client.setblocking(True)
+    end(client, peer)
+
+
+@pattern
+def slow_reader(t):
+    """The reader takes 1 MB per second in small parts, so its window is closed for most of the time."""
+    server = t.listen()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client = t.sock(t.a)
+    client.connect((t.address[t.b], t.port))
+    peer = t.accept(server)
+    size, part, period = 1_000_000, 4_000, 0.004
+    rest()
+    t.lose_tcp()
+    sender = threading.Thread(target=client.sendall, args=(bytes(size),))
+    sender.start()
+    for _ in range(size // part):
+        t.take(peer, part)
+        rest(period)
+    sender.join()
     end(client, peer)
 
 
@@ -153,7 +174,7 @@ def mptcp_to_plain(t):
 
 @pattern
 def ack_to_listener(t):
-    """Sends an ACK for a connection that the server no longer knows."""
+    """Sends an ACK for a connection that no longer exists at the server."""
     t.listen()
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, ACK, wrong=wrong))

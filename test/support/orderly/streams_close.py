@@ -11,7 +11,7 @@ from stage import ACK, FIN, PSH, RST, pattern, rest
 
 
 def ends(one, *others):
-    """Checks that these sockets read the end of the stream."""
+    """Checks that each of these sockets reads the end of the stream."""
     for other in others:
         assert other.recv(65536) == b""
 
@@ -51,7 +51,7 @@ def close_at_once(t):
         t.tc(ns, f"qdisc add dev {t.device[ns]} root tbf rate 1mbit burst 1600 limit 100000")
         t.callback(t.tc, ns, f"qdisc del dev {t.device[ns]} root")
     t.lose_tcp(FIN)
-    # A queue delays the data and the FINs behind it, so that both ends send their FINs at the same time.
+    # A queue delays the data and the FINs behind it, so both ends send their FINs at the same time.
     for ns, other in ((t.a, t.b), (t.b, t.a)):
         for _ in range(2):
             sinks[ns].sendto(bytes(1400), (t.address[other], t.port))
@@ -127,7 +127,7 @@ def close_before_accept(t):
 
 @pattern
 def close_many(t):
-    """Twenty connections with one request each. Client and server alternate in closing first."""
+    """Opens twenty connections with one request each. The client and the server take turns in closing first."""
     server = t.listen()
     for number in range(20):
         client = t.sock(t.a)

@@ -27,11 +27,12 @@ export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
         .filter(({ family }) => isFor(pattern, family))
         .map(async (theatre) => ({ family: theatre.family, played: await theatre.play(pattern.id, twin) })),
     )) {
-      // The test must not fail before both have ended.
+      // Waits for both families with allSettled() so that the test does not fail while the pattern is still running
+      // for one of them.
       if (result.status === 'rejected') throw result.reason;
       const { family, played } = result.value;
       unclassified.add(played);
-      faults[family] = faultsOf(played, twin ? 1 : 0);
+      faults[family] = faultsOf(played, twin ? 1 : 0, twin);
     }
     return faults;
   };

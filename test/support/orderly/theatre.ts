@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { EventRecord } from '#api/events.ts';
+import { kernelFeatures } from '../../guest/features.ts';
 import { sh } from '../command.ts';
 import type { Exposition } from '../exposition.ts';
 import { TestNetns, uniqueName } from '../hosts.ts';
@@ -12,17 +13,29 @@ import { LineProcess } from './line_process.ts';
 const STAGE = fileURLToPath(new URL('./stage.py', import.meta.url));
 const DROPS = 'netsonde_packet_drops_total';
 const DISCARDS = 'netsonde_packet_discards_total';
-/** Second byte of the addresses by IP version. */
+/** Second byte of a theatre's addresses, by IP version. */
 const SUBNETS = { ipv4: 87, ipv6: 88 } as const satisfies Record<Family, number>;
 const FIRST_PORT = 21_000;
 /** Number of ports per pattern. Some patterns use several consecutive ports. */
 const PORTS_EACH = 30;
 
 /**
- * Enables every probe of packet events, but no probe of latency events, which would only show that the machine is busy.
+ * Enables every probe that sends events about packets, and those whose programs run for each packet or connection. Probes
+ * that send events about latencies are off, because they would only show that the machine is busy.
  */
 const CONFIG = only(
-  { packetloss: { limit: 1_000 }, tcpretrans: { limit: 1_000 }, tcpreset: { limit: 1_000 }, conntrack: true },
+  {
+    packetloss: { limit: 1_000 },
+    tcpretrans: { limit: 1_000 },
+    tcpreset: { limit: 1_000 },
+    conntrack: true,
+    flow: true,
+    tcpconnect: true,
+    tcpsummary: true,
+    udpflow: true,
+    dns: true,
+    http: true,
+  },
   { detail: 'full' },
 );
 
@@ -33,11 +46,14 @@ export interface Played {
   readonly drops: Counts;
   /** Discards in the theatre's namespaces by class. */
   readonly discards: Counts;
-  /** Drops and discards of the node, which include packets with an unknown namespace and those of other programs on the machine. */
+  /**
+   * Drops and discards that are counted for the node. They include packets whose namespace is unknown, and packets of
+   * other programs on the machine.
+   */
   readonly ofNode: number;
   /** Packets that the oracle counted in the namespaces. */
   readonly frees: readonly Freed[];
-  /** Packets that the oracle counted by an address of the theatre, because they had neither a device nor a socket. */
+  /** Packets that the oracle counted by the theatre's address, because they had neither a device nor a socket. */
   readonly strayFrees: readonly Freed[];
   /** Warnings from the namespaces. */
   readonly warnings: readonly EventRecord[];
@@ -57,10 +73,11 @@ interface Place {
   readonly ipv6: string;
 }
 
-/** The agent's kernel side and the oracle. Both cover the whole machine. */
+/** The agent's kernel side and the oracle, which both observe the whole machine. */
 export class Audience implements AsyncDisposable {
   readonly agent: TestKernel;
   readonly oracle: FreesOracle;
+  readonly hasReasons = kernelFeatures().dropReasons;
 
   private constructor(agent: TestKernel, oracle: FreesOracle) {
     this.agent = agent;
@@ -127,7 +144,7 @@ export class Theatre implements AsyncDisposable {
     return new Theatre(family, audience, { resources: cleanup.move(), places, stage, patterns });
   }
 
-  /** Plays a pattern. @throws if the pattern itself fails */
+  /** Plays a pattern or its twin. @throws if the pattern itself fails */
   async play(id: string, twin: boolean): Promise<Played> {
     const { agent } = this.#audience;
     const before = this.#last ?? (await this.#read());
@@ -160,9 +177,13 @@ export class Theatre implements AsyncDisposable {
     const namespaces = this.#places.map(({ netns, device, ipv4, ipv6 }) => {
       return { name: netns.name, device, mac: macOf(netns, device), ipv4, ipv6 };
     });
-    this.#stage.tell(JSON.stringify({ id, v6: this.family === 'ipv6', twin, port: this.#port, namespaces }));
+    await this.#request({ id, v6: this.family === 'ipv6', twin, port: this.#port, namespaces });
+  }
+
+  async #request(order: { readonly id: string | null; readonly [key: string]: unknown }): Promise<void> {
+    this.#stage.tell(JSON.stringify(order));
     const { error } = JSON.parse(await this.#stage.line()) as { error?: string };
-    if (error !== undefined) throw new Error(`${id}: ${error}`);
+    if (error !== undefined) throw new Error(`${order.id}: ${error}`);
   }
 
   /** Reads the agent and the oracle at the same moment. */
@@ -171,7 +192,11 @@ export class Theatre implements AsyncDisposable {
     const ours = new Set([SUBNETS[this.family], ...this.#places.map(({ netns }) => netns.inum)]);
     const { oracle, ours: counted } = await readBoth(
       () => [...this.#audience.oracle.read(ours)],
-      async () => countsOf(await this.#audience.agent.page(), names),
+      async () => {
+        // The agent counts a datagram that has no device when the CPU frees the next packet or message.
+        if (!this.#audience.hasReasons) await this.#request({ id: null });
+        return countsOf(await this.#audience.agent.page(), names);
+      },
     );
     return { ...counted, frees: new Map(oracle) };
   }
@@ -181,12 +206,16 @@ export class Theatre implements AsyncDisposable {
   }
 }
 
-/** Connects the first two namespaces by a veth pair with permanent neighbour entries. Sets up all devices so that IPv6 works immediately. */
+/**
+ * Connects the first two namespaces by a veth pair with permanent neighbour entries. Sets up all devices so that IPv6
+ * works immediately.
+ */
 function furnish(a: Place, b: Place, c: Place): void {
   sh(`ip link add ${a.device} netns ${a.netns.name} type veth peer name ${b.device} netns ${b.netns.name}`);
   c.netns.ip(`link add ${c.device} type bridge`);
   for (const { netns, device, ipv4, ipv6 } of [a, b, c]) {
-    // A new device must announce itself immediately, not during the next pattern.
+    // A new device must send its multicast reports immediately, because they would otherwise be counted during the next
+    // pattern.
     const quick = 'net.ipv6.conf.default.mldv2_unsolicited_report_interval=10';
     netns.exec(`sysctl -qw net.ipv4.ip_forward=0 ${quick} net.ipv6.conf.default.router_solicitations=0`);
     netns.exec(`sysctl -qw net.ipv6.conf.${device}.router_solicitations=0`);

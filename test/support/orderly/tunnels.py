@@ -1,4 +1,4 @@
-"""Tunnels."""
+"""Traffic through tunnels."""
 
 import socket
 
@@ -12,7 +12,7 @@ def tunnelled(t, kind, options, outer, below=lambda ns: ""):
     for ns, other in ((t.a, t.b), (t.b, t.a)):
         t.ip(ns, f"link add {names[ns]} {below(ns)} type {kind} {options(ns, other)}")
         t.callback(t.ip, ns, f"link del {names[ns]}")
-        # With a link-local address, the device would send packets to an end that does not exist yet.
+        # The device must have no link-local address, because it would send packets to the other end, which does not exist yet.
         t.ip(ns, f"link set {names[ns]} addrgenmode none")
         t.ip(ns, f"link set {names[ns]} up")
     join(t, names, ends)
@@ -36,7 +36,7 @@ def through(t, ends, outer):
 
 
 def join(t, names, ends):
-    """Adds addresses after both devices exist, and removes them before the devices are removed, because both send packets."""
+    """Adds addresses once both devices exist, and removes them before the devices. Devices with addresses send packets, for which both ends must exist."""
     t.callback(rest, 0.05)
     for ns in names:
         t.give(ns, names[ns], ends[ns])
@@ -55,7 +55,7 @@ def vxlan(t):
 
 @pattern
 def vxlan_start(t):
-    """A VXLAN device announces itself before it knows any other host."""
+    """A VXLAN device sends announcements before it has an entry for any other host."""
     name = t.name()
     t.ip(t.a, f"link add {name} type vxlan id 8 dstport 4790 dev {t.device[t.a]} local {t.address[t.a]} nolearning")
     t.callback(t.ip, t.a, f"link del {name}")
@@ -95,7 +95,7 @@ def gre(t):
 
 @pattern
 def sit(t):
-    """IPv6 in IPv4."""
+    """Sends IPv6 in IPv4."""
     outer = {ns: t.address[ns] for ns in (t.a, t.b)}
     t.v6, t.family = True, socket.AF_INET6
     names = {ns: t.name() for ns in outer}
@@ -116,7 +116,7 @@ def vlan(t):
 
 @pattern
 def ipsec(t):
-    """ESP in transport mode."""
+    """Sends ESP in transport mode."""
     for ns in (t.a, t.b):
         for source, target, spi in ((t.a, t.b, "0x1001"), (t.b, t.a, "0x1002")):
             keys = "enc cbc(aes) 0x00112233445566778899aabbccddeeff auth hmac(sha256) 0x" + "01" * 32

@@ -7,7 +7,8 @@ import { encode } from '#collectors/text_writer.ts';
 import { type EmitOptions, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 
 /**
- * A simple reference implementation of metric families with maps of row objects. Tests compare its pages with those of the collectors.
+ * A simple reference implementation of metric families with maps of row objects. Tests compare its pages with those of
+ * the collectors.
  */
 export function createReferenceFamily(
   descriptor: MetricDescriptor,
@@ -18,7 +19,7 @@ export function createReferenceFamily(
   return isPlain ? new PlainFamily(descriptor, fromZero) : new LabelledFamily(descriptor, overflowed, fromZero);
 }
 
-/** A family with one value per entity, in arrays by slot. Samples cause no allocations. */
+/** A family with one value per entity, stored in arrays that are indexed by slot. Samples cause no allocations. */
 class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'plain';
@@ -30,7 +31,7 @@ class PlainFamily implements Family {
   /** Values that a double cannot represent exactly. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  /** Dead entities, each with the cycle in which their values became final. */
+  /** The oldest cycle whose values stay on the page, by retired entity. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
   /** Slots that had no value before this cycle. */
@@ -168,12 +169,12 @@ class LabelledFamily implements Family {
   #level = 0;
   readonly #slots = new Map<number, Map<string, Row>>();
   #committed = 0;
-  /** Dead entities, each with the cycle in which their values became final. */
+  /** The oldest cycle whose rows stay on the page, by retired entity. */
   readonly #retired = new Map<number, number>();
-  /** Rendered labels, which all entities share. */
+  /** Rendered labels. All entities share them. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** New rows and rows whose counters restarted while they were removed, each with its slot. */
+  /** Slots of new rows, and of rows whose counters restarted while the rows were removed. */
   readonly #fresh = new Map<Row, number>();
   readonly #births = new Births<Row>();
 

@@ -9,14 +9,14 @@ import { type Change, NetworkState } from './network_state.ts';
 import { decodeNotices, RTM, type What } from './notices.ts';
 
 /**
- * Multicast groups of enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE,
- * IPV6_RULE. Joining them needs no privilege.
+ * Multicast groups (enum rtnetlink_groups): LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE,
+ * IPV6_RULE. Joining them requires no privileges.
  */
 const GROUPS = [1, 3, 5, 7, 8, 9, 11, 19];
 
 /**
- * Size of the queue, enough for the notifications of a starting node, which take 4 KiB for each message about a device.
- * Without CAP_NET_ADMIN, the kernel grants only net.core.rmem_max.
+ * Size of the receive queue in bytes, sufficient for the notifications while a node starts. Each message about a device
+ * takes up 4 KiB. Without CAP_NET_ADMIN, the kernel limits the size to net.core.rmem_max.
  */
 const QUEUE_BYTES = 8 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
@@ -24,20 +24,20 @@ const BUFFER_BYTES = 128 * 1024;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
- * Minimum interval between two reads of the state, so that a flood of notifications does not cause a flood of dumps.
- * Also the delay before a retry.
+ * Minimum interval between two reads of the state, so that many notifications do not cause many dumps. Also the delay
+ * before a retry.
  */
 const PAUSE_MS = 1_000;
 /**
- * Delay before a read. It is needed because the kernel reports that a device went down before it removes the routes of
- * the device (net/core/dev.c, __dev_notify_flags()).
+ * Delay before a read. Required because the kernel removes the routes of a device only after it has reported that the
+ * device is down (net/core/dev.c, __dev_notify_flags()).
  */
 const SETTLE_MS = 100;
-/** Maximum number of buffers to receive without a pause, so that fast changes cannot block the thread. */
+/** Maximum number of buffers to receive without pausing, so that rapid changes cannot block the thread. */
 const BATCHES_MAX = 64;
 
 const ALL: readonly What[] = ['link', 'address', 'route', 'rule', 'neighbour'];
-/** Size of the longest header in a dump request. The kernel reads only the address family from it. */
+/** Size of the longest header in a dump request. The kernel reads only the address family in it. */
 const HEADER_BYTES = 16;
 
 export interface NetworkChangesOptions {
@@ -52,8 +52,8 @@ export interface NetworkChangesOptions {
 }
 
 /**
- * Follows the network changes in one namespace. If notifications are lost, the whole state is read again and the
- * differences count as changes. Changes that were undone meanwhile are not noticed.
+ * Follows network changes in one namespace. If notifications are lost, the whole state is read again, and differences
+ * are reported as changes. Changes that were undone in the meantime are not detected.
  */
 export class NetworkChanges implements AsyncDisposable {
   readonly state: NetworkState;
@@ -64,7 +64,7 @@ export class NetworkChanges implements AsyncDisposable {
   #isStale = false;
   #readMs = Number.NEGATIVE_INFINITY;
   readonly #ending = new AbortController();
-  /** False while the initial state is being read. Rows of the initial state do not count as changes. */
+  /** False while the initial state is being read, which is not reported as changes. */
   #begun = false;
 
   private constructor(options: NetworkChangesOptions) {
@@ -98,7 +98,7 @@ export class NetworkChanges implements AsyncDisposable {
     }
   }
 
-  /** True if the last attempt to read the state failed. The state may then be wrong until the next attempt. */
+  /** True if the last attempt to read the state failed. The state may be wrong until the next attempt succeeds. */
   get isStale(): boolean {
     return this.#isStale;
   }
@@ -168,8 +168,8 @@ export class NetworkChanges implements AsyncDisposable {
   }
 
   /**
-   * Reads the requested parts of the state. Notifications that are already queued are processed first. Later
-   * notifications wait in the kernel because they are newer than the dump.
+   * Reads the parts of the state that were requested. Before a dump, queued notifications are processed. Notifications
+   * that arrive during the dump stay in the kernel's queue because they are newer.
    * @returns false if a dump failed; the failure is counted and the part remains requested
    */
   async #read(): Promise<boolean> {
@@ -193,7 +193,7 @@ export class NetworkChanges implements AsyncDisposable {
     return true;
   }
 
-  /** Empties the socket. After an overrun, the kernel drops notifications until the socket is empty. */
+  /** Receives until the socket is empty. After an overrun, the kernel drops all notifications until then. */
   #drain(): void {
     for (let batches = 0; batches < BATCHES_MAX; batches++) if (this.#subscription?.receive() !== false) return;
   }

@@ -50,7 +50,7 @@ describe('the state of a network', () => {
     expect(changes()).toEqual(['added', 'up', 'mtu']);
     state.apply(linkNotice({ mtu: 1400, carrier: false }));
     state.apply(linkNotice({ mtu: 1400, carrier: false, up: false }));
-    // The carrier state of a device that is down is meaningless.
+    // While a device is down, its carrier state is meaningless.
     state.apply(linkNotice({ mtu: 1400, carrier: true, up: false }));
     state.apply(linkNotice({}, true));
     state.apply(linkNotice({}, true));

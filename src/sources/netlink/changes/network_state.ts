@@ -5,7 +5,7 @@ import type { Route } from './routes.ts';
 export type LinkChange = 'up' | 'down' | 'mtu' | 'carrier' | 'added' | 'removed';
 export type TableChange = 'added' | 'removed' | 'replaced';
 
-/** A difference between the stored and the reported state. */
+/** A difference between the stored state and the state that the kernel reports. */
 export type Change =
   | { readonly what: 'link'; readonly change: LinkChange; readonly link: Link; readonly before?: Link }
   | { readonly what: 'route'; readonly change: TableChange; readonly route: Route; readonly before?: Route }
@@ -18,8 +18,8 @@ export type Change =
     };
 
 /**
- * Maximum number of links, routes, addresses, rules and failed neighbours, each. Further objects are counted but not
- * stored.
+ * Maximum number of stored links, and likewise of routes, addresses, rules and failed neighbours. Further objects are
+ * counted but not stored.
  */
 export const REMEMBERED_MAX = 16_384;
 
@@ -27,12 +27,12 @@ type Told = (change: Change) => void;
 type Keyed = Extract<Notice, { readonly what: 'address' | 'rule' }>;
 
 /**
- * Devices, addresses, routes, rules and failed neighbours of one namespace, as reported by the kernel. A notice that
- * matches the stored state is not a change.
+ * Devices, addresses, routes, rules and failed neighbours of one namespace, as reported by the kernel. A notification
+ * that matches the stored state is not a change.
  */
 export class NetworkState {
   readonly links = new Map<number, Link>();
-  /** Routes by key. Routes with the same key differ in their next hops. */
+  /** Routes by key. Routes with the same key have different next hops. */
   readonly routes = new Map<string, Route[]>();
   readonly addresses = new Map<string, Family>();
   readonly rules = new Map<string, Family>();
@@ -44,8 +44,8 @@ export class NetworkState {
   readonly #routed = new Set<number>();
 
   /**
-   * @param told receives all changes in order
-   * @param leftOut called for each notice that could not be stored
+   * @param told called with each change, in order
+   * @param leftOut called for each notification that could not be stored
    */
   constructor(told: Told, leftOut: (what: What) => void) {
     this.#told = told;
@@ -54,9 +54,9 @@ export class NetworkState {
 
   /**
    * Applies one notification.
-   * @returns a part of the state that must be read again, or undefined. For IPv4 routes that are removed together with
-   *   a device or an address, the kernel sends no notification (net/ipv4/fib_trie.c, fib_table_flush()). For a hop that
-   *   leaves a multipath route, it sends a partial notification.
+   * @returns the part of the state that must be read again, if any. The kernel sends no notifications for IPv4 routes
+   *   that it removes together with a device or an address (net/ipv4/fib_trie.c, fib_table_flush()), and only a partial
+   *   one if a multipath route loses a hop.
    */
   apply(notice: Notice): What | undefined {
     switch (notice.what) {
@@ -76,7 +76,7 @@ export class NetworkState {
     }
   }
 
-  /** Applies a complete dump. Stored rows that are missing in the dump are removed. */
+  /** Applies a complete dump. Removes stored rows that the dump does not contain. */
   replace(what: What, rows: readonly Notice[]): void {
     switch (what) {
       case 'link':
@@ -168,7 +168,7 @@ export class NetworkState {
     }
   }
 
-  /** Stores the devices of the routes. */
+  /** Records the devices of the routes, because routes must be read again when their device is removed or goes down. */
   #note(routes: readonly Route[]): void {
     for (const { hops } of routes) for (const { ifindex } of hops) if (ifindex !== undefined) this.#routed.add(ifindex);
   }
@@ -217,7 +217,7 @@ export class NetworkState {
     this.#note(now);
   }
 
-  /** Reports only neighbours that had not already failed. */
+  /** Reports only neighbours that were not stored as failed before. */
   #replaceFailed(rows: readonly Notice[]): void {
     const failed = rows.filter((row) => row.what === 'neighbour').filter((row) => row.failed);
     const left = new Set(failed.map(({ ifindex, address }) => `${ifindex} ${address}`));
@@ -236,7 +236,7 @@ function linkChanges(link: Link, before: Link | undefined): LinkChange[] {
   if (before === undefined) return link.up ? ['added', 'up'] : ['added'];
   const changes: LinkChange[] = [];
   if (link.up !== before.up) changes.push(link.up ? 'up' : 'down');
-  // A device that goes down also loses its carrier, which is not a separate change.
+  // A device that goes down also loses its carrier; this is not reported separately.
   else if (link.up && link.carrier !== before.carrier) changes.push('carrier');
   if (link.mtu !== before.mtu) changes.push('mtu');
   return changes;

@@ -76,7 +76,7 @@ describe('notices', () => {
     const [single, several, viaIpv6] = decode(
       routeMessage(IPV4_ROUTE, { dst: Buffer.of(10, 1, 2, 0), gateway: Buffer.of(10, 0, 0, 1), oif: 9 }),
       routeMessage({ ...IPV4_ROUTE, dstLen: 0 }, { multipath: join(hop(4, 10, 0, 0, 1), hop(5, 10, 0, 0, 2)) }),
-      // This message is not built with routeMessage() because the package treats RTA_VIA as three bytes long.
+      // Not built with routeMessage(), because the netlink package assumes that RTA_VIA has three bytes.
       message(
         RTM.route,
         join(

@@ -16,12 +16,12 @@ import { type Family, ipOf } from './family.ts';
 import { decodeRoute, type Route } from './routes.ts';
 
 /**
- * Decodes messages of rtnetlink about devices, addresses, routes, rules and neighbours (man 7 rtnetlink).
- * Notifications and dumps have the same format. Kernel: net/core/{rtnetlink,neighbour,fib_rules}.c,
+ * Decodes rtnetlink messages about devices, addresses, routes, rules and neighbours (man 7 rtnetlink). Notifications
+ * and dumps have the same format. Kernel: net/core/{rtnetlink,neighbour,fib_rules}.c,
  * net/ipv4/{devinet,fib_semantics}.c, net/ipv6/{addrconf,route}.c.
  */
 
-/** Message types RTM_NEW…. The matching RTM_DEL… and RTM_GET… types are higher by one and two. */
+/** Message types RTM_NEW…. RTM_DEL… is higher by one, and RTM_GET… by two. */
 export const RTM = { link: 16, address: 20, route: 24, neighbour: 28, rule: 32 } as const;
 export type What = keyof typeof RTM;
 
@@ -29,16 +29,16 @@ const AF_UNSPEC = 0;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** A device. Its kind is `tap` if it is a tun device with Ethernet frames. */
+/** A device. The kind of a tun device with Ethernet frames is `tap`. */
 export interface Link extends Device {
-  /** True if the device was set up (IFF_UP). */
+  /** True if the device is administratively up (IFF_UP). */
   readonly up: boolean;
-  /** True if the carrier is on. Only meaningful while the device is up. */
+  /** True if the device has a carrier. Only meaningful while the device is up. */
   readonly carrier: boolean;
   readonly mtu: number;
 }
 
-/** A reported object, which either exists or was removed. */
+/** A notification or a row of a dump: an object that exists, or one that was removed. */
 export type Notice =
   | { readonly what: 'link'; readonly gone: boolean; readonly link: Link }
   | { readonly what: 'address'; readonly gone: boolean; readonly family: Family; readonly key: string }
@@ -53,7 +53,7 @@ export type Notice =
       readonly failed: boolean;
     };
 
-/** Device type of a tap, whose kind is also `tun`. */
+/** Device type that distinguishes taps, as the kernel reports the kind `tun` for them as well. */
 const ARPHRD_ETHER = 1;
 
 /** struct fib_rule_hdr: family, lengths, tos, table, reserved, action, flags. */
@@ -65,8 +65,7 @@ const NUD_FAILED = 0x20;
 const NDA_DST = 1;
 
 /**
- * Decodes notices in the order of the messages. Skips messages of other families, such as bridge ports and multicast
- * routing.
+ * Decodes messages in order. Skips messages of other families, such as those about bridge ports and multicast routing.
  */
 export function decodeNotices(messages: Uint8Array, malformed: Malformed): Notice[] {
   const notices: Notice[] = [];
@@ -102,7 +101,7 @@ function decodeNotice(message: Message, malformed: Malformed): Notice | undefine
 function decodeLink(payload: Span, gone: boolean, malformed: Malformed): Notice | undefined {
   const attributes = decodeAttributes(payload, IFINFOMSG.bytes);
   const mtu = u32(attributes.get(IFLA.mtu));
-  // Events of wireless drivers have neither name nor MTU.
+  // Messages about events of wireless drivers have neither a name nor an MTU.
   if (!attributes.has(IFLA.ifname) && mtu === undefined) return undefined;
   const device = deviceOf({ payload, attributes });
   if (device === undefined || mtu === undefined) {
@@ -137,7 +136,7 @@ function decodeAddress(payload: Span, gone: boolean, family: Family, malformed: 
   return { what: 'address', gone, family, key: `${ifindex} ${address}/${prefix}` };
 }
 
-/** Decodes a rule. The key excludes the flags, because they change when the device of the rule is added or removed. */
+/** Decodes a rule. The flags are not part of the key because they change when the rule's device is added or removed. */
 function decodeRule(payload: Span, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
   if (length(payload) < RULE_HEADER.bytes) {
     malformed('a rule without its header');

@@ -20,7 +20,7 @@ export interface Hop {
 
 export interface Route {
   readonly family: Family;
-  /** Address of the destination network: `0.0.0.0` or `::` for the default route. */
+  /** Destination network address: `0.0.0.0` or `::` for the default route. */
   readonly network: string;
   readonly prefix: number;
   readonly table: number;
@@ -33,9 +33,9 @@ export interface Route {
 
 /** struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags. */
 const RTMSG = { bytes: 12, prefix: 1, sourcePrefix: 2, tos: 3, table: 4, type: 7, flags: 8 } as const;
-/** Flag of cached routes to a single destination. */
+/** Flag of cached routes (RTM_F_CLONED), each of which has a single destination. */
 const RTM_F_CLONED = 0x200;
-/** Table of local addresses. Its changes are counted as changes of addresses. */
+/** Table of local routes. The kernel changes it with each address, so its changes are reported as address changes. */
 const RT_TABLE_LOCAL = 255;
 
 const RTA_DST = 1;
@@ -62,7 +62,7 @@ const NLM_F_APPEND = 0x800;
 const ANY: Readonly<Record<Family, string>> = { ipv4: '0.0.0.0', ipv6: '::' };
 
 /**
- * Decodes a route. `replaces` means that the route replaces all routes with the same key.
+ * Decodes a route. If `replaces` is true, the route replaces all routes with the same key.
  * @returns undefined for cached routes and routes in the table `local`
  */
 export function decodeRoute(
@@ -101,7 +101,7 @@ export function decodeRoute(
       ...hops.map(({ gateway, ifindex, weight }) => `${gateway} ${ifindex} ${weight}`).sort(),
     ].join(),
   };
-  // When hops are appended to an IPv6 route, the kernel reports the route with all of its hops (net/ipv6/route.c,
+  // When hops are appended to an IPv6 route, the kernel reports the whole route with all of its hops (net/ipv6/route.c,
   // ip6_route_multipath_add()).
   const replaces = (flags & NLM_F_REPLACE) !== 0 || (family === 'ipv6' && (flags & NLM_F_APPEND) !== 0);
   return { route, replaces };
@@ -111,7 +111,7 @@ interface WeighedHop extends Hop {
   readonly weight: number;
 }
 
-/** Returns undefined if a gateway is malformed. */
+/** Decodes the next hops; returns undefined if a gateway is malformed. */
 function hopsOf(attributes: Attributes, family: Family): WeighedHop[] | undefined {
   const several = attributes.get(RTA_MULTIPATH);
   if (several === undefined) {
@@ -132,7 +132,10 @@ function hopsOf(attributes: Attributes, family: Family): WeighedHop[] | undefine
   return hops;
 }
 
-/** Returns false if the gateway is malformed. IPv4 routes may have IPv6 gateways. */
+/**
+ * Decodes the gateway, which may be an IPv6 address even in an IPv4 route. Returns undefined if there is none, and
+ * false if it is malformed.
+ */
 function gatewayOf(attributes: Attributes, family: Family): string | undefined | false {
   const via = attributes.get(RTA_VIA);
   if (via !== undefined) {

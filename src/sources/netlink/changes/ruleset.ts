@@ -17,10 +17,10 @@ import {
 } from '../message.ts';
 
 /**
- * Follows changes of nftables rules, including changes made by iptables-nft. For each transaction, the kernel sends one
- * notification per changed object, and finally one for the new generation with the process that committed it. Kernel:
- * net/netfilter/nf_tables_api.c, nf_tables_gen_notify(); include/uapi/linux/netfilter/nf_tables.h. Numbers in
- * attributes are big-endian.
+ * Follows changes of nftables rules, including those made by iptables-nft. For each transaction, the kernel sends one
+ * notification per changed object, followed by one that contains the number of the new generation and the process that
+ * committed it. Kernel: net/netfilter/nf_tables_api.c, nf_tables_gen_notify();
+ * include/uapi/linux/netfilter/nf_tables.h. Numbers in attributes are big-endian.
  */
 
 const NFNLGRP_NFTABLES = 7;
@@ -30,7 +30,7 @@ const NFT_MSG_GETGEN = NFNL_SUBSYS_NFTABLES | 16;
 
 /** struct nfgenmsg: family, version, resource id. */
 const NFGENMSG_BYTES = 4;
-/** NFTA_TABLE_NAME. All other objects have the table name in an attribute with the same number. */
+/** NFTA_TABLE_NAME. Messages about all other objects contain the table name in an attribute with the same number. */
 const NFTA_TABLE = 1;
 const NFTA_GEN_ID = 1;
 const NFTA_GEN_PROC_PID = 2;
@@ -45,7 +45,9 @@ const FAMILIES: Readonly<Record<number, string>> = {
   10: 'ip6',
 };
 
-/** Size of the queue, enough for kube-proxy, which replaces thousands of rules in one transaction. */
+/**
+ * Size of the receive queue in bytes. Sufficient for kube-proxy, which replaces thousands of rules in one transaction.
+ */
 const QUEUE_BYTES = 4 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
 const BUFFER_BYTES = 128 * 1024;
@@ -61,7 +63,7 @@ const GENERATION: NetlinkQuestion<number | undefined> = {
   },
 };
 
-/** One transaction. */
+/** A committed transaction. */
 export interface RulesetChange {
   /** Changed tables without duplicates, such as `inet filter`. */
   readonly tables: readonly string[];
@@ -70,8 +72,8 @@ export interface RulesetChange {
 }
 
 /**
- * Follows the rules of a namespace. The kernel numbers generations, so the count stays exact even if notifications
- * are lost.
+ * Follows rule changes in a namespace. The count is exact even if notifications are lost, because the kernel numbers
+ * generations consecutively.
  */
 export class RulesetChanges implements Disposable {
   readonly #client: NetlinkClient;
@@ -84,8 +86,8 @@ export class RulesetChanges implements Disposable {
   #changes = 0;
 
   /**
-   * @param told receives each transaction
-   * @throws {BpfError} NETLINK; EPERM without CAP_NET_ADMIN
+   * @param told called for each transaction
+   * @throws {BpfError} NETLINK (EPERM without CAP_NET_ADMIN)
    * @throws {Unsupported} if the namespace cannot be entered
    */
   constructor(client: NetlinkClient, entry: NetnsEntry, told: (change: RulesetChange) => void) {
@@ -143,7 +145,7 @@ export class RulesetChanges implements Disposable {
     this.#tables.clear();
   }
 
-  /** Advances to a generation. Ignores lower numbers because they come from older notifications. */
+  /** Advances to a generation. Lower numbers are ignored because they are in older notifications. */
   #reach(generation: number | undefined): void {
     if (generation === undefined) return;
     if (this.#generation !== undefined) this.#changes += Math.max(0, generation - this.#generation);

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "http_segment.bpf.h"
+
+/*
+ * Reads the messages of one direction line by line. Bodies are skipped without reading them.
+ *
+ * Responses are read only as far as necessary. While a connection has at most one open request, the acknowledgement in
+ * the request's segment is the sequence number at which the response begins. So its status line is read there, and
+ * everything up to the response to the next request is skipped, whatever the headers say about the length.
+ */
+#define HTTP_LINES_MAX 4096 /* windows that are read in one segment */
+#define HTTP_VERSION_LENGTH 8
+
+/*
+ * A request has begun. If it is the only open one, the response begins at the sequence number that its segment
+ * acknowledges.
+ */
+static __always_inline void http_begin_request(struct http_segment *segment, struct http_stream *stream)
+{
+	struct http_connection *connection = segment->connection;
+	struct http_stream *responses = &connection->responses;
+	bool is_lost = responses->mode == MODE_LOST;
+
+	if (is_lost && http_has_open(connection)) {
+		http_end_open(connection, OUTCOME_UNKNOWN, responses->cause, 0);
+		connection->is_pipelined = 1;
+	}
+	if (!connection->unsure && connection->asked - connection->answered >= HTTP_OPEN_MAX)
+		connection->unsure = CAUSE_LIMIT;
+	http_count(connection, OUTCOME_BEGUN, stream->method, CAUSE_NOTHING);
+	if (connection->unsure) {
+		struct http_detail detail = {
+			.status = OUTCOME_UNKNOWN,
+			.role = connection->role,
+			.method = stream->method,
+			.cause = connection->unsure,
+		};
+
+		http_count_ended(connection, &detail, 0);
+		return;
+	}
+	if (http_has_open(connection)) {
+		connection->is_pipelined = 1;
+	} else if (is_lost || !connection->is_pipelined || responses->mode == MODE_TO_END ||
+		   responses->mode == MODE_UNTIL_REQUEST) {
+		http_start_message(responses);
+		http_want(segment, responses, !segment->direction, segment->ack);
+	}
+	http_ask(connection, stream->method, stream->begun);
+}
+
+static __always_inline __u64 http_word(const __u8 *text)
+{
+	__u64 word;
+
+	__builtin_memcpy(&word, text, sizeof(word));
+	return word;
+}
+
+/* The first line of a request ends at `newline`. Checks its version. */
+static __always_inline void http_end_request_line(struct http_segment *segment, struct http_stream *stream,
+						  __u32 newline)
+{
+	__u32 end = newline - (newline && stream->line[HTTP_MASK(newline - 1, 63)] == '\r');
+	__u64 version = http_word(stream->line + HTTP_MASK(end - HTTP_VERSION_LENGTH, 63));
+
+	if (end > HTTP_VERSION_LENGTH && (version & HTTP_BYTES(7)) == HTTP_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0)) {
+		segment->connection->is_confirmed = 1;
+		stream->mode = MODE_HEADER;
+		http_begin_request(segment, stream);
+		return;
+	}
+	if (segment->connection->is_confirmed)
+		http_lose(segment, stream, CAUSE_UNREADABLE);
+	else
+		http_give_up(segment);
+}
+
+/* Returns whether the line may be a request line whose method has no name here, such as PROPFIND. */
+static __always_inline bool http_may_be_method(__u64 word)
+{
+	__u32 first = word & 0xff, second = word >> 8 & 0xff;
+
+	return first - 'A' < 26 && (second - 'A' < 26 || second == '-' || second == '_');
+}
+
+/*
+ * After a header of the PROXY protocol, the connection is one of HTTP/2. Passes it to the parser of HTTP/2, from the
+ * current line on. That is only possible if the line begins in the packet itself.
+ *
+ * The server may have sent its settings before, whose direction has been skipped since. They contain no response. The
+ * client acknowledges those that it has received. At the server, the next segment begins with a frame.
+ */
+static __always_inline void http_pass_on(struct http_segment *segment, struct http_stream *stream)
+{
+	struct l7_stream *responses = l7_stream_of(segment->base, !segment->direction);
+
+	if (segment->kept || stream->kept) {
+		http_give_up(segment);
+		return;
+	}
+	l7_stream_of(segment->base, segment->direction)->next = http_seq(segment);
+	responses->next = segment->ack;
+	responses->is_known = segment->direction == L7_SENT;
+	segment->base->protocol = L7_HTTP2;
+	segment->base->marks |= L7_THEN;
+	stream->mode = MODE_TO_END;
+	segment->position = segment->end;
+}
+
+static __always_inline void http_start_request(struct http_segment *segment, struct http_stream *stream)
+{
+	struct http_connection *connection = segment->connection;
+	__u64 word = http_word(stream->line);
+
+	stream->method = http_method_of(word);
+	if (stream->method == METHOD_NONE && !connection->asked &&
+	    (word & HTTP_BYTES(6)) == HTTP_WORD('P', 'R', 'O', 'X', 'Y', ' ', 0, 0)) {
+		stream->mode = MODE_PREFIX;
+		return;
+	}
+	if (!connection->asked && word == HTTP_WORD('P', 'R', 'I', ' ', '*', ' ', 'H', 'T')) {
+		http_pass_on(segment, stream);
+		return;
+	}
+	if (stream->method == METHOD_NONE && http_may_be_method(word))
+		stream->method = METHOD_OTHER;
+	if (stream->method == METHOD_NONE) {
+		if (connection->is_confirmed)
+			http_lose(segment, stream, CAUSE_UNREADABLE);
+		else
+			http_give_up(segment);
+		return;
+	}
+	connection->offers = 0;
+	if (events_enabled) {
+		connection->named = connection->asked;
+		__builtin_memcpy(connection->name, stream->line, HTTP_WINDOW);
+	}
+	stream->mode = MODE_FIRST;
+}
+
+static __always_inline void http_start_response(struct http_segment *segment, struct http_stream *stream)
+{
+	struct http_connection *connection = segment->connection;
+	__u16 status = http_status_of(http_word(stream->line), http_word(stream->line + 8));
+	__u8 method = METHOD_OTHER;
+
+	if (!status) {
+		http_lose(segment, stream, CAUSE_UNREADABLE);
+		return;
+	}
+	stream->mode = MODE_HEADER;
+	if (status < 200 && status != 101) {
+		stream->body = BODY_NONE;
+		return;
+	}
+	if (connection->unsure && !http_has_open(connection)) {
+		http_skip_far(segment, stream, MODE_LOST);
+		return;
+	}
+	if (status == 101 && connection->offers && connection->asked - connection->answered == 1) {
+		stream->body = BODY_UPGRADE;
+		return;
+	}
+	connection->response_seq = http_seq(segment) - stream->kept;
+	method = http_answer(connection, status, segment->now, segment->skb);
+	if (status == 101 || (method == METHOD_CONNECT && status < 300)) {
+		/* The rest of the connection is not HTTP/1.x. */
+		segment->base->protocol = L7_OTHER;
+		segment->position = segment->end;
+	} else if (!connection->is_pipelined) {
+		http_skip_far(segment, stream, MODE_UNTIL_REQUEST);
+	} else if (method == METHOD_HEAD || status == 204 || status == 304) {
+		stream->body = BODY_NONE;
+	}
+}
+
+/* Keeps the beginning of a header of the latest request if it has the ID of a trace. */
+static __always_inline void http_read_trace(struct http_connection *connection, struct http_stream *stream, __u64 first,
+					    __u64 second)
+{
+	__u8 skip = 0, kind = http_trace_kind_of(first, second, &skip);
+
+	/* Requests of unsure connections have no number. */
+	if (kind != TRACE_NONE && !connection->unsure)
+		stream->has_trace =
+			http_begin_trace(&connection->trace, connection->asked - 1, kind, skip, stream->line);
+}
+
+/* Reads the start of a header that tells the length of the body or the ID of a trace. */
+static __always_inline void http_read_header(struct http_segment *segment, struct http_stream *stream)
+{
+	__u64 first = http_word(stream->line) | HTTP_LOWER, second = http_word(stream->line + 8) | HTTP_LOWER;
+	__u64 length;
+
+	if (!segment->is_response) {
+		if (keeps_traces)
+			http_read_trace(segment->connection, stream, first, second);
+		if (first == HTTP_WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', ':') &&
+		    (second & HTTP_BYTES(4)) == HTTP_WORD(' ', 'h', '2', 'c', 0, 0, 0, 0) && stream->line[12] <= '\r')
+			segment->connection->offers = 1;
+	}
+	if (first == HTTP_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
+	    second == HTTP_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n')) {
+		stream->has_coding = 1;
+		return;
+	}
+	if (first != HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') ||
+	    (second & HTTP_BYTES(7)) != HTTP_WORD('l', 'e', 'n', 'g', 't', 'h', ':', 0))
+		return;
+	length = http_number(stream->line + 15);
+	if (length == HTTP_NO_NUMBER || (stream->body == BODY_LENGTH && stream->rest != length)) {
+		/* A body that is not sent does not need a length. */
+		if (stream->body < BODY_NONE)
+			http_lose(segment, stream, CAUSE_UNREADABLE);
+		return;
+	}
+	stream->rest = length;
+	if (stream->body == BODY_NOT_DECLARED)
+		stream->body = BODY_LENGTH;
+}
+
+/* A Transfer-Encoding header ends at `newline`. A body has chunks if its last coding is `chunked`. */
+static __always_inline void http_end_coding(struct http_stream *stream, __u32 newline, bool is_response)
+{
+	__u32 end = newline - (newline && stream->line[HTTP_MASK(newline - 1, 63)] == '\r');
+	__u64 last = http_word(stream->line + HTTP_MASK(end - 8, 63)) >> 8 | HTTP_LOWER;
+
+	stream->has_coding = 0;
+	if (stream->body >= BODY_NONE)
+		return;
+	if ((last & HTTP_BYTES(7)) == HTTP_WORD('c', 'h', 'u', 'n', 'k', 'e', 'd', 0))
+		stream->body = BODY_CHUNKED;
+	else
+		stream->body = BODY_TO_END;
+}
+
+/*
+ * The server has accepted an upgrade to HTTP/2. Its frames follow, and the preface of the client is what it sends next.
+ * The request is stream 1, which the parser of HTTP/2 takes over. That is not possible in the middle of a segment that
+ * had to wait.
+ */
+static __always_inline void http_upgrade(struct http_segment *segment)
+{
+	if (segment->kept && segment->position != segment->end) {
+		http_end_open(segment->connection, OUTCOME_UNKNOWN, CAUSE_REORDERED, 0);
+		segment->base->protocol = L7_OTHER;
+	} else {
+		http_take_oldest(segment->connection);
+		l7_stream_of(segment->base, segment->direction)->next = http_seq(segment);
+		segment->base->protocol = L7_HTTP2;
+		segment->base->marks |= segment->kept ? L7_UPGRADED : L7_UPGRADED | L7_THEN;
+	}
+	segment->position = segment->end;
+}
+
+/* The headers of a message have ended. */
+static __always_inline void http_end_headers(struct http_segment *segment, struct http_stream *stream)
+{
+	__u8 body = stream->body;
+
+	if (body == BODY_UPGRADE) {
+		http_upgrade(segment);
+		return;
+	}
+	if (body == BODY_NOT_DECLARED)
+		body = segment->is_response ? BODY_TO_END : BODY_NONE;
+	stream->mode = body == BODY_CHUNKED ? MODE_CHUNK : MODE_START;
+	if (body == BODY_LENGTH) {
+		http_skip(segment, stream, stream->rest);
+	} else if (body == BODY_TO_END && segment->is_response) {
+		http_skip_far(segment, stream, MODE_TO_END);
+	} else if (body == BODY_TO_END) {
+		http_lose(segment, stream, CAUSE_UNREADABLE);
+	}
+}
+
+/* Examines the beginning of a line, which is in the window. */
+static __always_inline void http_begin_line(struct http_segment *segment, struct http_stream *stream)
+{
+	__u64 size;
+
+	switch (stream->mode) {
+	case MODE_START:
+		stream->body = BODY_NOT_DECLARED;
+		stream->has_coding = 0;
+		if (segment->is_response)
+			http_start_response(segment, stream);
+		else
+			http_start_request(segment, stream);
+		break;
+	case MODE_HEADER:
+		http_read_header(segment, stream);
+		break;
+	case MODE_CHUNK:
+		size = http_chunk_size(stream->line);
+		if (size == HTTP_NO_NUMBER)
+			http_lose(segment, stream, CAUSE_UNREADABLE);
+		stream->rest = size;
+		break;
+	}
+}
+
+/* A line has ended at `newline`, and the position is behind it. */
+static __always_inline void http_end_line(struct http_segment *segment, struct http_stream *stream, __u32 newline)
+{
+	switch (stream->mode) {
+	case MODE_PREFIX:
+		stream->mode = MODE_START;
+		break;
+	case MODE_FIRST:
+		http_end_request_line(segment, stream, newline);
+		break;
+	case MODE_HEADER:
+		if (stream->has_coding)
+			http_end_coding(stream, newline, segment->is_response);
+		break;
+	case MODE_CHUNK:
+		if (!stream->rest)
+			stream->mode = MODE_TRAILER;
+		else
+			http_skip(segment, stream, stream->rest + 2);
+		break;
+	}
+}
+
+static __always_inline bool http_is_done(const struct http_segment *segment)
+{
+	return segment->position >= segment->end || segment->base->protocol == L7_OTHER;
+}
+
+#define HTTP_PROXY_HEADER 16 /* bytes of the header of the PROXY protocol, version 2, before the addresses */
+
+/*
+ * The connection may begin with a header of the PROXY protocol, version 2, whose signature starts with an empty line.
+ */
+static __always_inline bool http_may_be_proxied(const struct http_segment *segment, const struct http_stream *stream)
+{
+	return stream->mode == MODE_START && !segment->is_response && !segment->connection->asked &&
+	       stream->line[0] == '\r';
+}
+
+static __always_inline bool http_is_proxied(const struct http_stream *stream)
+{
+	return http_word(stream->line) == HTTP_WORD('\r', '\n', '\r', '\n', 0, '\r', '\n', 'Q');
+}
+
+/* Uses the window in `line`, which contains the end of a line or is full. @param taken bytes that are new in it */
+static __always_inline void http_use_window(struct http_segment *segment, struct http_stream *stream, __u32 newline,
+					    __u32 taken)
+{
+	__u32 before = stream->kept;
+
+	if (!stream->is_inside) {
+		if (stream->mode != MODE_CHUNK && (!newline || (newline == 1 && stream->line[0] == '\r'))) {
+			segment->position += newline + 1 - before;
+			stream->kept = 0;
+			if (stream->mode == MODE_HEADER)
+				http_end_headers(segment, stream);
+			else
+				http_start_message(stream);
+			return;
+		}
+		http_begin_line(segment, stream);
+		if (http_is_done(segment))
+			return;
+	} else if (stream->has_trace) {
+		http_continue_trace(&segment->connection->trace, stream->line + HTTP_TAIL);
+	}
+	if (newline == HTTP_WINDOW) {
+		__builtin_memcpy(stream->line, stream->line + HTTP_WINDOW - HTTP_TAIL, HTTP_TAIL);
+		stream->kept = HTTP_TAIL;
+		stream->is_inside = 1;
+		segment->position += taken;
+		return;
+	}
+	segment->position += newline + 1 - before;
+	stream->kept = stream->is_inside = stream->has_trace = 0;
+	http_end_line(segment, stream, newline);
+}
+
+static __always_inline long http_load(const struct http_segment *segment, void *to, __u32 length, bool is_kept)
+{
+	const struct l7_segment *kept = segment->kept;
+
+	if (!is_kept)
+		return bpf_skb_load_bytes(segment->skb, segment->position, to, length);
+	if (!kept)
+		return -1;
+	return bpf_probe_read_kernel(to, length, kept->bytes + HTTP_MASK(segment->position, 16383));
+}
+
+/* Reads one window. Returns 1 if the segment needs no further reading, as a callback of bpf_loop(). */
+static __always_inline long http_read_window(struct http_segment *segment, bool is_kept)
+{
+	struct http_stream *stream;
+	__u64 words[HTTP_WINDOW / 8];
+	__u32 kept, taken, newline;
+
+	if (!segment->connection || !segment->base || http_is_done(segment))
+		return 1;
+	stream = http_stream_of(segment);
+	kept = stream->kept;
+	taken = segment->end - segment->position;
+	if (kept >= HTTP_WINDOW)
+		return 1;
+	if (taken > HTTP_WINDOW - kept)
+		taken = HTTP_WINDOW - kept;
+	if (!kept && stream->mode == MODE_START)
+		stream->begun = segment->now;
+	if (http_load(segment, stream->line + HTTP_MASK(kept, 63), HTTP_MASK(taken - 1, 63) + 1, is_kept)) {
+		http_lose(segment, stream, CAUSE_UNREADABLE);
+		return 1;
+	}
+	__builtin_memcpy(words, stream->line, HTTP_WINDOW);
+	newline = http_newline(words);
+	if (newline >= kept + taken)
+		newline = HTTP_WINDOW;
+	if (http_may_be_proxied(segment, stream)) {
+		if (kept + taken < HTTP_PROXY_HEADER) {
+			newline = HTTP_WINDOW;
+		} else if (http_is_proxied(stream)) {
+			stream->kept = 0;
+			segment->position += HTTP_PROXY_HEADER - kept;
+			http_skip(segment, stream, (__u32)stream->line[14] << 8 | stream->line[15]);
+			return 0;
+		}
+	}
+	if (newline == HTTP_WINDOW && kept + taken < HTTP_WINDOW) {
+		stream->kept = kept + taken;
+		segment->position += taken;
+		return 1;
+	}
+	http_use_window(segment, stream, newline, taken);
+	return 0;
+}

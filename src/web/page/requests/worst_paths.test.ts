@@ -1,0 +1,67 @@
+import { expect, it } from 'vitest';
+import type { SeenEvent } from '../event_log.ts';
+import { missingNames, worstPaths } from './worst_paths.ts';
+
+const WEB = { namespace: 'shop', pod: 'web' };
+
+const seen = (type: string, more: object): SeenEvent => ({
+  id: '1',
+  event: { type, ...more } as unknown as SeenEvent['event'],
+});
+
+const failed = (path: string, status: string, more: object = {}) =>
+  seen('http_request_failed', { method: 'GET', path, status, seconds: 0.1, ...more });
+
+it('adds up requests by method and path, the most failed first', () => {
+  const events = [
+    seen('http_request_slow', { method: 'GET', path: '/search', status: '200', seconds: 3 }),
+    failed('/pay', '503', { count: 4 }),
+    failed('/pay', 'none', { seconds: 2 }),
+    failed('/cart/*', '500'),
+    seen('connection_failed', {}),
+  ];
+  expect(
+    worstPaths(events).map(({ what, failed: count, slow, longest, statuses }) => [
+      what,
+      count,
+      slow,
+      longest,
+      [...statuses],
+    ]),
+  ).toEqual([
+    [
+      'GET /pay',
+      5,
+      0,
+      2,
+      [
+        ['503', 4],
+        ['none', 1],
+      ],
+    ],
+    ['GET /cart/*', 1, 0, 0.1, [['500', 1]]],
+    ['GET /search', 0, 1, 3, []],
+  ]);
+});
+
+it('names a path that is not known, and queries without an answer', () => {
+  const events = [
+    seen('http_request_failed', { method: 'POST', status: '500', seconds: 1 }),
+    seen('dns_unanswered', { name: 'db.shop', qtype: 'a', seconds: 5 }),
+  ];
+  expect(worstPaths(events).map(({ what }) => what)).toEqual(['A db.shop', 'POST an unknown path']);
+});
+
+it('lists each missing name once, without those that a search list makes of it', () => {
+  const storm = seen('dns_nxdomain_storm', {
+    names: ['a.test', 'b.shop.test', 'b.test'],
+    amplified: 'b',
+    askedAs: 2,
+    ...WEB,
+  });
+  const other = seen('dns_nxdomain_storm', { names: ['a.test'], ...WEB });
+  expect(missingNames([storm, other, storm, failed('/', '500')])).toEqual([
+    { name: 'b', askedAs: 2, asker: 'shop/web' },
+    { name: 'a.test', askedAs: undefined, asker: 'shop/web' },
+  ]);
+});
