@@ -1,12 +1,17 @@
 import { writeFileSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Environment variable with the path of a file. The counts are written to that file as JSON. */
-export const COUNTS_FILE = 'NETSONDE_TEST_COUNTS';
+/** Environment variable with the path of a file. The counts and failures are written to that file as JSON. */
+export const OUTCOME_FILE = 'NETSONDE_TEST_OUTCOME';
 
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
+}
+
+export interface Outcome extends Counts {
+  /** One line for each failure, such as `failed: kernel  test/kernel/io.test.ts > counts bytes: expected 1 to be 2`. */
+  readonly failures: readonly string[];
 }
 
 export function lineOf({ passed, failed }: Counts): string {
@@ -21,33 +26,42 @@ const SLOWEST = 10;
 const SKIPPED_MAX = 100;
 
 /**
- * Prints the tests that needed a second run, the slowest files, and `N passed, N failed` as the last line, which
- * scripts can parse.
+ * Prints the tests that needed a second run, the slowest files, the failures, and `N passed, N failed` as the last
+ * line, which scripts can parse.
  */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
-    let failed = unhandledErrors.length;
+    const failures = unhandledErrors.map((error) => `failed: ${firstLine([error])}`);
     const skipped: string[] = [];
     const flaky: string[] = [];
     for (const module of modules) {
-      failed += module.errors().length;
+      const place = `${module.project.name}  ${module.relativeModuleId}`;
+      failures.push(...module.errors().map((error) => `failed: ${place}: ${firstLine([error])}`));
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
+        const { state, errors } = test.result();
         if (test.diagnostic()?.flaky === true)
           flaky.push(`passed in a second run: ${module.relativeModuleId} > ${test.fullName}`);
         if (state === 'passed') passed++;
-        else if (state === 'failed') failed++;
+        else if (state === 'failed') failures.push(`failed: ${place} > ${test.fullName}: ${firstLine(errors)}`);
         else skipped.push(`skipped: ${module.relativeModuleId} > ${test.fullName}`);
       }
     }
     const isWhole = skipped.length <= SKIPPED_MAX;
-    const lines = [...(isWhole ? skipped : []), ...flaky, ...slowestFiles(modules), lineOf({ passed, failed })];
-    const file = process.env[COUNTS_FILE];
-    if (file !== undefined) writeFileSync(file, JSON.stringify({ passed, failed }));
+    const outcome: Outcome = { passed, failed: failures.length, failures };
+    const lines = [...(isWhole ? skipped : []), ...flaky, ...slowestFiles(modules), ...failures, lineOf(outcome)];
+    const file = process.env[OUTCOME_FILE];
+    if (file !== undefined) writeFileSync(file, JSON.stringify(outcome));
     // The exit handler runs after all other reporters have finished their output.
     process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }
+}
+
+/** Returns the first line of the last error's message, which is that of the last run of a repeated test. */
+function firstLine(errors: readonly unknown[] | undefined): string {
+  const last = errors?.at(-1);
+  const message = last instanceof Object && 'message' in last ? String(last.message) : String(last);
+  return message.split('\n', 1)[0] ?? '';
 }
 
 /**
