@@ -21,9 +21,11 @@ interface Series {
 const META = /^# (HELP|TYPE|UNIT|EOF)(?: (\S+) ?(.*))?$/;
 const VALUE = /^\S+$/;
 const SERIES = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$/;
+/** An exemplar of OpenMetrics, which follows the value. Quotes in a label's value are escaped, so none contains this. */
+const EXEMPLAR = / # \{(?:[a-zA-Z_]\w*="(?:[^"\\]|\\["\\n])*",?)*\} \S+(?: \S+)?$/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)"(?:,|$)/y;
 
-/** Parses a page in either text format. @throws for a malformed line */
+/** Parses a page in either text format, without its exemplars. @throws for a malformed line */
 export function parseExposition(text: string): Exposition {
   return new ExpositionParser().parse(text);
 }
@@ -45,7 +47,8 @@ export class ExpositionParser {
     const known = new KnownSeries(this.#before);
     const all: Series[] = [];
     let ofName: Sample[] = [];
-    for (const line of text.split('\n')) {
+    for (const full of text.split('\n')) {
+      const line = full.includes(' # {') ? full.replace(EXEMPLAR, '') : full;
       const meta = line.startsWith('#') ? META.exec(line) : null;
       if (meta !== null) {
         if (meta[1] === 'TYPE') types.set(meta[2] ?? '', meta[3] ?? '');
