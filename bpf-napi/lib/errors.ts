@@ -5,7 +5,7 @@
  *   failed.
  * - `BPF_VERIFIER`: the kernel's verifier rejected a program; `verifier` contains the reason from its log.
  * - `BPF_CLOSED`: the handle was closed.
- * - `BPF_BUSY`: a load or an attach is still in progress.
+ * - `BPF_BUSY`: a load is still in progress or, for another load, attach or detach, an attach.
  * - `NETNS`: entering a network namespace failed.
  * - `NETLINK`: a netlink request or subscription failed.
  * - `PACKETS`: opening or reading a packet ring failed.

@@ -130,9 +130,13 @@ ObjectHandle& BpfObjectWrap::Open(Napi::Env env, const char* operation) const {
   return *handle_;
 }
 
+ObjectHandle& BpfObjectWrap::OpenForUse(Napi::Env env, const char* operation) const {
+  return handle_->usable() && !handle_->closed() ? *handle_ : Open(env, operation);
+}
+
 Napi::Value BpfObjectWrap::Programs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const auto& programs = Open(env, "list programs").programs();
+  const auto& programs = OpenForUse(env, "list programs").programs();
   Napi::Array list = Napi::Array::New(env, programs.size());
   for (size_t i = 0; i < programs.size(); i++) {
     Napi::Object entry = Napi::Object::New(env);
@@ -145,7 +149,7 @@ Napi::Value BpfObjectWrap::Programs(const Napi::CallbackInfo& info) {
 
 Napi::Value BpfObjectWrap::Maps(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const auto& maps = Open(env, "list maps").maps();
+  const auto& maps = OpenForUse(env, "list maps").maps();
   Napi::Array list = Napi::Array::New(env, maps.size());
   for (size_t i = 0; i < maps.size(); i++) {
     Napi::Object entry = Napi::Object::New(env);
@@ -191,13 +195,15 @@ void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value BpfObjectWrap::Load(const Napi::CallbackInfo& info) {
-  Open(info.Env(), "load").BeginWork();
+  ObjectHandle& handle = Open(info.Env(), "load");
+  handle.set_attaching(false);
+  handle.BeginWork();
   return (new LoadWorker(info.Env(), handle_))->Start();
 }
 
 Napi::Value BpfObjectWrap::ProgramInfo(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "ask");
+  ObjectHandle& handle = OpenForUse(env, "ask");
   bpf_program* program = FindProgram(env, handle, info[0], "ask");
   bpf_prog_info kernel = {};
   __u32 size = sizeof(kernel);

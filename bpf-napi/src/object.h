@@ -20,6 +20,9 @@ class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
   /** Returns the handle if it is open and idle, otherwise throws. */
   ObjectHandle& Open(Napi::Env env, const char* operation) const;
 
+  /** Returns the handle if it is open and no load is in progress, otherwise throws. */
+  ObjectHandle& OpenForUse(Napi::Env env, const char* operation) const;
+
  private:
   Napi::Value Programs(const Napi::CallbackInfo& info);
   Napi::Value Maps(const Napi::CallbackInfo& info);

@@ -110,6 +110,7 @@ bool IsForCgroups(const bpf_program* program) {
 Napi::Value BpfObjectWrap::Attach(const Napi::CallbackInfo& info) {
   ObjectHandle& handle = Open(info.Env(), "attach");
   bpf_program* program = FindProgram(info.Env(), handle, info[0], "attach");
+  handle.set_attaching(true);
   handle.BeginWork();
   return (new AttachWorker(info.Env(), handle_, program))->Start();
 }
@@ -132,13 +133,14 @@ Napi::Value BpfObjectWrap::AttachCgroup(const Napi::CallbackInfo& info) {
   } else {
     cgroup = info[1].As<Napi::String>();
   }
+  handle.set_attaching(true);
   handle.BeginWork();
   return (new CgroupWorker(env, handle_, program, std::move(cgroup), std::move(fd)))->Start();
 }
 
 Napi::Value BpfObjectWrap::Plug(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "plug");
+  ObjectHandle& handle = OpenForUse(env, "plug");
   bpf_program* program = FindProgram(env, handle, info[0], "plug");
   const std::string name = bpf_program__name(program);
   const int array = info[1].As<Napi::Number>().Int32Value();

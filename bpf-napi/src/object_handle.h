@@ -56,6 +56,15 @@ class ObjectHandle final : public Handle {
   bool load_begun() const { return load_begun_; }
 
   /**
+   * Says which work is in progress while the handle is busy. Called only by the thread of the JavaScript object, which
+   * starts all work.
+   */
+  void set_attaching(bool attaching) { attaching_ = attaching; }
+
+  /** Whether maps and descriptors of programs may be used: an attach changes neither, but a load does. */
+  bool usable() const { return attaching_ || !busy(); }
+
+  /**
    * Returns and releases the kernel types, which are needed only for the load. Null if libbpf searches for them itself.
    */
   std::unique_ptr<KernelTypes> TakeTypes() { return std::move(types_); }
@@ -82,6 +91,7 @@ class ObjectHandle final : public Handle {
   std::vector<bpf_map*> maps_;
   std::vector<bpf_program*> programs_;
   bool load_begun_ = false;
+  bool attaching_ = false;
   Attachments attachments_;
   /** Mappings by map index and protection. */
   std::map<std::pair<size_t, int>, Mapping> mappings_;

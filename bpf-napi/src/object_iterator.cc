@@ -117,7 +117,7 @@ class WalkWorker final : public Napi::AsyncWorker {
 }  // namespace
 
 Napi::Value BpfObjectWrap::ReadIterator(const Napi::CallbackInfo& info) {
-  const Walk walk = Begin(info, Open(info.Env(), "iterate"));
+  const Walk walk = Begin(info, OpenForUse(info.Env(), "iterate"));
   std::vector<uint8_t> bytes;
   const Failure failure = Finish(walk, bytes);
   if (failure.failed()) throw ToError(info.Env(), failure);
@@ -125,7 +125,7 @@ Napi::Value BpfObjectWrap::ReadIterator(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value BpfObjectWrap::ReadIteratorAsync(const Napi::CallbackInfo& info) {
-  auto* worker = new WalkWorker(info.Env(), Begin(info, Open(info.Env(), "iterate")));
+  auto* worker = new WalkWorker(info.Env(), Begin(info, OpenForUse(info.Env(), "iterate")));
   Napi::Promise promise = worker->promise();
   worker->Queue();
   return promise;

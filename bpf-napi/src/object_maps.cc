@@ -65,13 +65,13 @@ Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value BpfObjectWrap::MapFd(const Napi::CallbackInfo& info) {
-  ObjectHandle& handle = Open(info.Env(), "ask");
+  ObjectHandle& handle = OpenForUse(info.Env(), "ask");
   return Napi::Number::New(info.Env(), bpf_map__fd(FindMap(info.Env(), handle, info[0], "ask")));
 }
 
 Napi::Value BpfObjectWrap::Lookup(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "look up");
+  ObjectHandle& handle = OpenForUse(env, "look up");
   bpf_map* map = FindMap(env, handle, info[0], "look up");
   const std::string name = bpf_map__name(map);
   const uint8_t* key = Bytes(env, info[1], bpf_map__key_size(map), "look up", name);
@@ -83,7 +83,7 @@ Napi::Value BpfObjectWrap::Lookup(const Napi::CallbackInfo& info) {
 
 void BpfObjectWrap::Update(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "update");
+  ObjectHandle& handle = OpenForUse(env, "update");
   bpf_map* map = FindMap(env, handle, info[0], "update");
   const std::string name = bpf_map__name(map);
   const uint8_t* key = Bytes(env, info[1], bpf_map__key_size(map), "update", name);
@@ -93,7 +93,7 @@ void BpfObjectWrap::Update(const Napi::CallbackInfo& info) {
 
 Napi::Value BpfObjectWrap::Delete(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "delete");
+  ObjectHandle& handle = OpenForUse(env, "delete");
   bpf_map* map = FindMap(env, handle, info[0], "delete");
   const std::string name = bpf_map__name(map);
   const uint8_t* key = Bytes(env, info[1], bpf_map__key_size(map), "delete", name);
@@ -132,7 +132,7 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
 /** Returns the number of copied entries; -1 if there may be more entries than the buffer can hold. */
 Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "dump");
+  ObjectHandle& handle = OpenForUse(env, "dump");
   bpf_map* map = FindMap(env, handle, info[0], "dump");
   const std::string name = bpf_map__name(map);
   const size_t key_bytes = bpf_map__key_size(map), value_bytes = ValueBytes(map);
@@ -162,7 +162,7 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
 
 void BpfObjectWrap::ReadMapped(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "read");
+  ObjectHandle& handle = OpenForUse(env, "read");
   const size_t index = MapIndex(env, handle, info[0], "read");
   const size_t bytes = info[2].As<Napi::Number>().Uint32Value();
   uint8_t* target = Bytes(env, info[1], bytes, "read", bpf_map__name(handle.maps()[index]));
@@ -200,7 +200,7 @@ void StoreWords(uint8_t* target, const uint8_t* source, size_t bytes) {
 
 void BpfObjectWrap::WriteMapped(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "write");
+  ObjectHandle& handle = OpenForUse(env, "write");
   const size_t index = MapIndex(env, handle, info[0], "write");
   const std::string name = bpf_map__name(handle.maps()[index]);
   const int64_t offset = info[1].As<Napi::Number>().Int64Value();

@@ -13,7 +13,7 @@
 namespace bpf_napi {
 
 Napi::Value BpfObjectWrap::Run(const Napi::CallbackInfo& info) {
-  ObjectHandle& handle = Open(info.Env(), "run");
+  ObjectHandle& handle = OpenForUse(info.Env(), "run");
   bpf_program* program = FindProgram(info.Env(), handle, info[0], "run");
   auto arguments = info[1].As<Napi::BigUint64Array>();
   LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = arguments.Data(),
@@ -25,7 +25,7 @@ Napi::Value BpfObjectWrap::Run(const Napi::CallbackInfo& info) {
 
 Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ObjectHandle& handle = Open(env, "run");
+  ObjectHandle& handle = OpenForUse(env, "run");
   bpf_program* program = FindProgram(env, handle, info[0], "run");
   const std::string name = bpf_program__name(program);
   const auto packet = info[1].As<Napi::Uint8Array>();

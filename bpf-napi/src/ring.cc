@@ -102,7 +102,7 @@ class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
 
   explicit BpfRingWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfRingWrap>(info) {
     Napi::Env env = info.Env();
-    ObjectHandle& object = BpfObjectWrap::Unwrap(info[0].As<Napi::Object>())->Open(env, "open ring");
+    ObjectHandle& object = BpfObjectWrap::Unwrap(info[0].As<Napi::Object>())->OpenForUse(env, "open ring");
     const size_t index = info[1].As<Napi::Number>().Uint32Value();
     if (index >= object.maps().size()) Throw(env, "open ring", ENOENT, "map of " + object.name());
     name_ = bpf_map__name(object.maps()[index]);

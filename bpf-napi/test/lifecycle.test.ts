@@ -120,6 +120,14 @@ describe('while a load is in progress', () => {
     await expect(load).rejects.toMatchObject({ code: 'BPF_CLOSED' });
   });
 
+  it('is used as before during an attach', async () => {
+    using object = await loadObject('hooks', ['count_exec']);
+    const attach = object.attach('count_exec');
+    expect(object.programInfo('count_exec').id).toBeGreaterThan(0);
+    expect(object.map('execs').lookup(new Uint8Array(4), new Uint8Array(8))).toBe(true);
+    await attach;
+  });
+
   it('can be closed in an attach: the attach rejects and nothing stays', async () => {
     const object = await loadObject('hooks', ['count_exec']);
     const attach = object.attach('count_exec');

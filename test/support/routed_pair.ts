@@ -26,7 +26,7 @@ export class RoutedPair implements Disposable {
     const narrow = this.#connect(this.b.netns, 2);
     this.router.ip(`link set ${narrow} mtu ${NARROW_MTU}`);
     // All neighbours are resolved now, because a SYN that has to wait for neighbour resolution would be retransmitted.
-    for (const address of [this.addressB.ipv4, this.addressB.ipv6]) this.a.netns.exec(`ping -qc 1 -w 10 ${address}`);
+    for (const address of [this.addressB.ipv4, this.addressB.ipv6]) this.a.netns.exec(`ping -qc 1 -w 60 ${address}`);
     this.#resources = resources.move();
   }
 
