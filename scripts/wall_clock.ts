@@ -23,6 +23,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
     why: 'since when a probe is in its state, and when it is tried again, for people',
   },
   'src/commands/check.ts': { reads: 2, why: '`until` is a time of the wall clock' },
+  'src/commands/reach.ts': { reads: 1, why: 'the start of a trial is compared with the times of events' },
   'src/config/section_expiry.ts': { reads: 1, why: '`until` is a time of the wall clock, and `for` is shown as one' },
   'src/delivery/sink_queue.ts': {
     reads: 4,

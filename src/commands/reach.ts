@@ -5,8 +5,9 @@ import { visible } from '#core/inert.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { senderOf } from '#why/arrived.ts';
 import { belongs } from '#why/belongs.ts';
-import { placeOf } from '#why/drops.ts';
+import { isTraceable, placeOf } from '#why/drops.ts';
 import type { Evidence, PolicyFact, Role, Trial, Verdict, WitnessEvent } from '#why/evidence.ts';
+import { ownPart } from '#why/own_part.ts';
 import { why } from '#why/why.ts';
 import { ownerText, untilStopped } from './agent_client.ts';
 import { announce } from './announce.ts';
@@ -137,7 +138,9 @@ async function collect(
   let roleOf: (entity: KnownEntity) => Role = () => 'other';
   let sockets: ListeningSockets | undefined;
   const plan = { ...given, ...files, ...destination, netns: place.path };
-  const { trial, grown } = await runTrial(
+  for (const witness of witnesses) witness.forget();
+  const startTime = new Date().toISOString();
+  const { trial: told, grown } = await runTrial(
     plan,
     (text) => story.tell(text),
     async ({ ip, local }) => {
@@ -148,6 +151,7 @@ async function collect(
     },
     signal,
   );
+  const trial = { ...told, startTime };
   for (const witness of witnesses) {
     const { ip, port } = trial;
     const counted = ip === undefined || port === 0 ? undefined : await witness.flows(roleOf, ip, port);
@@ -167,12 +171,12 @@ async function withRule(
   signal: AbortSignal,
 ): Promise<Evidence> {
   const { trial, events } = evidence;
-  const drop = events.find(({ type, reason }) => type === 'packet_drop' && reason === 'NETFILTER_DROP');
+  const drop = events.find(isTraceable);
   const { protocol, localIp, local } = trial;
   const port = local === undefined ? undefined : portOf(local);
   if (why(evidence).cause !== 'firewall' || drop === undefined || protocol === 'icmp') return evidence;
   if (localIp === undefined || port === undefined) return evidence;
-  if (drop.node !== witnesses[0]?.node) {
+  if (!witnesses.some(({ isOwnNode, node }) => isOwnNode && node === drop.node)) {
     story.tell(`rules: the packets are dropped on the node ${drop.node}, which cannot be traced from here`);
     return evidence;
   }
@@ -198,11 +202,11 @@ async function withRule(
     story.tell(
       `rules: ${rule === undefined ? 'no rule has dropped the packets of a second attempt' : `${rule} at ${placeOf(drop)}`}`,
     );
-    return rule === undefined ? evidence : { ...evidence, rule };
+    return { ...evidence, isTraced: true, rule };
   } catch (error) {
     if (signal.aborted) throw error;
     story.tell(`rules: ${(error as Error).message}`);
-    return evidence;
+    return { ...evidence, isTraced: true };
   }
 }
 
@@ -215,7 +219,7 @@ async function openWitnesses(
   const absent: string[] = [];
   for (const address of [agent, ...peers]) {
     try {
-      witnesses.push(await Witness.open(address, signal));
+      witnesses.push(await Witness.open(address, signal, address === agent));
     } catch (error) {
       absent.push(`without the agent at ${address.socketPath ?? address.url}: ${(error as Error).message}`);
     }
@@ -270,14 +274,16 @@ async function evidenceOf({
   clientName,
   destination,
 }: Gathering): Promise<Evidence> {
-  const events = witnesses.flatMap((witness) => witness.events.filter((event) => belongs(event, trial)));
+  const events = witnesses.flatMap(({ events: all, isOwnNode }) =>
+    all.filter((event) => belongs(event, trial)).flatMap((event) => ownPart(event, trial, isOwnNode) ?? []),
+  );
   const port = listeningPort(trial.port, events);
-  events.push(...queueEvents(witnesses, trial.ip, port, destination));
+  events.push(...queueEvents(witnesses, trial, port, destination));
   const growth = (await Promise.all(witnesses.map((witness) => witness.grown(behind(roleOf, events))))).flat();
   const others = growth.filter(({ role }) => role !== 'client');
   return {
     trial,
-    events: [...new Set(events)].sort((a, b) => (a.time < b.time ? -1 : 1)),
+    events: events.sort((a, b) => (a.time < b.time ? -1 : 1)),
     growth: [{ place: clientName, role: 'client', grown, hasConntrack: false }, ...others],
     listening: sockets?.since(port),
     nodes: witnesses.map(({ node }) => node),
@@ -298,13 +304,9 @@ function behind(roleOf: (entity: KnownEntity) => Role, events: readonly WitnessE
 }
 
 /** Events about the accept queue of the server, which have no addresses. @param port the one that the server listens on */
-function queueEvents(
-  witnesses: readonly Witness[],
-  ip: string | undefined,
-  port: number,
-  { pod }: Destination,
-): WitnessEvent[] {
-  return witnesses.flatMap(({ events, entities }) => {
+function queueEvents(witnesses: readonly Witness[], trial: Trial, port: number, { pod }: Destination): WitnessEvent[] {
+  const { ip } = trial;
+  return witnesses.flatMap(({ events, entities, isOwnNode }) => {
     const isServer = (event: WitnessEvent) =>
       entities.some(
         (one) =>
@@ -312,7 +314,9 @@ function queueEvents(
           one.pod === event.pod &&
           ((ip !== undefined && one.ips.includes(ip)) || (pod?.namespace === one.namespace && pod.name === one.pod)),
       );
-    return events.filter((event) => event.type === 'accept_queue_full' && event['port'] === port && isServer(event));
+    return events
+      .filter((event) => event.type === 'accept_queue_full' && event['port'] === port && isServer(event))
+      .flatMap((event) => ownPart(event, trial, isOwnNode) ?? []);
   });
 }
 

@@ -137,8 +137,20 @@ function firewallOrTracking(events: readonly WitnessEvent[], text: string, { gro
   return { cause: 'firewall', text, events, isCertain: there?.hasConntrack === true };
 }
 
+/** Maximum number of packets of the trial that these events stand for. */
 export function countOf(events: readonly WitnessEvent[]): number {
   return events.reduce((sum, { count = 1 }) => sum + count, 0);
+}
+
+/** Whether a rule of nftables or iptables has dropped the packet, which a trace can name. */
+export function isTraceable({ type, reason }: WitnessEvent): boolean {
+  return type === 'packet_drop' && reason === 'NETFILTER_DROP';
+}
+
+/** Returns the number of events as text; `at least` some if an agent has folded them with others. */
+export function countText(events: readonly WitnessEvent[]): string {
+  const least = events.reduce((sum, { count = 1, least = count }) => sum + least, 0);
+  return least < countOf(events) ? `at least ${least}` : String(least);
 }
 
 /** Returns the name of the Pod, namespace or node that reported an event. */

@@ -40,6 +40,8 @@ export interface IcmpError {
 
 /** What the client experienced. */
 export interface Trial {
+  /** When the trial began, before its first packet. */
+  readonly startTime?: string | undefined;
   readonly protocol: 'tcp' | 'udp' | 'icmp';
   readonly host: string;
   /** 0 for ICMP. */
@@ -72,7 +74,10 @@ export interface WitnessEvent {
   readonly src?: string;
   readonly dst?: string;
   readonly protocol?: string;
+  /** Number of folded events; of those of the trial, the maximum. */
   readonly count?: number;
+  /** Minimum number of events that are of the trial; undefined if all of `count` are. */
+  readonly least?: number;
   readonly ports?: readonly number[];
   readonly policy?: string;
   readonly policyVerdict?: string;
@@ -115,7 +120,9 @@ export interface Evidence {
   /** Undefined if the sockets of the server cannot be read from here. */
   readonly listening?: Listening | undefined;
   readonly policy?: PolicyFact | undefined;
-  /** Rule of a firewall that a trace has named. */
+  /** Whether a second attempt was traced. */
+  readonly isTraced?: boolean | undefined;
+  /** Rule of a firewall that the trace has named. */
   readonly rule?: string | undefined;
   /** Nodes whose agents were asked. */
   readonly nodes: readonly string[];
@@ -147,7 +154,7 @@ export const ADVICE = {
   no_neighbour: 'Check that the address exists and that its Pod or machine is up.',
   ttl: 'Look for a routing loop between the nodes.',
   mtu: 'Set the MTU of the Pods to that of the narrowest link, and let ICMP errors pass.',
-  firewall: 'Find the policy with `netsonde policy`, or the rule with --rules.',
+  firewall: 'Find the policy with `netsonde policy`.',
   conntrack_full: 'Raise net.netfilter.nf_conntrack_max, or find the Pod with the most connections.',
   accept_queue: 'The server accepts too slowly: check its CPU limit and threads, or raise its listen backlog.',
   syn_queue:

@@ -1,5 +1,5 @@
 import { portOf } from '#core/address.ts';
-import { countOf, isOfName, whereOf, worstDrops } from './drops.ts';
+import { countText, isOfName, whereOf, worstDrops } from './drops.ts';
 import type { WitnessEvent } from './evidence.ts';
 import { nodesText, policyOf, type Rule, verdict } from './rule.ts';
 
@@ -39,7 +39,7 @@ export const names: Rule = (evidence) => {
     return verdict(
       sure,
       'name_dropped',
-      `${countOf(drops.events)} × ${kind} of DNS dropped: ${drops.text}, ${whereOf(first)}${policyOf(drops.events, evidence)}`,
+      `${countText(drops.events)} × ${kind} of DNS dropped: ${drops.text}, ${whereOf(first)}${policyOf(drops.events, evidence)}`,
     );
   }
   if (last.outcome === 'ECONNREFUSED') {

@@ -1,5 +1,5 @@
 import { areLost, ENDS, grew, hasResent, isObserved, senderOf, withoutArrived } from './arrived.ts';
-import { countOf, type Drops, isError, isOfName, placeOf, whereOf, worstDrops } from './drops.ts';
+import { countText, type Drops, isError, isOfName, isTraceable, placeOf, whereOf, worstDrops } from './drops.ts';
 import type { Cause, Evidence, Stage, Verdict, WitnessEvent } from './evidence.ts';
 import { acceptQueue, listenDrops, noWayBack, sharedCounters } from './listening.ts';
 import { names } from './names.ts';
@@ -144,13 +144,18 @@ function dropVerdict(found: Drops, own: readonly WitnessEvent[], evidence: Evide
   const { trial } = evidence;
   const { cause, text, events } = found;
   const [first] = events as [WitnessEvent];
-  const what = `${countOf(events) === 1 ? 'packet' : 'packets'} of the ${senderOf(first, evidence)}`;
+  const count = countText(events);
+  const what = `${/\b1$/.test(count) ? 'packet' : 'packets'} of the ${senderOf(first, evidence)}`;
   const told = cause === 'mtu' ? hiddenError(evidence, own) : '';
   const rejected =
     trial.errno === undefined || trial.errno === 'ETIMEDOUT' ? '' : `; the client was told ${trial.errno}`;
-  const sentence = `${text}: ${countOf(events)} ${what} dropped ${whereOf(first)}${rejected}${told}${policyOf(events, evidence)}${ruleOf(cause, evidence)}`;
-  return verdict(areLost(found, evidence) ? 'seen' : 'inferred', cause, sentence);
+  const sentence = `${text}: ${count} ${what} dropped ${whereOf(first)}${rejected}${told}${policyOf(events, evidence)}${ruleOf(cause, evidence)}`;
+  const lost = verdict(areLost(found, evidence) ? 'seen' : 'inferred', cause, sentence);
+  const canTrace = cause === 'firewall' && !evidence.isTraced && events.some(isTraceable);
+  return canTrace ? { ...lost, advice: RULE_ADVICE } : lost;
 }
+
+const RULE_ADVICE = 'Find the policy with `netsonde policy`, or the rule with --rules.';
 
 function hiddenError(evidence: Evidence, events: readonly WitnessEvent[]): string {
   const lost = events.find((event) => event.type === 'packet_drop' && isError(event, evidence));
@@ -302,8 +307,8 @@ const silence: Rule = (evidence) => {
 };
 
 function againText({ events }: Evidence): string {
-  const sent = countOf(events.filter(({ type }) => type === 'tcp_retransmit'));
-  return sent === 0 ? '' : `; ${sent} segments were sent again`;
+  const again = events.filter(({ type }) => type === 'tcp_retransmit');
+  return again.length === 0 ? '' : `; ${countText(again)} segments were sent again`;
 }
 
 /** What a server does not do, by the stage of the trial. */

@@ -10,6 +10,7 @@ import { runReach, runScenario } from '../support/reach/run_scenario.ts';
 /** Two scenarios that take little time. All of them run in `npm run test:soak`. */
 const QUICK = ['dropped at the router', 'HTTP 503'];
 
+let closedPort = 8100;
 let bed: ReachBed;
 let agent: AgentProcess;
 
@@ -54,6 +55,18 @@ describe('reach', () => {
     // The bed's client has no route to that address but its default one, and its router has none.
     const outside = await runReach([...client(), '--to', '10.231.0.1:8080', ...url()]);
     expect(outside).toMatchObject({ code: 1, stdout: expect.stringContaining('=> seen: no_route: ') });
+  });
+
+  it('counts only its own packets, although the agent folds them with those of earlier connections', async () => {
+    // Another port starts another window in a retry.
+    const port = ++closedPort;
+    const refused = `import socket
+for _ in range(5):
+    assert socket.socket().connect_ex(('${SERVER}', ${port})) == 111`;
+    bed.exec('a', `python3 -c "${refused}"`);
+    const { stdout } = await runReach([...client(), '--to', `${SERVER}:${port}`, ...url()]);
+    expect(stdout).toMatch(/ 1 × packet_drop at /);
+    expect(stdout).toContain('nothing listens on the port: 1 packet of the client dropped at ');
   });
 
   it('resolves names as the client would: its servers and its search list, with TCP for long responses', async () => {

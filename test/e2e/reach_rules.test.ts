@@ -52,6 +52,7 @@ it('names the rule of nftables among 5,000, and leaves the ruleset as it was', a
   expect(stdout).toContain(
     `rule: rule ${RULES / 2 + 1} (handle ${handle}, comment "shop: nobody reads the web") of chain forward of table inet shop`,
   );
+  expect(stdout).not.toContain('--rules');
   expect(ruleset().replace(/packets \d+ bytes \d+/, '')).toBe(before);
   expect((await reachRule('+sys_admin')).stdout).toMatch(/rules: .*CAP_NET_ADMIN/);
   bed.exec('q', 'nft flush ruleset');

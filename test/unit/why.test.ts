@@ -55,6 +55,36 @@ it('the order in which events arrive does not matter', () => {
   }
 });
 
+describe('a firewall', () => {
+  const { evidence } = read('in_sample')['dropped at the router'] as Recorded;
+
+  it('is followed by the advice to trace, until a trace was made', () => {
+    expect(why(evidence).advice).toMatch(/--rules/);
+    const { text, advice } = why({ ...evidence, isTraced: true, rule: 'rule 1 of chain c' });
+    expect(text).toMatch(/; rule: rule 1 of chain c$/);
+    expect(advice).toBe('Find the policy with `netsonde policy`.');
+    expect(why({ ...evidence, isTraced: true }).advice).not.toMatch(/--rules/);
+  });
+
+  it('that is no rule of netfilter cannot be traced', () => {
+    const events = evidence.events.map((event) =>
+      event.type === 'packet_drop' ? { ...event, reason: 'TC_INGRESS', symbol: '__netif_receive_skb_core' } : event,
+    );
+    expect(why({ ...evidence, events })).toMatchObject({
+      cause: 'firewall',
+      advice: expect.not.stringMatching(/--rules/),
+    });
+  });
+
+  it('has dropped at least one packet, if the agent has folded it with those of others', () => {
+    const events = evidence.events
+      .filter(({ type }) => type === 'packet_drop')
+      .slice(0, 1)
+      .map((event) => ({ ...event, count: 3, least: 1 }));
+    expect(why({ ...evidence, events }).text).toContain(': at least 1 packet of the client dropped at ');
+  });
+});
+
 describe('a dropped packet that arrived after all', () => {
   const [local, server] = ['10.1.1.2:40000', '10.1.2.2:8080'];
   const trial = {

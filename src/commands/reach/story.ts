@@ -1,5 +1,5 @@
 import { inertJson, visible } from '#core/inert.ts';
-import { countOf, placeOf } from '#why/drops.ts';
+import { countText, placeOf } from '#why/drops.ts';
 import type { Evidence, Growth, Verdict, WitnessEvent } from '#why/evidence.ts';
 
 /** Counters that grow with every packet, and so explain nothing. */
@@ -35,7 +35,7 @@ export function eventLines(events: readonly WitnessEvent[]): string[] {
     const [first] = group as [WitnessEvent];
     const ends = [first.src, first.dst].filter((end) => end !== undefined).join(' > ');
     const details = detailsOf(first).filter((detail) => detail !== '');
-    return `${clock(first.time)}  ${countOf(group)} × ${first.type} at ${placeOf(first)}: ${[...details, ends, first.protocol ?? ''].join(' ').trim()}`;
+    return `${clock(first.time)}  ${countText(group)} × ${first.type} at ${placeOf(first)}: ${[...details, ends, first.protocol ?? ''].join(' ').trim()}`;
   });
 }
 

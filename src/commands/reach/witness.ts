@@ -50,6 +50,8 @@ interface Counted {
 /** An agent that is asked about what it sees during a trial. */
 export class Witness {
   readonly node: string;
+  /** Whether it is the agent of this node, whose events have the time of this node's clock. */
+  readonly isOwnNode: boolean;
   readonly entities: readonly KnownEntity[];
   readonly events: WitnessEvent[] = [];
   /** Milliseconds after which repeated events are reported at the latest. */
@@ -62,19 +64,25 @@ export class Witness {
   readonly #signal: AbortSignal;
   #before: readonly (Counted & { readonly entity: KnownEntity })[] = [];
 
-  private constructor(client: AgentClient, signal: AbortSignal, found: Pick<Witness, 'node' | 'entities' | 'foldMs'>) {
+  private constructor(
+    client: AgentClient,
+    signal: AbortSignal,
+    found: Pick<Witness, 'node' | 'isOwnNode' | 'entities' | 'foldMs'>,
+  ) {
     this.#client = client;
     this.#signal = signal;
     this.node = found.node;
+    this.isOwnNode = found.isOwnNode;
     this.entities = found.entities;
     this.foldMs = found.foldMs;
   }
 
   /**
    * Subscribes to the events of an agent.
+   * @param isOwnNode whether it is the agent of this node
    * @throws if the agent cannot be reached, refuses, or has another version
    */
-  static async open(address: AgentAddress, signal: AbortSignal): Promise<Witness> {
+  static async open(address: AgentAddress, signal: AbortSignal, isOwnNode: boolean): Promise<Witness> {
     const client = await AgentClient.open(address);
     const lines = await client.subscribe('/api/v1/events', { follow: 'true', last: '0' }, signal);
     const read = async (path: string) => parseJson(await client.read(path, {}, signal));
@@ -85,7 +93,8 @@ export class Witness {
     }
     const fold = CONFIG.safeParse(await read('/api/v1/config')).data?.document.events?.fold;
     const foldMs = Math.min((parseDuration(fold ?? '5s') ?? 0) / NANOSECONDS_PER_MS, FOLD_MS_MAX);
-    const witness = new Witness(client, signal, { node: agent.node, entities: known.entities, foldMs });
+    const found = { node: agent.node, isOwnNode, entities: known.entities, foldMs };
+    const witness = new Witness(client, signal, found);
     void witness.#follow(lines);
     return witness;
   }
@@ -100,6 +109,11 @@ export class Witness {
     } catch (error) {
       this.lost ??= (error as Error).message;
     }
+  }
+
+  /** Discards the events that have arrived so far. */
+  forget(): void {
+    this.events.length = 0;
   }
 
   /** Reads the counters of the client, the server and the node, and of the other namespaces if there are few. */
