@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord } from '#api/events.ts';
+import type { FlowsReport } from '#api/flows.ts';
 import type { IncidentsReport } from '#api/incidents.ts';
 import type { MapReport } from '#api/map.ts';
 import { freeCycle } from '#core/cycle.ts';
@@ -50,7 +51,10 @@ describe.skipIf(lacksApplications())('the shop', () => {
   beforeAll(() => {
     writeFileSync(
       config,
-      only({ flow: { enabled: true }, packetloss: { enabled: true } }, { sinks: {}, events: { policies: true } }),
+      only(
+        { flow: { enabled: true }, packetloss: { enabled: true }, dns: { enabled: true } },
+        { sinks: {}, events: { policies: true } },
+      ),
     );
     return open('--config', config, '--port', '0');
   });
@@ -107,6 +111,19 @@ describe.skipIf(lacksApplications())('the shop', () => {
         expect(entities.filter(({ sharesNode }) => sharesNode)).toMatchObject([{ namespace: 'netsonde' }]);
       });
     }
+  });
+
+  it('a server outside of the cluster has the name under which a Pod has resolved it', async () => {
+    await eventually(async () => {
+      const pages = Object.values(state.pages);
+      const reports = await Promise.all(
+        pages.map(async (page) => (await (await fetch(`${page}api/v1/flows?role=client`)).json()) as FlowsReport),
+      );
+      const named = reports.flatMap(({ edges }) => edges.filter(({ dnsNames }) => dnsNames.length > 0));
+      expect(named.length).toBeGreaterThan(0);
+      const found = named.map(({ pod, dnsNames }) => `${pod?.split('-', 1)[0]} > ${dnsNames}`);
+      expect(new Set(found)).toEqual(new Set(['checkout > payments.example']));
+    });
   });
 
   it('the map of an agent has only edges of its node', async () => {

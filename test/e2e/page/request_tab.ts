@@ -15,7 +15,7 @@ export function testRequests(site: PageSite): void {
     await site.open('#requests');
     await page.getByText('probes: { http: { enabled: true } }').waitFor({ timeout: SLOW_MS });
     await page.getByText('No requests: nothing counts them.').waitFor();
-    await site.configure(JSON.stringify({ probes: { flow, http: { enabled: true } } }), {
+    await site.configure(JSON.stringify({ probes: { flow, http: { enabled: true, records: { failed: true } } } }), {
       flow: RUNNING,
       http: RUNNING,
     });
@@ -31,6 +31,13 @@ export function testRequests(site: PageSite): void {
     await row.getByText(/% errors/).waitFor({ timeout: SLOW_MS });
     await row.locator('button.row').click();
     await page.locator('#request-details').getByText(/× 503/).waitFor({ timeout: SLOW_MS });
+    await page.getByRole('button', { name: 'Show requests as they are answered' }).click();
+    // The stream begins with the button, so the first requests may have been answered before it.
+    await eventually(async () => {
+      talk();
+      const line = new RegExp(`503 GET /error after .*${pair.addressA.ipv4}:\\d+ → ${pair.addressB.ipv4}:${PORT}`);
+      expect(await page.locator('.records li').allInnerTexts()).toContainEqual(expect.stringMatching(line));
+    }, SLOW_MS);
     await page
       .getByText(/Requests are read on/)
       .first()
