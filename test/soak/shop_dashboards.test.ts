@@ -15,7 +15,7 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 
 /**
- * The dashboards *Map* and *Flows* over the shop with two agents, of which each knows the names that it learns by
+ * The dashboards *Map*, *Flows*, *Requests*, *DNS* and *Gateway* over the shop with two agents, of which each knows the names that it learns by
  * default. `RECORD_MAP=1` also records the answers to the queries of the node graph, with which the unit tests check
  * its transformations.
  */
@@ -37,9 +37,8 @@ const NOT_HERE: Readonly<Record<string, string>> = {
 };
 const isHere = ({ name }: Query) => !Object.keys(NOT_HERE).some((start) => name.startsWith(start));
 
-const QUERIES = queriesOf('prometheus').filter(({ dashboard }) =>
-  [UIDS.map, UIDS.flows].some((uid) => uid === dashboard),
-);
+const SHOWN = [UIDS.map, UIDS.flows, UIDS.requests, UIDS.dns, UIDS.gateway];
+const QUERIES = queriesOf('prometheus').filter(({ dashboard }) => SHOWN.some((uid) => uid === dashboard));
 
 describe.skipIf(lacksApplications())('dashboards over the shop', () => {
   const folder = mkdtempSync(join(tmpdir(), 'shop-'));
@@ -51,7 +50,14 @@ describe.skipIf(lacksApplications())('dashboards over the shop', () => {
     await using stack = new AsyncDisposableStack();
     stack.defer(() => rmSync(folder, { recursive: true, force: true }));
     // Without `lifecycle`, the Pod of a Job is no longer shown once it has ended.
-    const probes = { flow: { enabled: true, detail: 'full' }, lifecycle: true, tcpconnect: true, tcpsummary: true };
+    const probes = {
+      flow: { enabled: true, detail: 'full' },
+      dns: true,
+      http: true,
+      lifecycle: true,
+      tcpconnect: true,
+      tcpsummary: true,
+    };
     shop = stack.use(await Shop.start(folder, { config: only(probes, { external: EXTERNAL, sinks: {} }) }));
     const ruleFile = join(folder, 'rules.yaml');
     writeFileSync(ruleFile, readFileSync(RULES, 'utf8').replaceAll('[5m]', `[${WINDOW}]`));
@@ -100,7 +106,8 @@ describe.skipIf(lacksApplications())('dashboards over the shop', () => {
   });
 
   it('has data in every panel', { timeout: TIMEOUT_MS }, async () => {
-    await shop.fault('full-accept-queue', true);
+    for (const fault of ['full-accept-queue', 'failing-method', 'missing-name', 'slow-query'] as const)
+      await shop.fault(fault, true);
     for (const query of QUERIES.filter(isHere)) {
       await eventually(async () => {
         const found = await prometheus.query(interpolate(query.expr, DURATIONS));
