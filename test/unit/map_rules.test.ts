@@ -30,6 +30,7 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
     'l7_early_seen',
     'l7_kept_taken',
     'l7_live',
+    'l7_live_taken',
     'mib_scratch',
     'misses',
     'netdev_effort_cell',

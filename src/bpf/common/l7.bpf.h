@@ -61,6 +61,8 @@ struct l7_connection {
 	__u8 marks; /* L7_LATE, L7_THEN */
 	__u8 unlisted; /* slot to use if the namespace is not listed */
 	__u32 kept; /* number of kept segments */
+	__u32 owner; /* slot that the connection is charged to */
+	__u32 spare;
 };
 
 struct {

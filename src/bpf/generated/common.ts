@@ -443,8 +443,8 @@ export const httpTraceKind = {
 
 /** struct l7_connection */
 export const l7Connection = {
-  SIZE: 40,
-  offsets: { netns: 0, cgroup: 8, sentNext: 16, sentIsKnown: 20, receivedNext: 24, receivedIsKnown: 28, protocol: 32, tries: 33, marks: 34, unlisted: 35, kept: 36 },
+  SIZE: 48,
+  offsets: { netns: 0, cgroup: 8, sentNext: 16, sentIsKnown: 20, receivedNext: 24, receivedIsKnown: 28, protocol: 32, tries: 33, marks: 34, unlisted: 35, kept: 36, owner: 40, spare: 44 },
   netns: (view: DataView, at: number) => readCounter(view, at + 0),
   cgroup: (view: DataView, at: number) => readCounter(view, at + 8),
   sentNext: (view: DataView, at: number) => view.getUint32(at + 16, true),
@@ -456,6 +456,8 @@ export const l7Connection = {
   marks: (view: DataView, at: number) => view.getUint8(at + 34),
   unlisted: (view: DataView, at: number) => view.getUint8(at + 35),
   kept: (view: DataView, at: number) => view.getUint32(at + 36, true),
+  owner: (view: DataView, at: number) => view.getUint32(at + 40, true),
+  spare: (view: DataView, at: number) => view.getUint32(at + 44, true),
 } as const;
 
 /** enum l7_protocol */

@@ -7,7 +7,7 @@ export const FILE = 'l7.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'owner_rows' | 'unlisted_rows' | 'node_netns' | 'no_bytes';
-  readonly map: 'request_rows' | 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'request_taken' | 'request_returned' | 'request_wanted' | 'l7_orders' | 'l7_kept_taken' | 'l7_early' | 'l7_early_seen' | 'l7_wanted' | 'l7_live' | 'l7_rows' | 'l7_on_sent' | 'l7_on_received' | 'l7_on_kept' | 'l7_on_early';
+  readonly map: 'request_rows' | 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'request_taken' | 'request_returned' | 'request_wanted' | 'l7_orders' | 'l7_kept_taken' | 'l7_early' | 'l7_early_seen' | 'l7_wanted' | 'l7_live' | 'l7_live_taken' | 'l7_rows' | 'l7_on_sent' | 'l7_on_received' | 'l7_on_kept' | 'l7_on_early';
   readonly program: 'l7_sent' | 'l7_more_sent' | 'l7_received' | 'l7_more_received' | 'l7_closed' | 'request_leave';
 }
 
@@ -18,6 +18,7 @@ export const MAX_ENTRIES = {
   l7_early_seen: 1,
   l7_wanted: 1,
   l7_live: 1,
+  l7_live_taken: 1026,
   l7_rows: 4096,
   l7_on_sent: 16,
   l7_on_received: 16,

@@ -285,6 +285,7 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(l7_closed, struct sock *sk, const int old, const int new)
 {
 	struct l7_connection *connection;
+	__u32 owner;
 
 	if (new != BPF_TCP_CLOSE || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
@@ -293,8 +294,9 @@ int BPF_PROG(l7_closed, struct sock *sk, const int old, const int new)
 		return 0;
 	if (connection->kept)
 		drop_kept(sk);
+	owner = connection->owner;
 	if (!bpf_sk_storage_delete(&l7_connections, sk))
-		give_back_live();
+		change_live(owner, -1);
 	return 0;
 }
 

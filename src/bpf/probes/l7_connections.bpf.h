@@ -36,6 +36,14 @@ struct {
 	__type(value, __u64);
 } l7_live SEC(".maps");
 
+/* The same, by slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} l7_live_taken SEC(".maps");
+
 enum l7_count {
 	COUNT_LATE, /* connections that are older than the programs */
 	COUNT_REFUSED, /* segments of connections that got no state */
@@ -106,41 +114,45 @@ static __always_inline bool is_late(struct bpf_sock *sk)
 	return tcp && (tcp->bytes_acked > 1 || tcp->bytes_received);
 }
 
-static __always_inline bool take_live(const struct l7_wanted *wanted)
+static __always_inline void change_live(__u32 owner, __s32 connections)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, *taken = bpf_map_lookup_elem(&l7_live_taken, &owner);
 	__u64 *live = bpf_map_lookup_elem(&l7_live, &zero);
 
-	if (!live || *live >= wanted->connections)
-		return false;
-	__sync_fetch_and_add(live, 1);
-	return true;
+	if (!live || !taken)
+		return;
+	__sync_fetch_and_add(live, (__u64)(__s64)connections);
+	__sync_fetch_and_add(taken, connections);
 }
 
-static __always_inline void give_back_live(void)
+/*
+ * Charges a connection to an owner, which gets no more once it has twice as many as are free. So one owner can use two
+ * thirds of the maximum, two owners can use four fifths, and the next owner always gets some.
+ */
+static __always_inline bool take_live(const struct l7_wanted *wanted, __u32 owner)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, *taken = bpf_map_lookup_elem(&l7_live_taken, &owner);
 	__u64 *live = bpf_map_lookup_elem(&l7_live, &zero);
 
-	if (live)
-		__sync_fetch_and_add(live, -1);
+	if (!live || !taken || *live >= wanted->connections || *taken / 2 >= wanted->connections - *live)
+		return false;
+	change_live(owner, 1);
+	return true;
 }
 
 static __always_inline struct l7_connection *new_connection(const struct l7_wanted *wanted, struct bpf_sock *sk)
 {
-	struct l7_connection *connection = NULL, refused = {};
+	struct l7_connection *connection = NULL, place = {};
 
-	if (take_live(wanted)) {
-		connection = bpf_sk_storage_get(&l7_connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	read_place(&place, sk);
+	place.owner = place_slot(place.netns, place.unlisted);
+	if (take_live(wanted, place.owner)) {
+		connection = bpf_sk_storage_get(&l7_connections, sk, &place, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!connection)
-			give_back_live();
+			change_live(place.owner, -1);
 	}
-	if (!connection) {
-		read_place(&refused, sk);
-		count(&refused, COUNT_REFUSED);
-		return NULL;
-	}
-	read_place(connection, sk);
+	if (!connection)
+		count(&place, COUNT_REFUSED);
 	return connection;
 }
 
