@@ -29,13 +29,13 @@ export function RequestRecords({ edge, selected }: Props): JSX.Element {
 }
 
 function RecordLine({ record }: { record: RequestRecord }): JSX.Element {
-  const { time, failed, method, path, status, seconds: took, networkSeconds, src, srcPort, dst, dstPort } = record;
+  const { time, failed, method, path, status, grpcCode, seconds: took, networkSeconds, src, srcPort, dst, dstPort } = record;
   const network = networkSeconds === null ? '' : `, ${seconds(networkSeconds)} of it on the network`;
   const trace = record.traceId === null ? '' : `, trace ${record.traceId}`;
   return (
     <>
       <span class="value quiet">{clock(time, true)}</span>{' '}
-      <span class={failed ? 'bad' : 'quiet'}>{status ?? 'no response'}</span>{' '}
+      <span class={failed ? 'bad' : 'quiet'}>{grpcCode ?? status ?? 'no response'}</span>{' '}
       <span class="value">
         {method} {path ?? 'an unknown path'}
       </span>{' '}

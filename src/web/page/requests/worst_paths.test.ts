@@ -44,6 +44,11 @@ it('adds up requests by method and path, the most failed first', () => {
   ]);
 });
 
+it('shows the code of a gRPC call, whose status is that of a success', () => {
+  const events = [failed('/shop.Cart/Add', '200', { grpcCode: 'INTERNAL' })];
+  expect(worstPaths(events).map(({ statuses }) => [...statuses])).toEqual([[['INTERNAL', 1]]]);
+});
+
 it('names a path that is not known, and queries without an answer', () => {
   const events = [
     seen('http_request_failed', { method: 'POST', status: '500', seconds: 1 }),

@@ -5,7 +5,7 @@ import { entityName } from '../format.ts';
 export interface WorstPath {
   /** Method and template of the path, or type and name of a query. */
   readonly what: string;
-  /** Number of requests that failed, by status. */
+  /** Number of requests that failed, by status or, for calls of gRPC, by code. */
   readonly statuses: ReadonlyMap<string, number>;
   readonly failed: number;
   /** Number of requests that were slow, but did not fail. */
@@ -59,7 +59,7 @@ function askedFor(event: SeenEvent['event']): Asked | undefined {
     case 'http_request_slow': {
       const path = event['path'] === undefined ? 'an unknown path' : text('path');
       const isFailed = event.type === 'http_request_failed';
-      return { what: `${text('method')} ${path}`, isFailed, status: text('status') };
+      return { what: `${text('method')} ${path}`, isFailed, status: text('grpcCode') || text('status') };
     }
     case 'dns_unanswered':
       return { what: `${text('qtype').toUpperCase()} ${text('name')}`, isFailed: true, status: 'no answer' };
