@@ -29,7 +29,20 @@ export function RequestRecords({ edge, selected }: Props): JSX.Element {
 }
 
 function RecordLine({ record }: { record: RequestRecord }): JSX.Element {
-  const { time, failed, method, path, status, grpcCode, seconds: took, networkSeconds, src, srcPort, dst, dstPort } = record;
+  const {
+    time,
+    failed,
+    method,
+    path,
+    status,
+    grpcCode,
+    seconds: took,
+    networkSeconds,
+    src,
+    srcPort,
+    dst,
+    dstPort,
+  } = record;
   const network = networkSeconds === null ? '' : `, ${seconds(networkSeconds)} of it on the network`;
   const trace = record.traceId === null ? '' : `, trace ${record.traceId}`;
   return (
