@@ -47,6 +47,14 @@ it('has a share of failures, which is unknown without requests', () => {
   expect([failedRequests(counts()), failedRequests(NO_REQUESTS)]).toEqual([0.1, null]);
 });
 
+it('has a quantile that is no longer than the sum of the durations allows', () => {
+  const durations = [0, 99, 0, 0, 0, 0, 0, 1, 0];
+  const seconds = 99 * 0.0005 + 1.3;
+  const longest = durationQuantile(counts({ durations, seconds }), 0.995) ?? Number.NaN;
+  expect(longest).toBeGreaterThan(1.3);
+  expect(longest).toBeLessThan(1.33);
+});
+
 describe('a quantile', () => {
   it.each([
     ['of nothing', NO_REQUESTS.durations, 0.5, null],
@@ -55,7 +63,7 @@ describe('a quantile', () => {
     ['within a bucket', [2, 2, 0, 0, 0, 0, 0, 0, 0], 0.75, 640e-6],
     ['beyond the last bound', [0, 0, 0, 0, 0, 0, 0, 0, 3], 0.99, 4.194304],
   ] as const)('%s', (_, durations, quantile, expected) => {
-    const found = durationQuantile(counts({ durations }), quantile);
+    const found = durationQuantile(counts({ durations, seconds: 100 }), quantile);
     if (expected === null) expect(found).toBeNull();
     else expect(found).toBeCloseTo(expected, 9);
   });

@@ -63,20 +63,31 @@ export function failedRequests({ requests, failed }: RequestCounts): number | nu
 
 /**
  * Returns an estimate of a quantile of the durations in seconds, by linear interpolation within its bucket, as
- * Prometheus does; null if no request was answered. Longer durations than the last bound count as that bound.
+ * Prometheus does, but no longer than the sum of all durations allows: one request of 1.3 s among short ones does not
+ * look like 4 s because its bucket ends there. Null if no request was answered. Longer durations than the last bound
+ * count as that bound.
  * @param quantile 0 to 1
  */
-export function durationQuantile({ durations }: RequestCounts, quantile: number): number | null {
+export function durationQuantile({ durations, seconds }: RequestCounts, quantile: number): number | null {
   const total = durations.reduce((sum, count) => sum + count, 0);
   if (total === 0) return null;
+  const least = durations.reduce((sum, count, bucket) => sum + count * leastOf(bucket), 0);
   let below = 0;
   for (const [bucket, bound] of BOUNDS.entries()) {
     const count = durations[bucket] ?? 0;
-    const least = bucket === 0 ? 0 : (BOUNDS[bucket - 1] ?? 0);
     if (count > 0 && below + count >= quantile * total) {
-      return least + ((bound - least) * (quantile * total - below)) / count;
+      const start = leastOf(bucket);
+      const estimate = start + ((bound - start) * (quantile * total - below)) / count;
+      // Those of the bucket that take at least as long as the quantile share what the sum is above the minimum.
+      const sharing = Math.max(1, below + count - quantile * total);
+      return Math.min(estimate, start + Math.max(0, seconds - least) / sharing);
     }
     below += count;
   }
   return BOUNDS.at(-1) ?? null;
+}
+
+/** Returns the shortest duration in a bucket. */
+function leastOf(bucket: number): number {
+  return bucket === 0 ? 0 : (BOUNDS[bucket - 1] ?? 0);
 }

@@ -32,7 +32,13 @@ function edge(more: Partial<RequestSummary> = {}): RequestSummary {
 }
 
 const answered = (requests: number, bucket: number, more: Partial<RequestSummary> = {}) =>
-  edge({ requests, durations: edge().durations.map((_, index) => (index === bucket ? requests : 0)), ...more });
+  edge({
+    requests,
+    durations: edge().durations.map((_, index) => (index === bucket ? requests : 0)),
+    // The longest durations of the bucket.
+    seconds: requests * 256e-6 * 4 ** bucket,
+    ...more,
+  });
 
 const CALM = answered(1_000, 1, { port: 1 });
 const BUSY = answered(5_000, 2, { port: 2 });
