@@ -78,7 +78,7 @@ export function durationQuantile({ durations, seconds }: RequestCounts, quantile
     if (count > 0 && below + count >= quantile * total) {
       const start = leastOf(bucket);
       const estimate = start + ((bound - start) * (quantile * total - below)) / count;
-      // Those of the bucket that take at least as long as the quantile share what the sum is above the minimum.
+      // Requests of the bucket that take at least as long as the quantile share the excess of the sum over its minimum.
       const sharing = Math.max(1, below + count - quantile * total);
       return Math.min(estimate, start + Math.max(0, seconds - least) / sharing);
     }
