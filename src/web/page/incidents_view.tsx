@@ -3,9 +3,11 @@ import { useState } from 'preact/hooks';
 import type { Peer } from '#api/events.ts';
 import type { Incident } from '#api/incidents.ts';
 import type { IncidentCause } from '#api/words.ts';
+import { HISTORY_MS } from './flows/history.ts';
 import { clock, count, entityName, span } from './format.ts';
 import { membersOf } from './incident_members.ts';
 import { formatPlace } from './location.ts';
+import { requestEvents } from './requests/worst_paths.ts';
 import type { Store } from './store.ts';
 import { Empty, type ViewProps } from './view.tsx';
 
@@ -32,12 +34,15 @@ export function IncidentsView({ store }: ViewProps): JSX.Element {
   const [opened, open] = useState('');
   const report = store.answers.incidents;
   if (report === undefined) return <Empty>The agent has not sent its list of incidents yet.</Empty>;
+  const requests = requestEvents(store.log.events, store.nowMs - HISTORY_MS);
   return (
     <section>
       <h2>Incidents</h2>
       <p class="quiet">
         All events of a client and a port of a server are one incident, named after the cause that explains most of
-        them. Open incidents come first, followed by those that have ended.
+        them. Open incidents come first, followed by those that have ended. Trouble of requests is no incident:{' '}
+        {requests > 0 ? `${count(requests)} events within 5 minutes are about it, see ` : 'it is shown under '}
+        <a href={formatPlace({ tab: 'requests', filters: {} })}>Requests</a>.
       </p>
       {report.incidents.length === 0 ? (
         <Empty>No connection is in trouble, and none was since the agent started.</Empty>

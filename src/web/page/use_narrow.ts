@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
 /** Same width as in phone.css. */
-const NARROW = '(max-width: 760px)';
+const NARROW = '(max-width: 900px)';
 
 /** Returns whether the window is too narrow to show a picture next to its explanation. */
 export function useNarrow(): boolean {

@@ -53,8 +53,8 @@ export class EdgeView {
     this.edge = edge;
     const [own, peer] = [entityName(edge), edge.peer];
     const port = edge.port ?? undefined;
-    this.from = edge.role === 'server' ? peer : own;
-    const name = edge.dnsNames.length === 0 ? '' : ` (${namesText(edge.dnsNames)})`;
+    const name = ownerOf(edge);
+    this.from = edge.role === 'server' ? `${peer}${name}` : own;
     this.to = edge.role === 'server' ? joinEndpoint(own, port) : `${joinEndpoint(peer, port)}${name}`;
     const sum = history.sum(this.id);
     this.counts = sum?.counts;
@@ -84,4 +84,10 @@ export class EdgeView {
     }
     return line;
   }
+}
+
+/** Returns the name of the peer in parentheses; an empty string if it has none. */
+function ownerOf({ dnsNames, peerNamespace, peerName }: EdgeSummary): string {
+  const names = dnsNames.length > 0 ? namesText(dnsNames) : [peerNamespace, peerName].filter(Boolean).join('/');
+  return names === '' ? '' : ` (${names})`;
 }

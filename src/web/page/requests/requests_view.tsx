@@ -248,6 +248,7 @@ function RequestRow({ view, origin, isOpen, props: { store, filter } }: RowProps
           </button>
           <span class="sub quiet">
             {protocolText(edge.protocol)}, {edge.role === 'server' ? 'at the server' : 'at the client'}
+            {!name.includes(edge.peer) && `, ${edge.role === 'server' ? 'from' : 'to'} ${edge.peer}`}
           </span>
         </th>
         <td data-label="Trouble">

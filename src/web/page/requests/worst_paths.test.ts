@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { SeenEvent } from '../event_log.ts';
-import { missingNames, worstPaths } from './worst_paths.ts';
+import { missingNames, requestEvents, worstPaths } from './worst_paths.ts';
 
 const WEB = { namespace: 'shop', pod: 'web' };
 
@@ -47,6 +47,18 @@ it('adds up requests by method and path, the most failed first', () => {
 it('shows the code of a gRPC call, whose status is that of a success', () => {
   const events = [failed('/shop.Cart/Add', '200', { grpcCode: 'INTERNAL' })];
   expect(worstPaths(events).map(({ statuses }) => [...statuses])).toEqual([[['INTERNAL', 1]]]);
+});
+
+it('counts the events of requests since a time', () => {
+  const [early, late] = ['2026-01-01T00:00:00Z', '2026-01-01T00:05:00Z'];
+  const events = [
+    failed('/pay', '503', { time: late, count: 4 }),
+    seen('dns_unanswered', { time: late, name: 'db', qtype: 'a' }),
+    seen('dns_nxdomain_storm', { time: late, names: [] }),
+    seen('connection_failed', { time: late }),
+    failed('/pay', '503', { time: early }),
+  ];
+  expect(requestEvents(events, Date.parse(late))).toBe(6);
 });
 
 it('names a path that is not known, and queries without an answer', () => {

@@ -46,6 +46,13 @@ export function worstPaths(events: readonly SeenEvent[]): WorstPath[] {
     .sort((a, b) => b.failed - a.failed || b.longest - a.longest || (a.what < b.what ? -1 : 1));
 }
 
+/** Returns the number of events since a time about failed or slow requests, and about names that do not exist. */
+export function requestEvents(events: readonly SeenEvent[], sinceMs: number): number {
+  const isAbout = ({ event }: SeenEvent) => event.type === 'dns_nxdomain_storm' || askedFor(event) !== undefined;
+  const recent = events.filter((seen) => isAbout(seen) && Date.parse(seen.event.time) >= sinceMs);
+  return recent.reduce((sum, { event }) => sum + (event.count ?? 1), 0);
+}
+
 interface Asked {
   readonly what: string;
   readonly isFailed: boolean;
