@@ -114,7 +114,6 @@ export function testFlows(site: PageSite): void {
     await using _traffic = await startFlowLoop({ a: pair.a, b: pair.b, addressB: addOwnAddresses(pair) });
     const [client, server] = [pair.a.netns.name, pair.b.netns.name];
     const titleOf = (port: number) => `${client} → ${server}:${port}`;
-    // The step must succeed no matter how many boxes other tests add to the map.
     await site.open('#map?detail=workloads');
     for (const name of [client, server]) await page.locator(`.node[aria-label^="${name},"]`).waitFor();
     const first = page.getByRole('complementary', { name: 'Look at first' });
@@ -125,7 +124,6 @@ export function testFlows(site: PageSite): void {
     expect(await first.getByText(titleOf(OPEN_PORT)).count()).toBe(0);
     const line = page.locator(`.wire[aria-label^="${titleOf(CLOSED_PORT)},"]`);
     await line.waitFor({ state: 'attached' });
-    // Edges of other tests may also have failures, in which case the key selects them first.
     const chosen = page.getByRole('complementary', { name: 'Selection' });
     await eventually(async () => {
       await page.keyboard.press('n');

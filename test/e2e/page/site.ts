@@ -18,15 +18,12 @@ export const PHONE = { width: 390, height: 844 };
 export const DESK = { width: 1280, height: 800 };
 
 /**
- * The default configuration, except that events with different client ports are not folded, because the tests look for
- * each event.
+ * Events with different client ports are not folded, because the tests look for each event. The history has room for
+ * those of the namespaces of other tests, each of which has an equal share.
  */
-const DEFAULTS = 'events: { foldBy: connection }';
-
-const FLOW_ON = JSON.stringify({
-  events: { foldBy: 'connection' },
-  probes: { flow: { enabled: true, records: { perPod: '1000/s' } } },
-});
+const EVENTS = { foldBy: 'connection', history: 10_000 };
+/** The default configuration, except for the events. */
+const DEFAULTS = JSON.stringify({ events: EVENTS });
 
 /** States of probes by name. */
 type States = Readonly<Record<string, string>>;
@@ -149,8 +146,13 @@ export class PageSite {
 
   /** Enables the probe `flow`, and waits for its first collection. Until then, the API responds with an error. */
   async useFlows(): Promise<void> {
+    // Edges of other tests would fill the list of what to look at first.
+    const pods = { names: [this.pair.a, this.pair.b].map(({ netns }) => netns.name) };
+    const flow = { enabled: true, records: { perPod: '1000/s' }, pods };
     // Other tests may use up the rows of namespaces without an owner, which degrades the probe.
-    await this.configure(FLOW_ON, { flow: expect.stringMatching(/^(?:running|degraded)$/) });
+    await this.configure(JSON.stringify({ events: EVENTS, probes: { flow } }), {
+      flow: expect.stringMatching(/^(?:running|degraded)$/),
+    });
     await eventually(async () => expect((await this.agent.get('/api/v1/flows')).status).toBe(200), SLOW_MS);
   }
 }
