@@ -10,6 +10,7 @@ const TRIAL = {
   stage: 'connect',
   names: [],
   local: LOCAL,
+  localIp: '10.1.0.7',
   startTime: '2026-12-01T10:00:10.500Z',
 } as const;
 const event = (fields: Partial<WitnessEvent>): WitnessEvent => ({
@@ -42,6 +43,15 @@ it.each<[string, Partial<WitnessEvent>, readonly [least: number, most: number] |
   ['repetitions without ports from before and after', { count: 4, firstTime: EARLIER }, [1, 4]],
 ])('%s', (_, fields, expected) => {
   expect(told(fields)).toEqual(expected);
+});
+
+it('the port is that of the trial, and not that of the last connection', () => {
+  const ports = [40001, 40006];
+  const [last, server] = ['10.1.0.7:40001', '10.1.0.9:5432'];
+  const sent = ownPart(event({ count: 2, ports, src: last, dst: server }), TRIAL, true);
+  expect(sent).toMatchObject({ src: LOCAL, dst: server });
+  const received = ownPart(event({ count: 2, ports, src: server, dst: last }), TRIAL, true);
+  expect(received).toMatchObject({ src: server, dst: LOCAL });
 });
 
 it('the times of another clock decide nothing, but the ports do', () => {

@@ -1,9 +1,10 @@
-import { portOf } from '#core/address.ts';
+import { addressOf, portOf } from '#core/address.ts';
 import type { Trial, WitnessEvent } from './evidence.ts';
 
 /**
- * Returns an event of the trial with the number of its repetitions that the trial may have caused. The agent folds
- * repetitions, so the event may include packets of earlier attempts, and of other connections to the same port.
+ * Returns an event of the trial with the number of its repetitions that the trial may have caused, and with the port of
+ * the trial. The agent folds repetitions, so the event may include packets of earlier attempts, and of other connections
+ * to the same port.
  * @param isSameClock whether the event has the time of the clock that gave `startTime`
  * @returns undefined if everything happened before the trial
  */
@@ -14,7 +15,17 @@ export function ownPart(event: WitnessEvent, trial: Trial, isSameClock: boolean)
   const most = Math.max(1, count - others);
   const isMixed = others > 0 || (isSameClock && isBefore(event['firstTime'], trial));
   if (!isMixed) return event;
-  return most === 1 ? { ...event, count: 1 } : { ...event, count: most, least: 1 };
+  const own = others === 0 ? event : { ...event, ...ownEnd(event, trial) };
+  return most === 1 ? { ...own, count: 1 } : { ...own, count: most, least: 1 };
+}
+
+/** Returns the client's end of the packet, which is that of the last connection. */
+function ownEnd({ src, dst, ports }: WitnessEvent, { local, localIp }: Trial): { src?: string; dst?: string } {
+  if (local === undefined) return {};
+  const isClient = (end: string | undefined) =>
+    end !== undefined && addressOf(end) === localIp && ports?.includes(portOf(end) ?? 0);
+  if (isClient(src)) return { src: local };
+  return isClient(dst) ? { dst: local } : {};
 }
 
 /** Compares without the `Z`, because times differ in their number of digits. */
