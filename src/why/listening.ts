@@ -42,7 +42,9 @@ export const listenDrops: Rule = (evidence) => {
       `the accept queue of port ${listening.port} of the server is full (${counted}, ListenOverflows +${overflows})`,
     );
   }
-  if (overflows > 0 || noRoutes > 0) return undefined;
+  // Drops for other reasons may be those of other ports, but not all of them if they are fewer.
+  const others = overflows + noRoutes;
+  if (others > 0 && drops < others + syns) return undefined;
   return verdict(
     'inferred',
     'syn_queue',

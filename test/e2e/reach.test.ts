@@ -123,6 +123,38 @@ for _ in range(5):
     }
   });
 
+  it('tells a full queue of incomplete connections from a full accept queue', async () => {
+    const port = 8093;
+    const counted = (name: string) => Number(bed.exec('b', `nstat -asz ${name}`).trim().split(/\s+/).at(-2));
+    bed.exec('b', 'sysctl -qw net.ipv4.tcp_syncookies=0');
+    // The router never completes its own connections to the server.
+    bed.rule('q', 'input', `tcp sport ${port} drop`);
+    try {
+      const listens = `import socket, time
+server = socket.create_server(('${SERVER}', ${port}), backlog=4)
+print('ready')
+time.sleep(600)`;
+      await using _server = await startPython(bed.hosts.b, listens);
+      const opens = `import socket, time
+clients = [socket.socket() for _ in range(16)]
+for client in clients:
+    client.setblocking(False)
+    client.connect_ex(('${SERVER}', ${port}))
+print('ready')
+time.sleep(600)`;
+      await using _clients = await startPython(bed.hosts.q, opens);
+      await eventually(() => expect(counted('TcpExtTCPReqQFullDrop')).toBeGreaterThan(0));
+      const { stdout, code } = await runReach([...client(), '--to', `${SERVER}:${port}`, ...url()]);
+      expect([code, stdout]).toEqual([
+        1,
+        expect.stringMatching(/=> inferred: syn_queue: port 8093 of the server .*Drops/),
+      ]);
+    } finally {
+      bed.exec('b', 'sysctl -qw net.ipv4.tcp_syncookies=1');
+      bed.exec('q', 'nft flush ruleset');
+    }
+  });
+
   it('sends echo requests', async () => {
     const { stdout, code } = await runReach([...client(), '--to', SERVER, '--icmp', ...url()]);
     expect([code, stdout]).toEqual([0, expect.stringMatching(/ICMP: reply after .* ms\n/)]);

@@ -198,6 +198,9 @@ describe('counters of a namespace count the packets of all clients and ports', (
   it('so drops without overflows are those of the SYN queue only at this port', () => {
     expect(told(drops, at(4))).toBe('inferred syn_queue');
     expect(told(drops)).toBe('unknown no_answer');
+    const mixed = { 'TcpExt.ListenOverflows': 3, 'TcpExt.ListenDrops': 7 };
+    expect(told(mixed, at(4))).toBe('inferred syn_queue');
+    expect(told(mixed, at(3))).toBe('unknown no_answer');
     expect(told(drops, at(0))).toBe('unknown no_answer');
   });
 
