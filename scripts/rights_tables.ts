@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { RIGHTS } from '#core/rights.ts';
+import { type CapabilityName, RIGHTS } from '#core/rights.ts';
 import { table } from './markdown.ts';
 import { SEEN_ONLY, STATED } from './seccomp_profile.ts';
 
@@ -20,6 +20,16 @@ export interface Loss {
 /** Results of `npm run rights` on Linux 6.18. */
 export const MEASURED_FILE = new URL('measured_rights.json', import.meta.url);
 export const LOSSES: readonly Loss[] = JSON.parse(readFileSync(MEASURED_FILE, 'utf8'));
+
+/** Capabilities of the set `tools` without which a command fails. */
+export interface ToolRights {
+  /** The command with the options that decide what it needs. */
+  readonly mode: string;
+  readonly needs: readonly CapabilityName[];
+}
+
+export const MEASURED_TOOLS_FILE = new URL('measured_tool_rights.json', import.meta.url);
+export const TOOL_RIGHTS: readonly ToolRights[] = JSON.parse(readFileSync(MEASURED_TOOLS_FILE, 'utf8'));
 
 function code(words: readonly string[]): string {
   return words.map((word) => `\`${word}\``).join(' ');
@@ -45,6 +55,10 @@ export const RIGHTS_TABLES: Readonly<Record<string, string>> = {
       reader === undefined ? state : `${state}, with the reader \`${reader}\``,
       reason,
     ]),
+  ),
+  tools: table(
+    ['command', 'needs'],
+    TOOL_RIGHTS.map(({ mode, needs }) => [`\`${mode}\``, code(needs)]),
   ),
   calls: table(
     ['purpose', 'system calls'],

@@ -108,9 +108,13 @@ function explainingRights<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
-    const isRefused = error instanceof BpfError && (error.errno === EPERM || error.errno === EACCES);
-    throw isRefused ? new Error(`${error.message}; ${RIGHTS_HELP}`) : error;
+    throw explained(error);
   }
+}
+
+function explained(error: unknown): unknown {
+  const isRefused = error instanceof BpfError && (error.errno === EPERM || error.errno === EACCES);
+  return isRefused ? new Error(`${error.message}; ${RIGHTS_HELP}`) : error;
 }
 
 function targetText({ host, port }: Destination, { protocol }: ReachArguments): string {
@@ -205,7 +209,7 @@ async function withRule(
     return { ...evidence, isTraced: true, rule };
   } catch (error) {
     if (signal.aborted) throw error;
-    story.tell(`rules: ${(error as Error).message}`);
+    story.tell(`rules: ${(explained(error) as Error).message}`);
     return { ...evidence, isTraced: true };
   }
 }
