@@ -25,7 +25,7 @@ export interface HttpFacts {
   readonly statusText: string;
   /** Paths that redirects led through. */
   readonly redirects: readonly string[];
-  /** Whether the redirects lead to a path again. */
+  /** Whether the redirects do not end: they lead to a path again, or there are too many. */
   readonly isLoop: boolean;
   /** Bytes of the body that arrived. */
   readonly bytes: number;

@@ -82,9 +82,12 @@ function slownessOf(ms: number): string {
 const TLS_CAUSES: readonly (readonly [RegExp, Cause, string])[] = [
   [/^CERT_HAS_EXPIRED$/, 'tls_expired', 'the certificate has expired'],
   [/^CERT_NOT_YET_VALID$/, 'tls_not_yet', 'the certificate is not valid yet'],
-  [/^ERR_TLS_CERT_ALTNAME_INVALID$|^HOSTNAME_MISMATCH$/, 'tls_name', 'the certificate is for other names'],
+  [/^ERR_TLS_CERT_ALTNAME_|^HOSTNAME_MISMATCH$/, 'tls_name', 'the certificate is for other names'],
   [/./, 'tls_untrusted', 'the Pod does not trust the issuer of the certificate'],
 ];
+
+/** Number of redirects that a sentence names if there is no end. */
+const REDIRECTS_SHOWN = 3;
 
 /** What the server says by TLS and HTTP. */
 const responses: Rule = ({ trial }) => {
@@ -101,7 +104,7 @@ const responses: Rule = ({ trial }) => {
     return verdict('seen', 'tls_failed', `the TLS handshake failed (${errno})`);
   }
   if (http?.isLoop === true) {
-    return verdict('seen', 'http_redirects', `the redirects lead in a circle: ${http.redirects.join(' → ')}`);
+    return verdict('seen', 'http_redirects', loopText(http.redirects));
   }
   if ((http?.status ?? 0) >= 400) {
     return verdict('seen', 'http_status', `the server responds with ${http?.status} ${http?.statusText}`);
@@ -111,6 +114,13 @@ const responses: Rule = ({ trial }) => {
   }
   return undefined;
 };
+
+function loopText(redirects: readonly string[]): string {
+  const isCircle = redirects.indexOf(redirects.at(-1) ?? '') < redirects.length - 1;
+  return isCircle
+    ? `the redirects lead in a circle: ${redirects.join(' → ')}`
+    : `the redirects do not end: ${redirects.slice(0, REDIRECTS_SHOWN).join(' → ')} → …`;
+}
 
 /** Packets of the connection that a kernel has dropped. */
 const drops: Rule = (evidence) => {

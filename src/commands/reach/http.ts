@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HttpFacts } from '#why/evidence.ts';
+import { bounded } from './bounded.ts';
 import type { TrialPlan } from './messages.ts';
 import type { Deadline } from './timeouts.ts';
 
@@ -36,8 +37,9 @@ export async function requestHttp(
   const responded = once(call, 'response');
   call.end(size === undefined ? undefined : Buffer.alloc(size));
   const [response] = (await deadline.race(responded)) as [IncomingMessage];
-  const { statusCode: status = 0, statusMessage: statusText = '', headers } = response;
-  tell(`HTTP: ${status} ${statusText} after ${(performance.now() - start).toFixed(1)} ms (${path})`);
+  const { statusCode: status = 0, statusMessage = '', headers } = response;
+  const statusText = bounded(statusMessage);
+  tell(`HTTP: ${status} ${statusText} after ${(performance.now() - start).toFixed(1)} ms (${bounded(path)})`);
   let bytes = 0;
   response.on('data', (data: Buffer) => {
     bytes += data.length;
@@ -59,6 +61,6 @@ function nextPath(
   if (location === undefined || !URL.canParse(location, `${base}${path}`)) return undefined;
   const url = new URL(location, `${base}${path}`);
   if (url.origin === new URL(base).origin) return `${url.pathname}${url.search}`;
-  tell(`HTTP: the redirect leads to another server, ${url.origin}, which is not tried`);
+  tell(`HTTP: the redirect leads to another server, ${bounded(url.origin)}, which is not tried`);
   return undefined;
 }

@@ -4,6 +4,12 @@ import { addressesIn, candidatesOf, parseResolverConfig } from './resolver_confi
 const POD = 'nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n';
 
 describe('resolv.conf', () => {
+  it('has at most 32 domains, all of which can be names', () => {
+    const domains = Array.from({ length: 40 }, (_, index) => `d${index}.test`);
+    const { search } = parseResolverConfig(`search \u001b[31m.test ${'x'.repeat(254)} ${domains.join(' ')}\n`);
+    expect(search).toEqual(domains.slice(0, 32));
+  });
+
   it('of a Pod', () => {
     expect(parseResolverConfig(POD)).toEqual({
       servers: ['10.96.0.10'],

@@ -1,7 +1,13 @@
 import { parseIp } from '#core/address.ts';
 
-/** Limits of glibc (resolv.h: RES_MAXNDOTS, RES_MAXRETRANS, RES_MAXRETRY, MAXNS). */
-const LIMITS = { ndots: 15, timeout: 30, attempts: 5, servers: 3 } as const;
+/**
+ * Limits of glibc (resolv.h: RES_MAXNDOTS, RES_MAXRETRANS, RES_MAXRETRY, MAXNS). The number of domains has no limit there;
+ * it is that of Kubernetes.
+ */
+const LIMITS = { ndots: 15, timeout: 30, attempts: 5, servers: 3, search: 32 } as const;
+
+/** Domains of printable ASCII, not longer than a name (RFC 1035). For others, Node.js would ask for the root. */
+const DOMAIN = /^[!-~]{1,253}$/;
 
 /** The settings of a Pod's resolver. */
 export interface ResolverConfig {
@@ -36,7 +42,7 @@ export function parseResolverConfig(text: string): ResolverConfig {
   };
   return {
     servers: servers.length === 0 ? ['127.0.0.1'] : servers.slice(0, LIMITS.servers),
-    search: search.filter((name) => name !== ''),
+    search: search.filter((name) => DOMAIN.test(name)).slice(0, LIMITS.search),
     ndots: value('ndots', 1),
     timeout: Math.max(1, value('timeout', 5)),
     attempts: Math.max(1, value('attempts', 2)),

@@ -1,3 +1,5 @@
+import { bounded } from './bounded.ts';
+
 /** The time in which a stage of the trial has to end. */
 export class Deadline implements Disposable {
   readonly #expired: Promise<never>;
@@ -24,5 +26,5 @@ export class Deadline implements Disposable {
 /** Returns the name of the error of a system call, of TLS or of HTTP. */
 export function errnoOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  return code ?? message;
+  return bounded(code ?? message);
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { isIP, type Socket } from 'node:net';
 import { getCACertificates, type PeerCertificate, connect as startHandshake, type TLSSocket } from 'node:tls';
 import type { TlsFacts } from '#why/evidence.ts';
+import { bounded } from './bounded.ts';
 import type { TrialPlan } from './messages.ts';
 import type { Deadline } from './timeouts.ts';
 
@@ -24,8 +25,8 @@ export async function startTls(
   const certificate: Partial<PeerCertificate> = tls.getPeerCertificate();
   const fault = tls.authorized ? undefined : faultOf(tls.authorizationError);
   const facts = {
-    names: certificate.subjectaltname ?? String(certificate.subject?.CN ?? ''),
-    issuer: String(certificate.issuer?.CN ?? certificate.issuer?.O ?? '?'),
+    names: bounded(certificate.subjectaltname ?? String(certificate.subject?.CN ?? '')),
+    issuer: bounded(String(certificate.issuer?.CN ?? certificate.issuer?.O ?? '?')),
     validTo: certificate.valid_to ?? '?',
     fault,
   };

@@ -11,6 +11,7 @@ import { NETLINK } from '#sources/netlink/message.ts';
 import { readPortRange } from '#sources/procfs/port_range.ts';
 import { parseSnmp, parseSnmp6 } from '#sources/procfs/snmp.ts';
 import type { Trial } from '#why/evidence.ts';
+import { bounded } from './bounded.ts';
 import { requestHttp } from './http.ts';
 import type { Counts, TrialPlan } from './messages.ts';
 import { Deadline, errnoOf } from './timeouts.ts';
@@ -20,6 +21,8 @@ import { startTls } from './tls.ts';
 const PROC = '/proc';
 const OWN = `${PROC}/thread-self/net`;
 const PORT_TRIES = 10;
+/** Maximum number of redirects that are followed, as in browsers. */
+const REDIRECTS_MAX = 20;
 /** Data of an echo request, as sent by ping. */
 const ECHO_BYTES = 56;
 const DATAGRAM = Buffer.from('netsonde-reach');
@@ -139,10 +142,13 @@ async function attemptTcp(plan: TrialPlan, ip: string, localIp: string | undefin
     const { http, next } = outcome;
     if (http === undefined) return outcome;
     redirects.push(path ?? '');
-    const isLoop = next !== undefined && redirects.includes(next);
+    const isLoop = next !== undefined && (redirects.includes(next) || redirects.length > REDIRECTS_MAX);
     const { next: _, ...rest } = outcome;
     if (next === undefined || isLoop) {
-      return { ...rest, http: { ...http, redirects: isLoop ? [...redirects, next] : redirects, isLoop } };
+      return {
+        ...rest,
+        http: { ...http, redirects: (isLoop ? [...redirects, next] : redirects).map(bounded), isLoop },
+      };
     }
     path = next;
   }
