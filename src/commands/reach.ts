@@ -4,7 +4,7 @@ import { addressOf, parseIp, portOf } from '#core/address.ts';
 import { visible } from '#core/inert.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { senderOf } from '#why/arrived.ts';
-import { belongs } from '#why/belongs.ts';
+import { belongs, isOfNextHop } from '#why/belongs.ts';
 import { isTraceable, placeOf } from '#why/drops.ts';
 import type { Evidence, PolicyFact, Role, Trial, Verdict, WitnessEvent } from '#why/evidence.ts';
 import { ownPart } from '#why/own_part.ts';
@@ -281,6 +281,11 @@ async function evidenceOf({
   const events = witnesses.flatMap(({ events: all, isOwnNode }) =>
     all.filter((event) => belongs(event, trial)).flatMap((event) => ownPart(event, trial, isOwnNode) ?? []),
   );
+  const isEarlier = ({ time }: WitnessEvent) => trial.startTime !== undefined && time < trial.startTime;
+  const requests = witnesses.flatMap(({ events: all, isOwnNode }) =>
+    all.filter((event) => isOfNextHop(event, events) && !(isOwnNode && isEarlier(event))),
+  );
+  events.push(...requests);
   const port = listeningPort(trial.port, events);
   events.push(...queueEvents(witnesses, trial, port, destination));
   const growth = (await Promise.all(witnesses.map((witness) => witness.grown(behind(roleOf, events))))).flat();

@@ -1,5 +1,5 @@
 import { addressOf } from '#core/address.ts';
-import { countOf, type Drops, placeOf } from './drops.ts';
+import { countOf, type Drops, leastOf, placeOf } from './drops.ts';
 import type { Evidence, Role, WitnessEvent } from './evidence.ts';
 
 export const ENDS = ['client', 'server'] as const;
@@ -59,8 +59,17 @@ export function areLost({ events, isCertain }: Drops, evidence: Evidence): boole
   const { protocol, stage } = evidence.trial;
   const atEnd = (event: WitnessEvent) =>
     evidence.growth.some(({ place, role }) => role !== 'other' && place === placeOf(event));
+  if (protocol === 'icmp' && isObserved(evidence, 'client') && leastOf(events) > countEchoes(evidence)) return false;
   if (!isCertain || events.some(atEnd)) return isCertain;
   if (protocol === 'udp') return grew(evidence, 'server', 'Udp.InDatagrams', 'Udp6.InDatagrams') === 0;
   if (protocol !== 'tcp' || stage === 'connect') return true;
   return events.every((event) => hasResent(evidence, senderOf(event, evidence)));
+}
+
+/**
+ * Number of echo requests that the client has sent. Echoes have no ports, so drops of another program's echoes between
+ * the same addresses look like those of the trial.
+ */
+function countEchoes(evidence: Evidence): number {
+  return grew(evidence, 'client', 'IcmpMsg.OutType8', 'Icmp6.OutEchos');
 }

@@ -46,3 +46,22 @@ function isOfDatagrams(event: WitnessEvent, { ip, localIp, protocol }: Trial): b
   if (protocol === 'icmp') return addresses.includes(ip) && addresses.includes(localIp);
   return addresses.includes(ip) || addresses.includes(localIp);
 }
+
+/**
+ * Whether an event is a drop of a request for the address of the next hop (ARP, or a neighbour solicitation) on a device
+ * on which packets of the trial were dropped because the next hop did not answer.
+ */
+export function isOfNextHop(event: WitnessEvent, ofTrial: readonly WitnessEvent[]): boolean {
+  const { type, protocol, node, namespace, pod, dst = '' } = event;
+  const isRequest = protocol === 'arp' || (/icmp/.test(protocol ?? '') && addressOf(dst).startsWith('ff02::1:ff'));
+  return (
+    type === 'packet_drop' &&
+    isRequest &&
+    ofTrial.some(
+      (other) =>
+        /^NEIGH_/.test(String(other['reason'])) &&
+        [other.node, other.namespace, other.pod, other['device']].join() ===
+          [node, namespace, pod, event['device']].join(),
+    )
+  );
+}

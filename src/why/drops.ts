@@ -1,4 +1,5 @@
 import { addressOf, portOf } from '#core/address.ts';
+import { isOfNextHop } from './belongs.ts';
 import type { Cause, Evidence, WitnessEvent } from './evidence.ts';
 
 const FIREWALL = /^(NETFILTER_DROP|TC_INGRESS|TC_EGRESS|XDP|BPF_CGROUP_EGRESS|SOCKET_FILTER|OVS_DROP_EXPLICIT)/;
@@ -116,9 +117,24 @@ export function worstDrops(events: readonly WitnessEvent[], evidence: Evidence):
   const owned = all.filter(({ pod }) => pod !== null);
   const ofCause = owned.length > 0 ? owned : all;
   const { text } = kindOf(ofCause[0] as WitnessEvent);
+  if (cause === 'no_neighbour') return ofNextHop(lost) ?? { cause, text, events: ofCause, isCertain: true };
   return cause === 'firewall'
     ? firewallOrTracking(ofCause, text, evidence)
     : { cause, text, events: ofCause, isCertain: true };
+}
+
+/** A next hop cannot answer requests for its address that are dropped before they leave. */
+function ofNextHop(lost: readonly WitnessEvent[]): Drops | undefined {
+  const requests = lost.filter((event) => isOfNextHop(event, lost));
+  const [first] = requests;
+  if (first === undefined) return undefined;
+  const { cause, text } = kindOf(first);
+  return {
+    cause,
+    text: `the address of the next hop is not known, because requests for it are dropped: ${text}`,
+    events: requests,
+    isCertain: false,
+  };
 }
 
 /** The kernel gives the same reason for a rule of iptables-legacy and for a full table of connection tracking. */
@@ -147,9 +163,14 @@ export function isTraceable({ type, reason }: WitnessEvent): boolean {
   return type === 'packet_drop' && reason === 'NETFILTER_DROP';
 }
 
+/** Minimum number of packets of the trial that these events stand for. */
+export function leastOf(events: readonly WitnessEvent[]): number {
+  return events.reduce((sum, { count = 1, least = count }) => sum + least, 0);
+}
+
 /** Returns the number of events as text; `at least` some if an agent has folded them with others. */
 export function countText(events: readonly WitnessEvent[]): string {
-  const least = events.reduce((sum, { count = 1, least = count }) => sum + least, 0);
+  const least = leastOf(events);
   return least < countOf(events) ? `at least ${least}` : String(least);
 }
 

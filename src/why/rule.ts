@@ -9,7 +9,7 @@ export function verdict(sure: Sure, cause: Cause, text: string): Verdict {
 
 export function nodesText({ nodes }: Evidence): string {
   if (nodes.length === 0) return 'no agent was asked';
-  return `no drop was seen on ${nodes.length === 1 ? 'node' : 'nodes'} ${nodes.join(', ')}`;
+  return `no drop of a packet with the client’s address was seen on ${nodes.length === 1 ? 'node' : 'nodes'} ${nodes.join(', ')}`;
 }
 
 export function policyOf(events: readonly WitnessEvent[], { policy }: Evidence): string {

@@ -1,4 +1,5 @@
 import { areLost, ENDS, grew, hasResent, isObserved, senderOf, withoutArrived } from './arrived.ts';
+import { isOfNextHop } from './belongs.ts';
 import { countText, type Drops, isError, isOfName, isTraceable, placeOf, whereOf, worstDrops } from './drops.ts';
 import type { Cause, Evidence, Stage, Verdict, WitnessEvent } from './evidence.ts';
 import { acceptQueue, listenDrops, noWayBack, sharedCounters } from './listening.ts';
@@ -155,7 +156,9 @@ function dropVerdict(found: Drops, own: readonly WitnessEvent[], evidence: Evide
   const { cause, text, events } = found;
   const [first] = events as [WitnessEvent];
   const count = countText(events);
-  const what = `${/\b1$/.test(count) ? 'packet' : 'packets'} of the ${senderOf(first, evidence)}`;
+  const isOne = /\b1$/.test(count);
+  const ofEnd = `${isOne ? 'packet' : 'packets'} of the ${senderOf(first, evidence)}`;
+  const what = isOfNextHop(first, evidence.events) ? (isOne ? 'request' : 'requests') : ofEnd;
   const told = cause === 'mtu' ? hiddenError(evidence, own) : '';
   const rejected =
     trial.errno === undefined || trial.errno === 'ETIMEDOUT' ? '' : `; the client was told ${trial.errno}`;
@@ -177,9 +180,9 @@ function ruleOf(cause: Cause, { rule }: Evidence): string {
 }
 
 const refused: Rule = (evidence) => {
-  const { trial, events } = evidence;
+  const { trial } = evidence;
   const { errno } = trial;
-  const reset = events.find(({ type, direction }) => type === 'tcp_reset' && direction === 'sent');
+  const reset = sentReset(evidence);
   if (errno === 'ECONNREFUSED') {
     if (reset !== undefined) {
       return verdict(
@@ -220,16 +223,35 @@ const refused: Rule = (evidence) => {
       `a reset refuses the connection: nothing listens on port ${trial.port}, or a firewall rejects it by a reset`,
     );
   }
-  if (errno !== 'ECONNRESET' && errno !== 'EPIPE') return undefined;
-  if (reset === undefined) {
-    return verdict(
-      'inferred',
-      'reset',
-      'a reset has ended the connection; no agent that was asked has seen who sent it',
-    );
-  }
-  return verdict('seen', 'reset', `${placeOf(reset)} reset the connection (${String(reset['reason'])})`);
+  return errno === 'ECONNRESET' || errno === 'EPIPE' ? resetBy(reset, evidence) : undefined;
 };
+
+function resetBy(reset: WitnessEvent | undefined, evidence: Evidence): Verdict {
+  if (reset !== undefined) {
+    return verdict('seen', 'reset', `${placeOf(reset)} reset the connection (${String(reset['reason'])})`);
+  }
+  const isForeign = isObserved(evidence, 'server') && grew(evidence, 'server', 'Tcp.OutRsts') === 0;
+  return verdict(
+    'inferred',
+    'reset',
+    isForeign
+      ? 'a reset in the name of the server has ended the connection, and the server has sent none: something in between has'
+      : 'a reset has ended the connection; no agent that was asked has seen who sent it',
+  );
+}
+
+/**
+ * Returns the reset that an end has sent. An end that has received a reset knows the connection no more, and answers
+ * later segments with a reset of its own, which has not ended the connection.
+ */
+function sentReset({ events }: Evidence): WitnessEvent | undefined {
+  const resets = events.filter(({ type }) => type === 'tcp_reset');
+  const isConsequence = (sent: WitnessEvent) =>
+    resets.some(
+      (other) => other['direction'] === 'received' && placeOf(other) === placeOf(sent) && other.time < sent.time,
+    );
+  return resets.find((event) => event['direction'] === 'sent' && !isConsequence(event));
+}
 
 /** Codes of ICMP that a firewall sends, but no route: the network or the host is prohibited. */
 const PROHIBITED = [9, 10];
@@ -343,10 +365,13 @@ function silentConnection(evidence: Evidence): Verdict {
       `the connection stands, but the server does not ${lack}; whether it has, and its packets were lost, is known only to its own kernel`,
     );
   }
+  const sent = events.some(({ type }) => type === 'tcp_retransmit')
+    ? 'only a segment of the handshake had to be sent again'
+    : 'neither end had to send anything again';
   return verdict(
     'inferred',
     'server_silent',
-    `the connection stands, and neither end had to send anything again, but the server does not ${lack} in time`,
+    `the connection stands, and ${sent}, but the server does not ${lack} in time`,
   );
 }
 

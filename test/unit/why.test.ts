@@ -246,3 +246,67 @@ it('an ICMP error that the TTL has run out is known from a counter of the client
   const growth = [{ place: 'client', role: 'client', grown: { 'Icmp.InTimeExcds': 1 }, hasConntrack: false }] as const;
   expect(why({ trial, events: [], growth, nodes: [] })).toMatchObject({ sure: 'inferred', cause: 'ttl' });
 });
+
+describe('what looks like the cause, but is not', () => {
+  const trial = {
+    protocol: 'tcp',
+    host: '10.1.2.2',
+    ip: '10.1.2.2',
+    port: 80,
+    local: '10.1.1.2:40000',
+    localIp: '10.1.1.2',
+    names: [],
+    stage: 'http',
+    errno: 'ECONNRESET',
+  } as const;
+  const [client, server] = [
+    { place: 'client', role: 'client', hasConntrack: false },
+    { place: 'server', role: 'server', hasConntrack: false },
+  ] as const;
+  const at = (second: number, pod: string, fields: object) => ({
+    type: 'packet_drop',
+    severity: 'warning',
+    time: `2026-12-01T12:00:0${second}.5Z`,
+    node: 'n1',
+    namespace: '',
+    pod,
+    ...fields,
+  });
+
+  it('is the reset with which an end answers after it has received one', () => {
+    const reset = (second: number, direction: string) =>
+      at(second, 'client', { type: 'tcp_reset', severity: 'info', direction, reason: 'NO_SOCKET' });
+    const events = [reset(1, 'received'), reset(2, 'sent')];
+    const growth = [{ ...client, grown: { 'Tcp.OutRsts': 1 } }];
+    const told = why({ trial, events, growth, nodes: ['n1'] });
+    expect(told).toMatchObject({ sure: 'inferred', cause: 'reset' });
+    expect(told.text).toMatch(/no agent that was asked has seen who sent it/);
+    const observed = why({ trial, events, growth: [...growth, { ...server, grown: {} }], nodes: ['n1'] });
+    expect(observed).toMatchObject({ sure: 'inferred', cause: 'reset' });
+    expect(observed.text).toMatch(/the server has sent none: something in between has/);
+    expect(why({ trial, events: [reset(1, 'sent')], growth, nodes: ['n1'] })).toMatchObject({ sure: 'seen' });
+  });
+
+  it('is a next hop that does not answer requests which are dropped before they leave', () => {
+    const silent = { ...trial, stage: 'connect', errno: 'EHOSTUNREACH' } as const;
+    const unresolved = at(3, 'router', { src: trial.local, dst: '10.1.2.2:80', reason: 'NEIGH_FAILED', device: 'r' });
+    const request = (device: string) => at(2, 'router', { protocol: 'arp', reason: 'QDISC_DROP', device });
+    const evidence = { trial: silent, growth: [], nodes: ['n1'] };
+    expect(why({ ...evidence, events: [request('r'), unresolved] })).toMatchObject({
+      sure: 'inferred',
+      cause: 'full_queue',
+      text: expect.stringMatching(/^the address of the next hop is not known, .* 1 request dropped at router \(r\)/),
+    });
+    const other = why({ ...evidence, events: [request('other'), unresolved] });
+    expect(other).toMatchObject({ sure: 'seen', cause: 'no_neighbour' });
+  });
+
+  it('is a drop of more echoes than the client has sent', () => {
+    const echo = { ...trial, protocol: 'icmp', port: 0, stage: 'connect', errno: 'ETIMEDOUT' } as const;
+    const drop = (count: number) =>
+      at(2, 'router', { protocol: 'icmp', src: '10.1.1.2', dst: '10.1.2.2', reason: 'NETFILTER_DROP', count });
+    const growth = [{ ...client, grown: { 'IcmpMsg.OutType8': 1 } }];
+    const sureOf = (count: number) => why({ trial: echo, events: [drop(count)], growth, nodes: ['n1'] }).sure;
+    expect([sureOf(1), sureOf(9)]).toEqual(['seen', 'inferred']);
+  });
+});
