@@ -26,6 +26,7 @@ import { benchScrape } from './scrape.ts';
 import { benchSeries } from './series.ts';
 import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
+import { benchTunnels } from './tunnels.ts';
 import { benchUdpflow } from './udpflow.ts';
 
 /**
@@ -55,6 +56,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   memory: benchMemory,
   peers: benchPeers,
   kernel: benchKernel,
+  tunnels: benchTunnels,
   udpflow: benchUdpflow,
   flows: benchFlows,
   policies: benchPolicies,

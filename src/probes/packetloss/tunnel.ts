@@ -39,7 +39,7 @@ export const TUNNEL_OPTIONS = {
     .boolean()
     .default(true)
     .describe(
-      'Add the addresses in a tunnel to events of its packets. Dropping such a packet then costs 0.05 µs more.',
+      'Add the addresses in a tunnel to events of its packets. Each such event then costs 0.2 µs more; a drop without an event costs the same.',
     ),
   vxlanPorts: z
     .array(z.int().min(1).max(65_535))
