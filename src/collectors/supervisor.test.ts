@@ -223,10 +223,14 @@ describe('a probe that closes', () => {
 
 it('a running probe that lacks a part, or whose collection failed, is degraded', async () => {
   const degraded: string[] = [];
-  one.open = async () => ({ health: () => ({ reader: 'hook', degraded }) });
+  let note: string | undefined;
+  one.open = async () => ({ health: () => ({ reader: 'hook', degraded, note }) });
   await want('one');
   degraded.push('no reasons');
   expect(stateOf('one')).toBe('degraded: no reasons');
+  note = 'not by peer';
+  expect(stateOf('one')).toBe('degraded: no reasons; not by peer');
+  note = undefined;
   degraded.length = 0;
   supervisor.active()[0]?.collected(0.5, new Error('boom'));
   expect(stateOf('one')).toBe('degraded: the last collection failed: boom');

@@ -171,12 +171,13 @@ class Slot {
       ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
     ];
     const isDegraded = this.#state === 'running' && reasons.length > 0;
+    const note = health?.note ?? '';
     return {
       name,
       kind,
       cost,
       state: isDegraded ? 'degraded' : this.#state,
-      reason: isDegraded ? reasons.join('; ') : this.#reason || (health?.note ?? ''),
+      reason: isDegraded ? [...reasons, note].filter(Boolean).join('; ') : this.#reason || note,
       reader: health?.reader ?? '',
       since: this.#since.toISOString(),
       collectSeconds: this.#collectSeconds,

@@ -104,7 +104,7 @@ export class ProbeRequests {
   /** Why there are no edges; undefined if there are. */
   get note(): string | undefined {
     return this.#naming.current === undefined
-      ? 'requests are not counted by peer, because the probe flow is off'
+      ? 'requests are not counted by peer, because the probe flow does not run'
       : undefined;
   }
 

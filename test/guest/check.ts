@@ -24,6 +24,8 @@ export class Inapplicable extends Error {}
 export const OUTCOME = 'check: ';
 /** Prefix of the output line that contains the report of `netsonde check --json`. */
 export const REPORT = 'report: ';
+/** Prefix of the output line that contains how each object was loaded, as JSON. */
+export const LOADS = 'loads: ';
 
 /** Name of the environment variable that contains the guest's number of CPUs. */
 export const CPUS_GIVEN = 'NETSONDE_GUEST_CPUS';

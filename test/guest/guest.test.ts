@@ -23,7 +23,7 @@ for (const kernel of TESTED) {
       checked =
         missing === undefined
           ? await collect(inject('guests'), kernel)
-          : { outcomes: new Map(), report: undefined, printed: [], failure: missing };
+          : { outcomes: new Map(), report: undefined, loads: [], printed: [], failure: missing };
     }, DEADLINE_MS);
 
     for (const { name, titles } of TESTED_GROUPS) {

@@ -1,7 +1,7 @@
 import { writeGenerated } from '../../scripts/write_generated.ts';
 import { missingForGuest, runInGuest } from './guest.ts';
 import { fetchKernel, findKernel, KERNELS, type KernelName, TESTED } from './kernels.ts';
-import { type Column, checkHere, renderDocument, renderText, testKernel } from './matrix.ts';
+import { type Column, columnHere, renderDocument, renderText, testKernel } from './matrix.ts';
 
 /**
  * Command line for developers and scripts/setup:
@@ -14,8 +14,8 @@ import { type Column, checkHere, renderDocument, renderText, testKernel } from '
 
 const DEADLINE_MS = 3_600_000;
 const ALL = Object.keys(KERNELS).map(kernelOf);
-/** Groups that load the modules of probes, and the one that runs `netsonde check`. */
-const DOCUMENTED = ['virtcmdlatency', 'ipvs', 'rdma', 'matrix'];
+/** Groups that load the modules of probes, and those whose results the document shows. */
+const DOCUMENTED = ['virtcmdlatency', 'ipvs', 'rdma', 'loads', 'matrix'];
 const DOCUMENT = new URL('../../docs/kernels.md', import.meta.url);
 
 function kernelOf(name: string): KernelName {
@@ -45,10 +45,11 @@ async function test(names: readonly KernelName[], groups?: readonly string[]): P
     const outcome = await testKernel(name, (text) => process.stderr.write(`${text}\n`), groups);
     faults += outcome.faults.length;
     for (const fault of outcome.faults) process.stderr.write(`FAILED ${fault}\n`);
-    if (outcome.report !== undefined) columns.push({ name, report: outcome.report });
+    const { report, loads } = outcome;
+    if (report !== undefined) columns.push({ name, report, loads });
   }
   const isWhole = columns.length === Object.keys(KERNELS).length;
-  columns.push({ name: 'this machine', report: checkHere() });
+  columns.push(await columnHere());
   process.stdout.write(`${renderText(columns)}\n`);
   if (isWhole) writeGenerated(DOCUMENT, renderDocument(columns));
   else process.stderr.write('docs/kernels.md is not written: not every kernel was tested\n');

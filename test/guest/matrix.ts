@@ -6,6 +6,7 @@ import type { CheckReport } from '#commands/check.ts';
 import { renderTable } from '#commands/table.ts';
 import { table } from '../../scripts/markdown.ts';
 import { run } from '../support/command.ts';
+import { type LoadedFile, loadEveryObject, sumOf } from '../support/every_object.ts';
 import type { CheckGroup } from './check.ts';
 import { cpus as CPUS } from './checks/cpus.ts';
 import { loadGroups } from './checks/index.ts';
@@ -32,6 +33,7 @@ const IS_REQUIRED = process.env['CI'] !== undefined;
 export interface Column {
   readonly name: string;
   readonly report: CheckReport;
+  readonly loads: readonly LoadedFile[];
 }
 
 /**
@@ -43,22 +45,23 @@ export async function testKernel(
   name: KernelName,
   say: (text: string) => void,
   wanted?: readonly string[],
-): Promise<{ report: CheckReport | undefined; faults: readonly string[] }> {
+): Promise<Pick<Checked, 'report' | 'loads'> & { faults: readonly string[] }> {
   const missing = missingKernel(name);
   if (missing !== undefined) {
     say(`kernel ${name}: skipped: ${missing}`);
-    return { report: undefined, faults: IS_REQUIRED ? [`${name}: ${missing}`] : [] };
+    return { report: undefined, loads: [], faults: IS_REQUIRED ? [`${name}: ${missing}`] : [] };
   }
   say(`kernel ${name}: ${findKernel(name)?.release}`);
   const groups = (await loadGroups()).filter((group) => wanted?.includes(group.name) ?? true);
-  const { outcomes, report, printed, failure } = await runChecks(name, groups, { deadlineMs: DEADLINE_MS });
-  const faults = faultsOf(name, groups, { outcomes, report, printed, failure });
+  const checked = await runChecks(name, groups, { deadlineMs: DEADLINE_MS });
+  const { outcomes, report, loads } = checked;
+  const faults = faultsOf(name, groups, checked);
   for (const { group, title, lacks } of outcomes.values()) {
     if (lacks !== undefined) say(`kernel ${name}: ${group}: ${title}: does not apply: ${lacks}`);
   }
   say(`kernel ${name}: ${outcomes.size} checks, ${faults.length} failed`);
   if (wanted === undefined && name === SHAPES.kernel) faults.push(...(await testShapes(say)));
-  return { report, faults };
+  return { report, loads, faults };
 }
 
 /** Runs the walks in guests with several CPUs. All other checks run with one CPU. */
@@ -96,8 +99,15 @@ function missingKernel(name: KernelName): string | undefined {
   return missingForGuest(name);
 }
 
-/** Runs `netsonde check` on this machine's kernel. */
-export function checkHere(): CheckReport {
+/** Number of times that this machine loads each object to measure its time. */
+const RUNS = 5;
+
+/** Tests this machine's kernel. */
+export async function columnHere(): Promise<Column> {
+  return { name: 'this machine', report: checkHere(), loads: await loadEveryObject(RUNS) };
+}
+
+function checkHere(): CheckReport {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-check-'));
   try {
     const config = join(folder, 'all.yaml');
@@ -149,6 +159,24 @@ function hookRows(columns: readonly Column[], notes: Notes): string[][] {
   ]);
 }
 
+/**
+ * Returns rows with the instructions of all programs of an object and those of the largest one. The last cell is the
+ * median time on the last kernel.
+ */
+function loadRows(columns: readonly Column[]): string[][] {
+  const last = columns.at(-1)?.loads ?? [];
+  return last.map(({ name, cpuMs }) => [
+    name,
+    ...columns.map(({ loads }) => {
+      const file = loads.find((one) => one.name === name);
+      if (!file?.isLoaded) return 'no';
+      const [sum, most] = [sumOf(file.verified), Math.max(...file.verified)].map((count) => count.toLocaleString('en'));
+      return file.verified.length === 0 ? 'yes' : `${sum} (${most})`;
+    }),
+    cpuMs.length === 0 ? '' : `${[...cpuMs].sort((a, b) => a - b)[cpuMs.length >> 1]?.toFixed(0)} ms`,
+  ]);
+}
+
 /** Renders the table for a terminal. */
 export function renderText(columns: readonly Column[]): string {
   const notes = new Notes();
@@ -180,6 +208,14 @@ ${states}
 The table lists the hooks that each BPF probe uses, or would use if it were enabled.
 
 ${hooks}
+
+## Verification
+
+The kernel verifies each program when it is loaded. The table lists the objects that the agent and \`netsonde capture\` load with every probe enabled, and the number of instructions that the verifier processes: of
+all programs of the object and, in brackets, of the largest one. The verifier refuses a program after 1,000,000. *yes* means that the kernel loads the object but does not count (before 5.16), *no*
+that it refuses it. The last column is the CPU time of a load on this machine, including the creation of the maps.
+
+${table(['Object', ...headOf(columns), 'Time'], loadRows(columns))}
 
 ## Reasons
 

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { CheckReport } from '#commands/check.ts';
-import { type CheckGroup, type CheckOutcome, OUTCOME, REPORT } from './check.ts';
+import type { LoadedFile } from '../support/every_object.ts';
+import { type CheckGroup, type CheckOutcome, LOADS, OUTCOME, REPORT } from './check.ts';
 import { type GuestOptions, runInGuest } from './guest.ts';
 import type { KernelName } from './kernels.ts';
 
@@ -17,6 +18,8 @@ export interface Checked {
   readonly outcomes: ReadonlyMap<string, CheckOutcome>;
   /** Report of `netsonde check` in the guest; undefined if the guest exited before it was printed. */
   readonly report: CheckReport | undefined;
+  /** How each object was loaded; empty if the group `loads` was not run. */
+  readonly loads: readonly LoadedFile[];
   /** All other output of the guest. */
   readonly printed: readonly string[];
   /** Reason why the guest failed; undefined if it exited cleanly. */
@@ -32,12 +35,15 @@ export async function runChecks(
   const outcomes = new Map<string, CheckOutcome>();
   const printed: string[] = [];
   let report: CheckReport | undefined;
+  let loads: readonly LoadedFile[] = [];
   const line = (text: string) => {
     if (text.startsWith(OUTCOME)) {
       const outcome = JSON.parse(text.slice(OUTCOME.length)) as CheckOutcome;
       outcomes.set(`${outcome.group}: ${outcome.title}`, outcome);
     } else if (text.startsWith(REPORT)) {
       report = JSON.parse(text.slice(REPORT.length)) as CheckReport;
+    } else if (text.startsWith(LOADS)) {
+      loads = JSON.parse(text.slice(LOADS.length)) as LoadedFile[];
     } else {
       printed.push(text);
     }
@@ -58,5 +64,5 @@ export async function runChecks(
   } catch (error) {
     failure = (error as Error).message;
   }
-  return { outcomes, report, printed, failure };
+  return { outcomes, report, loads, printed, failure };
 }

@@ -109,7 +109,7 @@ describe.skipIf(lacksApplications())('requests between two namespaces', () => {
     load();
     const before = await agent.page();
     expect(sum(before, EDGES, {})).toBe(0);
-    expect(agent.kernel.probes().find(({ name }) => name === 'http')?.reason).toMatch(/the probe flow is off/);
+    expect(agent.kernel.probes().find(({ name }) => name === 'http')?.reason).toMatch(/the probe flow does not run/);
     await agent.kernel.configure(probesOf(only(BOTH)));
     load();
     await eventually(() => expect(count(server.log(), /./)).toBe(80));

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { addCounters } from '#core/counter.ts';
-import { dns } from '#probes/dns/dns.ts';
+import { DNS_EDGE_METRICS, dns } from '#probes/dns/dns.ts';
 import { type Ask, type AskStyle, askDns, DnsServer, type DnsTraffic, sendJunk } from '../support/dns_traffic.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { eventually } from '../support/oracle.ts';
@@ -170,7 +170,7 @@ const DNSMASQ: ScenarioChecks = {
 };
 
 export default defineScenario(dns, {
-  beside: ['flow'],
+  beside: { flow: DNS_EDGE_METRICS },
   options: { timeout: '500ms', storm: 50 },
   cause: async ({ pair: { a, b, addressA, addressB } }) => {
     askDns(a.netns, addressB.ipv4, 'udp', 'unconnected', [['silent.example.com', 'a', 3]]);

@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { http } from '#probes/http/http.ts';
+import { HTTP_EDGE_METRICS } from '#probes/http/http_metrics.ts';
 import type { Exposition } from '../support/exposition.ts';
 import { sampleValue } from '../support/exposition.ts';
 import type { TestNetns } from '../support/hosts.ts';
@@ -190,7 +191,7 @@ async function talk({ pair: { a, b, addressB } }: Pick<ScenarioContext, 'pair'>)
 }
 
 export default defineScenario(http, {
-  beside: ['flow'],
+  beside: { flow: HTTP_EDGE_METRICS },
   runsWith: ({ loops }) => loops,
   reason: /^this kernel lacks the BPF helper bpf_loop$/,
   options: { slow: '200ms' },

@@ -211,7 +211,7 @@ function configure(netns: TestNetns, device: string, own: Addresses, other: Addr
 
 /** Link-layer addresses of a pair's devices. */
 const LINK_A = '02:09:00:00:00:0a';
-const LINK_B = '02:09:00:00:00:0b';
+export const LINK_B = '02:09:00:00:00:0b';
 
 /** Two namespaces connected by a veth pair, with IPv4 and IPv6 addresses and a host process in each. */
 export class HostPair implements AsyncDisposable {

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok } from 'node:assert/strict';
+import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { canFilterPods } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
@@ -24,8 +24,8 @@ export type ScenarioChecks = Readonly<Record<string, (context: ScenarioContext) 
 interface Scenario {
   /** Options of the probe in the configuration. */
   readonly options?: Readonly<Record<string, unknown>>;
-  /** Other probes that must run for some of its metrics. */
-  readonly beside?: readonly string[];
+  /** Other probes that must run for some of its metrics, with these metrics. On some kernels, they cannot run. */
+  readonly beside?: Readonly<Record<string, Readonly<Record<string, MetricDescriptor>>>>;
   /**
    * Causes the activity that the probe counts, in both namespaces. It is required if the probe accepts a Pod filter.
    */
@@ -45,9 +45,9 @@ interface Scenario {
  */
 export function defineScenario(
   probe: AnyProbe,
-  { options = {}, beside = [], cause, runsWith = () => true, reason = /./, checks }: Scenario,
+  { options = {}, beside = {}, cause, runsWith = () => true, reason = /./, checks }: Scenario,
 ): CheckGroup {
-  const others = Object.fromEntries(beside.map((name) => [name, { enabled: true }]));
+  const others = Object.fromEntries(Object.keys(beside).map((name) => [name, { enabled: true }]));
   const configOf = (more: object) =>
     only({ ...others, [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });
   const config = configOf({});
@@ -56,7 +56,8 @@ export function defineScenario(
   const types = new Set<string>();
   const whole: ScenarioChecks = {
     ...Object.fromEntries(Object.entries(checks).map(([title, check]) => [title, watched(check, types)])),
-    'has shown every metric and event that the probe declares': ({ agent }) => expectDeclared(probe, agent, types),
+    'has shown every metric and event that the probe declares': ({ agent }) =>
+      expectDeclared(probe, agent, types, beside),
     'leaves nothing when it is off, and goes on where it was': ({ agent }) => expectToggled(probe, agent, config),
     ...(cause === undefined || !canFilterPods(probe)
       ? {}
@@ -121,15 +122,23 @@ function namesOn({ samples }: Exposition): Set<string> {
   return new Set(samples.map(({ name }) => name.replace(/_bucket$/, '')));
 }
 
-async function expectDeclared(probe: AnyProbe, agent: TestKernel, types: ReadonlySet<string>): Promise<void> {
+async function expectDeclared(
+  probe: AnyProbe,
+  agent: TestKernel,
+  types: ReadonlySet<string>,
+  beside: NonNullable<Scenario['beside']>,
+): Promise<void> {
   const shown = namesOn(await agent.page());
+  const states = new Map(agent.kernel.probes().map(({ name, ...status }) => [name, status]));
+  const missing = Object.keys(beside).filter((name) => states.get(name)?.state === 'unsupported');
   deepEqual(
     metricsOf(probe)
       .map(({ name }) => name)
       .filter((name) => !shown.has(name)),
-    [],
+    missing.flatMap((name) => Object.values(beside[name] ?? {}).map((metric) => metric.name)),
     'metrics that were not on the page',
   );
+  for (const name of missing) match(states.get(probe.name)?.reason ?? '', new RegExp(`the probe ${name} does not run`));
   deepEqual(
     Object.keys(probe.events).filter((type) => !types.has(type)),
     [],

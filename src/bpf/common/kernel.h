@@ -619,7 +619,6 @@ struct sk_buff {
 	unsigned int data_len; /* bytes in page fragments and further buffers */
 	__be16 protocol;
 	__u8 pkt_type : 3;
-	int skb_iif; /* index of the device that received the packet; 0 if none did */
 	__u16 queue_mapping;
 	__u16 transport_header;
 	__u16 network_header;

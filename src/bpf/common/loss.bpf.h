@@ -55,7 +55,6 @@ SHARED_ENUM(loss_rule);
 #define PACKET_BROADCAST 1
 #define PACKET_MULTICAST 2
 #define PACKET_OTHERHOST 3
-#define PACKET_OUTGOING 4 /* copy of a sent packet for packet sockets */
 #define PACKET_LOOPBACK 5 /* this host's own multicast, looped back */
 
 #define HEADER_UNSET 0xffff
@@ -142,15 +141,15 @@ static __always_inline bool is_on_idle_device(struct sk_buff *skb)
 }
 
 /*
- * Returns whether the packet is a copy that was queued in a packet socket, such as that of tcpdump. A packet that such
- * a socket sends belongs to the socket as well, but was neither received nor copied.
+ * Returns whether the packet is a copy that was queued in a packet socket, such as that of tcpdump. The copy has no
+ * device any more (kernel: net/packet/af_packet.c, packet_rcv()). A packet that such a socket has sent belongs to the
+ * socket as well, even after another device has received it.
  */
-static __always_inline bool is_packet_socket_copy(struct sk_buff *skb, __u8 type)
+static __always_inline bool is_packet_socket_copy(struct sk_buff *skb)
 {
 	const struct sock *sk = BPF_CORE_READ(skb, sk);
 
-	return sk && BPF_CORE_READ(sk, __sk_common.skc_family) == FAMILY_PACKET &&
-	       (type == PACKET_OUTGOING || BPF_CORE_READ(skb, skb_iif));
+	return sk && BPF_CORE_READ(sk, __sk_common.skc_family) == FAMILY_PACKET && !BPF_CORE_READ(skb, dev);
 }
 
 static __always_inline void packet_view(struct packet_view *view, struct sk_buff *skb, __u32 rule)
@@ -167,7 +166,7 @@ static __always_inline void packet_view(struct packet_view *view, struct sk_buff
 	if (view->has_frame)
 		bpf_probe_read_kernel(&destination, sizeof(destination), data);
 	view->is_on_idle = rule == RULE_QDISC && is_on_idle_device(skb);
-	view->is_copy = rule == RULE_NO_REASON && is_packet_socket_copy(skb, type);
+	view->is_copy = rule == RULE_NO_REASON && is_packet_socket_copy(skb);
 	view->is_for_other = type == PACKET_OTHERHOST;
 	view->is_received_shared = type == PACKET_BROADCAST || type == PACKET_MULTICAST;
 	view->is_shared = view->is_received_shared || type == PACKET_LOOPBACK || destination & 1 ||

@@ -34,7 +34,7 @@ const role = {
   values: ROLES,
 } as const;
 
-const EDGE_METRICS = edgeMetrics({
+export const DNS_EDGE_METRICS = edgeMetrics({
   prefix: 'netsonde_dns_edge',
   requests: 'DNS queries that were answered or given up, by peer. Counted while the probe `flow` is enabled.',
   failed:
@@ -43,7 +43,7 @@ const EDGE_METRICS = edgeMetrics({
 });
 
 const metrics = defineMetrics({
-  ...EDGE_METRICS,
+  ...DNS_EDGE_METRICS,
   ...NAME_METRICS,
   queries: {
     type: 'counter',
@@ -326,7 +326,7 @@ export const dns = defineProbe({
       },
     });
     const running = instance.running();
-    const requests = scope.own(new ProbeRequests(scope, l7.requests, EDGE_METRICS, ['dns_udp', 'dns_tcp']));
+    const requests = scope.own(new ProbeRequests(scope, l7.requests, DNS_EDGE_METRICS, ['dns_udp', 'dns_tcp']));
     // The programs apply the Pod filter by namespace, so they count all Pods in the node's namespace.
     const isShown = (subject: NetnsId) => !isHostPodId(subject) || running.isShown?.(subject) !== false;
     const shownCounts = () => tally.counts().filter(({ subject }) => isShown(subject));

@@ -14,6 +14,7 @@ import { kernellatency } from './kernellatency.ts';
 import { latency } from './latency.ts';
 import { lifecycle } from './lifecycle.ts';
 import { listeners } from './listeners.ts';
+import { loads } from './loads.ts';
 import { matrix } from './matrix.ts';
 import { orderly } from './orderly.ts';
 import { packetloss } from './packetloss.ts';
@@ -55,6 +56,7 @@ const GROUPS: readonly CheckGroup[] = [
   flowNat,
   ipvs,
   rdma,
+  loads,
 ];
 
 /**

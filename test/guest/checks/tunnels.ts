@@ -4,7 +4,7 @@ import { withPeers } from '#events/enrich.ts';
 import { LocalOwners } from '#peers/local.ts';
 import { PeerResolver } from '#peers/resolver.ts';
 import { run } from '../../support/command.ts';
-import { FRAME_DESTINATION, sendFrames } from '../../support/frame_sender.ts';
+import { sendFrames } from '../../support/frame_sender.ts';
 import { HostPair } from '../../support/hosts.ts';
 import { only, TestKernel } from '../../support/kernel.ts';
 import { eventually } from '../../support/oracle.ts';
@@ -26,8 +26,6 @@ const RING_EVENTS = 400;
 /** Drops all packets in b, before the kernel has removed any of their headers and padding. */
 async function open(resources: AsyncDisposableStack): Promise<Context> {
   const pair = resources.use(await HostPair.create());
-  // Kernels without drop reasons do not count frames to other hosts as lost.
-  pair.b.netns.ip(`link set ${pair.deviceB} address ${FRAME_DESTINATION}`);
   for (const rule of [
     'add table netdev t',
     `add chain netdev t in { type filter hook ingress device ${pair.deviceB} priority 0; policy drop; }`,
