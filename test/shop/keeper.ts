@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
+import { pathOfInterpreter } from '../support/interpreter.ts';
 import { faultName } from './faults.ts';
 import { Shop } from './shop.ts';
 import { type State, socketOf, startTimeOf, writeState } from './state.ts';
@@ -15,6 +16,7 @@ export type Request =
   | { readonly command: 'faults' }
   | { readonly command: 'truth' };
 
+process.env['PATH'] = pathOfInterpreter(process.env['PATH'] ?? '');
 const { values } = parseArgs({
   options: { folder: { type: 'string' }, port: { type: 'string' }, config: { type: 'string' } },
 });

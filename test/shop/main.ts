@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { pathOfInterpreter } from '../support/interpreter.ts';
 import { openFolder } from './engines.ts';
 import { FAULTS, type FaultName } from './faults.ts';
 import { askShop, DEFAULT_FOLDER, isAlive, logOf, readState, removeShop, type State, waitForShop } from './state.ts';
@@ -68,11 +67,9 @@ async function up(): Promise<string> {
   const config = values.config === undefined ? CONFIG : readFileSync(values.config, 'utf8');
   const agents = values['no-agents'] ? [] : ['--config', config, '--port', values.port];
   const log = openSync(logOf(folder), 'w');
-  const env = { ...process.env, PATH: pathOfInterpreter(process.env['PATH'] ?? '') };
   const stdio = ['ignore', log, log] as const;
   const child = spawn(process.execPath, [KEEPER, '--folder', folder, ...agents], {
     detached: true,
-    env,
     stdio: [...stdio],
   });
   closeSync(log);
