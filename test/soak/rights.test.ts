@@ -1,0 +1,3 @@
+import { testRights } from '../support/rights/losses.ts';
+
+testRights(new Set());
