@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { REQUEST_RECORD, type RequestRecord } from '#api/requests.ts';
 import { HostPair, type TestNetns } from '../support/hosts.ts';
 import { type Answers, HttpProcess, loadHttp, runHttp, WebServer } from '../support/http_traffic.ts';
@@ -52,7 +52,11 @@ function loseFirst(netns: TestNetns, port: number): Disposable {
 
 beforeAll(async () => {
   pair = await HostPair.create();
-  agent = await TestKernel.open(http({ failed: true }));
+  agent = await TestKernel.open(http({ sample: '100%' }));
+});
+
+beforeEach(() => {
+  earlier = all().length;
 });
 
 afterAll(async () => {
@@ -60,187 +64,193 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(lacksApplications())('against the log of nginx', () => {
-  // The ring holds this many for a Pod. The load blocks the thread that reads it.
-  const load = { count: 96, depth: 1, connections: 8 };
+/** Bytes of the ring are enough for this many records of a Pod. The load blocks the thread that reads it. */
+const COUNT = 96;
 
-  it('has each failed request at both ends, and no other', async () => {
-    await configure({ failed: true });
-    earlier = all().length;
-    await using server = await WebServer.start(pair.b.netns, PORT, PORT + 1);
-    loadHttp(pair.a.netns, pair.addressB.ipv4, PORT, load);
-    await eventually(() => {
-      const failed = Object.entries(server.log()).filter(([key]) => key.endsWith(' 500'));
-      for (const role of ENDS) expect(answersOf(recordsOf(role)), role).toEqual(Object.fromEntries(failed));
-    });
-    expect(recordsOf('server').length).toBeGreaterThan(0);
-    expect(new Set(recordsOf('server').map(({ path }) => path))).toEqual(new Set(['/error']));
-  });
+/** Sends requests of HTTP/1.1 to nginx. Returns what nginx has logged. */
+async function load1(): Promise<Answers> {
+  await using server = await WebServer.start(pair.b.netns, PORT, PORT + 1);
+  const answers = loadHttp(pair.a.netns, pair.addressB.ipv4, PORT, { count: COUNT, depth: 1, connections: 8 });
+  await eventually(() => expect(server.log()).toEqual(answers));
+  return answers;
+}
 
-  it('has every request if all are wanted, and draws the same ones at both ends', async () => {
-    await configure({ sample: '100%' });
-    earlier = all().length;
-    await using server = await WebServer.start(pair.b.netns, PORT, PORT + 1);
-    loadHttp(pair.a.netns, pair.addressB.ipv4, PORT, load);
-    await eventually(() => {
-      for (const role of ENDS) expect(answersOf(recordsOf(role)), role).toEqual(server.log());
-    });
-    await configure({ sample: '20%' });
-    earlier = all().length;
-    loadHttp(pair.a.netns, pair.addressB.ipv4, PORT, load);
-    const drawn = (role: (typeof ENDS)[number]) =>
-      recordsOf(role)
-        .map(({ srcPort, method, path, status }) => `${srcPort} ${method} ${path} ${status}`)
-        .sort();
-    await eventually(() => {
-      expect(drawn('client')).toEqual(drawn('server'));
-      expect(drawn('server').length).toBeGreaterThan(0);
-      expect(drawn('server').length).toBeLessThan(load.count / 2);
-    });
-  });
-});
+/** Sends requests of HTTP/2 to nginx on one connection. Returns what nginx has logged. */
+async function load2(): Promise<Answers> {
+  await using server = await WebServer.start(pair.b.netns, PORT, PORT + 1, PORT + 6);
+  const answers = runHttp2(pair.a.netns, 'load', `${pair.addressB.ipv4}:${PORT + 6}`, COUNT, 8, 1);
+  await eventually(() => expect(server.log()).toEqual(answers));
+  return answers;
+}
 
 /** IDs that http2_peer.ts sends. */
 const idsOf = (count: number) => Array.from({ length: count }, (_, index) => String(index)).sort();
 
-describe.skipIf(lacksApplications())('against the log of nginx, by HTTP/2', () => {
-  const count = 96;
-
-  /** Sends requests on one connection. Returns what nginx has logged. */
-  async function load(streams: number): Promise<Answers> {
-    earlier = all().length;
-    await using server = await WebServer.start(pair.b.netns, PORT, PORT + 1, PORT + 6);
-    const answers = runHttp2(pair.a.netns, 'load', `${pair.addressB.ipv4}:${PORT + 6}`, count, streams, 1);
-    await eventually(() => expect(server.log()).toEqual(answers));
-    return answers;
-  }
-
-  it('has every request with its path and the ID of its trace, at both ends', async () => {
-    await configure({ sample: '100%' });
-    const logged = await load(8);
-    await eventually(() => {
-      for (const role of ENDS) expect(answersOf(recordsOf(role)), role).toEqual(logged);
-    });
-    for (const role of ENDS) {
-      const records = recordsOf(role);
-      expect(records.map(({ traceId }) => traceId).sort()).toEqual(idsOf(count));
-      for (const { path, failed, status, grpcCode, cause } of records) {
-        expect([failed, grpcCode, cause]).toEqual([status === 500, null, null]);
-        expect([path, status === 500]).toEqual([path, path === '/error']);
-      }
-    }
-    for (const { networkSeconds, seconds } of recordsOf('client')) {
-      expect(networkSeconds).toBeGreaterThanOrEqual(0);
-      expect(networkSeconds).toBeLessThanOrEqual(seconds);
-    }
-  });
-
-  it('has each failed request, and draws the same ones at both ends', async () => {
-    await configure({ failed: true });
-    const logged = await load(8);
-    const failed = Object.entries(logged).filter(([key]) => key.endsWith(' 500'));
-    await eventually(() => {
-      for (const role of ENDS) expect(answersOf(recordsOf(role)), role).toEqual(Object.fromEntries(failed));
-    });
-    await configure({ sample: '20%' });
-    await load(8);
-    const drawn = (role: (typeof ENDS)[number]) => recordsOf(role).map(({ traceId }) => traceId);
-    await eventually(() => {
-      expect(drawn('client').sort()).toEqual(drawn('server').sort());
-      expect(drawn('server').length).toBeGreaterThan(0);
-      expect(drawn('server').length).toBeLessThan(count / 2);
-    });
-  });
-});
-
-it.skipIf(lacksApplications() || lacksProgram('nghttpx'))('has requests by which HTTP/1.1 was upgraded', async () => {
-  await configure({ sample: '100%' });
-  earlier = all().length;
-  const { a, b, addressB } = pair;
-  await using server = await WebServer.start(b.netns, PORT, PORT + 1);
-  await using proxy = await UpgradingProxy.start(b.netns, PORT + 8, PORT);
-  /** Returns how many requests of HTTP/2 have ended at both ends. None may be open. */
-  const ended = async () => {
-    const page = await agent.page();
-    return ENDS.map((role) => {
-      const labels = { pod: (role === 'client' ? a : b).netns.name, role };
-      expect(sumsOf(page, 'netsonde_http_open_requests', labels, [])['']).toBeUndefined();
-      return sumsOf(page, 'netsonde_http_requests_total', { ...labels, version: '2' }, [])[''] ?? 0;
-    });
-  };
-  const before = await ended();
-  const trace = ['-H', `traceparent: 00-${TRACE}-00f067aa0ba902b7-01`];
-  const get = (path: string) => ['-o', '/dev/null', `http://${addressB.ipv4}:${PORT + 8}${path}`];
-  const versions = [
-    ...curlUpgrading(a.netns, ...trace, ...get('/error'), ...get('/small'), ...get('/missing')),
-    ...curlUpgrading(a.netns, ...trace, '-d', 'body', ...get('/answer')),
-    ...curlUpgrading(a.netns, ...trace, '-I', ...get('/small')),
-  ];
-  expect(versions).toEqual(Array.from({ length: 5 }, () => '2'));
-  await eventually(() => expect(server.log()).toEqual(proxy.log()));
-  const upgraded = (role: (typeof ENDS)[number]) => recordsOf(role).filter(({ dstPort }) => dstPort === PORT + 8);
+/** Waits until both ends have these records, and no others. */
+async function expectAnswers(answers: Answers): Promise<void> {
   await eventually(() => {
-    for (const role of ENDS) expect(answersOf(upgraded(role)), role).toEqual(proxy.log());
+    for (const role of ENDS) expect(answersOf(recordsOf(role)), role).toEqual(answers);
   });
-  for (const role of ENDS) {
-    const found = upgraded(role).map(({ path, traceId }) => `${path} ${traceId}`);
-    const paths = ['/answer', '/error', '/missing', '/small', '/small'];
-    expect(found.sort()).toEqual(paths.map((path) => `${path} ${TRACE}`));
-  }
-  // Each is counted once, and as HTTP/2.
-  expect(await ended()).toEqual(before.map((count) => count + 5));
-});
+}
 
-it('has calls of gRPC with their method and code, and those without an answer with the cause', async () => {
-  await configure({ sample: '100%' });
-  earlier = all().length;
-  const address = `${pair.addressB.ipv4}:${PORT + 7}`;
-  await using _ = await startHttp2(pair.b.netns, 'serve', address);
-  const answers = runHttp2(pair.a.netns, 'call', address, 90, 4);
-  const codes: Readonly<Record<string, number>> = {
-    OK: 0,
-    NOT_FOUND: 5,
-    PERMISSION_DENIED: 7,
-    INTERNAL: 13,
-    UNAVAILABLE: 14,
-  };
-  const called = (role: (typeof ENDS)[number]) =>
-    Object.groupBy(recordsOf(role), ({ path, grpcCode }) => `${path} ${codes[grpcCode ?? '']}`);
-  await eventually(() => {
-    for (const role of ENDS) {
-      const counts = Object.entries(called(role)).map(([key, records]) => [key, records?.length]);
-      expect(Object.fromEntries(counts), role).toEqual(answers);
-    }
-  });
-  for (const role of ENDS) {
-    expect(
-      recordsOf(role)
-        .map(({ traceId }) => traceId)
-        .sort(),
-    ).toEqual(idsOf(90));
-    for (const { grpcCode, failed, method, status } of recordsOf(role)) {
-      expect([method, status]).toEqual(['POST', 200]);
-      expect(failed).toBe(grpcCode === 'INTERNAL' || grpcCode === 'UNAVAILABLE');
-    }
-  }
-  // A new row is at 0 and has no exemplars until every scraper could see that.
-  await eventually(async () => {
-    const lines = (await agent.text('openmetrics')).split('\n').filter((line) => line.includes('# {trace_id='));
-    for (const netns of [pair.a.netns, pair.b.netns]) {
-      for (const name of ['netsonde_http_duration_seconds', 'netsonde_grpc_duration_seconds'])
-        expect(lines.some((line) => line.startsWith(name) && line.includes(`pod="${netns.name}"`))).toBe(true);
-    }
-  });
-  earlier = all().length;
-  await configure({ failed: true });
-  runHttp2(pair.a.netns, 'abandon', address);
-  const ended = (role: (typeof ENDS)[number]) =>
+/** Waits until both ends have the same records for a port of the server, which are some of all requests. */
+async function expectDrawn(port: number, keyOf: (record: RequestRecord) => unknown): Promise<void> {
+  const drawn = (role: (typeof ENDS)[number]) =>
     recordsOf(role)
-      .map(({ path, grpcCode, cause }) => `${path} ${grpcCode} ${cause}`)
+      .filter(({ dstPort }) => dstPort === port)
+      .map(keyOf)
       .sort();
   await eventually(() => {
-    for (const role of ENDS)
-      expect(ended(role)).toEqual(['/test.Cart/Hang none closed', '/test.Cart/Hang reset client_reset']);
+    expect(drawn('client')).toEqual(drawn('server'));
+    expect(drawn('server').length).toBeGreaterThan(0);
+    expect(drawn('server').length).toBeLessThan(COUNT / 2);
+  });
+}
+
+// A new configuration of the probe loads its programs again, which takes 5 s of CPU time.
+describe('if all requests are wanted', () => {
+  beforeAll(() => configure({ sample: '100%' }));
+
+  describe.skipIf(lacksApplications())('against the log of nginx', () => {
+    it('has every request at both ends', async () => expectAnswers(await load1()));
+
+    it('has every request of HTTP/2 with its path and the ID of its trace, at both ends', async () => {
+      await expectAnswers(await load2());
+      for (const role of ENDS) {
+        const records = recordsOf(role);
+        expect(records.map(({ traceId }) => traceId).sort()).toEqual(idsOf(COUNT));
+        for (const { path, failed, status, grpcCode, cause } of records) {
+          expect([failed, grpcCode, cause]).toEqual([status === 500, null, null]);
+          expect([path, status === 500]).toEqual([path, path === '/error']);
+        }
+      }
+      for (const { networkSeconds, seconds } of recordsOf('client')) {
+        expect(networkSeconds).toBeGreaterThanOrEqual(0);
+        expect(networkSeconds).toBeLessThanOrEqual(seconds);
+      }
+    });
+  });
+
+  it.skipIf(lacksApplications() || lacksProgram('nghttpx'))('has those by which HTTP/1.1 was upgraded', async () => {
+    const { a, b, addressB } = pair;
+    await using server = await WebServer.start(b.netns, PORT, PORT + 1);
+    await using proxy = await UpgradingProxy.start(b.netns, PORT + 8, PORT);
+    /** Returns how many requests of HTTP/2 have ended at both ends. None may be open. */
+    const ended = async () => {
+      const page = await agent.page();
+      return ENDS.map((role) => {
+        const labels = { pod: (role === 'client' ? a : b).netns.name, role };
+        expect(sumsOf(page, 'netsonde_http_open_requests', labels, [])['']).toBeUndefined();
+        return sumsOf(page, 'netsonde_http_requests_total', { ...labels, version: '2' }, [])[''] ?? 0;
+      });
+    };
+    const before = await ended();
+    const trace = ['-H', `traceparent: 00-${TRACE}-00f067aa0ba902b7-01`];
+    const get = (path: string) => ['-o', '/dev/null', `http://${addressB.ipv4}:${PORT + 8}${path}`];
+    const versions = [
+      ...curlUpgrading(a.netns, ...trace, ...get('/error'), ...get('/small'), ...get('/missing')),
+      ...curlUpgrading(a.netns, ...trace, '-d', 'body', ...get('/answer')),
+      ...curlUpgrading(a.netns, ...trace, '-I', ...get('/small')),
+    ];
+    expect(versions).toEqual(Array.from({ length: 5 }, () => '2'));
+    await eventually(() => expect(server.log()).toEqual(proxy.log()));
+    const upgraded = (role: (typeof ENDS)[number]) => recordsOf(role).filter(({ dstPort }) => dstPort === PORT + 8);
+    await eventually(() => {
+      for (const role of ENDS) expect(answersOf(upgraded(role)), role).toEqual(proxy.log());
+    });
+    for (const role of ENDS) {
+      const found = upgraded(role).map(({ path, traceId }) => `${path} ${traceId}`);
+      const paths = ['/answer', '/error', '/missing', '/small', '/small'];
+      expect(found.sort()).toEqual(paths.map((path) => `${path} ${TRACE}`));
+    }
+    // Each is counted once, and as HTTP/2.
+    expect(await ended()).toEqual(before.map((count) => count + 5));
+  });
+
+  it('has calls of gRPC with their method and code', async () => {
+    const address = `${pair.addressB.ipv4}:${PORT + 7}`;
+    await using _ = await startHttp2(pair.b.netns, 'serve', address);
+    const answers = runHttp2(pair.a.netns, 'call', address, 90, 4);
+    const codes: Readonly<Record<string, number>> = {
+      OK: 0,
+      NOT_FOUND: 5,
+      PERMISSION_DENIED: 7,
+      INTERNAL: 13,
+      UNAVAILABLE: 14,
+    };
+    const called = (role: (typeof ENDS)[number]) =>
+      Object.groupBy(recordsOf(role), ({ path, grpcCode }) => `${path} ${codes[grpcCode ?? '']}`);
+    await eventually(() => {
+      for (const role of ENDS) {
+        const counts = Object.entries(called(role)).map(([key, records]) => [key, records?.length]);
+        expect(Object.fromEntries(counts), role).toEqual(answers);
+      }
+    });
+    for (const role of ENDS) {
+      expect(
+        recordsOf(role)
+          .map(({ traceId }) => traceId)
+          .sort(),
+      ).toEqual(idsOf(90));
+      for (const { grpcCode, failed, method, status } of recordsOf(role)) {
+        expect([method, status]).toEqual(['POST', 200]);
+        expect(failed).toBe(grpcCode === 'INTERNAL' || grpcCode === 'UNAVAILABLE');
+      }
+    }
+    // A new row is at 0 and has no exemplars until every scraper could see that.
+    await eventually(async () => {
+      const lines = (await agent.text('openmetrics')).split('\n').filter((line) => line.includes('# {trace_id='));
+      for (const netns of [pair.a.netns, pair.b.netns]) {
+        for (const name of ['netsonde_http_duration_seconds', 'netsonde_grpc_duration_seconds'])
+          expect(lines.some((line) => line.startsWith(name) && line.includes(`pod="${netns.name}"`))).toBe(true);
+      }
+    });
+  });
+});
+
+describe('if failed requests are wanted', () => {
+  beforeAll(() => configure({ failed: true }));
+
+  describe.skipIf(lacksApplications())('against the log of nginx', () => {
+    const failedOf = (answers: Answers) =>
+      Object.fromEntries(Object.entries(answers).filter(([key]) => key.endsWith(' 500')));
+
+    it('has each failed request at both ends, and no other', async () => {
+      await expectAnswers(failedOf(await load1()));
+      expect(recordsOf('server').length).toBeGreaterThan(0);
+      expect(new Set(recordsOf('server').map(({ path }) => path))).toEqual(new Set(['/error']));
+    });
+
+    it('has each failed request of HTTP/2 at both ends, and no other', async () =>
+      expectAnswers(failedOf(await load2())));
+  });
+
+  it('has calls of gRPC without an answer, with the cause', async () => {
+    const address = `${pair.addressB.ipv4}:${PORT + 7}`;
+    await using _ = await startHttp2(pair.b.netns, 'serve', address);
+    runHttp2(pair.a.netns, 'abandon', address);
+    const ended = (role: (typeof ENDS)[number]) =>
+      recordsOf(role)
+        .map(({ path, grpcCode, cause }) => `${path} ${grpcCode} ${cause}`)
+        .sort();
+    await eventually(() => {
+      for (const role of ENDS)
+        expect(ended(role)).toEqual(['/test.Cart/Hang none closed', '/test.Cart/Hang reset client_reset']);
+    });
+  });
+});
+
+describe.skipIf(lacksApplications())('if a part of the requests is wanted', () => {
+  beforeAll(() => configure({ sample: '20%' }));
+
+  it('draws the same ones at both ends', async () => {
+    await load1();
+    await expectDrawn(PORT, ({ srcPort, method, path, status }) => `${srcPort} ${method} ${path} ${status}`);
+  });
+
+  it('draws the same ones of HTTP/2 at both ends', async () => {
+    await load2();
+    await expectDrawn(PORT + 6, ({ traceId }) => traceId);
   });
 });
 

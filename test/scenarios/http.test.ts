@@ -11,7 +11,7 @@ import { losePackets } from '../support/lost_packets.ts';
 import { eventually } from '../support/oracle.ts';
 import { sumsOf } from '../support/sample_sums.ts';
 import { defineScenario, type ScenarioChecks, type ScenarioContext } from '../support/scenario.ts';
-import { HTTP2_CHECKS } from './http2_checks.ts';
+import { HTTP2_CHECKS, OldCalls } from './http2_checks.ts';
 
 const { requests, responses, durations, open, unknown, late, refused, givenUp } = http.metrics;
 type Role = 'client' | 'server';
@@ -306,34 +306,15 @@ export default defineScenario(http, {
       deepEqual(minus(after.client, before.client), { none: 3 });
       deepEqual(minus(after.server, before.server), { none: 3 });
     },
-    'counts the further requests of a connection that is older than the probe': async (context) => {
-      const { pair, agent } = context;
-      const { a, b, addressB } = pair;
-      await using _ = await HttpProcess.start(b.netns, 'serve', addressB.ipv4, 8_094);
-      await agent.kernel.configure(probesOf(only({})));
-      const client = await HttpProcess.start(a.netns, 'resume', addressB.ipv4, 8_094, 5);
-      await agent.kernel.configure(probesOf(only({ http: { enabled: true, slow: '200ms' } }, { detail: 'full' })));
-      const lateOf = (page: Exposition, pod: string) => sumsOf(page, late.name, { pod }, []);
-      const before = await seen(context, a.netns, b.netns);
-      const lateBefore = await seen(context, a.netns, b.netns, lateOf);
-      await client[Symbol.asyncDispose]();
-      const after = await seen(context, a.netns, b.netns);
-      const lateAfter = await seen(context, a.netns, b.netns, lateOf);
-      for (const end of ['client', 'server'] as const) {
-        deepEqual(minus(after[end], before[end]), { 'GET 200': 5 });
-        deepEqual(minus(lateAfter[end], lateBefore[end]), { '': 1 });
-      }
-    },
     'reads no more connections than it may, and counts what it refuses': async (context) => {
       const { pair, agent } = context;
       const { a, b, addressB } = pair;
       const refusedOf = (page: Exposition, pod: string) => sumsOf(page, refused.name, { pod }, []);
-      const options = { enabled: true, slow: '200ms' };
-      const configure = (http: object) => agent.kernel.configure(probesOf(only({ http }, { detail: 'full' })));
+      const limited = { enabled: true, slow: '200ms', connections: 1 };
       await using _ = await HttpProcess.start(b.netns, 'serve', addressB.ipv4, 8_096);
       // Another connection of the machine may be the only one that is read.
       await using _held = await HttpProcess.start(a.netns, 'hold', addressB.ipv4, 8_096, '/hang', 2);
-      await configure({ ...options, connections: 1 });
+      await agent.kernel.configure(probesOf(only({ http: limited }, { detail: 'full' })));
       try {
         const before = await seen(context, a.netns, b.netns);
         const refusedBefore = await seen(context, a.netns, b.netns, refusedOf);
@@ -347,13 +328,32 @@ export default defineScenario(http, {
         ok(ofBoth(counted, before) <= 20);
         ok(ofBoth(refusedNow, refusedBefore) > 0);
       } finally {
-        await configure(options);
+        // The next check switches the probe on again.
+        await agent.kernel.configure(probesOf(only({})));
       }
-      const before = await seen(context, a.netns, b.netns);
-      runHttp(a.netns, 'burst', addressB.ipv4, 8_096, 10);
-      const after = await seen(context, a.netns, b.netns);
-      for (const end of ['client', 'server'] as const) equal(total(minus(after[end], before[end])), 10, end);
     },
+    'counts the further requests of connections that are older than the probe, and says what it can know of calls':
+      async (context) => {
+        const { pair, agent } = context;
+        const { a, b, addressB } = pair;
+        await using _ = await HttpProcess.start(b.netns, 'serve', addressB.ipv4, 8_094);
+        await using calls = await OldCalls.serve(context);
+        await agent.kernel.configure(probesOf(only({})));
+        const client = await HttpProcess.start(a.netns, 'resume', addressB.ipv4, 8_094, 5);
+        await calls.begin();
+        await agent.kernel.configure(probesOf(only({ http: { enabled: true, slow: '200ms' } }, { detail: 'full' })));
+        const lateOf = (page: Exposition, pod: string) => sumsOf(page, late.name, { pod }, []);
+        const before = await seen(context, a.netns, b.netns);
+        const lateBefore = await seen(context, a.netns, b.netns, lateOf);
+        await client[Symbol.asyncDispose]();
+        const after = await seen(context, a.netns, b.netns);
+        const lateAfter = await seen(context, a.netns, b.netns, lateOf);
+        for (const end of ['client', 'server'] as const) {
+          deepEqual(minus(after[end], before[end]), { 'GET 200': 5 });
+          deepEqual(minus(lateAfter[end], lateBefore[end]), { '': 1 });
+        }
+        await calls.expectCounted();
+      },
     'counts requests for which there is no room as unknown': async (context) => {
       const { a, b, addressB } = context.pair;
       await using _ = await HttpProcess.start(b.netns, 'serve', addressB.ipv4, 8_095);

@@ -4,7 +4,6 @@ import type { Exposition } from '../support/exposition.ts';
 import type { TestNetns } from '../support/hosts.ts';
 import { type Answers, WebServer } from '../support/http_traffic.ts';
 import { runHttp2, startHttp2 } from '../support/http2_traffic.ts';
-import { only, probesOf } from '../support/kernel.ts';
 import { lacksApplications } from '../support/lan/programs.ts';
 import { losePackets } from '../support/lost_packets.ts';
 import { eventually } from '../support/oracle.ts';
@@ -62,6 +61,8 @@ interface Way {
   readonly family: 'ipv4' | 'ipv6';
 }
 
+const OLD_WAY: Way = { from: 'a', family: 'ipv4' };
+
 function ends({ pair }: ScenarioContext, { from, family }: Way) {
   return from === 'a'
     ? { from: pair.a.netns, to: pair.b.netns, host: pair.addressB[family] }
@@ -101,6 +102,49 @@ function namedCalls(answers: Answers): Answers {
       return [`${method} ${CODES[code]}`, count];
     }),
   );
+}
+
+/** Calls of gRPC on a connection that is older than the probe. */
+export class OldCalls implements AsyncDisposable {
+  readonly #context: ScenarioContext;
+  readonly #server: AsyncDisposable;
+  #client: AsyncDisposable | undefined;
+
+  private constructor(context: ScenarioContext, server: AsyncDisposable) {
+    this.#context = context;
+    this.#server = server;
+  }
+
+  static async serve(context: ScenarioContext): Promise<OldCalls> {
+    const { to, host } = ends(context, OLD_WAY);
+    return new OldCalls(context, await startHttp2(to, 'serve', addressOf(host, GRPC_PORT)));
+  }
+
+  /** Opens the connection, and makes a call. */
+  async begin(): Promise<void> {
+    const { from, host } = ends(this.#context, OLD_WAY);
+    this.#client = await startHttp2(from, 'call', addressOf(host, GRPC_PORT), 60, 1, 'wait');
+  }
+
+  /** Makes the other calls, and checks what both ends have counted of them. */
+  async expectCounted(): Promise<void> {
+    const { from, to } = ends(this.#context, OLD_WAY);
+    const reads = [statusesOf, callsOf, causesOf];
+    const { client, server } = await counted(this.#context, from, to, reads, async () =>
+      this.#client?.[Symbol.asyncDispose](),
+    );
+    for (const [statuses = {}, seen = {}, causes = {}] of [client, server]) {
+      equal(total(statuses), 60);
+      deepEqual(Object.keys(causes), statuses['unknown'] === undefined ? [] : ['late']);
+      equal(causes['late'], statuses['unknown']);
+      for (const key of Object.keys(seen)) ok(!/ none$/.test(key), key);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client?.[Symbol.asyncDispose]();
+    await this.#server[Symbol.asyncDispose]();
+  }
 }
 
 const WAYS: readonly Way[] = [
@@ -164,27 +208,5 @@ export const HTTP2_CHECKS: ScenarioChecks = {
     deepEqual(hidden, causes);
     deepEqual(Object.keys(hidden), ['limit']);
     for (const [key, count] of Object.entries(seen)) ok(/ unseen$/.test(key) || count <= (caused[key] ?? 0), key);
-  },
-  'says of calls on a connection that is older than the probe what it can know': async (context) => {
-    const { agent } = context;
-    const { from, to, host } = ends(context, { from: 'a', family: 'ipv4' });
-    const address = addressOf(host, GRPC_PORT);
-    await using _ = await startHttp2(to, 'serve', address);
-    await agent.kernel.configure(probesOf(only({})));
-    const client = await startHttp2(from, 'call', address, 60, 1, 'wait');
-    await agent.kernel.configure(probesOf(only({ http: { enabled: true, slow: '200ms' } }, { detail: 'full' })));
-    const { client: atClient, server: atServer } = await counted(
-      context,
-      from,
-      to,
-      [statusesOf, callsOf, causesOf],
-      () => client[Symbol.asyncDispose](),
-    );
-    for (const [statuses = {}, seen = {}, causes = {}] of [atClient, atServer]) {
-      equal(total(statuses), 60);
-      deepEqual(Object.keys(causes), statuses['unknown'] === undefined ? [] : ['late']);
-      equal(causes['late'], statuses['unknown']);
-      for (const key of Object.keys(seen)) ok(!/ none$/.test(key), key);
-    }
   },
 };
