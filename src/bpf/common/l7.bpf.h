@@ -43,6 +43,10 @@ enum l7_mark {
 	L7_UPGRADED = 64, /* HTTP/1.1 was upgraded to HTTP/2; likewise */
 };
 
+/* Bytes of IP headers without options. */
+#define IPV4_HEADER 20
+#define IPV6_HEADER 40
+
 #define L7_FIN 1 /* bits of the TCP header's flags */
 #define L7_RST 4
 
@@ -150,11 +154,10 @@ static __always_inline struct l7_stream *l7_stream_of(struct l7_connection *conn
 	return direction == L7_SENT ? &connection->sent : &connection->received;
 }
 
+/* Returns the socket of a packet. For these programs, the kernel replaces a request socket by its listener. */
 static __always_inline struct bpf_sock *l7_socket(struct __sk_buff *skb)
 {
-	struct bpf_sock *sk = skb->sk;
-
-	return sk ? bpf_sk_fullsock(sk) : NULL;
+	return skb->sk;
 }
 
 /* First call of a parser of a TCP protocol. Returns NULL if there is nothing to do. */

@@ -170,6 +170,15 @@ static __always_inline struct request_row *request_row_of(struct request_key *ke
 	return row && !row->leaving ? row : request_rest_of(key, slot);
 }
 
+/* Returns whether requests are counted by edge, so that callers need no call otherwise. */
+static __always_inline bool request_is_on(void)
+{
+	__u32 zero = 0;
+	const struct request_wanted *wanted = bpf_map_lookup_elem(&request_wanted, &zero);
+
+	return wanted && wanted->is_on;
+}
+
 /*
  * Counts requests that ended.
  *

@@ -85,13 +85,12 @@ static __always_inline bool copy_message(const struct dns_context *context, stru
 
 /* Sends an answer to a client's query for addresses, unless an equal one was sent while that is valid. */
 static __always_inline void tell_addresses(const struct dns_context *context, const struct dns_message *message,
-					   const struct dns_waiting *query)
+					   const struct dns_waiting *query, __u64 now)
 {
 	__u64 hash = message->hash ^ query->netns ^ query->cgroup << 32 ^ (__u64)query->type << 56;
 	__u32 slot = query->slot, index;
 	struct dns_answer *answer;
 	struct dns_told *told;
-	__u64 now;
 
 	if (!events_enabled || query->role != ROLE_CLIENT || !message->questions || !message->answers ||
 	    (message->flags & DNS_RCODE) != RCODE_NOERROR ||
@@ -101,7 +100,6 @@ static __always_inline void tell_addresses(const struct dns_context *context, co
 	told = bpf_map_lookup_elem(&dns_told, &index);
 	if (!told)
 		return;
-	now = bpf_ktime_get_ns();
 	if (told->hash == hash && told->until > now)
 		return;
 	answer = event_reserve_of(slot, sizeof(*answer));

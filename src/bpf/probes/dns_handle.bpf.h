@@ -92,16 +92,17 @@ static __always_inline __u32 outcome_of(__u32 rcode)
 /* Returns the cause if the answer is to no waiting query; otherwise UNKNOWNS. */
 static __always_inline __u32 handle_answer(const struct dns_context *context, const struct dns_message *message)
 {
-	struct dns_waiting *waiting = bpf_map_lookup_elem(&dns_waiting, &context->key);
+	struct dns_waiting *waiting = waiting_of(&context->key);
 	struct place_key place = {};
-	__u64 duration;
+	__u64 now, duration;
 
 	if (!waiting || !waiting->copies)
 		return UNKNOWN_UNASKED;
 	/* An answer without its question is matched by its ID alone. */
 	if (message->questions && waiting->hash != message->hash)
 		return UNKNOWN_MISMATCHED;
-	duration = bpf_ktime_get_ns() - waiting->start;
+	now = bpf_ktime_get_ns();
+	duration = now - waiting->start;
 	dns_count_answer(waiting->netns, waiting->cgroup,
 			 message->flags | (__u32)waiting->role << 16 | (__u32)waiting->unlisted << 24, duration);
 	place.netns = waiting->netns;
@@ -111,12 +112,12 @@ static __always_inline __u32 handle_answer(const struct dns_context *context, co
 		       duration ? duration : 1);
 	if (notes_missing && waiting->role == ROLE_CLIENT && (message->flags & DNS_RCODE) == RCODE_NXDOMAIN)
 		note_missing(waiting);
-	tell_addresses(context, message, waiting);
+	tell_addresses(context, message, waiting, now);
 	__sync_fetch_and_add(&waiting->copies, -1);
 	if (!waiting->copies) {
 		__u32 slot = waiting->slot;
 
-		if (!bpf_map_delete_elem(&dns_waiting, &context->key))
+		if (delete_waiting(&context->key))
 			give_back_waiting(slot);
 	}
 	return UNKNOWNS;
@@ -149,12 +150,15 @@ static __always_inline void handle_message(struct dns_context *context)
 /* Fills in the socket and the peer's address. @param is_egress whether the packet is sent */
 static __always_inline bool read_context(struct dns_context *context, struct __sk_buff *skb, bool is_egress)
 {
-	const __u8 *ip = (const void *)(long)skb->data;
+	const __u8 *ip = (const void *)(long)skb->data, *end = (const void *)(long)skb->data_end;
 	bool is_ipv4;
 
-	if (ip + 1 > (const __u8 *)(long)skb->data_end)
+	/* The base has read the ports behind the header, so these bytes are in the linear part of the packet. */
+	if (ip + IPV4_HEADER > end)
 		return false;
 	is_ipv4 = ip[0] >> 4 == 4;
+	if (!is_ipv4 && ip + IPV6_HEADER > end)
+		return false;
 	context->sk = l7_socket(skb);
 	if (!context->sk)
 		return false;
@@ -163,6 +167,8 @@ static __always_inline bool read_context(struct dns_context *context, struct __s
 	context->key.socket = bpf_get_socket_cookie(skb);
 	context->key.is_ipv6 = !is_ipv4;
 	if (is_ipv4)
-		return !bpf_skb_load_bytes(skb, is_egress ? 16 : 12, context->key.peer, 4);
-	return !bpf_skb_load_bytes(skb, is_egress ? 24 : 8, context->key.peer, 16);
+		__builtin_memcpy(context->key.peer, ip + (is_egress ? 16 : 12), 4);
+	else
+		__builtin_memcpy(context->key.peer, ip + (is_egress ? 24 : 8), 16);
+	return true;
 }

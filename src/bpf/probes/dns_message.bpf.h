@@ -233,20 +233,19 @@ __noinline __u64 dns_name_hash(struct __sk_buff *skb, __u32 offset, __u32 name_b
 	struct dns_source source = source_of(skb, offset, where);
 	__u64 hash = name_bytes;
 
-	for (__u32 window = 0; window < 4; window++) {
-		__u32 start = window * 64, rest = name_bytes - start;
-		__u64 words[8] = {};
+	for (__u32 at = 0; at < DNS_NAME_MAX && at < name_bytes; at += 8) {
+		const __u64 *linear = dns_linear(&source, DNS_HEADER + at, 8);
+		__u32 rest = name_bytes - at;
+		__u64 word = 0;
 
-		if (start >= name_bytes)
-			break;
-		if (!dns_read(&source, DNS_HEADER + start, words, rest < 64 ? rest : 64, 64))
+		if (linear)
+			word = *linear;
+		else if (!dns_read(&source, DNS_HEADER + at, &word, rest < 8 ? rest : 8, 8))
 			return 0;
-#pragma unroll
-		for (int word = 0; word < 8; word++) {
-			hash = (hash ^ (words[word] | 0x2020202020202020ULL)) * 1099511628211ULL;
-			hash ^= hash >> 29;
-			barrier_var(hash);
-		}
+		if (rest < 8)
+			word &= (1ULL << rest * 8) - 1;
+		hash = (hash ^ (word | 0x2020202020202020ULL)) * 1099511628211ULL;
+		hash ^= hash >> 29;
 	}
 	return hash;
 }
@@ -258,6 +257,7 @@ static __always_inline bool read_message(const struct dns_source *source, __u32 
 	const void *linear = dns_linear(source, 0, DNS_HEADER);
 	struct dns_header header;
 	__be32 end;
+	__u32 at;
 
 	if (length < DNS_HEADER)
 		return false;
@@ -280,8 +280,13 @@ static __always_inline bool read_message(const struct dns_source *source, __u32 
 	if (!message->questions)
 		return true;
 	message->name_bytes = dns_name_bytes(source->skb, source->offset, length, where);
-	if (!message->name_bytes || length < DNS_HEADER + message->name_bytes + sizeof(end) ||
-	    !dns_read(source, DNS_HEADER + message->name_bytes, &end, sizeof(end), 4))
+	at = DNS_HEADER + message->name_bytes;
+	if (!message->name_bytes || length < at + sizeof(end))
+		return false;
+	linear = dns_linear(source, at, sizeof(end));
+	if (linear)
+		__builtin_memcpy(&end, linear, sizeof(end));
+	else if (!dns_read(source, at, &end, sizeof(end), 4))
 		return false;
 	message->type = bpf_ntohl(end) >> 16;
 	message->hash = dns_name_hash(source->skb, source->offset, message->name_bytes, where);

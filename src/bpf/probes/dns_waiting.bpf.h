@@ -45,6 +45,20 @@ struct {
 	__type(value, struct dns_waiting);
 } dns_waiting SEC(".maps");
 
+/*
+ * Queries that find no room in the map above. User space makes it large and lets its entries be allocated on demand.
+ * That takes several times as long, because an entry is often freed by another CPU than the one that allocated it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct dns_key);
+	__type(value, struct dns_waiting);
+} dns_waiting_more SEC(".maps");
+
+/* Number of entries in dns_waiting_more, so that other queries need no look-up in it. */
+volatile __u32 waiting_more = 0;
+
 /* Number of waiting queries by slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -142,10 +156,49 @@ static __always_inline void give_back_waiting(__u32 slot)
 		__sync_fetch_and_add(taken, -1);
 }
 
+/* @param key struct dns_key */
+static __always_inline struct dns_waiting *waiting_of(const void *key)
+{
+	struct dns_waiting *waiting = bpf_map_lookup_elem(&dns_waiting, key);
+
+	return waiting || !waiting_more ? waiting : bpf_map_lookup_elem(&dns_waiting_more, key);
+}
+
+/* Creates an entry of zeros; returns NULL if there is one, or no room. */
+static __always_inline struct dns_waiting *make_waiting(const struct dns_key *key)
+{
+	static const struct dns_waiting zero = {};
+
+	if (waiting_more && bpf_map_lookup_elem(&dns_waiting_more, key))
+		return NULL;
+	if (!bpf_map_update_elem(&dns_waiting, key, &zero, BPF_NOEXIST))
+		return bpf_map_lookup_elem(&dns_waiting, key);
+	if (bpf_map_lookup_elem(&dns_waiting, key))
+		return NULL;
+	/* Counted first, so that the answer is looked up in this map. */
+	__sync_fetch_and_add(&waiting_more, 1);
+	if (bpf_map_update_elem(&dns_waiting_more, key, &zero, BPF_NOEXIST)) {
+		__sync_fetch_and_add(&waiting_more, -1);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&dns_waiting_more, key);
+}
+
+/* Returns false if another CPU has deleted the entry. @param key struct dns_key */
+static __always_inline bool delete_waiting(const void *key)
+{
+	if (!bpf_map_delete_elem(&dns_waiting, key))
+		return true;
+	if (!waiting_more || bpf_map_delete_elem(&dns_waiting_more, key))
+		return false;
+	__sync_fetch_and_add(&waiting_more, -1);
+	return true;
+}
+
 /* Adds a copy to a waiting query. Returns false if another query with the same ID is waiting. */
 static __always_inline bool wait_again(const struct dns_context *context, const struct dns_message *message)
 {
-	struct dns_waiting *waiting = bpf_map_lookup_elem(&dns_waiting, &context->key);
+	struct dns_waiting *waiting = waiting_of(&context->key);
 
 	if (!waiting || waiting->hash != message->hash || !waiting->copies)
 		return false;
@@ -157,19 +210,16 @@ static __always_inline bool wait_again(const struct dns_context *context, const 
 static __always_inline bool wait_for_answer(const struct dns_context *context, const struct dns_message *message,
 					    const struct dns_place *place)
 {
-	static const struct dns_waiting zero = {};
 	struct dns_waiting *waiting;
 
 	if (!take_waiting(place->slot))
 		return false;
 	/* Filled in place, because it would take too much of the stack. No answer can come yet. */
-	if (bpf_map_update_elem(&dns_waiting, &context->key, &zero, BPF_NOEXIST)) {
+	waiting = make_waiting(&context->key);
+	if (!waiting) {
 		give_back_waiting(place->slot);
 		return wait_again(context, message);
 	}
-	waiting = bpf_map_lookup_elem(&dns_waiting, &context->key);
-	if (!waiting)
-		return false;
 	waiting->netns = place->key.netns;
 	waiting->cgroup = place->key.cgroup;
 	waiting->hash = message->hash;
@@ -215,7 +265,7 @@ SEC("raw_tp/sys_enter")
 int dns_give_up(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u64 words[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3]};
-	struct dns_waiting *waiting = bpf_map_lookup_elem(&dns_waiting, words);
+	struct dns_waiting *waiting = waiting_of(words);
 	struct place_key key = {};
 	struct dns_row *row;
 	__u32 slot, copies, unlisted;
@@ -231,7 +281,7 @@ int dns_give_up(struct bpf_raw_tracepoint_args *ctx)
 	unlisted = waiting->unlisted;
 	row = dns_row_of(&key, unlisted);
 	waiting->copies = 0;
-	if (bpf_map_delete_elem(&dns_waiting, words))
+	if (!delete_waiting(words))
 		return 0;
 	give_back_waiting(slot);
 	if (row && ctx->args[5] == END_STOPPED)

@@ -4,17 +4,18 @@
  * the base in l7.bpf.c, which passes them the bytes of each direction in order and only once.
  */
 #include "common/pod_filter.bpf.h"
-#include "http_lines.bpf.h"
+#include "http_window.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
-static long http_read_packet(__u64 index, struct http_segment *segment)
+/* Not inlined, because http_read() calls them, too. */
+static __noinline long http_read_packet(__u64 index, struct http_segment *segment)
 {
 	return http_read_window(segment, false);
 }
 
-static long http_read_kept(__u64 index, struct http_segment *segment)
+static __noinline long http_read_kept(__u64 index, struct http_segment *segment)
 {
 	return http_read_window(segment, true);
 }
@@ -143,9 +144,13 @@ static __always_inline void http_read(struct http_segment *segment, __u8 marks, 
 		if (turn->is_placed && turn->next != segment->seq)
 			cause = marks & L7_GAP ? CAUSE_REORDERED : CAUSE_BUSY;
 		if (http_resume(segment, stream, cause, is_kept) && !http_read_status(segment, stream, is_kept)) {
-			windows = bpf_loop(HTTP_LINES_MAX, is_kept ? http_read_kept : http_read_packet, segment, 0);
-			if (windows >= HTTP_LINES_MAX)
-				http_lose(segment, stream, CAUSE_LIMIT);
+			/* The first window often has everything. */
+			if (!(is_kept ? http_read_kept(0, segment) : http_read_packet(0, segment))) {
+				windows = bpf_loop(HTTP_LINES_MAX, is_kept ? http_read_kept : http_read_packet, segment,
+						   0);
+				if (windows >= HTTP_LINES_MAX)
+					http_lose(segment, stream, CAUSE_LIMIT);
+			}
 		}
 		if (!turn->is_placed || (__s32)(end - turn->next) > 0) {
 			turn->next = end;

@@ -93,7 +93,8 @@ __noinline int http_add_ended(const struct http_connection *connection, __u64 nu
 		return 0;
 	__builtin_memcpy(&detail, &number, sizeof(detail));
 	http_add(connection->netns, connection->cgroup, connection->unlisted, number, duration);
-	http_add_edge(connection, detail.status, 1, duration);
+	if (request_is_on())
+		http_add_edge(connection, detail.status, 1, duration);
 	return 0;
 }
 

@@ -80,24 +80,36 @@ static __always_inline __u16 http_status_of(__u64 word, __u32 rest)
 	return hundreds * 100 + tens * 10 + ones;
 }
 
-/* Returns the index of the first newline in a window; HTTP_WINDOW if it has none. */
-static __always_inline __u32 http_newline(const __u64 *words)
+/* Returns the newlines in a window: bit i is set if byte i is one. @param text HTTP_WINDOW bytes */
+static __always_inline __u64 http_newlines(const __u8 *text)
 {
-	__u64 found = HTTP_WINDOW;
+	__u64 found = 0;
 
 #pragma unroll
-	for (int index = HTTP_WINDOW / 8 - 1; index >= 0; index--) {
-		__u64 differs = words[index] ^ 0x0a0a0a0a0a0a0a0aULL;
-		__u64 bits = (differs - 0x0101010101010101ULL) & ~differs & 0x8080808080808080ULL;
-		__u64 is_found = (bits | -bits) >> 63;
-		/* Counts the bytes below the lowest bit that is set. */
-		__u64 below = (((bits - 1) & ~bits) & 0x0101010101010101ULL) * 0x0101010101010101ULL >> 56;
+	for (int index = 0; index < HTTP_WINDOW / 8; index++) {
+		__u64 differs, rest;
 
-		found ^= (found ^ (index * 8 + below - 1)) & -is_found;
+		__builtin_memcpy(&differs, text + index * 8, sizeof(differs));
+		differs ^= 0x0a0a0a0a0a0a0a0aULL;
+		/* Carries stay within their bytes, so the highest bit of a byte is 0 only if the byte is. */
+		rest = ((differs & 0x7f7f7f7f7f7f7f7fULL) + 0x7f7f7f7f7f7f7f7fULL) | differs;
+		/* Moves the highest bits of all bytes together. */
+		found |= ((~rest >> 7 & 0x0101010101010101ULL) * 0x0102040810204080ULL >> 56) << (index * 8);
 		barrier_var(found);
 	}
-	barrier_var(found);
 	return found;
+}
+
+/* Returns the index of the lowest bit that is set; HTTP_WINDOW if there is none. */
+static __always_inline __u32 http_lowest(__u64 bits)
+{
+	__u64 below = (bits - 1) & ~bits;
+
+	/* Counts the bits. */
+	below -= below >> 1 & 0x5555555555555555ULL;
+	below = (below & 0x3333333333333333ULL) + (below >> 2 & 0x3333333333333333ULL);
+	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return below * 0x0101010101010101ULL >> 56;
 }
 
 #define HTTP_DIGITS 16

@@ -44,6 +44,16 @@ static __always_inline __u8 http_trace_kind_of(__u64 first, __u64 second, __u8 *
 	return TRACE_NONE;
 }
 
+/* Returns whether a header may have the ID of a trace. @param first first eight bytes of the line, in lower case */
+static __always_inline bool http_may_be_trace(__u64 first)
+{
+	return first == HTTP_WORD('t', 'r', 'a', 'c', 'e', 'p', 'a', 'r') ||
+	       first == HTTP_WORD('x', '-', 'r', 'e', 'q', 'u', 'e', 's') ||
+	       first == HTTP_WORD('x', '-', 'b', '3', '-', 't', 'r', 'a') ||
+	       (first & HTTP_BYTES(4)) == HTTP_WORD('s', 'w', '8', ':', 0, 0, 0, 0) ||
+	       (first & HTTP_BYTES(3)) == HTTP_WORD('b', '3', ':', 0, 0, 0, 0, 0);
+}
+
 /*
  * Keeps the beginning of a header's value for a request. A kind with a higher number replaces the others, and the first
  * header of a kind those after it. Returns whether it was kept, so that http_continue_trace() may add to it.

@@ -20,16 +20,18 @@ struct http_entry {
 	bool follows; /* bytes before it are missing */
 };
 
-/* Returns 1 if the segment may be read now, as a callback of bpf_loop(). */
-static long http_try(__u64 index, struct http_entry *entry)
+/* Returns whether the segment may be read now. @param follows whether bytes before it are missing */
+static __always_inline bool http_try(struct http_turn *turn, __u32 seq, bool follows)
 {
-	struct http_turn *turn = entry->turn;
-
-	if (!turn)
-		return 1;
-	if (!entry->follows && turn->is_placed && (__s32)(entry->seq - *(volatile __u32 *)&turn->next) > 0)
-		return 0;
+	if (!follows && turn->is_placed && (__s32)(seq - *(volatile __u32 *)&turn->next) > 0)
+		return false;
 	return !__sync_lock_test_and_set(&turn->is_busy, 1);
+}
+
+/* Like http_try(), as a callback of bpf_loop(). */
+static long http_try_again(__u64 index, struct http_entry *entry)
+{
+	return !entry->turn || http_try(entry->turn, entry->seq, entry->follows);
 }
 
 #define HTTP_TRIES_MAX 20000 /* some 100 to 200 microseconds */
@@ -42,7 +44,8 @@ static __always_inline bool http_enter(__u32 seq, struct http_turn *turn, __u8 m
 {
 	struct http_entry entry = {.turn = turn, .seq = seq, .follows = marks & L7_GAP};
 
-	return http_try(0, &entry) || bpf_loop(HTTP_TRIES_MAX, http_try, &entry, 0) < HTTP_TRIES_MAX ||
+	return http_try(turn, seq, entry.follows) ||
+	       bpf_loop(HTTP_TRIES_MAX, http_try_again, &entry, 0) < HTTP_TRIES_MAX ||
 	       !__sync_lock_test_and_set(&turn->is_busy, 1);
 }
 

@@ -10,8 +10,6 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-#define IPV4_HEADER 20
-#define IPV6_HEADER 40
 #define TCP_HEADER 20
 #define UDP_HEADER 8
 #define IPV4_FRAGMENT 0x3fff /* bits of the fragment offset and of the flag MF */

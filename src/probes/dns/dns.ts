@@ -25,6 +25,7 @@ import { DNS_EVENTS, type DnsFinding, GIVE_UP, giveUp, StormWatch, stopWaiting, 
 const ROWS: Layout['map'] = 'dns_rows';
 /** Number of rows that are divided among the owners. An owner needs one for each namespace or cgroup and role. */
 const ROWS_MAX = 49_152;
+/** Number of queries that may wait at the same time. As many as fit into `dns_waiting` take less time than the others. */
 const WAITING_MAX = 65_536;
 const MISSING_MAX = 8_192;
 const LOOK_EVERY_MS = 1_000;
@@ -219,6 +220,7 @@ export const dns = defineProbe({
   maps: {
     [ROWS]: 'rows',
     dns_waiting: 'rowsBySlot',
+    dns_waiting_more: 'rowsBySlot',
     dns_waiting_taken: 'fixed',
     dns_missing: 'rowsBySlot',
     dns_missing_taken: 'fixed',
@@ -296,7 +298,7 @@ export const dns = defineProbe({
         hooks: PARSER,
         shared: l7.maps,
         room: { map: ROWS, rows: ROWS_MAX, preallocated: MAX_ENTRIES.dns_rows, rests: ROLES.length },
-        onDemand: { dns_waiting: WAITING_MAX, dns_missing: MISSING_MAX },
+        onDemand: { dns_waiting_more: WAITING_MAX - MAX_ENTRIES.dns_waiting, dns_missing: MISSING_MAX },
         events: learner.ring,
         sizes: { events: RING_BYTES },
         constants: {

@@ -8,7 +8,7 @@ import { defineEvents, type EventBody } from '#probe/event.ts';
 import { mostAmplified, nameText } from './dns_names.ts';
 import { typeName } from './dns_rows.ts';
 
-const WAITING: Layout['map'] = 'dns_waiting';
+const WAITING: readonly Layout['map'][] = ['dns_waiting', 'dns_waiting_more'];
 const MISSING: Layout['map'] = 'dns_missing';
 const MISSING_TAKEN: Layout['map'] = 'dns_missing_taken';
 export const GIVE_UP: Layout['program'] = 'dns_give_up';
@@ -84,10 +84,12 @@ function now(): bigint {
 
 /** Returns the number of queries that wait for an answer, by namespace, cgroup and role. */
 export function waitingQueries(object: BpfObject): (Place & { readonly role: number; readonly count: number })[] {
-  const { count, view, valueAt } = object.map(WAITING).dump();
-  return Array.from({ length: count }, (_, index) => {
-    const at = valueAt(index);
-    return { ...placeAt(view, at), role: dnsWaiting.role(view, at), count: dnsWaiting.copies(view, at) };
+  return WAITING.flatMap((map) => {
+    const { count, view, valueAt } = object.map(map).dump();
+    return Array.from({ length: count }, (_, index) => {
+      const at = valueAt(index);
+      return { ...placeAt(view, at), role: dnsWaiting.role(view, at), count: dnsWaiting.copies(view, at) };
+    });
   });
 }
 
@@ -115,7 +117,11 @@ interface Ended {
 }
 
 function endWaiting(object: BpfObject, latest: bigint, end: keyof typeof dnsEnd): Ended[] {
-  const { count, view, keyAt, valueAt } = object.map(WAITING).dump();
+  return WAITING.flatMap((map) => endWaitingIn(object, map, latest, end));
+}
+
+function endWaitingIn(object: BpfObject, map: Layout['map'], latest: bigint, end: keyof typeof dnsEnd): Ended[] {
+  const { count, view, keyAt, valueAt } = object.map(map).dump();
   const ended: Ended[] = [];
   for (let index = 0; index < count; index++) {
     const at = valueAt(index);
