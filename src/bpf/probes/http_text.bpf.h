@@ -10,7 +10,7 @@
  * combination of them.
  */
 #define HTTP_WINDOW 64 /* bytes of a line that are examined at a time */
-#define HTTP_TAIL 16 /* last bytes of a window that are examined again together with the next one */
+#define HTTP_TAIL 16 /* last bytes of a window that are examined again with the next one, if the line's end matters */
 
 /* Verifiers before 6.4 lose bounds that the compiler has proved on a copy, so the register itself is masked. */
 #define HTTP_MASK(value, mask)                                \

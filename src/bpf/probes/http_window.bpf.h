@@ -87,8 +87,11 @@ static __always_inline void http_use_window(struct http_segment *segment, struct
 		http_continue_trace(&segment->connection->trace, stream->line + HTTP_TAIL);
 	}
 	if (newline == HTTP_WINDOW) {
-		__builtin_memcpy(stream->line, stream->line + HTTP_WINDOW - HTTP_TAIL, HTTP_TAIL);
-		stream->kept = HTTP_TAIL;
+		stream->kept = 0;
+		if (stream->mode == MODE_FIRST || stream->has_coding || stream->has_trace) {
+			__builtin_memcpy(stream->line, stream->line + HTTP_WINDOW - HTTP_TAIL, HTTP_TAIL);
+			stream->kept = HTTP_TAIL;
+		}
 		stream->is_inside = 1;
 		segment->position += taken;
 		return;
