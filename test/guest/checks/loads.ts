@@ -4,8 +4,8 @@ import { type LoadedFile, loadEveryObject } from '../../support/every_object.ts'
 import { defineChecks, Inapplicable, LOADS } from '../check.ts';
 import { type Features, kernelFeatures } from '../features.ts';
 
-/** The verifier refuses a program after 1,000,000 instructions. Compilers differ, so half of them are a reserve. */
-const VERIFIED_MAX = 500_000;
+/** The verifier refuses a program after 1,000,000 instructions. Compilers and kernels differ, so a quarter is a reserve. */
+const VERIFIED_MAX = 750_000;
 
 /** Features that objects cannot do without. */
 const NEEDS: Readonly<Record<string, keyof Features>> = {
