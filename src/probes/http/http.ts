@@ -121,7 +121,7 @@ export const http = defineProbe({
       .max(1_000_000)
       .default(CONNECTIONS_MAX)
       .describe(
-        'Maximum number of TCP connections of the node that are read at the same time. Each takes 40 bytes and, if it is HTTP, 1.1 kB of kernel memory, or 4 kB for HTTP/2. A Pod gets no more once it has twice as many as are free: one Pod can use two thirds. Further connections are not read, and counted in `netsonde_l7_refused_segments_total`.',
+        'Maximum number of TCP connections of the node that are read at the same time. Each takes 48 bytes and, if it is HTTP, 1.1 kB of kernel memory, or 4 kB for HTTP/2. A Pod gets no more once it has twice as many as are free: one Pod can use two thirds. Further connections are not read, and counted in `netsonde_l7_refused_segments_total`.',
       ),
     exemplars: z
       .boolean()
