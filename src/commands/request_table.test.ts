@@ -64,7 +64,7 @@ shop/web  client  *             *  http1            3      0%        0%  683us  
 });
 
 it('shows rates between two answers, and drops columns that do not fit', () => {
-  const later = edge({ requests: 1_200, failed: 110, durations: [0, 900, 100, 100, 100, 0, 0, 0, 0] });
+  const later = edge({ requests: 1_200, failed: 110, seconds: 12, durations: [0, 900, 100, 100, 100, 0, 0, 0, 0] });
   const table = requestTable(answer(4, [later]), answer(0, [edge()]), { columns: 64, lines: 10 });
   expect(table).toBe(`n1: requests, 4.0 s up to 2026-01-01T00:00:04Z
 POD       ROLE    PEER       PORT  REQUESTS/S  ERRORS   P99
