@@ -8,12 +8,15 @@ import type { Page } from 'playwright-core';
  */
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Rules of WCAG 2.2 are off by default. Without `preload`, axe-core requests no files. */
-const RUN = `axe.run(document, {
-  preload: false,
-  resultTypes: ['violations'],
-  rules: { 'target-size': { enabled: true } },
-}).then(({ violations, passes }) => ({ violations, passed: passes.length }))`;
+/** Rules of WCAG 2.2 are off by default. */
+const ALL_RULES = { rules: { 'target-size': { enabled: true } } };
+/** The only rules whose result depends on colours. */
+const COLOURS = { runOnly: ['color-contrast', 'link-in-text-block'] };
+
+/** Returns the program that checks the page. Without `preload`, axe-core requests no files. */
+const runOf = (rules: object) =>
+  `axe.run(document, ${JSON.stringify({ preload: false, resultTypes: ['violations'], ...rules })})
+    .then(({ violations, passes }) => ({ violations, passed: passes.length }))`;
 
 interface Findings {
   readonly violations: readonly {
@@ -31,9 +34,10 @@ const SEVERE: readonly (string | null)[] = ['serious', 'critical'];
 /**
  * Returns the serious and critical findings of axe-core about a page: the rule, its text, and the first part of the page
  * that breaks it.
+ * @param isRecoloured whether only the colours have changed since an earlier check
  * @throws if axe-core could not check the page
  */
-export async function findingsOf(page: Page): Promise<string[]> {
+export async function findingsOf(page: Page, isRecoloured: boolean): Promise<string[]> {
   const session = await page.context().newCDPSession(page);
   const evaluate = async (expression: string) => {
     const given = { expression, awaitPromise: true, returnByValue: true };
@@ -42,8 +46,9 @@ export async function findingsOf(page: Page): Promise<string[]> {
     return result.value as unknown;
   };
   try {
-    await evaluate(`${AXE}; undefined`);
-    const { violations, passed } = (await evaluate(RUN)) as Findings;
+    if (!isRecoloured) await evaluate(`${AXE}; undefined`);
+    const rules = isRecoloured ? COLOURS : ALL_RULES;
+    const { violations, passed } = (await evaluate(runOf(rules))) as Findings;
     if (passed === 0) throw new Error('axe-core applied no rule');
     return violations
       .filter(({ impact }) => SEVERE.includes(impact))

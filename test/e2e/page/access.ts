@@ -25,9 +25,9 @@ async function answerMap({ page, agent }: PageSite, reportAt: (seconds: number) 
 
 /** Expects no finding in light and in dark mode. */
 async function expectAccess(page: Page, where: string): Promise<void> {
-  for (const colorScheme of SCHEMES) {
+  for (const [nth, colorScheme] of SCHEMES.entries()) {
     await page.emulateMedia({ colorScheme });
-    expect(await findingsOf(page), `${where}, ${colorScheme}`).toEqual([]);
+    expect(await findingsOf(page, nth > 0), `${where}, ${colorScheme}`).toEqual([]);
   }
 }
 
@@ -113,10 +113,18 @@ export function testAccess(site: PageSite): void {
     const { page, pair, config } = site;
     await site.useFlows();
     await using _traffic = await startFlowLoop(pair);
+    await site.drop();
+    // Other tests may cause thousands of rows, and axe-core checks each of them.
+    const [client, server] = [pair.a.netns.name, pair.b.netns.name];
+    const filters: Readonly<Record<string, string>> = {
+      events: `?pod=${server}`,
+      flows: `?q=${client}`,
+      pods: `?q=${client}`,
+    };
     writeFileSync(config, 'probes: { packetlos: true, softirq: { for: 15x } }');
     for (const tab of ['incidents', 'events', 'flows', 'requests', 'pods', 'probes', 'ledger', 'configuration']) {
       await page.setViewportSize(DESK);
-      await site.open(`#${tab}`);
+      await site.open(`#${tab}${filters[tab] ?? ''}`);
       await page
         .locator(
           tab === 'configuration' ? '.faults' : ['incidents', 'requests'].includes(tab) ? 'main section' : 'main table',
