@@ -46,17 +46,15 @@ export function testFlows(site: PageSite): void {
   it('shows with whom a Pod talks, worst first, with the number that proves the trouble', async () => {
     const { page, pair } = site;
     await site.useFlows();
-    await using _traffic = await startFlowLoop(pair);
-    const [pod, server] = [pair.a.netns.name, pair.addressB.ipv4];
-    await site.open(`#flows?q=${pod}`);
-    const rowTo = (port: number) => page.locator('table.flows > tbody > tr', { hasText: `${pod} → ${server}:${port}` });
+    const addressB = addOwnAddresses(pair);
+    await using _traffic = await startFlowLoop({ a: pair.a, b: pair.b, addressB });
+    const [pod, server] = [pair.a.netns.name, pair.b.netns.name];
+    await site.open(`#flows?q=${pod}&role=client`);
+    const nameOf = (port: number) => `${pod} → ${addressB.ipv4}:${port} (${server})`;
+    const rowTo = (port: number) => page.locator('table.flows > tbody > tr', { hasText: nameOf(port) });
     await rowTo(CLOSED_PORT).getByText('100 % refused, bad').waitFor();
     const names = () => page.locator('table.flows > tbody > tr > th').allInnerTexts();
-    expect(await names()).toEqual([
-      `${pod} → ${server}:${CLOSED_PORT}`,
-      `${pod} → ${server}:${OPEN_PORT}`,
-      expect.stringMatching(/^\* all others\s/),
-    ]);
+    expect(await names()).toEqual([nameOf(CLOSED_PORT), nameOf(OPEN_PORT), expect.stringMatching(/^\* all others\s/)]);
     const cell = (port: number, label: string) => rowTo(port).locator(`[data-label="${label}"]`);
     expect(await cell(CLOSED_PORT, 'Failed').getAttribute('class')).toContain('grade-alert');
     expect(await cell(OPEN_PORT, 'Failed').innerText()).toBe('0 %');
@@ -66,23 +64,24 @@ export function testFlows(site: PageSite): void {
       .poll(() => rowTo(CLOSED_PORT).getByRole('img').getAttribute('aria-label'), { timeout: SLOW_MS })
       .toMatch(/^Failed connects in the last 5 minutes: .*now 100 %\.$/);
     await page.getByRole('button', { name: 'Bytes/s' }).press('Enter');
-    expect((await names())[0]).toBe(`${pod} → ${server}:${OPEN_PORT}`);
+    expect((await names())[0]).toBe(nameOf(OPEN_PORT));
     expect(await page.locator('th', { hasText: 'Bytes/s' }).getAttribute('aria-sort')).toBe('descending');
     await page.getByLabel('Only trouble').check();
     await rowTo(OPEN_PORT).waitFor({ state: 'detached' });
-    expect(new URL(page.url()).hash).toBe(`#flows?q=${pod}&by=bytes&only=trouble`);
+    expect(new URL(page.url()).hash).toBe(`#flows?q=${pod}&role=client&by=bytes&only=trouble`);
     // The other end of the same connections is on this node as well.
-    await site.open(`#flows?q=${pair.b.netns.name}&role=server`);
-    await page.getByText(`${pair.addressA.ipv4} → ${pair.b.netns.name}:${OPEN_PORT}`).waitFor();
+    await site.open(`#flows?q=${server}&role=server`);
+    await page.getByText(`(${pod}) → ${server}:${OPEN_PORT}`).waitFor();
   });
 
   it('opens an edge with its causes and its records, by keyboard, and agrees with the API', async () => {
     const { page, agent, pair } = site;
     await site.useFlows();
-    const [pod, server] = [pair.a.netns.name, pair.addressB.ipv4];
+    const addressB = addOwnAddresses(pair);
+    const [pod, server] = [pair.a.netns.name, addressB.ipv4];
     {
-      await using _traffic = await startFlowLoop(pair);
-      await site.open(`#flows?q=${pod}`);
+      await using _traffic = await startFlowLoop({ a: pair.a, b: pair.b, addressB });
+      await site.open(`#flows?q=${pod}&role=client`);
       const row = page.getByRole('button', { name: `${pod} → ${server}:${CLOSED_PORT}` });
       await row.press('Enter');
       expect(await row.getAttribute('aria-expanded')).toBe('true');

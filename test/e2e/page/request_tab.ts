@@ -22,7 +22,7 @@ export function testRequests(site: PageSite): void {
     await eventually(async () => expect((await site.agent.get('/api/v1/flows')).status).toBe(200), SLOW_MS);
     await using _server = await HttpProcess.start(pair.b.netns, 'serve', pair.addressB.ipv4, PORT);
     const pod = pair.a.netns.name;
-    await site.open(`#requests?q=${pod}`);
+    await site.open(`#requests?q=${pod}&role=client`);
     const row = page.locator('table.requests > tbody > tr', { hasText: `${pod} → ` }).first();
     const talk = () => runHttp(pair.a.netns, 'talk', pair.addressB.ipv4, PORT);
     talk();
