@@ -49,7 +49,8 @@ export function testFlows(site: PageSite): void {
     const addressB = addOwnAddresses(pair);
     await using _traffic = await startFlowLoop({ a: pair.a, b: pair.b, addressB });
     const [pod, server] = [pair.a.netns.name, pair.b.netns.name];
-    await site.open(`#flows?q=${pod}&role=client`);
+    const place = `#flows?q=${addressB.ipv4}&role=client`;
+    await site.open(place);
     const nameOf = (port: number) => `${pod} → ${addressB.ipv4}:${port} (${server})`;
     const rowTo = (port: number) => page.locator('table.flows > tbody > tr', { hasText: nameOf(port) });
     await rowTo(CLOSED_PORT).getByText('100 % refused, bad').waitFor();
@@ -68,7 +69,7 @@ export function testFlows(site: PageSite): void {
     expect(await page.locator('th', { hasText: 'Bytes/s' }).getAttribute('aria-sort')).toBe('descending');
     await page.getByLabel('Only trouble').check();
     await rowTo(OPEN_PORT).waitFor({ state: 'detached' });
-    expect(new URL(page.url()).hash).toBe(`#flows?q=${pod}&role=client&by=bytes&only=trouble`);
+    expect(new URL(page.url()).hash).toBe(`${place}&by=bytes&only=trouble`);
     // The other end of the same connections is on this node as well.
     await site.open(`#flows?q=${server}&role=server`);
     await page.getByText(`(${pod}) → ${server}:${OPEN_PORT}`).waitFor();
