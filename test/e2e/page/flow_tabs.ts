@@ -72,7 +72,7 @@ export function testFlows(site: PageSite): void {
     expect(new URL(page.url()).hash).toBe(`${place}&by=bytes&only=trouble`);
     // The other end of the same connections is on this node as well.
     await site.open(`#flows?q=${server}&role=server`);
-    await page.getByText(`(${pod}) → ${server}:${OPEN_PORT}`).waitFor();
+    await page.getByText(`(${pod}) → ${server}:${OPEN_PORT}`).first().waitFor();
   });
 
   it('opens an edge with its causes and its records, by keyboard, and agrees with the API', async () => {
