@@ -21,12 +21,16 @@ interface CellsProps<Key extends string> {
 export function Cells<Key extends string>({ columns, values, troubles = [] }: CellsProps<Key>): JSX.Element {
   return (
     <>
-      {columns.map(({ key, title, format, measure }) => {
+      {columns.map(({ key, title, format, measure }, index) => {
         const value = values[key];
         const trouble = troubles.find((one) => one.measure === measure);
         const tone = trouble === undefined ? (value === null || value === 0 ? 'zero' : '') : `grade-${trouble.grade}`;
         return (
-          <td key={key} data-label={title} class={`number value ${tone}`}>
+          <td
+            key={key}
+            data-label={title}
+            class={`number value ${tone} ${index === 0 && troubles.length === 0 ? 'lead' : ''}`}
+          >
             {value === null ? '–' : format(value)}
           </td>
         );

@@ -218,7 +218,7 @@ function EdgeRow({ view, isOpen, props: { store, filter } }: RowProps): JSX.Elem
             {name}
           </button>
         </th>
-        <td data-label="Trouble">
+        <td data-label="Trouble" class={verdict === undefined ? 'calm' : ''}>
           {verdict === undefined ? <span class="quiet">–</span> : <VerdictText verdict={verdict} />}
         </td>
         <Cells columns={COLUMNS} values={numbers} troubles={view.troubles} />

@@ -251,7 +251,7 @@ function RequestRow({ view, origin, isOpen, props: { store, filter } }: RowProps
             {!name.includes(edge.peer) && `, ${edge.role === 'server' ? 'from' : 'to'} ${edge.peer}`}
           </span>
         </th>
-        <td data-label="Trouble">
+        <td data-label="Trouble" class={verdict === undefined ? 'calm' : ''}>
           {verdict === undefined ? <span class="quiet">–</span> : <VerdictText verdict={verdict} />}
           {origin !== undefined && <span class="sub quiet">may come from {origin.to}</span>}
         </td>
