@@ -3,7 +3,7 @@ import type { ContainerRef } from './cgroup.ts';
 import type { Entity } from './entity.ts';
 import { Homes, type Presence } from './homes.ts';
 import { type Claimant, claimantOf, isSandboxMount, type Owner, ownerOf } from './owner.ts';
-import type { ProcessInfo, ProcessTable } from './process_table.ts';
+import type { ProcessFacts, ProcessTable } from './process_table.ts';
 import type { Trace } from './traces.ts';
 
 /** Maximum number of processes in the node's namespace whose owners are determined. */
@@ -18,7 +18,7 @@ export interface Scene {
   readonly order: number | undefined;
   /** The oldest process of each Pod and container in the namespace, oldest first. */
   readonly traces: readonly Trace[];
-  readonly oldest: ProcessInfo | undefined;
+  readonly oldest: ProcessFacts | undefined;
 }
 
 /** Owner of a namespace, as it was determined. */

@@ -10,11 +10,14 @@ import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 /** Maximum number of processes to examine per namespace. The oldest process is nearly always among the first ones. */
 export const PROCESSES_MAX = 32;
 
-export interface ProcessInfo {
+export interface ProcessFacts {
   readonly pid: number;
   readonly comm: string;
   /** Start of the process in seconds after boot. */
   readonly startSeconds: number;
+}
+
+export interface ProcessInfo extends ProcessFacts {
   /** Returns the Pod or container of the process, as derived from its cgroups. */
   readonly container: () => ContainerRef | undefined;
 }

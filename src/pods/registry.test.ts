@@ -1,5 +1,8 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { asNetnsId } from '#core/netns.ts';
 import {
@@ -44,6 +47,25 @@ describe('a known namespace', () => {
     scene.scan([[NODE, [1]]]);
     expect(scene.names).toEqual(['node ']);
     expect(scene.shown).toHaveLength(2);
+  });
+
+  it('does not keep the process table of the scan that has found it', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const scan = () => {
+      const table = {
+        info: (pid: number) => ({ ...scene.table.info(pid), container: () => table.of(pid) }),
+        of: (_: number) => undefined,
+      };
+      scene.scan([[A, [5]]], [A], table);
+      return new WeakRef(table);
+    };
+    const table = scan();
+    // A WeakRef keeps its object until the end of the turn.
+    await nextTurn();
+    collectGarbage();
+    expect(table.deref()).toBeUndefined();
+    expect(scene.names).toEqual(['process app-5']);
   });
 
   it('changes its owner while it is young, and keeps it afterwards as long as its oldest process stays', () => {

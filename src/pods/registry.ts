@@ -16,7 +16,7 @@ import { isProcess, readContainer, readNetnsInum } from './processes.ts';
 import type { LastWords } from './retired.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { type Sweeper, Sweeps } from './sweeps.ts';
-import { oldestFirst, tracesOf } from './traces.ts';
+import { oldestFirst, tracesOf, withoutTable } from './traces.ts';
 
 /** Milliseconds for which a namespace without its final owner is scanned again, because the owner may still appear. */
 const YOUNG_MS = 10_000;
@@ -371,11 +371,11 @@ export class NetnsRegistry implements NetnsIndex {
     }
     const processes = isNode ? [] : oldestFirst(pids, table);
     const [eldest] = processes;
-    const first = eldest === undefined ? undefined : { pid: eldest.pid, startSeconds: eldest.startSeconds };
+    const first = eldest && withoutTable(eldest);
     const found = isNode ? pids.slice(0, PROCESSES_MAX) : processes.map(({ pid }) => pid);
     const listedMs = this.#listedMs(id, known, this.#now());
     this.#known.set(id, { id, inum, isNode, bornMs, listedMs, pids: found, mounts, first, isUnconfirmed: false });
-    this.#judge.put(id, { inum, isNode, mounts, order, traces: tracesOf(processes), oldest: eldest });
+    this.#judge.put(id, { inum, isNode, mounts, order, traces: tracesOf(processes), oldest: first });
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { ContainerRef } from './cgroup.ts';
-import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';
+import { PROCESSES_MAX, type ProcessFacts, type ProcessInfo, type ProcessTable } from './process_table.ts';
 
 /** Pod or container of a process, with the start of the process in seconds after boot. */
 export interface Trace {
@@ -14,6 +14,11 @@ export function oldestFirst(pids: readonly number[], table: Pick<ProcessTable, '
     .map((pid) => table.info(pid))
     .filter((process) => process !== undefined)
     .sort((a, b) => a.startSeconds - b.startSeconds || a.pid - b.pid);
+}
+
+/** Returns the facts about a process that may be kept. The function `container` would keep the whole table in memory. */
+export function withoutTable({ pid, comm, startSeconds }: ProcessInfo): ProcessFacts {
+  return { pid, comm, startSeconds };
 }
 
 /** Returns each Pod and container with the start time of its oldest process. @param processes oldest first */

@@ -5,6 +5,7 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import type { ContainerRef } from '#pods/cgroup.ts';
 import type { Entity } from '#pods/entity.ts';
+import type { ProcessTable } from '#pods/process_table.ts';
 import { type NetnsBirth, NetnsRegistry } from '#pods/registry.ts';
 import type { NetnsDeath } from '#probe/life.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
@@ -66,8 +67,9 @@ export class RegistryScene implements Disposable {
   scan(
     places: readonly (readonly [NetnsId, readonly number[], ...string[]])[],
     live: readonly NetnsId[] = places.map(([id]) => id),
+    table: Pick<ProcessTable, 'info'> = this.table,
   ): void {
-    const { registry, table } = this;
+    const { registry } = this;
     const before = registry.beforeLook();
     registry.removeDead(before, rowsOf(...live));
     registry.scanBegins();
