@@ -265,6 +265,17 @@ it('a namespace is swept when two sweeps have not seen it alive, at most every f
   expect(gone).toHaveLength(3);
 });
 
+it('a sweeper that fails does not keep the others from sweeping', () => {
+  const gone: NetnsId[][] = [];
+  scene.registry.onSweep(() => {
+    throw new Error('the map cannot be read');
+  });
+  scene.registry.onSweep((isDead) => gone.push([A, B].filter(isDead)));
+  scene.registry.holdOwners({ sweep: (isDead) => gone.push([B].filter(isDead)) });
+  expect(() => scene.registry.afterLook(rowsOf(B))).toThrow('the map cannot be read');
+  expect(gone).toEqual([[A], []]);
+});
+
 it('namespaces are swept once a minute if none has died, and twice after a death that no listing shows', () => {
   let sweeps = 0;
   scene.registry.onSweep(() => sweeps++);

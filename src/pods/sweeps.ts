@@ -45,6 +45,7 @@ export class Sweeps {
    * Calls the sweepers if a namespace has died since their last calls; otherwise, calls them once a minute.
    * @param live namespaces that are alive
    * @param isShown returns whether a dead namespace is still shown
+   * @throws the first error of a sweeper, after all of them have been called
    */
   sweep(live: ReadonlySet<NetnsId>, isShown: (id: NetnsId) => boolean, nowMs: number): void {
     this.#listedMs = nowMs;
@@ -55,7 +56,15 @@ export class Sweeps {
     this.#due = Math.max(0, this.#due - 1);
     this.#sweptMs = nowMs;
     const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !isShown(id);
-    for (const sweep of this.#sweepers) sweep(isDead);
-    this.#owners?.sweep(isDead);
+    const freeSlots: Sweeper = (isGone) => this.#owners?.sweep(isGone);
+    const errors: unknown[] = [];
+    for (const sweep of [...this.#sweepers, freeSlots]) {
+      try {
+        sweep(isDead);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
   }
 }

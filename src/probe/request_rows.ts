@@ -33,7 +33,7 @@ export const REQUEST_ROWS_MAX = 65_536;
 /** Maximum number of rest rows of a slot: one for each role and protocol. */
 export const REQUEST_RESTS = 8;
 /** Milliseconds without requests after which the row of an edge is freed for another edge. */
-const IDLE_MS = 60_000;
+export const IDLE_MS = 60_000;
 
 /** Upper bounds of the buckets in seconds. The first bound is 256 µs, and each further bound is four times as long. */
 export const REQUEST_BUCKETS: readonly number[] = Array.from(

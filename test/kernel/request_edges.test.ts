@@ -1,13 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FlowRole } from '#api/words.ts';
+import { FILE } from '#bpf/generated/l7.ts';
 import type { PeerIdentity } from '#probe/peer_identity.ts';
 import { UNKNOWN_PEER } from '#probe/peers.ts';
+import { IDLE_MS, REQUEST_ROWS } from '#probe/request_rows.ts';
+import { clockAhead } from '../support/clock_ahead.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { HostPair, type TestNetns } from '../support/hosts.ts';
 import { type Answers, loadHttp, WebServer } from '../support/http_traffic.ts';
 import { runHttp2, startHttp2 } from '../support/http2_traffic.ts';
 import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { lacksApplications } from '../support/lan/programs.ts';
+import { followLoads } from '../support/loads.ts';
 import { eventually } from '../support/oracle.ts';
 
 const [PORT, DEFERRED_PORT, HTTP2_PORT, GRPC_PORT] = [8_180, 8_181, 8_182, 8_184];
@@ -15,6 +19,9 @@ const EDGES = 'netsonde_http_edge_requests_total';
 const ERRORS = 'netsonde_http_edge_errors_total';
 const DURATIONS = 'netsonde_http_edge_duration_seconds_count';
 const TOTAL = 'netsonde_http_requests_total';
+
+/** Number of sweeps after which an idle row has ended: one that announces its end, one that deletes it, and one more. */
+const LOOKS = 3;
 
 const BOTH = { http: { enabled: true }, flow: { enabled: true } };
 
@@ -119,5 +126,34 @@ describe.skipIf(lacksApplications())('requests between two namespaces', () => {
     load();
     const after = await agent.page();
     expect([sum(after, EDGES, labels), sum(after, TOTAL, labels)]).toEqual([40, 120]);
+  });
+
+  it('keep their sums when they have been idle, and make room for others', async () => {
+    const { a, b, addressB } = pair;
+    using loaded = followLoads(FILE);
+    await using agent = await TestKernel.open(only(BOTH), { identify });
+    await using server = await WebServer.start(b.netns, PORT, DEFERRED_PORT);
+    const cookies = [a.netns.cookie, b.netns.cookie];
+    const rows = () => {
+      const { count: entries, view, keyAt } = loaded.last.map(REQUEST_ROWS).dump();
+      const owners = Array.from({ length: entries }, (_, index) => view.getBigUint64(keyAt(index), true));
+      return owners.filter((cookie) => cookies.includes(cookie)).length;
+    };
+    const load = () => loadHttp(a.netns, addressB.ipv4, PORT, { count: 40, depth: 1, connections: 2 });
+    const edges = (page: Exposition) =>
+      [a, b].map(({ netns }) => sum(page, EDGES, { pod: netns.name, port: String(PORT) }));
+    load();
+    await eventually(async () => expect(edges(await agent.page())).toEqual([40, 40]));
+    expect(rows()).toBe(2);
+    using clock = clockAhead();
+    for (let looks = 0; looks < LOOKS; looks++) {
+      clock.aheadMs += IDLE_MS;
+      expect(edges(await agent.page())).toEqual([40, 40]);
+    }
+    expect(rows()).toBe(0);
+    load();
+    await eventually(() => expect(count(server.log(), /./)).toBe(80));
+    expect(edges(await agent.page())).toEqual([80, 80]);
+    expect(agent.logs.filter((line) => line.startsWith('error'))).toEqual([]);
   });
 });

@@ -307,9 +307,10 @@ int BPF_PROG(l7_closed, struct sock *sk, const int old, const int new)
 SEC("raw_tp/sys_enter")
 int request_leave(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 key[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4], ctx->args[5]};
+	__u64 key[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4]};
 	struct request_row *row = bpf_map_lookup_elem(&request_rows, key);
 
+	_Static_assert(sizeof(key) == sizeof(struct request_key), "the kernel refuses a run with fewer arguments");
 	if (row)
 		row->leaving = 1;
 	return 0;

@@ -279,6 +279,7 @@ int udp_leave(struct bpf_raw_tracepoint_args *ctx)
 	__u64 key[] = {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4]};
 	struct udp_row *row = bpf_map_lookup_elem(&udp_rows, key);
 
+	_Static_assert(sizeof(key) == sizeof(struct udp_key), "the kernel refuses a run with fewer arguments");
 	if (row)
 		row->leaving = 1;
 	return 0;
