@@ -58,7 +58,7 @@ export function defineScenario(
     ...Object.fromEntries(Object.entries(checks).map(([title, check]) => [title, watched(check, types)])),
     'has shown every metric and event that the probe declares': ({ agent }) =>
       expectDeclared(probe, agent, types, beside),
-    'leaves nothing when it is off, and goes on where it was': ({ agent }) => expectToggled(probe, agent, config),
+    'leaves nothing when it is off, and goes on where it was': (context) => expectToggled(probe, context, config),
     ...(cause === undefined || !canFilterPods(probe)
       ? {}
       : {
@@ -147,7 +147,7 @@ async function expectDeclared(
   );
 }
 
-async function expectToggled(probe: AnyProbe, agent: TestKernel, config: string): Promise<void> {
+async function expectToggled(probe: AnyProbe, { agent, pair }: ScenarioContext, config: string): Promise<void> {
   const before = await agent.page();
   await agent.kernel.configure(probesOf(only({})));
   const off = agent.kernel.probes().find(({ name }) => name === probe.name);
@@ -156,12 +156,13 @@ async function expectToggled(probe: AnyProbe, agent: TestKernel, config: string)
   for (const { name } of metricsOf(probe)) equal(shown.has(name), false, name);
   await agent.kernel.configure(probesOf(config));
   const after = await agent.page();
+  const own = [pair.a.netns.name, pair.b.netns.name];
   for (const { name } of metricsOf(probe).filter(({ type }) => type === 'counter')) {
     for (const { labels, value } of before.named.get(name) ?? []) {
-      ok(
-        (sampleValue(after, name, labels) ?? -1) >= Number(value),
-        `${name} of ${JSON.stringify(labels)} stepped back`,
-      );
+      const now = sampleValue(after, name, labels);
+      // The Pods of other tests may have ended meanwhile.
+      if (now === undefined && labels['pod'] !== undefined && !own.includes(labels['pod'])) continue;
+      ok((now ?? -1) >= Number(value), `${name} of ${JSON.stringify(labels)} stepped back`);
     }
   }
 }

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 import type { Reporter, TestModule } from 'vitest/node';
 
 /** Environment variable with the path of a file. The counts and failures are written to that file as JSON. */
@@ -19,6 +20,8 @@ export function lineOf({ passed, failed }: Counts): string {
 }
 
 const SLOWEST = 10;
+/** Maximum number of changed lines to print for each failure. */
+const DIFFERENCES_MAX = 8;
 /**
  * Maximum number of skipped tests to list. If more tests were skipped, they were excluded by a filter on the command
  * line.
@@ -32,18 +35,18 @@ const SKIPPED_MAX = 100;
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
-    const failures = unhandledErrors.map((error) => `failed: ${firstLine([error])}`);
+    const failures = unhandledErrors.map((error) => `failed: ${describe([error])}`);
     const skipped: string[] = [];
     const flaky: string[] = [];
     for (const module of modules) {
       const place = `${module.project.name}  ${module.relativeModuleId}`;
-      failures.push(...module.errors().map((error) => `failed: ${place}: ${firstLine([error])}`));
+      failures.push(...module.errors().map((error) => `failed: ${place}: ${describe([error])}`));
       for (const test of module.children.allTests()) {
         const { state, errors } = test.result();
         if (test.diagnostic()?.flaky === true)
-          flaky.push(`passed in a second run: ${module.relativeModuleId} > ${test.fullName}`);
+          flaky.push(`passed in a second run: ${module.relativeModuleId} > ${test.fullName}: ${describe(errors)}`);
         if (state === 'passed') passed++;
-        else if (state === 'failed') failures.push(`failed: ${place} > ${test.fullName}: ${firstLine(errors)}`);
+        else if (state === 'failed') failures.push(`failed: ${place} > ${test.fullName}: ${describe(errors)}`);
         else skipped.push(`skipped: ${module.relativeModuleId} > ${test.fullName}`);
       }
     }
@@ -57,11 +60,17 @@ export default class SummaryReporter implements Reporter {
   }
 }
 
-/** Returns the first line of the last error's message, which is that of the last run of a repeated test. */
-function firstLine(errors: readonly unknown[] | undefined): string {
+/**
+ * Returns the first line of the message of the last error, which is that of the last failed run of a repeated test, and
+ * the first differences between what the test expected and what it received.
+ */
+function describe(errors: readonly unknown[] | undefined): string {
   const last = errors?.at(-1);
-  const message = last instanceof Object && 'message' in last ? String(last.message) : String(last);
-  return message.split('\n', 1)[0] ?? '';
+  if (!(last instanceof Object && 'message' in last)) return String(last);
+  const [message = ''] = String(last.message).split('\n', 1);
+  const diff = 'diff' in last ? stripVTControlCharacters(String(last.diff)).split('\n') : [];
+  const changes = diff.filter((line) => /^[-+] (?!Expected|Received)/.test(line)).map((line) => line.replace(/ +/, ' '));
+  return [message, ...changes.slice(0, DIFFERENCES_MAX)].join(' | ');
 }
 
 /**
