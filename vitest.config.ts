@@ -36,9 +36,9 @@ const alone = Object.keys(ALONE);
 const patient = { pool: 'forks', testTimeout: 240_000, hookTimeout: 240_000 } as const;
 /**
  * For tests on the real kernel, whose locks other processes hold and whose counters they change. The summary names each
- * test that needed a second run. Unit tests are not retried, because a property that fails once is a bug.
+ * test that needed another run. Unit tests are not retried, because a property that fails once is a bug.
  */
-const SHARED_KERNEL = { retry: 1 } as const;
+const SHARED_KERNEL = { retry: 2 } as const;
 /**
  * Several files run in parallel, because tests wait most of the time. Files share a process (`isolate: false`), so
  * modules are loaded only once, which halves the CPU time. This works because no module has state, and because tests

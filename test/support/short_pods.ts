@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -13,9 +13,17 @@ const run = promisify(execFile);
  * read from /proc just before it exited.
  */
 export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
-  const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
-  const { stdout } = await run('python3', [SHORT_PODS, ...args]);
+  const { stdout } = await run('python3', argsOf(pods));
   return JSON.parse(stdout) as string[];
+}
+
+/** Does the same, and blocks the event loop meanwhile, so an agent in this process does not drain its rings. */
+export function liveShortlySync(pods: readonly TestPod[]): string[] {
+  return JSON.parse(execFileSync('python3', argsOf(pods), { encoding: 'utf8' })) as string[];
+}
+
+function argsOf(pods: readonly TestPod[]): string[] {
+  return [SHORT_PODS, ...pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)])];
 }
 
 /**

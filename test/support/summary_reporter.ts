@@ -29,7 +29,7 @@ const DIFFERENCES_MAX = 8;
 const SKIPPED_MAX = 100;
 
 /**
- * Prints the tests that needed a second run, the slowest files, the failures, and `N passed, N failed` as the last
+ * Prints the tests that needed another run, the slowest files, the failures, and `N passed, N failed` as the last
  * line, which scripts can parse.
  */
 export default class SummaryReporter implements Reporter {
@@ -44,7 +44,7 @@ export default class SummaryReporter implements Reporter {
       for (const test of module.children.allTests()) {
         const { state, errors } = test.result();
         if (test.diagnostic()?.flaky === true)
-          flaky.push(`passed in a second run: ${module.relativeModuleId} > ${test.fullName}: ${describe(errors)}`);
+          flaky.push(`passed in another run: ${module.relativeModuleId} > ${test.fullName}: ${describe(errors)}`);
         if (state === 'passed') passed++;
         else if (state === 'failed') failures.push(`failed: ${place} > ${test.fullName}: ${describe(errors)}`);
         else skipped.push(`skipped: ${module.relativeModuleId} > ${test.fullName}`);
@@ -69,7 +69,9 @@ function describe(errors: readonly unknown[] | undefined): string {
   if (!(last instanceof Object && 'message' in last)) return String(last);
   const [message = ''] = String(last.message).split('\n', 1);
   const diff = 'diff' in last ? stripVTControlCharacters(String(last.diff)).split('\n') : [];
-  const changes = diff.filter((line) => /^[-+] (?!Expected|Received)/.test(line)).map((line) => line.replace(/ +/, ' '));
+  const changes = diff
+    .filter((line) => /^[-+] (?!Expected|Received)/.test(line))
+    .map((line) => line.replace(/ +/, ' '));
   return [message, ...changes.slice(0, DIFFERENCES_MAX)].join(' | ');
 }
 

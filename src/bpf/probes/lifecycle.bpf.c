@@ -41,8 +41,8 @@ struct life_death {
 #define RING_BYTES (1 << 19)
 
 /*
- * Has space for 132 deaths. The size is limited because user space maps the ring buffer twice and all of it counts as
- * resident memory.
+ * Has space for 116 deaths and 80 births. The size is limited because user space maps the ring buffer twice and all of
+ * it counts as resident memory.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -105,6 +105,12 @@ static __always_inline bool take_birth(__u64 owner, __u64 now)
 	}
 	return share->told++ < BIRTHS_EACH;
 }
+
+/*
+ * Bytes that deaths leave free for births. If a birth is not reported, the Pod may end before a scan finds it, and then
+ * its end is not reported either.
+ */
+#define BIRTH_ROOM (RING_BYTES / 8)
 
 /* Any process may create cgroups that look like containers, so half of the ring buffer is reserved for Pods. */
 static __always_inline bool ring_has_room(bool is_pod)
@@ -198,7 +204,9 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 
 	if (!row || !mib_write(0, net, NETNS_DYING, cpus))
 		return;
-	death = bpf_ringbuf_reserve(&records, sizeof(*death), 0);
+	death = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) < RING_BYTES - BIRTH_ROOM
+			? bpf_ringbuf_reserve(&records, sizeof(*death), 0)
+			: NULL;
 	if (!death) {
 		count_miss(map_full);
 		return;
