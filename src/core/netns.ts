@@ -9,6 +9,9 @@ export type NetnsId = Counter & { readonly __brand: 'NetnsId' };
 /** ID that stands for all unlisted namespaces together. No cookie is 0. */
 export const UNLISTED = 0 as NetnsId;
 
+/** ID that stands for all namespaces about whose owner nothing is known any more. The kernel never assigns this cookie. */
+export const FORGOTTEN = (1n << 61n) as NetnsId;
+
 /**
  * Start of the IDs of Pods that share the node's namespace. The kernel never assigns cookies in this range, because it
  * counts up from 1 and, in nested contexts, down from 2^64 (include/linux/cookie.h). Keys above the range identify rows

@@ -23,6 +23,19 @@ it('a rate below one per second admits one now and then', () => {
   expect([at(0), at(5_000), at(10_001), at(19_000), at(20_100)]).toEqual([true, false, true, false, true]);
 });
 
+it('has as many buckets after thousands of owners as after the first hundred', () => {
+  let now = 0;
+  const buckets = new RateBuckets(100, () => now);
+  const sizes = [100, 300, 3_000].map((owners) => {
+    for (let owner = 0; owner < owners; owner++) {
+      now += 1_000;
+      buckets.admit(`${owners} ${owner}`);
+    }
+    return buckets.size;
+  });
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
+});
+
 it('keeps 4,096 buckets, and forgets those that are full again', () => {
   let now = 0;
   const buckets = new RateBuckets(0.5, () => now);

@@ -1,5 +1,7 @@
 /** Maximum number of owners with their own bucket. All further owners share one bucket. */
 const BUCKETS_MAX = 4_096;
+/** Number of buckets above which full ones are forgotten for the first time. */
+const FORGET_FIRST = 64;
 /** Capacity of a bucket, as the number of seconds that it takes to fill. */
 const BURST_SECONDS = 2;
 const SHARED = '*';
@@ -14,6 +16,8 @@ export class RateBuckets {
   #perSecond: number;
   readonly #now: () => number;
   readonly #buckets = new Map<string, Bucket>();
+  /** Number of buckets at which full ones are forgotten next. It follows the number of owners that are active. */
+  #forgetAt = FORGET_FIRST;
 
   constructor(perSecond: number, now: () => number = () => performance.now()) {
     this.#perSecond = perSecond;
@@ -22,6 +26,11 @@ export class RateBuckets {
 
   set perSecond(perSecond: number) {
     this.#perSecond = perSecond;
+  }
+
+  /** Number of owners with their own bucket. */
+  get size(): number {
+    return this.#buckets.size;
   }
 
   /** Takes a token from the bucket of the owner. Returns false if the bucket is empty. */
@@ -45,8 +54,9 @@ export class RateBuckets {
       known.atMs = now;
       return known;
     }
-    if (this.#buckets.size >= BUCKETS_MAX) {
+    if (this.#buckets.size >= this.#forgetAt) {
       this.#forgetFull(now);
+      this.#forgetAt = Math.min(BUCKETS_MAX, Math.max(FORGET_FIRST, 2 * this.#buckets.size));
       if (this.#buckets.size >= BUCKETS_MAX && owner !== SHARED) return this.#bucketOf(SHARED);
     }
     const bucket = { tokens: this.#most, atMs: now };

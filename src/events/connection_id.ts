@@ -8,7 +8,7 @@ import { clientEndOf } from './client_end.ts';
 /** Length of an ID in characters. 48 bits make it unlikely that two of the connections of a cluster share an ID. */
 const ID_LENGTH = 8;
 /** Maximum number of IDs that are kept, so that repeated events do not need another hash. */
-const KEPT_MAX = 4_096;
+const KEPT_MAX = 512;
 
 /** The two ends that all connections of a client to a port of a server share. */
 export interface Connection {

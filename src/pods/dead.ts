@@ -10,9 +10,18 @@ import { ownerKey, SharedRoom } from './shared_room.ts';
  */
 const DEAD_MAX = 4_096;
 
+/**
+ * Milliseconds for which a namespace is remembered after it was last listed by the kernel and its last values were last
+ * shown. The sweepers remove its data within seconds. `/api/v1/flows` and the map have the connections of its owner under
+ * its name until then.
+ */
+export const REMEMBERED_MS = 900_000;
+
 /** Last owner of a dead namespace. */
 interface Dead {
   readonly entity: Entity;
+  /** When the namespace is forgotten, unless it is listed or shown then. */
+  forgetMs: number;
   /** Whether the kernel has reported the destruction of the namespace, so that it cannot reappear. */
   readonly isFinal: boolean;
 }
@@ -76,7 +85,7 @@ export class DeadNamespaces {
 
   /** Records that an entity is dead. Its last values are shown for a while. */
   bury(entity: Entity, isFinal: boolean, nowMs: number): void {
-    this.#dead.set(entity.netns, ownerKey(entity), { entity, isFinal });
+    this.#dead.set(entity.netns, ownerKey(entity), { entity, isFinal, forgetMs: nowMs + REMEMBERED_MS });
     if (this.#watcher !== undefined && mayRetire(entity)) this.#retired.add(entity, nowMs + this.#watcher.retireMs);
   }
 
@@ -108,8 +117,16 @@ export class DeadNamespaces {
     return this.#retired.choose({ max, hasPods, words });
   }
 
-  /** Drops expired retired entities, unless they are held. Returns whether any was dropped. */
-  expire(nowMs: number): boolean {
+  /**
+   * Drops expired retired entities, unless they are held, and forgets namespaces that have been dead for long.
+   * @param isListed returns whether the kernel still lists a namespace, although it has no owner any more
+   * @returns whether any retired entity was dropped
+   */
+  expire(nowMs: number, isListed: (id: NetnsId) => boolean): boolean {
+    for (const [id, dead] of this.#dead.entries()) {
+      if (this.#retired.has(id) || isListed(id)) dead.forgetMs = nowMs + REMEMBERED_MS;
+      else if (dead.forgetMs <= nowMs) this.#dead.delete(id);
+    }
     return this.#retired.expire(nowMs, this.#isHeld);
   }
 }

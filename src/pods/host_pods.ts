@@ -50,7 +50,7 @@ interface Seen {
   readonly isSure: boolean;
 }
 
-type Registry = Pick<NetnsRegistry, 'node' | 'hostPod' | 'setHostPods' | 'hasDeparted'>;
+type Registry = Pick<NetnsRegistry, 'node' | 'hostPod' | 'setHostPods' | 'retired'>;
 
 /**
  * Finds the Pods that share the node's namespace, based on the cgroups of processes and sockets in that namespace. A
@@ -291,7 +291,7 @@ export class HostPodTracker implements HostPods {
 
   #forget(): void {
     for (const [uid, { subject, atMs }] of this.#ended) {
-      if (this.#now() - atMs < KEPT_MS || !this.#registry.hasDeparted(subject)) continue;
+      if (this.#now() - atMs < KEPT_MS || this.#registry.retired.has(subject)) continue;
       this.#ended.delete(uid);
       this.#subjects.deleteOwner(uid);
     }

@@ -1,8 +1,9 @@
 import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Counter } from '#core/counter.ts';
-import type { NetnsId } from '#core/netns.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { HostPodsScene, ID, INNER, NODE, OTHER, POD, SECOND_MS, UID } from '../../test/support/host_pods_scene.ts';
+import type { Entity } from './entity.ts';
 
 const RETIRE_MS = 120_000;
 
@@ -68,6 +69,24 @@ describe('the end of a Pod in the node’s namespace', () => {
     await scene.hostPods.find([id]);
     expect(scene.hostPods.subjectOf(id)).toBe(subject);
     expect(scene.hostPods.missed).toBe(0);
+    scene.nowMs += 600 * SECOND_MS;
+    await scene.look();
+    expect(scene.hostPods.subjectOf(id)).toBeUndefined();
+  });
+
+  it('is over after ten minutes, however many namespaces have died since', async () => {
+    scene.processes.delete(5);
+    scene.removeCgroup(POD);
+    scene.nowMs += 5 * SECOND_MS;
+    await scene.look();
+    const last = scene.registry.lastKnown(subject) as Entity;
+    const others = Array.from({ length: 5_000 }, (_, index) => asNetnsId(1_000 + index));
+    scene.registry.setHostPods(
+      [],
+      others.map((netns) => ({ ...last, netns, uid: String(netns) })),
+    );
+    expect(scene.registry.lastKnown(subject)).toBeUndefined();
+    expect(scene.hostPods.subjectOf(id)).toBe(subject);
     scene.nowMs += 600 * SECOND_MS;
     await scene.look();
     expect(scene.hostPods.subjectOf(id)).toBeUndefined();

@@ -417,7 +417,7 @@ export class NetnsRegistry implements NetnsIndex {
     const nowMs = this.#now();
     if (this.#lookedMs > nowMs) this.#lookedMs = nowMs;
     this.#nested = new Set(live?.flatMap(({ id, isNested }) => (isNested ? [id] : [])));
-    if (this.#dead.expire(nowMs)) {
+    if (this.#dead.expire(nowMs, (id) => this.#unowned.has(id))) {
       this.#changed = true;
       this.#sweeps.hasDied();
     }

@@ -13,6 +13,7 @@ import {
   rowsOf,
   UID,
 } from '../../test/support/registry_scene.ts';
+import { REMEMBERED_MS } from './dead.ts';
 import { RETIRED_MIN } from './retired.ts';
 
 let scene: RegistryScene;
@@ -41,6 +42,24 @@ describe('the dead', () => {
     expect(scene.registry.lastKnown(asNetnsId(10))).toBeUndefined();
     expect(scene.registry.lastKnown(asNetnsId(11))).toBeDefined();
     expect(scene.registry.lastKnown(asNetnsId(4_106))).toBeDefined();
+  });
+
+  it('are forgotten a quarter of an hour after the kernel has listed them last', () => {
+    const ids = Array.from({ length: 100 }, (_, index) => asNetnsId(10 + index));
+    for (const id of [A, ...ids]) scene.registry.born(birth(id));
+    scene.scan([[NODE, [1]]], [NODE, A]);
+    const remembered = () => [A, ...ids].filter((id) => scene.registry.wasOwned(id)).length;
+    const pass = (ms: number, ...live: readonly NetnsId[]) => {
+      scene.nowMs += ms;
+      scene.registry.afterLook(rowsOf(...live));
+      return remembered();
+    };
+    expect([pass(REMEMBERED_MS - 1, NODE, A), pass(1, NODE, A)]).toEqual([101, 1]);
+    expect(ids.map((id) => scene.registry.lastKnown(id))).toEqual(ids.map(() => undefined));
+    // Something else than a process keeps the namespace alive.
+    expect(pass(REMEMBERED_MS, NODE, A)).toBe(1);
+    scene.scan([[NODE, [1]]], [NODE]);
+    expect([pass(REMEMBERED_MS - 1, NODE), pass(1, NODE)]).toEqual([1, 0]);
   });
 
   it('of one owner do not displace those of others', () => {

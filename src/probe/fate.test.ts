@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { asNetnsId, UNLISTED } from '#core/netns.ts';
-import { fateOf } from './fate.ts';
+import { fateOf, isForgotten } from './fate.ts';
 
 const [HOME, MADE, NOBODYS, GONE, YOUNG] = [1, 2, 3, 4, 5].map(asNetnsId) as [never, never, never, never, never];
 
@@ -20,4 +20,10 @@ it('a namespace is shown under its home, under all others without an owner, or n
     'waiting',
     UNLISTED,
   ]);
+});
+
+it('an owner is forgotten if its namespace is neither alive nor remembered', () => {
+  const gone = asNetnsId(6);
+  const all = [HOME, MADE, NOBODYS, GONE, gone, UNLISTED];
+  expect(all.filter((id) => isForgotten(OWNERS, id))).toEqual([gone]);
 });

@@ -7,6 +7,11 @@ import type { Owners } from './owners.ts';
  */
 export type Fate = NetnsId | 'waiting' | 'departed';
 
+/** Returns whether nothing is known any more about the owner of a namespace, because it ended long ago. */
+export function isForgotten(owners: Pick<Owners, 'wasOwned' | 'isUnowned'>, id: NetnsId): boolean {
+  return id !== UNLISTED && !owners.wasOwned(id) && !owners.isUnowned(id);
+}
+
 /**
  * Returns where the counts of a namespace are shown. Counts of a namespace without an owner are shown under
  * {@link UNLISTED}.

@@ -1,4 +1,5 @@
 import type { FlowRole } from '#api/words.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { DepartedEdges } from './departed_edges.ts';
 import type { EdgePlace } from './flow_edges.ts';
 import type { PeerIdentity } from './peer_identity.ts';
@@ -49,11 +50,18 @@ export class PeerEdges<Labels, Counts, Totals extends EdgePlace> {
   /** Edges of the last collection, by the ID of the row. */
   #live: ReadonlyMap<number, PeerEdge<Labels, Counts>> = new Map();
   readonly #departed: DepartedEdges<Totals>;
+  readonly #isForgotten: (netns: NetnsId) => boolean;
   #last: CollectedPeerEdges<Labels, Counts, Totals> | undefined;
 
-  constructor(kind: PeerEdgesKind<Labels, Counts, Totals>, peers: PeersFollower<PeerEdge<Labels, Counts>>) {
+  /** @param isForgotten returns whether nothing is known any more about the owner of a namespace */
+  constructor(
+    kind: PeerEdgesKind<Labels, Counts, Totals>,
+    peers: PeersFollower<PeerEdge<Labels, Counts>>,
+    isForgotten: (netns: NetnsId) => boolean,
+  ) {
     this.#kind = kind;
     this.#peers = peers;
+    this.#isForgotten = isForgotten;
     this.#departed = new DepartedEdges(kind.add);
   }
 
@@ -87,6 +95,7 @@ export class PeerEdges<Labels, Counts, Totals extends EdgePlace> {
       live.set(row.id, edge);
     }
     for (const [id, edge] of this.#live) if (!live.has(id)) this.#departed.add(this.#totalsOf(edge));
+    this.#departed.forget(this.#isForgotten);
     this.#live = live;
     await this.#peers.find([...live.values()]);
     const totalsOf = (edge: PeerEdge<Labels, Counts>) => this.#totalsOf(edge);

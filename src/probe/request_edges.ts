@@ -2,6 +2,7 @@ import type { RequestProtocol } from '#api/words.ts';
 import { addCounters } from '#core/counter.ts';
 import type { ProbeContext } from './contract.ts';
 import { EDGES_MAX, edgeLabels, edgeLabelsOf, type SharedNaming } from './edge_labels.ts';
+import { isForgotten } from './fate.ts';
 import type { EdgePlace, ReadConnections, RequestEdges, RequestTotals } from './flow_edges.ts';
 import type { L7User } from './l7_use.ts';
 import { defineMetrics, type Emit, type JointBound, NO_LABELS } from './metric.ts';
@@ -79,7 +80,7 @@ export class ProbeRequests {
    * @param protocols protocols that the probe parses
    */
   constructor(
-    { peers, naming }: Pick<ProbeContext, 'peers' | 'naming'>,
+    { peers, naming, owners }: Pick<ProbeContext, 'peers' | 'naming' | 'owners'>,
     rows: L7User['requests'],
     metrics: EdgeMetrics,
     protocols: readonly RequestProtocol[],
@@ -98,6 +99,7 @@ export class ProbeRequests {
         add: addRequests,
       },
       follower,
+      (netns) => isForgotten(owners, netns),
     );
   }
 

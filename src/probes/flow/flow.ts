@@ -2,6 +2,7 @@ import { jiffiesPerSecond } from 'bpf-napi';
 import * as z from 'zod';
 import { defineProbe, type ProbeScope } from '#probe/contract.ts';
 import { IDENTITIES } from '#probe/edge_labels.ts';
+import { isForgotten } from '#probe/fate.ts';
 import { FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
 import type { FlowRow } from '#probe/flow_row.ts';
 import { withSubject } from '#probe/host_pods.ts';
@@ -180,7 +181,7 @@ export const flow = defineProbe({
     const reader = Object.assign(new FlowReader(user, naming, subjectOf), { max: edges, labelMax: ports });
     scope.own(scope.naming.show(naming));
     const hidden = new HiddenRows(!loopback, (row) => user.counted(row));
-    const collected = new CollectedEdges(subjectOf, jiffiesPerSecond());
+    const collected = new CollectedEdges(subjectOf, jiffiesPerSecond(), (netns) => isForgotten(scope.owners, netns));
     return {
       ...user.report,
       health: () => ({

@@ -11,10 +11,15 @@ export class CollectedEdges {
   readonly #perSecond: number;
   readonly #departed = new DepartedEdges(addTotals);
   readonly #added = new WeakSet<FlowRow>();
+  readonly #isForgotten: (netns: NetnsId) => boolean;
   #last: FlowEdges | undefined;
 
-  /** @param perSecond jiffies per second */
-  constructor(subjectOf: (row: FlowRow) => NetnsId, perSecond: number) {
+  /**
+   * @param perSecond jiffies per second
+   * @param isForgotten returns whether nothing is known any more about the owner of a namespace
+   */
+  constructor(subjectOf: (row: FlowRow) => NetnsId, perSecond: number, isForgotten: (netns: NetnsId) => boolean) {
+    this.#isForgotten = isForgotten;
     this.#subjectOf = subjectOf;
     this.#perSecond = perSecond;
   }
@@ -27,6 +32,7 @@ export class CollectedEdges {
   /** @param rows all rows of a collection */
   take(rows: readonly FlowRow[]): void {
     for (const row of rows) if (row.isLast) this.#add(row);
+    this.#departed.forget(this.#isForgotten);
     const toTotals = (row: FlowRow) => edgeTotals(row, this.#subjectOf(row), this.#perSecond);
     const live = rows.filter(({ isLast }) => !isLast);
     this.#last = {

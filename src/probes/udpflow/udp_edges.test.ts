@@ -23,7 +23,7 @@ beforeEach(() => {
       queueMicrotask(() => table.tell({ peers: add.map((ip) => ({ ip, identity: owner, isMixed: false })) })),
     isOwn: () => false,
   });
-  edges = new UdpEdges(table.follow({ pods: false, subjectOf: ({ place }) => place.netns }));
+  edges = new UdpEdges(table.follow({ pods: false, subjectOf: ({ place }) => place.netns }), () => false);
 });
 
 function rowOf(id: number, sent: number, more: Partial<ShownRow['labels']> = {}): ShownRow {

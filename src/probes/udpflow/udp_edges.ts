@@ -1,4 +1,5 @@
 import { addCounters } from '#core/counter.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { DatagramEdges, DatagramTotals } from '#probe/flow_edges.ts';
 import { type PeerEdge, PeerEdges } from '#probe/peer_edges.ts';
 import type { PeersFollower } from '#probe/peers.ts';
@@ -8,7 +9,8 @@ export type UdpEdge = PeerEdge<EdgeLabels, UdpCounts>;
 
 /** Edges of the last collection, for the API. */
 export class UdpEdges extends PeerEdges<EdgeLabels, UdpCounts, DatagramTotals> {
-  constructor(peers: PeersFollower<UdpEdge>) {
+  /** @param isForgotten returns whether nothing is known any more about the owner of a namespace */
+  constructor(peers: PeersFollower<UdpEdge>, isForgotten: (netns: NetnsId) => boolean) {
     super(
       {
         ...UDP_COUNTS,
@@ -18,6 +20,7 @@ export class UdpEdges extends PeerEdges<EdgeLabels, UdpCounts, DatagramTotals> {
         add: addDatagrams,
       },
       peers,
+      isForgotten,
     );
   }
 

@@ -3,6 +3,7 @@ import { milliseconds } from '#core/duration.ts';
 import { isHostPodId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { openTally } from '#probe/ebpf.ts';
+import { isForgotten } from '#probe/fate.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics, type JointBound, NO_LABELS, type RowReader } from '#probe/metric.ts';
 import { type UdpEdge, UdpEdges } from './udp_edges.ts';
@@ -176,7 +177,7 @@ export const udpflow = defineProbe({
     );
     const running = instance.running();
     const peers = scope.own(scope.peers.follow<UdpEdge>({ pods: false, subjectOf: ({ place }) => place.netns }));
-    const edges = new UdpEdges(peers);
+    const edges = new UdpEdges(peers, (netns) => isForgotten(scope.owners, netns));
     const reader = readerOf(instance.tally, edges);
     return {
       ...running,
