@@ -153,3 +153,15 @@ it('tells the zone when it becomes known', () => {
   vi.advanceTimersByTime(50);
   expect(told.at(-1)).toEqual({ peers: [], zone: 'b' });
 });
+
+it('remembers what has changed for ten minutes, however many addresses change', () => {
+  ask();
+  const sizes = [100, 1_000].map((addresses) => {
+    for (let host = 0; host < addresses; host++) {
+      vi.advanceTimersByTime(60_000);
+      give(`10.${addresses >> 8}.${host >> 8}.${host & 255}`, CART);
+    }
+    return teller.remembered;
+  });
+  expect(sizes).toEqual([10, 10]);
+});

@@ -24,6 +24,8 @@ interface Recent {
   readonly identity: PeerIdentity;
   /** When its identity changed; undefined if no change is known. */
   readonly changedMs: number | undefined;
+  /** When the address was remembered. */
+  readonly atMs: number;
 }
 
 const OWNERLESS: ReadonlySet<PeerKind> = new Set(['unknown', 'pending']);
@@ -32,6 +34,8 @@ const OWNERLESS: ReadonlySet<PeerKind> = new Set(['unknown', 'pending']);
  * look-ups.
  */
 const SETTLE_MS = 50;
+/** Milliseconds for which the last change of an address is remembered. No interval between two collections is longer. */
+const RECENT_MS = 600_000;
 /** Maximum number of addresses whose last change is remembered in case the kernel thread requests them later. */
 const RECENT_MAX = 4_096;
 
@@ -61,6 +65,11 @@ export class PeerTeller implements Disposable {
   constructor(options: PeerTellerOptions) {
     this.#options = options;
     this.#nowMs = options.nowMs ?? (() => performance.now());
+  }
+
+  /** Number of addresses whose last change is remembered. */
+  get remembered(): number {
+    return this.#recent.size;
   }
 
   /** Number of addresses whose identity the kernel thread follows. */
@@ -144,12 +153,14 @@ export class PeerTeller implements Disposable {
     this.#remember(ip, { identity, changedMs: isChanged ? this.#nowMs() : before?.changedMs });
   }
 
-  #remember(ip: string, recent: Recent): void {
+  #remember(ip: string, recent: Omit<Recent, 'atMs'>): void {
+    const atMs = this.#nowMs();
     this.#recent.delete(ip);
-    this.#recent.set(ip, recent);
-    if (this.#recent.size <= RECENT_MAX) return;
-    const [oldest] = this.#recent.keys();
-    if (oldest !== undefined) this.#recent.delete(oldest);
+    this.#recent.set(ip, { ...recent, atMs });
+    for (const [oldest, { atMs: rememberedMs }] of this.#recent) {
+      if (this.#recent.size <= RECENT_MAX && atMs - rememberedMs < RECENT_MS) return;
+      this.#recent.delete(oldest);
+    }
   }
 
   /**

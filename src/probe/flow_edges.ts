@@ -73,8 +73,8 @@ export interface Edges<Row extends EdgePlace> {
   readonly collectedAtMs: number;
   readonly edges: Iterable<Row>;
   /**
-   * Totals of rows that ended before this collection, summed by namespace, role, identity and port. Those of forgotten
-   * owners are summed by role only. The sums of these totals and `edges` never decrease.
+   * Totals of rows that ended before this collection, summed by namespace, role, identity and port. The totals of
+   * forgotten owners are summed by role only. The sums of these totals and `edges` never decrease.
    */
   readonly departed: Iterable<Row>;
 }
