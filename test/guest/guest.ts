@@ -14,7 +14,9 @@ import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { CPUS_GIVEN } from './check.ts';
-import { findKernel, type Kernel, type KernelName } from './kernels.ts';
+import { buildForeign, COMPILER, fetchUserland, hasUserland, REPLACED, USERLAND } from './foreign.ts';
+import { fetchKernel, findKernel, KERNELS, type Kernel, type KernelName } from './kernels.ts';
+import { MACHINES } from './machines.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const INIT = fileURLToPath(new URL('./init', import.meta.url));
@@ -44,20 +46,47 @@ export interface GuestOptions {
   readonly cpus?: number;
 }
 
+/** Returns whether this machine's files are of no use in a guest of this architecture. Guests need an x86-64 machine. */
+function isForeign({ architecture }: Pick<Kernel, 'architecture'>): boolean {
+  return architecture !== 'amd64';
+}
+
 /** Returns what this machine lacks to boot a guest with this kernel; undefined if it lacks nothing. */
 export function missingForGuest(name: KernelName): string | undefined {
-  if (process.arch !== 'x64') return 'guests are for x86-64 only';
+  const fetch = `node test/guest/main.ts fetch ${name}`;
+  return missingPrograms(name) ?? (isFetched(name) ? undefined : `the kernel ${name} has not been fetched (${fetch})`);
+}
+
+/** Likewise, but assumes that the kernel has been fetched. */
+export function missingPrograms(name: KernelName): string | undefined {
+  if (process.arch !== 'x64') return 'guests need an x86-64 machine';
   const folders = (process.env['PATH'] ?? '').split(':');
-  for (const command of ['qemu-system-x86_64', 'busybox', 'cpio', 'modprobe', 'setpriv']) {
-    const isInstalled = folders.some((folder) => existsSync(join(folder, command)));
-    if (!isInstalled) return `${command} is not installed (scripts/setup --test)`;
-  }
-  return findKernel(name) === undefined ? `the kernel ${name} has not been fetched (scripts/setup --test)` : undefined;
+  const isInstalled = (command: string) => folders.some((folder) => existsSync(join(folder, command)));
+  const common = ['busybox', 'cpio', 'modprobe', 'setpriv'];
+  const { emulator } = MACHINES[KERNELS[name].architecture];
+  const needed = isForeign(KERNELS[name]) ? [...common, emulator, COMPILER] : [...common, emulator];
+  const missing = needed.find((command) => !isInstalled(command));
+  const option = isForeign(KERNELS[name]) ? '--kernels' : '--test';
+  return missing === undefined ? undefined : `${missing} is not installed (scripts/setup ${option})`;
+}
+
+export function isFetched(name: KernelName): boolean {
+  return findKernel(name) !== undefined && (!isForeign(KERNELS[name]) || hasUserland());
+}
+
+/**
+ * Fetches a kernel, and what a guest of another architecture needs besides.
+ * @throws if a mirror is unreachable or does not have the kernel
+ */
+export function fetchGuest(name: KernelName): void {
+  if (isForeign(KERNELS[name]) && !hasUserland()) fetchUserland();
+  if (findKernel(name) === undefined) fetchKernel(name);
 }
 
 /**
  * Boots a kernel in QEMU without hardware virtualisation, and runs a command in the guest as root. The guest can read
- * this machine's files but not change them, and can load all modules of its kernel.
+ * this machine's files, or with another architecture the project's, but not change them. It can load all modules of its
+ * kernel.
  * @returns the command's exit status
  * @throws if the guest exits without reporting an exit status or is killed; the message contains the last lines of the
  * guest's console
@@ -82,14 +111,14 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
 
 async function boot(kernel: Kernel, folder: string, options: GuestOptions): Promise<number> {
   const { command, deadlineMs, line, signal, cpus = 1 } = options;
-  writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), jobScript(command, cpus)));
+  if (isForeign(kernel)) buildForeign();
+  const job = jobScript(command, cpus);
+  writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), job));
   // The kernel kills QEMU when this process exits. QEMU gets a higher priority, because timeouts in the guest keep
   // running while QEMU waits for a CPU.
-  const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64'] as const;
-  const [program, ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
-  const qemu = spawn(program, words, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', MACHINES[kernel.architecture].emulator];
+  const [program = '', ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
+  const qemu = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
   const closed = new Promise<number | null>((resolve, reject) => {
     qemu.once('error', reject);
     qemu.once('close', resolve);
@@ -122,31 +151,24 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
   }
 }
 
-function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
-  const given = {
-    accel: 'tcg,thread=single',
-    // Emulating a newer CPU model takes a quarter more time, because of its wide registers and five-level page tables.
-    cpu: 'Nehalem',
+function qemuArguments({ architecture, image }: Kernel, folder: string, cpus: number): string[] {
+  const { given, append, job } = MACHINES[architecture];
+  const all = {
+    ...given,
     smp: String(cpus),
-    m: '1024',
-    display: 'none',
-    kernel: kernel.image,
+    kernel: image,
     initrd: join(folder, 'initramfs'),
-    // On a busy machine, the kernel's check of its timer could fail, which would prevent it from booting.
-    append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check',
+    append,
     virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
-    // A virtio-net device without a peer.
-    netdev: 'hubport,hubid=0,id=nothing',
-    device: 'virtio-net-pci,netdev=nothing,romfile=',
   };
-  const flags = Object.entries(given).flatMap(([flag, value]) => [`-${flag}`, value]);
-  return ['-nodefaults', '-no-reboot', '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio', ...flags];
+  const flags = Object.entries(all).flatMap(([flag, value]) => [`-${flag}`, value]);
+  return ['-nodefaults', '-no-reboot', '-serial', `file:${join(folder, 'console')}`, ...job, ...flags];
 }
 
 /** Builds the initramfs with the init process, the modules in load order, and the command. */
 function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
   for (const name of ['modules', 'proc', 'dev']) mkdirSync(join(tree, name), { recursive: true });
-  copyFileSync(BUSYBOX, join(tree, 'busybox'));
+  copyFileSync(isForeign(kernel) ? join(USERLAND, BUSYBOX) : BUSYBOX, join(tree, 'busybox'));
   copyFileSync(INIT, join(tree, 'init'));
   for (const name of ['busybox', 'init']) chmodSync(join(tree, name), 0o755);
   for (const [index, path] of bootModules(kernel).entries()) {
@@ -154,7 +176,15 @@ function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
     const isPacked = path.endsWith('.xz');
     writeFileSync(target, isPacked ? execFileSync(BUSYBOX, ['unxz', '-c', path], LARGE) : readFileSync(path));
   }
-  writeFileSync(join(tree, 'modules_path'), join(kernel.base, 'lib/modules', kernel.release));
+  const settings = {
+    MODULES: join(kernel.base, 'lib/modules', kernel.release),
+    JOB_DEVICE: MACHINES[kernel.architecture].jobDevice,
+    ...(isForeign(kernel) ? { USERLAND, PROJECT } : {}),
+  };
+  const lines = Object.entries(settings).map(([name, value]) => `${name}=${quote(value)}\n`);
+  writeFileSync(join(tree, 'settings'), lines.join(''));
+  const replaced = Object.entries(REPLACED).map(([path, target]) => `${path} ${target}\n`);
+  writeFileSync(join(tree, 'replaced'), replaced.join(''));
   writeFileSync(join(tree, 'job'), job);
   const names = execFileSync('find', ['.'], { cwd: tree });
   return execFileSync('cpio', ['-o', '-H', 'newc', '--quiet'], { cwd: tree, input: names, ...LARGE });
@@ -172,8 +202,11 @@ function bootModules({ base, release }: Kernel): string[] {
   return [...new Set(files)];
 }
 
+function quote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 function jobScript(command: readonly string[], cpus: number): string {
-  const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
   return `export PATH=${quote(dirname(process.execPath))}:${PATH} HOME=/tmp NO_COLOR=1 ${CPUS_GIVEN}=${cpus}
 cd ${quote(PROJECT)}
 exec ${command.map(quote).join(' ')}

@@ -1,6 +1,6 @@
 import { writeGenerated } from '../../scripts/write_generated.ts';
-import { missingForGuest, runInGuest } from './guest.ts';
-import { fetchKernel, findKernel, KERNELS, type KernelName, TESTED } from './kernels.ts';
+import { fetchGuest, isFetched, missingForGuest, missingPrograms, runInGuest } from './guest.ts';
+import { findKernel, KERNELS, type KernelName, TESTED } from './kernels.ts';
 import { type Column, columnHere, renderDocument, renderText, testKernel } from './matrix.ts';
 
 /**
@@ -24,10 +24,12 @@ function kernelOf(name: string): KernelName {
 }
 
 function fetch(name: KernelName): void {
-  if (process.arch !== 'x64' || findKernel(name) !== undefined) return;
+  if (process.arch !== 'x64' || isFetched(name)) return;
   process.stderr.write(`guest: fetching a kernel ${name} from Debian\n`);
-  fetchKernel(name);
+  fetchGuest(name);
   process.stderr.write(`guest: has kernel ${findKernel(name)?.release}\n`);
+  const missing = missingPrograms(name);
+  if (missing !== undefined) process.stderr.write(`guest: ${missing}\n`);
 }
 
 async function run(name: KernelName, command: readonly string[]): Promise<void> {

@@ -11,8 +11,8 @@ import type { CheckGroup } from './check.ts';
 import { cpus as CPUS } from './checks/cpus.ts';
 import { loadGroups } from './checks/index.ts';
 import { everyProbe } from './checks/matrix.ts';
-import { missingForGuest } from './guest.ts';
-import { fetchKernel, findKernel, type KernelName } from './kernels.ts';
+import { fetchGuest, missingPrograms } from './guest.ts';
+import { findKernel, type KernelName } from './kernels.ts';
 import { type Checked, runChecks } from './run_checks.ts';
 
 const NETSONDE = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
@@ -91,12 +91,14 @@ function faultsOf(name: string, groups: readonly CheckGroup[], { outcomes, print
 }
 
 function missingKernel(name: KernelName): string | undefined {
+  const missing = missingPrograms(name);
+  if (missing !== undefined) return missing;
   try {
-    if (process.arch === 'x64' && findKernel(name) === undefined) fetchKernel(name);
+    fetchGuest(name);
+    return undefined;
   } catch (error) {
     return `could not be fetched: ${(error as Error).message}`;
   }
-  return missingForGuest(name);
 }
 
 /** Number of times that this machine loads each object to measure its time. */
@@ -192,7 +194,7 @@ export function renderDocument(columns: readonly Column[]): string {
   return `# What runs on which kernel
 
 Made by \`npm run test:kernels\`, which tests every probe, or by \`node test/guest/main.ts document\`. Do not edit. Both boot Debian kernels, load the modules that the probes need,
-and run \`netsonde check\` with all probes enabled. The column headings are the kernel releases. The last column is the kernel of the machine that ran the tests, which
+and run \`netsonde check\` with all probes enabled. The column headings are the kernel releases; those that end in \`-arm64\` run on an emulated arm64 machine. The last column is the kernel of the machine that ran the tests, which
 is locked down and supports no function hooks (fentry, kprobes). \`netsonde check\` prints the same information for the running kernel.
 
 *running* means that the probe reports everything that it can. The state is followed by the reader, which is \`pass\` (a BPF walk over all namespaces), files of /proc, netlink, or the kinds

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { mkdtempDisposable } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -10,6 +9,7 @@ import { type CheckGroup, type CheckOutcome, LOADS, OUTCOME, REPORT } from './ch
 import { type GuestOptions, runInGuest } from './guest.ts';
 import type { KernelName } from './kernels.ts';
 
+const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 const STRIP_TYPES = fileURLToPath(new URL('./strip_types.ts', import.meta.url));
 
 /** Results of all checks on one kernel. */
@@ -48,7 +48,8 @@ export async function runChecks(
       printed.push(text);
     }
   };
-  await using copies = await mkdtempDisposable(join(tmpdir(), 'netsonde-copies-'));
+  // A guest of another architecture sees no directory of the host but the project's.
+  await using copies = await mkdtempDisposable(join(CACHE, 'copies-'));
   let failure: string | undefined;
   try {
     // Node.js strips types with WebAssembly, which takes ten seconds of CPU time under emulation. V8's optimizing

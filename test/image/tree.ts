@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { debianKeyring, mirrorOf } from '../guest/kernels.ts';
+import { debianKeyring, mirrorOf } from '../guest/apt.ts';
 import { run } from '../support/command.ts';
 
 const OUTPUT_BYTES = 4000;

@@ -6,7 +6,7 @@ import { sampleValue } from '../support/exposition.ts';
 import type { TestNetns } from '../support/hosts.ts';
 import { type Answers, HttpProcess, type Load, loadHttp, runHttp, WebServer } from '../support/http_traffic.ts';
 import { only, probesOf } from '../support/kernel.ts';
-import { lacksApplications } from '../support/lan/programs.ts';
+import { lacksProgram } from '../support/lan/programs.ts';
 import { losePackets } from '../support/lost_packets.ts';
 import { eventually } from '../support/oracle.ts';
 import { sumsOf } from '../support/sample_sums.ts';
@@ -205,7 +205,7 @@ export default defineScenario(http, {
     }
   },
   checks: {
-    ...(lacksApplications() ? {} : WITH_NGINX),
+    ...(lacksProgram('nginx') ? {} : WITH_NGINX),
     ...HTTP2_CHECKS,
     'understands interim responses, responses without a body, chunks, upgrades, tunnels and proxies': async (
       context,

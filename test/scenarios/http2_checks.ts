@@ -4,7 +4,7 @@ import type { Exposition } from '../support/exposition.ts';
 import type { TestNetns } from '../support/hosts.ts';
 import { type Answers, WebServer } from '../support/http_traffic.ts';
 import { runHttp2, startHttp2 } from '../support/http2_traffic.ts';
-import { lacksApplications } from '../support/lan/programs.ts';
+import { lacksProgram } from '../support/lan/programs.ts';
 import { losePackets } from '../support/lost_packets.ts';
 import { eventually } from '../support/oracle.ts';
 import { sumsOf } from '../support/sample_sums.ts';
@@ -178,7 +178,7 @@ const WITH_NGINX: ScenarioChecks = {
 };
 
 export const HTTP2_CHECKS: ScenarioChecks = {
-  ...(lacksApplications() ? {} : WITH_NGINX),
+  ...(lacksProgram('nginx') ? {} : WITH_NGINX),
   'counts calls of gRPC by method and code, at both ends': async (context) => {
     for (const way of WAYS) {
       const { client, server, caused } = await makeCalls(context, way, [callsOf, causesOf], 300, 8);

@@ -1,6 +1,7 @@
 import { loadScenarios } from '../../scenarios/all.ts';
 import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
+import { barriers } from './barriers.ts';
 import { beside } from './beside.ts';
 import { capabilities } from './capabilities.ts';
 import { capture } from './capture.ts';
@@ -52,6 +53,7 @@ const GROUPS: readonly CheckGroup[] = [
   virtcmdlatency,
   lifecycle,
   flows,
+  barriers,
   beside,
   flowNat,
   ipvs,
