@@ -3,10 +3,14 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { REMEMBERED_MS } from '#pods/dead.ts';
 import { rssAnonOf } from '../../bench/measure.ts';
 import { memoryProbe, threadsOf } from '../../bench/thread_memory.ts';
 import { AgentProcess } from './agent_process.ts';
+import { sampleValue } from './exposition.ts';
 import { FlowTraffic, type TrafficKind } from './flow_traffic.ts';
+import { ManyNetns } from './many_netns.ts';
+import { type Trend, trendOf } from './trend.ts';
 
 /** Scrape interval. The environment variable ENDURANCE_SCRAPE_MS overrides it for a shorter run with as many scrapes. */
 const SCRAPE_MS = Number(process.env['ENDURANCE_SCRAPE_MS'] ?? 15_000);
@@ -14,6 +18,11 @@ const SCRAPE_MS = Number(process.env['ENDURANCE_SCRAPE_MS'] ?? 15_000);
 const CONNECTIONS = 120;
 /** Number of scrapes before the two namespaces are replaced by new ones. */
 const SCRAPES_EACH = 8;
+/**
+ * Number of other namespaces that are created and removed between two scrapes: 12,000 in two hours. What the agent keeps
+ * of each of them must be less than a hundred bytes to stay within the limits.
+ */
+const BIRTHS = 25;
 const WEIGHTS: Partial<Record<TrafficKind, number>> = {
   short: 20,
   chat: 20,
@@ -24,8 +33,12 @@ const WEIGHTS: Partial<Record<TrafficKind, number>> = {
   given_up: 2,
   time_wait: 2,
 };
-/** Share of the run after which every buffer and cache of the agent should have its final size. */
+/**
+ * Share of the run after which every buffer and cache of the agent should have its final size, and the minimum time in
+ * milliseconds: what the agent remembers of the dead.
+ */
 const WARM_UP = 0.25;
+const WARM_UP_MIN_MS = REMEMBERED_MS + 120_000;
 /**
  * Number of records of each kind that the agent keeps. The default of 1,000 incidents would fill up only after an hour.
  */
@@ -45,23 +58,11 @@ interface Holdings {
   readonly descriptors: number;
   readonly series: number;
   readonly mapsMB: number;
-}
-
-export interface Slope {
-  readonly median: number;
-  /** Change over the whole run, according to a line fitted to the samples after the warm-up. */
-  readonly change: number;
-}
-
-/** Fits a line to samples. @param samples values that were taken at regular intervals */
-export function slopeOf(samples: readonly number[]): Slope {
-  const kept = samples.slice(Math.floor(samples.length * WARM_UP));
-  const mean = kept.reduce((sum, value) => sum + value, 0) / kept.length;
-  const middle = (kept.length - 1) / 2;
-  const products = kept.reduce((sum, value, index) => sum + (index - middle) * (value - mean), 0);
-  const squares = kept.reduce((sum, _, index) => sum + (index - middle) ** 2, 0);
-  const sorted = kept.toSorted((a, b) => a - b);
-  return { median: sorted[Math.floor(sorted.length / 2)] ?? 0, change: (products / squares) * samples.length };
+  /** Number of Pods and other entities on the page. */
+  readonly entities: number;
+  /** Number of kernel threads that were replaced so far. */
+  readonly replaced: number;
+  readonly atMs: number;
 }
 
 /** Returns the memory of all BPF maps of a process, in megabytes (kernel: kernel/bpf/syscall.c, bpf_map_show_fdinfo). */
@@ -83,7 +84,8 @@ function mapsMB(pid: number): number {
 }
 
 async function holdingsOf(agent: AgentProcess): Promise<Holdings> {
-  const { samples } = await agent.page();
+  const page = await agent.page();
+  const { samples } = page;
   const { main, kernel } = await threadsOf(agent);
   return {
     mainHeapMB: main.used / MB,
@@ -92,38 +94,67 @@ async function holdingsOf(agent: AgentProcess): Promise<Holdings> {
     descriptors: readdirSync(`/proc/${agent.pid}/fd`).length,
     series: samples.length,
     mapsMB: mapsMB(agent.pid),
+    entities: new Set(samples.map(({ labels }) => `${labels['namespace']}/${labels['pod']}`)).size,
+    replaced: sampleValue(page, 'netsonde_kernel_thread_restarts_total', {}) ?? 0,
+    atMs: performance.now(),
   };
 }
 
+/** Values whose trend is judged, each with what it grows with. */
+const JUDGED = {
+  anonymousMB: 'series',
+  mainHeapMB: 'series',
+  kernelHeapMB: 'series',
+  mapsMB: 'entities',
+  descriptors: 'entities',
+  series: 'entities',
+} as const satisfies Partial<Record<keyof Holdings, keyof Holdings>>;
+
+export type Judged = keyof typeof JUDGED;
+
 /**
  * Runs an agent with the probe `flow` and scrapes it every 15 seconds. Meanwhile, there is traffic between two
- * namespaces, which are replaced every eight scrapes. Returns the agent's memory and kernel objects at these times, and
- * their changes.
+ * namespaces, which are replaced every eight scrapes, and in others that live for a moment. Returns the trends of the
+ * agent's memory and kernel objects. If the agent has replaced its kernel thread because the machine was too busy, only
+ * what follows counts.
  */
-export async function endure(minutes: number): Promise<Record<keyof Holdings, Slope>> {
+export async function endure(minutes: number): Promise<Record<Judged, Trend>> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'endurance-'));
   const config = join(folder.path, 'config.yaml');
   writeFileSync(config, JSON.stringify({ events: { history: HISTORY }, probes: { flow: { enabled: true } } }));
   await using agent = await AgentProcess.serve(['--config', config], [], memoryProbe(true));
   const held: Holdings[] = [];
-  const endMs = performance.now() + minutes * 60_000;
+  const runMs = minutes * 60_000;
+  const endMs = performance.now() + runMs;
   for (let seed = 0; performance.now() < endMs; seed++) {
     await using traffic = await FlowTraffic.start({ seed: String(seed), workers: 1, addresses: 4 });
     for (let scrape = 0; scrape < SCRAPES_EACH && performance.now() < endMs; scrape++) {
       const due = wait(SCRAPE_MS);
       await traffic.play(WEIGHTS, CONNECTIONS);
+      {
+        await using _ = await ManyNetns.create(BIRTHS);
+        await agent.page();
+      }
       await due;
       await agent.page();
     }
     held.push(await holdingsOf(agent));
   }
-  const slope = (name: keyof Holdings) => slopeOf(held.map((holdings) => holdings[name]));
+  const replaced = held.at(-1)?.replaced;
+  const since = held.findIndex((holdings) => holdings.replaced === replaced);
+  const warmMs = (held[since]?.atMs ?? 0) + Math.max(WARM_UP * runMs, WARM_UP_MIN_MS);
+  const kept = held.filter(({ atMs }, index) => index >= since && atMs >= warmMs);
+  const trend = (name: Judged) =>
+    trendOf(
+      kept.map((holdings) => ({ atMs: holdings.atMs, value: holdings[name], population: holdings[JUDGED[name]] })),
+      runMs,
+    );
   return {
-    anonymousMB: slope('anonymousMB'),
-    mainHeapMB: slope('mainHeapMB'),
-    kernelHeapMB: slope('kernelHeapMB'),
-    descriptors: slope('descriptors'),
-    series: slope('series'),
-    mapsMB: slope('mapsMB'),
+    anonymousMB: trend('anonymousMB'),
+    mainHeapMB: trend('mainHeapMB'),
+    kernelHeapMB: trend('kernelHeapMB'),
+    descriptors: trend('descriptors'),
+    series: trend('series'),
+    mapsMB: trend('mapsMB'),
   };
 }
