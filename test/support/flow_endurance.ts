@@ -20,7 +20,7 @@ const CONNECTIONS = 120;
 const SCRAPES_EACH = 8;
 /**
  * Number of other namespaces that are created and removed between two scrapes: 12,000 in two hours. What the agent keeps
- * of each of them must be less than a hundred bytes to stay within the limits.
+ * of each of them must be less than 125 bytes to stay within the limits.
  */
 const BIRTHS = 25;
 const WEIGHTS: Partial<Record<TrafficKind, number>> = {
