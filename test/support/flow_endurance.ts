@@ -19,8 +19,8 @@ const CONNECTIONS = 120;
 /** Number of scrapes before the two namespaces are replaced by new ones. */
 const SCRAPES_EACH = 8;
 /**
- * Number of other namespaces that are created and removed between two scrapes: 12,000 in two hours. What the agent keeps
- * of each of them must be less than 125 bytes to stay within the limits.
+ * Number of other namespaces that are created and removed between two scrapes: 12,000 in two hours. Within the limits,
+ * the agent may keep 125 bytes of each.
  */
 const BIRTHS = 25;
 const WEIGHTS: Partial<Record<TrafficKind, number>> = {
