@@ -128,7 +128,7 @@ export const SELF_METRICS = defineMetrics({
     name: 'netsonde_bpf_map_bytes',
     help: 'Kernel memory used by the BPF map.',
     source: '/proc/self/fdinfo memlock',
-    labels: { map: { help: 'Name of the map.', example: 'packet_drops', max: 128 } },
+    labels: { map: { help: 'Name of the map.', example: 'packet_drops', max: 256 } },
   },
   scrapeSeconds: {
     ...agent,

@@ -36,12 +36,13 @@ export async function openBeside<L extends ObjectLayout>(
     same.filter((name) => !first.without.includes(name)).map((name) => [name, first.object.map(name)]),
   );
   const values = Object.fromEntries(sameConstants.map((name) => [name, first.constants[name]]));
+  const others = { ...shared, ...maps };
   const open = await openHooks(bpf, hooks, {
     ...spec,
     file: hooks.file,
-    shared: { ...shared, ...maps },
+    shared: others,
     constants: { ...values, ...constants },
     without: first.without.filter((name) => (same as readonly string[]).includes(name)),
   } as Omit<ObjectSpec, 'programs'>);
-  return new EbpfInstance(open, { proc, tally: NOTHING });
+  return new EbpfInstance(open, { proc, tally: NOTHING, spec: { shared: others } });
 }

@@ -101,7 +101,7 @@ interface InstanceOptions<T extends Tally> {
   readonly earlier?: Earlier;
   readonly podFilter?: MapPodFilter | undefined;
   readonly room?: Room | undefined;
-  readonly spec?: Pick<ObjectSpec, 'constants' | 'without'>;
+  readonly spec?: Pick<ObjectSpec, 'constants' | 'without' | 'shared'>;
 }
 
 /** BPF_F_NO_PREALLOC in include/uapi/linux/bpf.h. */
@@ -118,6 +118,8 @@ export class EbpfInstance<T extends Tally = Tally> {
   /** Values of the object's constants, and its maps that were not created. */
   readonly constants: NonNullable<ObjectSpec['constants']>;
   readonly without: readonly string[];
+  /** Names of maps that belong to another object, which reports their memory. */
+  readonly #shared: ReadonlySet<string>;
   readonly #proc: string;
   readonly #programs: readonly string[];
   readonly #hooks: readonly HookStatus[];
@@ -136,6 +138,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   ) {
     this.constants = spec.constants ?? {};
     this.without = spec.without ?? [];
+    this.#shared = new Set(Object.keys(spec.shared ?? {}));
     this.#proc = proc;
     this.object = object;
     this.tally = tally;
@@ -194,10 +197,11 @@ export class EbpfInstance<T extends Tally = Tally> {
     });
   }
 
-  /** Returns the memory of each map in the kernel, in bytes (man 5 proc, fdinfo). */
+  /** Returns the memory of each of the object's own maps in the kernel, in bytes (man 5 proc, fdinfo). */
   mapBytes(): Record<string, number> {
     const bytes: Record<string, number> = {};
     for (const map of this.object.maps.values()) {
+      if (this.#shared.has(map.name)) continue;
       const found = this.#fixedBytes.get(map.fd) ?? this.#readBytes(map.fd);
       if (found !== undefined) bytes[map.name] = found;
     }

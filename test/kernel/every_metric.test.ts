@@ -151,6 +151,13 @@ describe('every metric that is declared is on a page', () => {
   });
 });
 
+it('the memory of a map that several probes use is listed once', () => {
+  const maps = page.samples.filter(({ name }) => name === 'netsonde_bpf_map_bytes').map(({ labels }) => labels['map']);
+  const shared = ['l7_kept', 'l7_connections', 'request_rows', 'http_rows', 'flow_rows'];
+  expect(shared.map((name) => maps.filter((map) => map?.endsWith(`/${name}`)).length)).toEqual(shared.map(() => 1));
+  expect(maps).not.toContain('*');
+});
+
 it('promtool finds no error in the page of all probes, and no two series have the same labels', () => {
   expect(promtool('check', 'metrics', text)).toBe('');
   const keys = page.samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
