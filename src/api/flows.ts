@@ -221,7 +221,7 @@ export const FLOWS_REPORT = z
       .array(EDGE)
       .readonly()
       .describe(
-        'Totals of edges that have ended, for each Pod and role, because their rows were evicted, or the identity or owner of an end changed. The sums over these, all edges and `rest` never decrease. Growth of these totals is not new traffic. The parameters `peer` and `port` do not apply to them.',
+        'Totals of edges that have ended, for each Pod and role, because their rows were evicted, or the identity or owner of an end changed. A quarter of an hour after the last values of a Pod were shown, its totals become part of those of unknown Pods. The sums over these, all edges and `rest` never decrease. Growth of these totals is not new traffic. The parameters `peer` and `port` do not apply to them.',
       ),
     requests: REQUESTS,
   })
