@@ -87,16 +87,27 @@ static __always_inline __u64 cgroup_of(const struct sock *sk)
 	return cgroup ? cgroup->kn->id : 0;
 }
 
+/*
+ * Fills in the role, and the port of the server. A global function, so that the verifier forgets what the key contains,
+ * instead of following the rest of the program for each kind of key.
+ * @param ports of the socket and of the peer << 16, in network order
+ */
+__noinline int key_role(struct flow_key *key, __u32 backlog, int interface, int interface6, __u32 ports)
+{
+	if (!key)
+		return 0;
+	key->role = flow_role_of(backlog, interface, interface6);
+	key->port = bpf_ntohs(key->role == ROLE_SERVER ? ports : ports >> 16);
+	return 0;
+}
+
 static __always_inline void read_key(struct flow_key *key, const struct sock *sk, const struct tcp_sock *tcp,
 				     __u64 netns)
 {
 	const struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
-	__u16 local = bpf_ntohs(inet->inet_sport);
+	int interface6 = 0;
 
 	key->netns = netns;
-	key->role = flow_role_of(sk->sk_max_ack_backlog, inet->mc_index,
-				 sk->__sk_common.skc_family == FAMILY_IPV4 ? 0 : inet->pinet6->mcast_oif);
-	key->port = key->role == ROLE_SERVER ? local : bpf_ntohs(sk->__sk_common.skc_dport);
 	if (netns == node_netns)
 		key->cgroup = cgroup_of(sk);
 	if (sk->__sk_common.skc_family == FAMILY_IPV4) {
@@ -104,7 +115,10 @@ static __always_inline void read_key(struct flow_key *key, const struct sock *sk
 		*(__be32 *)(key->peer + 12) = sk->__sk_common.skc_daddr;
 	} else {
 		*(struct in6_addr *)key->peer = sk->__sk_common.skc_v6_daddr;
+		interface6 = inet->pinet6->mcast_oif;
 	}
+	key_role(key, sk->sk_max_ack_backlog, inet->mc_index, interface6,
+		 inet->inet_sport | (__u32)sk->__sk_common.skc_dport << 16);
 }
 
 static __always_inline void read_counts(__u64 *counts, const struct sock *sk, const struct tcp_sock *tcp, int old)
@@ -160,11 +174,13 @@ static __always_inline void add_counts(struct flow_row *row, const __u64 *counts
 		__sync_fetch_and_add(&row->closed[field], counts[field]);
 }
 
-static __always_inline void count_failure(__u64 netns, const struct sock *sk, __u8 role, __u8 end)
+/* @param address address of the socket */
+__noinline int count_failure(__u64 netns, __u64 address, __u32 role, __u32 end)
 {
 	struct count_key key = {.netns = netns, .reason = end, .side = role};
 
-	count_add(&key, (struct netns_clue){.sk = sk}, 0, role * FAILURES + end - FIRST_FAILURE);
+	count_add(&key, (struct netns_clue){.sk = (const void *)address}, 0, role * FAILURES + end - FIRST_FAILURE);
+	return 0;
 }
 
 static __always_inline void log_end(struct flow_row *row, const struct flow_key *key, const struct sock *sk,
@@ -201,20 +217,21 @@ static __always_inline void count_row(const struct flow_key *key, const struct s
 static __always_inline void count_socket_end(const struct tcp_ends_wanted *wanted, struct ending *ending,
 					     const struct sock *sk, const struct tcp_sock *tcp, __u64 address, int old)
 {
-	__u64 netns = netns_id(sk->__sk_common.skc_net.net), counts[FLOW_FIELDS];
+	__u64 netns = netns_id(sk->__sk_common.skc_net.net);
+	struct end_counts counts;
 	__u8 end = end_of(old, sk->sk_err, tcp->segs_out);
 	struct flow_key key = {};
 	__u32 round_trip = 0;
 
 	read_key(&key, sk, tcp, netns);
-	read_counts(counts, sk, tcp, old);
-	if (wanted->round_trips && counts[FIELD_CONNECTIONS])
+	read_counts(counts.fields, sk, tcp, old);
+	if (wanted->round_trips && counts.fields[FIELD_CONNECTIONS])
 		round_trip = last_round_trip(ending, tcp, address, old);
 	if (wanted->rows)
-		count_row(&key, sk, tcp, counts, end, round_trip);
+		count_row(&key, sk, tcp, counts.fields, end, round_trip);
 	if (wanted->connects && end >= FIRST_FAILURE)
-		count_failure(netns, sk, key.role, end);
-	report_end(wanted, sk, tcp, &key, counts, round_trip, old, end);
+		count_failure(netns, address, key.role, end);
+	report_end(wanted, sk, tcp, address, &key, &counts, round_trip, old, end);
 }
 
 /* Counts the drops of a listening socket, which the kernel never resets (include/net/tcp.h, tcp_listendrop()). */

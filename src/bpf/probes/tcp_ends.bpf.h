@@ -119,15 +119,19 @@ static __always_inline __u32 since_first_syn(const struct tcp_sock *tcp)
 	return ((__u32)(now / 1000) - tcp->retrans_stamp) * 1000;
 }
 
-static __always_inline bool is_degraded(const struct tcp_ends_wanted *wanted, const struct tcp_sock *tcp,
-					const __u64 *counts, __u32 round_trip)
+/* Counts of a closed socket. */
+struct end_counts {
+	__u64 fields[FLOW_FIELDS];
+};
+
+static __always_inline bool is_degraded(const struct tcp_ends_wanted *wanted, const __u64 *counts, __u32 round_trip)
 {
 	__u64 active = counts[FIELD_BUSY] + counts[FIELD_RECEIVER_LIMITED] + counts[FIELD_SEND_BUFFER_LIMITED];
 
-	if (!counts[FIELD_CONNECTIONS] || tcp->segs_out < wanted->segments_min)
+	if (!counts[FIELD_CONNECTIONS] || counts[FIELD_SENT_SEGMENTS] < wanted->segments_min)
 		return false;
 	if (wanted->retransmitted_permille &&
-	    tcp->total_retrans * 1000ULL >= (__u64)tcp->segs_out * wanted->retransmitted_permille)
+	    counts[FIELD_RETRANSMITTED_SEGMENTS] * 1000 >= counts[FIELD_SENT_SEGMENTS] * wanted->retransmitted_permille)
 		return true;
 	if (wanted->receiver_limited_permille && active &&
 	    counts[FIELD_RECEIVER_LIMITED] * 1000 >= active * wanted->receiver_limited_permille)
@@ -135,16 +139,21 @@ static __always_inline bool is_degraded(const struct tcp_ends_wanted *wanted, co
 	return wanted->round_trip && round_trip >= wanted->round_trip;
 }
 
-/* Returns the consumers to which a closed socket is reported. */
-static __always_inline __u8 consumers_of(const struct tcp_ends_wanted *wanted, const struct tcp_sock *tcp,
-					 const __u64 *counts, __u32 round_trip, __u8 end)
+/*
+ * Returns the consumers to which a closed socket is reported. A global function, like others below, so that the
+ * verifier checks it once instead of following each combination of its paths with those of its callers.
+ */
+__noinline int consumers_of(const struct tcp_ends_wanted *wanted, const struct end_counts *counts, __u32 round_trip,
+			    __u32 end)
 {
 	bool failed = end >= FIRST_FAILURE || end == END_TIMEOUT;
 	__u8 consumers = 0;
 
+	if (!wanted || !counts)
+		return 0;
 	if (wanted->failures && failed)
 		consumers |= CONSUMER_FAILURE;
-	if (wanted->degraded && is_degraded(wanted, tcp, counts, round_trip))
+	if (wanted->degraded && is_degraded(wanted, counts->fields, round_trip))
 		consumers |= CONSUMER_DEGRADED;
 	if (wanted->all_records || (wanted->failed_records && (failed || end == END_RESET_BY_PEER || end == END_OTHER)))
 		consumers |= CONSUMER_RECORD;
@@ -169,11 +178,12 @@ static __always_inline void count_lost_of(__u8 consumers, __u32 receiver)
 }
 
 /* Counts a report as lost because the ring buffer was full. */
-static __always_inline void count_lost(__u8 consumers)
+__noinline int count_lost(__u32 consumers)
 {
 	count_lost_of(consumers, RECEIVER_FAILURE);
 	count_lost_of(consumers, RECEIVER_DEGRADED);
 	count_lost_of(consumers, RECEIVER_RECORD);
+	return 0;
 }
 
 /*
@@ -197,11 +207,15 @@ __noinline int take_report(__u32 slot, __u32 receiver, __u32 rate)
 	return 0;
 }
 
-/* Returns the consumers whose limits allow a report. */
-static __always_inline __u8 allowed_of(const struct tcp_ends_wanted *wanted, __u32 slot, __u8 consumers)
+/* Returns the consumers whose limits allow a report. @param address address of the socket */
+__noinline int allowed_of(const struct tcp_ends_wanted *wanted, __u64 netns, __u64 address, __u32 consumers)
 {
 	__u8 allowed = 0;
+	__u32 slot;
 
+	if (!wanted)
+		return 0;
+	slot = owner_slot(netns, (struct netns_clue){.sk = (const void *)address});
 	if (consumers & CONSUMER_FAILURE && take_report(slot, RECEIVER_FAILURE, wanted->failure_rate))
 		allowed |= CONSUMER_FAILURE;
 	if (consumers & CONSUMER_DEGRADED && take_report(slot, RECEIVER_DEGRADED, wanted->degraded_rate))
@@ -229,14 +243,14 @@ static __always_inline __u64 start_of(const struct sock *sk)
 
 /* @param round_trip microseconds; 0 if it was not measured */
 static __always_inline void report_end(const struct tcp_ends_wanted *wanted, const struct sock *sk,
-				       const struct tcp_sock *tcp, const struct flow_key *key, const __u64 *counts,
-				       __u32 round_trip, int old, __u8 end)
+				       const struct tcp_sock *tcp, __u64 address, const struct flow_key *key,
+				       const struct end_counts *counts, __u32 round_trip, int old, __u8 end)
 {
-	__u8 consumers = consumers_of(wanted, tcp, counts, round_trip, end);
+	__u8 consumers = consumers_of(wanted, counts, round_trip, end);
 	struct tcp_end_event *event;
 
 	if (consumers)
-		consumers = allowed_of(wanted, owner_slot(key->netns, (struct netns_clue){.sk = sk}), consumers);
+		consumers = allowed_of(wanted, key->netns, address, consumers);
 	if (!consumers)
 		return;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -249,7 +263,7 @@ static __always_inline void report_end(const struct tcp_ends_wanted *wanted, con
 	event->started = wanted->starts ? start_of(sk) : 0;
 	event->netns = key->netns;
 	event->cgroup = key->cgroup;
-	__builtin_memcpy(event->counts, counts, sizeof(event->counts));
+	__builtin_memcpy(event->counts, counts->fields, sizeof(event->counts));
 	socket_read_tuple(&event->tuple, sk);
 	event->connect = old == STATE_SYN_SENT ? since_first_syn(tcp) : 0;
 	event->round_trip = round_trip;
