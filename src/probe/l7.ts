@@ -60,8 +60,6 @@ const BY_PORT: ReadonlySet<L7Protocol> = new Set(['datagram_dns', 'dns']);
 const SLOTS_OF = {
   sent: 'l7_on_sent',
   received: 'l7_on_received',
-  keptReceived: 'l7_on_kept',
-  keptEarly: 'l7_on_early',
 } as const satisfies Record<keyof L7Parser, Layout['map']>;
 
 export interface L7Options {
@@ -76,7 +74,6 @@ interface User {
   readonly use: L7Use;
   /** Protocols whose parsers are in their slots. */
   protocols: readonly L7Protocol[];
-  keeps: readonly L7Protocol[];
 }
 
 /** The programs that see all packets, loaded and attached. */
@@ -110,7 +107,7 @@ export class L7 implements L7Provider {
 
   /** Registers a probe. @throws {Unsupported} if the programs cannot be loaded or attached */
   async use(use: L7Use): Promise<L7User> {
-    const user: User = { use, protocols: [], keeps: [] };
+    const user: User = { use, protocols: [] };
     await this.#move(async () => {
       this.#base ??= await this.#open();
       this.#users.add(user);
@@ -140,8 +137,6 @@ export class L7 implements L7Provider {
       plug: (object, parsers) => {
         plug(base.object, object, parsers);
         user.protocols = [...user.protocols, ...(Object.keys(parsers) as L7Protocol[])];
-        const kept = user.protocols.filter((protocol) => parsers[protocol]?.keptReceived !== undefined);
-        user.keeps = [...user.keeps, ...kept];
         this.#want();
       },
       [Symbol.asyncDispose]: () =>
@@ -173,7 +168,6 @@ export class L7 implements L7Provider {
     const view = new DataView(bytes.buffer);
     const limit = Math.max(...users.map(({ use }) => use.connections ?? CONNECTIONS_MAX));
     view.setUint32(l7Wanted.offsets.protocols, bitsOf(users.flatMap(({ protocols }) => protocols)), true);
-    view.setUint32(l7Wanted.offsets.keeps, bitsOf(users.flatMap(({ keeps }) => keeps)), true);
     // An end that the kernel did not report would count against the limit forever.
     const missed = base.seesEnds ? base.object.programInfo('l7_closed').missed : 0n;
     view.setBigUint64(l7Wanted.offsets.connections, base.seesEnds ? BigInt(limit) + missed : NO_LIMIT, true);

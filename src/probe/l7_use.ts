@@ -7,16 +7,15 @@ import type { ProgramStatus } from './status.ts';
 /** Protocol for which there may be a parser. */
 export type L7Protocol = Exclude<keyof typeof l7Protocol, 'unknown' | 'other'>;
 
-/** Programs of a parser. */
+/**
+ * Programs of a parser. Kept segments had to wait for earlier ones, or arrived before their socket existed. The latter
+ * are read when the first packet is sent.
+ */
 export interface L7Parser {
-  /** Program for sent packets (`cgroup_skb/egress`). */
+  /** Program for sent packets and kept segments (`cgroup_skb/egress`). */
   readonly sent: string;
-  /** Program for received packets (`cgroup_skb/ingress`). */
+  /** Program for received packets and kept segments (`cgroup_skb/ingress`). */
   readonly received: string;
-  /** Program for received segments that had to wait for earlier ones (`cgroup_skb/ingress`). */
-  readonly keptReceived?: string;
-  /** Program for received segments that arrived before their socket existed (`cgroup_skb/egress`). */
-  readonly keptEarly?: string;
 }
 
 export type L7Parsers = Readonly<Partial<Record<L7Protocol, L7Parser>>>;

@@ -54,8 +54,6 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
     'flow_log_tail',
     'l7_again_received',
     'l7_again_sent',
-    'l7_on_early',
-    'l7_on_kept',
     'l7_on_received',
     'l7_on_sent',
     'l7_wanted',

@@ -144,6 +144,12 @@ static __always_inline void l7_packet_of(struct __sk_buff *skb, struct l7_packet
 		packet->offset |= (packet->kept_seq & 0xf) << 16;
 }
 
+/* Returns the direction of the bytes that the base has passed to this program. */
+static __always_inline enum l7_direction l7_passed_direction(const struct __sk_buff *skb)
+{
+	return skb->cb[0] >> 24 & L7_IS_RECEIVED ? L7_RECEIVED : L7_SENT;
+}
+
 static __always_inline enum l7_direction l7_direction_of(const struct l7_packet *packet)
 {
 	return packet->marks & L7_IS_RECEIVED ? L7_RECEIVED : L7_SENT;
@@ -186,13 +192,13 @@ static __always_inline struct l7_segment *l7_take_segment(struct __sk_buff *skb,
  * Last call of a parser of a TCP protocol, whose result the program returns. Continues with kept segments if there are
  * any. @param is_egress hook of the program
  */
-static __always_inline int l7_finish(struct __sk_buff *skb, const struct l7_connection *connection,
-				     const struct l7_packet *packet, bool is_egress)
+static __always_inline int l7_finish(struct __sk_buff *skb, const struct l7_connection *connection, bool is_egress)
 {
 	__u32 marks = connection->marks, kept = connection->kept;
 
-	if (packet->marks & L7_IS_KEPT) {
-		struct l7_segment_key key = l7_key_of(skb, packet->kept_seq);
+	/* Read again, so that the program need not store it. */
+	if (skb->cb[0] >> 24 & L7_IS_KEPT) {
+		struct l7_segment_key key = l7_key_of(skb, skb->cb[4]);
 
 		bpf_map_delete_elem(&l7_kept, &key);
 	}

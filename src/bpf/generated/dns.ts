@@ -8,7 +8,7 @@ export const FILE = 'dns.bpf.o';
 export interface Layout {
   readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'waiting_max' | 'notes_missing' | 'reads_typed' | 'node_netns';
   readonly map: 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'dns_streams' | 'misses' | 'rows_taken' | 'rows_returned' | 'request_rows' | 'request_taken' | 'request_returned' | 'request_wanted' | 'dns_rows' | 'dns_waiting' | 'dns_waiting_more' | 'dns_waiting_taken' | 'dns_missing' | 'dns_missing_taken' | 'dns_told';
-  readonly program: 'dns_give_up' | 'dns_datagram_sent' | 'dns_sent' | 'dns_kept_early' | 'dns_datagram_received' | 'dns_received' | 'dns_kept_received';
+  readonly program: 'dns_give_up' | 'dns_datagram_sent' | 'dns_sent' | 'dns_datagram_received' | 'dns_received';
 }
 
 /** Number of entries of each map, or size of a ring in bytes, as in the object file. */

@@ -7,7 +7,7 @@ export const FILE = 'l7.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'owner_rows' | 'unlisted_rows' | 'node_netns' | 'no_bytes';
-  readonly map: 'request_rows' | 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'request_taken' | 'request_returned' | 'request_wanted' | 'l7_orders' | 'l7_kept_taken' | 'l7_early' | 'l7_early_seen' | 'l7_wanted' | 'l7_live' | 'l7_live_taken' | 'l7_rows' | 'l7_on_sent' | 'l7_on_received' | 'l7_on_kept' | 'l7_on_early';
+  readonly map: 'request_rows' | 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'request_taken' | 'request_returned' | 'request_wanted' | 'l7_orders' | 'l7_kept_taken' | 'l7_early' | 'l7_early_seen' | 'l7_wanted' | 'l7_live' | 'l7_live_taken' | 'l7_rows' | 'l7_on_sent' | 'l7_on_received';
   readonly program: 'l7_sent' | 'l7_more_sent' | 'l7_received' | 'l7_more_received' | 'l7_closed' | 'request_leave';
 }
 
@@ -22,8 +22,6 @@ export const MAX_ENTRIES = {
   l7_rows: 4096,
   l7_on_sent: 16,
   l7_on_received: 16,
-  l7_on_kept: 16,
-  l7_on_early: 16,
 } as const;
 
 /** enum l7_count */
@@ -87,8 +85,8 @@ export const l7Row = {
 /** struct l7_wanted */
 export const l7Wanted = {
   SIZE: 16,
-  offsets: { protocols: 0, keeps: 4, connections: 8 },
+  offsets: { protocols: 0, padding: 4, connections: 8 },
   protocols: (view: DataView, at: number) => view.getUint32(at + 0, true),
-  keeps: (view: DataView, at: number) => view.getUint32(at + 4, true),
+  padding: (view: DataView, at: number) => view.getUint32(at + 4, true),
   connections: (view: DataView, at: number) => readCounter(view, at + 8),
 } as const;

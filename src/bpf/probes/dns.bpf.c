@@ -52,23 +52,11 @@ int dns_datagram_received(struct __sk_buff *skb)
 SEC("cgroup_skb/egress")
 int dns_sent(struct __sk_buff *skb)
 {
-	return handle_stream(skb, true, false);
+	return handle_stream(skb, true);
 }
 
 SEC("cgroup_skb/ingress")
 int dns_received(struct __sk_buff *skb)
 {
-	return handle_stream(skb, false, false);
-}
-
-SEC("cgroup_skb/ingress")
-int dns_kept_received(struct __sk_buff *skb)
-{
-	return handle_stream(skb, false, true);
-}
-
-SEC("cgroup_skb/egress")
-int dns_kept_early(struct __sk_buff *skb)
-{
-	return handle_stream(skb, true, true);
+	return handle_stream(skb, false);
 }

@@ -68,6 +68,55 @@ static __always_inline void count_unknown(const struct dns_context *context, enu
 		count_at(&place, WORD_OF(unknown) + cause);
 }
 
+/* Fills in the peer's address. @param is_egress whether the packet is sent */
+static __always_inline bool read_peer(struct dns_key *key, const struct __sk_buff *skb, bool is_egress)
+{
+	const __u8 *ip = (const void *)(long)skb->data, *end = (const void *)(long)skb->data_end;
+
+	/* The base has read the ports behind the header, so these bytes are in the linear part of the packet. */
+	if (ip + IPV4_HEADER > end)
+		return false;
+	key->is_ipv6 = ip[0] >> 4 != 4;
+	if (!key->is_ipv6) {
+		__builtin_memcpy(key->peer, ip + (is_egress ? 16 : 12), 4);
+		return true;
+	}
+	if (ip + IPV6_HEADER > end)
+		return false;
+	__builtin_memcpy(key->peer, ip + (is_egress ? 24 : 8), 16);
+	return true;
+}
+
+#define EDGE_IS_TCP (1U << 24)
+#define EDGE_IS_EGRESS (1U << 25)
+
+/*
+ * Counts a query that ended by its edge. A global function, so that the verifier checks it once, and with numbers,
+ * because earlier kernels accept nothing else.
+ * @param what role | slot to use if the namespace is not listed << 8 | enum request_outcome << 16 | flags above
+ * @param duration nanoseconds to the answer; 0 if there is none
+ */
+__noinline int dns_add_edge(struct __sk_buff *skb, __u64 netns, __u64 cgroup, __u32 what, __u64 duration)
+{
+	struct place_key place = {.netns = netns, .cgroup = cgroup, .detail = what & 0xff};
+	struct dns_key key = {.is_tcp = !!(what & EDGE_IS_TCP)};
+
+	if (read_peer(&key, skb, what & EDGE_IS_EGRESS))
+		dns_count_edge(&key, &place, what >> 8 & 0xff, what >> 16 & 0xff, 1, duration);
+	return 0;
+}
+
+static __always_inline void count_edge(const struct dns_context *context, const struct place_key *place, __u32 unlisted,
+				       enum request_outcome outcome, __u64 duration)
+{
+	__u32 what = place->detail | unlisted << 8 | outcome << 16;
+
+	if (!request_is_on())
+		return;
+	what |= (context->key.is_tcp ? EDGE_IS_TCP : 0) | (context->is_egress ? EDGE_IS_EGRESS : 0);
+	dns_add_edge(context->source.skb, place->netns, place->cgroup, what, duration);
+}
+
 static __always_inline void handle_query(const struct dns_context *context, const struct dns_message *message)
 {
 	struct dns_place place = {};
@@ -78,7 +127,7 @@ static __always_inline void handle_query(const struct dns_context *context, cons
 	if (wait_for_answer(context, message, &place))
 		return;
 	count_at(&place, WORD_OF(unknown) + UNKNOWN_UNTRACKED);
-	dns_count_edge(&context->key, &place.key, place.unlisted, REQUEST_UNREAD, 1, 0);
+	count_edge(context, &place.key, place.unlisted, REQUEST_UNREAD, 0);
 }
 
 /* A name that does not exist is not an error of the server: search lists ask for many such names. */
@@ -108,8 +157,7 @@ static __always_inline __u32 handle_answer(const struct dns_context *context, co
 	place.netns = waiting->netns;
 	place.cgroup = waiting->cgroup;
 	place.detail = waiting->role;
-	dns_count_edge(&context->key, &place, waiting->unlisted, outcome_of(message->flags & DNS_RCODE), 1,
-		       duration ? duration : 1);
+	count_edge(context, &place, waiting->unlisted, outcome_of(message->flags & DNS_RCODE), duration ? duration : 1);
 	if (notes_missing && waiting->role == ROLE_CLIENT && (message->flags & DNS_RCODE) == RCODE_NXDOMAIN)
 		note_missing(waiting);
 	tell_addresses(context, message, waiting, now);
@@ -150,25 +198,12 @@ static __always_inline void handle_message(struct dns_context *context)
 /* Fills in the socket and the peer's address. @param is_egress whether the packet is sent */
 static __always_inline bool read_context(struct dns_context *context, struct __sk_buff *skb, bool is_egress)
 {
-	const __u8 *ip = (const void *)(long)skb->data, *end = (const void *)(long)skb->data_end;
-	bool is_ipv4;
-
-	/* The base has read the ports behind the header, so these bytes are in the linear part of the packet. */
-	if (ip + IPV4_HEADER > end)
-		return false;
-	is_ipv4 = ip[0] >> 4 == 4;
-	if (!is_ipv4 && ip + IPV6_HEADER > end)
-		return false;
 	context->sk = l7_socket(skb);
-	if (!context->sk)
+	if (!context->sk || !read_peer(&context->key, skb, is_egress))
 		return false;
 	context->source.skb = skb;
+	context->is_egress = is_egress;
 	context->is_sent = is_egress;
 	context->key.socket = bpf_get_socket_cookie(skb);
-	context->key.is_ipv6 = !is_ipv4;
-	if (is_ipv4)
-		__builtin_memcpy(context->key.peer, ip + (is_egress ? 16 : 12), 4);
-	else
-		__builtin_memcpy(context->key.peer, ip + (is_egress ? 24 : 8), 16);
 	return true;
 }

@@ -127,10 +127,7 @@ struct {
 
 enum dns_place_of_bytes { IN_PACKET, IN_SENT, IN_RECEIVED };
 
-/*
- * A message in a packet or in a buffer. The functions below are global and take numbers, so that the verifier checks
- * each one once and forgets the length of the name, instead of following each possible length through the program.
- */
+/* A message in a packet or in a buffer. */
 struct dns_source {
 	struct __sk_buff *skb;
 	const __u8 *buffer; /* NULL if the message is in the packet */
@@ -148,16 +145,18 @@ static __always_inline struct dns_buffer *dns_buffer_of(struct __sk_buff *skb, e
 	return where == IN_SENT ? &stream->sent : &stream->received;
 }
 
-static __always_inline struct dns_source source_of(struct __sk_buff *skb, __u32 offset, __u32 where)
+/* Finds the message in a buffer. Returns false if there is no buffer. */
+static __always_inline bool find_buffered(struct dns_source *source, struct __sk_buff *skb,
+					  enum dns_place_of_bytes where)
 {
-	struct dns_source source = {.skb = skb, .offset = offset};
+	struct dns_buffer *buffer = dns_buffer_of(skb, where, 0);
 
-	if (where != IN_PACKET) {
-		struct dns_buffer *buffer = dns_buffer_of(skb, where, 0);
-
-		source.buffer = buffer ? buffer->data : NULL;
-	}
-	return source;
+	if (!buffer)
+		return false;
+	source->skb = skb;
+	source->buffer = buffer->data;
+	source->offset = 2;
+	return true;
 }
 
 /*
@@ -177,77 +176,157 @@ static __always_inline bool dns_read(const struct dns_source *source, __u32 at, 
 }
 
 /*
- * Returns the address of bytes in the linear part of a packet; NULL if they are not all there. Access to them needs no
- * helper call.
- * @param bytes a constant
+ * Returns the address of bytes in a buffer or in the linear part of a packet; NULL if they are not all there. Access to
+ * them needs no helper call.
+ * @param bytes a constant, at most 16
  */
 static __always_inline const void *dns_linear(const struct dns_source *source, __u32 at, const __u32 bytes)
 {
 	__u64 place = source->offset + at;
 	const __u8 *start;
 
-	if (source->buffer)
-		return NULL;
+	if (source->buffer) {
+		asm volatile("%0 &= 511" : "+r"(place));
+		return source->buffer + place;
+	}
 	asm volatile("%0 &= 0x7fff" : "+r"(place));
 	start = (const __u8 *)(long)source->skb->data + place;
 	return start + bytes > (const __u8 *)(long)source->skb->data_end ? NULL : start;
 }
 
-static __always_inline bool dns_read_byte(const struct dns_source *source, __u32 at, __u8 *byte)
-{
-	const __u8 *linear = dns_linear(source, at, 1);
+/* How bytes are read: directly, as long as they are where that is possible, or by a helper. */
+enum dns_access { READS_DIRECTLY, READS_BY_HELPER };
 
+/* @param bytes a constant power of two, at most 8 */
+static __always_inline bool dns_load(const struct dns_source *source, __u32 at, void *to, const __u32 bytes,
+				     enum dns_access access)
+{
+	const void *linear;
+
+	if (access == READS_BY_HELPER)
+		return dns_read(source, at, to, bytes, bytes);
+	linear = dns_linear(source, at, bytes);
 	if (!linear)
-		return dns_read(source, at, byte, 1, 1);
-	*byte = *linear;
+		return false;
+	if (bytes == 8)
+		*(__u64 *)to = *(const __u64 *)linear;
+	else if (bytes == 2)
+		*(__u16 *)to = *(const __u16 *)linear;
+	else
+		*(__u8 *)to = *(const __u8 *)linear;
 	return true;
 }
 
+#define NOT_DIRECT (~0ULL)
+
 /*
- * Returns the length of the question's name in bytes; 0 if it is malformed. Names in questions are not compressed.
- * @param offset of the message
+ * Returns the length of the question's name in bytes | the number of its type << 16; 0 if it is malformed, and
+ * NOT_DIRECT if it cannot be read in this way. Names in questions are not compressed.
  * @param length available bytes of the message
  */
-__noinline int dns_name_bytes(struct __sk_buff *skb, __u32 offset, __u32 length, __u32 where)
+static __always_inline __u64 read_question(const struct dns_source *source, __u32 length, enum dns_access access)
 {
-	struct dns_source source = source_of(skb, offset, where);
+	const __u64 unread = access == READS_DIRECTLY ? NOT_DIRECT : 0;
 	__u32 at = DNS_HEADER;
 
 	for (__u32 label = 0; label < DNS_LABELS_MAX; label++) {
+		__be16 type = 0;
 		__u8 bytes = 0;
 
-		if (at >= length || !dns_read_byte(&source, at, &bytes) || bytes > DNS_LABEL_MAX)
+		if (at >= length)
+			return 0;
+		if (!dns_load(source, at, &bytes, 1, access))
+			return unread;
+		if (bytes > DNS_LABEL_MAX)
 			return 0;
 		at += 1 + bytes;
 		if (at - DNS_HEADER > DNS_NAME_MAX)
 			return 0;
-		if (!bytes)
-			return at - DNS_HEADER;
+		if (bytes)
+			continue;
+		/* The type and the class follow. */
+		if (length < at + 4)
+			return 0;
+		if (!dns_load(source, at, &type, 2, access))
+			return unread;
+		return (at - DNS_HEADER) | (__u32)bpf_ntohs(type) << 16;
 	}
 	return 0;
 }
 
-/* Returns a hash of the name, in which upper and lower case are the same. */
-__noinline __u64 dns_name_hash(struct __sk_buff *skb, __u32 offset, __u32 name_bytes, __u32 where)
+static __always_inline __u64 hash_word(__u64 hash, __u64 word)
 {
-	struct dns_source source = source_of(skb, offset, where);
-	__u64 hash = name_bytes;
+	/* Upper and lower case are the same. */
+	hash = (hash ^ (word | 0x2020202020202020ULL)) * 1099511628211ULL;
+	return hash ^ hash >> 29;
+}
 
-	for (__u32 at = 0; at < DNS_NAME_MAX && at < name_bytes; at += 8) {
-		const __u64 *linear = dns_linear(&source, DNS_HEADER + at, 8);
-		__u32 rest = name_bytes - at;
-		__u64 word = 0;
+/* Returns a hash of the name; NOT_DIRECT if it cannot be read in this way. */
+static __always_inline __u64 hash_name(const struct dns_source *source, __u32 name_bytes, enum dns_access access)
+{
+	__u64 hash = name_bytes, word = 0;
+	__u32 at, rest = name_bytes & 7;
 
-		if (linear)
-			word = *linear;
-		else if (!dns_read(&source, DNS_HEADER + at, &word, rest < 8 ? rest : 8, 8))
-			return 0;
-		if (rest < 8)
-			word &= (1ULL << rest * 8) - 1;
-		hash = (hash ^ (word | 0x2020202020202020ULL)) * 1099511628211ULL;
-		hash ^= hash >> 29;
+	for (at = 8; at <= DNS_NAME_MAX && at <= name_bytes; at += 8) {
+		if (!dns_load(source, DNS_HEADER + at - 8, &word, 8, access))
+			return NOT_DIRECT;
+		hash = hash_word(hash, word);
 	}
-	return hash;
+	if (!rest)
+		return hash;
+	/* The last bytes are read together with those before them, which exist also for a short name: the header. */
+	if (!dns_load(source, DNS_HEADER + name_bytes - 8, &word, 8, access))
+		return NOT_DIRECT;
+	return hash_word(hash, word >> (8 - rest) * 8);
+}
+
+/*
+ * Global functions, so that the verifier checks each one once and forgets the length of the name, instead of following
+ * each possible length through the program. They take numbers, because earlier kernels accept nothing else. Each has
+ * one way to read bytes, because the verifier would follow each combination of ways.
+ */
+__noinline __u64 dns_far_question(struct __sk_buff *skb, __u32 offset, __u32 length)
+{
+	struct dns_source source = {.skb = skb, .offset = offset};
+
+	return read_question(&source, length, READS_BY_HELPER);
+}
+
+__noinline __u64 dns_question(struct __sk_buff *skb, __u32 offset, __u32 length)
+{
+	struct dns_source source = {.skb = skb, .offset = offset};
+	__u64 question = read_question(&source, length, READS_DIRECTLY);
+
+	return question == NOT_DIRECT ? dns_far_question(skb, offset, length) : question;
+}
+
+__noinline __u64 dns_far_hash(struct __sk_buff *skb, __u32 offset, __u32 name_bytes)
+{
+	struct dns_source source = {.skb = skb, .offset = offset};
+
+	return hash_name(&source, name_bytes, READS_BY_HELPER);
+}
+
+__noinline __u64 dns_hash(struct __sk_buff *skb, __u32 offset, __u32 name_bytes)
+{
+	struct dns_source source = {.skb = skb, .offset = offset};
+	__u64 hash = hash_name(&source, name_bytes, READS_DIRECTLY);
+
+	return hash == NOT_DIRECT ? dns_far_hash(skb, offset, name_bytes) : hash;
+}
+
+__noinline __u64 dns_buffered_question(struct __sk_buff *skb, __u32 where, __u32 length)
+{
+	struct dns_source source = {};
+
+	return find_buffered(&source, skb, where) ? read_question(&source, length, READS_DIRECTLY) : 0;
+}
+
+__noinline __u64 dns_buffered_hash(struct __sk_buff *skb, __u32 where, __u32 name_bytes)
+{
+	struct dns_source source = {};
+
+	return find_buffered(&source, skb, where) ? hash_name(&source, name_bytes, READS_DIRECTLY) : 0;
 }
 
 /* Returns false if this is not a DNS message with at most one question. @param length available bytes of the message */
@@ -256,8 +335,7 @@ static __always_inline bool read_message(const struct dns_source *source, __u32 
 {
 	const void *linear = dns_linear(source, 0, DNS_HEADER);
 	struct dns_header header;
-	__be32 end;
-	__u32 at;
+	__u64 question;
 
 	if (length < DNS_HEADER)
 		return false;
@@ -279,16 +357,13 @@ static __always_inline bool read_message(const struct dns_source *source, __u32 
 		return false;
 	if (!message->questions)
 		return true;
-	message->name_bytes = dns_name_bytes(source->skb, source->offset, length, where);
-	at = DNS_HEADER + message->name_bytes;
-	if (!message->name_bytes || length < at + sizeof(end))
+	question = where == IN_PACKET ? dns_question(source->skb, source->offset, length)
+				      : dns_buffered_question(source->skb, where, length);
+	if (!question)
 		return false;
-	linear = dns_linear(source, at, sizeof(end));
-	if (linear)
-		__builtin_memcpy(&end, linear, sizeof(end));
-	else if (!dns_read(source, at, &end, sizeof(end), 4))
-		return false;
-	message->type = bpf_ntohl(end) >> 16;
-	message->hash = dns_name_hash(source->skb, source->offset, message->name_bytes, where);
+	message->name_bytes = question & 0xffff;
+	message->type = question >> 16;
+	message->hash = where == IN_PACKET ? dns_hash(source->skb, source->offset, message->name_bytes)
+					   : dns_buffered_hash(source->skb, where, message->name_bytes);
 	return true;
 }

@@ -103,7 +103,8 @@ struct dns_context {
 	struct bpf_sock *sk;
 	const struct l7_connection *connection; /* NULL for UDP */
 	struct dns_key key;
-	bool is_sent;
+	bool is_egress; /* the packet is sent */
+	bool is_sent; /* the message is sent */
 	bool to_server; /* the destination port is that of DNS */
 	bool from_server; /* the source port is that of DNS */
 };

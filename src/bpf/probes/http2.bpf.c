@@ -19,23 +19,13 @@ struct {
 	__type(value, struct http2_connection);
 } http2_connections SEC(".maps");
 
-static long http2_read_packet(__u64 index, struct http2_segment *segment)
-{
-	return http2_step(segment, false);
-}
-
-static long http2_read_kept(__u64 index, struct http2_segment *segment)
-{
-	return http2_step(segment, true);
-}
-
 #define HTTP2_PREFACE 24 /* bytes that a client sends before its first frame */
 
-static __always_inline bool http2_has_preface(const struct http2_segment *segment, bool is_kept)
+static __always_inline bool http2_has_preface(const struct http2_segment *segment)
 {
 	__u32 word = 0;
 
-	if (segment->end - segment->position < sizeof(word) || http2_load(segment, &word, sizeof(word), is_kept))
+	if (segment->part->end - segment->part->position < sizeof(word) || http2_load(segment, &word, sizeof(word)))
 		return false;
 	/* The base has compared what the segment has of it. */
 	return word == HTTP_WORD('P', 'R', 'I', ' ', 0, 0, 0, 0);
@@ -51,13 +41,13 @@ static __always_inline void http2_start_direction(struct http2_direction *direct
  * The first segment that the base passes on begins with the preface of the client or, if it is late or the server sends
  * first after an upgrade, with a frame.
  */
-static __always_inline struct http2_connection *http2_connection_of(struct http2_segment *segment, bool is_kept)
+static __always_inline struct http2_connection *http2_connection_of(struct http2_segment *segment)
 {
 	struct l7_connection *base = segment->base;
 	struct bpf_sock *sk = l7_socket(segment->skb);
 	struct http2_connection *connection;
 	struct http_connection *first = NULL;
-	bool is_client = segment->direction == L7_SENT, is_late = false;
+	bool is_client = segment->part->direction == L7_SENT, is_late = false;
 
 	if (!sk)
 		return NULL;
@@ -73,9 +63,9 @@ static __always_inline struct http2_connection *http2_connection_of(struct http2
 		first = bpf_sk_storage_get(&http_connections, sk, NULL, 0);
 	if (first && is_client != (first->role == ROLE_CLIENT)) {
 		is_client = !is_client;
-		l7_stream_of(base, !segment->direction)->next += HTTP2_PREFACE;
+		l7_stream_of(base, !segment->part->direction)->next += HTTP2_PREFACE;
 	} else {
-		is_late = !first && !http2_has_preface(segment, is_kept);
+		is_late = !first && !http2_has_preface(segment);
 		if (is_late)
 			is_client = is_client == !!(base->marks & L7_REQUEST);
 		else
@@ -97,100 +87,91 @@ static __always_inline struct http2_connection *http2_connection_of(struct http2
 /* Cuts off what has been skipped since the base has passed the segment on. Returns whether anything is left. */
 static __always_inline bool http2_cut(struct http2_segment *segment, const struct http_turn *turn)
 {
-	__u32 seen = turn->next - segment->seq;
+	__u32 seen = turn->next - segment->part->seq;
 
 	if (!turn->is_placed || (__s32)seen <= 0)
 		return true;
-	if (seen >= segment->end - segment->start)
+	if (seen >= segment->part->end - segment->part->start)
 		return false;
-	segment->position = segment->start + seen;
+	segment->part->position = segment->part->start + seen;
 	return true;
 }
 
-static __always_inline void http2_read(struct http2_segment *segment, __u8 marks, bool is_kept)
+static __always_inline void http2_read(struct http2_segment *segment)
 {
-	struct http2_direction *direction = http2_direction_of(segment->connection, segment->is_response);
-	struct l7_stream *base = l7_stream_of(segment->base, segment->direction);
+	struct http2_direction *direction = http2_direction_of(segment->connection, segment->part->is_response);
+	struct l7_stream *base = l7_stream_of(segment->base, segment->part->direction);
 	struct http_turn *turn = &direction->turn;
-	__u32 end = segment->seq + (segment->end - segment->start);
 	long steps;
 
-	if (!http_enter(segment->seq, turn, marks))
+	if (!http_enter(segment->part->seq, turn, segment->part->marks))
 		return;
+	/* In a map, where the verifier does not follow its values from step to step. */
+	direction->part = *segment->part;
+	segment->part = &direction->part;
 	if (http2_cut(segment, turn)) {
-		if (turn->is_placed && (__s32)(segment->seq - turn->next) > 0) {
-			http2_lose(segment->connection, segment->is_response,
-				   marks & L7_GAP ? CAUSE_REORDERED : CAUSE_BUSY);
+		if (turn->is_placed && (__s32)(segment->part->seq - turn->next) > 0) {
+			http2_lose(segment->connection, segment->part->is_response,
+				   segment->part->marks & L7_GAP ? CAUSE_REORDERED : CAUSE_BUSY);
 		}
-		if (direction->mode != AT_NOWHERE || http2_find_frame(segment, direction, is_kept)) {
-			steps = bpf_loop(HTTP2_STEPS_MAX, is_kept ? http2_read_kept : http2_read_packet, segment, 0);
+		if (direction->mode != AT_NOWHERE || http2_find_frame(segment, direction)) {
+			steps = bpf_loop(HTTP2_STEPS_MAX, http2_step, segment, 0);
 			if (steps >= HTTP2_STEPS_MAX)
-				http2_lose(segment->connection, segment->is_response, CAUSE_LIMIT);
+				http2_lose(segment->connection, segment->part->is_response, CAUSE_LIMIT);
 		}
-		turn->next = end + segment->beyond;
+		turn->next = segment->part->seq + (segment->part->end - segment->part->start) + segment->part->beyond;
 		turn->is_placed = 1;
-		if (segment->beyond)
+		if (segment->part->beyond)
 			base->next = turn->next;
 	}
 	http_leave(turn);
 }
 
-static __always_inline int http2_take(struct __sk_buff *skb, bool is_egress, bool is_kept)
+static __always_inline int http2_take(struct __sk_buff *skb, bool is_egress)
 {
 	struct l7_packet packet = {};
 	struct l7_connection *base = l7_take(skb, &packet);
-	struct http2_segment segment = {
-		.skb = skb,
-		.base = base,
+	struct http2_part part = {
 		.start = packet.offset,
 		.position = packet.offset,
 		.end = packet.offset + packet.length,
 		.seq = packet.seq,
 		.direction = l7_direction_of(&packet),
+		.marks = packet.marks,
 	};
+	struct http2_segment segment = {.skb = skb, .base = base, .part = &part};
 
 	if (!base)
 		return 1;
 	if (!packet.length || !passes_pod_filter(base->netns))
-		return l7_finish(skb, base, &packet, is_egress);
-	if (is_kept)
+		return l7_finish(skb, base, is_egress);
+	if (packet.marks & L7_IS_KEPT) {
 		segment.kept = l7_take_segment(skb, &packet);
-	segment.connection = http2_connection_of(&segment, is_kept);
+		if (!segment.kept)
+			return l7_finish(skb, base, is_egress);
+	}
+	segment.connection = http2_connection_of(&segment);
 	if (!segment.connection) {
 		count_miss(untracked);
-		return l7_finish(skb, base, &packet, is_egress);
+		return l7_finish(skb, base, is_egress);
 	}
-	segment.is_response = (segment.connection->role == ROLE_CLIENT) != (segment.direction == L7_SENT);
+	part.is_response = (segment.connection->role == ROLE_CLIENT) != (part.direction == L7_SENT);
 	/* A request is measured from its arrival, even if it had to wait. */
-	segment.now = segment.kept && !segment.is_response ? segment.kept->time : bpf_ktime_get_ns();
-	http2_read(&segment, packet.marks, is_kept);
-	return l7_finish(skb, base, &packet, is_egress);
+	part.now = segment.kept && !part.is_response ? segment.kept->time : bpf_ktime_get_ns();
+	http2_read(&segment);
+	return l7_finish(skb, base, is_egress);
 }
 
 SEC("cgroup_skb/egress")
 int http2_sent(struct __sk_buff *skb)
 {
-	return http2_take(skb, true, false);
+	return http2_take(skb, true);
 }
 
 SEC("cgroup_skb/ingress")
 int http2_received(struct __sk_buff *skb)
 {
-	return http2_take(skb, false, false);
-}
-
-/* Segments that had to wait for earlier bytes. */
-SEC("cgroup_skb/ingress")
-int http2_kept_received(struct __sk_buff *skb)
-{
-	return http2_take(skb, false, true);
-}
-
-/* Segments that arrived before their socket existed. */
-SEC("cgroup_skb/egress")
-int http2_kept_early(struct __sk_buff *skb)
-{
-	return http2_take(skb, true, true);
+	return http2_take(skb, false);
 }
 
 /* Ends the streams that are open when a connection ends. */

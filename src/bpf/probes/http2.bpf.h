@@ -69,9 +69,23 @@ struct http2_table {
 	__u8 kinds[HTTP2_TABLE]; /* enum http2_kind */
 };
 
+/* The part of a segment that is still wanted. */
+struct http2_part {
+	__u64 now;
+	__u32 start, position, end; /* offsets in the packet or in the kept segment */
+	__u32 seq;
+	__u32 beyond; /* bytes behind the segment that are skipped */
+	__u32 window, in_window; /* offset of the bytes in `buffer`, and their number */
+	__u8 direction;
+	__u8 is_response;
+	__u8 marks; /* enum l7_mark */
+	__u8 spare;
+};
+
 /* One direction of a connection. */
 struct http2_direction {
 	__u64 begun; /* time of the first byte of the header block */
+	struct http2_part part; /* valid during a turn */
 	struct http_turn turn;
 	__u32 stream; /* of the frame */
 	__u32 length; /* bytes of the frame's payload */
@@ -93,7 +107,7 @@ struct http2_direction {
 	__u8 head_wanted; /* bytes of the frame's header, with the fields before its payload */
 	__u8 resumes; /* mode in which the next frame continues the header block */
 	__u32 found[HTTP2_KINDS]; /* values of the block by kind; 0 if it has none */
-	__u8 head[48]; /* header of the frame */
+	__u8 head[32]; /* header of the frame */
 	__u8 buffer[2 * HTTP2_WINDOW + 16]; /* bytes of the header block */
 	struct http2_table table;
 };
@@ -169,22 +183,19 @@ enum http2_end {
 
 SHARED_ENUM(http2_end);
 
-/* A segment of a direction, and the position in it. */
+/* A segment, and the part of it that is still wanted. */
 struct http2_segment {
 	struct __sk_buff *skb;
 	const struct l7_segment *kept; /* bytes of a segment that had to wait; NULL for those of the packet */
 	struct http2_connection *connection;
 	struct l7_connection *base;
-	__u64 now;
-	__u32 start, position, end; /* offsets in the packet or in `kept` */
-	__u32 seq;
-	__u32 beyond; /* bytes behind the segment that are skipped */
-	__u32 window, in_window; /* offset of the bytes in `buffer`, and their number */
-	__u8 direction;
-	__u8 is_response;
+	struct http2_part *part;
 };
 
 static __always_inline struct http2_direction *http2_direction_of(struct http2_connection *connection, bool is_response)
 {
-	return is_response ? &connection->responses : &connection->requests;
+	struct http2_direction *direction = &connection->requests + HTTP_MASK(is_response, 1);
+
+	barrier_var(direction);
+	return direction;
 }

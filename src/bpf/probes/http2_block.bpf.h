@@ -180,7 +180,7 @@ static __always_inline __u32 http2_read_trace(struct http2_connection *connectio
 static __always_inline __u32 http2_value(struct http2_connection *connection, bool is_response, __u8 kind,
 					 const __u8 *text, __u32 length, bool is_huffman)
 {
-	__u64 first = http2_load_word(text), second = http2_load_word(text + 8);
+	__u64 first = http_word(text), second = http_word(text + 8);
 	int number;
 
 	switch (kind) {
@@ -254,7 +254,7 @@ __noinline int http2_read_field(struct http2_connection *connection, bool is_res
 	if (!connection)
 		return HTTP2_INCOMPLETE;
 	direction = http2_direction_of(connection, is_response);
-	word = http2_load_word(direction->buffer + HTTP_MASK(at, 63));
+	word = http_word(direction->buffer + HTTP_MASK(at, 63));
 	first = word & 0xff;
 	mask = first & 0x80 ? 127 : first & 0x40 ? 63 : first & 0x20 ? 31 : 15;
 	number = http2_integer(word, mask);
@@ -292,7 +292,7 @@ __noinline int http2_read_string(struct http2_connection *connection, bool is_re
 		return HTTP2_INCOMPLETE;
 	direction = http2_direction_of(connection, is_response);
 	text = direction->buffer + HTTP_MASK(at, 63);
-	word = http2_load_word(text);
+	word = http_word(text);
 	number = http2_integer(word, 127);
 	bytes = number;
 	prefix = number >> 32;
@@ -309,8 +309,7 @@ __noinline int http2_read_string(struct http2_connection *connection, bool is_re
 	text += HTTP_MASK(prefix, 7);
 	if (is_name) {
 		direction->kind =
-			needed ? http2_kind_of(http2_load_word(text), http2_load_word(text + 8), bytes, is_huffman)
-			       : KIND_OTHER;
+			needed ? http2_kind_of(http_word(text), http_word(text + 8), bytes, is_huffman) : KIND_OTHER;
 		direction->mode = AT_VALUE;
 		return prefix + needed;
 	}

@@ -20,15 +20,13 @@ enum http2_frame {
 	FRAME_CONTINUATION,
 };
 
-static __always_inline long http2_load(const struct http2_segment *segment, void *to, __u32 length, bool is_kept)
+static __always_inline long http2_load(const struct http2_segment *segment, void *to, __u32 length)
 {
 	const struct l7_segment *kept = segment->kept;
 
-	if (!is_kept)
-		return bpf_skb_load_bytes(segment->skb, segment->position, to, length);
 	if (!kept)
-		return -1;
-	return bpf_probe_read_kernel(to, length, kept->bytes + HTTP_MASK(segment->position, 16383));
+		return bpf_skb_load_bytes(segment->skb, segment->part->position, to, length);
+	return bpf_probe_read_kernel(to, length, kept->bytes + HTTP_MASK(segment->part->position, 16383));
 }
 
 static __always_inline __u32 http2_u32(const __u8 *bytes)
@@ -54,13 +52,13 @@ static __always_inline __u32 http2_extra(__u8 type, __u8 flags)
 /* Skips bytes, which may go beyond the segment. */
 static __always_inline void http2_skip(struct http2_segment *segment, __u32 length)
 {
-	__u32 left = segment->end - segment->position;
+	__u32 left = segment->part->end - segment->part->position;
 
 	if (length > left) {
-		segment->beyond += length - left;
+		segment->part->beyond += length - left;
 		length = left;
 	}
-	segment->position += length;
+	segment->part->position += length;
 }
 
 /* The fragment of a header block has been read to its end. */
@@ -71,10 +69,10 @@ static __always_inline void http2_end_fragment(struct http2_segment *segment, st
 	direction->padding = 0;
 	if (direction->flags & HTTP2_END_HEADERS) {
 		if (direction->kept || direction->rest || direction->mode != AT_FIELD) {
-			http2_lose(segment->connection, segment->is_response, CAUSE_UNREADABLE);
+			http2_lose(segment->connection, segment->part->is_response, CAUSE_UNREADABLE);
 			return;
 		}
-		http2_end_block(segment->connection, segment->is_response);
+		http2_end_block(segment->connection, segment->part->is_response);
 	}
 	direction->resumes = direction->mode;
 	direction->mode = AT_FRAME;
@@ -162,13 +160,12 @@ static __always_inline bool http2_is_frame(const __u8 *head, __u32 last)
 #define HTTP2_AHEAD 4096 /* numbers by which a stream may be ahead of the last one that is known */
 
 /* Bytes are missing. Goes on if the segment begins with a frame. Returns whether it does. */
-static __always_inline bool http2_find_frame(struct http2_segment *segment, struct http2_direction *direction,
-					     bool is_kept)
+static __always_inline bool http2_find_frame(struct http2_segment *segment, struct http2_direction *direction)
 {
 	__u32 last = segment->connection->last;
 
-	if (segment->end - segment->position < HTTP2_HEAD ||
-	    http2_load(segment, direction->head, HTTP2_HEAD, is_kept) ||
+	if (segment->part->end - segment->part->position < HTTP2_HEAD ||
+	    http2_load(segment, direction->head, HTTP2_HEAD) ||
 	    !http2_is_frame(direction->head, last ? last + HTTP2_AHEAD : ~0U >> 1))
 		return false;
 	direction->mode = AT_FRAME;
@@ -176,22 +173,21 @@ static __always_inline bool http2_find_frame(struct http2_segment *segment, stru
 }
 
 /* Reads the header of a frame. Returns false if it cannot be one. */
-static __always_inline bool http2_read_frame(struct http2_segment *segment, struct http2_direction *direction,
-					     bool is_kept)
+static __always_inline bool http2_read_frame(struct http2_segment *segment, struct http2_direction *direction)
 {
 	__u32 kept = direction->head_kept, wanted = kept >= HTTP2_HEAD ? direction->head_wanted : HTTP2_HEAD;
-	__u32 taken = wanted - kept, left = segment->end - segment->position, extra;
+	__u32 taken = wanted - kept, left = segment->part->end - segment->part->position, extra;
 	int skipped;
 
 	if (taken > left)
 		taken = left;
 	if (!kept && !direction->has_block) {
-		direction->begun = segment->now;
-		direction->block_seq = segment->seq + (segment->position - segment->start);
+		direction->begun = segment->part->now;
+		direction->block_seq = segment->part->seq + (segment->part->position - segment->part->start);
 	}
-	if (http2_load(segment, direction->head + HTTP_MASK(kept, 31), HTTP_MASK(taken - 1, 15) + 1, is_kept))
+	if (http2_load(segment, direction->head + HTTP_MASK(kept, 15), HTTP_MASK(taken - 1, 15) + 1))
 		return false;
-	segment->position += taken;
+	segment->part->position += taken;
 	kept += taken;
 	direction->head_kept = kept;
 	if (kept < wanted)
@@ -210,8 +206,8 @@ static __always_inline bool http2_read_frame(struct http2_segment *segment, stru
 		}
 	}
 	direction->head_kept = 0;
-	segment->in_window = 0;
-	skipped = http2_start_frame(segment->connection, segment->is_response, wanted - HTTP2_HEAD);
+	segment->part->in_window = 0;
+	skipped = http2_start_frame(segment->connection, segment->part->is_response, wanted - HTTP2_HEAD);
 	if (skipped < 0)
 		return false;
 	http2_skip(segment, skipped);
@@ -230,9 +226,9 @@ static __always_inline void http2_skip_rest(struct http2_segment *segment, struc
 
 /* Fills the buffer from the position on, behind the bytes that it keeps. Returns the number of new bytes; 0 on failure.
  */
-static __always_inline __u32 http2_fill(struct http2_segment *segment, struct http2_direction *direction, bool is_kept)
+static __always_inline __u32 http2_fill(struct http2_segment *segment, struct http2_direction *direction)
 {
-	__u32 kept = direction->kept, taken = segment->end - segment->position;
+	__u32 kept = direction->kept, taken = segment->part->end - segment->part->position;
 
 	if (taken > direction->fragment)
 		taken = direction->fragment;
@@ -240,33 +236,33 @@ static __always_inline __u32 http2_fill(struct http2_segment *segment, struct ht
 		return 0;
 	if (taken > HTTP2_WINDOW - kept)
 		taken = HTTP2_WINDOW - kept;
-	if (http2_load(segment, direction->buffer + HTTP_MASK(kept, 63), HTTP_MASK(taken - 1, 63) + 1, is_kept))
+	if (http2_load(segment, direction->buffer + HTTP_MASK(kept, 63), HTTP_MASK(taken - 1, 63) + 1))
 		return 0;
-	segment->window = segment->position - kept;
-	segment->in_window = kept + taken;
+	segment->part->window = segment->part->position - kept;
+	segment->part->in_window = kept + taken;
 	return taken;
 }
 
 /* Reads a part of a header block: the beginning of a field, a name or a value. Returns false if it is not valid. */
-static __always_inline bool http2_read_part(struct http2_segment *segment, struct http2_direction *direction,
-					    bool is_kept)
+static __always_inline bool http2_read_part(struct http2_segment *segment, struct http2_direction *direction)
 {
-	__u32 kept = direction->kept, at = segment->position - segment->window, taken = 0, length, used;
+	__u32 kept = direction->kept, at = segment->part->position - segment->part->window, taken = 0, length, used;
 
-	if (kept || at >= segment->in_window || at >= HTTP2_WINDOW) {
-		taken = http2_fill(segment, direction, is_kept);
+	if (kept || at >= segment->part->in_window || at >= HTTP2_WINDOW) {
+		taken = http2_fill(segment, direction);
 		if (!taken)
 			return false;
 		at = 0;
 	}
-	length = segment->in_window - at;
-	used = direction->mode == AT_FIELD ? http2_read_field(segment->connection, segment->is_response, at, length)
-					   : http2_read_string(segment->connection, segment->is_response, at, length);
+	length = segment->part->in_window - at;
+	used = direction->mode == AT_FIELD
+		       ? http2_read_field(segment->connection, segment->part->is_response, at, length)
+		       : http2_read_string(segment->connection, segment->part->is_response, at, length);
 	if (used >= HTTP2_INCOMPLETE)
 		return false;
 	if (used > length) {
 		/* The window ends within the part. */
-		segment->in_window = 0;
+		segment->part->in_window = 0;
 		if (at)
 			return true;
 		direction->kept = length;
@@ -274,33 +270,35 @@ static __always_inline bool http2_read_part(struct http2_segment *segment, struc
 		taken = used - kept;
 		direction->kept = 0;
 	}
-	segment->position += taken;
+	segment->part->position += taken;
 	direction->fragment -= taken;
 	return true;
 }
 
-/* Reads a frame's header or a part of a header block. Returns 1 at the end of the segment, as a callback of bpf_loop().
+/*
+ * Reads a frame's header or a part of a header block. Returns 1 at the end of the segment, as a callback of bpf_loop().
  */
-static __always_inline long http2_step(struct http2_segment *segment, bool is_kept)
+static long http2_step(__u64 index, struct http2_segment *segment)
 {
+	struct http2_part *part = segment->part;
 	struct http2_direction *direction;
 	bool is_valid = true;
 
-	if (!segment->connection || !segment->base || segment->position >= segment->end)
+	if (!segment->connection || !part || part->position >= part->end)
 		return 1;
-	direction = http2_direction_of(segment->connection, segment->is_response);
+	direction = http2_direction_of(segment->connection, part->is_response);
 	if (direction->mode == AT_NOWHERE) {
-		segment->position = segment->end;
+		part->position = part->end;
 		return 1;
 	}
 	if (direction->mode == AT_FRAME)
-		is_valid = http2_read_frame(segment, direction, is_kept);
+		is_valid = http2_read_frame(segment, direction);
 	else if (direction->rest)
 		http2_skip_rest(segment, direction);
 	else
-		is_valid = http2_read_part(segment, direction, is_kept);
+		is_valid = http2_read_part(segment, direction);
 	if (!is_valid)
-		http2_lose(segment->connection, segment->is_response, CAUSE_UNREADABLE);
+		http2_lose(segment->connection, part->is_response, CAUSE_UNREADABLE);
 	if (direction->mode < AT_NOWHERE && direction->mode != AT_FRAME && !direction->fragment)
 		http2_end_fragment(segment, direction);
 	return 0;

@@ -182,14 +182,6 @@ __noinline int http2_content_of(__u64 first, __u64 second, __u32 length, __u32 l
 	return length == 16 || last == '+' || last == ';' ? CONTENT_GRPC : CONTENT_OTHER;
 }
 
-static __always_inline __u64 http2_load_word(const __u8 *bytes)
-{
-	__u64 word;
-
-	__builtin_memcpy(&word, bytes, sizeof(word));
-	return word;
-}
-
 const volatile __u64 path_seed = 0; /* random, so that no Pod can choose paths with the same hash */
 
 /* Keeps a path and returns its hash, which is at least PATH_HASH. @param length at most HTTP2_TEXT_MAX */
@@ -202,12 +194,12 @@ static __always_inline __u32 http2_keep_path(struct http2_text *path, const __u8
 	path->is_cut = 0;
 #pragma unroll
 	for (int at = 0; at < HTTP2_TEXT; at += 8) {
-		__u64 word = http2_load_word(bytes + at), left = length > at ? length - at : 0;
+		__u64 word = http_word(bytes + at), left = length > at ? length - at : 0;
 		/* Without a branch: all bytes if eight or more are left. */
 		__u64 shift = (8 - (left < 8 ? left : 8)) * 8;
 
 		word = shift < 64 ? word << shift >> shift : 0;
-		__builtin_memcpy(path->bytes + at, &word, sizeof(word));
+		*(http_bytes *)(path->bytes + at) = word;
 		hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
 		hash ^= hash >> 29;
 		barrier_var(hash);

@@ -46,17 +46,9 @@ static __always_inline void http_begin_request(struct http_segment *segment, str
 	} else if (is_lost || !connection->is_pipelined || responses->mode == MODE_TO_END ||
 		   responses->mode == MODE_UNTIL_REQUEST) {
 		http_start_message(responses);
-		http_want(segment, responses, !segment->direction, segment->ack);
+		http_want(segment, responses, !segment->part->direction, segment->part->ack);
 	}
 	http_ask(connection, stream->method, stream->begun);
-}
-
-static __always_inline __u64 http_word(const __u8 *text)
-{
-	__u64 word;
-
-	__builtin_memcpy(&word, text, sizeof(word));
-	return word;
 }
 
 /* The first line of a request ends at `newline`. Checks its version. */
@@ -95,19 +87,19 @@ static __always_inline bool http_may_be_method(__u64 word)
  */
 static __always_inline void http_pass_on(struct http_segment *segment, struct http_stream *stream)
 {
-	struct l7_stream *responses = l7_stream_of(segment->base, !segment->direction);
+	struct l7_stream *responses = l7_stream_of(segment->base, !segment->part->direction);
 
 	if (segment->kept || stream->kept) {
 		http_give_up(segment);
 		return;
 	}
-	l7_stream_of(segment->base, segment->direction)->next = http_seq(segment);
-	responses->next = segment->ack;
-	responses->is_known = segment->direction == L7_SENT;
+	l7_stream_of(segment->base, segment->part->direction)->next = http_seq(segment);
+	responses->next = segment->part->ack;
+	responses->is_known = segment->part->direction == L7_SENT;
 	segment->base->protocol = L7_HTTP2;
 	segment->base->marks |= L7_THEN;
 	stream->mode = MODE_TO_END;
-	segment->position = segment->end;
+	segment->part->position = segment->part->end;
 }
 
 static __always_inline void http_start_request(struct http_segment *segment, struct http_stream *stream)
@@ -166,11 +158,11 @@ static __always_inline void http_start_response(struct http_segment *segment, st
 		return;
 	}
 	connection->response_seq = http_seq(segment) - stream->kept;
-	method = http_answer(connection, status, segment->now, segment->skb);
+	method = http_answer(connection, status, segment->part->now, segment->skb);
 	if (status == 101 || (method == METHOD_CONNECT && status < 300)) {
 		/* The rest of the connection is not HTTP/1.x. */
 		segment->base->protocol = L7_OTHER;
-		segment->position = segment->end;
+		segment->part->position = segment->part->end;
 	} else if (!connection->is_pipelined) {
 		http_skip_far(segment, stream, MODE_UNTIL_REQUEST);
 	} else if (method == METHOD_HEAD || status == 204 || status == 304) {
@@ -196,7 +188,7 @@ static __always_inline void http_read_header(struct http_segment *segment, struc
 	__u64 first = http_word(stream->line) | HTTP_LOWER, second = http_word(stream->line + 8) | HTTP_LOWER;
 	__u64 length;
 
-	if (!segment->is_response) {
+	if (!segment->part->is_response) {
 		if (keeps_traces)
 			http_read_trace(segment->connection, stream, first, second);
 		if (first == HTTP_WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', ':') &&
@@ -245,16 +237,16 @@ static __always_inline void http_end_coding(struct http_stream *stream, __u32 ne
  */
 static __always_inline void http_upgrade(struct http_segment *segment)
 {
-	if (segment->kept && segment->position != segment->end) {
+	if (segment->kept && segment->part->position != segment->part->end) {
 		http_end_open(segment->connection, OUTCOME_UNKNOWN, CAUSE_REORDERED, 0);
 		segment->base->protocol = L7_OTHER;
 	} else {
 		http_take_oldest(segment->connection);
-		l7_stream_of(segment->base, segment->direction)->next = http_seq(segment);
+		l7_stream_of(segment->base, segment->part->direction)->next = http_seq(segment);
 		segment->base->protocol = L7_HTTP2;
 		segment->base->marks |= segment->kept ? L7_UPGRADED : L7_UPGRADED | L7_THEN;
 	}
-	segment->position = segment->end;
+	segment->part->position = segment->part->end;
 }
 
 /* The headers of a message have ended. */
@@ -267,11 +259,11 @@ static __always_inline void http_end_headers(struct http_segment *segment, struc
 		return;
 	}
 	if (body == BODY_NOT_DECLARED)
-		body = segment->is_response ? BODY_TO_END : BODY_NONE;
+		body = segment->part->is_response ? BODY_TO_END : BODY_NONE;
 	stream->mode = body == BODY_CHUNKED ? MODE_CHUNK : MODE_START;
 	if (body == BODY_LENGTH) {
 		http_skip(segment, stream, stream->rest);
-	} else if (body == BODY_TO_END && segment->is_response) {
+	} else if (body == BODY_TO_END && segment->part->is_response) {
 		http_skip_far(segment, stream, MODE_TO_END);
 	} else if (body == BODY_TO_END) {
 		http_lose(segment, stream, CAUSE_UNREADABLE);
@@ -287,7 +279,7 @@ static __always_inline void http_begin_line(struct http_segment *segment, struct
 	case MODE_START:
 		stream->body = BODY_NOT_DECLARED;
 		stream->has_coding = 0;
-		if (segment->is_response)
+		if (segment->part->is_response)
 			http_start_response(segment, stream);
 		else
 			http_start_request(segment, stream);
@@ -316,7 +308,7 @@ static __always_inline void http_end_line(struct http_segment *segment, struct h
 		break;
 	case MODE_HEADER:
 		if (stream->has_coding)
-			http_end_coding(stream, newline, segment->is_response);
+			http_end_coding(stream, newline, segment->part->is_response);
 		break;
 	case MODE_CHUNK:
 		if (!stream->rest)

@@ -7,24 +7,31 @@
 /* A segment of a stream, and the position in it. */
 #define HTTP_SKIP_MAX (1U << 30) /* bytes; sequence numbers are compared as signed 32-bit differences */
 
-/* A segment, or the part of it that is still wanted. */
+/* The part of a segment that is still wanted. */
+struct http_part {
+	__u64 now;
+	__u32 start, position, end; /* offsets in the packet or in the kept segment */
+	__u32 seq, ack;
+	__u8 direction;
+	__u8 is_response;
+	__u8 marks; /* enum l7_mark */
+	__u8 tcp_flags;
+};
+
 struct http_segment {
 	struct __sk_buff *skb;
 	const struct l7_segment *kept; /* bytes of a segment that had to wait; NULL for those of the packet */
 	struct http_connection *connection;
 	struct l7_connection *base;
-	__u64 now;
-	__u32 start, position, end; /* offsets in the packet or in `kept` */
-	__u32 seq, ack;
-	__u8 direction;
-	__u8 is_response;
+	struct http_part *part;
 };
 
 static __always_inline struct http_stream *http_stream_of(const struct http_segment *segment)
 {
-	struct http_connection *connection = segment->connection;
+	struct http_stream *stream = &segment->connection->requests + HTTP_MASK(segment->part->is_response, 1);
 
-	return segment->is_response ? &connection->responses : &connection->requests;
+	barrier_var(stream);
+	return stream;
 }
 
 /* Sets the sequence number of the next byte that matters in a direction. */
@@ -40,7 +47,13 @@ static __always_inline void http_want(struct http_segment *segment, struct http_
 /* Returns the sequence number of the next byte to read. */
 static __always_inline __u32 http_seq(const struct http_segment *segment)
 {
-	return segment->seq + (segment->position - segment->start);
+	return segment->part->seq + (segment->part->position - segment->part->start);
+}
+
+/* Returns the sequence number of the byte after the segment. */
+static __always_inline __u32 http_end_seq(const struct http_part *part)
+{
+	return part->seq + (part->end - part->start);
 }
 
 static __always_inline void http_start_message(struct http_stream *stream)
@@ -54,8 +67,8 @@ static __always_inline void http_skip_far(struct http_segment *segment, struct h
 {
 	stream->mode = mode;
 	stream->kept = stream->is_inside = stream->has_trace = 0;
-	http_want(segment, stream, segment->direction, segment->seq + (segment->end - segment->start) + HTTP_SKIP_MAX);
-	segment->position = segment->end;
+	http_want(segment, stream, segment->part->direction, http_end_seq(segment->part) + HTTP_SKIP_MAX);
+	segment->part->position = segment->part->end;
 }
 
 /*
@@ -70,36 +83,36 @@ static __always_inline void http_lose(struct http_segment *segment, struct http_
 	if (connection->is_pipelined && !connection->unsure)
 		connection->unsure = cause;
 	stream->cause = cause;
-	if (segment->is_response) {
+	if (segment->part->is_response) {
 		http_skip_far(segment, stream, MODE_LOST);
 		return;
 	}
 	stream->mode = MODE_LOST;
 	stream->kept = stream->is_inside = stream->has_trace = 0;
-	segment->position = segment->end;
+	segment->part->position = segment->part->end;
 	http_count(connection, OUTCOME_STRAY, METHOD_OTHER, cause);
 }
 
 static __always_inline void http_give_up(struct http_segment *segment)
 {
 	segment->base->protocol = L7_OTHER;
-	segment->position = segment->end;
+	segment->part->position = segment->part->end;
 	http_count(segment->connection, OUTCOME_GIVEN_UP, METHOD_OTHER, CAUSE_NOTHING);
 }
 
 /* Skips a part of a body. The stream's mode is that after the part. */
 static __always_inline void http_skip(struct http_segment *segment, struct http_stream *stream, __u64 length)
 {
-	__u64 left = segment->end - segment->position, beyond, near;
+	__u64 left = segment->part->end - segment->part->position, beyond, near;
 
 	if (length <= left) {
-		segment->position += length;
+		segment->part->position += length;
 		return;
 	}
 	beyond = length - left;
 	near = beyond < HTTP_SKIP_MAX ? beyond : HTTP_SKIP_MAX;
-	segment->position = segment->end;
-	http_want(segment, stream, segment->direction, http_seq(segment) + (__u32)near);
+	segment->part->position = segment->part->end;
+	http_want(segment, stream, segment->part->direction, http_seq(segment) + (__u32)near);
 	stream->rest = beyond - near;
 	stream->mode = MODE_BODY;
 }

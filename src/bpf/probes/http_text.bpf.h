@@ -44,6 +44,25 @@ SHARED_ENUM(http_method);
 /* Makes letters lower case. Changes some other characters as well, but none into a letter. */
 #define HTTP_LOWER 0x2020202020202020ULL
 
+/*
+ * Eight bytes at any address in a map. Programs can read them at once, but the compiler would read one byte after
+ * another if it knew that the address need not be aligned.
+ */
+typedef __u64 __attribute__((may_alias)) http_bytes;
+
+static __always_inline __u64 http_word(const __u8 *text)
+{
+	return *(const http_bytes *)text;
+}
+
+/* Copies bytes from one map to another. @param bytes a multiple of eight */
+static __always_inline void http_copy(__u8 *to, const __u8 *from, const __u32 bytes)
+{
+#pragma unroll
+	for (__u32 at = 0; at < bytes; at += 8)
+		*(http_bytes *)(to + at) = http_word(from + at);
+}
+
 /* Returns the method at the start of a request line. @param word first eight bytes */
 static __always_inline __u8 http_method_of(__u64 word)
 {
@@ -87,10 +106,8 @@ static __always_inline __u64 http_newlines(const __u8 *text)
 
 #pragma unroll
 	for (int index = 0; index < HTTP_WINDOW / 8; index++) {
-		__u64 differs, rest;
+		__u64 differs = http_word(text + index * 8) ^ 0x0a0a0a0a0a0a0a0aULL, rest;
 
-		__builtin_memcpy(&differs, text + index * 8, sizeof(differs));
-		differs ^= 0x0a0a0a0a0a0a0a0aULL;
 		/* Carries stay within their bytes, so the highest bit of a byte is 0 only if the byte is. */
 		rest = ((differs & 0x7f7f7f7f7f7f7f7fULL) + 0x7f7f7f7f7f7f7f7fULL) | differs;
 		/* Moves the highest bits of all bytes together. */

@@ -70,7 +70,7 @@ static __always_inline bool http_begin_trace(struct http_trace *trace, __u32 num
 	trace->skip = skip;
 	trace->bytes = HTTP_WINDOW;
 	trace->form = TRACE_LINE;
-	__builtin_memcpy(trace->text, text, HTTP_WINDOW);
+	http_copy(trace->text, text, HTTP_WINDOW);
 	return true;
 }
 
@@ -80,7 +80,7 @@ static __always_inline void http_continue_trace(struct http_trace *trace, const 
 	if (trace->bytes != HTTP_WINDOW)
 		return;
 	trace->bytes = HTTP_TRACE;
-	__builtin_memcpy(trace->text + HTTP_WINDOW, text, HTTP_TRACE_MORE);
+	http_copy(trace->text + HTTP_WINDOW, text, HTTP_TRACE_MORE);
 }
 
 /* Histograms of a role. */

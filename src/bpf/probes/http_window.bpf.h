@@ -6,7 +6,7 @@
 /* Reads a segment in windows. A window begins with a line, or continues one, and may have further lines behind it. */
 static __always_inline bool http_is_done(const struct http_segment *segment)
 {
-	return segment->position >= segment->end || segment->base->protocol == L7_OTHER;
+	return segment->part->position >= segment->part->end || segment->base->protocol == L7_OTHER;
 }
 
 #define HTTP_PROXY_HEADER 16 /* bytes of the header of the PROXY protocol, version 2, before the addresses */
@@ -16,7 +16,7 @@ static __always_inline bool http_is_done(const struct http_segment *segment)
  */
 static __always_inline bool http_may_be_proxied(const struct http_segment *segment, const struct http_stream *stream)
 {
-	return stream->mode == MODE_START && !segment->is_response && !segment->connection->asked &&
+	return stream->mode == MODE_START && !segment->part->is_response && !segment->connection->asked &&
 	       stream->line[0] == '\r';
 }
 
@@ -51,7 +51,7 @@ static __always_inline void http_skip_headers(struct http_segment *segment, stru
 		newline = http_lowest(newlines);
 		if (!newlines || http_may_matter(http_word(stream->line + HTTP_MASK(start, 63))))
 			return;
-		segment->position += newline + 1 - start;
+		segment->part->position += newline + 1 - start;
 		if (newline == start || (newline == start + 1 && stream->line[HTTP_MASK(start, 63)] == '\r')) {
 			http_end_headers(segment, stream);
 			return;
@@ -72,7 +72,7 @@ static __always_inline void http_use_window(struct http_segment *segment, struct
 
 	if (!stream->is_inside) {
 		if (stream->mode != MODE_CHUNK && (!newline || (newline == 1 && stream->line[0] == '\r'))) {
-			segment->position += newline + 1 - before;
+			segment->part->position += newline + 1 - before;
 			stream->kept = 0;
 			if (stream->mode == MODE_HEADER)
 				http_end_headers(segment, stream);
@@ -93,48 +93,45 @@ static __always_inline void http_use_window(struct http_segment *segment, struct
 			stream->kept = HTTP_TAIL;
 		}
 		stream->is_inside = 1;
-		segment->position += taken;
+		segment->part->position += taken;
 		return;
 	}
-	segment->position += newline + 1 - before;
+	segment->part->position += newline + 1 - before;
 	stream->kept = stream->is_inside = stream->has_trace = 0;
 	http_end_line(segment, stream, newline);
 	if (stream->mode == MODE_HEADER && !http_is_done(segment))
 		http_skip_headers(segment, stream, newlines, newline);
 }
 
-static __always_inline long http_load(const struct http_segment *segment, void *to, __u32 length, bool is_kept)
+static __always_inline long http_load(const struct http_segment *segment, void *to, __u32 length)
 {
 	const struct l7_segment *kept = segment->kept;
 
-	if (!is_kept)
-		return bpf_skb_load_bytes(segment->skb, segment->position, to, length);
 	if (!kept)
-		return -1;
-	return bpf_probe_read_kernel(to, length, kept->bytes + HTTP_MASK(segment->position, 16383));
+		return bpf_skb_load_bytes(segment->skb, segment->part->position, to, length);
+	return bpf_probe_read_kernel(to, length, kept->bytes + HTTP_MASK(segment->part->position, 16383));
 }
 
-/* Reads one window. Returns 1 if the segment needs no further reading, as a callback of bpf_loop(). */
-static __always_inline long http_read_window(struct http_segment *segment, bool is_kept)
+/* Reads one window. Returns whether the segment needs no further reading. */
+static __always_inline bool http_read_segment(struct http_segment *segment)
 {
-	struct http_stream *stream;
+	struct http_stream *stream = http_stream_of(segment);
 	__u32 kept, taken, newline;
 	__u64 newlines;
 
-	if (!segment->connection || !segment->base || http_is_done(segment))
-		return 1;
-	stream = http_stream_of(segment);
+	if (http_is_done(segment))
+		return true;
 	kept = stream->kept;
-	taken = segment->end - segment->position;
+	taken = segment->part->end - segment->part->position;
 	if (kept >= HTTP_WINDOW)
-		return 1;
+		return true;
 	if (taken > HTTP_WINDOW - kept)
 		taken = HTTP_WINDOW - kept;
 	if (!kept && stream->mode == MODE_START)
-		stream->begun = segment->now;
-	if (http_load(segment, stream->line + HTTP_MASK(kept, 63), HTTP_MASK(taken - 1, 63) + 1, is_kept)) {
+		stream->begun = segment->part->now;
+	if (http_load(segment, stream->line + HTTP_MASK(kept, 63), HTTP_MASK(taken - 1, 63) + 1)) {
 		http_lose(segment, stream, CAUSE_UNREADABLE);
-		return 1;
+		return true;
 	}
 	/* Bytes behind those that were loaded are of an earlier window. */
 	newlines = http_newlines(stream->line) & (~0ULL >> HTTP_MASK(HTTP_WINDOW - kept - taken, 63));
@@ -144,16 +141,43 @@ static __always_inline long http_read_window(struct http_segment *segment, bool 
 			newline = HTTP_WINDOW;
 		} else if (http_is_proxied(stream)) {
 			stream->kept = 0;
-			segment->position += HTTP_PROXY_HEADER - kept;
+			segment->part->position += HTTP_PROXY_HEADER - kept;
 			http_skip(segment, stream, (__u32)stream->line[14] << 8 | stream->line[15]);
-			return 0;
+			return false;
 		}
 	}
 	if (newline == HTTP_WINDOW && kept + taken < HTTP_WINDOW) {
 		stream->kept = kept + taken;
-		segment->position += taken;
-		return 1;
+		segment->part->position += taken;
+		return true;
 	}
 	http_use_window(segment, stream, newlines, newline, taken);
 	return http_is_done(segment);
+}
+
+/*
+ * Reads one window. A global function, so that the verifier checks it once.
+ * @param kept NULL if the bytes are those of the packet
+ * @return 1 if the segment needs no further reading
+ */
+__noinline int http_read_window(struct __sk_buff *skb, struct http_part *part, struct http_connection *connection,
+				struct l7_connection *base, const struct l7_segment *kept)
+{
+	struct http_segment segment = {
+		.skb = skb,
+		.part = part,
+		.connection = connection,
+		.base = base,
+		.kept = kept,
+	};
+
+	return !part || !connection || !base || http_read_segment(&segment);
+}
+
+/* Reads the next window, as a callback of bpf_loop(). */
+static long http_read_next(__u64 index, struct http_segment *segment)
+{
+	/* Masked, because the verifier does not know what a global function returns. */
+	return HTTP_MASK(
+		http_read_window(segment->skb, segment->part, segment->connection, segment->base, segment->kept), 1);
 }

@@ -25,14 +25,6 @@ struct {
 	__type(value, __u32);
 } l7_on_sent SEC(".maps"), l7_on_received SEC(".maps");
 
-/* Parsers of kept segments: called for a received packet, or for the first packet that a new connection sends. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, L7_PROTOCOLS);
-	__type(key, __u32);
-	__type(value, __u32);
-} l7_on_kept SEC(".maps"), l7_on_early SEC(".maps");
-
 /*
  * Whether protocols of TCP connections have parsers that are recognised by their content. User space changes it while
  * the programs run. A variable, so that packets with other ports than that of DNS cost no look-up if only DNS is
@@ -95,9 +87,9 @@ static __always_inline int parse(struct __sk_buff *skb, struct bpf_sock *sk, con
 		packet->marks |= L7_IS_RECEIVED;
 	if (packet->length) {
 		if (!is_egress && is_ahead(sk, stream, packet)) {
-			bool keeps = wanted->keeps >> (protocol & 31) & 1;
+			bool is_parsed = wanted->protocols >> (protocol & 31) & 1;
 
-			if (!keeps || keep_segment(skb, sk, connection, packet) < packet->length)
+			if (!is_parsed || keep_segment(skb, sk, connection, packet) < packet->length)
 				count(connection, COUNT_NOT_KEPT);
 			else
 				count(connection, COUNT_KEPT);
@@ -248,9 +240,9 @@ static __always_inline int handle_again(struct __sk_buff *skb, bool is_egress)
 		__u32 protocol = connection->protocol;
 
 		if (is_egress)
-			bpf_tail_call(skb, &l7_on_early, protocol);
+			bpf_tail_call(skb, &l7_on_sent, protocol);
 		else
-			bpf_tail_call(skb, &l7_on_kept, protocol);
+			bpf_tail_call(skb, &l7_on_received, protocol);
 		/* There is no parser. */
 		drop_passed(skb);
 	}

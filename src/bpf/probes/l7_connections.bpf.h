@@ -17,7 +17,7 @@
 /* Settings, which user space changes while the programs run. */
 struct l7_wanted {
 	__u32 protocols; /* bits of enum l7_protocol that have a parser */
-	__u32 keeps; /* bits of the protocols whose segments are kept */
+	__u32 padding;
 	__u64 connections; /* maximum number of connections with a state */
 };
 

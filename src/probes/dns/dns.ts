@@ -131,14 +131,7 @@ const metrics = defineMetrics({
 const PARSER: HookTable<Layout['program']> = {
   file: FILE,
   points: [],
-  later: [
-    'dns_datagram_sent',
-    'dns_datagram_received',
-    'dns_sent',
-    'dns_received',
-    'dns_kept_received',
-    'dns_kept_early',
-  ],
+  later: ['dns_datagram_sent', 'dns_datagram_received', 'dns_sent', 'dns_received'],
   calls: [GIVE_UP],
 };
 
@@ -320,12 +313,7 @@ export const dns = defineProbe({
     scope.own(learner.start(instance));
     l7.plug(object, {
       datagram_dns: { sent: 'dns_datagram_sent', received: 'dns_datagram_received' },
-      dns: {
-        sent: 'dns_sent',
-        received: 'dns_received',
-        keptReceived: 'dns_kept_received',
-        keptEarly: 'dns_kept_early',
-      },
+      dns: { sent: 'dns_sent', received: 'dns_received' },
     });
     const running = instance.running();
     const requests = scope.own(new ProbeRequests(scope, l7.requests, DNS_EDGE_METRICS, ['dns_udp', 'dns_tcp']));

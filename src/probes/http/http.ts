@@ -43,8 +43,6 @@ const RESTS = 64;
 const PROGRAMS = {
   sent: 'http1_sent',
   received: 'http1_received',
-  keptReceived: 'http1_kept_received',
-  keptEarly: 'http1_kept_early',
 } as const;
 
 const PARSER: HookTable<Layout['program']> = {

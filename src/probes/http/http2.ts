@@ -17,8 +17,6 @@ import type { Sources } from '#sources/sources.ts';
 const PROGRAMS = {
   sent: 'http2_sent',
   received: 'http2_received',
-  keptReceived: 'http2_kept_received',
-  keptEarly: 'http2_kept_early',
 } as const;
 
 const PARSER: HookTable<Layout['program']> = {
