@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { KIND } from '#sources/bpf/btf.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
@@ -43,4 +44,14 @@ export function kernelFeatures(): Features {
     loops: bpf.hasHelper('loop'),
     multipath: btf.find(KIND.struct, 'mptcp_sock') !== undefined,
   };
+}
+
+/**
+ * Returns whether another task can run on the CPU while a program runs at a tracepoint (7.0). Such kernels guard
+ * tracepoints with SRCU and not by disabling preemption (include/linux/tracepoint.h, `__DECLARE_TRACE`). The symbol also
+ * exists up to 6.12, before the fast variant of SRCU (6.15).
+ */
+export function tracepointsArePreemptible(): boolean {
+  const hasFastSrcu = new BpfSource(OBJECTS, DEFAULT_PATHS.sys).btf().find(KIND.struct, 'srcu_ctr') !== undefined;
+  return hasFastSrcu && readFileSync('/proc/kallsyms', 'utf8').includes(' tracepoint_srcu\n');
 }
