@@ -56,10 +56,13 @@ interface Holdings {
   readonly mainHeapMB: number;
   readonly kernelHeapMB: number;
   readonly descriptors: number;
+  /** Number of series of the node, the agent and the namespaces of this process. */
   readonly series: number;
   readonly mapsMB: number;
-  /** Number of Pods and other entities on the page. */
+  /** Number of namespaces of this process on the page. Dead ones are there for a while. */
   readonly entities: number;
+  /** Number of all series on the page, including those of other software on the machine. */
+  readonly population: number;
   /** Number of kernel threads that were replaced so far. */
   readonly replaced: number;
   readonly atMs: number;
@@ -83,6 +86,11 @@ function mapsMB(pid: number): number {
   return [...byId.values()].reduce((sum, bytes) => sum + bytes, 0) / MB;
 }
 
+/** Whether a namespace has a name that `uniqueName` has returned in this process. */
+function isOwn(name: string): boolean {
+  return name.includes(process.pid.toString(36));
+}
+
 async function holdingsOf(agent: AgentProcess): Promise<Holdings> {
   const page = await agent.page();
   const { samples } = page;
@@ -92,9 +100,10 @@ async function holdingsOf(agent: AgentProcess): Promise<Holdings> {
     kernelHeapMB: kernel.used / MB,
     anonymousMB: rssAnonOf(agent.pid) / MB,
     descriptors: readdirSync(`/proc/${agent.pid}/fd`).length,
-    series: samples.length,
+    series: samples.filter(({ labels: { pod = '' } }) => pod === '' || isOwn(pod)).length,
     mapsMB: mapsMB(agent.pid),
-    entities: new Set(samples.map(({ labels }) => `${labels['namespace']}/${labels['pod']}`)).size,
+    entities: new Set(samples.flatMap(({ labels: { pod = '' } }) => (isOwn(pod) ? [pod] : []))).size,
+    population: samples.length,
     replaced: sampleValue(page, 'netsonde_kernel_thread_restarts_total', {}) ?? 0,
     atMs: performance.now(),
   };
@@ -102,11 +111,11 @@ async function holdingsOf(agent: AgentProcess): Promise<Holdings> {
 
 /** Values whose trend is judged, each with what it grows with. */
 const JUDGED = {
-  anonymousMB: 'series',
-  mainHeapMB: 'series',
-  kernelHeapMB: 'series',
-  mapsMB: 'entities',
-  descriptors: 'entities',
+  anonymousMB: 'population',
+  mainHeapMB: 'population',
+  kernelHeapMB: 'population',
+  mapsMB: 'population',
+  descriptors: 'population',
   series: 'entities',
 } as const satisfies Partial<Record<keyof Holdings, keyof Holdings>>;
 
