@@ -85,9 +85,9 @@ function rowsOf(rate: number, wakeBy: RingWakeUp, runs: readonly Run[]): Row[] {
 
 async function openObject(file: string, producer: Producer, flags: bigint): Promise<BpfObject> {
   const object = await BpfObject.open(file);
-  object.setConstant('producer', producer.pid);
-  object.setConstant('call', producer.call);
-  object.setConstant('flags', flags);
+  object.setVariable('producer', producer.pid);
+  object.setVariable('call', producer.call);
+  object.setVariable('flags', flags);
   await object.load();
   return object;
 }

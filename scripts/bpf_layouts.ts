@@ -4,7 +4,7 @@ import { elfSection } from '#sources/bpf/elf.ts';
 
 /**
  * Renders src/bpf/generated from the compiled objects: the structs and enums that BPF programs share with user space,
- * and the names of maps, programs and constants. None of these definitions has to be repeated in TypeScript.
+ * and the names of maps, programs, constants and settings. None of these definitions has to be repeated in TypeScript.
  */
 
 /** Section of variables whose only purpose is to keep shared enums in the BTF (src/bpf/common/shared.bpf.h). */
@@ -261,6 +261,7 @@ function programsOf(btf: Btf, extension: Uint8Array): string[] {
 interface Described extends CompiledObject {
   readonly maps: readonly MapDefinition[];
   readonly constants: readonly string[];
+  readonly settings: readonly string[];
   /** Rendered TypeScript code of each enum and struct, by name. */
   readonly types: ReadonlyMap<string, string>;
 }
@@ -276,6 +277,7 @@ function describe(object: CompiledObject): Described {
     constants: variables(btf, '.rodata')
       .map(({ name }) => name)
       .filter((name) => !name.endsWith(RECORD_SUFFIX) && !name.includes('.')),
+    settings: variables(btf, '.data').map(({ name }) => name),
     types: new Map([
       ...sharedEnums(btf).map((type) => [type.name, renderEnum(btf, type)] as const),
       ...structs.map((struct) => [struct.name, renderStruct(btf, struct, names)] as const),
@@ -301,7 +303,7 @@ function inSeveral<T>(what: string, objects: readonly ReadonlyMap<string, T>[]):
   return new Map([...several].sort(([a], [b]) => a.localeCompare(b)));
 }
 
-function renderObject({ file, maps, programs, constants, types }: Described, common: Common): string {
+function renderObject({ file, maps, programs, constants, settings, types }: Described, common: Common): string {
   const body = [...types].filter(([name]) => !common.types.has(name)).map(([, text]) => text);
   return [
     NOTICE,
@@ -309,9 +311,10 @@ function renderObject({ file, maps, programs, constants, types }: Described, com
     '',
     `export const FILE = '${file}';`,
     '',
-    '/** Names in the object; the constants are its `const volatile` variables. */',
+    '/** Names in the object. Constants are set before the programs run, and settings also while they run. */',
     'export interface Layout {',
     `  readonly constant: ${renderUnion(constants)};`,
+    `  readonly setting: ${renderUnion(settings)};`,
     `  readonly map: ${renderUnion(maps.map(({ name }) => name))};`,
     `  readonly program: ${renderUnion(programs)};`,
     '}',
@@ -325,9 +328,10 @@ interface Common {
   readonly types: ReadonlyMap<string, string>;
   readonly maps: ReadonlyMap<string, number | undefined>;
   readonly constants: ReadonlyMap<string, true>;
+  readonly settings: ReadonlyMap<string, true>;
 }
 
-function renderCommon({ types, maps, constants }: Common): string {
+function renderCommon({ types, maps, constants, settings }: Common): string {
   const body = [...types.values()];
   const entries = [...maps].map(([name, maxEntries]) => ({ name, maxEntries }));
   return [
@@ -337,6 +341,7 @@ function renderCommon({ types, maps, constants }: Common): string {
     '/** Names that several objects share. */',
     'export interface CommonLayout {',
     `  readonly constant: ${renderUnion([...constants.keys()])};`,
+    `  readonly setting: ${renderUnion([...settings.keys()])};`,
     `  readonly map: ${renderUnion([...maps.keys()])};`,
     '}',
     '',
@@ -363,6 +368,10 @@ export function renderLayouts(objects: readonly CompiledObject[]): Map<string, s
     constants: inSeveral(
       'the constant',
       described.map(({ constants }) => new Map(constants.map((name) => [name, true] as const))),
+    ),
+    settings: inSeveral(
+      'the setting',
+      described.map(({ settings }) => new Map(settings.map((name) => [name, true] as const))),
     ),
   };
   return new Map([

@@ -148,6 +148,30 @@ counts records that exceed the rate as \`limited\`.
 const PRIVACY_TEXT = `The section \`privacy\` says what events, records, exemplars and edges do not show of a namespace, by its name. \`"*"\` stands for all namespaces without a rule, and for the node.
 An example is \`privacy: { payments: { paths: false, names: false }, "*": { traces: false } }\`. An event or record shows what the rules of its Pod and of the known peer both allow. If its Pod is not known, all rules apply. [Security](security.md#what-can-be-left-out) lists what each rule covers, and what it does not.`;
 
+const IN_PLACE = `
+If only the following settings of a running probe change, the probe applies them and goes on: no count is lost, and no program is loaded again. For every probe, these are \`metrics\`, \`detail\`, \`fields\`, \`budget\`, \`for\` and \`until\`. The top-level keys other than \`probes\` never interrupt
+a probe either. If any other setting changes, the agent closes the probe and opens it again. Its counters continue, but a BPF probe counts nothing in between, and loading its programs takes up to five seconds of CPU time (\`http\`). Probes that read the kernel's own counters miss nothing.
+The log names what was applied: \`http: applied limit, slow\`.
+`.trim();
+
+/** Returns the keys of all settings of a probe that can be changed while it is enabled. */
+function settingsOf(probe: AnyProbe): string[] {
+  const common = Object.keys(commonKeys(probe)).filter((key) => ['events', 'limit', 'records'].includes(key));
+  return [...common, ...(canFilterPods(probe) ? ['pods'] : []), ...Object.keys(probe.options)];
+}
+
+/** Lists what each probe applies while it runs. */
+function inPlaceTable(): string {
+  const list = (keys: readonly string[]) => keys.map((key) => `\`${key}\``).join(', ');
+  const rows = PROBES.flatMap((probe) => {
+    const settings = settingsOf(probe);
+    const inPlace = settings.filter((key) => probe.inPlace?.includes(key));
+    const others = settings.filter((key) => !inPlace.includes(key));
+    return settings.length === 0 ? [] : [[`\`${probe.name}\``, list(inPlace), list(others)]];
+  });
+  return table(['probe', 'applied while it runs', 'opens it again'], rows);
+}
+
 /** Lists the probes that produce records, based on their definitions. */
 function offers(): string {
   const lines = PROBES.flatMap(({ name, records }) =>
@@ -198,6 +222,14 @@ export function configurationPage(notice: string): string {
     '`netsonde probes` lists the default of `enabled` for each probe.',
     `Only probes with events have the keys \`events\` and \`limit\`. Only probes that accept a Pod filter have the key \`pods\`, with ${POD_FILTER_KEYS.map((key) => `\`${key}\``).join(', ')}.`,
     'Durations are written like `250us`, `10ms`, `2s`, `15m` or `1h`.',
+    '',
+    '## Changes of a running probe',
+    '',
+    IN_PLACE,
+    '',
+    inPlaceTable(),
+    '',
+    '`records` opens `http` again if it neither sent events nor records before.',
     '',
     '## Time limits',
     '',

@@ -53,7 +53,7 @@ export interface NativeObject {
   setAutocreate(map: number, create: boolean): void;
   setMaxEntries(map: number, entries: number): void;
   setOnDemand(map: number): void;
-  setConstant(name: string, value: bigint | Uint8Array): void;
+  setVariable(name: string, value: bigint | Uint8Array): void;
   reuseMap(map: number, fd: number): number;
   load(): Promise<void>;
   attach(program: string): Promise<number>;

@@ -50,7 +50,7 @@ const PACKET_GROWTH_BYTES = 256;
 const PACKET_BYTES_MAX = 1 << 20;
 
 /**
- * An instance of a BPF object file. The usual order is: `open`, select programs, set constants and sizes, `load`,
+ * An instance of a BPF object file. The usual order is: `open`, select programs, set variables and sizes, `load`,
  * `attach`, `close`. Closing detaches all programs and frees all maps. `close` may be called repeatedly and at any
  * time, even during a load.
  */
@@ -92,12 +92,14 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Sets a `const volatile` variable. Integers must be non-negative and in the range of the variable's type, and byte
-   * arrays must have the variable's size. The verifier removes code that the value makes unreachable.
+   * Sets a variable. Integers must be non-negative and in the range of the variable's type, and byte arrays must have
+   * the variable's size. A `const volatile` variable must be set before `load`, and the verifier removes code that its
+   * value makes unreachable. A variable in the section `.data` may also be set while programs run: each aligned word of
+   * up to 8 bytes is stored atomically.
    */
-  setConstant(name: string, value: boolean | number | bigint | Uint8Array): void {
+  setVariable(name: string, value: boolean | number | bigint | Uint8Array): void {
     const plain = value instanceof Uint8Array ? value : BigInt(value);
-    guarded('BPF_OPEN', () => this.#native.setConstant(name, plain));
+    guarded('BPF_OPEN', () => this.#native.setVariable(name, plain));
   }
 
   /**

@@ -97,7 +97,7 @@ Napi::Function BpfObjectWrap::Define(Napi::Env env) {
                       InstanceMethod<&BpfObjectWrap::SetAutocreate>("setAutocreate"),
                       InstanceMethod<&BpfObjectWrap::SetMaxEntries>("setMaxEntries"),
                       InstanceMethod<&BpfObjectWrap::SetOnDemand>("setOnDemand"),
-                      InstanceMethod<&BpfObjectWrap::SetConstant>("setConstant"),
+                      InstanceMethod<&BpfObjectWrap::SetVariable>("setVariable"),
                       InstanceMethod<&BpfObjectWrap::ReuseMap>("reuseMap"),
                       InstanceMethod<&BpfObjectWrap::Load>("load"),
                       InstanceMethod<&BpfObjectWrap::Attach>("attach"),
@@ -168,30 +168,6 @@ void BpfObjectWrap::SetAutoload(const Napi::CallbackInfo& info) {
   bpf_program* program = FindProgram(info.Env(), handle, info[0], "choose");
   const int error = bpf_program__set_autoload(program, info[1].As<Napi::Boolean>());
   if (error != 0) Throw(info.Env(), "choose", -error, bpf_program__name(program));
-}
-
-void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
-  ObjectHandle& handle = Open(info.Env(), "set");
-  const std::string name = info[0].As<Napi::String>();
-  const std::string subject = "constant " + name + " of " + handle.name();
-  const Constant constant = FindConstant(handle.object(), name);
-  if (constant.at == nullptr) Throw(info.Env(), "set", ENOENT, subject);
-  if (constant.loaded) Throw(info.Env(), "set", EBUSY, subject, "the object is loaded");
-  if (info[1].IsBigInt()) {
-    bool lossless = false;
-    const uint64_t value = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
-    if (constant.bytes > sizeof(value)) Throw(info.Env(), "set", EINVAL, subject, "is not a number");
-    if (!lossless || (constant.bytes < sizeof(value) && value >> (8 * constant.bytes) != 0)) {
-      Throw(info.Env(), "set", ERANGE, subject);
-    }
-    memcpy(constant.at, &value, constant.bytes);  // all supported architectures are little-endian
-    return;
-  }
-  const auto bytes = info[1].As<Napi::Uint8Array>();
-  if (bytes.ByteLength() != constant.bytes) {
-    Throw(info.Env(), "set", EINVAL, subject, "has " + std::to_string(constant.bytes) + " bytes");
-  }
-  memcpy(constant.at, bytes.Data(), constant.bytes);
 }
 
 Napi::Value BpfObjectWrap::Load(const Napi::CallbackInfo& info) {

@@ -30,7 +30,7 @@ class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
   void SetAutocreate(const Napi::CallbackInfo& info);
   void SetMaxEntries(const Napi::CallbackInfo& info);
   void SetOnDemand(const Napi::CallbackInfo& info);
-  void SetConstant(const Napi::CallbackInfo& info);
+  void SetVariable(const Napi::CallbackInfo& info);
   Napi::Value ReuseMap(const Napi::CallbackInfo& info);
   Napi::Value Load(const Napi::CallbackInfo& info);
   Napi::Value Attach(const Napi::CallbackInfo& info);

@@ -27,23 +27,15 @@ bool EndsWith(const char* text, const char* end) {
   return length >= end_length && strcmp(text + length - end_length, end) == 0;
 }
 
-}  // namespace
-
-size_t RoundUp8(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
-
-size_t ValueBytes(const bpf_map* map) {
-  const size_t size = bpf_map__value_size(map);
-  return IsPerCpu(map) ? RoundUp8(size) * libbpf_num_possible_cpus() : size;
-}
-
-Constant FindConstant(const bpf_object* object, const std::string& name) {
+/** Returns a variable of a section; `at` is null if there is none. */
+Variable FindIn(const bpf_object* object, const char* section_name, const std::string& name) {
   const struct btf* btf = bpf_object__btf(object);
-  const int section = btf == nullptr ? -ENOENT : btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
+  const int section = btf == nullptr ? -ENOENT : btf__find_by_name_kind(btf, section_name, BTF_KIND_DATASEC);
   bpf_map* map;
   bpf_object__for_each_map(map, object) {
-    const char* section_name = bpf_map__name(map);
+    const char* map_name = bpf_map__name(map);
     // libbpf names this map after the object (truncated) and the section. `.rodata.str1.1` is another section.
-    if (section_name != nullptr && EndsWith(section_name, ".rodata")) break;
+    if (map_name != nullptr && EndsWith(map_name, section_name)) break;
   }
   if (section < 0 || map == nullptr) return {};
   size_t section_bytes = 0;
@@ -54,9 +46,24 @@ Constant FindConstant(const bpf_object* object, const std::string& name) {
     const btf_type* declared = btf__type_by_id(btf, variable->type);
     if (name != btf__name_by_offset(btf, declared->name_off)) continue;
     if (variable->offset + variable->size > section_bytes) break;
-    return {data + variable->offset, variable->size, bpf_map__fd(map) >= 0};
+    return {data + variable->offset, variable->size, map, variable->offset};
   }
   return {};
+}
+
+}  // namespace
+
+size_t RoundUp8(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
+
+size_t ValueBytes(const bpf_map* map) {
+  const size_t size = bpf_map__value_size(map);
+  return IsPerCpu(map) ? RoundUp8(size) * libbpf_num_possible_cpus() : size;
+}
+
+Variable FindVariable(const bpf_object* object, const std::string& name) {
+  const Variable constant = FindIn(object, ".rodata", name);
+  if (constant.at == nullptr) return FindIn(object, ".data", name);
+  return {constant.at, constant.bytes, constant.map, constant.offset, true};
 }
 
 void ObjectHandle::Index() {

@@ -22,15 +22,18 @@ size_t ValueBytes(const bpf_map* map);
 
 size_t RoundUp8(size_t bytes);
 
-/** A constant (`const volatile`) of an object, with the address at which its value can be set before the load. */
-struct Constant {
+/** A variable of an object: a constant (`const volatile`), or a setting in the section `.data`. */
+struct Variable {
+  /** Address at which the value can be set before the load; null if there is no such variable. */
   uint8_t* at = nullptr;
   size_t bytes = 0;
-  bool loaded = false;
+  /** Map that holds the variable, and the offset in it. */
+  const bpf_map* map = nullptr;
+  size_t offset = 0;
+  bool constant = false;
 };
 
-/** Returns a constant; `at` is null if the object has no such constant. */
-Constant FindConstant(const bpf_object* object, const std::string& name);
+Variable FindVariable(const bpf_object* object, const std::string& name);
 
 /** An instance of a BPF object file with its maps, programs and attachments. */
 class ObjectHandle final : public Handle {

@@ -12,7 +12,7 @@
 #include "error.h"
 #include "object.h"
 
-/* Accesses the maps of an object. */
+/* Accesses the maps and variables of an object. */
 
 namespace bpf_napi {
 
@@ -209,6 +209,40 @@ void BpfObjectWrap::WriteMapped(const Napi::CallbackInfo& info) {
   auto* memory = static_cast<uint8_t*>(handle.Mapped(index, offset, source.ByteLength(), PROT_READ | PROT_WRITE));
   if (memory == nullptr) Throw(env, "write", errno, name);
   StoreWords(memory, source.Data(), source.ByteLength());
+}
+
+void BpfObjectWrap::SetVariable(const Napi::CallbackInfo& info) {
+  ObjectHandle& handle = OpenForUse(info.Env(), "set");
+  const std::string name = info[0].As<Napi::String>();
+  const std::string subject = "variable " + name + " of " + handle.name();
+  const Variable variable = FindVariable(handle.object(), name);
+  if (variable.at == nullptr) Throw(info.Env(), "set", ENOENT, subject);
+  const bool loaded = bpf_map__fd(variable.map) >= 0;
+  if (loaded && variable.constant) Throw(info.Env(), "set", EBUSY, subject, "the object is loaded");
+  uint64_t value = 0;
+  const uint8_t* source = reinterpret_cast<const uint8_t*>(&value);  // all supported architectures are little-endian
+  if (info[1].IsBigInt()) {
+    bool lossless = false;
+    value = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+    if (variable.bytes > sizeof(value)) Throw(info.Env(), "set", EINVAL, subject, "is not a number");
+    if (!lossless || (variable.bytes < sizeof(value) && value >> (8 * variable.bytes) != 0)) {
+      Throw(info.Env(), "set", ERANGE, subject);
+    }
+  } else {
+    const auto bytes = info[1].As<Napi::Uint8Array>();
+    if (bytes.ByteLength() != variable.bytes) {
+      Throw(info.Env(), "set", EINVAL, subject, "has " + std::to_string(variable.bytes) + " bytes");
+    }
+    source = bytes.Data();
+  }
+  if (!loaded) {
+    memcpy(variable.at, source, variable.bytes);
+    return;
+  }
+  const size_t index = std::find(handle.maps().begin(), handle.maps().end(), variable.map) - handle.maps().begin();
+  void* memory = handle.Mapped(index, variable.offset, variable.bytes, PROT_READ | PROT_WRITE);
+  if (memory == nullptr) Throw(info.Env(), "set", errno, subject);
+  StoreWords(static_cast<uint8_t*>(memory), source, variable.bytes);
 }
 
 }  // namespace bpf_napi

@@ -48,9 +48,9 @@ describe('choosePrograms and map', () => {
   });
 });
 
-describe('setConstant', () => {
+describe('setVariable', () => {
   const refused: [string, string, number | bigint | Uint8Array, number][] = [
-    ['an unknown constant', 'nobody', 1, ENOENT],
+    ['an unknown variable', 'nobody', 1, ENOENT],
     ['a number that is too large', 'small', 256, ERANGE],
     ['a number that is too large for 64 bits', 'value_base', 2n ** 64n, ERANGE],
     ['a negative number', 'key_step', -1, ERANGE],
@@ -60,19 +60,21 @@ describe('setConstant', () => {
   ];
   it.each(refused)('refuses %s', async (_what, name, value, errno) => {
     using object = await openObject('maps', ['constant']);
-    expect(await failureOf(() => object.setConstant(name, value))).toMatchObject({ code: 'BPF_OPEN', errno });
+    expect(await failureOf(() => object.setVariable(name, value))).toMatchObject({ code: 'BPF_OPEN', errno });
   });
 
-  it('is refused after the load', async () => {
+  it('refuses a constant, and values out of range, after the load', async () => {
     using object = await loadObject('maps', ['constant']);
-    expect(await failureOf(() => object.setConstant('small', 7))).toMatchObject({ code: 'BPF_OPEN', errno: EBUSY });
+    expect(await failureOf(() => object.setVariable('small', 7))).toMatchObject({ code: 'BPF_OPEN', errno: EBUSY });
+    expect(await failureOf(() => object.setVariable('limit', 2n ** 64n))).toMatchObject({ errno: ERANGE });
+    expect(await failureOf(() => object.setVariable('ports', new Uint8Array(3)))).toMatchObject({ errno: EINVAL });
   });
 });
 
 describe('load', () => {
   it('says why the verifier refused a program', async () => {
     using object = await openObject('verifier', ['refusable']);
-    object.setConstant('read_out_of_bounds', true);
+    object.setVariable('read_out_of_bounds', true);
     const failure = await failureOf(() => object.load());
     expect(failure).toMatchObject({ code: 'BPF_VERIFIER', operation: 'load', errno: EACCES });
     expect(failure.verifier.join('\n')).toContain('invalid access to map value, value_size=8 off=32 size=8');
@@ -83,7 +85,7 @@ describe('load', () => {
 
   it('accepts the same program if the constant rules the bad branch out', async () => {
     using object = await openObject('verifier', ['refusable']);
-    object.setConstant('read_out_of_bounds', false);
+    object.setVariable('read_out_of_bounds', false);
     await expect(object.load()).resolves.toBeUndefined();
   });
 

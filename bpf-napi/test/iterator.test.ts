@@ -25,7 +25,7 @@ const async_ = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']
 async function loadEntries(count: number, programs: readonly string[], copies = 1): Promise<BpfObject> {
   const object = await openObject('iterators', programs);
   object.map('entries').resize(Math.max(count, 16));
-  object.setConstant('copies', copies);
+  object.setVariable('copies', copies);
   await object.load();
   for (let i = 0; i < count; i++) {
     object.map('entries').update(u32(i), new Uint8Array(BigUint64Array.of(BigInt(1000 + i)).buffer));

@@ -25,14 +25,26 @@ function execsCounted(object: BpfObject): bigint {
 
 it('runs a program with the constants that were set before the load', async () => {
   using object = await openObject('maps', ['constant']);
-  object.setConstant('enabled', true);
-  object.setConstant('small', 255);
-  object.setConstant('key_step', 0xfffffffe);
-  object.setConstant('value_base', 2n ** 64n - 5n);
-  object.setConstant('label', new TextEncoder().encode('first-finalZ'));
+  object.setVariable('enabled', true);
+  object.setVariable('small', 255);
+  object.setVariable('key_step', 0xfffffffe);
+  object.setVariable('value_base', 2n ** 64n - 5n);
+  object.setVariable('label', new TextEncoder().encode('first-finalZ'));
   await object.load();
   const results = [0n, 1n, 2n, 3n, 4n, 5n].map((which) => object.run('constant', BigUint64Array.of(which)));
   expect(results).toEqual([1, 255, 0xfffffffe, 2 ** 32 - 5, 0x665a, 7]);
+});
+
+it('changes a variable in .data before and after the load, and only this one', async () => {
+  using object = await openObject('maps', ['constant']);
+  const values = () => [6n, 7n, 1n].map((which) => object.run('constant', BigUint64Array.of(which)));
+  object.setVariable('limit', 6);
+  await object.load();
+  expect(values()).toEqual([6, 0x1_0002, 1]);
+  object.setVariable('limit', 2 ** 32 - 1);
+  expect(values()).toEqual([2 ** 32 - 1, 0x1_0002, 1]);
+  object.setVariable('ports', new Uint8Array(Uint16Array.of(3, 0xffff).buffer));
+  expect(values()).toEqual([2 ** 32 - 1, 0x3_ffff, 1]);
 });
 
 it('counts while a program is attached; after detach, the count stays and the map can be read', async () => {
@@ -155,7 +167,7 @@ describe('after close', () => {
   const bytes = new Uint8Array(64);
   const calls: Record<string, (object: BpfObject) => unknown> = {
     choosePrograms: (object) => object.choosePrograms(['fill']),
-    setConstant: (object) => object.setConstant('small', 1),
+    setVariable: (object) => object.setVariable('small', 1),
     load: (object) => object.load(),
     attach: (object) => object.attach('fill'),
     attachCgroup: (object) => object.attachCgroup('fill', '/'),

@@ -57,7 +57,7 @@ describe('before the load', () => {
   it('a map can be set to use memory only for existing entries', async () => {
     const bytesWith = async (onDemand: boolean): Promise<number> => {
       using object = await openObject('maps', ['fill']);
-      object.setConstant('key_step', 1);
+      object.setVariable('key_step', 1);
       object.map('pairs').resize(100_000);
       if (onDemand) object.map('pairs').allocateOnDemand();
       await object.load();

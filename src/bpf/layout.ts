@@ -1,6 +1,7 @@
 /** Names in a compiled object. The directory `generated` contains a layout for each object. */
 export interface ObjectLayout {
   readonly constant: string;
+  readonly setting: string;
   readonly map: string;
   readonly program: string;
 }

@@ -47,6 +47,8 @@ interface Watch {
   /** Whether the probe counts in its own BPF programs, so that new rows start from zero. */
   readonly isOwn: boolean;
   committedMs: number | undefined;
+  /** Keys of metrics that were not collected before, although the probe may have counted them. */
+  readonly late: Set<string>;
   /**
    * Whether the rows of the probe are missing from the page, because the probe was disabled or its last collection
    * failed.
@@ -144,6 +146,30 @@ export class Aggregator {
    * @param fields the only series to collect, regardless of the detail
    */
   addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false, fields?: FieldChoice): void {
+    this.removeProbe(probe);
+    this.#watches.set(probe, {
+      sinceMs: this.#nowMs(),
+      isOwn,
+      committedMs: undefined,
+      late: new Set(),
+      isAway: true,
+    });
+    this.#choose(probe, metrics, detail, fields);
+  }
+
+  /** Changes what a page shows of a probe, as `addProbe` sets it. Series that remain are not interrupted. */
+  changeProbe(probe: string, metrics: MetricSet, detail: Detail, fields?: FieldChoice): void {
+    const before = this.#wanted.get(probe);
+    const hadFields = this.#choices.delete(probe);
+    const wanted = this.#choose(probe, metrics, detail, fields);
+    for (const [key, family] of this.#familiesOf(probe)) if (!wanted.has(key)) family.stop();
+    const { late } = this.#watches.get(probe) ?? {};
+    // With other `fields`, a metric may show rows that it has not shown before.
+    const isLate = (key: string) => hadFields || fields !== undefined || before?.has(key) !== true;
+    for (const key of wanted) if (isLate(key)) late?.add(key);
+  }
+
+  #choose(probe: string, metrics: MetricSet, detail: Detail, fields: FieldChoice | undefined): ReadonlySet<string> {
     const families = this.#familiesOf(probe);
     const wanted = new Set<string>();
     for (const [key, metric] of Object.entries(metrics)) {
@@ -153,10 +179,9 @@ export class Aggregator {
       if (!families.has(key)) families.set(key, this.#createFamily(probe, key, metrics));
     }
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.detail = detail;
-    this.removeProbe(probe);
     this.#wanted.set(probe, wanted);
     if (fields !== undefined) this.#choices.set(probe, fields);
-    this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined, isAway: true });
+    return wanted;
   }
 
   /** Hides the metrics of a probe. */
@@ -239,7 +264,7 @@ export class Aggregator {
     const end = (commit: boolean) => {
       if (!isOpen) return;
       isOpen = false;
-      if (commit) this.#commit(probe, families.values());
+      if (commit) this.#commit(probe, families);
       else this.#discard(probe, families.values());
     };
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
@@ -302,12 +327,15 @@ export class Aggregator {
     return ruleOf(this.privacy, [this.#namespaceOf(subject)]).traces ? value : { ...value, exemplars: undefined };
   }
 
-  #commit(probe: string, families: Iterable<Family>): void {
+  #commit(probe: string, families: ReadonlyMap<string, Family>): void {
     const nowMs = this.#nowMs();
+    const wanted = this.#wanted.get(probe);
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.commit(nowMs);
-    for (const family of families) family.commit(nowMs);
+    // The metrics may have changed during the collection.
+    for (const [key, family] of families) if (wanted?.has(key) === true) family.commit(nowMs);
     const watch = this.#watches.get(probe);
     if (watch === undefined) return;
+    for (const key of families.keys()) watch.late.delete(key);
     if (watch.isAway) this.#holds.restart(nowMs);
     watch.isAway = false;
     watch.committedMs = nowMs;
@@ -356,7 +384,13 @@ export class Aggregator {
     const metric = metrics[key] as MetricDescriptor;
     const joint = Object.values(metric.labels).find(isJoint)?.joint;
     if (joint !== undefined) return new JointFamily(key, metric, this.#edgesOf(probe, joint, metrics));
-    return this.#createRows(metric, (label) => this.#overflowed(metric, label), this.#fromZero(probe, metric));
+    const fromZero = this.#fromZero(probe, metric);
+    const isLate = () => this.#watches.get(probe)?.late.has(key) === true;
+    return this.#createRows(
+      metric,
+      (label) => this.#overflowed(metric, label),
+      (slot) => !isLate() && fromZero(slot),
+    );
   }
 
   #edgesOf(probe: string, bound: JointBound, metrics: MetricSet): Edges {

@@ -18,6 +18,8 @@ export class EdgeSeries {
   readonly #births = new Births<number>();
   /** Cells that have ever had a value in any block. Most causes of failures never occur. */
   readonly #used: Uint8Array;
+  /** Cells of metrics that were not collected before. Their values are no new counts, so they are not shown at 0. */
+  readonly late = new Set<number>();
   #nowMs = 0;
 
   constructor(layout: EdgeLayout, counts: RowCounts) {
@@ -165,7 +167,8 @@ export class EdgeSeries {
 
   /** Marks a counter as new if it is still empty. Must be called before a value is added to the counter. */
   #bear({ fromZero }: Slot, block: number, cell: number): void {
-    if (!fromZero || this.#layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
+    if (!fromZero || this.late.has(cell)) return;
+    if (this.#layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
     this.#births.add(block + cell, this.#nowMs);
   }
 }

@@ -1,6 +1,6 @@
 import type { JointBound, LooseRowReader, MetricSet } from '#probe/metric.ts';
 import type { CountsFromZero, ScraperView } from './births.ts';
-import { type Column, EdgeLayout } from './edge_layout.ts';
+import { type Column, EdgeLayout, type MetricColumns } from './edge_layout.ts';
 import { EdgeRows } from './edge_rows.ts';
 import { EdgeSeries } from './edge_series.ts';
 import { type Edge, newEdge, type Place, placeOf, type Row, type Slot, visibleOf } from './edge_slot.ts';
@@ -57,7 +57,7 @@ export class Edges {
   /** Number of collections that were started, including failed ones. */
   #attempt = 0;
   /** Metrics of the last collection. */
-  #wanted = '';
+  #wanted: ReadonlySet<string> = new Set();
   #committed = 0;
   #committedMs: number | undefined;
   #only: ReadonlySet<number> | undefined;
@@ -118,9 +118,7 @@ export class Edges {
     const taken = new Map(
       [...this.layout.metrics].filter(([key]) => this.#wants(key) || this.#bound.rank.includes(key)),
     );
-    const wanted = [...taken.keys()].join();
-    const hasVersions = wanted === this.#wanted;
-    this.#wanted = wanted;
+    const hasVersions = this.#want(taken);
     const put = (key: string, value: SampleValue, labels: SampleLabels) => {
       const metric = taken.get(key);
       if (metric !== undefined) this.#counts.write(block, metric, value, labels);
@@ -142,6 +140,17 @@ export class Edges {
     }
   }
 
+  /** Sets the metrics of a collection. Returns whether they are those of the last collection. */
+  #want(metrics: ReadonlyMap<string, MetricColumns>): boolean {
+    const before = this.#wanted;
+    this.#wanted = new Set(metrics.keys());
+    const added = [...metrics].filter(([key]) => !before.has(key));
+    for (const [, { columns, cells }] of before.size === 0 ? [] : added) {
+      for (const { at } of columns) for (let cell = 0; cell < cells; cell++) this.#series.late.add(at + cell);
+    }
+    return added.length === 0 && before.size === metrics.size;
+  }
+
   commit(nowMs: number): void {
     const decay = decayOver(nowMs - (this.#committedMs ?? nowMs));
     this.#committedMs = nowMs;
@@ -152,6 +161,7 @@ export class Edges {
       if (!hasRows && slot.isRetired) continue;
       this.#commitSlot(slot, decay, nowMs);
     }
+    this.#series.late.clear();
     this.#committed = this.#attempt;
     this.#rows.forgetAbsent(this.#slots.values(), this.#attempt);
   }

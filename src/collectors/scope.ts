@@ -39,7 +39,8 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly naming: SharedNaming;
   readonly names: PeerNames;
   readonly publish: Publish<EventSet>;
-  readonly record: OfferRecord;
+  /** Replaced if the rules for records change. */
+  record: OfferRecord;
   readonly warn: (message: string) => void;
   readonly #probe: string;
   readonly #retained: RetainedStates;

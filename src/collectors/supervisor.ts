@@ -1,4 +1,4 @@
-/** Opens and closes probes as configured, and retries failed ones with backoff. */
+/** Opens, changes and closes probes as configured, and retries failed ones with backoff. */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ProbeStatus } from '#api/probes.ts';
@@ -8,13 +8,14 @@ import { NotYet, Unsupported } from '#core/reader.ts';
 import type { AnyProbe, DesiredProbe, ProbeContext, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import { FieldChoice } from '#probe/fields.ts';
-import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import type { Detail, MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import type { OfferRecord, RecordRules } from '#probe/records.ts';
 import type { RetainedStates } from '#probe/retained.ts';
 import type { ProgramStatus } from '#probe/status.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { Aggregator } from './aggregate.ts';
 import { Budget } from './budget.ts';
+import { changedSettings } from './changed_settings.ts';
 import { Scope } from './scope.ts';
 
 export function programReports(programs: readonly ProgramStatus[]): ProbeStatus['programs'] {
@@ -94,10 +95,17 @@ export class Supervisor implements AsyncDisposable {
 }
 
 interface Instance {
-  readonly desired: DesiredProbe;
+  desired: DesiredProbe;
   readonly scope: Scope;
   readonly active: ActiveProbe;
   readonly openedMs: number;
+  budget: Budget | undefined;
+}
+
+/** Returns which series a page shows, as the aggregator expects it. */
+function shownOf(metrics: MetricSet, { settings, detail, fields }: DesiredProbe): [Detail, FieldChoice | undefined] {
+  const chosen = settings.metrics ? fields : [];
+  return [detail, chosen && new FieldChoice(metrics, chosen)];
 }
 
 /** Current and desired state of one probe. */
@@ -196,8 +204,9 @@ class Slot {
 
   async #steps(): Promise<void> {
     while (!this.#isAtRest()) {
-      if (this.#instance !== undefined) await this.#close(this.#instance);
-      else if (this.#desired !== undefined && this.#exceeded !== undefined)
+      if (this.#instance !== undefined) {
+        if (!this.#change(this.#instance)) await this.#close(this.#instance);
+      } else if (this.#desired !== undefined && this.#exceeded !== undefined)
         this.#suspend(this.#desired, this.#exceeded);
       else if (this.#desired !== undefined) await this.#open(this.#desired);
       else this.#enter('stopped', '');
@@ -231,12 +240,12 @@ class Slot {
         openMs,
         `did not open within ${openMs / 1000} s`,
       );
-      const fields = desired.fields && new FieldChoice(metrics, desired.fields);
-      this.#options.aggregator.addProbe(name, metrics, desired.detail, kind === 'ebpf', fields);
+      const [detail, fields] = shownOf(metrics, desired);
+      this.#options.aggregator.addProbe(name, metrics, detail, kind === 'ebpf', fields);
       this.#collectSeconds = null;
       this.#collectError = undefined;
-      const budget = this.#watch(probe, desired, scope);
-      this.#instance = { desired, scope, active: this.#activate(probe, desired, budget), openedMs: performance.now() };
+      const active = this.#activate(probe);
+      this.#instance = { desired, scope, active, openedMs: performance.now(), budget: this.#watch(probe, desired) };
       this.#enter('running', '');
     } catch (error) {
       await this.#release(scope);
@@ -244,29 +253,65 @@ class Slot {
     }
   }
 
-  #watch(probe: RunningProbe<MetricSet>, { budget }: DesiredProbe, scope: Scope): Budget | undefined {
-    if (budget === undefined) return undefined;
-    return scope.own(
-      new Budget({
-        share: budget,
-        probe,
-        everyMs: this.#options.budgetEveryMs ?? BUDGET_EVERY_MS,
-        exceeded: (spent) => {
-          this.#exceeded = spent;
-          void this.#move();
-        },
-      }),
-    );
+  /** Applies the desired state to the running probe. Returns false if the probe has to be closed. */
+  #change(instance: Instance): boolean {
+    const { desired: before, scope, active } = instance;
+    const desired = this.#desired;
+    if (desired === undefined || this.#exceeded !== undefined) return false;
+    const changed = changedSettings(before.settings, desired.settings);
+    if (changed.length > 0 && !this.#applies(active.probe, desired, changed)) return false;
+    const { aggregator, record } = this.#options;
+    const { metrics } = this.#definition;
+    if (changed.includes('records')) scope.record = record(this.name, desired.settings.records);
+    const shown = ({ settings, detail, fields }: DesiredProbe) => [settings.metrics, detail, fields];
+    if (!isDeepStrictEqual(shown(before), shown(desired)))
+      aggregator.changeProbe(this.name, metrics, ...shownOf(metrics, desired));
+    if (before.budget !== desired.budget) {
+      instance.budget?.[Symbol.dispose]();
+      instance.budget = this.#watch(active.probe, desired);
+    }
+    instance.desired = desired;
+    return true;
   }
 
-  #activate(probe: RunningProbe<MetricSet>, desired: DesiredProbe, budget: Budget | undefined): ActiveProbe {
+  /** @param changed keys of the settings that have changed */
+  #applies(probe: RunningProbe<MetricSet>, { settings }: DesiredProbe, changed: readonly string[]): boolean {
+    const { inPlace = [] } = this.#definition;
+    if (!changed.every((key) => inPlace.includes(key))) return false;
+    try {
+      if (probe.apply?.(settings) !== true) return false;
+    } catch (error) {
+      this.#options.log('error', `${this.name}: could not apply ${changed.join(', ')}: ${(error as Error).message}`);
+      return false;
+    }
+    this.#options.log('info', `${this.name}: applied ${changed.join(', ')}`);
+    return true;
+  }
+
+  #watch(probe: RunningProbe<MetricSet>, { budget }: DesiredProbe): Budget | undefined {
+    if (budget === undefined) return undefined;
+    return new Budget({
+      share: budget,
+      probe,
+      everyMs: this.#options.budgetEveryMs ?? BUDGET_EVERY_MS,
+      exceeded: (spent) => {
+        this.#exceeded = spent;
+        void this.#move();
+      },
+    });
+  }
+
+  #activate(probe: RunningProbe<MetricSet>): ActiveProbe {
+    const isShown = () => this.#instance?.desired.settings.metrics === true;
     return {
       name: this.name,
       probe,
-      metrics: desired.settings.metrics,
+      get metrics() {
+        return isShown();
+      },
       collected: (seconds, error) => {
         this.#collectSeconds = seconds;
-        budget?.collected(seconds);
+        this.#instance?.budget?.collected(seconds);
         if (error !== undefined && this.#collectError?.message !== error.message) {
           this.#options.log('warn', `${this.name}: the collection failed: ${error.message}`);
         }
@@ -320,6 +365,7 @@ class Slot {
     // If the probe ran for longer than its next pause would last, the backoff restarts with the shortest pause.
     const first = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
     if (performance.now() - instance.openedMs > this.#budgetPauseMs) this.#budgetPauseMs = first;
+    instance.budget?.[Symbol.dispose]();
     this.#options.aggregator.removeProbe(this.name);
     await this.#release(instance.scope);
     this.#instance = undefined;

@@ -8,8 +8,8 @@ export interface BesideOptions<L extends ObjectLayout> extends Omit<ObjectSpec<L
   readonly hooks: HookTable<L['program']>;
   /** Maps of the first object that the programs use instead of their own, if they exist. */
   readonly same: readonly L['map'][];
-  /** Constants that have the same values as in the first object. */
-  readonly sameConstants: readonly L['constant'][];
+  /** Constants and settings that have the same values as in the first object. */
+  readonly sameConstants: readonly (L['constant'] | L['setting'])[];
 }
 
 /** Nothing is counted in the object's own maps. */

@@ -92,7 +92,7 @@ export type OptionsShape = z.ZodRawShape;
 
 export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
 
-/** Settings with which a probe is opened. */
+/** Settings of a probe. */
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
@@ -108,6 +108,9 @@ export interface ProbeSettings<C> {
   /** Options that are specific to the probe. */
   readonly options: C;
 }
+
+/** Key of a setting in the configuration: one that several probes have, or an option of the probe. */
+export type SettingKey<O extends OptionsShape> = 'events' | 'limit' | 'pods' | 'records' | (keyof O & string);
 
 /** Configuration of one probe. */
 export interface DesiredProbe {
@@ -132,8 +135,13 @@ export interface DesiredKernel {
   readonly privacy: PrivacyRules;
 }
 
-export interface RunningProbe<M extends MetricSet> {
+export interface RunningProbe<M extends MetricSet, C = unknown> {
   health(): ReaderHealth;
+  /**
+   * Applies new settings without an interruption: no count is lost, and no program is loaded. At most those that
+   * `inPlace` lists have changed. Returns false, and applies nothing, if the probe has to be opened again.
+   */
+  apply?(settings: ProbeSettings<C>): boolean;
   /** Called once per scrape if metrics are enabled. The probe may emit no samples. */
   collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
   programs?(): readonly ProgramStatus[];
@@ -198,6 +206,11 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   /** Records of the kind that this probe produces. */
   readonly records?: RecordOffer;
   readonly options: O;
+  /**
+   * Settings that the running probe applies (`RunningProbe.apply`). If any other setting changes, the probe is closed and
+   * opened again. The supervisor itself applies `budget` and what a page shows: `metrics`, `detail` and `fields`.
+   */
+  readonly inPlace?: readonly SettingKey<O>[];
   /** Hooks of a BPF probe. */
   readonly hooks?: HookTable;
   /** For each map that is not declared in src/bpf/common, the rule that prevents one owner from filling the map. */
@@ -216,7 +229,7 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
     scope: ProbeScope<E>,
     sources: Sources,
     settings: ProbeSettings<OptionsOf<O>>,
-  ): Promise<RunningProbe<NoInfer<M>>>;
+  ): Promise<RunningProbe<NoInfer<M>, OptionsOf<O>>>;
 }
 
 /** A probe without its type parameters, for the supervisor and the list of probes. */

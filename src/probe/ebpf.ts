@@ -5,7 +5,7 @@ import type { ObjectLayout } from '#bpf/layout.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { ReaderHealth } from '#core/reader.ts';
-import type { ObjectSpec } from '#sources/bpf/source.ts';
+import type { ObjectSpec, VariableValue } from '#sources/bpf/source.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
@@ -21,7 +21,7 @@ import type { KernelLedger, ProgramStatus } from './status.ts';
 import { sumPerCpu, type Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
-type CommonConstants = Partial<Record<CommonLayout['constant'], boolean | number>>;
+type CommonVariables = Partial<Record<CommonLayout['constant'] | CommonLayout['setting'], boolean | number>>;
 
 /** Maps that src/bpf/common/events.bpf.h adds to every object that has events. */
 const RING: CommonMap = 'events';
@@ -107,6 +107,9 @@ interface InstanceOptions<T extends Tally> {
 /** BPF_F_NO_PREALLOC in include/uapi/linux/bpf.h. */
 const NO_PREALLOC = 1;
 
+/** Status of a running eBPF probe, and what applies the settings that all of them have. */
+export type RunningEbpf = Omit<RunningProbe<MetricSet>, 'collect'> & Required<Pick<RunningProbe<MetricSet>, 'apply'>>;
+
 function nothingEarlier(): Earlier {
   return { ledger: { value: EVENT_LEDGER.initial() }, missed: { value: MISSED.initial() } };
 }
@@ -157,9 +160,20 @@ export class EbpfInstance<T extends Tally = Tally> {
     else this.#room.sweep(sweep);
   }
 
+  /** Changes settings of the programs while they run. */
+  set<L extends Pick<ObjectLayout, 'setting'>>(values: Partial<Readonly<Record<L['setting'], VariableValue>>>): void {
+    for (const [name, value] of Object.entries<VariableValue | undefined>(values)) {
+      if (value !== undefined) this.object.setVariable(name, value);
+    }
+  }
+
   /** Returns the status of a running eBPF probe. The caller adds `collect`. */
-  running(): Omit<RunningProbe<MetricSet>, 'collect'> {
+  running(): RunningEbpf {
     return {
+      apply: ({ limit }) => {
+        if (this.#hasLedger) this.set<CommonLayout>({ event_rate: limit });
+        return true;
+      },
       health: () => this.#health(),
       programs: () => this.programs(),
       mapBytes: () => this.mapBytes(),
@@ -328,7 +342,7 @@ function specOf<L extends ObjectLayout>(
   shares: Shares | undefined,
 ): Omit<ObjectSpec, 'programs'> {
   const isFiltered = settings.podFilter !== undefined;
-  const own: CommonConstants = {
+  const own: CommonVariables = {
     ...(isFiltered ? { filters_pods: true } : {}),
     ...(shares === undefined ? {} : { owner_rows: shares.ofOwner, unlisted_rows: shares.ofUnlisted }),
   };
@@ -348,7 +362,7 @@ function specOf<L extends ObjectLayout>(
   };
   if (events === undefined) return spec;
   if (!hasEvents) return { ...spec, without: [...spec.without, RING, BUCKETS, LEDGER] };
-  const forEvents: CommonConstants = {
+  const forEvents: CommonVariables = {
     events_enabled: true,
     event_rate: events.reportRate ?? settings.limit,
     jiffies_per_second: jiffiesPerSecond(),

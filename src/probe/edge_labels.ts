@@ -29,6 +29,10 @@ export interface EdgeNaming {
   readonly ports?: number | undefined;
 }
 
+export interface ShownEdges extends Disposable {
+  change(naming: EdgeNaming): void;
+}
+
 /** Tells the probes that count by edge whether edges are wanted: while `flow` runs. */
 export class SharedNaming {
   #current: EdgeNaming | undefined;
@@ -40,12 +44,18 @@ export class SharedNaming {
   }
 
   /** Shows edges until the returned object is disposed. */
-  show(naming: EdgeNaming): Disposable {
-    this.#set(naming);
+  show(naming: EdgeNaming): ShownEdges {
+    let shown = naming;
+    const set = (to: EdgeNaming | undefined) => {
+      if (this.#current === shown) this.#set(to);
+    };
+    this.#set(shown);
     return {
-      [Symbol.dispose]: () => {
-        if (this.#current === naming) this.#set(undefined);
+      change: (to) => {
+        set(to);
+        shown = to;
       },
+      [Symbol.dispose]: () => set(undefined),
     };
   }
 

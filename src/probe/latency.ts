@@ -1,5 +1,5 @@
 import type { BpfObject } from 'bpf-napi';
-import { histogram as struct } from '#bpf/generated/common.ts';
+import { type CommonLayout, histogram as struct } from '#bpf/generated/common.ts';
 import type { ObjectLayout } from '#bpf/layout.ts';
 import { readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
@@ -7,7 +7,7 @@ import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
 import { type EbpfOptions, openTally } from './ebpf.ts';
 import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
-import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
+import { type BucketRange, type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 import { NAMESPACES_MAX } from './room.ts';
 
 /**
@@ -24,10 +24,22 @@ function preallocatedRoom(histograms: number): number {
   return Math.min(PREALLOCATED_MAX, Math.max(PREALLOCATED_MIN, Math.floor(PREALLOCATED_BYTES / bytes)));
 }
 
+/** Options of every probe that measures latencies. */
+export interface LatencyOptions {
+  /** Latency in nanoseconds above which there is an event. */
+  readonly threshold: number;
+  readonly buckets: { readonly from: number; readonly to: number };
+}
+
+/** Settings that every such probe applies while it runs. */
+export const LATENCY_SETTINGS = ['limit', 'threshold', 'buckets'] as const;
+
 export interface OpenLatencies<Key> {
   readonly histograms: Histograms<Key>;
-  /** Status of the running probe. The probe adds `collect`. */
-  readonly running: Omit<RunningProbe<MetricSet>, 'collect'>;
+  /** Returns the buckets to show. */
+  readonly shown: () => BucketRange;
+  /** Status of the running probe, which applies {@link LATENCY_SETTINGS}. The probe adds `collect`. */
+  readonly running: Omit<RunningProbe<MetricSet, LatencyOptions>, 'collect'>;
 }
 
 /**
@@ -38,7 +50,7 @@ export interface OpenLatencies<Key> {
 export async function openLatencies<L extends ObjectLayout, Key>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
-  settings: ProbeSettings<unknown>,
+  settings: ProbeSettings<LatencyOptions>,
   options: EbpfOptions<L>,
   map: HistogramMap<Key, L['map']>,
   each: number,
@@ -46,7 +58,20 @@ export async function openLatencies<L extends ObjectLayout, Key>(
   const histogramsOf = (object: BpfObject) =>
     new Histograms(object, map, each, scope.owners, scope.retained(HISTOGRAMS));
   const instance = await openTally(scope, sources, settings, options, histogramsOf);
-  return { histograms: instance.tally, running: instance.running() };
+  const running = instance.running();
+  let shown = shownBuckets(settings.options.buckets);
+  return {
+    histograms: instance.tally,
+    shown: () => shown,
+    running: {
+      ...running,
+      apply: (changed) => {
+        instance.set<CommonLayout>({ threshold: changed.options.threshold });
+        shown = shownBuckets(changed.options.buckets);
+        return running.apply(changed);
+      },
+    },
+  };
 }
 
 /** Metric and labels of one histogram within a map value. */
@@ -72,18 +97,18 @@ export function inOrderOf<Part extends string, const Kinds extends Readonly<Reco
 export async function openNetnsLatencies<L extends ObjectLayout, M extends MetricSet>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
-  settings: ProbeSettings<{ readonly buckets: { readonly from: number; readonly to: number } }>,
+  settings: ProbeSettings<LatencyOptions>,
   options: EbpfOptions<L>,
   map: L['map'],
   kinds: readonly NetnsLatency<M>[],
-): Promise<RunningProbe<M>> {
+): Promise<RunningProbe<M, LatencyOptions>> {
   const room = {
     map,
     rows: NAMESPACES_MAX,
     preallocated: preallocatedRoom(kinds.length),
     rests: 1,
   };
-  const { histograms, running } = await openLatencies<L, NetnsId>(
+  const { histograms, running, shown } = await openLatencies<L, NetnsId>(
     scope,
     sources,
     settings,
@@ -91,7 +116,6 @@ export async function openNetnsLatencies<L extends ObjectLayout, M extends Metri
     { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), isByNetns: true },
     kinds.length,
   );
-  const shown = shownBuckets(settings.options.buckets);
   return {
     ...running,
     collect: async (emit) => {
@@ -99,7 +123,7 @@ export async function openNetnsLatencies<L extends ObjectLayout, M extends Metri
         for (const [index, histogram] of all.entries()) {
           const kind = kinds[index];
           if (kind === undefined || isEmpty(histogram)) continue;
-          (emit as LooseEmit)(kind.metric, key, histogramValue(histogram, shown), kind.labels ?? NO_LABELS);
+          (emit as LooseEmit)(kind.metric, key, histogramValue(histogram, shown()), kind.labels ?? NO_LABELS);
         }
       }
     },

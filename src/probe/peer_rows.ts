@@ -98,7 +98,8 @@ export class PeerRows<Labels, Counts> implements Tally {
   readonly #owners: Owners;
   readonly #earlier: EarlierPeerRows<Labels, Counts>;
   readonly #hostPods: Pick<HostPods, 'find' | 'subjectOf'>;
-  readonly #idleMs: number;
+  /** Milliseconds without a change after which a row is freed. */
+  idleMs: number;
   readonly #nowMs: () => number;
   /** Cgroups whose Pods have been looked up. The rows of other cgroups are not shown yet. */
   #found: ReadonlySet<Counter> = new Set();
@@ -121,7 +122,7 @@ export class PeerRows<Labels, Counts> implements Tally {
     this.#owners = owners;
     this.#earlier = earlier.value;
     this.#hostPods = hostPods;
-    this.#idleMs = idleMs;
+    this.idleMs = idleMs;
     this.#nowMs = nowMs;
   }
 
@@ -176,7 +177,7 @@ export class PeerRows<Labels, Counts> implements Tally {
         continue;
       }
       left.set(row.netns, (left.get(row.netns) ?? 0) + 1);
-      if (nowMs - row.changedMs >= this.#idleMs) this.#announceEnd(key, row);
+      if (nowMs - row.changedMs >= this.idleMs) this.#announceEnd(key, row);
     }
     this.#sweepEnded((id) => id !== UNLISTED && (isDead(id) || this.#owners.hasDeparted(id)));
     return left;

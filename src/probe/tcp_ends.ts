@@ -34,7 +34,7 @@ const REPORTERS: readonly string[] = ['tcpconnect', 'flow', 'tcpsummary'];
 const NOTHING: KernelLedger = { produced: 0n, limited: 0n, lost: 0n };
 
 interface User {
-  readonly use: TcpEndsUse;
+  use: TcpEndsUse;
   readonly table: FlowTable | undefined;
 }
 
@@ -102,6 +102,10 @@ export class TcpEnds implements TcpEndsProvider {
         programs: () => (isReporter() ? (this.#object?.instance.programs() ?? []) : []),
         mapBytes: () => (isReporter() ? (this.#object?.instance.mapBytes() ?? {}) : {}),
         uncounted: () => (isReporter() ? (this.#object?.instance.tally.uncounted() ?? {}) : {}),
+      },
+      change: (use) => {
+        user.use = { ...user.use, ...use };
+        this.#want();
       },
       get degraded() {
         return ends.#degraded;

@@ -69,6 +69,8 @@ interface Report {
 /** Access of one probe to the programs. It ends when it is disposed. */
 export interface TcpEndsUser extends AsyncDisposable {
   readonly report: Report;
+  /** Changes the parts that the probe uses. The programs are not interrupted. */
+  change(use: Pick<TcpEndsUse, 'rows' | 'reports'>): void;
   /** Reasons why the programs observe less than they could. */
   readonly degraded: readonly string[];
   readonly hook: string;

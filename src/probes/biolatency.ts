@@ -4,9 +4,9 @@ import { duration, formatDuration } from '#core/duration.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
-import { bucketsOption, histogramValue, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { bucketsOption, histogramValue, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { openLatencies } from '#probe/latency.ts';
+import { LATENCY_SETTINGS, openLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { NAMESPACES_MAX } from '#probe/room.ts';
 
@@ -124,6 +124,7 @@ export const biolatency = defineProbe({
     threshold: duration('10ms').describe('Minimum duration of a request that causes an event.'),
     buckets: bucketsOption('16us', '4s'),
   },
+  inPlace: LATENCY_SETTINGS,
   hooks,
   maps: { block_histograms: 'rows', block_requests: 'device' },
   requires: {
@@ -133,8 +134,8 @@ export const biolatency = defineProbe({
   },
   measured: { programs: { ns: { block_io_start: '480', block_rq_issue: '107', block_rq_complete: '642' } } },
   open: async (scope, sources, settings) => {
-    const { threshold, buckets } = settings.options;
-    const { histograms, running } = await openLatencies<Layout, Key>(
+    const { threshold } = settings.options;
+    const { histograms, running, shown } = await openLatencies<Layout, Key>(
       scope,
       sources,
       settings,
@@ -156,7 +157,6 @@ export const biolatency = defineProbe({
       { name: 'block_histograms', decodeKey, isByNetns: true },
       1,
     );
-    const shown = shownBuckets(buckets);
     return {
       ...running,
       collect: async (emit) => {
@@ -165,7 +165,7 @@ export const biolatency = defineProbe({
           histograms: [histogram],
         } of histograms.rows()) {
           const { netns, device, operation } = key;
-          if (histogram !== undefined) emit('delay', netns, histogramValue(histogram, shown), { device, operation });
+          if (histogram !== undefined) emit('delay', netns, histogramValue(histogram, shown()), { device, operation });
         }
       },
     };

@@ -6,7 +6,7 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type Hook, type HookTable, hook } from '#probe/hooks.ts';
-import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
+import { inOrderOf, LATENCY_SETTINGS, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
@@ -250,6 +250,7 @@ export const kernellatency = defineProbe({
     threshold: duration('10ms').describe('Minimum total time of a packet that causes an event.'),
     buckets: bucketsOption('1us', '1s'),
   },
+  inPlace: LATENCY_SETTINGS,
   hooks,
   maps: { packet_deliveries: 'fixed', kernel_histograms: 'rows', packet_slots: 'later' },
   requires: {

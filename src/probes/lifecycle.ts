@@ -156,6 +156,7 @@ export const lifecycle = defineProbe({
         'Maximum fraction of the exported owners that may have ended; 16 are always allowed. Owners with losses are preferred, then owners with other problems, then the most recent ones.',
       ),
   },
+  inPlace: ['retire', 'share'],
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
@@ -168,16 +169,25 @@ export const lifecycle = defineProbe({
     const { life } = scope;
     const index = life.tellsDeaths ? sources.mib.index : undefined;
     const departures = new Departures(scope, sources, settings.events, index);
+    let { options } = settings;
     scope.own(
       life.watch({
-        retireMs: settings.options.retire / 1e6,
-        retireShare: settings.options.share,
+        get retireMs() {
+          return options.retire / 1e6;
+        },
+        get retireShare() {
+          return options.share;
+        },
         beforeLook: () => departures.expire(performance.now()),
         departed: (departure) => departures.departed(departure),
         died: (death, isShown) => departures.died(death, isShown),
       }),
     );
     return {
+      apply: (changed) => {
+        options = changed.options;
+        return true;
+      },
       health: () => life.health,
       uncounted: () => (life.untoldDeaths === undefined ? {} : { map_full: life.untoldDeaths }),
       ledger: () => scope.retained(EVENT_LEDGER).value,

@@ -5,7 +5,7 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
+import { inOrderOf, LATENCY_SETTINGS, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
@@ -122,6 +122,7 @@ export const netiftxlatency = defineProbe({
     ),
     buckets: bucketsOption('1us', '1s'),
   },
+  inPlace: LATENCY_SETTINGS,
   hooks,
   maps: { transmit_depths: 'fixed', transmits: 'fixed', transmit_histograms: 'rows', queued_packets: 'later' },
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },

@@ -5,7 +5,7 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
+import { inOrderOf, LATENCY_SETTINGS, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
@@ -149,6 +149,7 @@ export const socketlatency = defineProbe({
     threshold: duration('100ms').describe('Minimum delay of a read or a packet that causes an event.'),
     buckets: bucketsOption('4us', '4s'),
   },
+  inPlace: LATENCY_SETTINGS,
   hooks,
   maps: { socket_histograms: 'rows', socket_states: 'device' },
   requires: {

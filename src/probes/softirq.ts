@@ -4,9 +4,9 @@ import { nameOf, namesOf } from '#bpf/layout.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
-import { bucketsOption, histogramValue, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { bucketsOption, histogramValue, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { openLatencies } from '#probe/latency.ts';
+import { LATENCY_SETTINGS, openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NODE } from '#probe/metric.ts';
 
 // These metrics are not per network namespace. A softirq runs on a CPU and processes packets of all namespaces.
@@ -133,14 +133,15 @@ export const softirq = defineProbe({
     threshold: duration('10ms').describe('Minimum waiting time or run time of a softirq that causes an event.'),
     buckets: bucketsOption('1us', '100ms'),
   },
+  inPlace: LATENCY_SETTINGS,
   hooks,
   maps: { softirq_clocks: 'fixed', softirq_histograms: 'fixed' },
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF, ring buffers and atomic exchange (5.12).' },
   measured: { programs: { ns: { softirq_raise: '44', softirq_entry: '48', softirq_exit: '51' } } },
   open: async (scope, sources, settings) => {
-    const { vectors, threshold, buckets } = settings.options;
+    const { vectors, threshold } = settings.options;
     const measured = VECTORS.filter((vector) => vectors.includes(vector));
-    const { histograms, running } = await openLatencies<Layout, number>(
+    const { histograms, running, shown } = await openLatencies<Layout, number>(
       scope,
       sources,
       settings,
@@ -162,7 +163,6 @@ export const softirq = defineProbe({
       { name: 'softirq_histograms', decodeKey: (view, at) => view.getUint32(at, true), isByNetns: false },
       1,
     );
-    const shown = shownBuckets(buckets);
     return {
       ...running,
       collect: async (emit) => {
@@ -173,7 +173,7 @@ export const softirq = defineProbe({
           const vector = vectorName(Math.floor(key / KINDS));
           const kind = nameOf(softirqKind, key % KINDS);
           if (histogram === undefined || kind === undefined || !measured.includes(vector)) continue;
-          emit(kind, NODE, histogramValue(histogram, shown), { vector });
+          emit(kind, NODE, histogramValue(histogram, shown()), { vector });
         }
       },
     };

@@ -1,7 +1,7 @@
 import { flowEnd, flowRole } from '#bpf/generated/common.ts';
 import { nameOf } from '#bpf/layout.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { defineProbe } from '#probe/contract.ts';
+import { defineProbe, type ProbeSettings } from '#probe/contract.ts';
 import type { CountRow } from '#probe/counts.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { FAILURE_CAUSES, FAILURES, FAILURES_HELP, type FailureCause, isFailure } from '#probe/flow_row.ts';
@@ -11,6 +11,7 @@ import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { type BucketRange, defineMetrics, type Emit } from '#probe/metric.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
 import { TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
+import type { EndReports } from '#probe/tcp_ends_use.ts';
 
 // These metrics are per network namespace. A TCP socket remains in one namespace throughout its life, and carries the
 // cookie of the namespace.
@@ -149,6 +150,7 @@ export const tcpconnect = defineProbe({
   metrics,
   events,
   options: { buckets: bucketsOption('1ms', '4s') },
+  inPlace: ['events', 'limit', 'buckets'],
   hooks: TCP_ENDS_HOOKS,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
@@ -159,7 +161,7 @@ export const tcpconnect = defineProbe({
     note: 'Together with all parts of `flow`, the three copies of the program take 0.7 µs for a connection with both ends on the node, and 1.1 µs if two processes open connections at the same time. This is 0.7 and 1.1 % of a CPU at 10,000 connections per second (`npm run bench -- flows` on a busy machine, on top of the cost of an empty program).',
   },
   open: async (scope, _, settings) => {
-    const { podFilter, limit, options } = settings;
+    const { podFilter } = settings;
     const followed =
       podFilter && scope.own(scope.filters.follow(podFilter, { add: () => undefined, remove: () => undefined }));
     const isShown = followed && ((id: NetnsId) => followed.isIncluded(id));
@@ -169,21 +171,24 @@ export const tcpconnect = defineProbe({
         if (isFailure(end.end)) scope.publish('connection_failed', failedEvent({ ...end, netns }, FAILURES[end.end]));
         else scope.publish('connection_timed_out', timedOutEvent({ ...end, netns }));
       });
+    const reportsOf = ({ events, limit }: ProbeSettings<unknown>): EndReports[] =>
+      events ? [{ consumer: 'failure', rate: limit, onEnd: report }] : [];
     const user = scope.own(
-      await scope.tcpEnds.use({
-        probe: 'tcpconnect',
-        connects: true,
-        reports: settings.events ? [{ consumer: 'failure', rate: limit, onEnd: report }] : [],
-      }),
+      await scope.tcpEnds.use({ probe: 'tcpconnect', connects: true, reports: reportsOf(settings) }),
     );
     scope.own({
       [Symbol.dispose]: () => {
         scope.retained(EVENT_LEDGER).value = user.ledger('failure');
       },
     });
-    const shown = shownBuckets(options.buckets);
+    let shown = shownBuckets(settings.options.buckets);
     return {
       ...user.report,
+      apply: (changed) => {
+        user.change({ reports: reportsOf(changed) });
+        shown = shownBuckets(changed.options.buckets);
+        return true;
+      },
       health: () => ({ reader: user.hook, degraded: user.degraded }),
       ledger: () => user.ledger('failure'),
       notShown: () => user.notShown(),

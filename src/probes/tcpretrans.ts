@@ -205,6 +205,7 @@ export const tcpretrans = defineProbe({
         'Also send an event with severity info for each tail loss probe. After most probes, the acknowledgement turns out to be only delayed, for example at the end of a connection.',
       ),
   },
+  inPlace: ['limit', 'lossProbes'],
   hooks,
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
   measured: { programs: { ns: { 'tp_btf/tcp_retransmit_skb': '97', 'tp_btf/tcp_retransmit_synack': '86' } } },
@@ -223,8 +224,13 @@ export const tcpretrans = defineProbe({
         },
       },
     });
+    const running = instance.running();
     return {
-      ...instance.running(),
+      ...running,
+      apply: (changed) => {
+        instance.set<Layout>({ loss_probe_events: changed.options.lossProbes });
+        return running.apply(changed);
+      },
       collect: async (emit) => {
         for (const { netns, reason, count } of instance.tally.rows()) {
           const kind = nameOf(retransmitKind, reason);

@@ -2,9 +2,9 @@ import { FILE, type Layout, virtioEvent } from '#bpf/generated/virtcmdlatency.ts
 import { duration, formatDuration } from '#core/duration.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
-import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { bucketsOption, histogramValue, isEmpty, LATENCY } from '#probe/histogram.ts';
 import { type HookChoice, type HookTable, hook } from '#probe/hooks.ts';
-import { openLatencies } from '#probe/latency.ts';
+import { LATENCY_SETTINGS, openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NO_LABELS, NODE } from '#probe/metric.ts';
 
 // These metrics are not per network namespace. The device belongs to the machine, whichever namespace it is in. While
@@ -127,6 +127,7 @@ export const virtcmdlatency = defineProbe({
     threshold: duration('10ms').describe('Minimum duration of a command that causes an event.'),
     buckets: bucketsOption('1us', '1s'),
   },
+  inPlace: LATENCY_SETTINGS,
   hooks,
   maps: { virtio_histograms: 'fixed', virtio_commands: 'device' },
   requires: {
@@ -136,7 +137,7 @@ export const virtcmdlatency = defineProbe({
   },
   measured: { note: 'Not measured because control commands are rare.' },
   open: async (scope, sources, settings) => {
-    const { histograms, running } = await openLatencies<Layout, undefined>(
+    const { histograms, running, shown } = await openLatencies<Layout, undefined>(
       scope,
       sources,
       settings,
@@ -153,13 +154,12 @@ export const virtcmdlatency = defineProbe({
       { name: 'virtio_histograms', decodeKey: () => undefined, isByNetns: false },
       1,
     );
-    const shown = shownBuckets(settings.options.buckets);
     return {
       ...running,
       collect: async (emit) => {
         for (const { histograms: all } of histograms.rows()) {
           for (const histogram of all) {
-            if (!isEmpty(histogram)) emit('delay', NODE, histogramValue(histogram, shown), NO_LABELS);
+            if (!isEmpty(histogram)) emit('delay', NODE, histogramValue(histogram, shown()), NO_LABELS);
           }
         }
       },

@@ -9,7 +9,8 @@ export class FakeProbe {
   });
   readonly definition: AnyProbe;
 
-  constructor(name: string) {
+  /** @param inPlace settings that the running probe applies */
+  constructor(name: string, inPlace: AnyProbe['inPlace'] = []) {
     this.definition = {
       name,
       kind: 'procfs',
@@ -20,6 +21,7 @@ export class FakeProbe {
       metrics: {},
       events: {},
       options: {},
+      inPlace,
       requires: { capabilities: [], kernel: '' },
       measured: {},
       open: async (scope) => {

@@ -309,7 +309,7 @@ export class ResetCounter implements Disposable {
     const btf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys).btf();
     const object = await BpfObject.open(join(OBJECTS, FILE));
     object.choosePrograms(programs);
-    for (const [name, value] of Object.entries(processConstants(btf))) object.setConstant(name, value);
+    for (const [name, value] of Object.entries(processConstants(btf))) object.setVariable(name, value);
     await object.load();
     for (const program of programs) await object.attach(program);
     return new ResetCounter(object, new ResetReasons(btf));

@@ -15,6 +15,9 @@ const volatile __u32 key_step = 1;
 const volatile __u64 value_base = 1000;
 const volatile __u8 label[12] = "unset";
 
+volatile __u64 limit SEC(".data") = 5;
+volatile __u16 ports[2] SEC(".data") = {1, 2};
+
 struct pair {
 	__u64 first;
 	__u32 second;
@@ -165,6 +168,10 @@ int constant(struct bpf_raw_tracepoint_args *ctx)
 		return label[0] << 8 | label[11];
 	case 5:
 		return elsewhere;
+	case 6:
+		return limit;
+	case 7:
+		return ports[0] << 16 | ports[1];
 	}
 	return -1;
 }

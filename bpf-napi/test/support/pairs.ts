@@ -32,7 +32,7 @@ export function readPairs(map: BpfMap): Map<number, [bigint, number, number]> {
 /** Returns a loaded object with a map `pairs` for `entries` entries and the program `fill`. */
 export async function pairsOf(entries: number, keyStep = 1): Promise<BpfObject> {
   const object = await openObject('maps', ['fill']);
-  object.setConstant('key_step', keyStep);
+  object.setVariable('key_step', keyStep);
   object.map('pairs').resize(entries);
   await object.load();
   return object;

@@ -21,7 +21,7 @@ SHARED_ENUM(drop_limit);
 
 const volatile __u32 not_specified = 0; /* value of SKB_DROP_REASON_NOT_SPECIFIED, which changed in 6.3 */
 const volatile bool has_reasons = false; /* whether the kernel has drop reasons (5.17) */
-const volatile __u8 rules[DROP_REASONS] = {}; /* enum loss_rule, by reason */
+SETTING __u8 rules[DROP_REASONS] = {}; /* enum loss_rule, by reason */
 const volatile __u8 subsystem_rules[DROP_SUBSYSTEMS] = {};
 const volatile bool waits_for_udp = false; /* whether a UDP drop is held until another tracepoint reports its socket */
 const volatile __u32 receive_buffer = 0; /* value of SKB_DROP_REASON_SOCKET_RCVBUFF */

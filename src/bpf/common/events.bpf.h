@@ -2,6 +2,7 @@
 #pragma once
 
 #include "share.bpf.h"
+#include "shared.bpf.h"
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -13,8 +14,8 @@
  * always holds. Each object that includes this file has its own ring buffer, ledger and table of buckets.
  */
 
-const volatile bool events_enabled = false; /* the constants below are set only if this is true */
-const volatile __u64 event_rate = 0; /* events per second per owner; also the capacity of a bucket */
+const volatile bool events_enabled = false; /* the variables below are set only if this is true */
+SETTING __u64 event_rate = 0; /* events per second per owner; also the capacity of a bucket */
 const volatile __u64 jiffies_per_second = 0;
 const volatile __u64 ring_share = 0; /* maximum number of unread bytes per owner in the ring buffer */
 

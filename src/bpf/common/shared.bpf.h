@@ -10,6 +10,12 @@
 #define SHARED_ENUM(name) enum name name##_shared SEC("shared") = 0
 
 /*
+ * A variable that user space may change while the programs run, unlike a constant. The verifier does not know its
+ * value, so it keeps the code for every value.
+ */
+#define SETTING SEC(".data") volatile
+
+/*
  * Includes the struct in the object's BTF, from which user space gets the layout of structs that are no keys or values
  * of maps, such as the records in the ring buffer.
  */

@@ -15,8 +15,8 @@ enum tunnel_limit {
 
 SHARED_ENUM(tunnel_limit);
 
-const volatile bool with_tunnels = false;
-const volatile __u16 vxlan_ports[VXLAN_PORTS] = {}; /* host order; 0 for none */
+SETTING bool with_tunnels = false;
+SETTING __u16 vxlan_ports[VXLAN_PORTS] = {}; /* host order; 0 for none */
 
 enum tunnel_kind {
 	TUNNEL_NONE,

@@ -4,9 +4,10 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'biolatency.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold' | 'node_netns';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'node_netns';
+  readonly setting: 'event_rate' | 'threshold';
   readonly map: 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'block_histograms' | 'block_requests';
   readonly program: 'block_io_start' | 'block_rq_issue' | 'block_rq_issue_queue' | 'block_rq_complete';
 }

@@ -4,7 +4,8 @@ import { readBytes, readString } from '../layout.ts';
 
 /** Names that several objects share. */
 export interface CommonLayout {
-  readonly constant: 'event_rate' | 'events_enabled' | 'filters_pods' | 'frees_answered_echo' | 'has_reasons' | 'jiffies_per_second' | 'keeps_exemplars' | 'keeps_traces' | 'node_netns' | 'not_specified' | 'owner_rows' | 'preempt_count_at' | 'protocol_memory' | 'receive_buffer' | 'record_failed' | 'record_nanoseconds' | 'record_rate' | 'record_sample' | 'reports_events' | 'reports_records' | 'ring_share' | 'rules' | 'slow_nanoseconds' | 'subsystem_rules' | 'threshold' | 'timer_bases_at' | 'unlisted_rows' | 'waits_for_udp';
+  readonly constant: 'events_enabled' | 'filters_pods' | 'frees_answered_echo' | 'has_reasons' | 'jiffies_per_second' | 'keeps_exemplars' | 'keeps_traces' | 'node_netns' | 'not_specified' | 'owner_rows' | 'preempt_count_at' | 'protocol_memory' | 'receive_buffer' | 'reports_events' | 'ring_share' | 'subsystem_rules' | 'timer_bases_at' | 'unlisted_rows' | 'waits_for_udp';
+  readonly setting: 'event_rate' | 'record_failed' | 'record_nanoseconds' | 'record_rate' | 'record_sample' | 'reports_records' | 'rules' | 'slow_nanoseconds' | 'threshold';
   readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'flow_allowed' | 'flow_log' | 'flow_log_head' | 'flow_log_shares' | 'flow_log_tail' | 'flow_rest' | 'flow_rest_used' | 'flow_rows' | 'flow_taken' | 'http_connections' | 'http_exemplars' | 'http_exemplars_taken' | 'http_recent' | 'http_record_buckets' | 'http_record_ledgers' | 'http_rows' | 'l7_again_received' | 'l7_again_sent' | 'l7_connections' | 'l7_kept' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'request_returned' | 'request_rows' | 'request_taken' | 'request_wanted' | 'rows_returned' | 'rows_taken';
 }
 

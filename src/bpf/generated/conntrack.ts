@@ -3,9 +3,10 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'conntrack.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: never;
+  readonly setting: never;
   readonly map: 'percpu_cpus' | 'percpu_anchor' | 'conntrack_rows';
   readonly program: 'conntrack_read';
 }

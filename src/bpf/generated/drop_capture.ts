@@ -4,9 +4,10 @@ import { readBytes, readString } from '../layout.ts';
 
 export const FILE = 'drop_capture.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'timer_bases_at' | 'frees_answered_echo' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'chosen' | 'snap';
+  readonly constant: 'timer_bases_at' | 'frees_answered_echo' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'chosen' | 'snap';
+  readonly setting: 'event_rate' | 'rules';
   readonly map: 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'scratch' | 'captured' | 'capture_count';
   readonly program: 'capture_udp' | 'capture_pages' | 'capture_socket' | 'capture_reason' | 'capture_plain';
 }

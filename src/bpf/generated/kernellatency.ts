@@ -4,9 +4,10 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'kernellatency.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'preempt_count_at' | 'threshold';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'preempt_count_at';
+  readonly setting: 'event_rate' | 'threshold';
   readonly map: 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'packet_slots' | 'packet_deliveries' | 'kernel_histograms';
   readonly program: 'packet_dropped' | 'device_received' | 'socket_ready' | 'device_queued' | 'packet_queued' | 'device_sent' | 'received_v4_exit' | 'received_v6_exit' | 'received_v4_return' | 'received_v6_return' | 'input_v4_entry' | 'input_v4_probe' | 'input_v6_entry' | 'input_v6_probe' | 'transport_v4_entry' | 'transport_v4_probe' | 'transport_v6_entry' | 'transport_v6_probe' | 'transport_v4_exit' | 'transport_v6_exit' | 'transport_v4_return' | 'transport_v6_return' | 'sent_v4_entry' | 'sent_v6_entry' | 'sent_tcp_v6_entry' | 'sent_v4_probe' | 'sent_v6_probe' | 'sent_tcp_v6_probe' | 'output_v4_entry' | 'output_v4_probe' | 'output_v6_entry' | 'output_v6_probe' | 'postrouting_v4_entry' | 'postrouting_v4_probe' | 'postrouting_v6_entry' | 'postrouting_v6_probe';
 }

@@ -3,9 +3,10 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'lifecycle.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: 'pid_namespace' | 'node_netns' | 'possible_cpus' | 'deaths_max';
+  readonly setting: never;
   readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor' | 'misses' | 'owner_scratch' | 'owner_current' | 'owners' | 'records' | 'owned' | 'births' | 'cleanup';
   readonly program: 'process_executes' | 'work_queued' | 'work_starts';
 }

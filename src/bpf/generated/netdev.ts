@@ -4,9 +4,10 @@ import { readBytes, readString } from '../layout.ts';
 
 export const FILE = 'netdev.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: 'has_dstats' | 'dstats_words';
+  readonly setting: never;
   readonly map: 'percpu_cpus' | 'percpu_anchor' | 'netdev_rows' | 'netdev_kinds' | 'netdev_offsets' | 'netdev_effort_cell';
   readonly program: 'netdev_read';
 }

@@ -4,9 +4,10 @@ import { readBytes, readString } from '../layout.ts';
 
 export const FILE = 'netiftxlatency.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows';
+  readonly setting: 'event_rate' | 'threshold';
   readonly map: 'address_cells' | 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'queued_packets' | 'transmits' | 'transmit_depths' | 'transmit_histograms';
   readonly program: 'packet_queued' | 'transmit_started' | 'packet_dropped' | 'transmit_done';
 }

@@ -4,9 +4,10 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'netns.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: never;
+  readonly setting: never;
   readonly map: 'owner_scratch' | 'owner_current' | 'netns_rows' | 'task_rows';
   readonly program: 'netns_list' | 'task_list';
 }

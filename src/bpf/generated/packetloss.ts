@@ -4,9 +4,10 @@ import { readBytes, readString } from '../layout.ts';
 
 export const FILE = 'packetloss.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'timer_bases_at' | 'frees_answered_echo' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_tunnels' | 'vxlan_ports' | 'with_stack';
+  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'timer_bases_at' | 'frees_answered_echo' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_stack';
+  readonly setting: 'event_rate' | 'rules' | 'with_tunnels' | 'vxlan_ports';
   readonly map: 'filtered_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'waiting_drops';
   readonly program: 'packet_drop_udp' | 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
 }

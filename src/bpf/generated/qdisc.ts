@@ -3,9 +3,10 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'qdisc.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: never;
+  readonly setting: never;
   readonly map: 'qdisc_rows';
   readonly program: 'qdisc_find';
 }

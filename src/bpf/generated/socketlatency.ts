@@ -4,9 +4,10 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'socketlatency.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows';
+  readonly setting: 'event_rate' | 'threshold';
   readonly map: 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'socket_states' | 'socket_histograms';
   readonly program: 'data_arrived' | 'data_arrived_entry' | 'data_read' | 'data_read_v4_exit' | 'data_read_v6_exit' | 'data_written' | 'data_written_entry' | 'write_goes_on_exit' | 'pages_written_entry' | 'data_sent';
 }

@@ -4,9 +4,10 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'softirq.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'vectors' | 'threshold' | 'node_netns';
+  readonly constant: 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'vectors' | 'node_netns';
+  readonly setting: 'event_rate' | 'threshold';
   readonly map: 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'softirq_clocks' | 'softirq_histograms';
   readonly program: 'softirq_raise' | 'softirq_entry' | 'softirq_exit';
 }

@@ -3,9 +3,10 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'tcp_ends.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'node_netns' | 'delay';
+  readonly constant: 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'node_netns' | 'delay';
+  readonly setting: 'event_rate';
   readonly map: 'end_ledgers' | 'end_buckets' | 'flow_rows' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'flow_log' | 'flow_log_head' | 'flow_log_tail' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'flow_log_shares' | 'connect_times' | 'slow_connects' | 'tcp_ends_wanted' | 'connection_starts';
   readonly program: 'tcp_end' | 'tcp_end_again' | 'tcp_end_third' | 'tcp_end_retransmit' | 'flow_watch';
 }

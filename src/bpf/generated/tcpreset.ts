@@ -3,9 +3,10 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'tcpreset.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at';
+  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'preempt_count_at';
+  readonly setting: 'event_rate';
   readonly map: 'filtered_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events';
   readonly program: 'tcp_reset_sent_reason' | 'tcp_reset_sent' | 'tcp_reset_received' | 'tcp_reset_v4_entry' | 'tcp_reset_v6_entry' | 'tcp_reset_active_entry' | 'tcp_reset_v4_probe' | 'tcp_reset_v6_probe' | 'tcp_reset_active_probe' | 'tcp_reset_received_entry' | 'tcp_reset_received_probe';
 }

@@ -4,9 +4,10 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'tcpsummary.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: 'ports_each' | 'listeners_each' | 'buckets_each' | 'can_cast' | 'node_netns' | 'has_flow_rows' | 'closed_late';
+  readonly setting: never;
   readonly map: 'tcp_progress_cell' | 'flow_rows' | 'owners' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners' | 'tcp_shares' | 'flow_log' | 'flow_log_head' | 'flow_log_tail' | 'flow_rest' | 'flow_rest_used' | 'flow_taken' | 'flow_allowed' | 'flow_log_shares';
   readonly program: 'tcp_count' | 'flow_evict';
 }

@@ -4,9 +4,10 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'udpflow.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'node_netns';
+  readonly setting: never;
   readonly map: 'udp_rows' | 'misses' | 'filtered_netns' | 'owners' | 'rows_taken' | 'rows_returned' | 'udp_rest';
   readonly program: 'udp_sent' | 'udp_sent_copied' | 'udp_received' | 'udp_received_copied' | 'udp_leave';
 }

@@ -4,9 +4,10 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'virtcmdlatency.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold' | 'node_netns';
+  readonly constant: 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'node_netns';
+  readonly setting: 'event_rate' | 'threshold';
   readonly map: 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'virtio_commands' | 'virtio_histograms';
   readonly program: 'command_entry' | 'command_exit' | 'command_probe' | 'command_return' | 'command_reply_entry' | 'command_reply_exit' | 'command_reply_probe' | 'command_reply_return';
 }

@@ -24,7 +24,7 @@ enum block_operation {
 
 SHARED_ENUM(block_operation);
 
-const volatile __u64 threshold = 0; /* nanoseconds; slower requests trigger an event */
+SETTING __u64 threshold = 0; /* nanoseconds; slower requests trigger an event */
 const volatile __u64 node_netns = 0; /* owner of requests that the kernel itself makes */
 
 struct block_key {

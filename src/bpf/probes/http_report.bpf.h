@@ -52,12 +52,12 @@ EVENT_RECORD(packet_tuple);
 EVENT_RECORD(http_trace);
 
 const volatile bool reports_events = false;
-const volatile bool reports_records = false;
-const volatile __u64 slow_nanoseconds = 0; /* requests that take longer are events; 0 for none */
-const volatile bool record_failed = false;
-const volatile __u64 record_nanoseconds = 0; /* requests that take at least as long are records; 0 for none */
-const volatile __u64 record_sample = 0; /* share of the other requests, in units of 2^-32 */
-const volatile __u64 record_rate = 0; /* records per second per owner; also the capacity of a bucket */
+SETTING bool reports_records = false;
+SETTING __u64 slow_nanoseconds = 0; /* requests that take longer are events; 0 for none */
+SETTING bool record_failed = false;
+SETTING __u64 record_nanoseconds = 0; /* requests that take at least as long are records; 0 for none */
+SETTING __u64 record_sample = 0; /* share of the other requests, in units of 2^-32 */
+SETTING __u64 record_rate = 0; /* records per second per owner; also the capacity of a bucket */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -115,16 +115,17 @@ static __always_inline bool http_is_failure(__u16 status)
 /* Returns to whom a request is reported. @param response_seq sequence number of the response; 0 if there is none */
 static __always_inline __u8 http_consumers_of(bool is_failure, __u64 duration, __u32 response_seq)
 {
+	__u64 slow = slow_nanoseconds, slow_record = record_nanoseconds;
 	__u8 consumers = 0;
 
-	if (reports_events && (is_failure || (slow_nanoseconds && duration > slow_nanoseconds)))
+	if (reports_events && (is_failure || (slow && duration > slow)))
 		consumers |= CONSUMER_EVENT;
 	if (!reports_records)
 		return consumers;
-	if ((record_failed && is_failure) || (record_nanoseconds && duration >= record_nanoseconds))
+	if ((record_failed && is_failure) || (slow_record && duration >= slow_record))
 		return consumers | CONSUMER_RECORD;
 	/* The draw depends on the response, so both ends draw the same requests. */
-	if (record_sample && response_seq && (__u32)http_mix(response_seq) < record_sample)
+	if (response_seq && (__u32)http_mix(response_seq) < record_sample)
 		return consumers | CONSUMER_RECORD | CONSUMER_DRAWN;
 	return consumers;
 }

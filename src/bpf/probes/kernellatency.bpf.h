@@ -13,7 +13,7 @@
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds; packets with a longer total time trigger an event */
+SETTING __u64 threshold = 0; /* nanoseconds; packets with a longer total time trigger an event */
 
 /*
  * Measured paths. WAY_RECEIVE and WAY_SEND are split into stages by hooks on functions of the IP layer. If these

@@ -21,7 +21,7 @@ enum transmit_kind { KIND_QDISC, KIND_DRIVER };
 
 SHARED_ENUM(transmit_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer trigger an event */
+SETTING __u64 threshold = 0; /* nanoseconds; packets that take longer trigger an event */
 
 /*
  * A queued packet, looked up by a hash of its address. If two packets hash to the same slot, the later one takes it,

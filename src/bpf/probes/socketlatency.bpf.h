@@ -15,7 +15,7 @@ enum socket_kind { KIND_READ, KIND_WRITE };
 
 SHARED_ENUM(socket_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer triggers an event */
+SETTING __u64 threshold = 0; /* nanoseconds; data that waits longer triggers an event */
 
 /*
  * Measures how long data has been waiting. Positions are TCP sequence numbers or datagram counts, and only increase.

@@ -29,7 +29,7 @@ SHARED_ENUM(softirq_vector);
 SHARED_ENUM(softirq_kind);
 
 const volatile __u32 vectors = 0; /* one bit per measured vector */
-const volatile __u64 threshold = 0; /* nanoseconds; longer waits and runs trigger an event */
+SETTING __u64 threshold = 0; /* nanoseconds; longer waits and runs trigger an event */
 const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
 /* State of one CPU. A CPU runs its own softirqs, one at a time. */

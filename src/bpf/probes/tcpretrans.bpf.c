@@ -19,7 +19,7 @@ enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK, KIN
 SHARED_ENUM(retransmit_kind);
 
 /* Off by default because most tail loss probes are needless: nothing was lost, and the peer only delayed its ACK. */
-const volatile bool loss_probe_events = false;
+SETTING bool loss_probe_events = false;
 
 struct tcp_retransmit_event {
 	__u64 time; /* bpf_ktime_get_ns() */

@@ -8,7 +8,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds; slower commands trigger an event */
+SETTING __u64 threshold = 0; /* nanoseconds; slower commands trigger an event */
 const volatile __u64 node_netns = 0; /* owner to which events are charged */
 
 /* A pending command. The driver waits for the response in the thread that sent the command. */

@@ -31,7 +31,7 @@ export interface TellerOptions {
 /** Publishes events for changes that may affect many Pods. */
 export class ChangeTeller {
   readonly #scope: ProbeScope<ChangeEvents>;
-  readonly #options: TellerOptions;
+  #options: TellerOptions;
   readonly #second: RateBuckets;
   readonly #minute = new RateBuckets(1 / PAUSE_SECONDS);
   #podNetworks: readonly string[] = [];
@@ -41,6 +41,13 @@ export class ChangeTeller {
     this.#scope = scope;
     this.#options = options;
     this.#second = new RateBuckets(options.limit);
+    this.#networks = new NetworkList(options.networks);
+  }
+
+  set options(options: TellerOptions) {
+    this.#options = options;
+    this.#second.perSecond = options.limit;
+    this.#podNetworks = [];
     this.#networks = new NetworkList(options.networks);
   }
 

@@ -200,6 +200,7 @@ export const changes = defineProbe({
       .default(KNOWN_TABLES)
       .describe('Names of nftables tables whose changes cause no event. A trailing `*` matches any suffix.'),
   },
+  inPlace: ['limit', 'networks', 'tables'],
   requires: {
     capabilities: [],
     kernel:
@@ -242,6 +243,10 @@ export const changes = defineProbe({
     // The tables have to be polled, because the kernel sends no notification when one is full.
     if (events) scope.own(repeat(LOOK_EVERY_MS, async () => void lookAtTables()));
     return {
+      apply: (changed) => {
+        if (teller !== undefined) teller.options = { limit: changed.limit, ...changed.options };
+        return true;
+      },
       health: () => ({
         reader: 'netlink',
         degraded: network.isStale ? ['the kernel did not respond when the state was read again'] : [],

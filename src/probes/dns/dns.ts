@@ -209,6 +209,7 @@ export const dns = defineProbe({
         'Number of NXDOMAIN answers to a Pod within ten seconds that causes the event `dns_nxdomain_storm`, if at least half of all answers are NXDOMAIN.',
       ),
   },
+  inPlace: ['limit', 'buckets', 'timeout', 'storm'],
   hooks: L7_HOOKS,
   maps: {
     [ROWS]: 'rows',
@@ -279,7 +280,8 @@ export const dns = defineProbe({
     },
   ],
   open: async (scope, sources, settings) => {
-    const { options, events, limit } = settings;
+    const { events } = settings;
+    let { timeout } = settings.options;
     const { node } = sources.netns;
     const l7 = scope.own(await scope.l7.use({ probe: 'dns' }));
     const learner = new DnsLearner(scope);
@@ -322,7 +324,7 @@ export const dns = defineProbe({
     const shownCounts = () => tally.counts().filter(({ subject }) => isShown(subject));
     const subjectOf = ({ netns, cgroup }: DnsFinding['place']) =>
       (cgroup === 0 ? undefined : scope.hostPods.subjectOf(cgroup)) ?? scope.owners.homeOf(netns);
-    const storms = new StormWatch(object, options.storm, subjectOf, performance.now());
+    const storms = new StormWatch(object, settings.options.storm, subjectOf, performance.now());
     const silent = scope.retained(SILENT_SERVERS).value;
     scope.own(
       sources.netns.onSweep((isDead) => {
@@ -331,12 +333,13 @@ export const dns = defineProbe({
         scope.names.sweep(isGone);
       }),
     );
-    const limiter = new Limiter(limit * (LOOK_EVERY_MS / 1_000));
+    const limiterOf = (limit: number) => new Limiter(limit * (LOOK_EVERY_MS / 1_000));
+    let limiter = limiterOf(settings.limit);
     await watchRepeatedly<DnsFinding>(scope, {
       everyMs: LOOK_EVERY_MS,
       what: 'unanswered DNS queries',
       look: async () => {
-        const unanswered = giveUp(object, options.timeout);
+        const unanswered = giveUp(object, timeout);
         await scope.hostPods.find(
           new Set(unanswered.map(({ place }) => place.cgroup).filter((cgroup) => cgroup !== 0)),
         );
@@ -359,9 +362,16 @@ export const dns = defineProbe({
           else scope.publish(type, { ...body, netns });
         }),
     });
-    const shown = shownBuckets(options.buckets);
+    let shown = shownBuckets(settings.options.buckets);
     return {
       ...running,
+      apply: ({ limit, options }) => {
+        timeout = options.timeout;
+        storms.threshold = options.storm;
+        limiter = limiterOf(limit);
+        shown = shownBuckets(options.buckets);
+        return true;
+      },
       programs: () => [...l7.report.programs(), ...(running.programs?.() ?? [])],
       mapBytes: () => ({ ...l7.report.mapBytes(), ...running.mapBytes?.() }),
       health: () => ({

@@ -201,17 +201,17 @@ interface Window {
 /** Finds Pods for which most answers are NXDOMAIN. */
 export class StormWatch {
   readonly #object: BpfObject;
-  readonly #threshold: number;
+  /** Number of NXDOMAIN answers in ten seconds. */
+  threshold: number;
   readonly #subjectOf: (place: Place) => NetnsId;
   readonly #windows = new Map<NetnsId, Window>();
   /** Time of the last NXDOMAIN answer, or of the first look. */
   #lastMs: number;
 
-  /** @param threshold number of NXDOMAIN answers in ten seconds */
   constructor(object: BpfObject, threshold: number, subjectOf: (place: Place) => NetnsId, nowMs: number) {
     this.#lastMs = nowMs;
     this.#object = object;
-    this.#threshold = threshold;
+    this.threshold = threshold;
     this.#subjectOf = subjectOf;
   }
 
@@ -240,7 +240,7 @@ export class StormWatch {
     }
     for (const [name, count] of names) remember(window.names, name, count);
     const storm = { missing: counts.missing - window.counts.missing, all: counts.all - window.counts.all };
-    const isStorm = storm.missing >= this.#threshold && storm.missing >= storm.all * STORM_SHARE;
+    const isStorm = storm.missing >= this.threshold && storm.missing >= storm.all * STORM_SHARE;
     if (!isStorm && nowMs - window.startMs < WINDOW_MS) return [];
     const isReported = isStorm && nowMs - window.reportedMs >= PAUSE_MS;
     begin(isReported ? nowMs : window.reportedMs);

@@ -1,7 +1,7 @@
 import { jiffiesPerSecond } from 'bpf-napi';
 import * as z from 'zod';
-import { defineProbe, type ProbeScope } from '#probe/contract.ts';
-import { IDENTITIES } from '#probe/edge_labels.ts';
+import { defineProbe, type OptionsOf, type ProbeScope, type ProbeSettings } from '#probe/contract.ts';
+import { type EdgeNaming, IDENTITIES } from '#probe/edge_labels.ts';
 import { isForgotten } from '#probe/fate.ts';
 import { FLOW_RECORDS, flowRecord } from '#probe/flow_record.ts';
 import type { FlowRow } from '#probe/flow_row.ts';
@@ -9,7 +9,7 @@ import { withSubject } from '#probe/host_pods.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import type { Unresolved } from '#probe/peers.ts';
-import { type RecordRules, UNOFFERED } from '#probe/records.ts';
+import { UNOFFERED } from '#probe/records.ts';
 import type { SocketEnd } from '#probe/socket_end.ts';
 import { FLOW_ROWS, FLOW_ROWS_MAX, TCP_ENDS_HOOKS } from '#probe/tcp_ends_object.ts';
 import type { EndReports, TcpEndsUser } from '#probe/tcp_ends_use.ts';
@@ -43,11 +43,38 @@ type IsShown = ((id: FlowRow['place']['netns']) => boolean) | undefined;
 /** Maximum number of ends per second for one owner that the kernel reports if the rules select from all ends. */
 const ALL_ENDS_RATE = 10_000;
 
-/**
- * Returns the reports that the probe needs to produce records; none if the rules select no records.
- * @param limit maximum number of reports per second for one owner
- */
-function recordReports(scope: Scope, rules: RecordRules | undefined, limit: number, isShown: IsShown): EndReports[] {
+const OPTIONS = {
+  rows: z
+    .int()
+    .min(ROWS_MIN)
+    .max(FLOW_ROWS_MAX)
+    .default(FLOW_ROWS)
+    .describe('Number of rows in the kernel, divided equally among Pods. A row takes 370 bytes while it exists.'),
+  edges: z.int().min(1).max(1_000).optional().describe('Number of edges shown for each Pod, instead of 16 or 64.'),
+  ports: z.int().min(1).max(1_000).optional().describe('Number of ports shown for each role and peer, instead of 16.'),
+  identity: z
+    .enum(IDENTITIES)
+    .default('workload')
+    .describe('How labels name a peer: by Service or workload, by Pod instead, or only by address.'),
+  zones: z.boolean().default(false).describe('Adds the label `peer_zone`. Traffic between zones may cost money.'),
+  loopback: z.boolean().default(false).describe('Also show connections of a Pod or the node to its own addresses.'),
+  threshold: THRESHOLD_OPTION,
+};
+
+type Settings = ProbeSettings<OptionsOf<typeof OPTIONS>>;
+
+/** Returns the reports that the probe needs to send events; none if they are disabled. */
+function degradedReports(scope: Scope, { events, limit, options }: Settings, isShown: IsShown): EndReports[] {
+  if (!events) return [];
+  const onEnd = (end: SocketEnd) =>
+    withSubject(scope.hostPods, end, (netns) => {
+      if (isShown?.(netns) !== false) scope.publish('connection_degraded', degradedEvent({ ...end, netns }));
+    });
+  return [{ consumer: 'degraded', rate: limit, thresholds: thresholdsOf(options.threshold), onEnd }];
+}
+
+/** Returns the reports that the probe needs to produce records; none if the rules select no records. */
+function recordReports(scope: Scope, { records: rules, limit }: Settings, isShown: IsShown): EndReports[] {
   const all = rules?.slow !== undefined || rules?.sample !== undefined;
   if (rules?.failed !== true && !all) return [];
   const onEnd = (end: SocketEnd) =>
@@ -97,28 +124,8 @@ export const flow = defineProbe({
   metrics: FLOW_METRICS,
   events: DEGRADED_EVENTS,
   records: FLOW_RECORDS,
-  options: {
-    rows: z
-      .int()
-      .min(ROWS_MIN)
-      .max(FLOW_ROWS_MAX)
-      .default(FLOW_ROWS)
-      .describe('Number of rows in the kernel, divided equally among Pods. A row takes 370 bytes while it exists.'),
-    edges: z.int().min(1).max(1_000).optional().describe('Number of edges shown for each Pod, instead of 16 or 64.'),
-    ports: z
-      .int()
-      .min(1)
-      .max(1_000)
-      .optional()
-      .describe('Number of ports shown for each role and peer, instead of 16.'),
-    identity: z
-      .enum(IDENTITIES)
-      .default('workload')
-      .describe('How labels name a peer: by Service or workload, by Pod instead, or only by address.'),
-    zones: z.boolean().default(false).describe('Adds the label `peer_zone`. Traffic between zones may cost money.'),
-    loopback: z.boolean().default(false).describe('Also show connections of a Pod or the node to its own addresses.'),
-    threshold: THRESHOLD_OPTION,
-  },
+  options: OPTIONS,
+  inPlace: ['events', 'limit', 'records', 'rows', 'edges', 'ports', 'zones', 'threshold'],
   hooks: TCP_ENDS_HOOKS,
   maps: {
     connect_times: 'rows',
@@ -140,50 +147,51 @@ export const flow = defineProbe({
     },
     note: 'The programs were measured together with `tcpconnect`.',
   },
-  open: async (scope, { sockets }, { events, limit, options, podFilter, records }) => {
+  open: async (scope, { sockets }, settings) => {
+    const { options, podFilter } = settings;
     scope.own(await sockets.use());
     const followed =
       podFilter && scope.own(scope.filters.follow(podFilter, { add: () => undefined, remove: () => undefined }));
     const isShown = followed && ((id: FlowRow['place']['netns']) => followed.isIncluded(id));
     const identities = scope.own(scope.peers.follow({ pods: options.identity === 'pod', subjectOf }));
+    const usedBy = (now: Settings) => ({
+      rows: now.options.rows,
+      reports: [...degradedReports(scope, now, isShown), ...recordReports(scope, now, isShown)],
+    });
     const user = scope.own(
       await scope.tcpEnds.use({
         identities,
         probe: 'flow',
         roles: ['client', 'server'],
         translates: true,
-        rows: options.rows,
         roundTrips: true,
-        reports: [
-          ...(events
-            ? [
-                {
-                  consumer: 'degraded' as const,
-                  rate: limit,
-                  thresholds: thresholdsOf(options.threshold),
-                  onEnd: (end: SocketEnd) =>
-                    withSubject(scope.hostPods, end, (netns) => {
-                      if (isShown?.(netns) === false) return;
-                      scope.publish('connection_degraded', degradedEvent({ ...end, netns }));
-                    }),
-                },
-              ]
-            : []),
-          ...recordReports(scope, records, limit, isShown),
-        ],
+        ...usedBy(settings),
       }),
     );
     keepLedgers(scope, user);
     const subjects = new FlowSubjects(scope.owners, scope.hostPods, user);
     const ephemeral = readPortRange(scope.paths.proc) ?? DEFAULT_PORT_RANGE;
-    const { identity, zones, loopback, edges, ports } = options;
-    const naming = { identity, zones, ephemeral, edges, ports };
-    const reader = Object.assign(new FlowReader(user, naming, subjectOf), { max: edges, labelMax: ports });
-    scope.own(scope.naming.show(naming));
-    const hidden = new HiddenRows(!loopback, (row) => user.counted(row));
+    const namingOf = ({ identity, zones, edges, ports }: Settings['options']) => ({
+      identity,
+      zones,
+      ephemeral,
+      edges,
+      ports,
+    });
+    const readerOf = (naming: EdgeNaming) =>
+      Object.assign(new FlowReader(user, naming, subjectOf), { max: naming.edges, labelMax: naming.ports });
+    let reader = readerOf(namingOf(options));
+    const named = scope.own(scope.naming.show(namingOf(options)));
+    const hidden = new HiddenRows(!options.loopback, (row) => user.counted(row));
     const collected = new CollectedEdges(subjectOf, jiffiesPerSecond(), (netns) => isForgotten(scope.owners, netns));
     return {
       ...user.report,
+      apply: (changed) => {
+        user.change(usedBy(changed));
+        reader = readerOf(namingOf(changed.options));
+        named.change(namingOf(changed.options));
+        return true;
+      },
       health: () => ({
         reader: user.hook,
         note: user.untranslated && `peers behind NAT have the translated address: ${user.untranslated}`,

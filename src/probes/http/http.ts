@@ -4,7 +4,7 @@ import { eventLedger, httpEvent } from '#bpf/generated/common.ts';
 import { FILE, type Layout } from '#bpf/generated/http.ts';
 import { duration } from '#core/duration.ts';
 import { isHostPodId, type NetnsId } from '#core/netns.ts';
-import { defineProbe } from '#probe/contract.ts';
+import { defineProbe, type ProbeSettings } from '#probe/contract.ts';
 import { openTally } from '#probe/ebpf.ts';
 import { fateOf } from '#probe/fate.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
@@ -25,7 +25,7 @@ import {
   openRequests,
   readConnections,
 } from './http_metrics.ts';
-import { HTTP_RECORDS, recordConstants, requestRecord, wantsRecords } from './http_records.ts';
+import { HTTP_RECORDS, recordSettings, requestRecord, wantsRecords } from './http_records.ts';
 import { decodeReport } from './http_report.ts';
 import { shownBucketOf } from './http_rows.ts';
 import { GRPC_METHODS, openHttp2 } from './http2.ts';
@@ -70,6 +70,15 @@ class HttpRows extends PlaceRows {
 function addLedger({ limited, lost }: Unoffered, object: BpfObject): Unoffered {
   const now = sumPerCpu(object, RECORD_LEDGER, eventLedger);
   return { limited: limited + BigInt(now.limited), lost: lost + BigInt(now.lost) };
+}
+
+interface Reported extends Pick<ProbeSettings<unknown>, 'records' | 'limit'> {
+  readonly options: { readonly slow?: number | undefined };
+}
+
+/** Returns the settings of the programs that say which requests are reported. */
+function programSettings({ options: { slow = 0 }, records, limit }: Reported) {
+  return { slow_nanoseconds: slow, ...recordSettings(records, limit) };
 }
 
 export const http = defineProbe({
@@ -128,6 +137,7 @@ export const http = defineProbe({
         'Whether the buckets of `netsonde_http_duration_seconds` and `netsonde_grpc_duration_seconds` have the ID of a trace as exemplar, on OpenMetrics pages.',
       ),
   },
+  inPlace: ['limit', 'records', 'slow', 'paths'],
   hooks: L7_HOOKS,
   maps: {
     [ROWS]: 'rows',
@@ -175,8 +185,10 @@ export const http = defineProbe({
     },
   ],
   open: async (scope, sources, settings) => {
-    const { slow, paths, exemplars, connections } = settings.options;
-    const rules = wantsRecords(settings.records) ? settings.records : undefined;
+    const { exemplars, connections } = settings.options;
+    let { paths } = settings.options;
+    // Records use the ring of the events.
+    const hasRing = settings.events || wantsRecords(settings.records);
     const user = scope.own(await scope.l7.use({ probe: 'http', connections }));
     const unoffered = scope.retained(UNOFFERED);
     const methods = scope.retained(GRPC_METHODS).value;
@@ -186,8 +198,7 @@ export const http = defineProbe({
     const instance = await openTally<Layout, HttpRows>(
       scope,
       sources,
-      // Records use the ring of the events.
-      { ...settings, events: settings.events || rules !== undefined },
+      { ...settings, events: hasRing },
       {
         hooks: PARSER,
         helpers: ['loop'],
@@ -195,11 +206,10 @@ export const http = defineProbe({
         room: { map: ROWS, rows: ROWS_MAX, preallocated: 4096, rests: RESTS },
         onDemand: { http_exemplars: EXEMPLARS_MAX },
         constants: {
-          keeps_traces: settings.events || exemplars || rules !== undefined,
+          keeps_traces: hasRing || exemplars,
           keeps_exemplars: exemplars,
           reports_events: settings.events,
-          ...(slow === undefined ? {} : { slow_nanoseconds: slow }),
-          ...(rules === undefined ? {} : recordConstants(rules, settings.limit)),
+          ...programSettings(settings),
         },
         sizes: { events: 256 * 1024 },
         events: {
@@ -243,6 +253,14 @@ export const http = defineProbe({
     const requests = scope.own(new ProbeRequests(scope, user.requests, HTTP_EDGE_METRICS, ['http1', 'http2']));
     return {
       ...running,
+      apply: (changed) => {
+        if (wantsRecords(changed.records) && !hasRing) return false;
+        paths = changed.options.paths;
+        for (const parser of [instance, http2.instance]) {
+          parser?.set<Layout>({ ...programSettings(changed), event_rate: changed.limit });
+        }
+        return true;
+      },
       unoffered: () => addLedger(unoffered.value, instance.object),
       programs: () => [
         ...(running.programs?.() ?? []),

@@ -32,7 +32,7 @@ const STREAMS_MAX = 32_768;
 const OWNER_STREAMS = STREAMS_MAX / 4;
 const NAMES_MAX = 16_384;
 
-/** Maps and constants of the parser of HTTP/1.x. Reports of both parsers have the same ring and the same limits. */
+/** Maps, constants and settings of the parser of HTTP/1.x. Reports of both parsers have the same ring and the same limits. */
 const SAME_MAPS = [
   ...(['http_rows', 'rows_taken', 'rows_returned', 'owners', 'misses', 'filtered_netns'] as const),
   ...(['events', 'event_ledgers', 'event_buckets', 'http_record_ledgers', 'http_record_buckets'] as const),
@@ -43,7 +43,7 @@ const SAME_CONSTANTS = [
   ...(['events_enabled', 'event_rate', 'jiffies_per_second', 'ring_share', 'slow_nanoseconds'] as const),
   ...(['reports_events', 'reports_records', 'record_failed', 'record_nanoseconds'] as const),
   ...(['record_sample', 'record_rate'] as const),
-] satisfies readonly Layout['constant'][];
+] satisfies readonly (Layout['constant'] | Layout['setting'])[];
 
 /** Random, so that no Pod can choose paths with the same hash. Hashes outlive the runs of the probe. */
 const SEED = randomBytes(8).readBigUInt64LE();

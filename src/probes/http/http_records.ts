@@ -20,17 +20,20 @@ export function wantsRecords(rules: RecordRules | undefined): rules is RecordRul
 }
 
 /**
- * Returns the constants of the programs that select requests.
+ * Returns the settings of the programs that select requests.
  * @param limit maximum number of events per second for one owner
  */
-export function recordConstants({ failed, slow, sample, perPod }: RecordRules, limit: number) {
+export function recordSettings(rules: RecordRules | undefined, limit: number) {
+  if (!wantsRecords(rules)) return { reports_records: false };
+  const { failed, slow, sample, perPod } = rules;
   return {
-    reports_records: true,
     record_failed: failed,
     record_nanoseconds: slow === undefined ? 0 : Math.ceil(slow * NANOSECONDS_PER_MS),
     record_sample: Math.round((sample ?? 0) * SAMPLE_UNITS),
     // All Pods in the node's namespace share its limit in the kernel, and the limit of each Pod follows later.
     record_rate: Math.max(limit, 2 * Math.ceil(perPod)),
+    // Last, because the programs may run while the settings are written.
+    reports_records: true,
   };
 }
 

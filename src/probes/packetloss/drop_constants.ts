@@ -7,7 +7,7 @@ import { lossRules, subsystemRules } from './loss_rules.ts';
 export const RECEIVER_ARGUMENTS = 4;
 
 /**
- * Returns the constants of common/drop.bpf.h, which decide which packets are lost.
+ * Returns the constants and settings of common/drop.bpf.h, which decide which packets are lost.
  * @param noLoss additional reasons that are not losses
  */
 export function dropConstants(bpf: BpfSource, reasons: DropReasons, noLoss: readonly string[]) {

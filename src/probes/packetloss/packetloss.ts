@@ -20,9 +20,9 @@ import { KernelSymbols } from '#sources/procfs/kallsyms.ts';
 import { dropConstants, RECEIVER_ARGUMENTS } from './drop_constants.ts';
 import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
-import { DISCARD_CLASSES } from './loss_rules.ts';
+import { DISCARD_CLASSES, lossRules } from './loss_rules.ts';
 import { decodeTracked, TRACKED_FIELDS } from './tracked.ts';
-import { decodeTunnel, describeTunnel, TUNNEL_FIELDS, TUNNEL_OPTIONS, tunnelConstants } from './tunnel.ts';
+import { decodeTunnel, describeTunnel, TUNNEL_FIELDS, TUNNEL_OPTIONS, tunnelSettings } from './tunnel.ts';
 
 // These metrics are per network namespace. A packet belongs to the namespace of its device or, if it has none, of its
 // socket. Both carry the cookie of the namespace.
@@ -222,6 +222,7 @@ export const packetloss = defineProbe({
         'Additional reasons that are not considered losses. Their packets are counted as discards of the class `configured`.',
       ),
   },
+  inPlace: ['limit', 'tunnels', 'vxlanPorts', 'noLoss'],
   hooks,
   maps: { waiting_drops: 'fixed' },
   requires: {
@@ -231,7 +232,7 @@ export const packetloss = defineProbe({
   measured: { collect: { ms: 0.05 }, programs: { ns: { 'tp_btf/kfree_skb': '95' } } },
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);
-    const { stack, noLoss, ...tunnels } = settings.options;
+    const { stack, noLoss } = settings.options;
     const symbols = openSymbols(sources.bpf, scope.paths.proc);
     const decoding = { reasons, symbols, withStack: stack };
     const instance = await openEbpf<Layout>(scope, sources, settings, {
@@ -243,7 +244,7 @@ export const packetloss = defineProbe({
       constants: {
         ...dropConstants(sources.bpf, reasons, noLoss),
         with_stack: stack,
-        ...tunnelConstants(tunnels),
+        ...tunnelSettings(settings.options),
         node_netns: sources.netns.node?.id ?? 0,
       },
       events: {
@@ -254,8 +255,14 @@ export const packetloss = defineProbe({
         },
       },
     });
+    const running = instance.running();
     return {
-      ...instance.running(),
+      ...running,
+      apply: (changed) => {
+        const rules = lossRules(reasons, changed.options.noLoss);
+        instance.set<Layout>({ rules, ...tunnelSettings(changed.options) });
+        return running.apply(changed);
+      },
       collect: async (emit) => emitCounts(emit, instance.tally.rows(), reasons),
     };
   },

@@ -48,8 +48,8 @@ export const TUNNEL_OPTIONS = {
     .describe('UDP ports of VXLAN; at most four. The kernel uses 8472 unless the CNI plugin sets a port.'),
 };
 
-/** Returns the constants of common/tunnel.bpf.h. */
-export function tunnelConstants({
+/** Returns the settings of common/tunnel.bpf.h. */
+export function tunnelSettings({
   tunnels,
   vxlanPorts,
 }: {

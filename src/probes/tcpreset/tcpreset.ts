@@ -198,6 +198,7 @@ export const tcpreset = defineProbe({
   metrics,
   events,
   options: {},
+  inPlace: ['limit'],
   hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],

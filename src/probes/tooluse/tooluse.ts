@@ -122,6 +122,7 @@ export const tooluse = defineProbe({
   metrics,
   events,
   options: {},
+  inPlace: ['limit'],
   requires: { capabilities: [], kernel: 'Any.' },
   measured: { note: 'Sleeps until a command announces itself.' },
   open: async (scope, _sources, settings) => {
@@ -139,6 +140,10 @@ export const tooluse = defineProbe({
       }),
     );
     return {
+      apply: ({ limit }) => {
+        buckets.perSecond = limit;
+        return true;
+      },
       health: () => ({ reader: 'socket', degraded: [] }),
       ledger: () => scope.retained(EVENT_LEDGER).value,
       collect: async (emit) => {

@@ -132,6 +132,7 @@ export const udpflow = defineProbe({
       'Time without a datagram after which the kernel row of an edge is freed for another edge. Its counts are still exported.',
     ),
   },
+  inPlace: ['idle'],
   hooks,
   maps: { [ROWS]: 'rows', udp_rest: 'fixed' },
   requires: {
@@ -181,6 +182,10 @@ export const udpflow = defineProbe({
     const reader = readerOf(instance.tally, edges);
     return {
       ...running,
+      apply: ({ options }) => {
+        instance.tally.idleMs = options.idle;
+        return true;
+      },
       health: () => {
         const { reader: hooked, degraded } = running.health();
         return { reader: hooked, degraded: [...degraded, ...scope.hostPods.degraded] };

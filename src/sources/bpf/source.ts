@@ -14,12 +14,15 @@ const BTF = 'kernel/btf';
 const EPERM = 1;
 const EACCES = 13;
 
+export type VariableValue = boolean | number | bigint | Uint8Array;
+
 export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
   /** File name in the directory of compiled objects. */
   readonly file: string;
   /** Programs to load. Other programs in the file are ignored. */
   readonly programs: readonly L['program'][];
-  readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
+  /** Values of constants, and initial values of settings. */
+  readonly constants?: Partial<Readonly<Record<L['constant'] | L['setting'], VariableValue>>>;
   /** Sizes that replace those in the object file: maximum number of entries of a map, or bytes of a ring buffer. */
   readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
   /**
@@ -193,7 +196,7 @@ export class BpfSource {
 function configure(object: BpfObject, spec: ObjectSpec): void {
   object.choosePrograms(spec.programs);
   for (const [name, value] of Object.entries(spec.constants ?? {})) {
-    if (value !== undefined) object.setConstant(name, value);
+    if (value !== undefined) object.setVariable(name, value);
   }
   for (const [name, entries] of Object.entries(spec.sizes ?? {})) {
     if (entries !== undefined) object.map(name).resize(entries);

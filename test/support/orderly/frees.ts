@@ -53,8 +53,8 @@ export class FreesOracle implements Disposable {
       const program = names[Math.min(bpf.btf().tracepointArguments('kfree_skb') ?? 0, names.length - 1)] ?? 'plain';
       const object = await BpfObject.open(path);
       object.choosePrograms([program]);
-      object.setConstant('first_subnet', subnets[0]);
-      object.setConstant('last_subnet', subnets[1]);
+      object.setVariable('first_subnet', subnets[0]);
+      object.setVariable('last_subnet', subnets[1]);
       await object.load();
       await object.attach(program);
       return new FreesOracle(object, new DropReasons(bpf));
