@@ -107,7 +107,6 @@ async function expectDrawn(port: number, keyOf: (record: RequestRecord) => unkno
   });
 }
 
-// A new configuration of the probe loads its programs again, which takes 5 s of CPU time.
 describe('if all requests are wanted', () => {
   beforeAll(() => configure({ sample: '100%' }));
 
