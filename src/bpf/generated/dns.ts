@@ -4,9 +4,10 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'dns.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'waiting_max' | 'notes_missing' | 'reads_typed' | 'node_netns';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'waiting_max' | 'notes_missing' | 'reads_typed' | 'node_netns';
+  readonly setting: 'event_rate';
   readonly map: 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'dns_streams' | 'misses' | 'rows_taken' | 'rows_returned' | 'request_rows' | 'request_taken' | 'request_returned' | 'request_wanted' | 'dns_rows' | 'dns_waiting' | 'dns_waiting_more' | 'dns_waiting_taken' | 'dns_missing' | 'dns_missing_taken' | 'dns_told';
   readonly program: 'dns_give_up' | 'dns_datagram_sent' | 'dns_sent' | 'dns_datagram_received' | 'dns_received';
 }

@@ -4,9 +4,10 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'http2.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
-  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'keeps_traces' | 'keeps_exemplars' | 'reports_events' | 'reports_records' | 'slow_nanoseconds' | 'record_failed' | 'record_nanoseconds' | 'record_sample' | 'record_rate' | 'path_seed' | 'owner_streams' | 'http2_static';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'keeps_traces' | 'keeps_exemplars' | 'reports_events' | 'path_seed' | 'owner_streams' | 'http2_static';
+  readonly setting: 'event_rate' | 'reports_records' | 'slow_nanoseconds' | 'record_failed' | 'record_nanoseconds' | 'record_sample' | 'record_rate';
   readonly map: 'http_exemplars' | 'http_exemplars_taken' | 'http_rows' | 'http2_streams' | 'filtered_netns' | 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'request_rows' | 'request_taken' | 'request_returned' | 'request_wanted' | 'http_connections' | 'http_record_ledgers' | 'http_record_buckets' | 'http_recent' | 'grpc_names' | 'grpc_named' | 'http2_followed' | 'http2_connections';
   readonly program: 'http2_sent' | 'http2_received' | 'http2_closed';
 }

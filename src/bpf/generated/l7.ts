@@ -4,9 +4,10 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'l7.bpf.o';
 
-/** Names in the object; the constants are its `const volatile` variables. */
+/** Names in the object. Constants are set before the programs run, and settings also while they run. */
 export interface Layout {
   readonly constant: 'owner_rows' | 'unlisted_rows' | 'node_netns' | 'no_bytes';
+  readonly setting: never;
   readonly map: 'request_rows' | 'l7_connections' | 'l7_kept' | 'l7_again_sent' | 'l7_again_received' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'request_taken' | 'request_returned' | 'request_wanted' | 'l7_orders' | 'l7_kept_taken' | 'l7_early' | 'l7_early_seen' | 'l7_wanted' | 'l7_live' | 'l7_live_taken' | 'l7_rows' | 'l7_on_sent' | 'l7_on_received';
   readonly program: 'l7_sent' | 'l7_more_sent' | 'l7_received' | 'l7_more_received' | 'l7_closed' | 'request_leave';
 }
