@@ -48,7 +48,7 @@ function worker(): Worker {
   workers.push(made);
   const what = prepare(made, workers.length);
   queueMicrotask(() => {
-    if (what === 'ready') made.emit('message', { kind: 'ready' });
+    if (what === 'ready') made.emit('message', { kind: 'ready', tid: undefined });
     if (what === 'fails') made.emit('error', new Error('no list of CPUs'));
   });
   return made as unknown as Worker;

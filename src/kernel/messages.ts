@@ -93,7 +93,8 @@ export interface Question<Name extends QuestionName = QuestionName> {
 }
 
 export type FromKernel =
-  | { readonly kind: 'ready' }
+  /** `tid` is the ID of the thread in the kernel; undefined if it is unknown. */
+  | { readonly kind: 'ready'; readonly tid: number | undefined }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly message: string }
   | { readonly kind: 'events'; readonly events: readonly EventRecord[] }

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { giveBackMemory } from '#core/heap.ts';
 import { PROBES } from '#probes/index.ts';
+import { ownThread } from '#sources/procfs/thread_time.ts';
 import { Kernel } from './kernel.ts';
 import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
 
@@ -102,4 +103,4 @@ port.on('message', async ({ id, name, ask }: Question) => {
     forgotten.delete(id);
   }
 });
-send({ kind: 'ready' });
+send({ kind: 'ready', tid: ownThread() });

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { EventRecord } from '#api/events.ts';
 import type { RecordBatch } from '#api/records.ts';
+import { StarvedTime } from '#sources/procfs/thread_time.ts';
 import type { FromKernel, KernelOptions, Question, QuestionName, Questions } from './messages.ts';
 import type { PeersAsk } from './peer_table.ts';
 
@@ -33,6 +34,8 @@ export class ThreadHandle {
   readonly #startedMs = performance.now();
   #nextId = 1;
   #hasEnded = false;
+  /** Undefined until the thread is ready. */
+  #starved: StarvedTime | undefined;
   /** When the unanswered ping was sent; undefined if there is none. */
   #pingedMs: number | undefined;
 
@@ -74,6 +77,11 @@ export class ThreadHandle {
   /** Milliseconds since the unanswered ping was sent; 0 if there is none. */
   get silentMs(): number {
     return this.#pingedMs === undefined ? 0 : performance.now() - this.#pingedMs;
+  }
+
+  /** Milliseconds since the previous call for which the thread had no CPU although it could have run; 0 if unknown. */
+  takeStarvedMs(): number {
+    return this.#starved?.take() ?? 0;
   }
 
   /** Whether there is an unanswered request. */
@@ -130,6 +138,7 @@ export class ThreadHandle {
   #receive(message: FromKernel): void {
     switch (message.kind) {
       case 'ready':
+        this.#starved = message.tid === undefined ? undefined : new StarvedTime(message.tid);
         this.#ready.resolve();
         break;
       case 'events':

@@ -45,8 +45,8 @@ export class ThreadKeeper implements AsyncDisposable {
   #pulseTimer: NodeJS.Timeout | undefined;
   /** Milliseconds until the next ping. */
   #pulseMs = 0;
-  /** Milliseconds by which the checks during the current silence of the thread came too late. */
-  #lateMs = 0;
+  /** Milliseconds of the current silence of the thread in which it, or this thread, had no CPU. */
+  #starvedMs = 0;
   #isClosed = false;
 
   constructor(options: ThreadKeeperOptions) {
@@ -130,15 +130,17 @@ export class ThreadKeeper implements AsyncDisposable {
   }
 
   /**
-   * @param lateMs milliseconds by which this check is late. They do not count as silence: the machine was too busy, or
-   * the process was stopped, so the thread may not have run either, and its answer may be waiting to be received.
+   * Time in which the machine was too busy to run the thread does not count as silence.
+   * @param lateMs milliseconds by which this check is late. They do not count either, because the answer may be waiting
+   * to be received.
    */
   #checkPulse(lateMs: number): void {
     const thread = this.#thread;
     if (thread === undefined) return;
     const { silentMs } = thread;
-    this.#lateMs = silentMs === 0 ? 0 : this.#lateMs + lateMs;
-    if (silentMs - this.#lateMs > this.#options.hangMs) {
+    const starvedMs = Math.max(lateMs, thread.takeStarvedMs());
+    this.#starvedMs = silentMs === 0 ? 0 : this.#starvedMs + starvedMs;
+    if (silentMs - this.#starvedMs > this.#options.hangMs) {
       this.#lost(thread, `did not respond for ${Math.round(silentMs)} ms`);
       return;
     }

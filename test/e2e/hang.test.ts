@@ -1,6 +1,18 @@
-import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AgentProcess } from '../support/agent_process.ts';
@@ -109,4 +121,34 @@ it('a process that vanishes between the list and the read causes no error', asyn
   expect(sampleValue(page, 'netsonde_probe_collect_failures_total', { probe: 'netdev' })).toBe(0);
   const growth = second.map((count, index) => count - (first[index] ?? 0));
   expect(await errors()).toEqual(second.map((count, index) => count + 2 * (growth[index] ?? 0)));
+});
+
+/** Pins a thread of a process to a CPU on which another process gets nearly all time, and its main thread to another. */
+async function starve(pid: number, tid: string, ms: number): Promise<void> {
+  const last = availableParallelism() - 1;
+  const command = ['-n', '-20', 'taskset', '-c', '0', 'sh', '-c', 'while :; do :; done'];
+  sh(`taskset -cp ${last} ${pid}`);
+  sh(`taskset -cp 0 ${tid}`);
+  sh(`chrt -i -p 0 ${tid}`);
+  const loop = spawn('nice', command, { stdio: 'ignore' });
+  await wait(ms);
+  loop.kill('SIGKILL');
+}
+
+it('a kernel thread that waits for a CPU is not replaced', async () => {
+  await using agent = await serve();
+  const tasks = `/proc/${agent.pid}/task`;
+  const thread = readdirSync(tasks).find((tid) => readFileSync(join(tasks, tid, 'comm'), 'utf8') === 'kernel\n');
+  const before = sampleValue(await agent.page(), 'netsonde_netdev_received_packets_total', POD);
+  // A thread that does not respond is replaced after five seconds.
+  const starving = starve(agent.pid, thread ?? '', 10_000);
+  const pages = Array.from({ length: 10 }, () => agent.get('/metrics').then(({ status }) => status));
+  await starving;
+  expect(new Set(await Promise.all(pages))).toEqual(new Set([200]));
+  await eventually(async () => {
+    const page = await agent.page();
+    expect(sampleValue(page, 'netsonde_page_age_seconds', {})).toBe(0);
+    expect(sampleValue(page, 'netsonde_netdev_received_packets_total', POD)).toBe(before);
+    expect(sampleValue(page, 'netsonde_kernel_thread_restarts_total', {})).toBe(0);
+  });
 });
