@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { dropUdp } from '../support/event_rate.ts';
 import { HostPair } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
-import { retry } from '../support/oracle.ts';
+import { eventually, retry } from '../support/oracle.ts';
 
 const SILENCE_MS = 10_000;
 const STEP_MS = 25;
@@ -40,10 +40,13 @@ it('wakes no ring while no record comes, and gets the first record after that', 
   const drain = vi.spyOn(BpfRing.prototype, 'drain');
   const pod = pair.b.netns.name;
   agent = await TestKernel.open(`{ probes: { packetloss: { pods: { names: [${pod}] } } } }`);
-  const rings = [...new Set(drain.mock.contexts)] as BpfRing[];
   // One ring belongs to discovery. The other rings belong to probes that are on by default and send events from BPF
-  // programs.
-  expect(rings).toHaveLength(5);
+  // programs. Each is drained soon after it has been opened.
+  const rings = await eventually(() => {
+    const drained = [...new Set(drain.mock.contexts)] as BpfRing[];
+    expect(drained).toHaveLength(5);
+    return drained;
+  });
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   await passTime(4 * STEP_MS);
   // Other namespaces on this machine may cause records, so a few wakeups are allowed. A timer would wake each ring four

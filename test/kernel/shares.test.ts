@@ -219,16 +219,23 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   expect(sampleValue(page, DROPS, { pod: 'unlisted', reason: 'other' })).toBeGreaterThan(NAMESPACES);
   const eventsOf = (name: string) => agent.events.filter(({ probe, pod: of }) => probe === 'packetloss' && of === name);
   await eventually(() => expect([eventsOf(before.name).length, eventsOf(after.name).length]).toEqual([7, 5]));
-  // All unlisted namespaces together share one limit, including those in user namespaces.
+  // All unlisted namespaces share one limit, and those in user namespaces another. Two CPUs may both take the last token.
   const seconds = (performance.now() - startMs) / 1_000;
   const ids = new Set([...flood.ids, ...nested.ids].map(String));
   const told = agent.events.filter(({ probe, netns }) => probe === 'packetloss' && ids.has(netns));
   expect(told.length).toBeGreaterThan(0);
-  expect(told.length).toBeLessThanOrEqual(2 * LIMIT * (1 + seconds));
-  await eventually(() =>
-    expect(agent.kernel.probes().find(({ name }) => name === 'packetloss')).toMatchObject({
-      state: 'degraded',
-      reason: expect.stringContaining('namespaces without an owner used all'),
-    }),
+  expect(told.length).toBeLessThanOrEqual(2 * LIMIT * (1.5 + seconds));
+  // Rows are counted soon after a namespace has died, and once a minute.
+  {
+    using brief = new TestNetns();
+    await listed(agent, brief);
+  }
+  await eventually(
+    () =>
+      expect(agent.kernel.probes().find(({ name }) => name === 'packetloss')).toMatchObject({
+        state: 'degraded',
+        reason: expect.stringContaining('namespaces without an owner used all'),
+      }),
+    90_000,
   );
 });

@@ -6,7 +6,7 @@ import { eventually } from '../support/oracle.ts';
 import { liveShortly } from '../support/short_pods.ts';
 
 const COUNT = 40;
-const AT_ONCE = 8;
+const AT_ONCE = 4;
 
 it('without the probe `lifecycle`, events still name Pods that live for milliseconds, and only the last counters are not shown', async () => {
   // All unlisted Pods share one event limit, so it must be high.

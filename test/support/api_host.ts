@@ -240,9 +240,10 @@ export class ApiHost implements AsyncDisposable {
       deliver: (records) => this.sinks.offer(records),
     });
     this.lane.configure({ limit: 1_000, foldMs: 0, foldBy: 'service', history: 0 });
+    const { kernel } = this;
     const deps: ServerDeps = {
       version: '1.2.3',
-      kernel: this.kernel,
+      kernel,
       metrics: new AgentMetrics(),
       scrapers: new Scrapers(),
       bus: this.bus,
@@ -264,7 +265,10 @@ export class ApiHost implements AsyncDisposable {
       kubernetes: () => this.kubernetes,
       ready: () => true,
       until: (probe) => (probe === 'running' ? new Date().toISOString() : null),
-      answerMs: 300,
+      // Only a kernel thread that hangs is waited for in vain. All others answer, however busy the machine is.
+      get answerMs() {
+        return kernel.state === 'hangs' ? 300 : 60_000;
+      },
       connections: this.#connections,
       refusals: this.refusals,
       warn: (message) => this.warnings.push(message),
