@@ -93,7 +93,8 @@ describe.each([
       expect(Math.abs(Number(event['delaySeconds']) - delay)).toBeLessThan(delay * 0.05);
       expect(event.message).toContain(`in the queue (tbf) of ${pair.deviceA}`);
     }
-    expect(slowOnes('driver_transmit_slow')).toEqual([]);
+    // Events of the test before may still arrive.
+    expect(slowOnes('driver_transmit_slow').filter(({ src }) => src?.endsWith(`:${source}`))).toEqual([]);
   });
 
   it('reports a slow driver', async () => {
